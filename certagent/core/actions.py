@@ -1,0 +1,175 @@
+"""Everything the agent can do: one closed union. What is not listed here cannot be asked of the host.
+
+Each action is a value that carries its reason; the log, `status`, `plan` and the tests quote that same sentence.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from certagent.core.policy import Want
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Finish, or undo, a swap that was interrupted: by cryptographic match, never by trust in the intent."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restrict:
+    """Give a key the mode, and where uid is not None the owner, that it should have."""
+
+    file: str
+    mode: int
+    uid: int | None
+    gid: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Ask an authority for a certificate (for a bundle: for its roots); the answer is left staged. A job."""
+
+    want: Want
+    authority: str
+    names: tuple[str, ...]  # the SANs to ask for
+    reuse_key: bool
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        """The stem."""
+        return self.want.name.stem
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """Swap a staged pair in; refused by the host unless the staged bytes have these digests (certificate, key)."""
+
+    stem: str
+    digests: tuple[str, str]
+    fingerprint: str
+    key_mode: int
+    uid: int
+    gid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Put a staged pair aside: refused by the gate. Its key is removed, its certificate kept with the reason."""
+
+    stem: str
+    digests: tuple[str, str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Take note of a live pair that somebody else made, and of what the configuration wanted then."""
+
+    stem: str
+    fingerprint: str
+    want: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Presume:
+    """Take note that a process, first seen now, has loaded what is on disk, where no probe can tell."""
+
+    process: str
+    material: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Send SIGHUP to one process, as its owner, through a pidfd. A job."""
+
+    pid: int
+    start: int
+    uid: int
+    gid: int
+    material: str  # digest of what the process should have loaded by it
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        """Process.identity."""
+        return f"{self.pid}:{self.start}"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask one address what it serves; with `client`, offer that pair. A job."""
+
+    host: str
+    port: int
+    kind: Literal["sql", "http", "auto"]
+    process: str
+    client: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        """Host, port and client pair."""
+        return f"{self.host}:{self.port}/{self.client}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Put an earlier generation back; what it replaces is quarantined."""
+
+    stem: str
+    generation: int
+    fingerprint: str  # of the generation that comes back
+    bad: str  # of the one that goes
+    key_mode: int
+    uid: int
+    gid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Look for the owning processes again. A job."""
+
+    reason: str
+
+
+Action = Recover | Restrict | Issue | Install | Discard | Adopt | Presume | Reload | Probe | Rollback | Scan
+JOBS = (Issue, Reload, Probe, Scan)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What would be done now but for `reason`; `until` is None where only a person can lift it."""
+
+    action: str  # "issue", "reload", ...
+    subject: str
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that does not hold: stable code, severity, the file, one sentence and one remedy."""
+
+    code: str
+    severity: Literal["ok", "info", "warning", "critical"]
+    file: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, what waits, what is wrong, and when to look again."""
+
+    actions: tuple[Action, ...]
+    held: tuple[Held, ...]
+    findings: tuple[Finding, ...]
+    wake_at: datetime | None

@@ -1,0 +1,80 @@
+"""File names of a certs-dir, as cockroach's loader reads them.
+
+Source: cockroach splits a name at its dots and looks at the first part (pkg/security, certificate loader).
+Rejected: a regular expression per role. The rules differ only in how many parts a role takes, and a table says that.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Role(Enum):
+    """What cockroach uses a file for; the value is the first part of the file's name, or stands for it."""
+
+    CA = "ca"
+    CA_CLIENT = "ca-client"
+    CA_UI = "ca-ui"
+    CA_TENANT = "ca-client-tenant"
+    NODE = "node"
+    UI = "ui"
+    CLIENT = "client"
+    TENANT = "client-tenant"
+    TENANT_SIGNING = "tenant-signing"
+
+
+BUNDLES = frozenset({Role.CA, Role.CA_CLIENT, Role.CA_UI, Role.CA_TENANT})
+NAMED = frozenset({Role.CLIENT, Role.TENANT, Role.TENANT_SIGNING})
+BY_PREFIX = {role.value: role for role in Role}
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """One entry of a certs-dir: `client.root` has role CLIENT and subject `root`; `node` has subject ``""``."""
+
+    role: Role
+    subject: str = ""
+
+    @property
+    def stem(self) -> str:
+        """The file name without its ending: `node`, `client.root`, `ca-client`."""
+        return f"{self.role.value}.{self.subject}" if self.subject else self.role.value
+
+    @property
+    def is_bundle(self) -> bool:
+        """A trust bundle has no key that cockroach would load."""
+        return self.role in BUNDLES
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A name that cockroach refuses or ignores, and why."""
+
+    stem: str
+    reason: str
+
+
+def parse(stem: str) -> Name | Unknown:
+    """Given a file name without `.crt` or `.key`, return what cockroach takes it for.
+
+    Everything between `client.` and the ending is the user, dots included; the other roles take no further part.
+    """
+    prefix, dot, rest = stem.partition(".")
+    role = BY_PREFIX.get(prefix)
+    if role is None:
+        return Unknown(stem, f"unknown prefix {prefix!r}: cockroach ignores the file")
+    if role in NAMED:
+        return Name(role, rest) if rest else Unknown(stem, f"no name after {prefix!r}: cockroach refuses the file")
+    return Unknown(stem, f"{prefix!r} takes no further part: cockroach refuses the file") if dot else Name(role)
+
+
+def stem_of(file: str) -> str:
+    """Given `node.crt`, `node.key` or `node`, return `node`."""
+    return file.removesuffix(".crt").removesuffix(".key")
+
+
+NODE = Name(Role.NODE)
+UI = Name(Role.UI)
+CA = Name(Role.CA)
+CA_CLIENT = Name(Role.CA_CLIENT)
+CA_UI = Name(Role.CA_UI)
+CLIENT_NODE = Name(Role.CLIENT, "node")

@@ -1,0 +1,96 @@
+"""Policy: what should be true of one certs-dir. Made by config.py, read by decide.
+
+Every field is already valid: parsed at the edge, never checked again inside.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from fractions import Fraction
+from hashlib import sha256
+from typing import Literal
+
+from certagent.core.names import Name, Role
+
+
+@dataclass(frozen=True, slots=True)
+class RenewAt:
+    """When to renew: a fraction of the lifetime, or a duration before expiry. Both None: the default of timing.py."""
+
+    fraction: Fraction | None = None
+    before: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who should own the files; resolved to numbers when the configuration was read."""
+
+    user: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What one pair, or one trust bundle, should be."""
+
+    name: Name
+    authorities: tuple[str, ...]  # in the order of failover; () with `none`: somebody else rotates it
+    names: tuple[str, ...] | None = None  # SANs, IPs in canonical text; None: those of the live certificate are kept
+    principal: str | None = None  # must be among the principals: `node`, the user; None: none needed
+    server: bool = False  # EKU serverAuth is needed
+    client: bool = False  # EKU clientAuth is needed
+    lifetime: timedelta | None = None  # None: the authority's
+    key: str = "ecdsa-p256"
+    key_mode: int = 0o600
+    key_owner: Owner | None = None  # None: the directory's
+    reuse_key: bool = False
+    drop_names: bool = False
+    renew_at: RenewAt = RenewAt()
+    warn: timedelta | None = None  # cert.expires-soon; None: 1/6 of the lifetime
+    critical: timedelta | None = None  # None: 1/20
+    minimum: timedelta | None = None  # least remaining lifetime of an answer; None: 1/4 of what was asked for, at most 1 day
+
+    @property
+    def digest(self) -> str:
+        """Changes exactly when something changes that an issuance would act on."""
+        names = None if self.names is None else sorted(self.names)
+        parts = (self.name.stem, names, self.principal, self.server, self.client, self.key, str(self.lifetime))
+        return sha256(repr(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRule:
+    """How the owning processes are found, and whether they are reloaded."""
+
+    names: tuple[str, ...] = ("cockroach",)
+    pid_file: str = ""
+    probe: tuple[tuple[str, int, Literal["sql", "http", "auto"]], ...] = ()
+    reload: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One `[[certs_dir]]` of the configuration, layout and defaults worked in."""
+
+    path: str
+    owner: Owner
+    host: str  # seeds the jitter: the host's name
+    wants: tuple[Want, ...] = ()
+    layout: Literal["standard", "split-node", "split-ca"] = "standard"
+    enforce: Literal["repair", "report"] = "repair"
+    process: ProcessRule = ProcessRule()
+    keep: int = 5  # generations
+    authority_kinds: dict[str, str] = field(default_factory=dict)
+
+    def want(self, stem: str) -> Want | None:
+        """The want for that name."""
+        return next((w for w in self.wants if w.name.stem == stem), None)
+
+
+def bundle_of(name: Name, present: frozenset[str]) -> str:
+    """Given a leaf's name and the stems of the bundles that are there, return the stem of the bundle that verifies it.
+
+    cockroach: client certificates by `ca-client` where it is, `ui` by `ca-ui`, tenants by `ca-client-tenant`; else `ca`.
+    """
+    first = {Role.CLIENT: "ca-client", Role.UI: "ca-ui", Role.TENANT: "ca-client-tenant"}.get(name.role, "ca")
+    return first if first in present else "ca"
