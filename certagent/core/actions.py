@@ -86,6 +86,15 @@ class Presume:
 
 
 @dataclass(frozen=True, slots=True)
+class Proven:
+    """Take note that a reload is proven: what the process serves is what is on disk."""
+
+    process: str
+    material: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reload:
     """Send SIGHUP to one process, as its owner, through a pidfd. A job."""
 
@@ -140,7 +149,7 @@ class Scan:
     reason: str
 
 
-Action = Recover | Restrict | Issue | Install | Discard | Adopt | Presume | Reload | Probe | Rollback | Scan
+Action = Recover | Restrict | Issue | Install | Discard | Adopt | Presume | Proven | Reload | Probe | Rollback | Scan
 JOBS = (Issue, Reload, Probe, Scan)
 
 

@@ -1,0 +1,46 @@
+"""What stands in the staging area: in through the gate, or aside."""
+
+from datetime import datetime
+
+from certagent.core.actions import Discard, Install
+from certagent.core.decide.generations import going_back
+from certagent.core.decide.part import Part, total
+from certagent.core.decide.renewal import due
+from certagent.core.facts import Pair, Snapshot, Staged
+from certagent.core.policy import Policy, Want
+from certagent.core.rules import UNUSABLE, gate, pair_findings
+
+
+def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+    """Install what the gate lets through, put the rest aside."""
+    if snapshot.directory.foreign:
+        return Part()
+    asked = [r for r in snapshot.requests if r.kind == "rollback"]
+    back = [going_back(policy, snapshot, r.subject, "an operator asked for it", now) for r in asked]
+    return total([_staged(policy, snapshot, staged, now) for staged in snapshot.staged]) + Part(tuple(b for b in back if b))
+
+
+def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -> Part:
+    stem, leaf = staged.pair.name.stem, staged.pair.leaf
+    want = policy.want(stem)
+    if want is None:
+        return Part((Discard(stem, staged.pair.digests, "the configuration does not ask for it"),))
+    if not snapshot.clock.sound:
+        return Part()
+    if leaf is not None and leaf.fingerprint in snapshot.quarantined:
+        return Part((Discard(stem, staged.pair.digests, "this certificate was rolled back before"),))
+    live = snapshot.pair(stem)
+    reason = gate(want, staged, live, _asked(policy, snapshot, want, live, now), now)
+    if reason is not None or leaf is None:
+        return Part((Discard(stem, staged.pair.digests, reason or "there is no certificate"),))
+    owner = want.key_owner or policy.owner
+    why = f"a sound pair is staged: {leaf.fingerprint[:12]}"
+    return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))
+
+
+def _asked(policy: Policy, snapshot: Snapshot, want: Want, live: Pair | None, now: datetime) -> bool:
+    """Whether the change itself was asked for: then a NotAfter that is no later is no obstacle."""
+    if live is None or any(f.code in UNUSABLE for f in pair_findings(want, live, now)):
+        return True
+    reason = due(policy, snapshot, want, live, tuple(pair_findings(want, live, now)), now)
+    return reason is not None and not reason.startswith("renewal is due")

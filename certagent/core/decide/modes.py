@@ -1,0 +1,62 @@
+"""Modes and owners of keys. A repair waits for nothing but a foreign writer that keeps undoing it."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from certagent.core.actions import Finding, Restrict
+from certagent.core.decide.part import Part, holding, total
+from certagent.core.facts import File, Repair, Snapshot
+from certagent.core.policy import Owner, Policy
+from certagent.core.rules import key_file, key_mode_accepted
+
+BURST = 5  # repairs of one file before it counts as a fight
+WINDOW = timedelta(minutes=1)
+FIGHT_PAUSE = timedelta(seconds=10)
+
+
+def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+    """Repairs, or findings where nothing may be repaired."""
+    return total([_key(policy, snapshot, file, now) for file in _key_files(snapshot)])
+
+
+def _key_files(snapshot: Snapshot) -> Iterator[File]:
+    yield from (p.key.file for p in snapshot.pairs if p.key is not None)
+    yield from (f for f in snapshot.strangers if f.name.endswith(".key"))
+
+
+def _key(policy: Policy, snapshot: Snapshot, file: File, now: datetime) -> Part:
+    want = policy.want(file.name.removesuffix(".key"))
+    owner = want.key_owner if want and want.key_owner else policy.owner
+    findings = tuple(key_file(file, owner))
+    if not findings:
+        return Part()
+    if policy.enforce == "report" or snapshot.directory.foreign:
+        return Part(findings=findings)
+    fix = _repair(file, owner, want.key_mode if want else 0o600, snapshot.euid)
+    if fix is None:
+        return Part(findings=findings)
+    return _paced(fix, findings, [r for r in snapshot.repairs if r.file == file.name and now - r.at < WINDOW], now)
+
+
+def _repair(file: File, owner: Owner, mode: int, euid: int) -> Restrict | None:
+    """The repair that this agent may make: owners only as root, modes of its own files or as root."""
+    wide = not key_mode_accepted(file, owner.gid)
+    stolen = file.uid != owner.uid
+    if euid != 0 and (file.uid != euid or not wide):
+        return None
+    reasons = ([f"mode was {file.mode:04o}"] if wide else []) + ([f"owner was uid {file.uid}"] if stolen and euid == 0 else [])
+    chown = euid == 0 and stolen
+    kept = mode if wide or chown else file.mode
+    return Restrict(file.name, kept, owner.uid if chown else None, owner.gid if chown else None, ", ".join(reasons))
+
+
+def _paced(fix: Restrict, findings: tuple[Finding, ...], recent: list[Repair], now: datetime) -> Part:
+    failed = [r for r in recent if not r.ok]
+    if len(recent) < BURST and not failed:
+        return Part((fix,), findings=findings)
+    last = recent[-1]
+    why = f"cannot be repaired: {failed[-1].reason}" if failed else f"somebody undid the repair {len(recent)} times within a minute"
+    alarm = Finding("key.mode", "critical", fix.file, f"{fix.reason}, {why}", "find who changes it: auditctl -w FILE -p a")
+    if now - last.at >= FIGHT_PAUSE:
+        return Part((fix,), findings=(alarm,))
+    return Part(findings=(alarm,)) + holding("restrict", fix.file, why, last.at + FIGHT_PAUSE)

@@ -1,0 +1,35 @@
+"""What one question contributes to a plan."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from certagent.core.actions import Action, Finding, Held
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Parts add up; an empty one changes nothing."""
+
+    actions: tuple[Action, ...] = ()
+    held: tuple[Held, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    wakes: tuple[datetime, ...] = ()
+
+    def __add__(self, other: "Part") -> "Part":
+        """Everything of both, in order."""
+        return Part(self.actions + other.actions, self.held + other.held, self.findings + other.findings, self.wakes + other.wakes)
+
+
+def total(parts: list[Part]) -> Part:
+    """Everything of all of them: linear where adding one by one would be quadratic."""
+    return Part(
+        tuple(a for p in parts for a in p.actions),
+        tuple(h for p in parts for h in p.held),
+        tuple(f for p in parts for f in p.findings),
+        tuple(w for p in parts for w in p.wakes),
+    )
+
+
+def holding(action: str, subject: str, reason: str, until: datetime | None = None) -> Part:
+    """One thing held back, and the moment it may go on."""
+    return Part(held=(Held(action, subject, reason, until),), wakes=() if until is None else (until,))

@@ -1,0 +1,91 @@
+"""What to ask the processes, and when. Dear facts are cached with an age; a file event costs one directory scan, no more."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from certagent.core.actions import Finding, Probe, Scan
+from certagent.core.decide.part import Part, total
+from certagent.core.decide.serving import changed_at, differs, signals
+from certagent.core.facts import Process, Served, Snapshot
+from certagent.core.names import Role
+from certagent.core.policy import Policy
+from certagent.core.timing import PROOF_WAIT
+
+SCAN_EVERY = timedelta(seconds=30)
+PROBE_EVERY = timedelta(minutes=5)
+UNREACHABLE_EVERY = timedelta(seconds=30)
+FIRST_AGAIN = timedelta(milliseconds=50)
+
+
+def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+    """Scans and probes that are due, and findings about ports that do not answer."""
+    parts = [_scan(snapshot, now)]
+    parts += [_probe(snapshot, process, probe, now) for process, probe in _wanted(policy, snapshot)]
+    parts.append(_unreachable(snapshot))
+    return total(parts)
+
+
+def _scan(snapshot: Snapshot, now: datetime) -> Part:
+    if any(j.kind == "scan" for j in snapshot.in_flight):
+        return Part()
+    at = snapshot.processes_at
+    if at is None or now - at >= SCAN_EVERY or at > now:
+        return Part((Scan("look for the owning processes"),))
+    return Part(wakes=(at + SCAN_EVERY,))
+
+
+def _wanted(policy: Policy, snapshot: Snapshot) -> Iterator[tuple[Process, Probe]]:
+    clients = [p for p in snapshot.pairs if p.name.role is Role.CLIENT and p.name.subject != "node" and p.matched and policy.want(p.name.stem)]
+    for process in (p for p in snapshot.processes if p.state == "serving"):
+        ports = [(x.host, x.port, x.kind) for x in process.listeners] or list(policy.process.probe)
+        for host, port, kind in ports:
+            yield process, Probe(host, port, kind, process.identity, "", "what does it serve?")
+            if kind == "sql":
+                for pair in clients:
+                    yield process, Probe(host, port, "sql", process.identity, pair.name.stem, f"does it accept {pair.name.stem}?")
+
+
+def _address(probe: Probe) -> str:
+    return f"[{probe.host}]:{probe.port}" if ":" in probe.host else f"{probe.host}:{probe.port}"
+
+
+def _probe(snapshot: Snapshot, process: Process, probe: Probe, now: datetime) -> Part:
+    if any(j.kind == "probe" and j.subject == probe.subject for j in snapshot.in_flight):
+        return Part()
+    known = [s for s in snapshot.served if s.process == probe.process and s.address == _address(probe) and s.client == probe.client]
+    if not known:
+        return Part((probe,))
+    at = _again_at(snapshot, process, known[-1], now)
+    return Part((probe,)) if now >= at else Part(wakes=(at,))
+
+
+def _again_at(snapshot: Snapshot, process: Process, last: Served, now: datetime) -> datetime:
+    """When to ask again: at once after a change, ever slower while a reload is awaited, else every five minutes."""
+    sent = signals(snapshot, process)
+    news = max([changed_at(snapshot, now), *(a.at for a in sent if a.outcome != "presumed")])
+    if last.client:
+        pair = snapshot.pair(last.client)
+        if pair and pair.leaf and pair.leaf.fingerprint != last.client_fingerprint:
+            return last.at
+        return last.at + (UNREACHABLE_EVERY if last.outcome != "served" else PROBE_EVERY)
+    if last.at <= news:
+        return last.at
+    waiting = last.at - news
+    if differs(snapshot, last) and sent and waiting < PROOF_WAIT:
+        return last.at + max(FIRST_AGAIN, waiting / 2)
+    return last.at + (PROBE_EVERY if last.outcome == "served" and not differs(snapshot, last) else UNREACHABLE_EVERY)
+
+
+def _unreachable(snapshot: Snapshot) -> Part:
+    alive = {p.identity: p for p in snapshot.processes}
+    found = []
+    for served in snapshot.served:
+        if served.process not in alive:
+            continue
+        if served.outcome == "unreachable":
+            message = f"{served.address} of pid {alive[served.process].pid} cannot be proven: {served.reason}"
+            found.append(Finding("served.unreachable", "warning", "node.crt", message, "check the listener, or set `probe`"))
+        elif served.client and served.outcome == "refused":
+            message = f"{served.address} refuses {served.client}.crt: {served.reason}"
+            found.append(Finding("cert.untrusted", "critical", f"{served.client}.crt", message, "the server's client CA bundle must hold its issuer"))
+    return Part(findings=tuple(found))

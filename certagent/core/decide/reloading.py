@@ -1,0 +1,136 @@
+"""SIGHUP, its proof, and the rollback where and only where handshakes fail with the new pair.
+
+Sent is not reloaded: a signal is recorded before it goes, repeated behind a backoff, five times at most for the same material, then alarmed.
+"""
+
+from datetime import datetime, timedelta
+
+from certagent.core.actions import Finding, Presume, Proven, Reload
+from certagent.core.decide.generations import going_back
+from certagent.core.decide.part import Part, holding, total
+from certagent.core.decide.serving import changed_at, differs, expected, loaded_pairs, material, of_process, signals
+from certagent.core.facts import Attempt, Process, Served, Snapshot
+from certagent.core.policy import Policy
+from certagent.core.rules import key_mode_accepted
+from certagent.core.timing import RELOAD_TRIES, reload_retry_at
+
+BEFORE_ROLLBACK = timedelta(seconds=2)
+
+
+def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+    """One look at every owning process."""
+    if snapshot.processes_at is None:
+        return Part()
+    if not snapshot.processes:
+        message = "no process owns this directory: nothing to reload, nothing to prove"
+        return Part(findings=(Finding("process.none", "info", snapshot.directory.path, message, "start cockroach, or set `pid_file`"),))
+    return total([_process(policy, snapshot, p, now) for p in snapshot.processes])
+
+
+def _process(policy: Policy, snapshot: Snapshot, process: Process, now: datetime) -> Part:
+    if process.state != "serving":
+        return _not_serving(process)
+    digest = material(snapshot)
+    wrong = [(s, reason) for s in of_process(snapshot, process) if (reason := differs(snapshot, s))]
+    reason = _requested(snapshot, process) or (wrong[0][1] if wrong else _unseen(snapshot, process, digest))
+    sent = signals(snapshot, process, digest)
+    if reason is None:
+        return _settled(snapshot, process, digest, sent, now)
+    found = Part(findings=(_stale(snapshot, process, sent, reason),))
+    back = _rollback(policy, snapshot, sent, [s for s, _ in wrong], now)
+    return found + back if back is not None else found + _signal(policy, snapshot, process, digest, sent, reason, now)
+
+
+def _not_serving(process: Process) -> Part:
+    file = f"pid {process.pid}"
+    if process.state == "starting":
+        message = f"pid {process.pid} is starting: a SIGHUP now could end it"
+        return Part(findings=(Finding("process.starting", "info", file, message, "nothing: it loads what is on disk"),))
+    message = process.problem or f"pid {process.pid} is {process.state}: it cannot be reloaded"
+    return Part(findings=(Finding("process.forbidden", "warning", file, message, "set `pid_file` and `probe` in [certs_dir.process]"),))
+
+
+def _requested(snapshot: Snapshot, process: Process) -> str | None:
+    asked = [r for r in snapshot.requests if r.kind == "reload"]
+    if not asked or any(a.at >= asked[-1].at for a in signals(snapshot, process)):
+        return None
+    return "an operator asked for it"
+
+
+def _unseen(snapshot: Snapshot, process: Process, digest: str) -> str | None:
+    """What no probe can show: a file that changed after this process loaded, by our own records."""
+    before = signals(snapshot, process)
+    if before:
+        return None if before[-1].digest == digest else "the files changed since the process was last reloaded"
+    loaded = {p.name.stem for p in loaded_pairs(snapshot)}
+    ours = [a for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok" and a.subject in loaded]
+    late = [a for a in ours if a.at > process.started]
+    return f"{late[-1].subject}.crt was installed after the process started" if late else None
+
+
+def _settled(snapshot: Snapshot, process: Process, digest: str, sent: tuple[Attempt, ...], now: datetime) -> Part:
+    """Everything served is what is on disk: take note of it once."""
+    answers = [s for s in of_process(snapshot, process) if not s.client]
+    if len(answers) < len(process.listeners):
+        return Part()
+    if sent:
+        fresh = [s for s in answers if s.at > sent[-1].at and s.outcome == "served"]
+        if sent[-1].outcome in {"ok", "presumed"} or not fresh:
+            return Part()
+        return Part((Proven(process.identity, digest, f"served by pid {process.pid}: " + ", ".join(s.address for s in fresh)),))
+    if process.started > changed_at(snapshot, now):
+        return Part()
+    return Part((Presume(process.identity, digest, f"pid {process.pid} is seen for the first time, and serves what is on disk"),))
+
+
+def _stale(snapshot: Snapshot, process: Process, sent: tuple[Attempt, ...], reason: str) -> Finding:
+    tries = len([a for a in sent if a.outcome != "presumed"])
+    given_up = tries >= RELOAD_TRIES
+    message = f"pid {process.pid}: {reason}" + (f"; {tries} signals did not change it" if given_up else "")
+    remedy = "look at the process's log; a restart loads what is on disk" if given_up else "none needed: a reload is on its way"
+    return Finding("served.stale", "critical" if given_up else "warning", "node.crt", message, remedy)
+
+
+def _signal(policy: Policy, snapshot: Snapshot, process: Process, digest: str, sent: tuple[Attempt, ...], reason: str, now: datetime) -> Part:
+    subject = process.identity
+    if any(j.kind == "reload" and j.subject == subject for j in snapshot.in_flight):
+        return Part()
+    if bar := _barred(policy, snapshot, process):
+        return holding("reload", subject, f"{reason}; held: {bar}")
+    tried = tuple(a for a in sent if a.outcome != "presumed")
+    asked = any(r.kind == "reload" and (not sent or sent[-1].at < r.at) for r in snapshot.requests)
+    if len(tried) >= RELOAD_TRIES and not asked:
+        return holding("reload", subject, f"{reason}; {len(tried)} signals were sent in vain")
+    again = reload_retry_at(tried)
+    if again is not None and now < again and not asked:
+        return holding("reload", subject, f"{reason}; signal {len(tried) + 1} follows unless it is proven", again)
+    return Part((Reload(process.pid, process.start, process.uid, process.gid, digest, reason),))
+
+
+def _barred(policy: Policy, snapshot: Snapshot, process: Process) -> str | None:
+    """Why no signal may go: cockroach would report success and then fail every new connection, or lose a file."""
+    if not policy.process.reload:
+        return "`reload = false` is configured"
+    if snapshot.ledger_problem:
+        return "the ledger cannot be written, and no signal goes unrecorded"
+    for pair in loaded_pairs(snapshot):
+        if pair.leaf is None:
+            return f"{pair.name.stem}.crt cannot be used"
+        if not pair.name.is_bundle and not pair.matched:
+            return f"{pair.name.stem}.key does not belong to {pair.name.stem}.crt"
+        if pair.key and not pair.name.is_bundle and not process.skip_key_check and not key_mode_accepted(pair.key.file, process.gid):
+            return f"{pair.name.stem}.key has mode {pair.key.file.mode:04o}: cockroach would refuse it"
+    for stem in ("ca", "node"):
+        if (pair_or_none := snapshot.pair(stem)) is None or pair_or_none.cert is None:
+            return f"{stem}.crt is missing"
+    return None
+
+
+def _rollback(policy: Policy, snapshot: Snapshot, sent: tuple[Attempt, ...], wrong: list[Served], now: datetime) -> Part | None:
+    """Back to the last sound generation, when a signal was sent for the new pair and handshakes fail since."""
+    refused = [s for s in wrong if s.outcome == "refused" and sent and s.at >= sent[-1].at + BEFORE_ROLLBACK]
+    pair = expected(snapshot, refused[0].kind) if refused else None
+    if pair is None or pair.leaf is None or snapshot.directory.foreign:
+        return None
+    back = going_back(policy, snapshot, pair.name.stem, refused[0].reason or "handshakes fail", now)
+    return Part((back,)) if back else None

@@ -1,0 +1,157 @@
+"""What is wrong with each wanted pair, and whether to ask a CA for another one.
+
+A live pair that somebody else made (`cockroach cert`, openssl, an operator's hand) is adopted: what differs from the configuration is
+a finding, and it is renewed when due. Only a pair that is unusable, that we issued, or whose configuration changed since is re-issued at once.
+"""
+
+from datetime import datetime
+
+from certagent.core.actions import Adopt, Finding, Issue
+from certagent.core.decide.part import Part, holding, total
+from certagent.core.facts import Leaf, Pair, Request, Snapshot
+from certagent.core.policy import Policy, Want, bundle_of
+from certagent.core.rules import DIFFERENT, UNUSABLE, pair_findings, stamp
+from certagent.core.timing import emergency_at, failures, renew_at, retry_at
+
+ALARM_AFTER = 3
+
+
+def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+    """Findings of every pair, and the issuances and adoptions that are due."""
+    wanted = {w.name.stem for w in policy.wants}
+    unmanaged = [Part(findings=tuple(pair_findings(None, p, now))) for p in snapshot.pairs if p.name.stem not in wanted]
+    return total([_want(policy, snapshot, want, now) for want in policy.wants] + unmanaged)
+
+
+def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part:
+    stem = want.name.stem
+    pair = snapshot.pair(stem) or Pair(want.name)
+    findings = tuple(pair_findings(want, pair, now))
+    known = Part(findings=findings) + _adoption(snapshot, want, pair)
+    reason = due(policy, snapshot, want, pair, findings, now)
+    if reason is None:
+        return known + _outlook(policy, want, pair, findings)
+    if snapshot.directory.foreign or not want.authorities:
+        return known
+    return known + _asking(policy, snapshot, want, pair, reason, now)
+
+
+def _outlook(policy: Policy, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
+    """What is not due: when it will be, and what of the configuration waits until then."""
+    if pair.leaf is None or not want.authorities or want.name.is_bundle:
+        return Part()
+    at = renew_at(want, pair.leaf, policy.host)
+    differs = [f for f in findings if f.code in DIFFERENT]
+    if not differs:
+        return Part(wakes=(at,))
+    reason = f"{differs[0].message}; the pair was made by somebody else and stays until {stamp(at)}: `certagent renew {want.name.stem}` changes it now"
+    return holding("issue", want.name.stem, reason, at)
+
+
+def _adoption(snapshot: Snapshot, want: Want, pair: Pair) -> Part:
+    leaf = pair.leaf
+    if leaf is None or want.name.is_bundle or not pair.matched or leaf.fingerprint in snapshot.issued:
+        return Part()
+    if any(a.stem == want.name.stem and a.fingerprint == leaf.fingerprint for a in snapshot.adopted):
+        return Part()
+    return Part((Adopt(want.name.stem, leaf.fingerprint, want.digest, "a pair that this agent did not issue: adopted as it is"),))
+
+
+def due(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...], now: datetime) -> str | None:
+    """Given a want and its live pair, return why it should be issued now, or None."""
+    if want.name.is_bundle:
+        return f"{want.name.stem}.crt is missing" if pair.cert is None else None
+    unusable = [f for f in findings if f.code in UNUSABLE]
+    if unusable:
+        return unusable[0].message
+    if asked := _requested(snapshot, want.name.stem):
+        return f"an operator asked for it at {stamp(asked.at)}"
+    changed = [f for f in findings if f.code in DIFFERENT]
+    if changed and pair.leaf is not None and _ours_to_change(snapshot, want, pair.leaf):
+        return changed[0].message
+    if pair.leaf is not None and now >= (at := renew_at(want, pair.leaf, policy.host)):
+        return f"renewal is due since {stamp(at)}"
+    return None
+
+
+def _requested(snapshot: Snapshot, stem: str) -> Request | None:
+    return next((r for r in snapshot.requests if r.kind == "renew" and r.subject == stem), None)
+
+
+def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:
+    """We issued it, or the configuration has changed since it was adopted."""
+    if leaf.fingerprint in snapshot.issued:
+        return True
+    adopted = [a for a in snapshot.adopted if a.stem == want.name.stem and a.fingerprint == leaf.fingerprint]
+    return bool(adopted) and adopted[-1].want != want.digest
+
+
+def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: str, now: datetime) -> Part:
+    """Issue, unless something holds it."""
+    stem = want.name.stem
+    failed = failures(snapshot.attempts, stem)
+    findings = _failing(want, pair, failed, now)
+    if any(s.pair.name.stem == stem for s in snapshot.staged) or any(j.kind == "issue" and j.subject == stem for j in snapshot.in_flight):
+        return findings
+    authority = want.authorities[len(failed) % len(want.authorities)]
+    request = _requested(snapshot, stem)
+    for held in (_unsound(snapshot), _unsuitable(snapshot, want, pair, authority)):
+        if held is not None:
+            refused = Finding("renewal.refused", "critical", f"{stem}.crt", held, "certagent plan; certagent explain renewal.refused")
+            return findings + Part(findings=(refused,)) + holding("issue", stem, f"{reason}; held: {held}")
+    again = retry_at(failed, want, pair.leaf, policy.host)
+    if again is not None and now < again and not (request and request.force and (not failed or failed[-1].at < request.at)):
+        return findings + holding("issue", stem, f"{reason}; attempt {len(failed) + 1} after a pause", again)
+    return findings + Part((Issue(want, authority, _names(want, pair.leaf), _reuse(want, pair), reason),))
+
+
+def _unsound(snapshot: Snapshot) -> str | None:
+    if not snapshot.clock.sound:
+        return f"the clock is not sound: {snapshot.clock.reason}"
+    return f"the ledger cannot be written: {snapshot.ledger_problem}" if snapshot.ledger_problem else None
+
+
+def _unsuitable(snapshot: Snapshot, want: Want, pair: Pair, authority: str) -> str | None:
+    """What can be known of an answer before the CA is asked: its roots are not in the bundle, or they expire too soon; no names."""
+    if want.server and not _names(want, pair.leaf):
+        return f"no names are configured for {want.name.stem} and no live certificate shows any: set `names`"
+    if missing := _dropped(want, pair.leaf):
+        return f"the live certificate has names that are not configured ({', '.join(missing)}): add them to `names`, or set drop_names = true"
+    roots = next((a.roots for a in snapshot.authorities if a.name == authority), ())
+    if want.name.is_bundle or not roots:
+        return None
+    present = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert is not None)
+    bundle = snapshot.pair(bundle_of(want.name, present))
+    trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
+    if trusted and want.name.role.value != "ui" and not trusted & {r.spki for r in roots}:
+        return f"the root of authority {authority!r} is not in {bundle_of(want.name, present)}.crt: the gate would refuse its certificates"
+    return None
+
+
+def _dropped(want: Want, live: Leaf | None) -> list[str]:
+    if want.names is None or want.drop_names or live is None or not want.server:
+        return []
+    return sorted(set(live.dns) | set(live.ips)) if not want.names else [n for n in (*live.dns, *live.ips) if n not in {*want.names, want.principal}]
+
+
+def _names(want: Want, live: Leaf | None) -> tuple[str, ...]:
+    """`names` are authoritative; without any the live certificate's are kept."""
+    if want.names is not None:
+        return want.names
+    return (*live.dns, *live.ips) if live else ()
+
+
+def _reuse(want: Want, pair: Pair) -> bool:
+    return want.reuse_key and pair.key is not None and pair.key.spki is not None
+
+
+def _failing(want: Want, pair: Pair, failed: tuple[object, ...], now: datetime) -> Part:
+    file = f"{want.name.stem}.crt"
+    found = []
+    if pair.leaf is not None and not want.name.is_bundle and now >= emergency_at(pair.leaf):
+        message = f"renewal is overdue: less than a twentieth of its lifetime is left, until {stamp(pair.leaf.not_after)}"
+        found.append(Finding("renewal.overdue", "critical", file, message, "certagent history; certagent renew " + want.name.stem))
+    if failed and (reason := getattr(failed[-1], "reason", "")):
+        severity = "critical" if len(failed) > ALARM_AFTER else "warning"
+        found.append(Finding("renewal.failing", severity, file, f"attempt {len(failed)} failed: {reason}", "certagent history " + want.name.stem))  # type: ignore[arg-type]
+    return Part(findings=tuple(found))

@@ -1,0 +1,138 @@
+"""snapshot x plan -> one JSON-able document: what `certagent status --json` prints, and metrics are made of."""
+
+from datetime import datetime
+from typing import Any
+
+from certagent.core.actions import Finding, Held, Issue, Plan
+from certagent.core.decide import SEVERITIES, severity
+from certagent.core.decide.serving import differs, expected, signals
+from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
+from certagent.core.names import Role
+from certagent.core.policy import Policy, Want
+from certagent.core.timing import failures, renew_at
+
+EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds, None for None."""
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def document(parts: list[tuple[Policy, Snapshot, Plan]], now: datetime, daemon: dict[str, Any] | None) -> dict[str, Any]:
+    """Given every certs-dir's policy, snapshot and plan, return the whole status."""
+    dirs = [certs_dir(policy, snapshot, plan) for policy, snapshot, plan in parts]
+    worst = max((d["severity"] for d in dirs), key=SEVERITIES.index, default="ok")
+    return {"version": 1, "severity": worst, "now": rfc3339(now), "daemon": daemon, "certs_dirs": dirs}
+
+
+def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan) -> dict[str, Any]:
+    """One certs-dir."""
+    return {
+        "path": policy.path,
+        "severity": severity(plan),
+        "layout": policy.layout,
+        "findings": [finding(f) for f in plan.findings],
+        "files": [_file(policy, snapshot, want) for want in policy.wants],
+        "processes": [_process(snapshot, p) for p in snapshot.processes],
+        "authorities": [{"name": a.name, "type": a.kind, "note": _note(a.kind), "problem": a.problem} for a in snapshot.authorities],
+        "next": _next(plan),
+    }
+
+
+def finding(f: Finding) -> dict[str, str]:
+    """A finding, field by field."""
+    return {"code": f.code, "severity": f.severity, "file": f.file, "message": f.message, "remedy": f.remedy}
+
+
+def _note(kind: str) -> str:
+    return "an embedded CA: for one host or a laboratory; its key is on this host" if kind == "local" else ""
+
+
+def _file(policy: Policy, snapshot: Snapshot, want: Want) -> dict[str, Any]:
+    pair = snapshot.pair(want.name.stem) or Pair(want.name)
+    failed = failures(snapshot.attempts, want.name.stem)
+    last = next((a for a in reversed(snapshot.attempts) if a.subject == want.name.stem), None)
+    leaf = pair.leaf
+    due = leaf and want.authorities and not want.name.is_bundle
+    return {
+        "name": want.name.stem,
+        "fingerprint": leaf.fingerprint if leaf else None,
+        "not_before": rfc3339(leaf.not_before) if leaf else None,
+        "not_after": rfc3339(leaf.not_after) if leaf else None,
+        "subject": leaf.subject if leaf else None,
+        "issuer": leaf.issuer if leaf else None,
+        "sans": list(leaf.sans) if leaf else [],
+        "authority": want.authorities[0] if want.authorities else None,
+        "renew_at": rfc3339(renew_at(want, leaf, policy.host)) if due and leaf else None,
+        "attempts": len(failed),
+        "last_attempt": _attempt(last),
+        "proof": proof(snapshot, pair),
+        "served": [_served(snapshot, s) for s in snapshot.served if _about(snapshot, pair, s)],
+    }
+
+
+def _attempt(attempt: Attempt | None) -> dict[str, Any] | None:
+    return None if attempt is None else {"at": rfc3339(attempt.at), "outcome": attempt.outcome, "reason": attempt.reason}
+
+
+def _about(snapshot: Snapshot, pair: Pair, served: Served) -> bool:
+    if pair.name.role is Role.CLIENT:
+        return served.client == pair.name.stem
+    return not served.client and expected(snapshot, served.kind) == pair
+
+
+def _served(snapshot: Snapshot, served: Served) -> dict[str, Any]:
+    pid = next((p.pid for p in snapshot.processes if p.identity == served.process), None)
+    shown = served.client_fingerprint if served.client else served.fingerprint
+    return {"address": served.address, "pid": pid, "fingerprint": shown or None, "at": rfc3339(served.at), "outcome": served.outcome, "reason": served.reason}
+
+
+def proof(snapshot: Snapshot, pair: Pair) -> str:
+    """What proves the file, by the design's table; "pending" where the proof is still owed, "none-needed" without an owning process."""
+    if not snapshot.processes:
+        return "none-needed"
+    about = [s for s in snapshot.served if _about(snapshot, pair, s)]
+    leaf = pair.leaf
+    if pair.name.role in {Role.NODE, Role.UI}:
+        good = [s for s in about if s.outcome == "served" and differs(snapshot, s) is None]
+        return "served" if good and len(good) == len([s for s in about if s.outcome != "unreachable"]) else "pending"
+    if pair.name.role is Role.CLIENT and pair.name.subject != "node":
+        return "accepted" if leaf and any(s.outcome == "served" and s.client_fingerprint == leaf.fingerprint for s in about) else "pending"
+    return "sent" if all(_reloaded(snapshot, p) for p in snapshot.processes) else "pending"
+
+
+def _reloaded(snapshot: Snapshot, process: Process) -> bool:
+    sent = signals(snapshot, process)
+    return not sent or sent[-1].outcome in {"ok", "presumed", "unproven"}
+
+
+def _process(snapshot: Snapshot, process: Process) -> dict[str, Any]:
+    sent = [a for a in signals(snapshot, process) if a.outcome != "presumed"]
+    ports = [x.address for x in process.listeners]
+    return {"pid": process.pid, "user": process.user, "state": process.state, "listeners": ports, "last_signal": _attempt(sent[-1] if sent else None)}
+
+
+def _next(plan: Plan) -> dict[str, Any] | None:
+    acts = [a for a in plan.actions if isinstance(a, Issue)]
+    if acts:
+        return {"action": "issue", "file": acts[0].subject, "at": None, "reason": acts[0].reason}
+    waiting = sorted((h for h in plan.held if h.until), key=lambda h: str(h.until))
+    if waiting:
+        return _held(waiting[0])
+    return {"action": "look", "file": "", "at": rfc3339(plan.wake_at), "reason": "nothing is due before"} if plan.wake_at else None
+
+
+def _held(held: Held) -> dict[str, Any]:
+    return {"action": held.action, "file": held.subject, "at": rfc3339(held.until), "reason": held.reason}
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """What would be done now, what is held and why, and when the next step is due."""
+    actions = [{"action": type(a).__name__.lower(), "subject": subject(a), "reason": a.reason} for a in plan.actions]
+    return {"actions": actions, "held": [_held(h) for h in plan.held], "findings": [finding(f) for f in plan.findings], "wake_at": rfc3339(plan.wake_at)}
+
+
+def subject(action: object) -> str:
+    """What an action is about: a stem, a file, a process, an address."""
+    return next((str(v) for k in ("stem", "file", "subject", "process") if (v := getattr(action, k, ""))), "")

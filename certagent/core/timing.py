@@ -1,0 +1,100 @@
+"""When: renewal points, backoff, jitter, the emergency point. All of them functions of their arguments.
+
+Jitter is a hash of host and file, never random: two runs agree, a fleet spreads, and `status` can show the moment.
+Rejected: random jitter (not testable, not visible) and doubling without a cap (cert-manager reached 32 h between tries).
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+from hashlib import sha256
+
+from certagent.core.facts import Attempt, Leaf
+from certagent.core.policy import Want
+
+SHORT = timedelta(days=10)
+FLOOR = timedelta(seconds=15)
+CEILING = timedelta(hours=6)
+AFTER_EXPIRY = timedelta(minutes=15)
+ASSUMED_LIFETIME = timedelta(days=30)
+LEEWAY = timedelta(seconds=1)
+
+
+def unit(*parts: object) -> float:
+    """Given anything printable, return a number in [0, 1) that is always the same for it."""
+    return int.from_bytes(sha256(repr(parts).encode()).digest()[:6]) / (1 << 48)
+
+
+def lifetime(leaf: Leaf) -> timedelta:
+    """From notBefore to notAfter, at least one second."""
+    return max(leaf.not_after - leaf.not_before, LEEWAY)
+
+
+def emergency_at(leaf: Leaf) -> datetime:
+    """When one twentieth of the lifetime is left: from here on nothing but the backoff delays a renewal."""
+    return leaf.not_after - lifetime(leaf) / 20
+
+
+def renew_at(want: Want, leaf: Leaf, host: str) -> datetime:
+    """Given a leaf, return when to renew it: 2/3 of its lifetime (1/2 under ten days), less up to 1/20 of jitter.
+
+    An explicit duration that is longer than the leaf lives is brought in to a third of the lifetime: no storm.
+    """
+    life = lifetime(leaf)
+    if want.renew_at.before is not None:
+        point = max(leaf.not_after - want.renew_at.before, leaf.not_before + life / 3)
+    else:
+        fraction = want.renew_at.fraction or (Fraction(1, 2) if life < SHORT else Fraction(2, 3))
+        point = leaf.not_before + life * float(fraction)
+    return min(point - life / 20 * unit(host, want.name.stem), emergency_at(leaf))
+
+
+def failures(attempts: Iterable[Attempt], stem: str) -> tuple[Attempt, ...]:
+    """The issuances and rollbacks of a pair since its last completed installation, oldest first; a refusal by the gate gives its reason."""
+    since: list[Attempt] = []
+    for attempt in attempts:
+        if attempt.subject != stem:
+            continue
+        if attempt.kind == "install" and attempt.outcome == "ok":
+            since.clear()
+        elif attempt.kind in {"issue", "rollback"}:
+            since.append(attempt)
+        elif attempt.kind == "install" and since:
+            since[-1] = replace(since[-1], outcome=attempt.outcome, reason=attempt.reason)
+    return tuple(since)
+
+
+def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, host: str) -> datetime | None:
+    """Given what failed since the last success, return when to ask again; None: nothing failed, ask now.
+
+    From min(15 s, lifetime/200) doubling up to min(6 h, remaining/20), never below that floor; 15 min once expired.
+    A CA's Retry-After is honoured.
+    """
+    if not failed:
+        return None
+    last = failed[-1]
+    life = lifetime(leaf) if leaf else (want.lifetime or ASSUMED_LIFETIME)
+    floor = min(FLOOR, life / 200)
+    remaining = (leaf.not_after - last.at) if leaf else timedelta(0)
+    cap = min(CEILING, remaining / 20) if remaining > timedelta(0) else AFTER_EXPIRY
+    delay = min(floor * float(2 ** min(len(failed) - 1, 30)), max(cap, floor))
+    jittered = max(floor, delay * (1 - 0.5 * unit(host, want.name.stem, len(failed))))
+    return max(last.at + jittered, last.retry_at or last.at)
+
+
+RELOAD_TRIES = 5
+PROOF_WAIT = timedelta(seconds=10)
+
+
+def reload_retry_at(sent: tuple[Attempt, ...]) -> datetime | None:
+    """Given the signals sent for the same material, return when the next may go: 10 s, 20 s, 40 s ...; None: now."""
+    return sent[-1].at + PROOF_WAIT * float(2 ** min(len(sent) - 1, 10)) if sent else None
+
+
+def expires_soon(leaf: Leaf, want: Want | None, now: datetime) -> str:
+    """Return "critical" under 1/20 of the lifetime, "warning" under 1/6 (or the configured durations), else ""."""
+    left = leaf.not_after - now
+    critical = want.critical if want and want.critical else lifetime(leaf) / 20
+    warn = want.warn if want and want.warn else lifetime(leaf) / 6
+    return "critical" if left < critical else "warning" if left < warn else ""
