@@ -1,0 +1,84 @@
+"""Staging area and generations -> facts, cached by content: a turn of the loop that finds nothing new verifies nothing again."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from certagent.core.facts import Generation, Snapshot, Staged
+from certagent.core.names import BUNDLES, Role
+from certagent.core.policy import Policy, bundle_of
+from certagent.host import staged as facts
+from certagent.host.certs import read_live
+from certagent.host.files import Store
+from certagent.host.ledger import Ledger
+
+USAGE = {Role.CLIENT: "client", Role.TENANT: "client"}
+FRESH = timedelta(minutes=10)
+
+
+class Staging:
+    """Reads one store; keeps what it established until the bytes or the bundles change."""
+
+    def __init__(self, store: Store, ledger: Ledger, path: str) -> None:
+        """Nothing is read before `add`."""
+        self._store = store
+        self._ledger = ledger
+        self._path = path
+        self._judged: dict[tuple[object, ...], Staged] = {}
+        self._generations: tuple[tuple[object, ...], tuple[Generation, ...]] = ((), ())
+
+    def add(self, snapshot: Snapshot, policy: Policy, now: datetime) -> Snapshot:
+        """Given a snapshot of the live files, return it with the staged pairs and the generations."""
+        rows = self._store.staged()
+        staged = tuple(s for row in rows if (s := self._staged(snapshot, policy, row, now)) is not None)
+        if not rows:
+            self._judged.clear()
+        return replace(snapshot, staged=staged, generations=self._kept(snapshot.quarantined))
+
+    def _kept(self, quarantined: frozenset[str]) -> tuple[Generation, ...]:
+        key = (self._store.generation_marks(), quarantined)
+        if self._generations[0] != key:
+            rows = self._store.generations()
+            found = tuple(g for row in rows if (g := facts.generation(*row, quarantined)) is not None)
+            self._generations = (key, found)
+        return self._generations[1]
+
+    def _staged(self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime) -> Staged | None:
+        stem, cert, key, at = row
+        live = snapshot.pair(stem)
+        kept_key = key if key is not None or live is None or live.key is None else read_live(self._path, f"{stem}.key")
+        bundles = {p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.role in BUNDLES and p.cert and p.cert.leaf}
+        mark = (stem, sha256(cert).digest(), sha256(kept_key or b"").digest(), tuple(sorted(bundles.items())), int(now.timestamp()) // 60)
+        return self._once(mark, lambda: self._establish(snapshot, policy, (stem, cert, kept_key, at), now))
+
+    def _once(self, mark: tuple[object, ...], establish: Callable[[], Staged | None]) -> Staged | None:
+        if mark not in self._judged:
+            found = establish()
+            if found is None:
+                return None
+            self._judged[mark] = found
+        return self._judged[mark]
+
+    def _establish(self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime) -> Staged | None:
+        stem, cert, key, at = row
+        pair = facts.pair_fact(stem, cert, None if pair_is_bundle(stem) else key, at)
+        if pair is None:
+            return None
+        asked = pair.leaf is not None and pair.leaf.fingerprint in snapshot.issued
+        if pair.name.is_bundle:
+            return facts.judge_bundle(pair, cert, self._leaves_under(snapshot, stem), asked, at, now)
+        present = [p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert and p.cert.leaf]
+        bundles = {stem: read_live(self._path, f"{stem}.crt") for stem in present}
+        return facts.judge(pair, policy.want(stem), cert, key, bundles, asked, at, now)
+
+    def _leaves_under(self, snapshot: Snapshot, bundle: str) -> dict[str, tuple[bytes, str]]:
+        """The live leaves that a new bundle of that name would verify."""
+        present = frozenset([p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert] + [bundle])
+        under = [p for p in snapshot.pairs if not p.name.is_bundle and p.leaf and bundle_of(p.name, present) == bundle]
+        return {p.name.stem: (read_live(self._path, f"{p.name.stem}.crt"), USAGE.get(p.name.role, "server")) for p in under}
+
+
+def pair_is_bundle(stem: str) -> bool:
+    """A bundle is staged without a key, even where a `ca.key` lies beside it."""
+    return stem in {r.value for r in BUNDLES}
