@@ -1,0 +1,55 @@
+"""The command line: one file per verb, each with add(subparsers) and run(arguments) -> exit code.
+
+A status query must start fast: the verbs import what is heavy inside run, and `status` asks the daemon before anything of the core is imported.
+Exit codes: 64 for usage and configuration errors, so that they are never taken for a state.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from certagent.cli import check, commands, config, demo, explain, history, plan, recover, retire, run, status
+
+USAGE = 64
+VERBS = (run, status, check, plan, commands, history, recover, explain, retire, config, demo)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with usage errors that exit 64."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the reason."""
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = Parser(prog="certagent", description="The certificate agent for CockroachDB hosts.")
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = top.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser)
+    for verb in VERBS:
+        verb.add(subparsers)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    top = parser()
+    arguments = top.parse_args(argv)
+    if arguments.version:
+        from certagent import __version__
+
+        print(f"certagent {__version__}")
+        return 0
+    if not arguments.verb:
+        top.print_help()
+        return USAGE
+    try:
+        return int(arguments.run(arguments))
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,98 @@
+"""What several verbs share: the -c option, reading the configuration, asking the daemon, printing."""
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from certagent.config import Config
+    from certagent.service import Service
+
+DEFAULT_CONFIG = "/etc/certagent/config.toml"
+USAGE = 64
+UNKNOWN = 3
+
+
+def config_option(parser: argparse.ArgumentParser) -> None:
+    """-c FILE, else CERTAGENT_CONFIG, else /etc/certagent/config.toml."""
+    default = os.environ.get("CERTAGENT_CONFIG") or DEFAULT_CONFIG
+    parser.add_argument("-c", "--config", default=default, metavar="FILE", help=f"the configuration (default: {default})")
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def read_config(path: str) -> "Config | None":
+    """The configuration, or None after its errors were printed."""
+    from certagent.config import ConfigError, load
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        print("\n".join(error.errors), file=sys.stderr)
+        return None
+
+
+def socket_of(path: str) -> str:
+    """The control socket a configuration names, read without the cost of validating it all."""
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            agent = tomllib.load(file).get("agent", {})
+    except (OSError, tomllib.TOMLDecodeError):
+        return "/run/certagent/control.sock"
+    return str(agent.get("socket", "/run/certagent/control.sock"))
+
+
+def ask(path: str, command: str, **arguments: Any) -> dict[str, Any] | None:
+    """The daemon's answer, or None where no daemon answers."""
+    from certagent.host.control_client import DaemonSilent
+    from certagent.host.control_client import ask as send
+
+    try:
+        return send(socket_of(path), command, arguments)
+    except DaemonSilent:
+        return None
+
+
+def local_service(path: str) -> "Service | None":
+    """A service that only looks, for when there is no daemon; None after an error was printed."""
+    from certagent.events import Log
+    from certagent.host.errors import HostError
+    from certagent.service import Service, clock
+
+    config = read_config(path)
+    if config is None:
+        return None
+    try:
+        return Service(config, Log(sys.stderr, "text", clock), lambda _reason: None)
+    except (HostError, OSError) as error:
+        print(f"certagent: {error}", file=sys.stderr)
+        return None
+
+
+def look(service: "Service") -> None:
+    """Observe and decide for every certs-dir, with processes and what they serve; change nothing."""
+    from certagent.core.actions import Probe
+    from certagent.core.decide import decide
+    from certagent.service import Last, clock
+
+    for world in service.worlds:
+        world.work.scan()
+        plan = decide(world.policy, world.observe(clock()), clock())
+        for action in plan.actions:
+            if isinstance(action, Probe):
+                world.work.probe(action)
+        snapshot = world.observe(clock())
+        plan = decide(world.policy, snapshot, clock())
+        service.last[world.policy.path] = Last(snapshot, plan, plan.findings)
+
+
+def emit(document: object) -> None:
+    """Print JSON."""
+    print(json.dumps(document, indent=2))
