@@ -1,8 +1,6 @@
 """The jobs themselves: issue, signal, probe, scan. Each runs off the deciding thread and records how it ended."""
 
 import os
-from contextlib import contextmanager
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from certagent.core.names import BUNDLES
 from certagent.host import probe, procs, signals, x509
 from certagent.host.certs import read_live
 from certagent.host.errors import HostError
+from certagent.host.tls import memory_file
 
 if TYPE_CHECKING:
     from certagent.world import World
@@ -88,8 +87,9 @@ class Work:
         if not action.client:
             served = probe.probe(action.host, action.port, action.kind, action.process, clock())
         else:
-            pair = x509.parse_certificates(read_live(world.policy.path, f"{action.client}.crt"))[0]
-            with _memory_file(world.policy.path, f"{action.client}.crt") as cert, _memory_file(world.policy.path, f"{action.client}.key") as key:
+            cert_pem = read_live(world.policy.path, f"{action.client}.crt")
+            pair = x509.parse_certificates(cert_pem)[0]
+            with memory_file(cert_pem) as cert, memory_file(read_live(world.policy.path, f"{action.client}.key")) as key:
                 served = probe.probe(
                     action.host,
                     action.port,
@@ -120,14 +120,3 @@ class Work:
         for process in (p for p in world.memory.processes if p.identity not in after):
             world.log.emit("process.gone", certs_dir=path, file=f"pid {process.pid}", reason="it ended")
         world.memory.processes, world.memory.processes_at = found, at
-
-
-@contextmanager
-def _memory_file(path: str, name: str) -> Iterator[str]:
-    """The content of a live file as a path in memory: TLS wants paths, and the live name may be a trap by now."""
-    fd = os.memfd_create("pair", os.MFD_CLOEXEC)
-    try:
-        os.write(fd, read_live(path, name))
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)

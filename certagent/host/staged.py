@@ -10,7 +10,7 @@ from hashlib import sha256
 from certagent.core import names
 from certagent.core.facts import CertFile, File, Generation, KeyFile, Pair, Staged, Trust
 from certagent.core.policy import Want, bundle_of
-from certagent.host import x509
+from certagent.host import tls, x509
 
 
 def _file(name: str, size: int, at: float) -> File:
@@ -66,13 +66,8 @@ def judge(pair: Pair, want: Want | None, cert: bytes, key: bytes | None, bundles
     usages = (["server"] if want.server else []) + (["client"] if want.client else [])
     problems = [x509.verify_chain(cert, bundles[stem], usage, now) for usage in usages or ["any"]]
     problem = next((p for p in problems if p), None)
-    peers = _handshake_bundle(cert, bundles[stem])
-    shake = None if problem or key is None else x509.handshake(cert, key, peers, server=want.server, client=want.client)
+    shake = None if problem or key is None else tls.handshake(cert, key, bundles[stem], server=want.server, client=want.client)
     return Staged(_trusting(pair, stem, problem), when, asked, shake)
-
-
-def _handshake_bundle(cert: bytes, bundle: bytes) -> bytes:
-    return bundle if bundle.endswith(b"\n") else bundle + b"\n"
 
 
 def _trusting(pair: Pair, bundle: str, problem: str | None) -> Pair:

@@ -1,0 +1,27 @@
+"""The single-purpose child: become the owner for good, then send SIGHUP through the pidfd it was given.
+
+argv: pidfd uid gid. Run by path with -I -S, so that it imports nothing of ours. setresuid, because an effective uid alone could still signal root's processes.
+"""
+
+import os
+import pwd
+import signal
+import sys
+
+
+def main() -> None:
+    """Drop everything, then signal."""
+    pidfd, uid, gid = (int(word) for word in sys.argv[1:4])
+    if os.geteuid() == 0 and uid != 0:
+        try:
+            groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+        except KeyError:
+            groups = [gid]
+        os.setgroups(groups)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    signal.pidfd_send_signal(pidfd, signal.SIGHUP)
+
+
+if __name__ == "__main__":
+    main()

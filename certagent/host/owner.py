@@ -1,0 +1,54 @@
+"""Act as the owner of a directory: effective ids of this thread only (OpenSSH's temporarily_use_uid).
+
+Raw system calls, because libc's setresuid changes every thread of the process. Root acting in a directory that another user may write would be
+that user's confused deputy; as the owner, a link to /etc/shadow is refused by the kernel.
+"""
+
+import ctypes
+import os
+import pwd
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from certagent.host.errors import HostError
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_SETGROUPS, _SETRESUID, _SETRESGID = {"x86_64": (116, 117, 119), "aarch64": (159, 147, 149)}.get(os.uname().machine, (0, 0, 0))
+KEEP = -1
+
+
+def _call(number: int, *arguments: object) -> None:
+    if _LIBC.syscall(number, *arguments) != 0:
+        code = ctypes.get_errno()
+        raise HostError(f"cannot change to the owner's ids: {os.strerror(code)}", code)
+
+
+def _groups(groups: list[int]) -> None:
+    array = (ctypes.c_uint32 * len(groups))(*groups)
+    _call(_SETGROUPS, len(groups), array)
+
+
+@contextmanager
+def acting_as(uid: int, gid: int) -> Iterator[None]:
+    """Within the block this thread has the effective ids of `uid`. Nothing changes for one's own uid, or where we are not root."""
+    if os.geteuid() != 0 or uid == 0 or not sys.platform.startswith("linux") or not _SETRESUID:
+        yield
+        return
+    before = os.getgroups()
+    _groups(_groups_of(uid, gid))
+    _call(_SETRESGID, KEEP, gid, KEEP)
+    _call(_SETRESUID, KEEP, uid, KEEP)
+    try:
+        yield
+    finally:
+        _call(_SETRESUID, KEEP, 0, KEEP)
+        _call(_SETRESGID, KEEP, 0, KEEP)
+        _groups(before)
+
+
+def _groups_of(uid: int, gid: int) -> list[int]:
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        return [gid]

@@ -1,0 +1,188 @@
+"""Find the processes that own a certs-dir. The only importer of psutil.
+
+A cheap look at every comm first, then a close look at the few that fit. Paths are resolved in the process's own root and cwd
+and compared by device and inode, so that containers, links and relative paths come out right. openat2(RESOLVE_IN_ROOT) because an absolute
+link under /proc/PID/root would otherwise lead to the host's own files.
+"""
+
+import ctypes
+import os
+import pwd
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+from certagent.core.facts import Listener, Process
+from certagent.core.policy import ProcessRule
+from certagent.host.arguments import Arguments, parse
+
+SIGHUP_BIT = 1
+OPENAT2 = 437
+RESOLVE_IN_ROOT = 0x10
+O_PATH = os.O_PATH | os.O_CLOEXEC
+SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "busybox"})
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a listener says, not where we listen
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class _How(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def find(path: str, device: int, inode: int, rule: ProcessRule, euid: int) -> tuple[Process, ...]:
+    """Given a certs-dir (path, device, inode) and how to find its owners, return them; zombies and clients are none."""
+    del path, euid
+    if rule.pid_file:
+        found = [p for p in [_by_pid_file(rule)] if p is not None]
+    else:
+        found = [p for pid in _candidates(rule) if (p := _examine(pid, device, inode, rule)) is not None]
+    return tuple(sorted(found, key=lambda p: p.pid))
+
+
+def _candidates(rule: ProcessRule) -> list[int]:
+    pids = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/comm", "rb") as file:
+                comm = file.read(64).rstrip(b"\n").decode("utf-8", "replace")
+        except OSError:
+            continue
+        if any(comm == n[:15] or comm.startswith((f"{n}-"[:15], f"{n}."[:15])) for n in rule.names):
+            pids.append(int(name))
+    return pids
+
+
+def start_ticks(pid: int) -> int:
+    """Field 22 of /proc/PID/stat. Raises OSError where there is none."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read(4096).rpartition(b")")[2].split()[19])
+
+
+def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | None:
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE or pid == os.getpid():
+            return None
+        argv = process.cmdline()
+        base = _base(process)
+    except (psutil.Error, OSError):
+        return None
+    try:
+        exe = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+        environ = process.environ()
+        cwd = os.readlink(f"/proc/{pid}/cwd")
+    except (psutil.AccessDenied, PermissionError):
+        said = parse(argv, {})
+        problem = f"what pid {pid} runs is denied to this user: set `pid_file` and `probe`"
+        return replace(base, state="forbidden", problem=problem) if said.subcommand and not said.insecure else None
+    except (psutil.Error, OSError):
+        return None
+    said = parse(argv, environ)
+    if exe in SHELLS or not said.subcommand or said.insecure or not _same(pid, cwd, said.certs_dir, device, inode):
+        return None
+    return _look(replace(base, command=f"{exe} {said.subcommand}", skip_key_check=_skips(environ)), process, said, rule)
+
+
+def _skips(environ: dict[str, str]) -> bool:
+    return environ.get("COCKROACH_SKIP_KEY_PERMISSION_CHECK", "").lower() in {"true", "1", "t", "yes"}
+
+
+def _base(process: psutil.Process) -> Process:
+    uid, gid = process.uids().effective, process.gids().effective
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    started = datetime.fromtimestamp(process.create_time(), UTC)
+    return Process(process.pid, start_ticks(process.pid), uid, gid, user, "starting", started)
+
+
+def _same(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:
+    """Whether the path, in the process's own root and cwd, is the directory we mean."""
+    inside = os.path.join(cwd, certs_dir)
+    try:
+        root = os.open(f"/proc/{pid}/root", O_PATH)
+    except OSError:
+        return False
+    try:
+        how = _How(O_PATH, 0, RESOLVE_IN_ROOT)
+        fd = _LIBC.syscall(OPENAT2, root, os.fsencode(inside), ctypes.byref(how), ctypes.sizeof(how))
+        if fd < 0:
+            return False
+        try:
+            info = os.fstat(fd)
+        finally:
+            os.close(fd)
+    finally:
+        os.close(root)
+    return (info.st_dev, info.st_ino) == (device, inode)
+
+
+def _look(base: Process, process: psutil.Process, said: Arguments | None, rule: ProcessRule) -> Process:
+    """State and listeners."""
+    try:
+        connections = [c for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    except (psutil.Error, OSError):
+        connections = []
+    listeners = _listeners(connections, said)
+    ignored, caught = _hup_masks(base.pid)
+    if ignored:
+        return replace(base, state="ignoring", listeners=listeners, problem=f"pid {base.pid} ignores SIGHUP: it cannot be reloaded")
+    if not caught:
+        return replace(base, state="starting", listeners=listeners)
+    if listeners:
+        return replace(base, state="serving", listeners=listeners)
+    if rule.probe:
+        return replace(base, state="serving", listeners=tuple(Listener(h, p, k) for h, p, k in rule.probe))
+    if base.uid != os.geteuid() and os.geteuid() != 0:
+        return replace(base, state="forbidden", problem=f"the listeners of pid {base.pid} cannot be seen: set `probe`")
+    return base
+
+
+def _listeners(connections: list[Any], said: Arguments | None) -> tuple[Listener, ...]:
+    found = []
+    for connection in connections:
+        host, port = connection.laddr[0], connection.laddr[1]
+        kind = "auto" if said is None else "http" if port == said.http_port else "sql"
+        found.append(Listener(ANYWHERE.get(host, host), port, kind))  # type: ignore[arg-type]
+    return tuple(sorted(set(found), key=lambda x: (x.port, x.host)))
+
+
+def _hup_masks(pid: int) -> tuple[bool, bool]:
+    """(ignored, caught) of SIGHUP. For a Go program `caught` is always set, and listening is the better evidence."""
+    masks = {}
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            for line in file:
+                if line.startswith(("SigIgn:", "SigCgt:")):
+                    name, _, value = line.partition(":")
+                    masks[name] = bool(int(value, 16) & SIGHUP_BIT)
+    except OSError:
+        return False, False
+    return masks.get("SigIgn", False), masks.get("SigCgt", False)
+
+
+def _by_pid_file(rule: ProcessRule) -> Process | None:
+    try:
+        fd = os.open(rule.pid_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            pid = int(file.read(64).split()[0])
+        process = psutil.Process(pid)
+        if pid <= 1 or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        base = replace(_base(process), command=process.name(), found_by="pid_file")
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None
+    return _look(base, process, None, rule)
+
+
+def alive(pid: int, start: int) -> bool:
+    """Whether that very process still runs."""
+    try:
+        return start_ticks(pid) == start and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.Error):
+        return False

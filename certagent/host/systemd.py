@@ -1,0 +1,46 @@
+"""sd_notify: READY, STATUS, WATCHDOG (tied to the loop's turns), RELOADING, STOPPING. Nothing happens without NOTIFY_SOCKET; nothing ever raises."""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+
+class Notifier:
+    """Tells systemd how it goes."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Reads NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID."""
+        path = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + path[1:] if path.startswith("@") else path
+        mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        usec = environ.get("WATCHDOG_USEC", "")
+        self.watchdog_interval: float | None = int(usec) / 2e6 if usec.isdigit() and mine else None
+
+    def _send(self, text: str) -> None:
+        if not self._address:
+            return
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.sendto(text.encode(), self._address)
+
+    def ready(self) -> None:
+        """The first turn is done."""
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self._send(f"STATUS={text}")
+
+    def watchdog(self) -> None:
+        """The loop turned."""
+        if self.watchdog_interval is not None:
+            self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """The configuration is being read again."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """On the way out."""
+        self._send("STOPPING=1")

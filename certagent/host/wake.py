@@ -1,0 +1,172 @@
+"""watchdog, APScheduler and signals -> one queue. A callback only puts. The only importer of watchdog and APScheduler.
+
+Both are hints: the queue's own monotonic timeout is the guarantee that the loop turns. watchdog goes blind when the directory is replaced, exchanged, a link or
+mounted over, so the real path is watched, its parent too, and device and inode are compared at every turn. A handler that raises would end watchdog's
+dispatch thread; a backward clock step stalls APScheduler.
+"""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from certagent.core.facts import Degraded
+
+IGNORED = frozenset({"opened", "closed_no_write"})
+AREA = ".certagent"
+JUMP = 5.0
+STA_UNSYNC = 0x40
+BATCH = 10_000
+
+
+class _Put(FileSystemEventHandler):
+    """Puts a reason for everything that may matter; never raises."""
+
+    def __init__(self, queue: "SimpleQueue[str]", only: str = "") -> None:
+        self._queue = queue
+        self._only = only
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        names = [os.fsdecode(p) for p in (event.src_path, event.dest_path) if p]
+        if event.event_type in IGNORED or all(f"/{AREA}" in n for n in names):
+            return
+        if self._only and self._only not in {os.path.basename(n) for n in names}:
+            return
+        self._queue.put("files changed")
+
+
+class Wake:
+    """What makes the loop turn."""
+
+    def __init__(self, rescan: float) -> None:
+        """`rescan` in seconds: the longest wait."""
+        self.queue: SimpleQueue[str] = SimpleQueue()
+        self._rescan = rescan
+        self._observer: BaseObserver | None = None
+        self._scheduler: BackgroundScheduler | None = None
+        self._armed: dict[str, tuple[int, int] | None] = {}
+        self._problems: list[Degraded] = []
+
+    def put(self, reason: str) -> None:
+        """Make the loop turn."""
+        self.queue.put(reason)
+
+    def signals(self) -> None:
+        """SIGHUP reads the configuration again, SIGTERM and SIGINT stop."""
+        signal.signal(signal.SIGHUP, lambda *_: self.queue.put("config"))
+        signal.signal(signal.SIGTERM, lambda *_: self.queue.put("stop"))
+        signal.signal(signal.SIGINT, lambda *_: self.queue.put("stop"))
+
+    def watch(self, paths: Iterable[str]) -> None:
+        """Watch these directories and nothing else, anew."""
+        self._drop()
+        self._armed = {path: _identity(path) for path in paths}
+        self._problems = []
+        observer = Observer(timeout=60)
+        try:
+            observer.start()
+            for path in self._armed:
+                self._arm(observer, path)
+        except OSError as error:
+            self._problems.append(Degraded("watch.degraded", f"inotify cannot be had: {error.strerror}; changes are seen by the rescan", "raise fs.inotify.max_user_instances"))
+        self._observer = observer
+
+    def _arm(self, observer: BaseObserver, path: str) -> None:
+        real = os.path.realpath(path)
+        parent = os.path.dirname(real)
+        if os.path.isdir(parent):
+            observer.schedule(_Put(self.queue, os.path.basename(real)), parent)
+        if os.path.isdir(real):
+            observer.schedule(_Put(self.queue), real)
+        elif os.path.isdir(parent):
+            self._problems.append(Degraded("watch.degraded", f"{path} is not there to be watched", ""))
+
+    def rearm_if_changed(self) -> list[str]:
+        """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""
+        changed = [path for path, armed in self._armed.items() if _identity(path) != armed]
+        dead = self._observer is not None and any(not e.is_alive() for e in self._observer.emitters)
+        if not changed and not dead:
+            return []
+        self.watch(list(self._armed))
+        return [f"{path} was replaced: watching the new one" for path in changed] or ["a watch had ended: watching again"]
+
+    def problems(self) -> list[Degraded]:
+        """What watching does without."""
+        return list(self._problems)
+
+    def at(self, when: datetime | None) -> None:
+        """Ask APScheduler for a wake at that moment: a hint, on top of the queue's timeout."""
+        if self._scheduler is None:
+            self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
+            self._scheduler.start()
+        if when is None:
+            with suppress(Exception):
+                self._scheduler.remove_job("wake")
+            return
+        self._scheduler.add_job(self.queue.put, "date", run_date=when, args=["due"], id="wake", replace_existing=True)
+
+    def wait(self, timeout: float) -> list[str]:
+        """Wait for a reason, at most that many seconds (monotonic) and at most one rescan; return the reasons without repeats."""
+        try:
+            reasons = {self.queue.get(timeout=min(timeout, self._rescan)): None}
+        except Empty:
+            return []
+        for _ in range(BATCH):
+            try:
+                reasons[self.queue.get_nowait()] = None
+            except Empty:
+                break
+        return list(reasons)
+
+    def _drop(self) -> None:
+        if self._observer is not None:
+            self._observer.unschedule_all()
+            self._observer.stop()
+            self._observer = None
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._drop()
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
+
+
+class ClockWatch:
+    """Sees the wall clock jump against the boot clock."""
+
+    def __init__(self) -> None:
+        """Starts from now."""
+        self._offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def jumped(self) -> float | None:
+        """By how many seconds the wall clock jumped since the last call; None under five."""
+        offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        jump, self._offset = offset - self._offset, offset
+        return jump if abs(jump) > JUMP else None
+
+
+class _Timex(ctypes.Structure):
+    _fields_ = (("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("freq", ctypes.c_long), ("maxerror", ctypes.c_long), ("esterror", ctypes.c_long), ("status", ctypes.c_int), ("rest", ctypes.c_byte * 256))
+
+
+def clock_synchronised() -> bool:
+    """The kernel's word on the clock (adjtimex)."""
+    state = _Timex()
+    return bool(ctypes.CDLL(None).adjtimex(ctypes.byref(state)) >= 0 and not state.status & STA_UNSYNC)
