@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from certagent.authority.errors import AuthorityError
 from certagent.authority.local import LocalAuthority
-from certagent.core import actions as act
-from certagent.core.facts import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Process, Repair, Request, Served, Snapshot
+from certagent.core import actions
+from certagent.core.facts import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Leaf, Process, Repair, Request, Served, Snapshot
 from certagent.core.policy import Policy
 from certagent.events import Log
 from certagent.host import x509
@@ -115,42 +115,42 @@ class World:
         alive = {p.identity for p in memory.processes}
         memory.served = {k: s for k, s in memory.served.items() if s.process in alive}
 
-    def act(self, action: act.Action, now: datetime) -> None:
+    def act(self, action: actions.Action, now: datetime) -> None:
         """Carry out one action; a failure is logged and recorded, never raised."""
         try:
             self._act(action, now)
         except (HostError, AuthorityError, OSError) as error:
             self.log.emit("action.failed", certs_dir=self.policy.path, file=act_subject(action), reason=str(error))
 
-    def _act(self, action: act.Action, now: datetime) -> None:
+    def _act(self, action: actions.Action, now: datetime) -> None:
         match action:
-            case act.Recover():
+            case actions.Recover():
                 self._say("swap.recovered", "", self.store.recover() or "nothing was left to do")
-            case act.Restrict():
+            case actions.Restrict():
                 self._restrict(action, now)
-            case act.Issue():
+            case actions.Issue():
                 self._start("issue", action.subject, lambda: self.work.issue(action), now)
-            case act.Install():
+            case actions.Install():
                 self._install(action, now)
-            case act.Discard():
+            case actions.Discard():
                 self._recorded(Attempt("install", action.stem, now, "refused", action.reason))
                 self.store.discard(action.stem, action.reason)
                 self._say("pair.refused", action.stem, action.reason)
-            case act.Adopt():
+            case actions.Adopt():
                 self.ledger.adopt(self.policy.path, Adopted(action.stem, action.fingerprint, action.want), now)
                 self._say("pair.adopted", action.stem, action.reason)
-            case act.Presume():
+            case actions.Presume():
                 self._recorded(Attempt("reload", action.process, now, "presumed", action.reason, action.material))
-            case act.Proven():
+            case actions.Proven():
                 self._recorded(Attempt("reload", action.process, now, "ok", action.reason, action.material))
                 self._say("reload.proven", "", action.reason)
-            case act.Reload():
+            case actions.Reload():
                 self._start("reload", action.subject, lambda: self.work.reload(action), now)
-            case act.Probe():
+            case actions.Probe():
                 self._start("probe", action.subject, lambda: self.work.probe(action), now)
-            case act.Rollback():
+            case actions.Rollback():
                 self._rollback(action, now)
-            case act.Scan():
+            case actions.Scan():
                 self._start("scan", "", self.work.scan, now)
 
     def _say(self, event: str, file: str, reason: str) -> None:
@@ -170,7 +170,7 @@ class World:
         self.memory.ledger_problem = None
         return row
 
-    def _restrict(self, action: act.Restrict, now: datetime) -> None:
+    def _restrict(self, action: actions.Restrict, now: datetime) -> None:
         problem = ""
         try:
             self.store.restrict(action.file, action.mode, action.uid, action.gid)
@@ -179,7 +179,7 @@ class World:
         self.memory.repairs.append(Repair(action.file, now, not problem, problem))
         self._say("mode.repair-failed" if problem else "mode.repaired", action.file, problem or f"{action.reason}, now {action.mode:04o}")
 
-    def _install(self, action: act.Install, now: datetime) -> None:
+    def _install(self, action: actions.Install, now: datetime) -> None:
         row = self._recorded(Attempt("install", action.stem, now, digest=action.fingerprint))
         uid, gid = (action.uid, action.gid) if os.geteuid() == 0 else (None, None)
         try:
@@ -190,7 +190,7 @@ class World:
         self.ledger.finish(row, "ok", action.reason, action.fingerprint)
         self._say("pair.installed", action.stem, action.reason)
 
-    def _rollback(self, action: act.Rollback, now: datetime) -> None:
+    def _rollback(self, action: actions.Rollback, now: datetime) -> None:
         row = self._recorded(Attempt("rollback", action.stem, now, reason=action.reason, digest=action.fingerprint))
         if action.bad:
             self.ledger.quarantine(self.policy.path, action.bad, now)
@@ -200,7 +200,7 @@ class World:
         self._say("pair.rolled-back", action.stem, action.reason)
 
 
-def authority_roots(authority: LocalAuthority, now: datetime) -> tuple[tuple[x509.Leaf, ...], str | None]:
+def authority_roots(authority: LocalAuthority, now: datetime) -> tuple[tuple[Leaf, ...], str | None]:
     """The roots of an embedded CA where it exists already; asking never makes it."""
     if not authority.exists():
         return (), None
@@ -219,7 +219,7 @@ def fulfilled(request: Request, attempts: tuple[Attempt, ...]) -> bool:
     return any(a.kind in kinds and a.subject == request.subject and a.outcome != "asked" for a in after)
 
 
-def act_subject(action: act.Action) -> str:
+def act_subject(action: actions.Action) -> str:
     """The file or process an action is about."""
     return str(getattr(action, "stem", "") or getattr(action, "file", "") or getattr(action, "subject", ""))
 

@@ -95,6 +95,8 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
         return findings
     authority = want.authorities[len(failed) % len(want.authorities)]
     request = _requested(snapshot, stem)
+    if waits := _bundle_first(snapshot, want):
+        return findings + holding("issue", stem, f"{reason}; {waits}")
     for held in (_unsound(snapshot), _unsuitable(snapshot, want, pair, authority)):
         if held is not None:
             refused = Finding("renewal.refused", "critical", f"{stem}.crt", held, "certagent plan; certagent explain renewal.refused")
@@ -103,6 +105,13 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     if again is not None and now < again and not (request and request.force and (not failed or failed[-1].at < request.at)):
         return findings + holding("issue", stem, f"{reason}; attempt {len(failed) + 1} after a pause", again)
     return findings + Part((Issue(want, authority, _names(want, pair.leaf), _reuse(want, pair), reason),))
+
+
+def _bundle_first(snapshot: Snapshot, want: Want) -> str | None:
+    """Without the bundle that verifies it no answer would pass the gate: the bundle comes first."""
+    present = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
+    bundle = bundle_of(want.name, present)
+    return None if want.name.is_bundle or bundle in present else f"{bundle}.crt must be there first"
 
 
 def _unsound(snapshot: Snapshot) -> str | None:

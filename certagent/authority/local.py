@@ -1,0 +1,103 @@
+"""The embedded CA: files in a directory of the agent's. For one host or a laboratory: whoever has this host has the CA.
+
+A `ca.crt` and `ca.key` as `cockroach cert create-ca` leaves them (RSA, PKCS#1) serve as well.
+"""
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from certagent.authority.errors import AuthorityError
+from certagent.host import x509
+
+BACKDATE = timedelta(seconds=60)
+TOO_WIDE = 0o077
+LIMIT = 1 << 20
+
+
+class LocalAuthority:
+    """One CA directory."""
+
+    def __init__(
+        self,
+        directory: str,
+        create: bool,
+        lifetime: timedelta,
+        ca_lifetime: timedelta,
+        key: str = "ecdsa-p256",
+        cert_file: str = "ca.crt",
+        key_file: str = "ca.key",
+    ) -> None:
+        """Touches nothing."""
+        self._directory, self._create, self._kind = directory, create, key
+        self._lifetime, self._ca_lifetime = lifetime, ca_lifetime
+        self._cert, self._key = os.path.join(directory, cert_file), os.path.join(directory, key_file)
+
+    def exists(self) -> bool:
+        """Whether there is a CA."""
+        return os.path.exists(self._cert)
+
+    def ensure(self, now: datetime) -> None:
+        """Make the CA where it is missing and `create` allows it. Raises AuthorityError."""
+        if self.exists() and os.path.exists(self._key):
+            return
+        if self.exists() or os.path.exists(self._key):
+            missing = self._key if self.exists() else self._cert
+            raise AuthorityError(f"cannot use the CA in {self._directory}: {missing} is missing; restore it", retryable=True)
+        if not self._create:
+            raise AuthorityError(f"cannot find a CA in {self._directory}: put {self._cert} and its key there, or set create = true", retryable=True)
+        try:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            with self._held():
+                if not self.exists():
+                    self._make(now)
+        except OSError as error:
+            raise AuthorityError(f"cannot make a CA in {self._directory}: {error.strerror}; make the directory writable for the agent") from error
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        fd = os.open(os.path.join(self._directory, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def _make(self, now: datetime) -> None:
+        cert, key = x509.make_ca(f"certagent local CA {os.uname().nodename}"[:64], self._ca_lifetime, now, self._kind)
+        for path, data in ((self._key, key), (self._cert, cert)):
+            fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+            os.rename(f"{path}.new", path)
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(directory)
+        os.close(directory)
+
+    def _read(self, path: str) -> bytes:
+        try:
+            with open(path, "rb") as file:
+                return file.read(LIMIT)
+        except OSError as error:
+            raise AuthorityError(f"cannot read {path}: {error.strerror}; make it readable for the agent") from error
+
+    def roots(self, now: datetime) -> bytes:
+        """The CA's own certificates, as PEM."""
+        del now
+        return self._read(self._cert)
+
+    def issue(self, csr_pem: bytes, now: datetime, *, server: bool, client: bool, lifetime: timedelta | None) -> bytes:
+        """Given a request, return a leaf as PEM; its notAfter is clipped to the CA's. Raises AuthorityError."""
+        if os.path.exists(self._key) and stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
+            raise AuthorityError(f"cannot use {self._key}: others may read it; chmod 0600 it", retryable=True)
+        life = lifetime or self._lifetime
+        begin = now - min(BACKDATE, life / 20)
+        try:
+            return x509.sign_csr(csr_pem, self._read(self._cert), self._read(self._key), server=server, client=client, not_before=begin, not_after=now + life)
+        except (x509.X509Error, ValueError) as error:
+            raise AuthorityError(f"cannot sign with the CA in {self._directory}: {error}", retryable=False) from error

@@ -1,0 +1,24 @@
+"""TOML -> Config: everything is checked here, every error is reported at once, and nothing is checked again inside.
+
+Rejected: msgspec and pydantic. One stops at the first error, the other costs more memory than the whole loop.
+"""
+
+from certagent.config.expand import Config, Settings, build
+from certagent.config.reader import ConfigError
+from certagent.config.schema import AuthorityConfig, LocalConfig
+
+__all__ = ["AuthorityConfig", "Config", "ConfigError", "LocalConfig", "Settings", "build", "load"]
+
+
+def load(path: str) -> Config:
+    """Given a file, return its configuration. Raises ConfigError with every error, each with its key path."""
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError((f"{path}: cannot read it: {error.strerror}; name another with -c or CERTAGENT_CONFIG",)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError((f"{path}: not TOML: {error}",)) from error
+    return build(path, document)

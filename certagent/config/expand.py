@@ -1,0 +1,178 @@
+"""From tables to policies: layouts and defaults worked in."""
+
+import socket
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from certagent.config.reader import ConfigError, Table, count, duration, flag, mode, one_of, text, texts
+from certagent.config.schema import KEYS, AuthorityConfig, absolute, authority, owner, process, renew_at, san
+from certagent.core import names
+from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name, Role
+from certagent.core.policy import Owner, Policy, RenewAt, Want
+
+NOBODY = Owner("", 0, 0)
+NO_NAMES: tuple[str, ...] = ()
+Layout = Literal["standard", "split-node", "split-ca"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`[agent]`."""
+
+    state_dir: str
+    socket: str
+    rescan: timedelta
+    enforce: Literal["repair", "report"]
+    log: Literal["auto", "json", "text"]
+    socket_others: Literal["read-only", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration."""
+
+    settings: Settings
+    authorities: dict[str, AuthorityConfig]
+    policies: tuple[Policy, ...]
+
+
+def build(path: str, document: dict[str, Any]) -> Config:
+    """Given a parsed document, return the configuration. Raises ConfigError with every error."""
+    errors: list[str] = []
+    top = Table("", document, errors)
+    settings = _settings(top.sub("agent"))
+    tables = top.sub("authority")
+    authorities = {name: authority(Table(f"authority.{name}", values, errors), name) for name, values in tables.values.items()}
+    directories = top.get("certs_dir", _tables, [])
+    if not directories:
+        top.error("certs_dir", "at least one [[certs_dir]] is required")
+    policies = tuple(_policy(Table(f"certs_dir[{i}]", values, errors), settings, authorities) for i, values in enumerate(directories))
+    top.done()
+    errors += _across(authorities, policies)
+    if errors:
+        raise ConfigError(tuple(f"{path}: {e}" for e in errors))
+    return Config(settings, authorities, policies)
+
+
+def _tables(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("write [[certs_dir]], with two brackets")
+    return value
+
+
+def _settings(table: Table) -> Settings:
+    found = Settings(
+        table.get("state_dir", absolute, "/var/lib/certagent"),
+        table.get("socket", absolute, "/run/certagent/control.sock"),
+        table.get("rescan", duration, timedelta(seconds=30)),
+        table.get("enforce", one_of("repair", "report"), "repair"),
+        table.get("log", one_of("auto", "json", "text"), "auto"),
+        table.get("socket_others", one_of("read-only", "refuse"), "read-only"),
+    )
+    table.done()
+    return found
+
+
+def _across(authorities: dict[str, AuthorityConfig], policies: tuple[Policy, ...]) -> list[str]:
+    """What is wrong between the tables."""
+    paths = Counter(p.path for p in policies)
+    errors = [f"certs_dir: {path} is configured {n} times" for path, n in paths.items() if n > 1]
+    for a in authorities.values():
+        if a.options is not None:
+            inside = [p for p in paths if a.options.directory == p or a.options.directory.startswith(p + "/")]
+            errors += [f"authority.{a.name}.directory: the CA's key must not lie in the certs-dir {p}" for p in inside]
+    return errors
+
+
+def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityConfig]) -> Policy:
+    path = table.require("path", absolute, "/")
+    who = table.require("owner", owner, NOBODY)
+    layout: Layout = table.get("layout", one_of("standard", "split-node", "split-ca"), "standard")
+    default = _asked(table, "authority", authorities, ())
+    clients = _asked(table, "client_authority", authorities, default)
+    if layout == "split-ca" and "client_authority" not in table.values:
+        table.error("client_authority", 'is required by layout = "split-ca"')
+    sans = table.get("names", _sans, None)
+    stems = _layout(layout) | {Name(Role.CLIENT, user) for user in table.get("clients", texts, NO_NAMES)}
+    files = table.sub("file")
+    overrides = {stem: Table(f"{files.path}.{stem}", values, table.errors) for stem, values in files.values.items()}
+    stems |= {n for stem, t in overrides.items() if (n := _named(t, stem)) is not None}
+    split = CLIENT_NODE in stems
+    wants = []
+    for name in sorted(stems, key=lambda n: (not n.is_bundle, n.stem)):
+        source = clients if name.role in {Role.CLIENT, Role.CA_CLIENT} else default
+        wants.append(_want(overrides.get(name.stem) or Table(name.stem, {}, table.errors), name, source, sans, split, authorities))
+    policy = Policy(
+        path,
+        who,
+        socket.gethostname(),
+        tuple(wants),
+        layout,
+        table.get("enforce", one_of("repair", "report"), settings.enforce),
+        process(table.sub("process")),
+        table.get("generations", count, 5),
+    )
+    table.done()
+    return policy
+
+
+def _sans(value: Any) -> tuple[str, ...] | None:
+    return san(value)
+
+
+def _layout(layout: str) -> set[Name]:
+    return {CA, NODE} | ({CLIENT_NODE} if layout != "standard" else set()) | ({CA_CLIENT} if layout == "split-ca" else set())
+
+
+def _named(table: Table, stem: str) -> Name | None:
+    parsed = names.parse(stem)
+    if isinstance(parsed, names.Unknown):
+        table.error("", parsed.reason)
+        return None
+    return parsed
+
+
+def _asked(table: Table, key: str, authorities: dict[str, AuthorityConfig], default: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of authorities, each of them configured; of type `none`: nobody is asked."""
+    found = table.get(key, texts, default)
+    for name in found:
+        if name not in authorities:
+            table.error(key, f"there is no [authority.{name}]")
+    return tuple(n for n in found if n in authorities and authorities[n].type != "none")
+
+
+def _want(table: Table, name: Name, source: tuple[str, ...], sans: tuple[str, ...] | None, split: bool, authorities: dict[str, AuthorityConfig]) -> Want:
+    server, client, principal = _use(name, split)
+    found = Want(
+        name,
+        _asked(table, "authority", authorities, source),
+        table.get("names", _sans, sans if server else ()),
+        table.get("principal", text, principal),
+        server,
+        client,
+        table.get("lifetime", duration, None),
+        table.get("key", one_of(*KEYS), "ecdsa-p256"),
+        table.get("key_mode", mode, 0o600),
+        table.get("key_owner", owner, None),
+        table.get("reuse_key", flag, False),
+        table.get("drop_names", flag, False),
+        table.get("renew_at", renew_at, RenewAt()),
+        table.get("warn", duration, None),
+        table.get("critical", duration, None),
+        table.get("minimum", duration, None),
+    )
+    table.done()
+    return found
+
+
+def _use(name: Name, split: bool) -> tuple[bool, bool, str | None]:
+    """(serverAuth, clientAuth, principal) by role: a node without `client.node` is dual-purpose."""
+    if name.role is Role.NODE:
+        return True, not split, None if split else "node"
+    if name.role is Role.UI:
+        return True, False, None
+    if name.role is Role.CLIENT:
+        return False, True, name.subject
+    return False, name.role is Role.TENANT, None

@@ -1,0 +1,127 @@
+"""Reading one table: every key once, with its type and default; what is wrong is collected, never raised one by one."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+D = TypeVar("D")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATION = re.compile(r"(\d+)([smhd])")
+
+
+class ConfigError(Exception):
+    """All errors of a configuration."""
+
+    def __init__(self, errors: tuple[str, ...]) -> None:
+        """Each error names the file, the key and the remedy."""
+        super().__init__("; ".join(errors))
+        self.errors = errors
+
+
+def duration(value: Any) -> timedelta:
+    """Given "20s", "15m", "6h" or "30d", return it. Raises ValueError."""
+    found = DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not found or found[1].strip("0") == "":
+        raise ValueError('write a duration such as "20s", "15m", "6h" or "30d"')
+    if int(found[1]) * UNITS[found[2]] > 100 * 365 * 86400:
+        raise ValueError("longer than a hundred years")
+    return timedelta(seconds=int(found[1]) * UNITS[found[2]])
+
+
+class Table:
+    """One table of the document; `done()` reports the keys nobody asked for."""
+
+    def __init__(self, path: str, values: Any, errors: list[str]) -> None:
+        """`errors` is shared by all tables of a document."""
+        self.path, self.errors = path, errors
+        self.values: Mapping[str, Any] = values if isinstance(values, dict) else {}
+        self._known: set[str] = set()
+        if not isinstance(values, dict):
+            self.error("", "must be a table")
+
+    def error(self, key: str, message: str) -> None:
+        """Note an error at a key."""
+        self.errors.append(f"{'.'.join(p for p in (self.path, key) if p)}: {message}")
+
+    def get(self, key: str, read: Callable[[Any], T], default: D) -> T | D:
+        """The value of a key by its reader, or the default; a ValueError of the reader is the error."""
+        self._known.add(key)
+        if key not in self.values:
+            return default
+        try:
+            return read(self.values[key])
+        except ValueError as error:
+            self.error(key, f"{error} (it is {self.values[key]!r})")
+            return default
+
+    def require(self, key: str, read: Callable[[Any], T], default: T) -> T:
+        """As `get`, but the key must be there."""
+        if key not in self.values:
+            self.error(key, "is required")
+        return self.get(key, read, default)
+
+    def sub(self, key: str) -> "Table":
+        """A table below; empty where it is missing."""
+        self._known.add(key)
+        return Table(f"{self.path}.{key}" if self.path else key, self.values.get(key, {}), self.errors)
+
+    def done(self) -> None:
+        """Report what nobody asked for, with a suggestion where one is close."""
+        for key in self.values:
+            if key not in self._known:
+                near = difflib.get_close_matches(key, self._known, 1)
+                self.error(key, "there is no such setting" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def text(value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    return value
+
+
+def flag(value: Any) -> bool:
+    """A boolean."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A list of strings, or one."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise ValueError("must be a list of strings")
+    return tuple(value)
+
+
+def one_of(*allowed: str) -> Callable[[Any], Any]:
+    """One of some words."""
+
+    def read(value: Any) -> str:
+        if value not in allowed:
+            near = difflib.get_close_matches(str(value), allowed, 1)
+            raise ValueError(f"must be one of {', '.join(allowed)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return str(value)
+
+    return read
+
+
+def mode(value: Any) -> int:
+    """An octal mode as text, within 0740."""
+    if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
+        raise ValueError('write a mode such as "0600"')
+    if int(value, 8) & ~0o740:
+        raise ValueError("wider than cockroach accepts (0700, or 0740 for root with the process's group)")
+    return int(value, 8)
+
+
+def count(value: Any) -> int:
+    """A whole number from 1 to 1000."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+        raise ValueError("must be a whole number from 1 to 1000")
+    return value

@@ -1,0 +1,140 @@
+"""The tables below the top: authorities, owners, names, renewal points, processes."""
+
+import grp
+import ipaddress
+import pwd
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+from certagent.config.reader import Table, duration, flag, one_of, text, texts
+from certagent.core.policy import Owner, ProcessRule, RenewAt
+
+KEYS = ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096")
+LATER = ("acme", "step", "vault", "cfssl", "est", "command", "dropbox")
+LABEL = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
+PROBE = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/\s]+):(\d+)(?:/(sql|http))?")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalConfig:
+    """`type = "local"`."""
+
+    directory: str
+    create: bool
+    lifetime: timedelta
+    ca_lifetime: timedelta
+    key: str
+    ca_cert: str
+    ca_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityConfig:
+    """One `[authority.NAME]`; `options` is None for `none`."""
+
+    name: str
+    type: str
+    options: LocalConfig | None
+
+
+def absolute(value: Any) -> str:
+    """An absolute path, without a trailing slash."""
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError("must be an absolute path")
+    return value.rstrip("/") or "/"
+
+
+def authority(table: Table, name: str) -> AuthorityConfig:
+    """One authority."""
+    kind = table.require("type", _kind, "none")
+    options = None
+    if kind == "local":
+        options = LocalConfig(
+            table.get("directory", absolute, "/var/lib/certagent/ca"),
+            table.get("create", flag, False),
+            table.get("lifetime", duration, timedelta(days=30)),
+            table.get("ca_lifetime", duration, timedelta(days=3650)),
+            table.get("key", one_of(*KEYS), "ecdsa-p256"),
+            table.get("ca_cert", text, "ca.crt"),
+            table.get("ca_key", text, "ca.key"),
+        )
+    table.done()
+    return AuthorityConfig(name, kind, options)
+
+
+def _kind(value: Any) -> str:
+    if value in LATER:
+        raise ValueError(f"type {value!r} is not built in yet; this version has local and none")
+    return str(one_of("local", "none")(value))
+
+
+def owner(value: Any) -> Owner:
+    """user or user:group, as they are known on this host."""
+    user, _, group = text(value).partition(":")
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError as error:
+        raise ValueError(f"there is no user {user!r} on this host") from error
+    try:
+        return Owner(user, account.pw_uid, grp.getgrnam(group).gr_gid if group else account.pw_gid)
+    except KeyError as error:
+        raise ValueError(f"there is no group {group!r} on this host") from error
+
+
+def san(value: Any) -> tuple[str, ...]:
+    """DNS names and IPs, the latter in canonical text."""
+    return tuple(dict.fromkeys(_name(v) for v in texts(value)))
+
+
+def _name(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        if not LABEL.fullmatch(value):
+            raise ValueError(f"{value!r} is neither a DNS name nor an IP address") from None
+        return value
+
+
+def renew_at(value: Any) -> RenewAt:
+    """A fraction of the lifetime, or a duration before expiry."""
+    if isinstance(value, str) and re.fullmatch(r"\d+/\d+", value):
+        try:
+            fraction = Fraction(value)
+        except ZeroDivisionError as error:
+            raise ValueError("a fraction between 0 and 1") from error
+        if not 0 < fraction < 1:
+            raise ValueError("a fraction between 0 and 1")
+        return RenewAt(fraction=fraction)
+    return RenewAt(before=duration(value))
+
+
+def probe(value: Any) -> tuple[tuple[str, int, Any], ...]:
+    """A list of "host:port", "/sql" or "/http" behind it where it is known."""
+    found = []
+    for item in texts(value):
+        match = PROBE.fullmatch(item)
+        if not match or not 0 < int(match[2]) < 65536:
+            raise ValueError(f'{item!r}: write "127.0.0.1:26257/sql"')
+        found.append((match[1].strip("[]"), int(match[2]), match[3] or "auto"))
+    return tuple(found)
+
+
+def process(table: Table) -> ProcessRule:
+    """`[certs_dir.process]`."""
+    rule = ProcessRule(
+        table.get("names", texts, ("cockroach",)),
+        table.get("pid_file", _pid_file, ""),
+        table.get("probe", probe, ()),
+        table.get("reload", flag, True),
+    )
+    table.done()
+    return rule
+
+
+def _pid_file(value: Any) -> str:
+    return absolute(value) if value else ""
+
+

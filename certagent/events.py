@@ -1,0 +1,107 @@
+"""The catalogue of log events, and their two forms: JSON lines, and text for a terminal. Names and fields are an interface."""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TextIO
+
+from certagent.core.actions import Finding
+
+Level = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of event."""
+
+    level: Level
+    meaning: str
+    remedy: str = ""
+    fields: tuple[str, ...] = ()
+
+
+ABOUT = ("code", "severity")
+EVENTS: dict[str, Event] = {
+    "agent.started": Event("info", "the daemon runs"),
+    "agent.stopping": Event("info", "the daemon ends"),
+    "config.loaded": Event("info", "a configuration is in force"),
+    "config.rejected": Event("error", "a changed configuration has errors; the old one stays", "certagent config check"),
+    "converged": Event("info", "one look ended with work done: what was done, and what waits", fields=("actions", "severity")),
+    "finding.appeared": Event("warning", "a rule no longer holds", "as the finding says", ABOUT),
+    "finding.changed": Event("warning", "a finding changed its severity or its sentence", "as the finding says", ABOUT),
+    "finding.cleared": Event("info", "a rule holds again", fields=ABOUT),
+    "mode.repaired": Event("warning", "the mode or owner of a key was repaired", "find who changed it"),
+    "mode.repair-failed": Event("error", "the mode or owner of a key could not be repaired", "as the reason says"),
+    "issue.started": Event("info", "an authority is being asked"),
+    "issue.succeeded": Event("info", "an authority answered; the answer is staged"),
+    "issue.failed": Event("warning", "an authority could not be asked, or its answer not used", "certagent history"),
+    "issue.refused": Event("error", "an authority refused the request", "check its policy"),
+    "pair.installed": Event("info", "a pair was swapped in"),
+    "pair.refused": Event("error", "a staged pair did not pass the gate; the old one stays", "certagent explain renewal.refused"),
+    "pair.adopted": Event("info", "a pair that somebody else made was taken note of"),
+    "pair.rolled-back": Event("error", "an earlier pair was put back", "look at the process's log"),
+    "swap.recovered": Event("warning", "an interrupted swap was finished or undone"),
+    "reload.sent": Event("info", "a SIGHUP was sent; sent is not reloaded"),
+    "reload.failed": Event("error", "a SIGHUP could not be sent", "as the reason says"),
+    "reload.proven": Event("info", "a process serves what is on disk"),
+    "reload.unproven": Event("warning", "a process still serves something else", "look at the process's log"),
+    "process.appeared": Event("info", "an owning process was found"),
+    "process.gone": Event("info", "an owning process ended"),
+    "watch.rearmed": Event("warning", "a watched directory was replaced; it is watched again"),
+    "clock.jumped": Event("warning", "the wall clock jumped; everything is looked at again"),
+    "ledger.failed": Event("error", "an attempt could not be recorded, so it is not made", "free space, or repair state_dir"),
+    "action.failed": Event("error", "something that was to be done could not be done", "as the reason says"),
+    "command.received": Event("info", "an operator's command was taken"),
+    "directory.retired": Event("info", "a certs-dir is no longer managed"),
+}
+SECRET = "PRIVATE KEY"  # noqa: S105 - the mark of what must never be logged
+
+
+def safe(value: Any) -> Any:
+    """A value that is safe to log: no secret, no control character, no lone surrogate."""
+    if not isinstance(value, str):
+        return value
+    if SECRET in value:
+        return "[redacted]"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+
+
+def log_form(stream: TextIO) -> Literal["json", "text"]:
+    """Text on a terminal, else JSON lines."""
+    return "text" if stream.isatty() else "json"
+
+
+class Log:
+    """Writes events; never raises for a write."""
+
+    def __init__(self, stream: TextIO, form: Literal["json", "text"], now: Callable[[], datetime]) -> None:
+        """`now` stamps each line."""
+        self._stream, self._form, self._now = stream, form, now
+
+    def emit(self, name: str, *, certs_dir: str = "", file: str = "", reason: str = "", remedy: str = "", **fields: Any) -> None:
+        """Write one event. Raises KeyError for a name or a field that the catalogue does not have."""
+        event = EVENTS[name]
+        if unknown := set(fields) - set(event.fields):
+            raise KeyError(f"{name} has no field {sorted(unknown)}")
+        at = self._now()
+        stamp = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+        row = {"ts": stamp, "level": event.level, "event": name, "certs_dir": certs_dir, "file": file, "reason": reason, "remedy": remedy or event.remedy, "pid": os.getpid(), **fields}
+        row = {k: safe(v) for k, v in row.items()}
+        with suppress(OSError, ValueError):
+            self._stream.write((json.dumps(row) if self._form == "json" else _text(row)) + "\n")
+            self._stream.flush()
+
+
+def _text(row: dict[str, Any]) -> str:
+    remedy = f" ({row['remedy']})" if row["remedy"] and row["level"] != "info" else ""
+    return f"{row['ts'][11:19]} {row['level']:<7} {row['event']} {row['file']}: {row['reason']}{remedy}"
+
+
+def changes(before: tuple[Finding, ...], after: tuple[Finding, ...]) -> list[tuple[str, Finding]]:
+    """Given the findings of two looks, return what appeared, changed and cleared; a finding is known by code and file."""
+    old, new = ({(f.code, f.file): f for f in group} for group in (before, after))
+    found = [("finding.appeared" if key not in old else "finding.changed", f) for key, f in new.items() if key not in old or old[key].severity != f.severity or old[key].message != f.message]
+    return found + [("finding.cleared", f) for key, f in old.items() if key not in new]

@@ -1,0 +1,42 @@
+"""The one exception of this package, and what cryptography may raise.
+
+cryptography parses lazily: a certificate that loads may raise at any accessor, and not only ValueError. Rejected: catching
+Exception, which would hide our own mistakes as "unparsable".
+"""
+
+from typing import Literal
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509 import AttributeNotFound, DuplicateExtension, ExtensionNotFound, InvalidVersion, UnsupportedGeneralNameType
+
+REFUSALS = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    NotImplementedError,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+    InvalidVersion,
+    DuplicateExtension,
+    ExtensionNotFound,
+    AttributeNotFound,
+    UnsupportedGeneralNameType,
+)
+
+Kind = Literal["empty", "unparsable"]
+
+
+class X509Error(Exception):
+    """Bytes that are not what they should be; `message` is one sentence without a byte of key material."""
+
+    def __init__(self, kind: Kind, message: str) -> None:
+        """Given the finding's last word and the sentence, make the error."""
+        super().__init__(message)
+        self.kind: Kind = kind
+        self.message = message
+
+
+def reason_of(error: BaseException) -> str:
+    """Given what cryptography raised, return its first line, printable and bounded."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return "".join(c if c.isprintable() else "?" for c in lines[0])[:160] or type(error).__name__

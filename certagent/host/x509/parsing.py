@@ -1,0 +1,151 @@
+"""Certificates and keys: bytes -> facts.
+
+Lean on purpose: a directory may hold ten thousand certificates, so every extension is looked at once and the text of a
+name is kept. Rejected: the first PEM block alone for keys; Go skips blocks of other types, and `openssl ecparam` writes one.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+
+from certagent.core.facts import Leaf
+from certagent.host.x509.errors import REFUSALS, X509Error, reason_of
+
+USAGES = {"1.3.6.1.5.5.7.3.1": "serverAuth", "1.3.6.1.5.5.7.3.2": "clientAuth", "2.5.29.37.0": "any"}
+CURVES = {"secp256r1": "ecdsa-p256", "secp384r1": "ecdsa-p384", "secp521r1": "ecdsa-p521", "secp224r1": "ecdsa-p224"}
+KEY_BLOCK = re.compile(rb"-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
+
+PRINTED = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def load_certificates(data: bytes) -> list[x509.Certificate]:
+    """Given PEM, return its certificates in order, at least one; X509Error where there is none or one does not load."""
+    if not data.strip():
+        raise X509Error("empty", "the file is empty")
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"it holds no PEM certificate that can be parsed: {reason_of(error)}") from error
+
+
+def parse_certificates(data: bytes) -> tuple[Leaf, ...]:
+    """Given the bytes of a `.crt` file, return the facts of its CERTIFICATE blocks, the leaf first.
+
+    X509Error of kind `empty` (nothing but white space) or `unparsable` (no PEM, no certificate, or one that Go would refuse too).
+    """
+    certificates = load_certificates(data)
+    try:
+        return tuple(facts_of(certificate) for certificate in certificates)
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"a certificate in it cannot be parsed: {reason_of(error)}") from error
+
+
+def facts_of(certificate: x509.Certificate) -> Leaf:
+    """Given a loaded certificate, return its facts; whatever cryptography raises on the way passes through."""
+    key = certificate.public_key()
+    found = {type(e.value): e.value for e in certificate.extensions}
+    dns, ips = _sans(found.get(x509.SubjectAlternativeName))
+    subject = _name(certificate.subject.public_bytes())
+    digest = certificate.signature_hash_algorithm
+    return Leaf(
+        fingerprint=sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest(),
+        spki=sha256(key.public_bytes(*PRINTED)).hexdigest(),
+        serial=certificate.serial_number,
+        subject=subject[0],
+        issuer=_name(certificate.issuer.public_bytes())[0],
+        common_names=subject[1],
+        dns=dns,
+        ips=ips,
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        is_ca=_is_ca(certificate, found.get(x509.BasicConstraints)),
+        eku=_eku(found.get(x509.ExtendedKeyUsage)),
+        key=key_name(key),
+        signature=digest.name if digest else "",
+        ocsp=_ocsp(found.get(x509.AuthorityInformationAccess)),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _name(der: bytes) -> tuple[str, tuple[str, ...]]:
+    name = x509.Name.from_bytes(der)
+    return name.rfc4514_string(), tuple(str(a.value) for a in name.get_attributes_for_oid(NameOID.COMMON_NAME))
+
+
+def _sans(value: x509.ExtensionType | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if not isinstance(value, x509.SubjectAlternativeName):
+        return (), ()
+    dns = value.get_values_for_type(x509.DNSName)
+    return tuple(dns), tuple(_address(a) for a in value.get_values_for_type(x509.IPAddress))
+
+
+def _address(value: object) -> str:
+    if not isinstance(value, IPv4Address | IPv6Address):
+        raise ValueError("an IP SAN is not one address")
+    return str(value)
+
+
+def _is_ca(certificate: x509.Certificate, value: x509.ExtensionType | None) -> bool:
+    return certificate.version is x509.Version.v3 and isinstance(value, x509.BasicConstraints) and value.ca
+
+
+def _eku(value: x509.ExtensionType | None) -> tuple[str, ...] | None:
+    if not isinstance(value, x509.ExtendedKeyUsage):
+        return None
+    return tuple(USAGES.get(oid.dotted_string, oid.dotted_string) for oid in value)
+
+
+def _ocsp(value: x509.ExtensionType | None) -> tuple[str, ...]:
+    entries: Iterable[x509.AccessDescription] = value if isinstance(value, x509.AuthorityInformationAccess) else ()
+    wanted = (e.access_location for e in entries if e.access_method == AuthorityInformationAccessOID.OCSP)
+    return tuple(place.value for place in wanted if isinstance(place, x509.UniformResourceIdentifier))
+
+
+def key_name(key: object) -> str:
+    """Given a public key, return its name as the configuration writes it: `ecdsa-p256`, `rsa-2048`, `ed25519`."""
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return CURVES.get(key.curve.name, f"ecdsa-{key.curve.name}")
+        case rsa.RSAPublicKey():
+            return f"rsa-{key.key_size}"
+        case ed25519.Ed25519PublicKey():
+            return "ed25519"
+        case ed448.Ed448PublicKey():
+            return "ed448"
+        case dsa.DSAPublicKey():
+            return f"dsa-{key.key_size}"
+    return "unknown"
+
+
+def load_key(data: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey:
+    """Given PEM with an unencrypted private key (PKCS#8, PKCS#1, SEC 1), return it: the first such block, as Go reads it."""
+    if not data.strip():
+        raise X509Error("empty", "the key file is empty")
+    block = KEY_BLOCK.search(data)
+    if block is None:
+        raise X509Error("unparsable", "the key file holds no PEM private key")
+    if b"ENCRYPTED" in block.group(0):
+        raise X509Error("unparsable", "the private key is encrypted: cockroach cannot load it")
+    try:
+        key = serialization.load_pem_private_key(block.group(0) + b"\n", None)
+    except REFUSALS as error:
+        raise X509Error("unparsable", "the private key cannot be parsed") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
+        raise X509Error("unparsable", "the private key is neither RSA, ECDSA nor Ed25519: cockroach cannot use it")
+    return key
+
+
+def parse_key(data: bytes) -> tuple[str, str]:
+    """Given the bytes of a `.key` file, return the SHA-256 of its public half (as Leaf.spki) and the key's name.
+
+    X509Error, whose message never quotes the file.
+    """
+    public = load_key(data).public_key()
+    return sha256(public.public_bytes(*PRINTED)).hexdigest(), key_name(public)
