@@ -1,4 +1,7 @@
-"""Judging a certs-dir as it lies there: for `certagent check`, which needs no configuration, no daemon and changes nothing."""
+"""Judging a certs-dir as it lies there.
+
+For `certagent check`, which needs no configuration, no daemon and changes nothing.
+"""
 
 import os
 import pwd
@@ -19,14 +22,17 @@ OF_CHECK = ("cert.", "key.", "ca.", "name.", "dir.")
 
 
 def policy_for(path: str, user: str) -> list[Policy] | None:
-    """Given a directory and the user cockroach runs as, return what its own files make it want; None after an error was printed."""
+    """Given a directory and the user cockroach runs as, return what its own files make it want.
+
+    None after an error was printed.
+    """
     path = os.path.abspath(path)
     try:
         account = pwd.getpwnam(user) if user else pwd.getpwuid(os.stat(path).st_uid)
     except (KeyError, OSError) as error:
         print(f"certagent: cannot check {path}: {error if not user else f'there is no user {user!r}'}", file=sys.stderr)
         return None
-    present = {p.name for p in Scanner().scan(path).pairs}
+    present = {p.name for p in Scanner().scan(path, datetime.now(UTC)).pairs}
     return [Policy(path, Owner(account.pw_name, account.pw_uid, account.pw_gid), "", wants_of(present))]
 
 
@@ -44,7 +50,7 @@ def wants_of(present: set[Name]) -> tuple[Want, ...]:
 
 def check_directory(policy: Policy) -> dict[str, Any]:
     """The verdict on one directory."""
-    scan = Scanner().scan(policy.path)
+    scan = Scanner().scan(policy.path, datetime.now(UTC))
     snapshot = Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid())
     plan = decide(policy, snapshot, datetime.now(UTC))
     found = tuple(f for f in plan.findings if f.code.startswith(OF_CHECK))
@@ -64,14 +70,23 @@ def severity_of(findings: tuple[Finding, ...]) -> str:
 
 
 def entry(policy: Policy, pair: Pair, findings: tuple[Finding, ...]) -> dict[str, Any]:
-    """cockroach's own decision about one file when it loads it."""
+    """Cockroach's own decision about one file when it loads it."""
     reason = refused(policy, pair, findings)
     name = pair.name
-    return {"name": f"{name.stem}.crt", "role": name.role.value, "user": name.subject if name.role is Role.CLIENT else "", "accepted": not reason, "reason": reason}
+    return {
+        "name": f"{name.stem}.crt",
+        "role": name.role.value,
+        "user": name.subject if name.role is Role.CLIENT else "",
+        "accepted": not reason,
+        "reason": reason,
+    }
 
 
 def refused(policy: Policy, pair: Pair, findings: tuple[Finding, ...]) -> str:
-    """Why cockroach would refuse the entry, "" where it takes it; a mismatch, an expiry or a wrong CA it does not see."""
+    """Why cockroach would refuse the entry, "" where it takes it.
+
+    A mismatch, an expiry or a wrong CA it does not see.
+    """
     if pair.leaf is None:
         return pair.cert.problem or "cannot be read" if pair.cert else "missing"
     if pair.name.is_bundle:
@@ -87,5 +102,3 @@ def refused(policy: Policy, pair: Pair, findings: tuple[Finding, ...]) -> str:
 def worst(documents: list[dict[str, Any]]) -> str:
     """The worst severity of several verdicts."""
     return max((str(d["severity"]) for d in documents), key=SEVERITIES.index, default="ok")
-
-

@@ -1,41 +1,82 @@
 """The loop: wait, look, decide, act, until nothing is left to do. It holds no policy.
 
-The wait's own monotonic timeout is the guarantee that the loop turns; watchdog and APScheduler only make it turn sooner.
+The wait's own monotonic timeout is the guarantee that the loop turns; watchdog and APScheduler only make it turn
+sooner.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from certagent.core.actions import Plan
+from certagent.core.actions import Action, Plan
 from certagent.core.decide import decide
 from certagent.core.facts import Snapshot
 from certagent.core.timing import PROOF_WAIT
+from certagent.host.systemd import Notifier
+from certagent.host.wake import ClockWatch, Wake
 from certagent.world import World
 
+if TYPE_CHECKING:
+    from certagent.service import Service
+
 ROUNDS = 40
-SOON = timedelta(seconds=6)
+AT_LEAST = timedelta(milliseconds=10)
 
 
-def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan]:
-    """Observe, decide and act until a plan holds no action (or 40 rounds are over); return the last snapshot and plan."""
+def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan, list[Action]]:
+    """Observe, decide and act until a plan holds no action; return the last snapshot, its plan, and what was done."""
+    done: list[Action] = []
     for _ in range(ROUNDS):
         snapshot = world.observe(clock())
         plan = decide(world.policy, snapshot, clock())
         for action in plan.actions:
             world.act(action, clock())
+        done += plan.actions
         if not plan.actions:
             break
-    return snapshot, plan
+    return snapshot, plan, done
 
 
-def settled(snapshot: Snapshot, now: datetime) -> bool:
-    """Whether nothing is in flight and no signal still waits for its proof: when `run --once` may end."""
-    waiting = [a for a in snapshot.attempts if a.kind == "reload" and a.outcome in {"asked", "unproven"} and now - a.at < PROOF_WAIT]
-    return not snapshot.in_flight and not waiting
+def settled(snapshot: Snapshot, plan: Plan, now: datetime) -> bool:
+    """Whether nothing is in flight, nothing is to do and no signal still waits for its proof."""
+    signals = {a.subject: a for a in snapshot.attempts if a.kind == "reload"}
+    waiting = [a for a in signals.values() if a.outcome in {"asked", "unproven"} and now - a.at < PROOF_WAIT]
+    return not snapshot.in_flight and not plan.actions and not waiting
 
 
-def pause(plans: list[Plan], snapshots: list[Snapshot], now: datetime, rescan: timedelta) -> float:
-    """Given the last plans, return for how many seconds to wait unless woken: until the nearest wake, at most one rescan."""
-    nearest = min((p.wake_at for p in plans if p.wake_at), default=now + rescan)
-    wait = min(nearest - now, rescan)
-    return max(wait.total_seconds(), 0.01)
+def pause(wakes: Iterable[datetime | None], now: datetime, rescan: timedelta) -> float:
+    """Given when each certs-dir wants to be looked at, return the seconds to wait: one rescan at most."""
+    nearest = min((at for at in wakes if at is not None), default=now + rescan)
+    return max(min(nearest - now, rescan), AT_LEAST).total_seconds()
+
+
+def run_once(service: "Service", wake: Wake, clock: Callable[[], datetime], deadline: float) -> None:
+    """Turn until everything is settled or the deadline (seconds) is over."""
+    end = clock() + timedelta(seconds=deadline)
+    service.turn()
+    while not service.settled() and clock() < end:
+        wake.wait(service.pause())
+        service.turn()
+
+
+def run(service: "Service", wake: Wake, notifier: Notifier) -> None:
+    """The daemon's loop; returns when told to stop."""
+    jumps = ClockWatch()
+    wake.watch(service.paths(), service.path)
+    while True:
+        service.degraded = tuple(wake.problems())
+        service.turn()
+        notifier.turned(service.summary())
+        wake.at(service.wake_at())
+        reasons = wake.wait(min(service.pause(), notifier.watchdog_interval or float("inf")))
+        if "stop" in reasons:
+            notifier.stopping()
+            return
+        if "config" in reasons or service.config_changed():
+            notifier.reloading()
+            service.reload()
+            wake.watch(service.paths(), service.path)
+        for reason in wake.rearm_if_changed():
+            service.log.emit("watch.rearmed", reason=reason)
+        if (jump := jumps.jumped()) is not None:
+            service.log.emit("clock.jumped", reason=f"the wall clock moved by {jump:.0f} s against the boot clock")

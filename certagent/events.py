@@ -1,4 +1,7 @@
-"""The catalogue of log events, and their two forms: JSON lines, and text for a terminal. Names and fields are an interface."""
+"""The catalogue of log events, and their two forms: JSON lines, and text for a terminal.
+
+Names and fields are an interface.
+"""
 
 import json
 import os
@@ -28,8 +31,12 @@ EVENTS: dict[str, Event] = {
     "agent.started": Event("info", "the daemon runs"),
     "agent.stopping": Event("info", "the daemon ends"),
     "config.loaded": Event("info", "a configuration is in force"),
-    "config.rejected": Event("error", "a changed configuration has errors; the old one stays", "certagent config check"),
-    "converged": Event("info", "one look ended with work done: what was done, and what waits", fields=("actions", "severity")),
+    "config.rejected": Event(
+        "error", "a changed configuration has errors; the old one stays", "certagent config check"
+    ),
+    "converged": Event(
+        "info", "one look ended with work done: what was done, and what waits", fields=("actions", "severity")
+    ),
     "finding.appeared": Event("warning", "a rule no longer holds", "as the finding says", ABOUT),
     "finding.changed": Event("warning", "a finding changed its severity or its sentence", "as the finding says", ABOUT),
     "finding.cleared": Event("info", "a rule holds again", fields=ABOUT),
@@ -40,7 +47,9 @@ EVENTS: dict[str, Event] = {
     "issue.failed": Event("warning", "an authority could not be asked, or its answer not used", "certagent history"),
     "issue.refused": Event("error", "an authority refused the request", "check its policy"),
     "pair.installed": Event("info", "a pair was swapped in"),
-    "pair.refused": Event("error", "a staged pair did not pass the gate; the old one stays", "certagent explain renewal.refused"),
+    "pair.refused": Event(
+        "error", "a staged pair did not pass the gate; the old one stays", "certagent explain renewal.refused"
+    ),
     "pair.adopted": Event("info", "a pair that somebody else made was taken note of"),
     "pair.rolled-back": Event("error", "an earlier pair was put back", "look at the process's log"),
     "swap.recovered": Event("warning", "an interrupted swap was finished or undone"),
@@ -52,7 +61,9 @@ EVENTS: dict[str, Event] = {
     "process.gone": Event("info", "an owning process ended"),
     "watch.rearmed": Event("warning", "a watched directory was replaced; it is watched again"),
     "clock.jumped": Event("warning", "the wall clock jumped; everything is looked at again"),
-    "ledger.failed": Event("error", "an attempt could not be recorded, so it is not made", "free space, or repair state_dir"),
+    "ledger.failed": Event(
+        "error", "an attempt could not be recorded, so it is not made", "free space, or repair state_dir"
+    ),
     "action.failed": Event("error", "something that was to be done could not be done", "as the reason says"),
     "command.received": Event("info", "an operator's command was taken"),
     "directory.retired": Event("info", "a certs-dir is no longer managed"),
@@ -81,14 +92,26 @@ class Log:
         """`now` stamps each line."""
         self._stream, self._form, self._now = stream, form, now
 
-    def emit(self, name: str, *, certs_dir: str = "", file: str = "", reason: str = "", remedy: str = "", **fields: Any) -> None:
+    def emit(
+        self, name: str, *, certs_dir: str = "", file: str = "", reason: str = "", remedy: str = "", **fields: Any
+    ) -> None:
         """Write one event. Raises KeyError for a name or a field that the catalogue does not have."""
         event = EVENTS[name]
         if unknown := set(fields) - set(event.fields):
             raise KeyError(f"{name} has no field {sorted(unknown)}")
         at = self._now()
         stamp = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
-        row = {"ts": stamp, "level": event.level, "event": name, "certs_dir": certs_dir, "file": file, "reason": reason, "remedy": remedy or event.remedy, "pid": os.getpid(), **fields}
+        row = {
+            "ts": stamp,
+            "level": event.level,
+            "event": name,
+            "certs_dir": certs_dir,
+            "file": file,
+            "reason": reason,
+            "remedy": remedy or event.remedy,
+            "pid": os.getpid(),
+            **fields,
+        }
         row = {k: safe(v) for k, v in row.items()}
         with suppress(OSError, ValueError):
             self._stream.write((json.dumps(row) if self._form == "json" else _text(row)) + "\n")
@@ -101,7 +124,14 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def changes(before: tuple[Finding, ...], after: tuple[Finding, ...]) -> list[tuple[str, Finding]]:
-    """Given the findings of two looks, return what appeared, changed and cleared; a finding is known by code and file."""
+    """Given the findings of two looks, return what appeared, changed and cleared.
+
+    A finding is known by code and file.
+    """
     old, new = ({(f.code, f.file): f for f in group} for group in (before, after))
-    found = [("finding.appeared" if key not in old else "finding.changed", f) for key, f in new.items() if key not in old or old[key].severity != f.severity or old[key].message != f.message]
+    found = [
+        ("finding.appeared" if key not in old else "finding.changed", f)
+        for key, f in new.items()
+        if key not in old or old[key].severity != f.severity or old[key].message != f.message
+    ]
     return found + [("finding.cleared", f) for key, f in old.items() if key not in new]

@@ -1,29 +1,68 @@
-"""Staging area and generations -> facts, cached by content: a turn of the loop that finds nothing new verifies nothing again."""
+"""Ledger, staging area and generations -> facts.
+
+Cached: a turn that finds nothing new reads and verifies nothing again.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 
 from certagent.core.facts import Generation, Snapshot, Staged
 from certagent.core.names import BUNDLES, Role
 from certagent.core.policy import Policy, bundle_of
 from certagent.host import staged as facts
+from certagent.host import x509
 from certagent.host.certs import read_live
+from certagent.host.errors import HostError
 from certagent.host.files import Store
 from certagent.host.ledger import Ledger
 
-USAGE = {Role.CLIENT: "client", Role.TENANT: "client"}
-FRESH = timedelta(minutes=10)
+USAGE: dict[Role, x509.Usage] = {Role.CLIENT: "client", Role.TENANT: "client"}
+
+
+class Records:
+    """What the ledger knows of one certs-dir, read again after the ledger changed."""
+
+    def __init__(self, ledger: Ledger, path: str) -> None:
+        """Nothing is read before `add`."""
+        self._ledger, self._path = ledger, path
+        self._known: tuple[int, Snapshot] | None = None
+
+    def add(self, snapshot: Snapshot) -> Snapshot:
+        """Given a snapshot, return it with attempts, adoptions, our own fingerprints and the quarantined ones."""
+        try:
+            known = self._read(snapshot)
+        except HostError as error:
+            return replace(snapshot, ledger_problem=str(error))
+        return replace(
+            snapshot,
+            attempts=known.attempts,
+            adopted=known.adopted,
+            issued=known.issued,
+            quarantined=known.quarantined,
+        )
+
+    def _read(self, snapshot: Snapshot) -> Snapshot:
+        changes, ledger, path = self._ledger.changes, self._ledger, self._path
+        if self._known is None or self._known[0] != changes:
+            found = replace(
+                snapshot,
+                attempts=ledger.attempts(path),
+                adopted=ledger.adopted(path),
+                issued=ledger.issued(path),
+                quarantined=ledger.quarantined(path),
+            )
+            self._known = (changes, found)
+        return self._known[1]
 
 
 class Staging:
     """Reads one store; keeps what it established until the bytes or the bundles change."""
 
-    def __init__(self, store: Store, ledger: Ledger, path: str) -> None:
+    def __init__(self, store: Store, path: str) -> None:
         """Nothing is read before `add`."""
         self._store = store
-        self._ledger = ledger
         self._path = path
         self._judged: dict[tuple[object, ...], Staged] = {}
         self._generations: tuple[tuple[object, ...], tuple[Generation, ...]] = ((), ())
@@ -44,12 +83,22 @@ class Staging:
             self._generations = (key, found)
         return self._generations[1]
 
-    def _staged(self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime) -> Staged | None:
+    def _staged(
+        self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime
+    ) -> Staged | None:
         stem, cert, key, at = row
         live = snapshot.pair(stem)
         kept_key = key if key is not None or live is None or live.key is None else read_live(self._path, f"{stem}.key")
-        bundles = {p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.role in BUNDLES and p.cert and p.cert.leaf}
-        mark = (stem, sha256(cert).digest(), sha256(kept_key or b"").digest(), tuple(sorted(bundles.items())), int(now.timestamp()) // 60)
+        bundles = {
+            p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.role in BUNDLES and p.cert and p.cert.leaf
+        }
+        mark = (
+            stem,
+            sha256(cert).digest(),
+            sha256(kept_key or b"").digest(),
+            tuple(sorted(bundles.items())),
+            int(now.timestamp()) // 60,
+        )
         return self._once(mark, lambda: self._establish(snapshot, policy, (stem, cert, kept_key, at), now))
 
     def _once(self, mark: tuple[object, ...], establish: Callable[[], Staged | None]) -> Staged | None:
@@ -60,7 +109,9 @@ class Staging:
             self._judged[mark] = found
         return self._judged[mark]
 
-    def _establish(self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime) -> Staged | None:
+    def _establish(
+        self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime
+    ) -> Staged | None:
         stem, cert, key, at = row
         pair = facts.pair_fact(stem, cert, None if pair_is_bundle(stem) else key, at)
         if pair is None:
@@ -72,11 +123,13 @@ class Staging:
         bundles = {stem: read_live(self._path, f"{stem}.crt") for stem in present}
         return facts.judge(pair, policy.want(stem), cert, key, bundles, asked, at, now)
 
-    def _leaves_under(self, snapshot: Snapshot, bundle: str) -> dict[str, tuple[bytes, str]]:
+    def _leaves_under(self, snapshot: Snapshot, bundle: str) -> dict[str, tuple[bytes, x509.Usage]]:
         """The live leaves that a new bundle of that name would verify."""
         present = frozenset([p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert] + [bundle])
         under = [p for p in snapshot.pairs if not p.name.is_bundle and p.leaf and bundle_of(p.name, present) == bundle]
-        return {p.name.stem: (read_live(self._path, f"{p.name.stem}.crt"), USAGE.get(p.name.role, "server")) for p in under}
+        return {
+            p.name.stem: (read_live(self._path, f"{p.name.stem}.crt"), USAGE.get(p.name.role, "server")) for p in under
+        }
 
 
 def pair_is_bundle(stem: str) -> bool:

@@ -1,28 +1,45 @@
-"""One certs-dir as the loop sees it: observe() gathers the facts, act() carries out one action. One match, one arm per action.
+"""One certs-dir as the loop sees it: observe() gathers the facts, act() carries out one action.
 
-An attempt is recorded in the ledger before it is made; without that record nothing is issued, installed or signalled. A repair of a mode is the
-exception: it is counted in memory, so that a full disk never stops it.
+An attempt is recorded in the ledger before it is made; without that record nothing is issued, installed or
+signalled. A repair of a mode is the exception: it is counted in memory, so that a full disk never stops it.
+Jobs and commands reach this world through its inbox alone; nothing but the deciding thread touches the memory.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from certagent.authority.errors import AuthorityError
 from certagent.authority.local import LocalAuthority
 from certagent.core import actions
-from certagent.core.facts import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Leaf, Process, Repair, Request, Served, Snapshot
+from certagent.core.clock import believable
+from certagent.core.facts import (
+    Adopted,
+    Attempt,
+    Authority,
+    Clock,
+    Degraded,
+    InFlight,
+    Process,
+    Repair,
+    Request,
+    Served,
+    Snapshot,
+)
 from certagent.core.policy import Policy
+from certagent.core.requests import fulfilled
 from certagent.events import Log
-from certagent.host import x509
+from certagent.holding import Holding
 from certagent.host.certs import Scanner
 from certagent.host.errors import HostError
-from certagent.host.files import Store
+from certagent.host.files import Store, restrict
 from certagent.host.ledger import Ledger
 from certagent.jobs import Jobs
-from certagent.observing import Staging
-from certagent.working import Work
+from certagent.observing import Records, Staging
+from certagent.working import Seen, Work
 
 REMEMBERED = timedelta(hours=1)
 
@@ -37,41 +54,65 @@ class Memory:
     repairs: list[Repair] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     degraded: tuple[Degraded, ...] = ()
-    clock: Clock = Clock()
+    clock: Clock = field(default_factory=Clock)
     ledger_problem: str | None = None
 
 
 class World:
-    """The host behind one policy. `memory` and the jobs outlive a change of configuration."""
+    """The host behind one policy. `wake` only puts; it is called from the jobs' threads."""
 
-    def __init__(self, policy: Policy, authorities: dict[str, LocalAuthority], ledger: Ledger, log: Log, wake: Callable[[str], None]) -> None:
-        """`wake` only puts; it is called from the jobs' threads."""
-        self.policy = policy
-        self.authorities = authorities
-        self.ledger = ledger
-        self.log = log
+    def __init__(
+        self,
+        policy: Policy,
+        authorities: Mapping[str, LocalAuthority],
+        ledger: Ledger,
+        log: Log,
+        wake: Callable[[str], None],
+    ) -> None:
+        """Touches nothing."""
+        self.ledger, self.log, self._wake = ledger, log, wake
         self.memory = Memory()
+        self.inbox: SimpleQueue[Served | Seen | Request] = SimpleQueue()
         self.scanner = Scanner()
-        self.store = Store(policy.path, policy.keep)
         self.jobs = Jobs(self._done)
-        self._wake = wake
-        self.staging = Staging(self.store, ledger, policy.path)
-        self.work = Work(self)
+        self.records = Records(ledger, policy.path)
+        self.holding = Holding(Store(policy.path))
+        self.adopt(policy, authorities)
 
-    def _done(self, kind: str, subject: str, error: Exception | None) -> None:
+    def adopt(self, policy: Policy, authorities: Mapping[str, LocalAuthority]) -> None:
+        """Take a policy for the same directory; what is known and what runs stays."""
+        self.policy, self.authorities = policy, authorities
+        self.store = Store(policy.path, policy.keep)
+        self.staging = Staging(self.store, policy.path)
+        self.work = Work(policy, authorities, self.ledger, self.store, self.log)
+
+    def stop(self) -> None:
+        """End the pools and let the directory go."""
+        self.jobs.stop()
+        self.holding.release()
+
+    def _done(self, kind: str, subject: str, result: Any, error: Exception | None) -> None:
         if error is not None:
             self.log.emit("action.failed", certs_dir=self.policy.path, file=subject, reason=f"{kind}: {error}")
+        if result is not None:
+            self.inbox.put(result)
         self._wake(f"{kind} ended")
 
     def observe(self, now: datetime) -> Snapshot:
-        """Everything known of the directory at this moment; one directory scan, the rest from the cache."""
-        scan = self.scanner.scan(self.policy.path)
-        base = Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid(), in_flight=self.jobs.in_flight())
-        known = self._ledger_facts(base)
+        """Everything known of the directory at this moment: one directory scan, the rest from the cache.
+
+        What is in flight comes first, so that a job that ends meanwhile is still in flight or already known.
+        """
+        running = self.jobs.in_flight()
+        self._empty_inbox()
+        scan = self.scanner.scan(self.policy.path, now)
+        memory = self.memory
+        base = Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid(), in_flight=running)
+        known = self.records.add(self.holding.add(base))
+        known = replace(known, attempts=believable(known.attempts, now, memory.clock))
         if scan.directory.exists and not scan.directory.problem:
             known = self.staging.add(known, self.policy, now)
         self._forget(known, now)
-        memory = self.memory
         return replace(
             known,
             processes=memory.processes,
@@ -81,85 +122,85 @@ class World:
             requests=tuple(memory.requests),
             degraded=memory.degraded,
             clock=memory.clock,
-            ledger_problem=memory.ledger_problem,
-            authorities=self._authority_facts(now),
+            ledger_problem=memory.ledger_problem or known.ledger_problem,
+            authorities=tuple(_fact(name, authority) for name, authority in self.authorities.items()),
         )
 
-    def _ledger_facts(self, base: Snapshot) -> Snapshot:
-        path = self.policy.path
-        try:
-            found = replace(
-                base,
-                attempts=self.ledger.attempts(path, None),
-                adopted=self.ledger.adopted(path),
-                issued=self.ledger.issued(path),
-                quarantined=self.ledger.quarantined(path),
-            )
-        except HostError as error:
-            self.memory.ledger_problem = str(error)
-            return base
-        return found
+    def _empty_inbox(self) -> None:
+        while True:
+            try:
+                message = self.inbox.get_nowait()
+            except Empty:
+                return
+            match message:
+                case Served():
+                    self.memory.served[(message.process, message.address, message.client)] = message
+                case Seen():
+                    self._seen(message)
+                case Request():
+                    self.memory.requests.append(message)
 
-    def _authority_facts(self, now: datetime) -> tuple[Authority, ...]:
-        facts = []
-        for name, authority in self.authorities.items():
-            roots, problem = authority_roots(authority, now)
-            facts.append(Authority(name, "local", roots, problem))
-        return tuple(facts)
+    def _seen(self, seen: Seen) -> None:
+        """Take note of a scan; what is new or gone is an event."""
+        before = {p.identity: p for p in self.memory.processes}
+        after = {p.identity: p for p in seen.processes}
+        for identity in after.keys() - before.keys():
+            process = after[identity]
+            self._say("process.appeared", f"pid {process.pid}", f"{process.state}, user {process.user}")
+        for identity in before.keys() - after.keys():
+            self._say("process.gone", f"pid {before[identity].pid}", "it ended, or owns another directory now")
+        self.memory.processes, self.memory.processes_at = seen.processes, seen.at
+        self.memory.served = {k: s for k, s in self.memory.served.items() if s.process in after}
 
     def _forget(self, snapshot: Snapshot, now: datetime) -> None:
         """Drop what is old, and requests that were carried out."""
         memory = self.memory
         memory.repairs = [r for r in memory.repairs if now - r.at < REMEMBERED]
-        memory.requests = [r for r in memory.requests if not fulfilled(r, snapshot.attempts) and now - r.at < REMEMBERED]
-        alive = {p.identity for p in memory.processes}
-        memory.served = {k: s for k, s in memory.served.items() if s.process in alive}
+        waiting = [r for r in memory.requests if not fulfilled(r, snapshot.attempts)]
+        memory.requests = [r for r in waiting if now - r.at < REMEMBERED]
 
     def act(self, action: actions.Action, now: datetime) -> None:
         """Carry out one action; a failure is logged and recorded, never raised."""
         try:
             self._act(action, now)
         except (HostError, AuthorityError, OSError) as error:
-            self.log.emit("action.failed", certs_dir=self.policy.path, file=act_subject(action), reason=str(error))
+            self._say("action.failed", actions.subject_of(action), str(error))
 
-    def _act(self, action: actions.Action, now: datetime) -> None:
+    def _act(self, action: actions.Action, now: datetime) -> None:  # noqa: C901 - one arm per action, as the union lists them
         match action:
             case actions.Recover():
                 self._say("swap.recovered", "", self.store.recover() or "nothing was left to do")
             case actions.Restrict():
                 self._restrict(action, now)
             case actions.Issue():
-                self._start("issue", action.subject, lambda: self.work.issue(action), now)
+                self.jobs.submit(InFlight("issue", action.subject, now), lambda: self.work.issue(action))
             case actions.Install():
                 self._install(action, now)
             case actions.Discard():
-                self._recorded(Attempt("install", action.stem, now, "refused", action.reason))
+                self._record(Attempt("install", action.stem, now, "refused", action.reason))
                 self.store.discard(action.stem, action.reason)
                 self._say("pair.refused", action.stem, action.reason)
             case actions.Adopt():
                 self.ledger.adopt(self.policy.path, Adopted(action.stem, action.fingerprint, action.want), now)
                 self._say("pair.adopted", action.stem, action.reason)
             case actions.Presume():
-                self._recorded(Attempt("reload", action.process, now, "presumed", action.reason, action.material))
+                self._record(Attempt("reload", action.process, now, "presumed", action.reason, action.material))
             case actions.Proven():
-                self._recorded(Attempt("reload", action.process, now, "ok", action.reason, action.material))
+                self._record(Attempt("reload", action.process, now, "ok", action.reason, action.material))
                 self._say("reload.proven", "", action.reason)
             case actions.Reload():
-                self._start("reload", action.subject, lambda: self.work.reload(action), now)
+                self.jobs.submit(InFlight("reload", action.subject, now), lambda: self.work.reload(action))
             case actions.Probe():
-                self._start("probe", action.subject, lambda: self.work.probe(action), now)
+                self.jobs.submit(InFlight("probe", action.subject, now), lambda: self.work.probe(action))
             case actions.Rollback():
                 self._rollback(action, now)
             case actions.Scan():
-                self._start("scan", "", self.work.scan, now)
+                self.jobs.submit(InFlight("scan", "", now), self.work.scan)
 
     def _say(self, event: str, file: str, reason: str) -> None:
         self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)
 
-    def _start(self, kind: str, subject: str, work: Callable[[], None], now: datetime) -> None:
-        self.jobs.submit(InFlight(kind, subject, now), work)  # type: ignore[arg-type]
-
-    def _recorded(self, attempt: Attempt) -> int:
+    def _record(self, attempt: Attempt) -> int:
         """Record an attempt durably; one that cannot be recorded is not made."""
         try:
             row = self.ledger.attempt(self.policy.path, attempt)
@@ -173,17 +214,17 @@ class World:
     def _restrict(self, action: actions.Restrict, now: datetime) -> None:
         problem = ""
         try:
-            self.store.restrict(action.file, action.mode, action.uid, action.gid)
+            restrict(self.policy.path, action.file, action.mode, action.uid, action.gid)
         except (HostError, OSError) as error:
             problem = str(error)
         self.memory.repairs.append(Repair(action.file, now, not problem, problem))
-        self._say("mode.repair-failed" if problem else "mode.repaired", action.file, problem or f"{action.reason}, now {action.mode:04o}")
+        event = "mode.repair-failed" if problem else "mode.repaired"
+        self._say(event, action.file, problem or f"{action.reason}, now {action.mode:04o}")
 
     def _install(self, action: actions.Install, now: datetime) -> None:
-        row = self._recorded(Attempt("install", action.stem, now, digest=action.fingerprint))
-        uid, gid = (action.uid, action.gid) if os.geteuid() == 0 else (None, None)
+        row = self._record(Attempt("install", action.stem, now, digest=action.fingerprint))
         try:
-            self.store.install(action.stem, action.digests, action.key_mode, uid, gid)
+            self.store.install(action.stem, action.digests, action.key_mode, _owner(action))
         except (HostError, OSError) as error:
             self.ledger.finish(row, "failed", str(error), action.fingerprint)
             raise
@@ -191,36 +232,26 @@ class World:
         self._say("pair.installed", action.stem, action.reason)
 
     def _rollback(self, action: actions.Rollback, now: datetime) -> None:
-        row = self._recorded(Attempt("rollback", action.stem, now, reason=action.reason, digest=action.fingerprint))
+        row = self._record(Attempt("rollback", action.stem, now, reason=action.reason, digest=action.fingerprint))
         if action.bad:
             self.ledger.quarantine(self.policy.path, action.bad, now)
-        uid, gid = (action.uid, action.gid) if os.geteuid() == 0 else (None, None)
-        self.store.rollback(action.stem, action.generation, action.key_mode, uid, gid)
-        self.ledger.finish(row, "ok", action.reason, action.fingerprint)
+        try:
+            self.store.rollback(action.stem, action.generation, action.key_mode, _owner(action))
+        except (HostError, OSError) as error:
+            self.ledger.finish(row, "failed", str(error))
+            raise
+        self.ledger.finish(row, "ok", action.reason)
         self._say("pair.rolled-back", action.stem, action.reason)
 
 
-def authority_roots(authority: LocalAuthority, now: datetime) -> tuple[tuple[Leaf, ...], str | None]:
+def _owner(action: actions.Install | actions.Rollback) -> tuple[int | None, int | None]:
+    """Only root can give a file away; anyone else's files are its own."""
+    return (action.uid, action.gid) if os.geteuid() == 0 else (None, None)
+
+
+def _fact(name: str, authority: LocalAuthority) -> Authority:
     """The roots of an embedded CA where it exists already; asking never makes it."""
-    if not authority.exists():
-        return (), None
     try:
-        return x509.parse_certificates(authority.roots(now)), None
-    except (AuthorityError, x509.X509Error, OSError) as error:
-        return (), str(error)
-
-
-def fulfilled(request: Request, attempts: tuple[Attempt, ...]) -> bool:
-    """Whether the attempts show that a request was carried out, or refused."""
-    after = [a for a in attempts if a.at >= request.at]
-    if request.kind == "reload":
-        return any(a.kind == "reload" and a.outcome in {"ok", "unproven", "failed"} for a in after)
-    kinds = {"install"} if request.kind == "renew" else {"rollback"}
-    return any(a.kind in kinds and a.subject == request.subject and a.outcome != "asked" for a in after)
-
-
-def act_subject(action: actions.Action) -> str:
-    """The file or process an action is about."""
-    return str(getattr(action, "stem", "") or getattr(action, "file", "") or getattr(action, "subject", ""))
-
-
+        return Authority(name, "local", authority.known_roots())
+    except AuthorityError as error:
+        return Authority(name, "local", (), str(error))

@@ -4,9 +4,14 @@ from datetime import datetime
 
 
 class AuthorityError(Exception):
-    """A certificate that could not be had. `refused`: by policy, asking again changes nothing; else the CA was not reachable or not well."""
+    """A certificate that could not be had.
 
-    def __init__(self, message: str, *, retryable: bool = True, refused: bool = False, retry_at: datetime | None = None) -> None:
+    `refused`: by policy, asking again changes nothing; else the CA was not reachable or not well.
+    """
+
+    def __init__(
+        self, message: str, *, retryable: bool = True, refused: bool = False, retry_at: datetime | None = None
+    ) -> None:
         """The message starts with "cannot" and names the remedy; `retry_at` is the CA's Retry-After."""
         super().__init__(message)
         self.retryable = retryable

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from certagent.authority.errors import AuthorityError
+from certagent.core.facts import Leaf
 from certagent.host import x509
 
 BACKDATE = timedelta(seconds=60)
@@ -34,6 +35,7 @@ class LocalAuthority:
         """Touches nothing."""
         self._directory, self._create, self._kind = directory, create, key
         self._lifetime, self._ca_lifetime = lifetime, ca_lifetime
+        self._known: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
         self._cert, self._key = os.path.join(directory, cert_file), os.path.join(directory, key_file)
 
     def exists(self) -> bool:
@@ -46,16 +48,23 @@ class LocalAuthority:
             return
         if self.exists() or os.path.exists(self._key):
             missing = self._key if self.exists() else self._cert
-            raise AuthorityError(f"cannot use the CA in {self._directory}: {missing} is missing; restore it", retryable=True)
+            raise AuthorityError(
+                f"cannot use the CA in {self._directory}: {missing} is missing; restore it", retryable=True
+            )
         if not self._create:
-            raise AuthorityError(f"cannot find a CA in {self._directory}: put {self._cert} and its key there, or set create = true", retryable=True)
+            raise AuthorityError(
+                f"cannot find a CA in {self._directory}: put {self._cert} and its key there, or set create = true",
+                retryable=True,
+            )
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
             with self._held():
                 if not self.exists():
                     self._make(now)
         except OSError as error:
-            raise AuthorityError(f"cannot make a CA in {self._directory}: {error.strerror}; make the directory writable for the agent") from error
+            raise AuthorityError(
+                f"cannot make a CA in {self._directory}: {error.strerror}; make the directory writable for the agent"
+            ) from error
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -86,10 +95,28 @@ class LocalAuthority:
         except OSError as error:
             raise AuthorityError(f"cannot read {path}: {error.strerror}; make it readable for the agent") from error
 
-    def roots(self, now: datetime) -> bytes:
-        """The CA's own certificates, as PEM."""
-        del now
+    def roots(self) -> bytes:
+        """The CA's own certificates, as PEM. Raises AuthorityError."""
         return self._read(self._cert)
+
+    def known_roots(self) -> tuple[Leaf, ...]:
+        """The facts of the roots, parsed anew after the file changed; () before the CA was made.
+
+        Raises AuthorityError.
+        """
+        try:
+            info = os.stat(self._cert)
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise AuthorityError(f"cannot read {self._cert}: {error.strerror}") from error
+        mark = (info.st_ino, info.st_mtime_ns)
+        if self._known[0] != mark:
+            try:
+                self._known = (mark, x509.parse_certificates(self.roots()))
+            except x509.X509Error as error:
+                raise AuthorityError(f"cannot use {self._cert}: {error}") from error
+        return self._known[1]
 
     def issue(self, csr_pem: bytes, now: datetime, *, server: bool, client: bool, lifetime: timedelta | None) -> bytes:
         """Given a request, return a leaf as PEM; its notAfter is clipped to the CA's. Raises AuthorityError."""
@@ -98,6 +125,14 @@ class LocalAuthority:
         life = lifetime or self._lifetime
         begin = now - min(BACKDATE, life / 20)
         try:
-            return x509.sign_csr(csr_pem, self._read(self._cert), self._read(self._key), server=server, client=client, not_before=begin, not_after=now + life)
+            return x509.sign_csr(
+                csr_pem,
+                self._read(self._cert),
+                self._read(self._key),
+                server=server,
+                client=client,
+                not_before=begin,
+                not_after=now + life,
+            )
         except (x509.X509Error, ValueError) as error:
             raise AuthorityError(f"cannot sign with the CA in {self._directory}: {error}", retryable=False) from error

@@ -1,7 +1,8 @@
 """The command line: one file per verb, each with add(subparsers) and run(arguments) -> exit code.
 
-A status query must start fast: the verbs import what is heavy inside run, and `status` asks the daemon before anything of the core is imported.
-Exit codes: 64 for usage and configuration errors, so that they are never taken for a state.
+A status query must start fast: the verbs import what is heavy inside run, and `status` asks the daemon before
+anything of the core is imported. Exit codes: 64 for usage and configuration errors, so that they are never
+taken for a state.
 """
 
 import argparse

@@ -10,7 +10,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Register the verb."""
     parser = subparsers.add_parser("check", help="judge a certs-dir as cockroach would, and better")
     parser.add_argument("--certs-dir", default="", metavar="DIR", help="this directory, without any configuration")
-    parser.add_argument("--user", default="", metavar="NAME", help="the user cockroach runs as (default: the directory's owner)")
+    parser.add_argument(
+        "--user", default="", metavar="NAME", help="the user cockroach runs as (default: the directory's owner)"
+    )
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -24,7 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     if policies is None:
         return USAGE
     documents = [check_directory(policy) for policy in policies]
-    document = documents[0] if len(documents) == 1 else {"version": 1, "severity": worst(documents), "certs_dirs": documents}
+    document = (
+        documents[0] if len(documents) == 1 else {"version": 1, "severity": worst(documents), "certs_dirs": documents}
+    )
     emit(document) if arguments.json else print("\n".join(text(d) for d in documents))
     return {"ok": 0, "info": 0, "warning": 1, "critical": 2}[worst(documents)]
 
@@ -41,6 +45,12 @@ def _policies(arguments: argparse.Namespace) -> Any:
 def text(document: dict[str, Any]) -> str:
     """One directory for people."""
     lines = [f"{document['certs_dir']}: {document['severity']}"]
-    lines += [f"  {f['name']:<22} {f['role']:<10} {'accepted' if f['accepted'] else 'REFUSED: ' + f['reason']}" for f in document["files"]]
-    lines += [f"  {f['severity']} {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}" for f in document["findings"]]
+    lines += [
+        f"  {f['name']:<22} {f['role']:<10} {'accepted' if f['accepted'] else 'REFUSED: ' + f['reason']}"
+        for f in document["files"]
+    ]
+    lines += [
+        f"  {f['severity']} {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}"
+        for f in document["findings"]
+    ]
     return "\n".join(lines)

@@ -18,7 +18,9 @@ UNKNOWN = 3
 def config_option(parser: argparse.ArgumentParser) -> None:
     """-c FILE, else CERTAGENT_CONFIG, else /etc/certagent/config.toml."""
     default = os.environ.get("CERTAGENT_CONFIG") or DEFAULT_CONFIG
-    parser.add_argument("-c", "--config", default=default, metavar="FILE", help=f"the configuration (default: {default})")
+    parser.add_argument(
+        "-c", "--config", default=default, metavar="FILE", help=f"the configuration (default: {default})"
+    )
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
@@ -61,36 +63,18 @@ def ask(path: str, command: str, **arguments: Any) -> dict[str, Any] | None:
 
 
 def local_service(path: str) -> "Service | None":
-    """A service that only looks, for when there is no daemon; None after an error was printed."""
-    from certagent.events import Log
+    """A service that has looked once, for when there is no daemon; None after an error was printed."""
     from certagent.host.errors import HostError
-    from certagent.service import Service, clock
+    from certagent.running import look
 
     config = read_config(path)
     if config is None:
         return None
     try:
-        return Service(config, Log(sys.stderr, "text", clock), lambda _reason: None)
+        return look(config, path, sys.stderr)
     except (HostError, OSError) as error:
         print(f"certagent: {error}", file=sys.stderr)
         return None
-
-
-def look(service: "Service") -> None:
-    """Observe and decide for every certs-dir, with processes and what they serve; change nothing."""
-    from certagent.core.actions import Probe
-    from certagent.core.decide import decide
-    from certagent.service import Last, clock
-
-    for world in service.worlds:
-        world.work.scan()
-        plan = decide(world.policy, world.observe(clock()), clock())
-        for action in plan.actions:
-            if isinstance(action, Probe):
-                world.work.probe(action)
-        snapshot = world.observe(clock())
-        plan = decide(world.policy, snapshot, clock())
-        service.last[world.policy.path] = Last(snapshot, plan, plan.findings)
 
 
 def emit(document: object) -> None:

@@ -20,7 +20,9 @@ def run(arguments: argparse.Namespace) -> int:
     from certagent.core.catalogue import FINDINGS
 
     if not arguments.code:
-        emit({"version": 1, "codes": FINDINGS}) if arguments.json else print("\n".join(f"{c:<20} {t[0]}" for c, t in FINDINGS.items()))
+        emit({"version": 1, "codes": FINDINGS}) if arguments.json else print(
+            "\n".join(f"{c:<20} {t[0]}" for c, t in FINDINGS.items())
+        )
         return 0
     if arguments.code not in FINDINGS:
         near = difflib.get_close_matches(arguments.code, FINDINGS, 1)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from certagent.cli.common import USAGE, config_option, emit, json_option, local_service, look
+from certagent.cli.common import USAGE, ask, config_option, emit, json_option, local_service
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -15,15 +15,24 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the plan; exit 0 quiet, 2 work to do. Looks for itself, and changes nothing."""
-    service = local_service(arguments.config)
-    if service is None:
+    """Print the plan; exit 0 quiet, 2 work to do. Asks the daemon; without one it looks for itself."""
+    answer = ask(arguments.config, "plan")
+    document = answer.get("document") if answer else _observed(arguments.config)
+    if document is None:
         return USAGE
-    look(service)
-    document = service.plans()
-    service.stop()
     emit(document) if arguments.json else print(text(document))
     return 2 if any(d["actions"] for d in document["certs_dirs"]) else 0
+
+
+def _observed(path: str) -> dict[str, Any] | None:
+    service = local_service(path)
+    if service is None:
+        return None
+    from certagent.answering import plans
+
+    document = plans(service)
+    service.stop()
+    return document
 
 
 def text(document: dict[str, Any]) -> str:
@@ -32,6 +41,9 @@ def text(document: dict[str, Any]) -> str:
     for directory in document["certs_dirs"]:
         lines.append(f"{directory['path']}: {len(directory['actions'])} to do, {len(directory['held'])} held")
         lines += [f"  {a['action']} {a['subject']}: {a['reason']}" for a in directory["actions"]]
-        lines += [f"  held {h['action']} {h['file']}: {h['reason']}" + (f" (until {h['at']})" if h["at"] else "") for h in directory["held"]]
+        lines += [
+            f"  held {h['action']} {h['file']}: {h['reason']}" + (f" (until {h['at']})" if h["at"] else "")
+            for h in directory["held"]
+        ]
         lines.append(f"  next look: {directory['wake_at']}")
     return "\n".join(lines)

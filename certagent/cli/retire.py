@@ -8,7 +8,9 @@ from certagent.cli.common import USAGE, config_option, read_config
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("retire", help="end the management of a certs-dir; --remove-keys removes its keys too")
+    parser = subparsers.add_parser(
+        "retire", help="end the management of a certs-dir; --remove-keys removes its keys too"
+    )
     parser.add_argument("certs_dir", help="the directory")
     parser.add_argument("--remove-keys", action="store_true", help="remove the live keys as well")
     config_option(parser)

@@ -30,12 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _observed(path: str) -> dict[str, Any] | None:
-    from certagent.cli.common import local_service, look
+    from certagent.cli.common import local_service
 
     service = local_service(path)
     if service is None:
         return None
-    look(service)
     document = service.status(None)
     service.stop()
     return document
@@ -44,15 +43,25 @@ def _observed(path: str) -> dict[str, Any] | None:
 def text(document: dict[str, Any]) -> str:
     """The document for people."""
     daemon = document["daemon"]
-    lines = [f"certagent: {document['severity']}" + (f", daemon pid {daemon['pid']}" if daemon else ", no daemon: observed just now")]
+    lines = [
+        f"certagent: {document['severity']}"
+        + (f", daemon pid {daemon['pid']}" if daemon else ", no daemon: observed just now")
+    ]
     for directory in document["certs_dirs"]:
         lines += ["", f"{directory['path']}: {directory['severity']}"]
         lines += [_file(f) for f in directory["files"]]
-        lines += [f"  process {p['pid']} ({p['user']}): {p['state']} {' '.join(p['listeners'])}" for p in directory["processes"]]
-        lines += [f"  {f['severity']} {f['code']} {f['file']}: {f['message']}" + (f"\n      remedy: {f['remedy']}" if f["remedy"] else "") for f in directory["findings"]]
+        lines += [
+            f"  process {p['pid']} ({p['user']}): {p['state']} {' '.join(p['listeners'])}"
+            for p in directory["processes"]
+        ]
+        lines += [
+            f"  {f['severity']} {f['code']} {f['file']}: {f['message']}"
+            + (f"\n      remedy: {f['remedy']}" if f["remedy"] else "")
+            for f in directory["findings"]
+        ]
         lines += [f"  authority {a['name']}: {a['note']}" for a in directory["authorities"] if a["note"]]
         if directory["next"]:
-            lines.append(f"  next: {directory['next']['action']} {directory['next']['file']} at {directory['next']['at']}: {directory['next']['reason']}")
+            lines.append("  next: {action} {file} at {at}: {reason}".format(**directory["next"]))
     return "\n".join(lines)
 
 

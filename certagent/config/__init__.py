@@ -18,7 +18,9 @@ def load(path: str) -> Config:
         with open(path, "rb") as file:
             document = tomllib.load(file)
     except OSError as error:
-        raise ConfigError((f"{path}: cannot read it: {error.strerror}; name another with -c or CERTAGENT_CONFIG",)) from error
+        raise ConfigError(
+            (f"{path}: cannot read it: {error.strerror}; name another with -c or CERTAGENT_CONFIG",)
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError((f"{path}: not TOML: {error}",)) from error
     return build(path, document)

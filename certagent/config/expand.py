@@ -44,11 +44,15 @@ def build(path: str, document: dict[str, Any]) -> Config:
     top = Table("", document, errors)
     settings = _settings(top.sub("agent"))
     tables = top.sub("authority")
-    authorities = {name: authority(Table(f"authority.{name}", values, errors), name) for name, values in tables.values.items()}
+    authorities = {
+        name: authority(Table(f"authority.{name}", values, errors), name) for name, values in tables.values.items()
+    }
     directories = top.get("certs_dir", _tables, [])
     if not directories:
         top.error("certs_dir", "at least one [[certs_dir]] is required")
-    policies = tuple(_policy(Table(f"certs_dir[{i}]", values, errors), settings, authorities) for i, values in enumerate(directories))
+    policies = tuple(
+        _policy(Table(f"certs_dir[{i}]", values, errors), settings, authorities) for i, values in enumerate(directories)
+    )
     top.done()
     errors += _across(authorities, policies)
     if errors:
@@ -103,7 +107,11 @@ def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityCo
     wants = []
     for name in sorted(stems, key=lambda n: (not n.is_bundle, n.stem)):
         source = clients if name.role in {Role.CLIENT, Role.CA_CLIENT} else default
-        wants.append(_want(overrides.get(name.stem) or Table(name.stem, {}, table.errors), name, source, sans, split, authorities))
+        wants.append(
+            _want(
+                overrides.get(name.stem) or Table(name.stem, {}, table.errors), name, source, sans, split, authorities
+            )
+        )
     policy = Policy(
         path,
         who,
@@ -123,7 +131,11 @@ def _sans(value: Any) -> tuple[str, ...] | None:
 
 
 def _layout(layout: str) -> set[Name]:
-    return {CA, NODE} | ({CLIENT_NODE} if layout != "standard" else set()) | ({CA_CLIENT} if layout == "split-ca" else set())
+    return (
+        {CA, NODE}
+        | ({CLIENT_NODE} if layout != "standard" else set())
+        | ({CA_CLIENT} if layout == "split-ca" else set())
+    )
 
 
 def _named(table: Table, stem: str) -> Name | None:
@@ -134,7 +146,9 @@ def _named(table: Table, stem: str) -> Name | None:
     return parsed
 
 
-def _asked(table: Table, key: str, authorities: dict[str, AuthorityConfig], default: tuple[str, ...]) -> tuple[str, ...]:
+def _asked(
+    table: Table, key: str, authorities: dict[str, AuthorityConfig], default: tuple[str, ...]
+) -> tuple[str, ...]:
     """Names of authorities, each of them configured; of type `none`: nobody is asked."""
     found = table.get(key, texts, default)
     for name in found:
@@ -143,7 +157,14 @@ def _asked(table: Table, key: str, authorities: dict[str, AuthorityConfig], defa
     return tuple(n for n in found if n in authorities and authorities[n].type != "none")
 
 
-def _want(table: Table, name: Name, source: tuple[str, ...], sans: tuple[str, ...] | None, split: bool, authorities: dict[str, AuthorityConfig]) -> Want:
+def _want(
+    table: Table,
+    name: Name,
+    source: tuple[str, ...],
+    sans: tuple[str, ...] | None,
+    split: bool,
+    authorities: dict[str, AuthorityConfig],
+) -> Want:
     server, client, principal = _use(name, split)
     found = Want(
         name,

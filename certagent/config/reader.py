@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 D = TypeVar("D")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+MOST = 1000
 DURATION = re.compile(r"(\d+)([smhd])")
 
 
@@ -122,6 +123,6 @@ def mode(value: Any) -> int:
 
 def count(value: Any) -> int:
     """A whole number from 1 to 1000."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
         raise ValueError("must be a whole number from 1 to 1000")
     return value

@@ -12,6 +12,7 @@ from typing import Any
 from certagent.config.reader import Table, duration, flag, one_of, text, texts
 from certagent.core.policy import Owner, ProcessRule, RenewAt
 
+PORTS = 1 << 16
 KEYS = ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096")
 LATER = ("acme", "step", "vault", "cfssl", "est", "command", "dropbox")
 LABEL = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
@@ -72,7 +73,7 @@ def _kind(value: Any) -> str:
 
 
 def owner(value: Any) -> Owner:
-    """user or user:group, as they are known on this host."""
+    """User or user:group, as they are known on this host."""
     user, _, group = text(value).partition(":")
     try:
         account = pwd.getpwnam(user)
@@ -116,7 +117,7 @@ def probe(value: Any) -> tuple[tuple[str, int, Any], ...]:
     found = []
     for item in texts(value):
         match = PROBE.fullmatch(item)
-        if not match or not 0 < int(match[2]) < 65536:
+        if not match or not 0 < int(match[2]) < PORTS:
             raise ValueError(f'{item!r}: write "127.0.0.1:26257/sql"')
         found.append((match[1].strip("[]"), int(match[2]), match[3] or "auto"))
     return tuple(found)
@@ -136,5 +137,3 @@ def process(table: Table) -> ProcessRule:
 
 def _pid_file(value: Any) -> str:
     return absolute(value) if value else ""
-
-

@@ -104,6 +104,7 @@ class Reload:
     gid: int
     material: str  # digest of what the process should have loaded by it
     reason: str
+    tried: int = 0  # signals sent for the same material before
 
     @property
     def subject(self) -> str:
@@ -182,3 +183,8 @@ class Plan:
     held: tuple[Held, ...]
     findings: tuple[Finding, ...]
     wake_at: datetime | None
+
+
+def subject_of(action: Action) -> str:
+    """What an action is about: a stem, a file, a process, an address."""
+    return next((str(v) for k in ("stem", "file", "subject", "process") if (v := getattr(action, k, ""))), "")

@@ -48,7 +48,9 @@ class Want:
     renew_at: RenewAt = RenewAt()
     warn: timedelta | None = None  # cert.expires-soon; None: 1/6 of the lifetime
     critical: timedelta | None = None  # None: 1/20
-    minimum: timedelta | None = None  # least remaining lifetime of an answer; None: 1/4 of what was asked for, at most 1 day
+    minimum: timedelta | None = (
+        None  # least remaining lifetime of an answer; None: 1/4 of what was asked for, at most 1 day
+    )
 
     @property
     def digest(self) -> str:
@@ -90,7 +92,8 @@ class Policy:
 def bundle_of(name: Name, present: frozenset[str]) -> str:
     """Given a leaf's name and the stems of the bundles that are there, return the stem of the bundle that verifies it.
 
-    cockroach: client certificates by `ca-client` where it is, `ui` by `ca-ui`, tenants by `ca-client-tenant`; else `ca`.
+    cockroach: client certificates by `ca-client` where it is, `ui` by `ca-ui`, tenants by `ca-client-tenant`;
+    else `ca`.
     """
     first = {Role.CLIENT: "ca-client", Role.UI: "ca-ui", Role.TENANT: "ca-client-tenant"}.get(name.role, "ca")
     return first if first in present else "ca"

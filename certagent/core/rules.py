@@ -1,7 +1,7 @@
 """cockroach's rules about one file or pair: facts -> findings, each with code, severity, sentence and remedy.
 
-The same rules judge what is live and what is staged. Sources: how cockroach loads a certs-dir (what it refuses), and what
-Go's verifier refuses at the next handshake (what cockroach would not say).
+The same rules judge what is live and what is staged. Sources: how cockroach loads a certs-dir (what it
+refuses), and what Go's verifier refuses at the next handshake (what cockroach would not say).
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,17 @@ Severity = Literal["ok", "info", "warning", "critical"]
 WEAK_KEYS = frozenset({"rsa-512", "rsa-768", "rsa-1024", "dsa"})
 WEAK_SIGNATURES = frozenset({"md5", "sha1"})
 UNUSABLE = frozenset(
-    {"cert.missing", "cert.empty", "cert.unparsable", "cert.irregular", "cert.expired", "key.missing", "key.unparsable", "key.mismatch", "key.irregular"}
+    {
+        "cert.missing",
+        "cert.empty",
+        "cert.unparsable",
+        "cert.irregular",
+        "cert.expired",
+        "key.missing",
+        "key.unparsable",
+        "key.mismatch",
+        "key.irregular",
+    }
 )
 DIFFERENT = frozenset({"cert.san", "cert.principal", "cert.eku", "cert.weak", "cert.untrusted", "cert.key"})
 TOO_WIDE = 0o077
@@ -26,7 +36,7 @@ ROOT_GROUP_LIMIT = 0o740
 
 
 def key_mode_accepted(file: File, gid: int) -> bool:
-    """cockroach's rule: no group or other bits at all; or root's own with the process's group, within 0740."""
+    """Cockroach's rule: no group or other bits at all; or root's own with the process's group, within 0740."""
     if file.mode & TOO_WIDE == 0:
         return True
     return file.uid == 0 and file.gid == gid and file.mode & ~ROOT_GROUP_LIMIT == 0
@@ -38,11 +48,19 @@ def key_file(file: File, owner: Owner) -> Iterator[Finding]:
         return
     if not key_mode_accepted(file, owner.gid):
         yield Finding(
-            "key.mode", "critical", file.name, f"mode is {file.mode:04o}: cockroach refuses a key that others may read", f"chmod 0600 {file.name}"
+            "key.mode",
+            "critical",
+            file.name,
+            f"mode is {file.mode:04o}: cockroach refuses a key that others may read",
+            f"chmod 0600 {file.name}",
         )
     if file.uid != owner.uid and not (file.uid == 0 and file.gid == owner.gid and file.mode & 0o040):
         yield Finding(
-            "key.owner", "critical", file.name, f"owned by uid {file.uid}, not by {owner.user}", f"chown {owner.uid}:{owner.gid} {file.name}"
+            "key.owner",
+            "critical",
+            file.name,
+            f"owned by uid {file.uid}, not by {owner.user}",
+            f"chown {owner.uid}:{owner.gid} {file.name}",
         )
 
 
@@ -56,7 +74,13 @@ def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Find
         remedy = f"certagent renew {stem}" if want and want.authorities else f"put {stem}.crt there"
         yield Finding("cert.missing", "critical", f"{stem}.crt", f"{stem}.crt is missing", remedy)
     elif pair.cert.leaf is None:
-        yield Finding(f"cert.{pair.cert.problem_kind}", "critical", f"{stem}.crt", pair.cert.problem or "cannot be read", f"certagent renew {stem}")
+        yield Finding(
+            f"cert.{pair.cert.problem_kind}",
+            "critical",
+            f"{stem}.crt",
+            pair.cert.problem or "cannot be read",
+            f"certagent renew {stem}",
+        )
     else:
         yield from _leaf(want, pair, pair.cert.leaf, now)
     yield from _key(pair)
@@ -65,12 +89,26 @@ def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Find
 def _key(pair: Pair) -> Iterator[Finding]:
     file, key = f"{pair.name.stem}.key", pair.key
     if key is None:
-        yield Finding("key.missing", "critical", file, f"{file} is missing: cockroach refuses the certificate", f"certagent renew {pair.name.stem}")
+        yield Finding(
+            "key.missing",
+            "critical",
+            file,
+            f"{file} is missing: cockroach refuses the certificate",
+            f"certagent renew {pair.name.stem}",
+        )
     elif key.spki is None:
-        yield Finding(f"key.{key.problem_kind or 'unparsable'}", "critical", file, key.problem or "cannot be read", f"certagent renew {pair.name.stem}")
+        yield Finding(
+            f"key.{key.problem_kind or 'unparsable'}",
+            "critical",
+            file,
+            key.problem or "cannot be read",
+            f"certagent renew {pair.name.stem}",
+        )
     elif pair.leaf is not None and not pair.matched:
         message = f"{file} does not belong to {pair.name.stem}.crt: after a reload every new connection would fail"
-        yield Finding("key.mismatch", "critical", file, message, "certagent recover, or certagent renew " + pair.name.stem)
+        yield Finding(
+            "key.mismatch", "critical", file, message, "certagent recover, or certagent renew " + pair.name.stem
+        )
 
 
 def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
@@ -78,9 +116,21 @@ def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[
     yield from _identity(want, pair, leaf)
     file = f"{pair.name.stem}.crt"
     if pair.trust and pair.trust.problem:
-        yield Finding("cert.untrusted", "critical", file, f"not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}", "certagent explain cert.untrusted")
+        yield Finding(
+            "cert.untrusted",
+            "critical",
+            file,
+            f"not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}",
+            "certagent explain cert.untrusted",
+        )
     if leaf.key in WEAK_KEYS or leaf.signature in WEAK_SIGNATURES:
-        yield Finding("cert.weak", "warning", file, f"weak: {leaf.key}, signed with {leaf.signature}", f"certagent renew {pair.name.stem}")
+        yield Finding(
+            "cert.weak",
+            "warning",
+            file,
+            f"weak: {leaf.key}, signed with {leaf.signature}",
+            f"certagent renew {pair.name.stem}",
+        )
 
 
 def _validity(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
@@ -88,7 +138,13 @@ def _validity(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Itera
     if now >= leaf.not_after:
         yield Finding("cert.expired", "critical", file, f"expired at {stamp(leaf.not_after)}", renew)
     elif now < leaf.not_before:
-        yield Finding("cert.not-yet-valid", "critical", file, f"not valid before {stamp(leaf.not_before)}", "check the clock of this host and of the CA")
+        yield Finding(
+            "cert.not-yet-valid",
+            "critical",
+            file,
+            f"not valid before {stamp(leaf.not_before)}",
+            "check the clock of this host and of the CA",
+        )
     elif soon := expires_soon(leaf, want, now):
         severity: Severity = "critical" if soon == "critical" else "warning"
         yield Finding("cert.expires-soon", severity, file, f"expires at {stamp(leaf.not_after)}", renew)
@@ -105,26 +161,54 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
     if missing := [n for n in want.names or () if n not in have]:
         yield Finding("cert.san", "warning", file, f"lacks the configured names {', '.join(missing)}", renew)
     if want.drop_names and want.names is not None and (extra := sorted(have - set(want.names) - {want.principal})):
-        yield Finding("cert.san", "warning", file, f"has names that are no longer configured: {', '.join(extra)}", renew)
+        yield Finding(
+            "cert.san", "warning", file, f"has names that are no longer configured: {', '.join(extra)}", renew
+        )
     for flag, usage in ((want.server, "serverAuth"), (want.client, "clientAuth")):
         if flag and leaf.eku is not None and usage not in leaf.eku and "any" not in leaf.eku:
-            yield Finding("cert.eku", "critical", file, f"extended key usage lacks {usage}: handshakes will fail", renew)
+            yield Finding(
+                "cert.eku", "critical", file, f"extended key usage lacks {usage}: handshakes will fail", renew
+            )
 
 
 def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:
     file = f"{pair.name.stem}.crt"
     if pair.cert is None:
-        yield Finding("ca.missing", "critical", file, f"{file} is missing: nothing can be verified", "put the trust bundle there; certagent plan says what is known of it")
+        yield Finding(
+            "ca.missing",
+            "critical",
+            file,
+            f"{file} is missing: nothing can be verified",
+            "put the trust bundle there; certagent plan says what is known of it",
+        )
         return
     if pair.cert.leaf is None:
-        yield Finding(f"cert.{pair.cert.problem_kind}", "critical", file, pair.cert.problem or "cannot be read", "put the trust bundle back")
+        yield Finding(
+            f"cert.{pair.cert.problem_kind}",
+            "critical",
+            file,
+            pair.cert.problem or "cannot be read",
+            "put the trust bundle back",
+        )
         return
     for ca in pair.cert.certificates:
         if not ca.is_ca:
-            yield Finding("ca.not-a-ca", "warning", file, f"{ca.subject} is not a CA certificate: it verifies nothing but itself", "remove it from the bundle")
+            yield Finding(
+                "ca.not-a-ca",
+                "warning",
+                file,
+                f"{ca.subject} is not a CA certificate: it verifies nothing but itself",
+                "remove it from the bundle",
+            )
     yield from _bundle_validity(file, pair.cert.certificates, now)
     if pair.name.role is Role.CA and pair.key is not None:
-        yield Finding("ca.key-present", "warning", "ca.key", "the CA's private key does not belong on a node", "move it to the host that issues certificates")
+        yield Finding(
+            "ca.key-present",
+            "warning",
+            "ca.key",
+            "the CA's private key does not belong on a node",
+            "move it to the host that issues certificates",
+        )
 
 
 def _bundle_validity(file: str, cas: tuple[Leaf, ...], now: datetime) -> Iterator[Finding]:
@@ -132,15 +216,28 @@ def _bundle_validity(file: str, cas: tuple[Leaf, ...], now: datetime) -> Iterato
     for ca in cas:
         if now >= ca.not_after:
             severity: Severity = "warning" if valid else "critical"
-            yield Finding("ca.expired", severity, file, f"{ca.subject} expired at {stamp(ca.not_after)}", "remove it once nothing chains to it")
+            yield Finding(
+                "ca.expired",
+                severity,
+                file,
+                f"{ca.subject} expired at {stamp(ca.not_after)}",
+                "remove it once nothing chains to it",
+            )
         elif soon := expires_soon(ca, None, now):
-            yield Finding("ca.expires-soon", "critical" if soon == "critical" else "warning", file, f"{ca.subject} expires at {stamp(ca.not_after)}", "plan a CA rotation: bundle first, leaves later")
+            yield Finding(
+                "ca.expires-soon",
+                "critical" if soon == "critical" else "warning",
+                file,
+                f"{ca.subject} expires at {stamp(ca.not_after)}",
+                "plan a CA rotation: bundle first, leaves later",
+            )
 
 
 def gate(want: Want, staged: Staged, live: Pair | None, asked: bool, now: datetime) -> str | None:
     """Given what was read back from the staging area, return why it must not be installed, or None.
 
-    `asked`: the change was asked for (a new name, an operator's renew, a broken or revoked live pair), so a NotAfter that is not later is no obstacle.
+    `asked`: the change was asked for (a new name, an operator's renew, a broken or revoked live pair), so a
+    NotAfter that is not later is no obstacle.
     """
     if want.name.is_bundle:
         return _bundle_gate(staged, live, now)
@@ -148,14 +245,10 @@ def gate(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dateti
     if wrong:
         return wrong[0].message
     leaf = staged.pair.leaf
-    if leaf is None:
-        return "there is no certificate"
-    if leaf.is_ca:
-        return "the certificate is a CA certificate"
-    if staged.handshake:
-        return f"a handshake with it fails: {staged.handshake}"
-    if staged.revoked:
-        return "it is revoked"
+    if leaf is None or leaf.is_ca:
+        return "the certificate is a CA certificate" if leaf else "there is no certificate"
+    if staged.handshake or staged.revoked:
+        return f"a handshake with it fails: {staged.handshake}" if staged.handshake else "it is revoked"
     return _lifetime_gate(want, staged, leaf, live.leaf if live else None, asked, now)
 
 

@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from certagent.core.actions import Finding, Held, Issue, Plan
+from certagent.core.actions import Finding, Held, Issue, Plan, subject_of
 from certagent.core.decide import SEVERITIES, severity
 from certagent.core.decide.serving import differs, expected, signals
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
-from certagent.core.names import Role
+from certagent.core.names import CLIENT_NODE, Role
 from certagent.core.policy import Policy, Want
 from certagent.core.timing import failures, renew_at
 
@@ -19,7 +19,9 @@ def rfc3339(at: datetime | None) -> str | None:
     return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
-def document(parts: list[tuple[Policy, Snapshot, Plan]], now: datetime, daemon: dict[str, Any] | None) -> dict[str, Any]:
+def document(
+    parts: list[tuple[Policy, Snapshot, Plan]], now: datetime, daemon: dict[str, Any] | None
+) -> dict[str, Any]:
     """Given every certs-dir's policy, snapshot and plan, return the whole status."""
     dirs = [certs_dir(policy, snapshot, plan) for policy, snapshot, plan in parts]
     worst = max((d["severity"] for d in dirs), key=SEVERITIES.index, default="ok")
@@ -35,7 +37,9 @@ def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan) -> dict[str, Any]:
         "findings": [finding(f) for f in plan.findings],
         "files": [_file(policy, snapshot, want) for want in policy.wants],
         "processes": [_process(snapshot, p) for p in snapshot.processes],
-        "authorities": [{"name": a.name, "type": a.kind, "note": _note(a.kind), "problem": a.problem} for a in snapshot.authorities],
+        "authorities": [
+            {"name": a.name, "type": a.kind, "note": _note(a.kind), "problem": a.problem} for a in snapshot.authorities
+        ],
         "next": _next(plan),
     }
 
@@ -73,7 +77,9 @@ def _file(policy: Policy, snapshot: Snapshot, want: Want) -> dict[str, Any]:
 
 
 def _attempt(attempt: Attempt | None) -> dict[str, Any] | None:
-    return None if attempt is None else {"at": rfc3339(attempt.at), "outcome": attempt.outcome, "reason": attempt.reason}
+    return (
+        None if attempt is None else {"at": rfc3339(attempt.at), "outcome": attempt.outcome, "reason": attempt.reason}
+    )
 
 
 def _about(snapshot: Snapshot, pair: Pair, served: Served) -> bool:
@@ -85,11 +91,21 @@ def _about(snapshot: Snapshot, pair: Pair, served: Served) -> bool:
 def _served(snapshot: Snapshot, served: Served) -> dict[str, Any]:
     pid = next((p.pid for p in snapshot.processes if p.identity == served.process), None)
     shown = served.client_fingerprint if served.client else served.fingerprint
-    return {"address": served.address, "pid": pid, "fingerprint": shown or None, "at": rfc3339(served.at), "outcome": served.outcome, "reason": served.reason}
+    return {
+        "address": served.address,
+        "pid": pid,
+        "fingerprint": shown or None,
+        "at": rfc3339(served.at),
+        "outcome": served.outcome,
+        "reason": served.reason,
+    }
 
 
 def proof(snapshot: Snapshot, pair: Pair) -> str:
-    """What proves the file, by the design's table; "pending" where the proof is still owed, "none-needed" without an owning process."""
+    """What proves the file, by the design's table.
+
+    "pending" where the proof is still owed, "none-needed" without an owning process.
+    """
     if not snapshot.processes:
         return "none-needed"
     about = [s for s in snapshot.served if _about(snapshot, pair, s)]
@@ -97,9 +113,25 @@ def proof(snapshot: Snapshot, pair: Pair) -> str:
     if pair.name.role in {Role.NODE, Role.UI}:
         good = [s for s in about if s.outcome == "served" and differs(snapshot, s) is None]
         return "served" if good and len(good) == len([s for s in about if s.outcome != "unreachable"]) else "pending"
-    if pair.name.role is Role.CLIENT and pair.name.subject != "node":
-        return "accepted" if leaf and any(s.outcome == "served" and s.client_fingerprint == leaf.fingerprint for s in about) else "pending"
-    return "sent" if all(_reloaded(snapshot, p) for p in snapshot.processes) else "pending"
+    if pair.name.role in {Role.CLIENT, Role.TENANT} and pair.name.subject != "node":
+        accepted = [s for s in about if leaf and s.outcome == "served" and s.client_fingerprint == leaf.fingerprint]
+        return "accepted" if accepted else "pending"
+    if not all(_reloaded(snapshot, p) for p in snapshot.processes):
+        return "pending"
+    return _seen(snapshot, pair) or "sent"
+
+
+def _seen(snapshot: Snapshot, pair: Pair) -> str:
+    """What a server shows of a file that it does not serve: the names of its client CAs, the expiry of client.node."""
+    answers = [s for s in snapshot.served if not s.client and s.outcome == "served"]
+    if pair.name == CLIENT_NODE and pair.leaf is not None:
+        until = int(pair.leaf.not_after.timestamp())
+        return "metric" if any(s.node_client_expiry == until for s in answers) else ""
+    clients = snapshot.pair("ca-client") or snapshot.pair("ca")
+    if clients is None or pair.name != clients.name or pair.cert is None:
+        return ""
+    names = {c.subject_digest for c in pair.cert.certificates}
+    return "advertised" if any(names == set(s.client_cas) for s in answers) else ""
 
 
 def _reloaded(snapshot: Snapshot, process: Process) -> bool:
@@ -110,7 +142,13 @@ def _reloaded(snapshot: Snapshot, process: Process) -> bool:
 def _process(snapshot: Snapshot, process: Process) -> dict[str, Any]:
     sent = [a for a in signals(snapshot, process) if a.outcome != "presumed"]
     ports = [x.address for x in process.listeners]
-    return {"pid": process.pid, "user": process.user, "state": process.state, "listeners": ports, "last_signal": _attempt(sent[-1] if sent else None)}
+    return {
+        "pid": process.pid,
+        "user": process.user,
+        "state": process.state,
+        "listeners": ports,
+        "last_signal": _attempt(sent[-1] if sent else None),
+    }
 
 
 def _next(plan: Plan) -> dict[str, Any] | None:
@@ -120,7 +158,11 @@ def _next(plan: Plan) -> dict[str, Any] | None:
     waiting = sorted((h for h in plan.held if h.until), key=lambda h: str(h.until))
     if waiting:
         return _held(waiting[0])
-    return {"action": "look", "file": "", "at": rfc3339(plan.wake_at), "reason": "nothing is due before"} if plan.wake_at else None
+    return (
+        {"action": "look", "file": "", "at": rfc3339(plan.wake_at), "reason": "nothing is due before"}
+        if plan.wake_at
+        else None
+    )
 
 
 def _held(held: Held) -> dict[str, Any]:
@@ -129,10 +171,10 @@ def _held(held: Held) -> dict[str, Any]:
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """What would be done now, what is held and why, and when the next step is due."""
-    actions = [{"action": type(a).__name__.lower(), "subject": subject(a), "reason": a.reason} for a in plan.actions]
-    return {"actions": actions, "held": [_held(h) for h in plan.held], "findings": [finding(f) for f in plan.findings], "wake_at": rfc3339(plan.wake_at)}
-
-
-def subject(action: object) -> str:
-    """What an action is about: a stem, a file, a process, an address."""
-    return next((str(v) for k in ("stem", "file", "subject", "process") if (v := getattr(action, k, ""))), "")
+    actions = [{"action": type(a).__name__.lower(), "subject": subject_of(a), "reason": a.reason} for a in plan.actions]
+    return {
+        "actions": actions,
+        "held": [_held(h) for h in plan.held],
+        "findings": [finding(f) for f in plan.findings],
+        "wake_at": rfc3339(plan.wake_at),
+    }

@@ -1,7 +1,8 @@
 """When: renewal points, backoff, jitter, the emergency point. All of them functions of their arguments.
 
-Jitter is a hash of host and file, never random: two runs agree, a fleet spreads, and `status` can show the moment.
-Rejected: random jitter (not testable, not visible) and doubling without a cap (cert-manager reached 32 h between tries).
+Jitter is a hash of host and file, never random: two runs agree, a fleet spreads, and `status` can show the
+moment. Rejected: random jitter (not testable, not visible) and doubling without a cap (cert-manager reached 32
+h between tries).
 """
 
 from collections.abc import Iterable
@@ -51,7 +52,10 @@ def renew_at(want: Want, leaf: Leaf, host: str) -> datetime:
 
 
 def failures(attempts: Iterable[Attempt], stem: str) -> tuple[Attempt, ...]:
-    """The issuances and rollbacks of a pair since its last completed installation, oldest first; a refusal by the gate gives its reason."""
+    """The issuances and rollbacks of a pair since its last completed installation, oldest first.
+
+    A refusal by the gate gives its reason.
+    """
     since: list[Attempt] = []
     for attempt in attempts:
         if attempt.subject != stem:

@@ -1,0 +1,1 @@
+"""The host: one effect each, no decisions."""

@@ -1,7 +1,8 @@
 """What a cockroach command line says: a pure reading of argv and environment.
 
-Source: cockroach's flags. `--flag=value` and `--flag value` are the same; the environment COCKROACH_CERTS_DIR stands in for the flag; the default is
-${HOME}/.cockroach-certs. Only some sub-commands serve; a client command under the same name dies of a SIGHUP.
+Source: cockroach's flags. `--flag=value` and `--flag value` are the same; the environment COCKROACH_CERTS_DIR
+stands in for the flag; the default is ${HOME}/.cockroach-certs. Only some sub-commands serve; a client command
+under the same name dies of a SIGHUP.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,11 @@ def _subcommand(argv: Sequence[str]) -> str:
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Arguments:
     """Given argv and environment of a process, return what they say of its certs-dir."""
     insecure = flag(argv, "insecure")
-    certs = flag(argv, "certs-dir") or environ.get("COCKROACH_CERTS_DIR") or f"{environ.get('HOME', '')}/.cockroach-certs"
+    certs = (
+        flag(argv, "certs-dir") or environ.get("COCKROACH_CERTS_DIR") or f"{environ.get('HOME', '')}/.cockroach-certs"
+    )
     http = (flag(argv, "http-addr") or "").rpartition(":")[2]
     value = insecure if insecure is not None and insecure.lower() in {"", "true", "false"} else "true"
-    return Arguments(_subcommand(argv), certs, insecure is not None and value in TRUE, int(http) if http.isdigit() else 8080)
+    return Arguments(
+        _subcommand(argv), certs, insecure is not None and value in TRUE, int(http) if http.isdigit() else 8080
+    )

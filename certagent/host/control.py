@@ -1,7 +1,7 @@
 """The control socket: peers are identified by the kernel, not by anything they send.
 
-One thread accepts, a small pool answers; a peer has two seconds to say what it wants. The socket never exists with a wider mode than configured:
-its mode is set before it is bound.
+One thread accepts, a small pool answers; a peer has two seconds to say what it wants. The socket never exists
+with a wider mode than configured: its mode is set before it is bound.
 """
 
 import json

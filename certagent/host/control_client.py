@@ -13,7 +13,10 @@ class DaemonSilent(Exception):  # noqa: N818 - silence is an answer here, not an
 
 
 def ask(path: str, command: str, arguments: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
-    """Send one command and return the answer; a full backlog is tried again until the timeout (seconds). Raises DaemonSilent."""
+    """Send one command and return the answer; a full backlog is tried again until the timeout (seconds).
+
+    Raises DaemonSilent.
+    """
     end = time.monotonic() + timeout
     request = json.dumps({"version": 1, "command": command, "args": arguments}).encode() + b"\n"
     while True:

@@ -1,6 +1,7 @@
 """The single-purpose child: become the owner for good, then send SIGHUP through the pidfd it was given.
 
-argv: pidfd uid gid. Run by path with -I -S, so that it imports nothing of ours. setresuid, because an effective uid alone could still signal root's processes.
+argv: pidfd uid gid. Run by path with -I -S, so that it imports nothing of ours. setresuid, because an effective
+uid alone could still signal root's processes.
 """
 
 import os

@@ -1,9 +1,9 @@
 """Attempts and history: SQLite in the state directory, every row durable before the attempt is made.
 
-A newer schema is refused, never downgraded. An attempt that a crash left open is closed at the next start: sent is not reloaded, asked is not issued.
+A newer schema is refused, never downgraded. An attempt that a crash left open is closed at the next start: sent is
+not reloaded, asked is not issued.
 """
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -15,14 +15,33 @@ from certagent.host.errors import HostError
 
 VERSION = 1
 SCHEMA = """
-create table attempts (id integer primary key, directory text, kind text, subject text, at real, outcome text, reason text, digest text, retry_at real);
+create table attempts (
+  id integer primary key, directory text, kind text, subject text, at real,
+  outcome text, reason text, digest text, retry_at real);
 create index attempts_of on attempts (directory, id);
-create table issued (directory text, stem text, fingerprint text, at real, primary key (directory, fingerprint));
-create table adopted (directory text, stem text, fingerprint text, want text, at real, primary key (directory, stem, fingerprint));
-create table quarantined (directory text, fingerprint text, at real, primary key (directory, fingerprint));
+create table issued (
+  directory text, stem text, fingerprint text, at real, primary key (directory, fingerprint));
+create table adopted (
+  directory text, stem text, fingerprint text, want text, at real, primary key (directory, stem, fingerprint));
+create table quarantined (
+  directory text, fingerprint text, at real, primary key (directory, fingerprint));
 """
-RECENT = 500
+INSERT = """
+insert into attempts (directory, kind, subject, at, outcome, reason, digest, retry_at)
+values (?, ?, ?, ?, ?, ?, ?, ?) returning id
+"""
+ATTEMPTS = """
+select kind, subject, at, outcome, reason, digest, retry_at from (
+  select *, row_number() over (partition by kind, subject order by id desc) as age
+  from (select * from attempts where directory = ? order by id desc limit ?))
+where age <= ? order by id
+"""
+RECENT = 20_000
+PER_SUBJECT = 30
+MOST = 100_000
+KEEP = timedelta(days=400)
 CRASHED = "the agent stopped before it was known how this ended"
+OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def _time(seconds: float | None) -> datetime | None:
@@ -32,104 +51,138 @@ def _time(seconds: float | None) -> datetime | None:
 class Ledger:
     """One file; safe to use from several threads."""
 
-    def __init__(self, path: str) -> None:
-        """Opens or makes it, 0600; raises HostError with the remedy."""
+    def __init__(self, base: sqlite3.Connection, path: str) -> None:
+        """Use `writing` or `looking`."""
         self.path = path
         self._guard = threading.Lock()
-        self._lock: int | None = None
+        self._base = base
+        self.changes = 0  # grows with every write: what was read before may be old
+
+    @classmethod
+    def writing(cls, path: str) -> "Ledger":
+        """Open or make the file, 0600. Raises HostError with the remedy."""
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            self._base = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
-            self._base.execute("pragma synchronous = full")
-            self._prepare()
+            os.close(os.open(path, OPEN, 0o600))
+            base = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
+            base.execute("pragma synchronous = full")
+            return _prepared(cls(base, path))
         except (OSError, sqlite3.Error) as error:
-            raise HostError(f"cannot open the ledger {path}: {error}; repair or move it away") from error
+            raise HostError(f"cannot open the ledger {path}: {error}; repair it or move it away") from error
 
-    def _prepare(self) -> None:
-        version = int(self._base.execute("pragma user_version").fetchone()[0])
-        if version > VERSION:
-            raise HostError(f"cannot use the ledger {self.path}: it is of version {version}, newer than this program's {VERSION}; update certagent")
-        if version == 0:
-            self._base.executescript(f"begin; {SCHEMA} pragma user_version = {VERSION}; commit;")
+    @classmethod
+    def looking(cls, path: str) -> "Ledger":
+        """Open for reading only; an empty one where there is no file. Raises HostError."""
+        try:
+            if not os.path.exists(path):
+                return _prepared(cls(sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None), path))
+            return _prepared(cls(sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False), path))
+        except sqlite3.Error as error:
+            raise HostError(f"cannot read the ledger {path}: {error}; run this as the agent's user") from error
 
-    def _do(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def execute(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run one statement. Raises HostError."""
         try:
             with self._guard:
                 return self._base.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise HostError(f"cannot use the ledger {self.path}: {error}") from error
+            raise HostError(f"cannot use the ledger {self.path}: {error}; free space, or repair it") from error
 
-    def lock_state(self, directory: str) -> int:
-        """Hold the state directory until the process ends; close what a crash left open. HostError names the holder."""
-        fd = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    def _write(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "another process"
-            os.close(fd)
-            raise HostError(f"cannot use {directory}: pid {holder} does; one agent uses a state directory", error.errno) from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._lock = fd
-        self._do("update attempts set outcome = case kind when 'reload' then 'unproven' else 'failed' end, reason = ? where outcome = 'asked'", CRASHED)
-        return fd
+            return self.execute(sql, *values)
+        finally:
+            self.changes += 1
+
+    def script(self, sql: str) -> None:
+        """Run several statements in one transaction."""
+        self._base.executescript(f"begin; {sql} commit;")
+
+    def close_interrupted(self) -> None:
+        """Close what a crash left open; call it when the state directory's lock is held."""
+        outcome = "case kind when 'reload' then 'unproven' else 'failed' end"
+        self._write(f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'", CRASHED)  # noqa: S608 - our own words
 
     def attempt(self, directory: str, a: Attempt) -> int:
         """Record an attempt, durably; return its row."""
         retry = a.retry_at.timestamp() if a.retry_at else None
         values = (directory, a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.digest, retry)
-        sql = "insert into attempts (directory, kind, subject, at, outcome, reason, digest, retry_at) values (?, ?, ?, ?, ?, ?, ?, ?) returning id"
-        return int(self._do(sql, *values)[0][0])
+        return int(self._write(INSERT, *values)[0][0])
 
     def finish(self, row: int, outcome: str, reason: str, digest: str = "", retry_at: datetime | None = None) -> None:
-        """Say how an attempt ended."""
+        """Say how an attempt ended; a digest replaces the one recorded before."""
         retry = retry_at.timestamp() if retry_at else None
-        self._do("update attempts set outcome = ?, reason = ?, digest = case ? when '' then digest else ? end, retry_at = ? where id = ?", outcome, reason, digest, digest, retry, row)
+        kept = "digest = coalesce(nullif(?, ''), digest)"
+        sql = f"update attempts set outcome = ?, reason = ?, {kept}, retry_at = ? where id = ?"  # noqa: S608 - our own words
+        self._write(sql, outcome, reason, digest, retry, row)
 
-    def attempts(self, directory: str, since: datetime | None) -> tuple[Attempt, ...]:
-        """The newest attempts of a directory, oldest first."""
-        sql = "select kind, subject, at, outcome, reason, digest, retry_at from attempts where directory = ? and at >= ? order by id desc limit ?"
-        rows = self._do(sql, directory, since.timestamp() if since else 0, RECENT)
-        return tuple(Attempt(k, s, datetime.fromtimestamp(at, UTC), o, r, d, _time(retry)) for k, s, at, o, r, d, retry in reversed(rows))
+    def attempts(self, directory: str) -> tuple[Attempt, ...]:
+        """The newest attempts of every kind and subject of a directory, oldest first."""
+        rows = self.execute(ATTEMPTS, directory, RECENT, PER_SUBJECT)
+        return tuple(
+            Attempt(k, s, datetime.fromtimestamp(at, UTC), o, r, d, _time(retry)) for k, s, at, o, r, d, retry in rows
+        )
 
     def issued(self, directory: str) -> frozenset[str]:
         """Fingerprints that this agent asked for."""
-        return frozenset(str(r[0]) for r in self._do("select fingerprint from issued where directory = ?", directory))
+        sql = "select fingerprint from issued where directory = ? order by at desc limit ?"
+        return frozenset(str(r[0]) for r in self.execute(sql, directory, RECENT))
 
     def add_issued(self, directory: str, stem: str, fingerprint: str, at: datetime) -> None:
         """Remember a fingerprint as ours."""
-        self._do("insert or ignore into issued values (?, ?, ?, ?)", directory, stem, fingerprint, at.timestamp())
+        self._write("insert or ignore into issued values (?, ?, ?, ?)", directory, stem, fingerprint, at.timestamp())
 
     def adopted(self, directory: str) -> tuple[Adopted, ...]:
         """The pairs that others made, as first seen."""
-        return tuple(Adopted(*r) for r in self._do("select stem, fingerprint, want from adopted where directory = ? order by at", directory))
+        sql = "select stem, fingerprint, want from adopted where directory = ? order by at"
+        return tuple(Adopted(*r) for r in self.execute(sql, directory))
 
     def adopt(self, directory: str, adopted: Adopted, at: datetime) -> None:
         """Remember a pair as somebody else's."""
-        self._do("insert or ignore into adopted values (?, ?, ?, ?, ?)", directory, adopted.stem, adopted.fingerprint, adopted.want, at.timestamp())
+        values = (directory, adopted.stem, adopted.fingerprint, adopted.want, at.timestamp())
+        self._write("insert or ignore into adopted values (?, ?, ?, ?, ?)", *values)
 
     def quarantined(self, directory: str) -> frozenset[str]:
         """Fingerprints that were rolled back."""
-        return frozenset(str(r[0]) for r in self._do("select fingerprint from quarantined where directory = ?", directory))
+        rows = self.execute("select fingerprint from quarantined where directory = ?", directory)
+        return frozenset(str(r[0]) for r in rows)
 
     def quarantine(self, directory: str, fingerprint: str, at: datetime) -> None:
         """Never install this one again."""
-        self._do("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
+        self._write("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
 
-    def history(self, directory: str | None, limit: int) -> list[dict[str, Any]]:
-        """The newest attempts as JSON-able rows, newest first."""
-        sql = "select directory, kind, subject, at, outcome, reason, digest from attempts where ? in ('', directory) order by id desc limit ?"
+    def history(self, directory: str, subject: str, limit: int) -> list[dict[str, Any]]:
+        """The newest attempts as JSON-able rows, newest first; "" for every directory or subject."""
         names = ("certs_dir", "kind", "subject", "at", "outcome", "reason", "digest")
-        rows = [dict(zip(names, r, strict=True)) for r in self._do(sql, directory or "", limit)]
+        sql = (
+            "select directory, kind, subject, at, outcome, reason, digest from attempts"
+            " where ? in ('', directory) and ? in ('', subject) order by id desc limit ?"
+        )
+        rows = [dict(zip(names, r, strict=True)) for r in self.execute(sql, directory, subject, limit)]
         for row in rows:
             at = datetime.fromtimestamp(row["at"], UTC)
             row["at"] = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
         return rows
 
-    def newest(self) -> datetime | None:
-        """When the newest attempt was."""
-        return _time(self._do("select max(at) from attempts")[0][0])
+    def newest(self, before: datetime | None = None) -> datetime | None:
+        """When the newest attempt was; with `before`, the newest not after that."""
+        limit = before.timestamp() if before else 1e12
+        return _time(self.execute("select max(at) from attempts where at <= ?", limit)[0][0])
 
-    def prune(self, keep: timedelta, now: datetime) -> None:
-        """Forget attempts older than that."""
-        self._do("delete from attempts where at < ?", (now - keep).timestamp())
+    def prune(self, now: datetime) -> None:
+        """Forget what is older than 400 days, and all but the newest of a leaf that lives for minutes."""
+        end = (now - KEEP).timestamp()
+        for table in ("attempts", "issued"):
+            newest = f"select rowid from {table} order by rowid desc limit {MOST}"  # noqa: S608 - our own words
+            self._write(f"delete from {table} where at < ? or rowid not in ({newest})", end)  # noqa: S608 - our own words
+
+
+def _prepared(ledger: Ledger) -> Ledger:
+    version = int(ledger.execute("pragma user_version")[0][0])
+    if version > VERSION:
+        message = (
+            f"cannot use the ledger {ledger.path}: it is of version {version}, newer than this program's {VERSION}"
+        )
+        raise HostError(f"{message}; update certagent")
+    if version == 0:
+        ledger.script(f"{SCHEMA} pragma user_version = {VERSION};")
+    return ledger

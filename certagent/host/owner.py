@@ -1,7 +1,8 @@
 """Act as the owner of a directory: effective ids of this thread only (OpenSSH's temporarily_use_uid).
 
-Raw system calls, because libc's setresuid changes every thread of the process. Root acting in a directory that another user may write would be
-that user's confused deputy; as the owner, a link to /etc/shadow is refused by the kernel.
+Raw system calls, because libc's setresuid changes every thread of the process. Root acting in a directory that
+another user may write would be that user's confused deputy; as the owner, a link to /etc/shadow is refused by
+the kernel.
 """
 
 import ctypes
@@ -14,7 +15,9 @@ from contextlib import contextmanager
 from certagent.host.errors import HostError
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_SETGROUPS, _SETRESUID, _SETRESGID = {"x86_64": (116, 117, 119), "aarch64": (159, 147, 149)}.get(os.uname().machine, (0, 0, 0))
+_SETGROUPS, _SETRESUID, _SETRESGID = {"x86_64": (116, 117, 119), "aarch64": (159, 147, 149)}.get(
+    os.uname().machine, (0, 0, 0)
+)
 KEEP = -1
 
 
@@ -31,7 +34,10 @@ def _groups(groups: list[int]) -> None:
 
 @contextmanager
 def acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Within the block this thread has the effective ids of `uid`. Nothing changes for one's own uid, or where we are not root."""
+    """Within the block this thread has the effective ids of `uid`.
+
+    Nothing changes for one's own uid, or where we are not root.
+    """
     if os.geteuid() != 0 or uid == 0 or not sys.platform.startswith("linux") or not _SETRESUID:
         yield
         return
@@ -45,6 +51,20 @@ def acting_as(uid: int, gid: int) -> Iterator[None]:
         _call(_SETRESUID, KEEP, 0, KEEP)
         _call(_SETRESGID, KEEP, 0, KEEP)
         _groups(before)
+
+
+@contextmanager
+def privileged() -> Iterator[None]:
+    """Within an `acting_as` block: root again for a moment, for a file that was opened and judged as the owner."""
+    acting = os.geteuid()
+    if os.getuid() != 0 or acting == 0:
+        yield
+        return
+    _call(_SETRESUID, KEEP, 0, KEEP)
+    try:
+        yield
+    finally:
+        _call(_SETRESUID, KEEP, acting, KEEP)
 
 
 def _groups_of(uid: int, gid: int) -> list[int]:

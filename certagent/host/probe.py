@@ -1,26 +1,39 @@
 """What a process serves: pgwire SSLRequest and TLS on the SQL port, plain TLS on the HTTP port.
 
-The peer is not verified: its fingerprint is compared with the file's, which is stronger. Under TLS 1.3 a refused client certificate shows up at the first
-read after the handshake only, so with a client pair a start-up message is sent and one answer read.
+On the HTTP port the expiry of `client.node` is read from cockroach's own metrics, which need no login.
+The peer is not verified: its fingerprint is compared with the file's, which is stronger. Under TLS 1.3 a
+refused client certificate shows up at the first read after the handshake only, so with a client pair a start-up
+message is sent and one answer read.
 """
 
+import re
 import socket
 import ssl
 import struct
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Literal
 
 from certagent.core.facts import Listener, Served
+from certagent.host.pgwire import NotPgwireError, advertised, ssl_request
 
-SSL_REQUEST = struct.pack("!II", 8, 80877103)
+METRICS = b"GET /_status/vars HTTP/1.0\r\nHost: localhost\r\n\r\n"
+EXPIRY = re.compile(rb"^security_certificate_expiration_node_client(?:\{[^}]*\})? ([0-9.e+]+)\s*$", re.MULTILINE)
+MOST = 8 << 20
+NOT_PGWIRE = "not pgwire"
 PROTOCOL = 196608
 
 
-class NotPgwireError(OSError):
-    """The port does not answer an SSLRequest with S."""
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client pair to offer: its stem, its leaf's fingerprint, and a path that holds certificate and key."""
+
+    stem: str
+    fingerprint: str
+    path: str
 
 
 def probe(
@@ -29,68 +42,75 @@ def probe(
     kind: Literal["sql", "http", "auto"],
     process: str,
     now: datetime,
-    *,
-    client: str = "",
-    client_cert: str | None = None,
-    client_key: str | None = None,
-    client_fingerprint: str = "",
+    client: Client | None = None,
     timeout: float = 5.0,
 ) -> Served:
     """Given an address, return what it serves; never raises for what the peer does."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    if client_cert and client_key:
-        context.load_cert_chain(client_cert, client_key)
+    if client is not None:
+        context.load_cert_chain(client.path)
     ways: tuple[Literal["sql", "http"], ...] = ("sql", "http") if kind == "auto" else (kind,)
     address = Listener(host, port).address
     for way in ways:
-        outcome, fingerprint, reason = _ask(host, port, way, context, client, timeout)
-        if not (kind == "auto" and way == "sql" and reason == "not pgwire"):
+        outcome, fingerprint, reason, expiry = _ask(host, port, way, context, client, timeout)
+        if not (kind == "auto" and way == "sql" and reason == NOT_PGWIRE):
             break
-    return Served(address, way, process, now, outcome, fingerprint, (), reason, client, client_fingerprint)
+    names = advertised(host, port, timeout) if way == "sql" and client is None and outcome == "served" else ()
+    offered = (client.stem, client.fingerprint) if client else ("", "")
+    return Served(address, way, process, now, outcome, fingerprint, names, expiry, reason, *offered)
 
 
-Outcome = tuple[Literal["served", "refused", "unreachable"], str, str]
+Outcome = tuple[Literal["served", "refused", "unreachable"], str, str, int]
 
 
-def _ask(host: str, port: int, kind: str, context: ssl.SSLContext, client: str, timeout: float) -> Outcome:
+def _ask(host: str, port: int, kind: str, context: ssl.SSLContext, client: Client | None, timeout: float) -> Outcome:
     end = time.monotonic() + timeout
     try:
         with socket.create_connection((host, port), timeout) as raw:
             raw.settimeout(timeout)
             if kind == "sql":
-                _ssl_request(raw)
-            return _handshake(raw, context, client, end)
+                ssl_request(raw)
+            return _handshake(raw, context, client, kind, end)
     except NotPgwireError:
-        return "unreachable", "", "not pgwire"
+        return "unreachable", "", NOT_PGWIRE, 0
     except OSError as error:
-        return "unreachable", "", error.strerror or str(error) or type(error).__name__
+        return "unreachable", "", error.strerror or str(error) or type(error).__name__, 0
 
 
-def _ssl_request(raw: socket.socket) -> None:
-    raw.sendall(SSL_REQUEST)
-    if raw.recv(1) != b"S":
-        raise NotPgwireError
-
-
-def _handshake(raw: socket.socket, context: ssl.SSLContext, client: str, end: float) -> Outcome:
+def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | None, kind: str, end: float) -> Outcome:
     tls = context.wrap_socket(raw, do_handshake_on_connect=False)
-    fingerprint = ""
+    fingerprint, expiry = "", 0
     try:
         tls.settimeout(max(0.1, end - time.monotonic()))
         tls.do_handshake()
         fingerprint = sha256(tls.getpeercert(True) or b"").hexdigest()
-        if client:
-            _start_up(tls, client.partition(".")[2])
+        if client is not None:
+            _start_up(tls, client.stem.partition(".")[2])
+        elif kind == "http":
+            expiry = _expiry(tls, end)
     except TimeoutError:
-        return "unreachable", fingerprint, "no answer in time"
+        return "unreachable", fingerprint, "no answer in time", 0
     except (ssl.SSLError, ConnectionError) as error:
-        return "refused", fingerprint, _reason(error)
+        return "refused", fingerprint, _reason(error), 0
     finally:
         with suppress(OSError):
             tls.close()
-    return "served", fingerprint, ""
+    return "served", fingerprint, "", expiry
+
+
+def _expiry(tls: ssl.SSLSocket, end: float) -> int:
+    """The metric of `client.node`'s expiry, 0 where the port does not tell."""
+    data = b""
+    try:
+        tls.sendall(METRICS)
+        while len(data) < MOST and time.monotonic() < end and (part := tls.recv(1 << 16)):
+            data += part
+    except OSError:
+        return 0
+    found = EXPIRY.search(data)
+    return int(float(found[1])) if found else 0
 
 
 def _start_up(tls: ssl.SSLSocket, user: str) -> None:

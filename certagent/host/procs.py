@@ -1,11 +1,11 @@
 """Find the processes that own a certs-dir. The only importer of psutil.
 
-A cheap look at every comm first, then a close look at the few that fit. Paths are resolved in the process's own root and cwd
-and compared by device and inode, so that containers, links and relative paths come out right. openat2(RESOLVE_IN_ROOT) because an absolute
-link under /proc/PID/root would otherwise lead to the host's own files.
+A cheap look at every comm first, then a close look at the few that fit. Paths are resolved in the process's own
+root and cwd and compared by device and inode, so that containers, links and relative paths come out right.
+openat2(RESOLVE_IN_ROOT) because an absolute link under /proc/PID/root would otherwise lead to the host's own
+files.
 """
 
-import ctypes
 import os
 import pwd
 from dataclasses import replace
@@ -17,23 +17,15 @@ import psutil
 from certagent.core.facts import Listener, Process
 from certagent.core.policy import ProcessRule
 from certagent.host.arguments import Arguments, parse
+from certagent.host.openat import IN_ROOT, open_within
 
 SIGHUP_BIT = 1
-OPENAT2 = 437
-RESOLVE_IN_ROOT = 0x10
-O_PATH = os.O_PATH | os.O_CLOEXEC
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "busybox"})
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a listener says, not where we listen
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class _How(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-def find(path: str, device: int, inode: int, rule: ProcessRule, euid: int) -> tuple[Process, ...]:
-    """Given a certs-dir (path, device, inode) and how to find its owners, return them; zombies and clients are none."""
-    del path, euid
+def find(device: int, inode: int, rule: ProcessRule) -> tuple[Process, ...]:
+    """Given a certs-dir (device, inode) and how to find its owners, return them; zombies and clients are none."""
     if rule.pid_file:
         found = [p for p in [_by_pid_file(rule)] if p is not None]
     else:
@@ -103,22 +95,18 @@ def _base(process: psutil.Process) -> Process:
 
 def _same(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:
     """Whether the path, in the process's own root and cwd, is the directory we mean."""
-    inside = os.path.join(cwd, certs_dir)
     try:
-        root = os.open(f"/proc/{pid}/root", O_PATH)
+        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        how = _How(O_PATH, 0, RESOLVE_IN_ROOT)
-        fd = _LIBC.syscall(OPENAT2, root, os.fsencode(inside), ctypes.byref(how), ctypes.sizeof(how))
-        if fd < 0:
-            return False
-        try:
-            info = os.fstat(fd)
-        finally:
-            os.close(fd)
+        fd = open_within(root, os.path.join(cwd, certs_dir), os.O_PATH, IN_ROOT)
+    except OSError:
+        return False
     finally:
         os.close(root)
+    info = os.fstat(fd)
+    os.close(fd)
     return (info.st_dev, info.st_ino) == (device, inode)
 
 
@@ -131,7 +119,9 @@ def _look(base: Process, process: psutil.Process, said: Arguments | None, rule: 
     listeners = _listeners(connections, said)
     ignored, caught = _hup_masks(base.pid)
     if ignored:
-        return replace(base, state="ignoring", listeners=listeners, problem=f"pid {base.pid} ignores SIGHUP: it cannot be reloaded")
+        return replace(
+            base, state="ignoring", listeners=listeners, problem=f"pid {base.pid} ignores SIGHUP: it cannot be reloaded"
+        )
     if not caught:
         return replace(base, state="starting", listeners=listeners)
     if listeners:
@@ -147,7 +137,7 @@ def _listeners(connections: list[Any], said: Arguments | None) -> tuple[Listener
     found = []
     for connection in connections:
         host, port = connection.laddr[0], connection.laddr[1]
-        kind = "auto" if said is None else "http" if port == said.http_port else "sql"
+        kind = "http" if said is not None and port == said.http_port else "auto"
         found.append(Listener(ANYWHERE.get(host, host), port, kind))  # type: ignore[arg-type]
     return tuple(sorted(set(found), key=lambda x: (x.port, x.host)))
 

@@ -1,7 +1,7 @@
 """SIGHUP as the owner: a child that has become that user, through a pidfd, under a deadline.
 
-Rejected: os.kill (a reused pid kills an innocent), fork in this threaded process (55 of 200 children hung), effective ids only (could still signal root's).
-The owner may SIGSTOP its own child, so the wait has a deadline.
+Rejected: os.kill (a reused pid kills an innocent), fork in this threaded process (55 of 200 children hung),
+effective ids only (could still signal root's). The owner may SIGSTOP its own child, so the wait has a deadline.
 """
 
 import os
@@ -42,7 +42,9 @@ def _refusal(pidfd: int, pid: int, start: int) -> str | None:
 
 def _send(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:
     words = [sys.executable, "-I", "-S", CHILD, str(pidfd), str(uid), str(gid)]
-    with subprocess.Popen(words, pass_fds=(pidfd,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        words, pass_fds=(pidfd,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as child:
         try:
             _, errors = child.communicate(timeout=deadline)
         except subprocess.TimeoutExpired:

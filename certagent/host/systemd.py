@@ -1,4 +1,7 @@
-"""sd_notify: READY, STATUS, WATCHDOG (tied to the loop's turns), RELOADING, STOPPING. Nothing happens without NOTIFY_SOCKET; nothing ever raises."""
+"""sd_notify: READY, STATUS, WATCHDOG (tied to the loop's turns), RELOADING, STOPPING.
+
+Nothing happens without NOTIFY_SOCKET; nothing ever raises.
+"""
 
 import os
 import socket
@@ -24,18 +27,10 @@ class Notifier:
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.sendto(text.encode(), self._address)
 
-    def ready(self) -> None:
-        """The first turn is done."""
-        self._send("READY=1")
-
-    def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._send(f"STATUS={text}")
-
-    def watchdog(self) -> None:
-        """The loop turned."""
-        if self.watchdog_interval is not None:
-            self._send("WATCHDOG=1")
+    def turned(self, text: str) -> None:
+        """The loop turned: we are ready, alive, and this is how it goes."""
+        alive = "" if self.watchdog_interval is None else "\nWATCHDOG=1"
+        self._send(f"READY=1{alive}\nSTATUS={text}")
 
     def reloading(self) -> None:
         """The configuration is being read again."""

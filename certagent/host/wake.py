@@ -1,8 +1,9 @@
 """watchdog, APScheduler and signals -> one queue. A callback only puts. The only importer of watchdog and APScheduler.
 
-Both are hints: the queue's own monotonic timeout is the guarantee that the loop turns. watchdog goes blind when the directory is replaced, exchanged, a link or
-mounted over, so the real path is watched, its parent too, and device and inode are compared at every turn. A handler that raises would end watchdog's
-dispatch thread; a backward clock step stalls APScheduler.
+Both are hints: the queue's own monotonic timeout is the guarantee that the loop turns. watchdog goes blind when
+the directory is replaced, exchanged, a link or mounted over, so the real path is watched, its parent too, and
+device and inode are compared at every turn. A handler that raises would end watchdog's dispatch thread; a
+backward clock step stalls APScheduler.
 """
 
 import ctypes
@@ -53,6 +54,7 @@ class Wake:
         self._rescan = rescan
         self._observer: BaseObserver | None = None
         self._scheduler: BackgroundScheduler | None = None
+        self._file = ""
         self._armed: dict[str, tuple[int, int] | None] = {}
         self._problems: list[Degraded] = []
 
@@ -66,9 +68,10 @@ class Wake:
         signal.signal(signal.SIGTERM, lambda *_: self.queue.put("stop"))
         signal.signal(signal.SIGINT, lambda *_: self.queue.put("stop"))
 
-    def watch(self, paths: Iterable[str]) -> None:
-        """Watch these directories and nothing else, anew."""
+    def watch(self, paths: Iterable[str], file: str) -> None:
+        """Watch these directories, that one file, and nothing else, anew."""
         self._drop()
+        self._file = os.path.abspath(file)
         self._armed = {path: _identity(path) for path in paths}
         self._problems = []
         observer = Observer(timeout=60)
@@ -76,8 +79,15 @@ class Wake:
             observer.start()
             for path in self._armed:
                 self._arm(observer, path)
+            observer.schedule(_Put(self.queue, os.path.basename(self._file)), os.path.dirname(self._file))
         except OSError as error:
-            self._problems.append(Degraded("watch.degraded", f"inotify cannot be had: {error.strerror}; changes are seen by the rescan", "raise fs.inotify.max_user_instances"))
+            self._problems.append(
+                Degraded(
+                    "watch.degraded",
+                    f"inotify cannot be had: {error.strerror}; changes are seen by the rescan",
+                    "raise fs.inotify.max_user_instances",
+                )
+            )
         self._observer = observer
 
     def _arm(self, observer: BaseObserver, path: str) -> None:
@@ -96,8 +106,10 @@ class Wake:
         dead = self._observer is not None and any(not e.is_alive() for e in self._observer.emitters)
         if not changed and not dead:
             return []
-        self.watch(list(self._armed))
-        return [f"{path} was replaced: watching the new one" for path in changed] or ["a watch had ended: watching again"]
+        self.watch(list(self._armed), self._file)
+        return [f"{path} was replaced: watching the new one" for path in changed] or [
+            "a watch had ended: watching again"
+        ]
 
     def problems(self) -> list[Degraded]:
         """What watching does without."""
@@ -106,7 +118,9 @@ class Wake:
     def at(self, when: datetime | None) -> None:
         """Ask APScheduler for a wake at that moment: a hint, on top of the queue's timeout."""
         if self._scheduler is None:
-            self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
+            self._scheduler = BackgroundScheduler(
+                timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+            )
             self._scheduler.start()
         if when is None:
             with suppress(Exception):
@@ -115,7 +129,10 @@ class Wake:
         self._scheduler.add_job(self.queue.put, "date", run_date=when, args=["due"], id="wake", replace_existing=True)
 
     def wait(self, timeout: float) -> list[str]:
-        """Wait for a reason, at most that many seconds (monotonic) and at most one rescan; return the reasons without repeats."""
+        """Wait for a reason, at most that many seconds (monotonic) and at most one rescan.
+
+        Return the reasons without repeats.
+        """
         try:
             reasons = {self.queue.get(timeout=min(timeout, self._rescan)): None}
         except Empty:
@@ -163,7 +180,15 @@ class ClockWatch:
 
 
 class _Timex(ctypes.Structure):
-    _fields_ = (("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("freq", ctypes.c_long), ("maxerror", ctypes.c_long), ("esterror", ctypes.c_long), ("status", ctypes.c_int), ("rest", ctypes.c_byte * 256))
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
 
 
 def clock_synchronised() -> bool:

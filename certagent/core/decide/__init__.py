@@ -1,15 +1,15 @@
 """decide(policy, snapshot, now) -> Plan: the whole state, every time; triggers only say "look again".
 
-Each module here answers one question about the snapshot and returns a Part; this one only puts the parts together and drops what
-another part has already made pointless. No step hands data to the next: seeing a sound staged pair causes the install, seeing a
-process serve something else than the file causes the SIGHUP, so a crash anywhere resumes by itself.
+Each module here answers one question about the snapshot and returns a Part; this one only puts the parts
+together and drops what another part has already made pointless. No step hands data to the next: seeing a sound
+staged pair causes the install, seeing a process serve something else than the file causes the SIGHUP, so a
+crash anywhere resumes by itself.
 """
 
 from datetime import datetime
 
 from certagent.core.actions import Action, Install, Plan, Recover, Reload, Rollback
 from certagent.core.decide import install, modes, probing, reloading, renewal, surroundings
-from certagent.core.decide.part import Part
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy
 
@@ -17,7 +17,10 @@ SEVERITIES = ("ok", "info", "warning", "critical")
 
 
 def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
-    """Given what should be and what is, return what to do now, what waits and why, what is wrong, and when to look again."""
+    """Given what should be and what is, return what to do now, what waits and why, what is wrong.
+
+    And when to look again.
+    """
     directory = snapshot.directory
     part = surroundings.part(policy, snapshot)
     if directory.exists and not directory.problem:
@@ -32,7 +35,10 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
 
 
 def _one_at_a_time(actions: tuple[Action, ...]) -> tuple[Action, ...]:
-    """A swap changes what every later step was judged on: after it comes a fresh look, not a signal planned before it."""
+    """A swap changes what every later step was judged on.
+
+    After it comes a fresh look, not a signal planned before it.
+    """
     if any(isinstance(a, Recover) for a in actions):
         return tuple(a for a in actions if isinstance(a, Recover))
     if any(isinstance(a, Install | Rollback) for a in actions):

@@ -15,7 +15,11 @@ def going_back(policy: Policy, snapshot: Snapshot, stem: str, reason: str, now: 
     bad = pair.leaf.fingerprint if pair.leaf else ""
     never = snapshot.quarantined | {bad}
     kept = [g for g in snapshot.generations if g.pair.name.stem == stem and g.pair.matched and not g.quarantined]
-    usable = [(g.number, g.pair.leaf.fingerprint) for g in kept if g.pair.leaf and g.pair.leaf.fingerprint not in never and g.pair.leaf.not_after > now]
+    usable = [
+        (g.number, g.pair.leaf.fingerprint)
+        for g in kept
+        if g.pair.leaf and g.pair.leaf.fingerprint not in never and g.pair.leaf.not_after > now
+    ]
     if not usable:
         return None
     number, fingerprint = max(usable)

@@ -17,7 +17,9 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
         return Part()
     asked = [r for r in snapshot.requests if r.kind == "rollback"]
     back = [going_back(policy, snapshot, r.subject, "an operator asked for it", now) for r in asked]
-    return total([_staged(policy, snapshot, staged, now) for staged in snapshot.staged]) + Part(tuple(b for b in back if b))
+    return total([_staged(policy, snapshot, staged, now) for staged in snapshot.staged]) + Part(
+        tuple(b for b in back if b)
+    )
 
 
 def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -> Part:

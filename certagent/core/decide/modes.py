@@ -44,7 +44,9 @@ def _repair(file: File, owner: Owner, mode: int, euid: int) -> Restrict | None:
     stolen = file.uid != owner.uid
     if euid != 0 and (file.uid != euid or not wide):
         return None
-    reasons = ([f"mode was {file.mode:04o}"] if wide else []) + ([f"owner was uid {file.uid}"] if stolen and euid == 0 else [])
+    reasons = ([f"mode was {file.mode:04o}"] if wide else []) + (
+        [f"owner was uid {file.uid}"] if stolen and euid == 0 else []
+    )
     chown = euid == 0 and stolen
     kept = mode if wide or chown else file.mode
     return Restrict(file.name, kept, owner.uid if chown else None, owner.gid if chown else None, ", ".join(reasons))
@@ -55,8 +57,14 @@ def _paced(fix: Restrict, findings: tuple[Finding, ...], recent: list[Repair], n
     if len(recent) < BURST and not failed:
         return Part((fix,), findings=findings)
     last = recent[-1]
-    why = f"cannot be repaired: {failed[-1].reason}" if failed else f"somebody undid the repair {len(recent)} times within a minute"
-    alarm = Finding("key.mode", "critical", fix.file, f"{fix.reason}, {why}", "find who changes it: auditctl -w FILE -p a")
+    why = (
+        f"cannot be repaired: {failed[-1].reason}"
+        if failed
+        else f"somebody undid the repair {len(recent)} times within a minute"
+    )
+    alarm = Finding(
+        "key.mode", "critical", fix.file, f"{fix.reason}, {why}", "find who changes it: auditctl -w FILE -p a"
+    )
     if now - last.at >= FIGHT_PAUSE:
         return Part((fix,), findings=(alarm,))
     return Part(findings=(alarm,)) + holding("restrict", fix.file, why, last.at + FIGHT_PAUSE)

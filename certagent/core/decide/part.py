@@ -17,7 +17,12 @@ class Part:
 
     def __add__(self, other: "Part") -> "Part":
         """Everything of both, in order."""
-        return Part(self.actions + other.actions, self.held + other.held, self.findings + other.findings, self.wakes + other.wakes)
+        return Part(
+            self.actions + other.actions,
+            self.held + other.held,
+            self.findings + other.findings,
+            self.wakes + other.wakes,
+        )
 
 
 def total(parts: list[Part]) -> Part:

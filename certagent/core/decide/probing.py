@@ -1,12 +1,16 @@
-"""What to ask the processes, and when. Dear facts are cached with an age; a file event costs one directory scan, no more."""
+"""What to ask the processes, and when.
+
+Dear facts are cached with an age; a file event costs one directory scan, no more.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Literal
 
 from certagent.core.actions import Finding, Probe, Scan
 from certagent.core.decide.part import Part, total
 from certagent.core.decide.serving import changed_at, differs, signals
-from certagent.core.facts import Process, Served, Snapshot
+from certagent.core.facts import Listener, Process, Served, Snapshot
 from certagent.core.names import Role
 from certagent.core.policy import Policy
 from certagent.core.timing import PROOF_WAIT
@@ -35,24 +39,35 @@ def _scan(snapshot: Snapshot, now: datetime) -> Part:
 
 
 def _wanted(policy: Policy, snapshot: Snapshot) -> Iterator[tuple[Process, Probe]]:
-    clients = [p for p in snapshot.pairs if p.name.role is Role.CLIENT and p.name.subject != "node" and p.matched and policy.want(p.name.stem)]
+    """What each port serves; and on each SQL port, whether the wanted client pairs are accepted."""
+    pairs = [p for p in snapshot.pairs if p.name.role is Role.CLIENT and p.name.subject != "node" and p.matched]
+    clients = [p for p in pairs if policy.want(p.name.stem)]
     for process in (p for p in snapshot.processes if p.state == "serving"):
-        ports = [(x.host, x.port, x.kind) for x in process.listeners] or list(policy.process.probe)
-        for host, port, kind in ports:
-            yield process, Probe(host, port, kind, process.identity, "", "what does it serve?")
-            if kind == "sql":
-                for pair in clients:
-                    yield process, Probe(host, port, "sql", process.identity, pair.name.stem, f"does it accept {pair.name.stem}?")
+        for port in process.listeners or tuple(Listener(h, p, k) for h, p, k in policy.process.probe):
+            kind = _kind(snapshot, process, port)
+            yield process, Probe(port.host, port.port, kind, process.identity, "", "what does it serve?")
+            for pair in clients if kind == "sql" else ():
+                stem = pair.name.stem
+                yield process, Probe(port.host, port.port, "sql", process.identity, stem, f"does it accept {stem}?")
 
 
-def _address(probe: Probe) -> str:
-    return f"[{probe.host}]:{probe.port}" if ":" in probe.host else f"{probe.host}:{probe.port}"
+def _kind(snapshot: Snapshot, process: Process, port: Listener) -> Literal["sql", "http", "auto"]:
+    """What a port turned out to be, where the process did not say."""
+    if port.kind != "auto":
+        return port.kind
+    told = [s.kind for s in snapshot.served if s.process == process.identity and s.address == port.address]
+    good = [s.kind for s in snapshot.served if s.address == port.address and s.outcome != "unreachable"]
+    return good[0] if told and good else "auto"
 
 
 def _probe(snapshot: Snapshot, process: Process, probe: Probe, now: datetime) -> Part:
     if any(j.kind == "probe" and j.subject == probe.subject for j in snapshot.in_flight):
         return Part()
-    known = [s for s in snapshot.served if s.process == probe.process and s.address == _address(probe) and s.client == probe.client]
+    known = [
+        s
+        for s in snapshot.served
+        if s.process == probe.process and s.address == _address(probe) and s.client == probe.client
+    ]
     if not known:
         return Part((probe,))
     at = _again_at(snapshot, process, known[-1], now)
@@ -84,8 +99,18 @@ def _unreachable(snapshot: Snapshot) -> Part:
             continue
         if served.outcome == "unreachable":
             message = f"{served.address} of pid {alive[served.process].pid} cannot be proven: {served.reason}"
-            found.append(Finding("served.unreachable", "warning", "node.crt", message, "check the listener, or set `probe`"))
+            found.append(
+                Finding("served.unreachable", "warning", "node.crt", message, "check the listener, or set `probe`")
+            )
         elif served.client and served.outcome == "refused":
             message = f"{served.address} refuses {served.client}.crt: {served.reason}"
-            found.append(Finding("cert.untrusted", "critical", f"{served.client}.crt", message, "the server's client CA bundle must hold its issuer"))
+            found.append(
+                Finding(
+                    "cert.untrusted",
+                    "critical",
+                    f"{served.client}.crt",
+                    message,
+                    "the server's client CA bundle must hold its issuer",
+                )
+            )
     return Part(findings=tuple(found))

@@ -1,6 +1,7 @@
 """SIGHUP, its proof, and the rollback where and only where handshakes fail with the new pair.
 
-Sent is not reloaded: a signal is recorded before it goes, repeated behind a backoff, five times at most for the same material, then alarmed.
+Sent is not reloaded: a signal is recorded before it goes, repeated behind a backoff, five times at most for the
+same material, then alarmed.
 """
 
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from certagent.core.actions import Finding, Presume, Proven, Reload
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.serving import changed_at, differs, expected, loaded_pairs, material, of_process, signals
-from certagent.core.facts import Attempt, Process, Served, Snapshot
+from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.policy import Policy
 from certagent.core.rules import key_mode_accepted
 from certagent.core.timing import RELOAD_TRIES, reload_retry_at
@@ -23,7 +24,11 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
         return Part()
     if not snapshot.processes:
         message = "no process owns this directory: nothing to reload, nothing to prove"
-        return Part(findings=(Finding("process.none", "info", snapshot.directory.path, message, "start cockroach, or set `pid_file`"),))
+        return Part(
+            findings=(
+                Finding("process.none", "info", snapshot.directory.path, message, "start cockroach, or set `pid_file`"),
+            )
+        )
     return total([_process(policy, snapshot, p, now) for p in snapshot.processes])
 
 
@@ -36,7 +41,7 @@ def _process(policy: Policy, snapshot: Snapshot, process: Process, now: datetime
     sent = signals(snapshot, process, digest)
     if reason is None:
         return _settled(snapshot, process, digest, sent, now)
-    found = Part(findings=(_stale(snapshot, process, sent, reason),))
+    found = Part(findings=(_stale(process, sent, reason),))
     back = _rollback(policy, snapshot, sent, [s for s, _ in wrong], now)
     return found + back if back is not None else found + _signal(policy, snapshot, process, digest, sent, reason, now)
 
@@ -47,7 +52,11 @@ def _not_serving(process: Process) -> Part:
         message = f"pid {process.pid} is starting: a SIGHUP now could end it"
         return Part(findings=(Finding("process.starting", "info", file, message, "nothing: it loads what is on disk"),))
     message = process.problem or f"pid {process.pid} is {process.state}: it cannot be reloaded"
-    return Part(findings=(Finding("process.forbidden", "warning", file, message, "set `pid_file` and `probe` in [certs_dir.process]"),))
+    return Part(
+        findings=(
+            Finding("process.forbidden", "warning", file, message, "set `pid_file` and `probe` in [certs_dir.process]"),
+        )
+    )
 
 
 def _requested(snapshot: Snapshot, process: Process) -> str | None:
@@ -63,7 +72,9 @@ def _unseen(snapshot: Snapshot, process: Process, digest: str) -> str | None:
     if before:
         return None if before[-1].digest == digest else "the files changed since the process was last reloaded"
     loaded = {p.name.stem for p in loaded_pairs(snapshot)}
-    ours = [a for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok" and a.subject in loaded]
+    ours = [
+        a for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok" and a.subject in loaded
+    ]
     late = [a for a in ours if a.at > process.started]
     return f"{late[-1].subject}.crt was installed after the process started" if late else None
 
@@ -77,21 +88,41 @@ def _settled(snapshot: Snapshot, process: Process, digest: str, sent: tuple[Atte
         fresh = [s for s in answers if s.at > sent[-1].at and s.outcome == "served"]
         if sent[-1].outcome in {"ok", "presumed"} or not fresh:
             return Part()
-        return Part((Proven(process.identity, digest, f"served by pid {process.pid}: " + ", ".join(s.address for s in fresh)),))
+        return Part(
+            (Proven(process.identity, digest, f"served by pid {process.pid}: " + ", ".join(s.address for s in fresh)),)
+        )
     if process.started > changed_at(snapshot, now):
         return Part()
-    return Part((Presume(process.identity, digest, f"pid {process.pid} is seen for the first time, and serves what is on disk"),))
+    return Part(
+        (
+            Presume(
+                process.identity, digest, f"pid {process.pid} is seen for the first time, and serves what is on disk"
+            ),
+        )
+    )
 
 
-def _stale(snapshot: Snapshot, process: Process, sent: tuple[Attempt, ...], reason: str) -> Finding:
+def _stale(process: Process, sent: tuple[Attempt, ...], reason: str) -> Finding:
     tries = len([a for a in sent if a.outcome != "presumed"])
     given_up = tries >= RELOAD_TRIES
     message = f"pid {process.pid}: {reason}" + (f"; {tries} signals did not change it" if given_up else "")
-    remedy = "look at the process's log; a restart loads what is on disk" if given_up else "none needed: a reload is on its way"
+    remedy = (
+        "look at the process's log; a restart loads what is on disk"
+        if given_up
+        else "none needed: a reload is on its way"
+    )
     return Finding("served.stale", "critical" if given_up else "warning", "node.crt", message, remedy)
 
 
-def _signal(policy: Policy, snapshot: Snapshot, process: Process, digest: str, sent: tuple[Attempt, ...], reason: str, now: datetime) -> Part:
+def _signal(
+    policy: Policy,
+    snapshot: Snapshot,
+    process: Process,
+    digest: str,
+    sent: tuple[Attempt, ...],
+    reason: str,
+    now: datetime,
+) -> Part:
     subject = process.identity
     if any(j.kind == "reload" and j.subject == subject for j in snapshot.in_flight):
         return Part()
@@ -104,7 +135,7 @@ def _signal(policy: Policy, snapshot: Snapshot, process: Process, digest: str, s
     again = reload_retry_at(tried)
     if again is not None and now < again and not asked:
         return holding("reload", subject, f"{reason}; signal {len(tried) + 1} follows unless it is proven", again)
-    return Part((Reload(process.pid, process.start, process.uid, process.gid, digest, reason),))
+    return Part((Reload(process.pid, process.start, process.uid, process.gid, digest, reason, len(tried)),))
 
 
 def _barred(policy: Policy, snapshot: Snapshot, process: Process) -> str | None:
@@ -113,20 +144,28 @@ def _barred(policy: Policy, snapshot: Snapshot, process: Process) -> str | None:
         return "`reload = false` is configured"
     if snapshot.ledger_problem:
         return "the ledger cannot be written, and no signal goes unrecorded"
-    for pair in loaded_pairs(snapshot):
-        if pair.leaf is None:
-            return f"{pair.name.stem}.crt cannot be used"
-        if not pair.name.is_bundle and not pair.matched:
-            return f"{pair.name.stem}.key does not belong to {pair.name.stem}.crt"
-        if pair.key and not pair.name.is_bundle and not process.skip_key_check and not key_mode_accepted(pair.key.file, process.gid):
-            return f"{pair.name.stem}.key has mode {pair.key.file.mode:04o}: cockroach would refuse it"
-    for stem in ("ca", "node"):
-        if (pair_or_none := snapshot.pair(stem)) is None or pair_or_none.cert is None:
-            return f"{stem}.crt is missing"
+    missing = [stem for stem in ("ca", "node") if (found := snapshot.pair(stem)) is None or found.cert is None]
+    if missing:
+        return f"{missing[0]}.crt is missing"
+    return next((problem for pair in loaded_pairs(snapshot) if (problem := _unloadable(pair, process))), None)
+
+
+def _unloadable(pair: Pair, process: Process) -> str | None:
+    stem = pair.name.stem
+    if pair.leaf is None:
+        return f"{stem}.crt cannot be used"
+    if pair.name.is_bundle:
+        return None
+    if not pair.matched or pair.key is None:
+        return f"{stem}.key does not belong to {stem}.crt"
+    if not process.skip_key_check and not key_mode_accepted(pair.key.file, process.gid):
+        return f"{stem}.key has mode {pair.key.file.mode:04o}: cockroach would refuse it"
     return None
 
 
-def _rollback(policy: Policy, snapshot: Snapshot, sent: tuple[Attempt, ...], wrong: list[Served], now: datetime) -> Part | None:
+def _rollback(
+    policy: Policy, snapshot: Snapshot, sent: tuple[Attempt, ...], wrong: list[Served], now: datetime
+) -> Part | None:
     """Back to the last sound generation, when a signal was sent for the new pair and handshakes fail since."""
     refused = [s for s in wrong if s.outcome == "refused" and sent and s.at >= sent[-1].at + BEFORE_ROLLBACK]
     pair = expected(snapshot, refused[0].kind) if refused else None

@@ -1,7 +1,8 @@
 """What is wrong with each wanted pair, and whether to ask a CA for another one.
 
-A live pair that somebody else made (`cockroach cert`, openssl, an operator's hand) is adopted: what differs from the configuration is
-a finding, and it is renewed when due. Only a pair that is unusable, that we issued, or whose configuration changed since is re-issued at once.
+A live pair that somebody else made (`cockroach cert`, openssl, an operator's hand) is adopted: what differs
+from the configuration is a finding, and it is renewed when due. Only a pair that is unusable, that we issued,
+or whose configuration changed since is re-issued at once.
 """
 
 from datetime import datetime
@@ -10,7 +11,7 @@ from certagent.core.actions import Adopt, Finding, Issue
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Leaf, Pair, Request, Snapshot
 from certagent.core.policy import Policy, Want, bundle_of
-from certagent.core.rules import DIFFERENT, UNUSABLE, pair_findings, stamp
+from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, stamp
 from certagent.core.timing import emergency_at, failures, renew_at, retry_at
 
 ALARM_AFTER = 3
@@ -44,7 +45,8 @@ def _outlook(policy: Policy, want: Want, pair: Pair, findings: tuple[Finding, ..
     differs = [f for f in findings if f.code in DIFFERENT]
     if not differs:
         return Part(wakes=(at,))
-    reason = f"{differs[0].message}; the pair was made by somebody else and stays until {stamp(at)}: `certagent renew {want.name.stem}` changes it now"
+    until = f"the pair was made by somebody else and stays until {stamp(at)}"
+    reason = f"{differs[0].message}; {until}: `certagent renew {want.name.stem}` changes it now"
     return holding("issue", want.name.stem, reason, at)
 
 
@@ -54,10 +56,18 @@ def _adoption(snapshot: Snapshot, want: Want, pair: Pair) -> Part:
         return Part()
     if any(a.stem == want.name.stem and a.fingerprint == leaf.fingerprint for a in snapshot.adopted):
         return Part()
-    return Part((Adopt(want.name.stem, leaf.fingerprint, want.digest, "a pair that this agent did not issue: adopted as it is"),))
+    return Part(
+        (
+            Adopt(
+                want.name.stem, leaf.fingerprint, want.digest, "a pair that this agent did not issue: adopted as it is"
+            ),
+        )
+    )
 
 
-def due(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...], now: datetime) -> str | None:
+def due(
+    policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...], now: datetime
+) -> str | None:
     """Given a want and its live pair, return why it should be issued now, or None."""
     if want.name.is_bundle:
         return f"{want.name.stem}.crt is missing" if pair.cert is None else None
@@ -91,7 +101,9 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     stem = want.name.stem
     failed = failures(snapshot.attempts, stem)
     findings = _failing(want, pair, failed, now)
-    if any(s.pair.name.stem == stem for s in snapshot.staged) or any(j.kind == "issue" and j.subject == stem for j in snapshot.in_flight):
+    if any(s.pair.name.stem == stem for s in snapshot.staged) or any(
+        j.kind == "issue" and j.subject == stem for j in snapshot.in_flight
+    ):
         return findings
     authority = want.authorities[len(failed) % len(want.authorities)]
     request = _requested(snapshot, stem)
@@ -99,10 +111,16 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
         return findings + holding("issue", stem, f"{reason}; {waits}")
     for held in (_unsound(snapshot), _unsuitable(snapshot, want, pair, authority)):
         if held is not None:
-            refused = Finding("renewal.refused", "critical", f"{stem}.crt", held, "certagent plan; certagent explain renewal.refused")
+            refused = Finding(
+                "renewal.refused", "critical", f"{stem}.crt", held, "certagent plan; certagent explain renewal.refused"
+            )
             return findings + Part(findings=(refused,)) + holding("issue", stem, f"{reason}; held: {held}")
     again = retry_at(failed, want, pair.leaf, policy.host)
-    if again is not None and now < again and not (request and request.force and (not failed or failed[-1].at < request.at)):
+    if (
+        again is not None
+        and now < again
+        and not (request and request.force and (not failed or failed[-1].at < request.at))
+    ):
         return findings + holding("issue", stem, f"{reason}; attempt {len(failed) + 1} after a pause", again)
     return findings + Part((Issue(want, authority, _names(want, pair.leaf), _reuse(want, pair), reason),))
 
@@ -121,11 +139,15 @@ def _unsound(snapshot: Snapshot) -> str | None:
 
 
 def _unsuitable(snapshot: Snapshot, want: Want, pair: Pair, authority: str) -> str | None:
-    """What can be known of an answer before the CA is asked: its roots are not in the bundle, or they expire too soon; no names."""
+    """What can be known of an answer before the CA is asked.
+
+    Its roots are not in the bundle, or they expire too soon; no names.
+    """
     if want.server and not _names(want, pair.leaf):
         return f"no names are configured for {want.name.stem} and no live certificate shows any: set `names`"
     if missing := _dropped(want, pair.leaf):
-        return f"the live certificate has names that are not configured ({', '.join(missing)}): add them to `names`, or set drop_names = true"
+        has = f"the live certificate has names that are not configured ({', '.join(missing)})"
+        return f"{has}: add them to `names`, or set drop_names = true"
     roots = next((a.roots for a in snapshot.authorities if a.name == authority), ())
     if want.name.is_bundle or not roots:
         return None
@@ -133,14 +155,19 @@ def _unsuitable(snapshot: Snapshot, want: Want, pair: Pair, authority: str) -> s
     bundle = snapshot.pair(bundle_of(want.name, present))
     trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
     if trusted and want.name.role.value != "ui" and not trusted & {r.spki for r in roots}:
-        return f"the root of authority {authority!r} is not in {bundle_of(want.name, present)}.crt: the gate would refuse its certificates"
+        file = f"{bundle_of(want.name, present)}.crt"
+        return f"the root of authority {authority!r} is not in {file}: the gate would refuse its certificates"
     return None
 
 
 def _dropped(want: Want, live: Leaf | None) -> list[str]:
     if want.names is None or want.drop_names or live is None or not want.server:
         return []
-    return sorted(set(live.dns) | set(live.ips)) if not want.names else [n for n in (*live.dns, *live.ips) if n not in {*want.names, want.principal}]
+    return (
+        sorted(set(live.dns) | set(live.ips))
+        if not want.names
+        else [n for n in (*live.dns, *live.ips) if n not in {*want.names, want.principal}]
+    )
 
 
 def _names(want: Want, live: Leaf | None) -> tuple[str, ...]:
@@ -158,9 +185,23 @@ def _failing(want: Want, pair: Pair, failed: tuple[object, ...], now: datetime) 
     file = f"{want.name.stem}.crt"
     found = []
     if pair.leaf is not None and not want.name.is_bundle and now >= emergency_at(pair.leaf):
-        message = f"renewal is overdue: less than a twentieth of its lifetime is left, until {stamp(pair.leaf.not_after)}"
-        found.append(Finding("renewal.overdue", "critical", file, message, "certagent history; certagent renew " + want.name.stem))
+        message = (
+            f"renewal is overdue: less than a twentieth of its lifetime is left, until {stamp(pair.leaf.not_after)}"
+        )
+        found.append(
+            Finding(
+                "renewal.overdue", "critical", file, message, "certagent history; certagent renew " + want.name.stem
+            )
+        )
     if failed and (reason := getattr(failed[-1], "reason", "")):
-        severity = "critical" if len(failed) > ALARM_AFTER else "warning"
-        found.append(Finding("renewal.failing", severity, file, f"attempt {len(failed)} failed: {reason}", "certagent history " + want.name.stem))  # type: ignore[arg-type]
+        severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
+        found.append(
+            Finding(
+                "renewal.failing",
+                severity,
+                file,
+                f"attempt {len(failed)} failed: {reason}",
+                "certagent history " + want.name.stem,
+            )
+        )
     return Part(findings=tuple(found))

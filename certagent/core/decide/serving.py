@@ -21,7 +21,10 @@ def material(snapshot: Snapshot) -> str:
 
 
 def changed_at(snapshot: Snapshot, now: datetime) -> datetime:
-    """When the newest of the loaded certificates came to stand where it stands; a moment after `now` is not believed."""
+    """When the newest of the loaded certificates came to stand where it stands.
+
+    A moment after `now` is not believed.
+    """
     stood = [datetime.fromtimestamp(p.cert.file.ctime_ns / 1e9, UTC) for p in loaded_pairs(snapshot) if p.cert]
     arrived = [a.at for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok"]
     return max((at for at in (*stood, *arrived) if at <= now), default=datetime.fromtimestamp(0, UTC))
@@ -52,4 +55,8 @@ def of_process(snapshot: Snapshot, process: Process) -> list[Served]:
 
 def signals(snapshot: Snapshot, process: Process, digest: str | None = None) -> tuple[Attempt, ...]:
     """The reloads recorded for a process; for that material only, where given."""
-    return tuple(a for a in snapshot.attempts if a.kind == "reload" and a.subject == process.identity and digest in (None, a.digest))
+    return tuple(
+        a
+        for a in snapshot.attempts
+        if a.kind == "reload" and a.subject == process.identity and digest in (None, a.digest)
+    )

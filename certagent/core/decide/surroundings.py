@@ -13,7 +13,11 @@ def part(policy: Policy, snapshot: Snapshot) -> Part:
     """Findings about the surroundings; and the recovery of an interrupted swap."""
     directory = snapshot.directory
     findings = [*_directory(policy, directory), *_strangers(snapshot), *_agent(snapshot)]
-    actions = (Recover("an intent stands: a swap was interrupted"),) if directory.interrupted and not directory.foreign else ()
+    actions = (
+        (Recover("an intent stands: a swap was interrupted"),)
+        if directory.interrupted and not directory.foreign
+        else ()
+    )
     return Part(actions, findings=tuple(findings))
 
 
@@ -24,10 +28,20 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         return [Finding("dir.missing", "critical", path, f"{path} does not exist", remedy)]
     found = []
     if directory.problem:
-        found.append(Finding("dir.missing", "critical", path, f"{path} cannot be read: {directory.problem}", "give the agent's user access to it"))
+        found.append(
+            Finding(
+                "dir.missing",
+                "critical",
+                path,
+                f"{path} cannot be read: {directory.problem}",
+                "give the agent's user access to it",
+            )
+        )
     if directory.foreign:
         remedy = "set `authority` to one of type none: the files are observed, reloaded and proven only"
-        found.append(Finding("dir.foreign", "warning", path, f"something else owns the files: {directory.foreign}", remedy))
+        found.append(
+            Finding("dir.foreign", "warning", path, f"something else owns the files: {directory.foreign}", remedy)
+        )
     if directory.mode & SHARED_WRITE:
         message = f"mode is {directory.mode:04o}: others may replace its files"
         found.append(Finding("dir.mode", "warning", path, message, f"chmod go-w {path}"))
@@ -46,7 +60,23 @@ def _strangers(snapshot: Snapshot) -> list[Finding]:
 def _agent(snapshot: Snapshot) -> list[Finding]:
     found = [Finding(d.code, "warning", "", d.reason, d.remedy) for d in snapshot.degraded]
     if not snapshot.clock.sound:
-        found.append(Finding("clock.unsound", "critical", "", snapshot.clock.reason, "set the clock, start a time service; nothing is renewed until then"))
+        found.append(
+            Finding(
+                "clock.unsound",
+                "critical",
+                "",
+                snapshot.clock.reason,
+                "set the clock, start a time service; nothing is renewed until then",
+            )
+        )
     if snapshot.ledger_problem:
-        found.append(Finding("ledger.unwritable", "critical", "", snapshot.ledger_problem, "free space or repair state_dir; nothing is issued until then"))
+        found.append(
+            Finding(
+                "ledger.unwritable",
+                "critical",
+                "",
+                snapshot.ledger_problem,
+                "free space or repair state_dir; nothing is issued until then",
+            )
+        )
     return found

@@ -3,18 +3,23 @@
 The only package that imports cryptography, so that what a lazy accessor may raise is known in one place.
 """
 
-from certagent.host.x509.chain import verify_chain
+from certagent.host.x509.chain import Usage, verify_chain
 from certagent.host.x509.errors import X509Error
-from certagent.host.x509.handshake import handshake
+from certagent.host.x509.files import cert_file, key_file
+from certagent.host.x509.handshake import handshake, memory_file
 from certagent.host.x509.making import generate_key, make_ca, make_csr, sign_csr
 from certagent.host.x509.parsing import parse_certificates, parse_key
 
 __all__ = [
+    "Usage",
     "X509Error",
+    "cert_file",
     "generate_key",
     "handshake",
+    "key_file",
     "make_ca",
     "make_csr",
+    "memory_file",
     "parse_certificates",
     "parse_key",
     "sign_csr",

@@ -76,8 +76,9 @@ class Search:
 def verify_chain(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> str | None:
     """Given a certificate file, a bundle and a moment, return None when the first certificate builds to the bundle.
 
-    Otherwise one sentence with the first problem met. Every certificate of the bundle counts as a root, self-signed or not;
-    an expired one beside a valid one does no harm. Hash functions that Go refuses (MD5, SHA-1) are refused.
+    Otherwise one sentence with the first problem met. Every certificate of the bundle counts as a root, self-
+    signed or not; an expired one beside a valid one does no harm. Hash functions that Go refuses (MD5, SHA-1)
+    are refused.
     """
     try:
         leaf, *rest = (node_of(c) for c in load_certificates(certs_pem))
@@ -95,12 +96,19 @@ def verify_chain(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime
         return _usage_problem((leaf,), usage)
     if _builds((leaf,), search):
         return None
-    return search.problems[0] if search.problems else f"no certificate of the bundle issued it (issuer {_text(leaf.certificate.issuer)})"
+    return (
+        search.problems[0]
+        if search.problems
+        else f"no certificate of the bundle issued it (issuer {_text(leaf.certificate.issuer)})"
+    )
 
 
 @lru_cache(maxsize=16)
 def authorities(bundle_pem: bytes) -> tuple[Node, ...]:
-    """Given a bundle, return its certificates ready for the search; X509Error. Kept: one bundle verifies many leaves."""
+    """Given a bundle, return its certificates ready for the search; X509Error.
+
+    Kept: one bundle verifies many leaves.
+    """
     try:
         return tuple(node_of(c) for c in load_certificates(bundle_pem))
     except REFUSALS as error:
@@ -120,13 +128,17 @@ def node_of(certificate: x509.Certificate) -> Node:
         subject=certificate.subject.public_bytes(),
         issuer=certificate.issuer.public_bytes(),
         text=_text(certificate.subject),
-        spki=certificate.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
+        spki=certificate.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        ),
         start=certificate.not_valid_before_utc,
         end=certificate.not_valid_after_utc,
         version=certificate.version,
         constraints=constraints if isinstance(constraints, x509.BasicConstraints) else None,
         may_sign=key_usage.key_cert_sign if isinstance(key_usage, x509.KeyUsage) else True,
-        usages=frozenset(USAGES.get(o.dotted_string, "") for o in eku) if isinstance(eku, x509.ExtendedKeyUsage) else None,
+        usages=frozenset(USAGES.get(o.dotted_string, "") for o in eku)
+        if isinstance(eku, x509.ExtendedKeyUsage)
+        else None,
         unhandled=tuple(e.oid.dotted_string for e in extensions if e.critical and e.oid not in HANDLED),
         weak=digest.name if digest is not None and digest.name in ("md5", "sha1") else "",
     )
@@ -151,7 +163,11 @@ def _candidates(chain: tuple[Node, ...], search: Search) -> Iterator[tuple[Node,
 
 
 def _try(chain: tuple[Node, ...], issuer: Node, is_root: bool, search: Search) -> bool:
-    problem = _authority_problem(issuer, is_root) or _standing(issuer, search, above=chain) or _signature_problem(chain[-1], issuer, search)
+    problem = (
+        _authority_problem(issuer, is_root)
+        or _standing(issuer, search, above=chain)
+        or _signature_problem(chain[-1], issuer, search)
+    )
     grown = (*chain, issuer)
     if problem is None and is_root:
         problem = _usage_problem(grown, search.usage)

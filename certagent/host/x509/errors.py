@@ -1,13 +1,19 @@
 """The one exception of this package, and what cryptography may raise.
 
-cryptography parses lazily: a certificate that loads may raise at any accessor, and not only ValueError. Rejected: catching
-Exception, which would hide our own mistakes as "unparsable".
+cryptography parses lazily: a certificate that loads may raise at any accessor, and not only ValueError.
+Rejected: catching Exception, which would hide our own mistakes as "unparsable".
 """
 
 from typing import Literal
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.x509 import AttributeNotFound, DuplicateExtension, ExtensionNotFound, InvalidVersion, UnsupportedGeneralNameType
+from cryptography.x509 import (
+    AttributeNotFound,
+    DuplicateExtension,
+    ExtensionNotFound,
+    InvalidVersion,
+    UnsupportedGeneralNameType,
+)
 
 REFUSALS = (
     ValueError,

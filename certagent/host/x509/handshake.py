@@ -6,8 +6,8 @@ Rejected: a socket pair with a thread, which needs a deadline of its own.
 
 import os
 import ssl
-from contextlib import closing, contextmanager
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -23,8 +23,9 @@ ROUNDS = 10  # a TLS 1.3 handshake takes three
 def handshake(certs_pem: bytes, key_pem: bytes, bundle_pem: bytes, *, server: bool, client: bool) -> str | None:
     """Given a pair, a bundle and the pair's roles, return None when a handshake completes, else one sentence.
 
-    `server`: the pair serves and is verified by the bundle. `client`: it is presented and verified. With one role alone the
-    other side is anonymous, or a server that nobody verifies. Host names are not checked. The clock is the machine's.
+    `server`: the pair serves and is verified by the bundle. `client`: it is presented and verified. With one
+    role alone the other side is anonymous, or a server that nobody verifies. Host names are not checked. The
+    clock is the machine's.
     """
     try:
         load_key(key_pem)
@@ -54,13 +55,17 @@ def _context(protocol: int, pair: tuple[bytes, bytes] | None, roots: bytes | Non
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go, an intermediate in the bundle is a root
         context.load_verify_locations(cadata=roots)
     if pair is not None:
-        with _in_memory(*pair) as path:
+        with memory_file(*pair) as path:
             context.load_cert_chain(path, password=lambda: "")
     return context
 
 
 @contextmanager
-def _in_memory(certs_pem: bytes, key_pem: bytes) -> Iterator[str]:
+def memory_file(certs_pem: bytes, key_pem: bytes) -> Iterator[str]:
+    """A pair as a path in memory, for as long as the block lasts.
+
+    TLS libraries want paths, and a key touches no disk for it.
+    """
     handle = os.memfd_create("pair", os.MFD_CLOEXEC)
     with closing(os.fdopen(handle, "wb")) as file:
         file.write(certs_pem.rstrip() + b"\n" + key_pem)

@@ -1,7 +1,8 @@
 """Keys, certificate requests and the embedded CA: what `cockroach cert` makes, made here.
 
-Source of the shapes: cockroach's own certificates (organisation "Cockroach", the CN `node` or the user, a CA whose path
-length is 1). Rejected: backdating in sign_csr; the caller says when a leaf begins, and its lifetime is computed from that.
+Source of the shapes: cockroach's own certificates (organisation "Cockroach", the CN `node` or the user, a CA
+whose path length is 1). Rejected: backdating in sign_csr; the caller says when a leaf begins, and its lifetime
+is computed from that.
 """
 
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def generate_key(kind: str) -> bytes:
 def _hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return None
-    large = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256
+    large = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > hashes.SHA256.digest_size * 8
     return hashes.SHA384() if large else hashes.SHA256()
 
 
@@ -67,7 +68,9 @@ def make_csr(key_pem: bytes, common_name: str | None, names: tuple[str, ...]) ->
     try:
         builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(common_name))
         if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_general(n) for n in names]), common_name is None)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_general(n) for n in names]), common_name is None
+            )
         return builder.sign(key, _hash_for(key)).public_bytes(PEM)
     except REFUSALS as error:
         raise X509Error("unparsable", f"no certificate request can be made: {reason_of(error)}") from error
@@ -92,7 +95,9 @@ def make_ca(common_name: str, lifetime: timedelta, now: datetime, key: str = "ec
     key_pem = generate_key(key)
     private = load_key(key_pem)
     builder = (
-        x509.CertificateBuilder(_subject(common_name), _subject(common_name), private.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(
+            _subject(common_name), _subject(common_name), private.public_key(), x509.random_serial_number()
+        )
         .not_valid_before(now.astimezone(UTC) - SKEW)
         .not_valid_after(now.astimezone(UTC) + lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
@@ -103,14 +108,23 @@ def make_ca(common_name: str, lifetime: timedelta, now: datetime, key: str = "ec
 
 
 def sign_csr(
-    csr_pem: bytes, ca_cert_pem: bytes, ca_key_pem: bytes, *, server: bool, client: bool, not_before: datetime, not_after: datetime
+    csr_pem: bytes,
+    ca_cert_pem: bytes,
+    ca_key_pem: bytes,
+    *,
+    server: bool,
+    client: bool,
+    not_before: datetime,
+    not_after: datetime,
 ) -> bytes:
     """Given a request and a CA, return the leaf as PEM: the request's subject and SANs, never past the CA's own end.
 
     X509Error where the request's signature, the CA's key or the resulting lifetime is no good.
     """
     try:
-        return _signed(csr_pem, _issuer(ca_cert_pem, ca_key_pem), load_key(ca_key_pem), server, client, (not_before, not_after))
+        return _signed(
+            csr_pem, _issuer(ca_cert_pem, ca_key_pem), load_key(ca_key_pem), server, client, (not_before, not_after)
+        )
     except REFUSALS as error:
         raise X509Error("unparsable", f"the request cannot be signed: {reason_of(error)}") from error
 
@@ -124,7 +138,12 @@ def _issuer(ca_cert_pem: bytes, ca_key_pem: bytes) -> x509.Certificate:
 
 
 def _signed(
-    csr_pem: bytes, ca: x509.Certificate, ca_key: PrivateKey, server: bool, client: bool, span: tuple[datetime, datetime]
+    csr_pem: bytes,
+    ca: x509.Certificate,
+    ca_key: PrivateKey,
+    server: bool,
+    client: bool,
+    span: tuple[datetime, datetime],
 ) -> bytes:
     csr = x509.load_pem_x509_csr(csr_pem)
     if not csr.is_signature_valid:

@@ -1,11 +1,11 @@
 """Certificates and keys: bytes -> facts.
 
-Lean on purpose: a directory may hold ten thousand certificates, so every extension is looked at once and the text of a
-name is kept. Rejected: the first PEM block alone for keys; Go skips blocks of other types, and `openssl ecparam` writes one.
+Lean on purpose: a directory may hold ten thousand certificates, so every extension is looked at once and the
+text of a name is kept. Rejected: the first PEM block alone for keys; Go skips blocks of other types, and
+`openssl ecparam` writes one.
 """
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
@@ -38,7 +38,8 @@ def load_certificates(data: bytes) -> list[x509.Certificate]:
 def parse_certificates(data: bytes) -> tuple[Leaf, ...]:
     """Given the bytes of a `.crt` file, return the facts of its CERTIFICATE blocks, the leaf first.
 
-    X509Error of kind `empty` (nothing but white space) or `unparsable` (no PEM, no certificate, or one that Go would refuse too).
+    X509Error of kind `empty` (nothing but white space) or `unparsable` (no PEM, no certificate, or one that Go
+    would refuse too).
     """
     certificates = load_certificates(data)
     try:
@@ -52,7 +53,7 @@ def facts_of(certificate: x509.Certificate) -> Leaf:
     key = certificate.public_key()
     found = {type(e.value): e.value for e in certificate.extensions}
     dns, ips = _sans(found.get(x509.SubjectAlternativeName))
-    subject = _name(certificate.subject.public_bytes())
+    subject = _name(der := certificate.subject.public_bytes())
     digest = certificate.signature_hash_algorithm
     return Leaf(
         fingerprint=sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest(),
@@ -60,6 +61,7 @@ def facts_of(certificate: x509.Certificate) -> Leaf:
         serial=certificate.serial_number,
         subject=subject[0],
         issuer=_name(certificate.issuer.public_bytes())[0],
+        subject_digest=sha256(der).hexdigest(),
         common_names=subject[1],
         dns=dns,
         ips=ips,
@@ -103,7 +105,9 @@ def _eku(value: x509.ExtensionType | None) -> tuple[str, ...] | None:
 
 
 def _ocsp(value: x509.ExtensionType | None) -> tuple[str, ...]:
-    entries: Iterable[x509.AccessDescription] = value if isinstance(value, x509.AuthorityInformationAccess) else ()
+    entries: x509.AuthorityInformationAccess | tuple[()] = (
+        value if isinstance(value, x509.AuthorityInformationAccess) else ()
+    )
     wanted = (e.access_location for e in entries if e.access_method == AuthorityInformationAccessOID.OCSP)
     return tuple(place.value for place in wanted if isinstance(place, x509.UniformResourceIdentifier))
 
@@ -125,7 +129,10 @@ def key_name(key: object) -> str:
 
 
 def load_key(data: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey:
-    """Given PEM with an unencrypted private key (PKCS#8, PKCS#1, SEC 1), return it: the first such block, as Go reads it."""
+    """Given PEM with an unencrypted private key (PKCS#8, PKCS#1, SEC 1), return it.
+
+    The first such block, as Go reads it.
+    """
     if not data.strip():
         raise X509Error("empty", "the key file is empty")
     block = KEY_BLOCK.search(data)

@@ -1,0 +1,79 @@
+"""The answers to commands of the control socket. Each runs in a thread of its own, and only reads or puts."""
+
+import os
+from typing import Any
+
+from certagent import __version__
+from certagent.core.decide import decide
+from certagent.core.facts import Request
+from certagent.core.status import plan_document, rfc3339
+from certagent.host.control import Peer
+from certagent.host.errors import HostError
+from certagent.service import Service, clock
+
+MOST_ROWS = 10_000
+
+
+def answer(service: Service, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+    """Given a command and who asks, return the answer as JSON."""
+    try:
+        return _answer(service, command, arguments, peer)
+    except HostError as error:
+        return {"ok": False, "error": str(error), "code": "refused"}
+
+
+def _answer(service: Service, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+    certs_dir, file = str(arguments.get("certs_dir", "")), str(arguments.get("file", ""))
+    match command:
+        case "status":
+            return {"ok": True, "document": service.status(daemon_fact(service))}
+        case "plan":
+            with service.lock:
+                return {"ok": True, "document": plans(service)}
+        case "history":
+            limit = min(int(arguments.get("limit", 50)), MOST_ROWS)
+            return {"ok": True, "rows": service.ledger.history(certs_dir, file, limit)}
+        case "renew" | "rollback" | "reload":
+            request = Request(command, file, clock(), force=bool(arguments.get("force")))
+            path = put(service, request, certs_dir, f"{command} {file}, asked by uid {peer.uid}, pid {peer.pid}")
+            return {"ok": True, "at": rfc3339(request.at), "certs_dir": path}
+    raise HostError(f"cannot {command!r}: there is no such command")
+
+
+def put(service: Service, request: Request, certs_dir: str, reason: str) -> str:
+    """Put an operator's command where decide sees it; HostError where it names nothing here, or several things."""
+    stem = request.subject
+    found = [w for w in service.worlds.values() if certs_dir in ("", w.policy.path)]
+    found = [w for w in found if not stem or w.policy.want(stem)]
+    if not found:
+        what = f"{stem} is" if stem else "nothing is"
+        raise HostError(f"cannot {request.kind}: {what} managed here; `certagent status` lists what is")
+    if len(found) > 1 and stem:
+        raise HostError(f"cannot {request.kind} {stem}: several certs-dirs have it; add --certs-dir")
+    for world in found:
+        world.inbox.put(request)
+    service.log.emit("command.received", certs_dir=certs_dir, file=stem, reason=reason)
+    service.wake(f"command {request.kind}")
+    return found[0].policy.path
+
+
+def plans(service: Service) -> dict[str, Any]:
+    """What would be done now, for every certs-dir, without doing it."""
+    found = []
+    for path, world in service.worlds.items():
+        plan = decide(world.policy, world.observe(clock()), clock())
+        found.append({"path": path, **plan_document(plan)})
+    return {"version": 1, "certs_dirs": found}
+
+
+def daemon_fact(service: Service) -> dict[str, Any]:
+    """What `status` says of the daemon itself."""
+    started = rfc3339(service.started)
+    problem = service.config_problem
+    return {
+        "pid": os.getpid(),
+        "started": started,
+        "version": __version__,
+        "config": service.path,
+        "config_problem": problem,
+    }

@@ -1,0 +1,29 @@
+"""Whether the wall clock can be believed, and which attempts then count."""
+
+from datetime import UTC, datetime, timedelta
+
+from certagent.core.facts import Attempt, Clock
+
+BUILT = datetime(2026, 1, 1, tzinfo=UTC)
+FAR = timedelta(days=20 * 365)
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+
+
+def clock_fact(now: datetime, newest: datetime | None, *, synchronised: bool) -> Clock:
+    """Given the wall clock, the ledger's newest entry and the kernel's word, say whether the clock can be believed."""
+    if synchronised:
+        return Clock(synchronised=True)
+    if now < BUILT:
+        return Clock(sound=False, reason=f"it is {now:%Y-%m-%d %H:%M} UTC, before this program was built")
+    if now > BUILT + FAR:
+        return Clock(sound=False, reason=f"it is {now:%Y-%m-%d %H:%M} UTC, 20 years after this program was built")
+    if newest is not None and newest - now > DAY:
+        reason = f"it is more than a day behind the ledger's newest entry, of {newest:%Y-%m-%d %H:%M} UTC"
+        return Clock(sound=False, reason=reason)
+    return Clock()
+
+
+def believable(attempts: tuple[Attempt, ...], now: datetime, clock: Clock) -> tuple[Attempt, ...]:
+    """Given the recorded attempts, drop those from the future once the kernel says that the clock is synchronised."""
+    return tuple(a for a in attempts if a.at <= now + MINUTE) if clock.synchronised else attempts

@@ -1,0 +1,46 @@
+"""Facts: what was observed of one certs-dir and its processes, as frozen values.
+
+A fact says what is, never what to do about it. Times are aware datetimes in UTC. Digests and fingerprints are
+lower-case hex SHA-256. A fact that could not be established carries a `problem`, one sentence, instead of raising.
+"""
+
+from certagent.core.facts.certificates import (
+    CertFile,
+    Directory,
+    File,
+    FileKind,
+    Generation,
+    KeyFile,
+    Leaf,
+    Pair,
+    Staged,
+    Trust,
+)
+from certagent.core.facts.processes import Listener, Process, Served
+from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Repair, Request
+from certagent.core.facts.snapshot import Snapshot
+
+__all__ = [
+    "Adopted",
+    "Attempt",
+    "Authority",
+    "CertFile",
+    "Clock",
+    "Degraded",
+    "Directory",
+    "File",
+    "FileKind",
+    "Generation",
+    "InFlight",
+    "KeyFile",
+    "Leaf",
+    "Listener",
+    "Pair",
+    "Process",
+    "Repair",
+    "Request",
+    "Served",
+    "Snapshot",
+    "Staged",
+    "Trust",
+]

@@ -1,0 +1,158 @@
+"""Certificates, keys and the files that hold them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from certagent.core.names import Name
+
+FileKind = Literal["file", "symlink", "directory", "fifo", "socket", "device", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One certificate: the first of a file is the leaf (the only one cockroach checks), the rest are its chain."""
+
+    fingerprint: str
+    spki: str  # SHA-256 of the DER SubjectPublicKeyInfo: equal exactly when a key belongs to it
+    serial: int
+    subject: str  # RFC 4514
+    issuer: str
+    subject_digest: str  # SHA-256 of the subject's DER: what a server's certificate request names
+    common_names: tuple[str, ...]
+    dns: tuple[str, ...]
+    ips: tuple[str, ...]  # in the canonical text of the ipaddress module
+    not_before: datetime
+    not_after: datetime
+    is_ca: bool  # basicConstraints cA; a version 1 certificate is never one
+    eku: tuple[str, ...] | None  # "serverAuth", "clientAuth", "any", else dotted; None: the extension is absent
+    key: str  # "ecdsa-p256", "rsa-2048", "ed25519", ...; the names of the configuration
+    signature: str  # hash of the signature: "sha256", "sha1", "" where the scheme has none of its own
+    ocsp: tuple[str, ...] = ()
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Subject common names and DNS SANs: where cockroach looks for `node` and for user names."""
+        return (*self.common_names, *self.dns)
+
+    @property
+    def sans(self) -> tuple[str, ...]:
+        """The SANs as `DNS:db1` and `IP:10.0.0.5`."""
+        return (*(f"DNS:{n}" for n in self.dns), *(f"IP:{a}" for a in self.ips))
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One directory entry, by lstat; never followed."""
+
+    name: str
+    kind: FileKind
+    mode: int  # permission bits only
+    uid: int
+    gid: int
+    size: int
+    device: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    links: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CertFile:
+    """A `.crt` file. `problem` is set exactly when `leaf` is None; `problem_kind` is the finding's last word."""
+
+    file: File
+    digest: str  # of the bytes; "" where they were not read
+    leaf: Leaf | None
+    chain: tuple[Leaf, ...] = ()
+    problem: str | None = None
+    problem_kind: Literal["", "empty", "unparsable", "irregular"] = ""
+
+    @property
+    def certificates(self) -> tuple[Leaf, ...]:
+        """Every certificate of the file, first one first."""
+        return () if self.leaf is None else (self.leaf, *self.chain)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A `.key` file: only the digest of its public half is kept, never a byte of the key."""
+
+    file: File
+    digest: str
+    spki: str | None
+    key: str = ""
+    problem: str | None = None
+    problem_kind: Literal["", "unparsable", "irregular"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whether the chain of a leaf builds to the bundle that verifies it: what the host established, at that moment."""
+
+    bundle: str  # the stem of the bundle file used: "ca", "ca-client", "ca-ui", or "system"
+    problem: str | None = None  # None: it verifies
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What stands under one name: certificate and key (a bundle has no key)."""
+
+    name: Name
+    cert: CertFile | None = None
+    key: KeyFile | None = None
+    trust: Trust | None = None
+
+    @property
+    def leaf(self) -> Leaf | None:
+        """The leaf, where the certificate parsed."""
+        return self.cert.leaf if self.cert else None
+
+    @property
+    def matched(self) -> bool:
+        """The key belongs to the leaf."""
+        return self.leaf is not None and self.key is not None and self.key.spki == self.leaf.spki
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Digests of certificate and key bytes: what an install must find again."""
+        return (self.cert.digest if self.cert else "", self.key.digest if self.key else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A pair in the staging area, read back from disk, and what the host established about it."""
+
+    pair: Pair
+    at: datetime  # when it was staged
+    asked: bool  # the ledger asked for it; else a restored backup or a stranger's
+    handshake: str | None = None  # the problem of the in-memory mutual handshake; None: it completed
+    breaks: tuple[str, ...] = ()  # bundles: stems of live leaves that verify today and would not by it
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """An earlier pair, kept for rollback."""
+
+    number: int
+    pair: Pair
+    at: datetime
+    quarantined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The certs-dir itself."""
+
+    path: str
+    exists: bool
+    device: int = 0
+    inode: int = 0
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0
+    foreign: str | None = None  # why something else owns it (`..data`, a single-file bind mount): observe only
+    interrupted: bool = False  # an intent stands: a swap did not finish
+    problem: str | None = None

@@ -1,0 +1,63 @@
+"""Processes that own the directory, and what they serve."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A TCP port a process listens on, at an address that can be dialled from here."""
+
+    host: str
+    port: int
+    kind: Literal["sql", "http", "auto"] = "auto"
+
+    @property
+    def address(self) -> str:
+        """host:port, an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that owns the directory. `start` (clock ticks since boot) makes the pid unambiguous."""
+
+    pid: int
+    start: int
+    uid: int
+    gid: int
+    user: str
+    state: Literal["serving", "starting", "forbidden", "ignoring", "gone"]
+    started: datetime
+    command: str = ""  # the executable and sub-command only; arguments may hold secrets
+    found_by: Literal["arguments", "pid_file"] = "arguments"
+    listeners: tuple[Listener, ...] = ()
+    skip_key_check: bool = False  # COCKROACH_SKIP_KEY_PERMISSION_CHECK of the process
+    problem: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """`pid:start`."""
+        return f"{self.pid}:{self.start}"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one address answered to one probe.
+
+    `outcome`: "served" (a handshake returned `fingerprint`), "refused" (TLS began and failed: the pair is bad),
+    "unreachable" (no connection or no TLS). `accepted`: with a client pair, that it was accepted.
+    """
+
+    address: str
+    kind: Literal["sql", "http"]
+    process: str  # Process.identity, "" for a configured probe
+    at: datetime
+    outcome: Literal["served", "refused", "unreachable"]
+    fingerprint: str = ""
+    client_cas: tuple[str, ...] = ()  # SHA-256 of the DER of each CA name in the certificate request
+    node_client_expiry: int = 0  # of the metric, seconds since 1970; 0: not read
+    reason: str = ""
+    client: str = ""  # the stem of the client pair offered
+    client_fingerprint: str = ""

@@ -1,0 +1,86 @@
+"""What was attempted, asked, repaired, and what is known of the surroundings."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from certagent.core.facts.certificates import Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One recorded attempt; recorded before it was made. `ended` is None while nobody knows how it ended."""
+
+    kind: Literal["issue", "install", "reload", "rollback", "renew"]
+    subject: str  # the stem of a pair; for a reload Process.identity
+    at: datetime
+    outcome: Literal["asked", "ok", "refused", "failed", "retry", "unproven", "presumed"] = "asked"
+    reason: str = ""
+    digest: str = ""  # what it was about: a fingerprint, or the material a reload was to load
+    retry_at: datetime | None = None  # Retry-After of a CA
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A live pair that somebody else made, as first seen: what the configuration wanted then."""
+
+    stem: str
+    fingerprint: str
+    want: str  # digest of the Want
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A job that runs now, off the deciding thread."""
+
+    kind: Literal["issue", "reload", "probe", "scan"]
+    subject: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A mode or owner that was repaired, counted in memory."""
+
+    file: str
+    at: datetime
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What is known of a configured CA without asking it."""
+
+    name: str
+    kind: str
+    roots: tuple[Leaf, ...] = ()  # () where they are not known yet
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Whether the wall clock can be believed."""
+
+    sound: bool = True
+    reason: str = ""
+    synchronised: bool = False  # the kernel's word: a time service keeps it
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An operator's command that waits to be carried out: `renew`, `rollback`, `reload`."""
+
+    kind: Literal["renew", "rollback", "reload"]
+    subject: str
+    at: datetime
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """Something the agent does without: watching, the ledger."""
+
+    code: str
+    reason: str
+    remedy: str = ""

@@ -1,0 +1,38 @@
+"""Everything known of one certs-dir at one moment."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from certagent.core.facts.certificates import Directory, File, Generation, Pair, Staged
+from certagent.core.facts.processes import Process, Served
+from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Repair, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything known of one certs-dir at one moment."""
+
+    directory: Directory
+    pairs: tuple[Pair, ...] = ()
+    strangers: tuple[File, ...] = ()  # entries no rule of ours covers
+    staged: tuple[Staged, ...] = ()
+    generations: tuple[Generation, ...] = ()
+    processes: tuple[Process, ...] = ()
+    processes_at: datetime | None = None  # when they were looked for; None: never
+    served: tuple[Served, ...] = ()
+    attempts: tuple[Attempt, ...] = ()  # oldest first
+    adopted: tuple[Adopted, ...] = ()
+    issued: frozenset[str] = field(default_factory=frozenset)  # fingerprints the ledger knows as ours
+    quarantined: frozenset[str] = field(default_factory=frozenset)
+    in_flight: tuple[InFlight, ...] = ()
+    repairs: tuple[Repair, ...] = ()
+    authorities: tuple[Authority, ...] = ()
+    requests: tuple[Request, ...] = ()
+    clock: Clock = field(default_factory=Clock)
+    degraded: tuple[Degraded, ...] = ()
+    ledger_problem: str | None = None
+    euid: int = 0  # of the agent: what it may repair
+
+    def pair(self, stem: str) -> Pair | None:
+        """The live pair of that name."""
+        return next((p for p in self.pairs if p.name.stem == stem), None)

@@ -1,0 +1,54 @@
+"""Which certs-dirs this agent may change: those whose lock it holds."""
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+
+from certagent.core.facts import Snapshot
+from certagent.host.errors import HostError
+from certagent.host.files import Store
+
+
+class Holding:
+    """The lock of one certs-dir. A directory that was replaced is another directory, and locked anew."""
+
+    def __init__(self, store: Store) -> None:
+        """Holds nothing yet."""
+        self._store = store
+        self._fd: int | None = None
+        self._identity: tuple[int, int] | None = None
+        self.problem: str | None = None
+
+    def take(self) -> None:
+        """Lock the directory that stands at the path now; a problem is remembered, and raised as HostError."""
+        try:
+            info = os.stat(self._store.path)
+        except OSError:
+            return
+        if self._fd is not None and self._identity == (info.st_dev, info.st_ino):
+            return
+        self.release()
+        try:
+            self._fd = self._store.lock()
+        except (HostError, OSError) as error:
+            self.problem = str(error)
+            raise HostError(self.problem) from error
+        self._identity, self.problem = (info.st_dev, info.st_ino), None
+
+    def retry(self) -> None:
+        """As `take`, without raising: the problem is a fact of the next observation."""
+        with suppress(HostError):
+            self.take()
+
+    def add(self, snapshot: Snapshot) -> Snapshot:
+        """Given a snapshot, return it; observed only where the lock could not be had."""
+        directory = snapshot.directory
+        if self.problem is None or not directory.exists or directory.foreign:
+            return snapshot
+        return replace(snapshot, directory=replace(directory, foreign=self.problem))
+
+    def release(self) -> None:
+        """Let go."""
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd, self._identity = None, None

@@ -1,0 +1,12 @@
+"""Scan a certs-dir, safely, into facts; cached by inode, size, mtime and ctime.
+
+Anyone who may write the directory may put a FIFO, a device, a link to /etc/shadow or an endless file there. So:
+lstat first, open only regular files, by directory fd, without following (but for links that stay inside), without
+blocking, and read one mebibyte at most. Rejected: opening first and looking afterwards (a FIFO blocks, a zero device
+ends the process), and os.path functions (they follow).
+"""
+
+from certagent.host.certs.reading import LIMIT, read_live
+from certagent.host.certs.scanner import Scan, Scanner
+
+__all__ = ["LIMIT", "Scan", "Scanner", "read_live"]

@@ -1,0 +1,188 @@
+"""Scans one directory again and again; what did not change is neither opened nor verified twice."""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from certagent.core import names
+from certagent.core.facts import CertFile, Directory, File, KeyFile, Leaf, Pair, Trust
+from certagent.core.names import Name, Role
+from certagent.core.policy import bundle_of
+from certagent.host import x509
+from certagent.host.certs.reading import (
+    OPEN_DIRECTORY,
+    file_fact,
+    inside_fact,
+    printable,
+    read_cert,
+    read_file,
+    read_key,
+)
+
+AREA = ".certagent"
+USAGE: dict[Role, x509.Usage] = {Role.CLIENT: "client", Role.TENANT: "client", Role.TENANT_SIGNING: "any"}
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+F = TypeVar("F", CertFile, KeyFile)
+Entry = tuple[str, os.stat_result]
+Mark = tuple[str, int, int, int, int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a scan found."""
+
+    directory: Directory
+    pairs: tuple[Pair, ...] = ()
+    strangers: tuple[File, ...] = ()
+
+
+def mark_of(entry: Entry) -> Mark:
+    """What changes when an entry changes."""
+    name, s = entry
+    return (name, s.st_dev, s.st_ino, s.st_ctime_ns, s.st_mtime_ns, s.st_size, s.st_mode, s.st_uid, s.st_gid)
+
+
+class Scanner:
+    """Keeps the facts of unchanged files, and the verdicts on unchanged chains."""
+
+    def __init__(self) -> None:
+        """Everything is new to a new scanner."""
+        self._certs: dict[Mark, CertFile] = {}
+        self._keys: dict[Mark, KeyFile] = {}
+        self._trust: dict[tuple[str, str, Role], str | None] = {}
+        self._window = (LAST, FIRST)  # between two ends or beginnings of CAs no verdict on a chain can change
+        self._last: tuple[list[Mark], Scan] | None = None
+
+    def scan(self, path: str, now: datetime) -> Scan:
+        """Look at the directory. A problem of the directory is part of the fact, never raised."""
+        try:
+            fd = os.open(path, OPEN_DIRECTORY)
+        except OSError as error:
+            gone = error.errno in {errno.ENOENT, errno.ENOTDIR}
+            return Scan(Directory(path, exists=not gone, problem=None if gone else error.strerror))
+        try:
+            return self._scan(path, fd, now)
+        except OSError as error:
+            return Scan(Directory(path, exists=True, problem=error.strerror))
+        finally:
+            os.close(fd)
+
+    def _scan(self, path: str, fd: int, now: datetime) -> Scan:
+        entries = _entries(fd)
+        directory = _directory(path, fd, entries)
+        marks = [mark_of(e) for e in entries]
+        if self._last is not None and self._last[0] == marks and self._window[0] <= now < self._window[1]:
+            return replace(self._last[1], directory=directory)
+        pairs, strangers = self._sort(fd, entries, marks)
+        scan = Scan(directory, self._trusted(fd, pairs, now), tuple(strangers))
+        linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)
+        self._last = None if linked else (marks, scan)  # a link's target changes without its mark
+        return scan
+
+    def _sort(self, fd: int, entries: list[Entry], marks: list[Mark]) -> tuple[list[Pair], list[File]]:
+        certs: dict[Name, CertFile] = {}
+        keys: dict[Name, KeyFile] = {}
+        strangers = []
+        certs_now, keys_now = {}, {}
+        for (name, info), mark in zip(entries, marks, strict=True):
+            parsed = names.parse(name[:-4])
+            if isinstance(parsed, names.Unknown):
+                strangers.append(file_fact(name, info))
+            elif name.endswith(".crt"):
+                known = self._certs.get(mark)
+                certs[parsed] = known or read_cert(fd, name, inside_fact(fd, name, info))
+                certs_now[mark] = certs[parsed]
+            else:
+                kept = self._keys.get(mark)
+                keys[parsed] = kept or read_key(fd, name, inside_fact(fd, name, info))
+                keys_now[mark] = keys[parsed]
+        self._certs, self._keys = _unlinked(certs_now), _unlinked(keys_now)
+        return [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)], strangers
+
+    def _trusted(self, fd: int, pairs: list[Pair], now: datetime) -> tuple[Pair, ...]:
+        """Each leaf with what its chain builds to; verified once for the same bytes, until a CA begins or ends."""
+        bundles = {p.name.stem: p.cert for p in pairs if p.name.is_bundle and p.cert and p.leaf}
+        pem = {stem: read_file(fd, f"{stem}.crt") for stem in bundles}
+        self._move_window(bundles, pairs, now)
+        before, self._trust = self._trust, {}
+        return tuple(
+            p
+            if p.name.is_bundle or p.leaf is None or p.cert is None
+            else replace(p, trust=self._trust_of((fd, p, p.cert, p.leaf), bundles, pem, before, now))
+            for p in pairs
+        )
+
+    def _move_window(self, bundles: dict[str, CertFile], pairs: list[Pair], now: datetime) -> None:
+        chained = (p.cert.chain for p in pairs if p.cert and p.cert.chain and not p.name.is_bundle)
+        authorities = [c for group in (*(b.certificates for b in bundles.values()), *chained) for c in group]
+        turns = {t for c in authorities for t in (c.not_before, c.not_after)}
+        window = (max((t for t in turns if t <= now), default=FIRST), min((t for t in turns if t > now), default=LAST))
+        if window != self._window:
+            self._trust = {}
+        self._window = window
+
+    def _trust_of(
+        self,
+        what: tuple[int, Pair, CertFile, Leaf],
+        bundles: dict[str, CertFile],
+        pem: dict[str, bytes],
+        before: dict[tuple[str, str, Role], str | None],
+        now: datetime,
+    ) -> Trust:
+        fd, pair, cert, leaf = what
+        stem = bundle_of(pair.name, frozenset(bundles))
+        if stem not in bundles:
+            return Trust(stem, f"there is no {stem}.crt to verify it by")
+        key = (cert.digest, bundles[stem].digest, pair.name.role)
+        if key not in before:
+            at = min(max(now, leaf.not_before), leaf.not_after)  # its own validity is another finding
+            data = read_file(fd, f"{pair.name.stem}.crt")
+            before[key] = x509.verify_chain(data, pem[stem], USAGE.get(pair.name.role, "server"), at)
+        self._trust[key] = before[key]
+        return Trust(stem, before[key])
+
+
+def _entries(fd: int) -> list[Entry]:
+    """Every `.crt` and `.key`, sorted by name; one that vanishes meanwhile is not there."""
+    found = []
+    with os.scandir(fd) as listed:
+        for entry in listed:
+            if entry.name.endswith((".crt", ".key")):
+                try:
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+                except FileNotFoundError:
+                    continue
+    return sorted(found, key=lambda e: e[0])
+
+
+def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:
+    return {mark: fact for mark, fact in facts.items() if not stat.S_ISLNK(mark[6])}
+
+
+def _directory(path: str, fd: int, entries: list[Entry]) -> Directory:
+    info = os.fstat(fd)
+    foreign = "its files are links through ..data, as Kubernetes writes them" if _is_link(fd, "..data") else None
+    mounted = [name for name, entry in entries if entry.st_dev != info.st_dev] if foreign is None else []
+    if mounted:
+        foreign = f"{printable(mounted[0])} is a mount of its own"
+    interrupted = _is_there(fd, f"{AREA}/intent")
+    mode = stat.S_IMODE(info.st_mode)
+    return Directory(path, True, info.st_dev, info.st_ino, info.st_uid, info.st_gid, mode, foreign, interrupted)
+
+
+def _is_link(fd: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
+def _is_there(fd: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,22 @@
+"""One agent per directory: a flock of the kernel, which no crash leaves behind."""
+
+import fcntl
+import os
+
+from certagent.host.errors import HostError
+
+OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def lock(path: str, what: str, directory: int | None = None) -> int:
+    """Hold a lock file until its fd is closed; return the fd. HostError names the holder."""
+    fd = os.open(path, OPEN, 0o600, dir_fd=directory)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "another process"
+        os.close(fd)
+        raise HostError(f"cannot use {what}: pid {holder} does; only one agent may", error.errno) from error
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd

@@ -1,0 +1,69 @@
+"""Putting the agent together: for `run` and `run --once`, and for the verbs that only look."""
+
+import os
+from typing import TextIO
+
+from certagent.answering import answer
+from certagent.config import Config
+from certagent.core.actions import Probe
+from certagent.core.decide import decide
+from certagent.core.status import EXITS
+from certagent.daemon import run, run_once
+from certagent.events import Log, log_form
+from certagent.host.control import Control
+from certagent.host.ledger import Ledger
+from certagent.host.systemd import Notifier
+from certagent.host.wake import Wake
+from certagent.service import Last, Service, clock
+
+LEDGER = "ledger.db"
+
+
+def agent(config: Config, path: str, stream: TextIO, form: str, *, once: float | None) -> int:
+    """Run the agent, or with `once` (seconds) converge once; return the exit code. Raises HostError, OSError."""
+    log = Log(stream, log_form(stream) if form == "auto" else "json" if form == "json" else "text", clock)
+    wake = Wake(config.settings.rescan.total_seconds())
+    os.makedirs(config.settings.state_dir, mode=0o700, exist_ok=True)
+    ledger = Ledger.writing(os.path.join(config.settings.state_dir, LEDGER))
+    service = Service(config, path, ledger, log, wake.put)
+    try:
+        service.take_locks()
+        if once is not None:
+            run_once(service, wake, clock, once)
+            return EXITS[service.status(None)["severity"]]
+        return _forever(service, wake)
+    finally:
+        service.stop()
+        wake.stop()
+
+
+def _forever(service: Service, wake: Wake) -> int:
+    settings = service.config.settings
+    control = Control(settings.socket, others=settings.socket_others, answer=lambda c, a, p: answer(service, c, a, p))
+    control.start()
+    wake.signals()
+    service.log.emit("agent.started", reason=f"{len(service.worlds)} certs-dirs, configuration {service.path}")
+    try:
+        run(service, wake, Notifier(os.environ))
+    finally:
+        service.log.emit("agent.stopping", reason="told to stop")
+        control.stop()
+    return 0
+
+
+def look(config: Config, path: str, stream: TextIO) -> Service:
+    """Observe and decide once for every certs-dir, processes and what they serve included; change nothing.
+
+    Raises HostError.
+    """
+    ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
+    service = Service(config, path, ledger, Log(stream, "text", clock), lambda _reason: None)
+    for world in service.worlds.values():
+        world.inbox.put(world.work.scan())
+        plan = decide(world.policy, world.observe(clock()), clock())
+        for action in plan.actions:
+            if isinstance(action, Probe):
+                world.inbox.put(world.work.probe(action))
+        snapshot = world.observe(clock())
+        service.last[world.policy.path] = Last(world.policy, snapshot, decide(world.policy, snapshot, clock()))
+    return service
