@@ -17,8 +17,12 @@ test: setup
 	$(BIN)/python -m pytest
 
 lint: setup
-	$(BIN)/ruff check certagent tests
+	$(BIN)/ruff check certagent tests bench
+	$(BIN)/ruff format --check certagent tests bench
 	$(BIN)/mypy --strict certagent
+
+bench: setup
+	$(BIN)/python -m bench
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -35,7 +35,9 @@ def _answer(service: Service, command: str, arguments: dict[str, Any], peer: Pee
             return {"ok": True, "rows": service.ledger.history(certs_dir, file, limit)}
         case "renew" | "rollback" | "reload":
             request = Request(command, file, clock(), force=bool(arguments.get("force")))
-            path = put(service, request, certs_dir, f"{command} {file}, asked by uid {peer.uid}, pid {peer.pid}")
+            path = put(
+                service, request, certs_dir, f"{f'{command} {file}'.strip()}: asked by uid {peer.uid}, pid {peer.pid}"
+            )
             return {"ok": True, "at": rfc3339(request.at), "certs_dir": path}
     raise HostError(f"cannot {command!r}: there is no such command")
 
@@ -68,12 +70,5 @@ def plans(service: Service) -> dict[str, Any]:
 
 def daemon_fact(service: Service) -> dict[str, Any]:
     """What `status` says of the daemon itself."""
-    started = rfc3339(service.started)
-    problem = service.config_problem
-    return {
-        "pid": os.getpid(),
-        "started": started,
-        "version": __version__,
-        "config": service.path,
-        "config_problem": problem,
-    }
+    about = {"config": service.path, "config_problem": service.config_problem}
+    return {"pid": os.getpid(), "started": rfc3339(service.started), "version": __version__, **about}

@@ -5,7 +5,8 @@ Names and fields are an interface.
 
 import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,7 +52,7 @@ EVENTS: dict[str, Event] = {
         "error", "a staged pair did not pass the gate; the old one stays", "certagent explain renewal.refused"
     ),
     "pair.adopted": Event("info", "a pair that somebody else made was taken note of"),
-    "pair.rolled-back": Event("error", "an earlier pair was put back", "look at the process's log"),
+    "pair.rolled-back": Event("warning", "an earlier pair was put back", "look at the process's log"),
     "swap.recovered": Event("warning", "an interrupted swap was finished or undone"),
     "reload.sent": Event("info", "a SIGHUP was sent; sent is not reloaded"),
     "reload.failed": Event("error", "a SIGHUP could not be sent", "as the reason says"),
@@ -68,6 +69,7 @@ EVENTS: dict[str, Event] = {
     "command.received": Event("info", "an operator's command was taken"),
     "directory.retired": Event("info", "a certs-dir is no longer managed"),
 }
+LEVELS: dict[str, Level] = {"ok": "info", "info": "info", "warning": "warning", "critical": "error"}
 SECRET = "PRIVATE KEY"  # noqa: S105 - the mark of what must never be logged
 
 
@@ -91,6 +93,7 @@ class Log:
     def __init__(self, stream: TextIO, form: Literal["json", "text"], now: Callable[[], datetime]) -> None:
         """`now` stamps each line."""
         self._stream, self._form, self._now = stream, form, now
+        self._guard = threading.Lock()
 
     def emit(
         self, name: str, *, certs_dir: str = "", file: str = "", reason: str = "", remedy: str = "", **fields: Any
@@ -103,7 +106,7 @@ class Log:
         stamp = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
         row = {
             "ts": stamp,
-            "level": event.level,
+            "level": level_of(name, fields),
             "event": name,
             "certs_dir": certs_dir,
             "file": file,
@@ -113,9 +116,16 @@ class Log:
             **fields,
         }
         row = {k: safe(v) for k, v in row.items()}
-        with suppress(OSError, ValueError):
+        with self._guard, suppress(OSError, ValueError):
             self._stream.write((json.dumps(row) if self._form == "json" else _text(row)) + "\n")
             self._stream.flush()
+
+
+def level_of(name: str, fields: Mapping[str, Any]) -> Level:
+    """The level of an event; that of a finding that appears or changes follows its severity."""
+    if name in {"finding.appeared", "finding.changed"}:
+        return LEVELS[fields["severity"]]
+    return EVENTS[name].level
 
 
 def _text(row: dict[str, Any]) -> str:

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from certagent.cli import check, commands, config, explain, history, plan, recover, retire, run, status
+from certagent.cli import check, commands, config, demo, explain, history, plan, recover, retire, run, status
 
 USAGE = 64
-VERBS = (run, status, check, plan, commands, history, recover, explain, retire, config)
+VERBS = (run, status, check, plan, commands, history, recover, explain, retire, config, demo)
 
 
 class Parser(argparse.ArgumentParser):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from certagent.core.actions import Finding, Held, Issue, Plan, subject_of
+from certagent.core.actions import Finding, Held, Plan, subject_of
 from certagent.core.decide import SEVERITIES, severity
 from certagent.core.decide.serving import differs, expected, signals
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
@@ -40,7 +40,7 @@ def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan) -> dict[str, Any]:
         "authorities": [
             {"name": a.name, "type": a.kind, "note": _note(a.kind), "problem": a.problem} for a in snapshot.authorities
         ],
-        "next": _next(plan),
+        "next": _next(policy, snapshot, plan),
     }
 
 
@@ -151,18 +151,25 @@ def _process(snapshot: Snapshot, process: Process) -> dict[str, Any]:
     }
 
 
-def _next(plan: Plan) -> dict[str, Any] | None:
-    acts = [a for a in plan.actions if isinstance(a, Issue)]
-    if acts:
-        return {"action": "issue", "file": acts[0].subject, "at": None, "reason": acts[0].reason}
-    waiting = sorted((h for h in plan.held if h.until), key=lambda h: str(h.until))
-    if waiting:
-        return _held(waiting[0])
-    return (
-        {"action": "look", "file": "", "at": rfc3339(plan.wake_at), "reason": "nothing is due before"}
-        if plan.wake_at
-        else None
-    )
+def _next(policy: Policy, snapshot: Snapshot, plan: Plan) -> dict[str, Any] | None:
+    """The nearest thing that will change something: an issuance that runs or is due, or what is held until then."""
+    running = [j for j in snapshot.in_flight if j.kind in {"issue", "reload"}]
+    if running:
+        return {
+            "action": running[0].kind,
+            "file": running[0].subject,
+            "at": rfc3339(running[0].since),
+            "reason": "it runs now",
+        }
+    waiting = [(h.until, h.action, h.subject, h.reason) for h in plan.held if h.until]
+    for want in (w for w in policy.wants if w.authorities and not w.name.is_bundle):
+        pair = snapshot.pair(want.name.stem)
+        if pair is not None and pair.leaf is not None and not any(h.subject == want.name.stem for h in plan.held):
+            waiting.append((renew_at(want, pair.leaf, policy.host), "issue", want.name.stem, "its renewal is due then"))
+    if not waiting:
+        return None
+    at, action, file, reason = min(waiting)
+    return {"action": action, "file": file, "at": rfc3339(at), "reason": reason}
 
 
 def _held(held: Held) -> dict[str, Any]:

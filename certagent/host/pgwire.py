@@ -26,8 +26,12 @@ class NotPgwireError(OSError):
 
 def ssl_request(raw: socket.socket) -> None:
     """Ask for TLS on a fresh connection. Raises NotPgwireError, OSError."""
-    raw.sendall(SSL_REQUEST)
-    if raw.recv(1) != b"S":
+    try:
+        raw.sendall(SSL_REQUEST)
+        answer = raw.recv(1)
+    except ConnectionError as error:
+        raise NotPgwireError from error
+    if answer != b"S":
         raise NotPgwireError
 
 

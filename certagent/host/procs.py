@@ -8,6 +8,7 @@ files.
 
 import os
 import pwd
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,7 @@ from certagent.host.arguments import Arguments, parse
 from certagent.host.openat import IN_ROOT, open_within
 
 SIGHUP_BIT = 1
+TICKS = os.sysconf("SC_CLK_TCK")
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "busybox"})
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a listener says, not where we listen
 
@@ -89,8 +91,14 @@ def _base(process: psutil.Process) -> Process:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
         user = str(uid)
-    started = datetime.fromtimestamp(process.create_time(), UTC)
-    return Process(process.pid, start_ticks(process.pid), uid, gid, user, "starting", started)
+    start = start_ticks(process.pid)
+    return Process(process.pid, start, uid, gid, user, "starting", started_at(start))
+
+
+def started_at(start: int) -> datetime:
+    """When a process began, to a hundredth of a second. Rejected: psutil's create_time, whose boot time is whole seconds."""
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - start / TICKS
+    return datetime.fromtimestamp(time.time() - age, UTC)
 
 
 def _same(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:

@@ -63,11 +63,8 @@ def _kind(snapshot: Snapshot, process: Process, port: Listener) -> Literal["sql"
 def _probe(snapshot: Snapshot, process: Process, probe: Probe, now: datetime) -> Part:
     if any(j.kind == "probe" and j.subject == probe.subject for j in snapshot.in_flight):
         return Part()
-    known = [
-        s
-        for s in snapshot.served
-        if s.process == probe.process and s.address == _address(probe) and s.client == probe.client
-    ]
+    asked = (probe.process, Listener(probe.host, probe.port).address, probe.client)
+    known = [s for s in snapshot.served if (s.process, s.address, s.client) == asked]
     if not known:
         return Part((probe,))
     at = _again_at(snapshot, process, known[-1], now)

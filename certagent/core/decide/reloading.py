@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from certagent.core.actions import Finding, Presume, Proven, Reload
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
-from certagent.core.decide.serving import changed_at, differs, expected, loaded_pairs, material, of_process, signals
+from certagent.core.decide.serving import differs, expected, loaded_pairs, material, of_process, signals, unanswered
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.policy import Policy
 from certagent.core.rules import key_mode_accepted
-from certagent.core.timing import RELOAD_TRIES, reload_retry_at
+from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at
 
 BEFORE_ROLLBACK = timedelta(seconds=2)
 
@@ -37,13 +37,15 @@ def _process(policy: Policy, snapshot: Snapshot, process: Process, now: datetime
         return _not_serving(process)
     digest = material(snapshot)
     wrong = [(s, reason) for s in of_process(snapshot, process) if (reason := differs(snapshot, s))]
-    reason = _requested(snapshot, process) or (wrong[0][1] if wrong else _unseen(snapshot, process, digest))
-    sent = signals(snapshot, process, digest)
-    if reason is None:
-        return _settled(snapshot, process, digest, sent, now)
-    found = Part(findings=(_stale(process, sent, reason),))
+    stale = wrong[0][1] if wrong else _unseen(snapshot, process, digest)
+    sent = unanswered(snapshot, process, digest)
+    asked = _requested(snapshot, process)
+    if stale is None and asked is None:
+        return _settled(snapshot, process, digest, sent)
+    found = Part(findings=(_stale(process, sent, stale, now),)) if stale else Part()
     back = _rollback(policy, snapshot, sent, [s for s, _ in wrong], now)
-    return found + back if back is not None else found + _signal(policy, snapshot, process, digest, sent, reason, now)
+    step = back or _signal(policy, snapshot, process, (digest, sent, asked or stale or ""), now)
+    return found + step
 
 
 def _not_serving(process: Process) -> Part:
@@ -68,74 +70,59 @@ def _requested(snapshot: Snapshot, process: Process) -> str | None:
 
 def _unseen(snapshot: Snapshot, process: Process, digest: str) -> str | None:
     """What no probe can show: a file that changed after this process loaded, by our own records."""
-    before = signals(snapshot, process)
+    before = [a for a in signals(snapshot, process) if a.outcome != "failed"]
     if before:
         return None if before[-1].digest == digest else "the files changed since the process was last reloaded"
     loaded = {p.name.stem for p in loaded_pairs(snapshot)}
-    ours = [
-        a for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok" and a.subject in loaded
-    ]
-    late = [a for a in ours if a.at > process.started]
+    ours = [a for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok"]
+    late = [a for a in ours if a.at > process.started and a.subject in loaded]
     return f"{late[-1].subject}.crt was installed after the process started" if late else None
 
 
-def _settled(snapshot: Snapshot, process: Process, digest: str, sent: tuple[Attempt, ...], now: datetime) -> Part:
+def _settled(snapshot: Snapshot, process: Process, digest: str, sent: tuple[Attempt, ...]) -> Part:
     """Everything served is what is on disk: take note of it once."""
     answers = [s for s in of_process(snapshot, process) if not s.client]
-    if len(answers) < len(process.listeners):
+    known = signals(snapshot, process)
+    if len(answers) < len(process.listeners) or (known and not sent):
         return Part()
     if sent:
-        fresh = [s for s in answers if s.at > sent[-1].at and s.outcome == "served"]
-        if sent[-1].outcome in {"ok", "presumed"} or not fresh:
+        if any(s.at <= sent[-1].at for s in answers):
             return Part()
-        return Part(
-            (Proven(process.identity, digest, f"served by pid {process.pid}: " + ", ".join(s.address for s in fresh)),)
-        )
-    if process.started > changed_at(snapshot, now):
-        return Part()
-    return Part(
-        (
-            Presume(
-                process.identity, digest, f"pid {process.pid} is seen for the first time, and serves what is on disk"
-            ),
-        )
-    )
+        fresh = [s.address for s in answers if s.outcome == "served"]
+        done = Proven(process.identity, digest, f"served by pid {process.pid}: {', '.join(fresh)}")
+        return Part((done,)) if fresh else Part()
+    first = f"pid {process.pid} is seen for the first time, and serves what is on disk"
+    return Part((Presume(process.identity, digest, first),))
 
 
-def _stale(process: Process, sent: tuple[Attempt, ...], reason: str) -> Finding:
-    tries = len([a for a in sent if a.outcome != "presumed"])
-    given_up = tries >= RELOAD_TRIES
-    message = f"pid {process.pid}: {reason}" + (f"; {tries} signals did not change it" if given_up else "")
-    remedy = (
-        "look at the process's log; a restart loads what is on disk"
-        if given_up
-        else "none needed: a reload is on its way"
-    )
-    return Finding("served.stale", "critical" if given_up else "warning", "node.crt", message, remedy)
+def _stale(process: Process, sent: tuple[Attempt, ...], reason: str, now: datetime) -> Finding:
+    """A reload that is on its way is no alarm; one that did not help is, and more so when nothing is left to try."""
+    message, file = f"pid {process.pid}: {reason}", "node.crt"
+    if len(sent) >= RELOAD_TRIES:
+        message += f"; {len(sent)} signals did not change it"
+        return Finding("served.stale", "critical", file, message, "look at its log; a restart loads what is on disk")
+    if len(sent) > 1 or (sent and now - sent[-1].at > PROOF_WAIT):
+        return Finding("served.stale", "warning", file, message, "look at the process's log; the signal is repeated")
+    return Finding("served.stale", "info", file, message, "none needed: a reload is on its way")
 
 
 def _signal(
-    policy: Policy,
-    snapshot: Snapshot,
-    process: Process,
-    digest: str,
-    sent: tuple[Attempt, ...],
-    reason: str,
-    now: datetime,
+    policy: Policy, snapshot: Snapshot, process: Process, what: tuple[str, tuple[Attempt, ...], str], now: datetime
 ) -> Part:
+    """Given the material, the signals sent in vain and the reason, signal, or say what holds it."""
+    digest, sent, reason = what
     subject = process.identity
     if any(j.kind == "reload" and j.subject == subject for j in snapshot.in_flight):
         return Part()
     if bar := _barred(policy, snapshot, process):
         return holding("reload", subject, f"{reason}; held: {bar}")
-    tried = tuple(a for a in sent if a.outcome != "presumed")
-    asked = any(r.kind == "reload" and (not sent or sent[-1].at < r.at) for r in snapshot.requests)
-    if len(tried) >= RELOAD_TRIES and not asked:
-        return holding("reload", subject, f"{reason}; {len(tried)} signals were sent in vain")
-    again = reload_retry_at(tried)
+    asked = _requested(snapshot, process) is not None
+    if len(sent) >= RELOAD_TRIES and not asked:
+        return holding("reload", subject, f"{reason}; {len(sent)} signals were sent in vain")
+    again = reload_retry_at(sent)
     if again is not None and now < again and not asked:
-        return holding("reload", subject, f"{reason}; signal {len(tried) + 1} follows unless it is proven", again)
-    return Part((Reload(process.pid, process.start, process.uid, process.gid, digest, reason, len(tried)),))
+        return holding("reload", subject, f"{reason}; signal {len(sent) + 1} follows unless it is proven", again)
+    return Part((Reload(process.pid, process.start, process.uid, process.gid, digest, reason, len(sent)),))
 
 
 def _barred(policy: Policy, snapshot: Snapshot, process: Process) -> str | None:

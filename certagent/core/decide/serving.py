@@ -53,10 +53,15 @@ def of_process(snapshot: Snapshot, process: Process) -> list[Served]:
     return [s for s in snapshot.served if s.process == process.identity]
 
 
-def signals(snapshot: Snapshot, process: Process, digest: str | None = None) -> tuple[Attempt, ...]:
-    """The reloads recorded for a process; for that material only, where given."""
-    return tuple(
-        a
-        for a in snapshot.attempts
-        if a.kind == "reload" and a.subject == process.identity and digest in (None, a.digest)
-    )
+def signals(snapshot: Snapshot, process: Process) -> tuple[Attempt, ...]:
+    """The reloads recorded for a process, oldest first."""
+    return tuple(a for a in snapshot.attempts if a.kind == "reload" and a.subject == process.identity)
+
+
+def unanswered(snapshot: Snapshot, process: Process, digest: str) -> tuple[Attempt, ...]:
+    """The signals sent for this material since anything was last proven."""
+    run: list[Attempt] = []
+    for attempt in signals(snapshot, process):
+        proven = attempt.outcome in {"ok", "presumed"}
+        run = [] if proven or attempt.digest != digest else [*run, attempt]
+    return tuple(run)

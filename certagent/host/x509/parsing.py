@@ -105,10 +105,9 @@ def _eku(value: x509.ExtensionType | None) -> tuple[str, ...] | None:
 
 
 def _ocsp(value: x509.ExtensionType | None) -> tuple[str, ...]:
-    entries: x509.AuthorityInformationAccess | tuple[()] = (
-        value if isinstance(value, x509.AuthorityInformationAccess) else ()
-    )
-    wanted = (e.access_location for e in entries if e.access_method == AuthorityInformationAccessOID.OCSP)
+    if not isinstance(value, x509.AuthorityInformationAccess):
+        return ()
+    wanted = (e.access_location for e in value if e.access_method == AuthorityInformationAccessOID.OCSP)
     return tuple(place.value for place in wanted if isinstance(place, x509.UniformResourceIdentifier))
 
 

@@ -1,0 +1,7 @@
+"""`python -m certagent`."""
+
+import sys
+
+from certagent.cli import main
+
+sys.exit(main())

@@ -1,0 +1,101 @@
+"""Start the stand-in as a process of its own, and talk to it."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from hashlib import sha256
+from types import TracebackType
+from typing import Any, Self
+
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
+LOCALHOST = "127.0.0.1"
+
+
+class StandIn:
+    """One running stand-in; ends with the `with` block."""
+
+    def __init__(
+        self, certs_dir: str, workspace: str, *, user: str = "", environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Start it. `workspace` takes its log and its ports file, and must be writable for `user`."""
+        self.log_path, self._ports_path = f"{workspace}/cockroach.log", f"{workspace}/ports.json"
+        words = [sys.executable, "-m", "certagent.demo.server", "start", "--certs-dir", certs_dir]
+        words += ["--ports-file", self._ports_path, "--log", self.log_path, *(["--user", user] if user else [])]
+        self.process = subprocess.Popen(words, env={**os.environ, **(environ or {})}, stderr=subprocess.PIPE)
+        self.ports: dict[str, int] = {}
+
+    def wait(self, deadline: float = 30.0) -> Self:
+        """Until it listens. Raises RuntimeError with its last words where it ends instead, or takes too long."""
+        end = time.monotonic() + deadline
+        while not os.path.exists(self._ports_path):
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.process.kill()
+                raise RuntimeError((self.process.communicate()[1] or b"the stand-in does not listen").decode())
+            time.sleep(0.01)
+        with open(self._ports_path) as file:
+            self.ports = json.load(file)
+        return self
+
+    def log(self) -> list[dict[str, Any]]:
+        """Its log so far."""
+        if not os.path.exists(self.log_path):
+            return []
+        with open(self.log_path) as file:
+            return [json.loads(line) for line in file]
+
+    def served(self, kind: str = "sql") -> str:
+        """The fingerprint that a new connection gets now. Raises OSError."""
+        with connect(self.ports[kind], kind) as tls:
+            return sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
+
+    def __enter__(self) -> Self:
+        return self.wait()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def connect(port: int, kind: str, roots: str = "", pair: tuple[str, str] | None = None) -> ssl.SSLSocket:
+    """A new TLS connection, verified by `roots` where given, with a client pair where given. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    if roots:
+        context.load_verify_locations(roots)
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    if pair:
+        context.load_cert_chain(*pair)
+    raw = socket.create_connection((LOCALHOST, port), timeout=20)
+    try:
+        return context.wrap_socket(_asked(raw) if kind == "sql" else raw)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _asked(raw: socket.socket) -> socket.socket:
+    raw.sendall(SSL_REQUEST)
+    if raw.recv(1) != b"S":
+        raise ConnectionError("the port does not speak pgwire")
+    return raw

@@ -1,0 +1,167 @@
+"""A TLS server that stands in for cockroach: it loads, serves and reloads by cockroach's rules.
+
+SQL port (pgwire SSLRequest, client certificates verified) and HTTP port (`/_status/vars`). As in Go the TLS
+configuration is built at each handshake from the bytes loaded last: a mismatched pair is taken without a word and
+then fails every new connection. SIGHUP ends the process until it listens.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import pwd
+import signal
+import socket
+import ssl
+import struct
+import threading
+import time
+from contextlib import suppress
+
+from certagent.demo.loader import Material, load, reload_problem, start_problem
+from certagent.host.x509 import memory_file
+
+PR_SET_NAME, PR_SET_DUMPABLE = 15, 4
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
+AUTHENTICATION_OK = b"R" + struct.pack("!II", 8, 0)
+SIGNALS = {signal.SIGHUP, signal.SIGTERM}
+TIMEOUT = 30.0
+
+
+def context_of(material: Material, kind: str) -> ssl.SSLContext:
+    """Build what one handshake uses. Raises ssl.SSLError for a pair that does not match."""
+    entry = (kind == "http" and material.good("ui")) or material.good("node")
+    clients = material.good("ca-client") or material.good("ca")
+    if not entry or not clients:
+        raise ssl.SSLError("nothing to serve")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with memory_file(entry.cert, entry.key) as path:
+        context.load_cert_chain(path)
+    if kind == "sql":
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=clients.cert.decode("ascii", "replace"))
+    return context
+
+
+class Server:
+    """One stand-in."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """Loads the directory; SystemExit where cockroach would not come up."""
+        self.arguments = arguments
+        self.material = load(arguments.certs_dir)
+        if problem := start_problem(self.material):
+            raise SystemExit(f"cockroach: cannot start: {problem}")
+
+    def log(self, event: str, **fields: object) -> None:
+        """One JSON line."""
+        line = json.dumps({"at": time.time(), "event": event, "pid": os.getpid(), **fields})
+        with open(self.arguments.log, "a") as file:
+            file.write(line + "\n")
+
+    def listen(self, kind: str, address: str) -> int:
+        """Open a port and serve it; return its number."""
+        host, _, port = address.rpartition(":")
+        listener = socket.create_server((host, int(port)), backlog=256)
+        threading.Thread(target=self._accept, args=(kind, listener), daemon=True).start()
+        return int(listener.getsockname()[1])
+
+    def _accept(self, kind: str, listener: socket.socket) -> None:
+        while True:
+            raw, _ = listener.accept()
+            threading.Thread(target=self._serve, args=(kind, raw), daemon=True).start()
+
+    def _serve(self, kind: str, raw: socket.socket) -> None:
+        with raw, suppress(OSError):
+            raw.settimeout(TIMEOUT)
+            if kind == "sql":
+                if raw.recv(8) != SSL_REQUEST:
+                    return
+                raw.sendall(b"S")
+            with context_of(self.material, kind).wrap_socket(raw, server_side=True) as tls:
+                self._sql(tls) if kind == "sql" else self._http(tls)
+
+    def _sql(self, tls: ssl.SSLSocket) -> None:
+        """Answer the start-up message, then echo: an open connection shows that a reload does not end it."""
+        if tls.recv(4096):
+            tls.sendall(AUTHENTICATION_OK)
+        while data := tls.recv(4096):
+            tls.sendall(data)
+
+    def _http(self, tls: ssl.SSLSocket) -> None:
+        tls.recv(65536)
+        names = {"node": "node", "client.node": "node_client", "ui": "ui", "ca": "ca", "ca-client": "client_ca"}
+        held = {label: entry for stem, label in names.items() if (entry := self.material.good(stem))}
+        lines = [f'security_certificate_expiration_{label}{{node_id="1"}} {e.not_after}' for label, e in held.items()]
+        tls.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + "\n".join([*lines, ""]).encode())
+
+    def reload(self, uid: int) -> None:
+        """Load again, and keep the old where something would be lost."""
+        time.sleep(float(os.environ.get("STANDIN_RELOAD_DELAY", "0")))
+        try:
+            fresh = load(self.arguments.certs_dir)
+            problem = reload_problem(self.material, fresh)
+        except OSError as error:
+            fresh, problem = self.material, f"missing certs directory: {error.strerror}"
+        if not problem and not os.environ.get("STANDIN_DEAF"):
+            self.material = fresh
+        self.log("reload", ok=not problem, reason=problem, sender_uid=uid)
+
+
+def become(user: str) -> None:
+    """Drop to a user for good; the process stays visible to it, as one that was started by it."""
+    account = pwd.getpwnam(user)
+    os.initgroups(user, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1)
+
+
+def options() -> argparse.ArgumentParser:
+    """The flags of `cockroach start` that matter here."""
+    parser = argparse.ArgumentParser(prog="cockroach")
+    parser.add_argument("command", choices=["start", "start-single-node"])
+    parser.add_argument("--certs-dir", required=True)
+    parser.add_argument("--listen-addr", default="127.0.0.1:0")
+    parser.add_argument("--http-addr", default="127.0.0.1:0")
+    parser.add_argument("--pid-file", default="")
+    parser.add_argument("--ports-file", required=True, help="where the ports are written once it listens")
+    parser.add_argument("--log", default=os.devnull)
+    parser.add_argument("--user", default="", help="drop to this user first")
+    return parser
+
+
+def main() -> None:
+    """Start, listen, then wait for signals."""
+    arguments = options().parse_args()
+    ctypes.CDLL(None).prctl(PR_SET_NAME, b"cockroach")
+    if arguments.user:
+        become(arguments.user)
+    time.sleep(float(os.environ.get("STANDIN_START_DELAY", "0")))
+    server = Server(arguments)
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    ports = {
+        kind: server.listen(kind, getattr(arguments, f"{flag}_addr"))
+        for kind, flag in (("sql", "listen"), ("http", "http"))
+    }
+    if arguments.pid_file:
+        _write(arguments.pid_file, f"{os.getpid()}\n")
+    _write(arguments.ports_file, json.dumps({"pid": os.getpid(), **ports}))
+    if os.environ.get("STANDIN_IGNORE_HUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    server.log("started", **ports)
+    while (info := signal.sigwaitinfo(SIGNALS)).si_signo == signal.SIGHUP:
+        server.reload(info.si_uid)
+
+
+def _write(path: str, text: str) -> None:
+    """Whole, or not there."""
+    with open(f"{path}.new", "w") as file:
+        file.write(text)
+    os.replace(f"{path}.new", path)
+
+
+if __name__ == "__main__":
+    main()
