@@ -4,7 +4,6 @@ import os
 from typing import Any
 
 from certagent import __version__
-from certagent.core.decide import decide
 from certagent.core.facts import Request
 from certagent.core.status import plan_document, rfc3339
 from certagent.host.control import Peer
@@ -63,8 +62,7 @@ def plans(service: Service) -> dict[str, Any]:
     """What would be done now, for every certs-dir, without doing it."""
     found = []
     for path, world in service.worlds.items():
-        plan = decide(world.policy, world.observe(clock()), clock())
-        found.append({"path": path, **plan_document(plan)})
+        found.append({"path": path, **plan_document(world.policy, world.observe(clock()), clock())})
     return {"version": 1, "certs_dirs": found}
 
 

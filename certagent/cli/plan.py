@@ -41,6 +41,8 @@ def text(document: dict[str, Any]) -> str:
     for directory in document["certs_dirs"]:
         lines.append(f"{directory['path']}: {len(directory['actions'])} to do, {len(directory['held'])} held")
         lines += [f"  {a['action']} {a['subject']}: {a['reason']}" for a in directory["actions"]]
+        later = [a for a in directory["steps"] if a not in directory["actions"]]
+        lines += [f"    then {a['action']} {a['subject']}: {a['reason']}" for a in later]
         lines += [
             f"  held {h['action']} {h['file']}: {h['reason']}" + (f" (until {h['at']})" if h["at"] else "")
             for h in directory["held"]

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from certagent.core.actions import Finding, Held, Plan, subject_of
-from certagent.core.decide import SEVERITIES, severity
+from certagent.core.actions import Action, Finding, Held, Plan, subject_of
+from certagent.core.decide import SEVERITIES, decide, severity
 from certagent.core.decide.serving import differs, expected, signals
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.names import CLIENT_NODE, Role
 from certagent.core.policy import Policy, Want
+from certagent.core.predict import forecast
 from certagent.core.timing import failures, renew_at
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
@@ -176,12 +177,17 @@ def _held(held: Held) -> dict[str, Any]:
     return {"action": held.action, "file": held.subject, "at": rfc3339(held.until), "reason": held.reason}
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
-    """What would be done now, what is held and why, and when the next step is due."""
-    actions = [{"action": type(a).__name__.lower(), "subject": subject_of(a), "reason": a.reason} for a in plan.actions]
+def plan_document(policy: Policy, snapshot: Snapshot, now: datetime) -> dict[str, Any]:
+    """What would be done now, what follows if it succeeds, what is held and why, and when the next step is due."""
+    plan = decide(policy, snapshot, now)
     return {
-        "actions": actions,
+        "actions": [_action(a) for a in plan.actions],
+        "steps": [_action(a) for a in forecast(policy, snapshot, now)],
         "held": [_held(h) for h in plan.held],
         "findings": [finding(f) for f in plan.findings],
         "wake_at": rfc3339(plan.wake_at),
     }
+
+
+def _action(action: Action) -> dict[str, str]:
+    return {"action": type(action).__name__.lower(), "subject": subject_of(action), "reason": action.reason}

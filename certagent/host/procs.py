@@ -96,7 +96,7 @@ def _base(process: psutil.Process) -> Process:
 
 
 def started_at(start: int) -> datetime:
-    """When a process began, to a hundredth of a second. Rejected: psutil's create_time, whose boot time is whole seconds."""
+    """When a process began, to 10 ms. Rejected: psutil's create_time, whose boot time is in whole seconds."""
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - start / TICKS
     return datetime.fromtimestamp(time.time() - age, UTC)
 

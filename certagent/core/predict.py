@@ -1,0 +1,213 @@
+"""The world after an action succeeded: what `plan` prints beyond the first step, and the fake host of the tests.
+
+Everything here is what should happen, not what did: integration tests hold it against the real host.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from certagent.core.actions import (
+    Action,
+    Adopt,
+    Discard,
+    Install,
+    Issue,
+    Presume,
+    Probe,
+    Proven,
+    Recover,
+    Reload,
+    Restrict,
+    Rollback,
+    Scan,
+)
+from certagent.core.decide import decide
+from certagent.core.decide.serving import expected
+from certagent.core.facts import (
+    Adopted,
+    Attempt,
+    CertFile,
+    File,
+    Generation,
+    KeyFile,
+    Leaf,
+    Pair,
+    Repair,
+    Served,
+    Snapshot,
+    Staged,
+    Trust,
+)
+from certagent.core.policy import Policy, bundle_of
+
+STEPS = 40
+LIFETIME = timedelta(days=30)
+
+
+def forecast(policy: Policy, snapshot: Snapshot, now: datetime) -> tuple[Action, ...]:
+    """Given a snapshot, return every action until nothing is left to do, if each succeeds at once."""
+    found: list[Action] = []
+    for _ in range(STEPS):
+        plan = decide(policy, snapshot, now)
+        if not plan.actions:
+            break
+        for action in plan.actions:
+            snapshot = predict(snapshot, action, now)
+        found += plan.actions
+    return tuple(found)
+
+
+def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # noqa: C901, PLR0911 - one arm per action
+    """Given a snapshot and an action, return the snapshot after it succeeded."""
+    match action:
+        case Recover():
+            return replace(snapshot, directory=replace(snapshot.directory, interrupted=False))
+        case Restrict():
+            return _restricted(snapshot, action, now)
+        case Issue():
+            return _issued(snapshot, action, now)
+        case Install():
+            return _installed(snapshot, action, now)
+        case Discard():
+            kept = tuple(s for s in snapshot.staged if s.pair.name.stem != action.stem)
+            return _tried(
+                replace(snapshot, staged=kept), Attempt("install", action.stem, now, "refused", action.reason)
+            )
+        case Adopt():
+            adopted = Adopted(action.stem, action.fingerprint, action.want)
+            return replace(snapshot, adopted=(*snapshot.adopted, adopted))
+        case Presume():
+            return _tried(snapshot, Attempt("reload", action.process, now, "presumed", digest=action.material))
+        case Proven():
+            return _tried(snapshot, Attempt("reload", action.process, now, "ok", digest=action.material))
+        case Reload():
+            return _reloaded(snapshot, action, now)
+        case Probe():
+            return _probed(snapshot, action, now)
+        case Rollback():
+            return _rolled_back(snapshot, action, now)
+        case Scan():
+            return replace(snapshot, processes_at=now)
+
+
+def _tried(snapshot: Snapshot, attempt: Attempt) -> Snapshot:
+    return replace(snapshot, attempts=(*snapshot.attempts, attempt))
+
+
+def _restricted(snapshot: Snapshot, action: Restrict, now: datetime) -> Snapshot:
+    def fixed(file: File) -> File:
+        if file.name != action.file:
+            return file
+        uid, gid = (action.uid, action.gid) if action.uid is not None else (file.uid, file.gid)
+        return replace(file, mode=action.mode, uid=uid, gid=file.gid if gid is None else gid)
+
+    pairs = tuple(replace(p, key=replace(p.key, file=fixed(p.key.file))) if p.key else p for p in snapshot.pairs)
+    strangers = tuple(fixed(f) for f in snapshot.strangers)
+    repairs = (*snapshot.repairs, Repair(action.file, now, ok=True))
+    return replace(snapshot, pairs=pairs, strangers=strangers, repairs=repairs)
+
+
+def _issued(snapshot: Snapshot, action: Issue, now: datetime) -> Snapshot:
+    live = snapshot.pair(action.subject)
+    pair = _imagined(action, live, now)
+    leaf = pair.leaf
+    staged = (*snapshot.staged, Staged(pair, now, asked=True))
+    issued = snapshot.issued | ({leaf.fingerprint} if leaf else set())
+    attempt = Attempt("issue", action.subject, now, "ok", digest=action.authority)
+    return _tried(replace(snapshot, staged=staged, issued=issued), attempt)
+
+
+def _imagined(action: Issue, live: Pair | None, now: datetime) -> Pair:
+    """The pair that a sound answer would be; its fingerprint is made up."""
+    want, stem = action.want, action.subject
+    mark = sha256(f"{stem} {now.isoformat()}".encode()).hexdigest()
+    reused = live.key if action.reuse_key and live else None
+    spki = reused.spki if reused and reused.spki else sha256(mark.encode()).hexdigest()
+    leaf = Leaf(
+        fingerprint=mark,
+        spki=spki,
+        serial=1,
+        subject=f"CN={want.principal or stem}",
+        issuer=f"CN={action.authority}",
+        subject_digest=mark,
+        common_names=(want.principal,) if want.principal else (),
+        dns=tuple(n for n in action.names if not _is_ip(n)),
+        ips=tuple(n for n in action.names if _is_ip(n)),
+        not_before=now,
+        not_after=now + (want.lifetime or LIFETIME),
+        is_ca=want.name.is_bundle,
+        eku=tuple(["serverAuth"] * want.server + ["clientAuth"] * want.client) or None,
+        key=want.key,
+        signature="sha256",
+    )
+    when = int(now.timestamp() * 1e9)
+    cert = CertFile(File(f"{stem}.crt", "file", 0o600, 0, 0, 1, 0, 0, when, when), mark, leaf)
+    fresh = KeyFile(File(f"{stem}.key", "file", 0o600, 0, 0, 1, 0, 0, when, when), spki, spki, want.key)
+    trust = Trust(bundle_of(want.name, frozenset({"ca"})))
+    return Pair(
+        want.name, cert, None if want.name.is_bundle else reused or fresh, None if want.name.is_bundle else trust
+    )
+
+
+def _is_ip(name: str) -> bool:
+    return ":" in name or name.replace(".", "").isdigit()
+
+
+def _put(snapshot: Snapshot, pair: Pair, attempt: Attempt) -> Snapshot:
+    """The pair goes live; what stood there becomes a generation."""
+    before = snapshot.pair(pair.name.stem)
+    pairs = [p for p in snapshot.pairs if p.name != pair.name] + [pair]
+    number = max((g.number for g in snapshot.generations if g.pair.name == pair.name), default=0) + 1
+    kept = (Generation(number, before, attempt.at),) if before and before.matched else ()
+    ordered = tuple(sorted(pairs, key=lambda p: p.name.stem))
+    return _tried(replace(snapshot, pairs=ordered, generations=(*snapshot.generations, *kept)), attempt)
+
+
+def _installed(snapshot: Snapshot, action: Install, now: datetime) -> Snapshot:
+    staged = next((s for s in snapshot.staged if s.pair.name.stem == action.stem), None)
+    if staged is None:
+        return snapshot
+    pair = staged.pair
+    if pair.key is not None:
+        file = replace(pair.key.file, mode=action.key_mode, uid=action.uid, gid=action.gid)
+        pair = replace(pair, key=replace(pair.key, file=file))
+    kept = tuple(s for s in snapshot.staged if s is not staged)
+    attempt = Attempt("install", action.stem, now, "ok", action.reason, action.fingerprint)
+    return _put(replace(snapshot, staged=kept), pair, attempt)
+
+
+def _rolled_back(snapshot: Snapshot, action: Rollback, now: datetime) -> Snapshot:
+    kept = [g for g in snapshot.generations if (g.pair.name.stem, g.number) == (action.stem, action.generation)]
+    if not kept:
+        return snapshot
+    bad = snapshot.quarantined | ({action.bad} if action.bad else set())
+    attempt = Attempt("rollback", action.stem, now, "ok", action.reason, action.fingerprint)
+    return _put(replace(snapshot, quarantined=bad), kept[0].pair, attempt)
+
+
+def _reloaded(snapshot: Snapshot, action: Reload, now: datetime) -> Snapshot:
+    """The process serves what is on disk, and answers say so a moment later."""
+    later = now + timedelta(milliseconds=1)
+    served = tuple(_serving(snapshot, s, later) if s.process == action.subject else s for s in snapshot.served)
+    attempt = Attempt("reload", action.subject, now, "unproven", action.reason, action.material)
+    return _tried(replace(snapshot, served=served), attempt)
+
+
+def _serving(snapshot: Snapshot, served: Served, at: datetime) -> Served:
+    pair = snapshot.pair(served.client) if served.client else expected(snapshot, served.kind)
+    shown = pair.leaf.fingerprint if pair and pair.leaf else ""
+    if served.client:
+        return replace(served, at=at, outcome="served", reason="", client_fingerprint=shown)
+    return replace(served, at=at, outcome="served", reason="", fingerprint=shown)
+
+
+def _probed(snapshot: Snapshot, action: Probe, now: datetime) -> Snapshot:
+    kind = "sql" if action.kind == "auto" else action.kind
+    host = f"[{action.host}]" if ":" in action.host else action.host
+    asked = Served(f"{host}:{action.port}", kind, action.process, now, "served", client=action.client)
+    answer = _serving(snapshot, asked, now)
+    others = [
+        s for s in snapshot.served if (s.process, s.address, s.client) != (asked.process, asked.address, asked.client)
+    ]
+    return replace(snapshot, served=(*others, answer))

@@ -1,0 +1,310 @@
+"""Facts -> actions, held, findings: one row per rule of the plan."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certagent.core.actions import Adopt, Discard, Install, Issue, Plan, Recover, Restrict
+from certagent.core.decide import decide, severity
+from certagent.core.facts import (
+    Adopted,
+    Attempt,
+    Authority,
+    CertFile,
+    Clock,
+    Degraded,
+    Directory,
+    InFlight,
+    Repair,
+    Request,
+    Snapshot,
+)
+from certagent.core.policy import Policy
+from tests.core.building import DAY, NOW, file, generation, leaf, name_of, pair, policy, snapshot, staged, want
+
+MINUTE = timedelta(minutes=1)
+
+
+def plan(found: Snapshot, rules: Policy | None = None) -> Plan:
+    return decide(rules or policy(), found, NOW)
+
+
+def kinds(found: Plan) -> list[str]:
+    return [type(a).__name__.lower() for a in found.actions]
+
+
+def codes(found: Plan) -> list[str]:
+    return [f.code for f in found.findings]
+
+
+def foreign(found: Snapshot) -> Snapshot:
+    """The same, but somebody else made the pairs and this agent took note of it."""
+    adopted = tuple(Adopted(p.name.stem, p.leaf.fingerprint, want().digest) for p in found.pairs if p.leaf and p.key)
+    return replace(found, issued=frozenset(), adopted=adopted)
+
+
+DUE = pair(cert=leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
+NO_SAN = pair(cert=leaf(dns=()))
+HEALTHY = snapshot()
+
+
+def test_a_healthy_directory_needs_nothing() -> None:
+    """Healthy certificates, and nothing else: no action, nothing held, and the next look is the renewal point."""
+    found = plan(HEALTHY)
+    assert (found.actions, found.held) == ((), ())
+    assert codes(found) == ["process.none"]
+    assert found.wake_at is not None
+    assert found.wake_at > NOW
+
+
+ISSUES = [
+    ("due", snapshot(pair("ca"), DUE), "renewal is due since"),
+    ("missing", snapshot(pair("ca")), "node.crt is missing"),
+    ("the key is missing", snapshot(pair("ca"), replace(pair(), key=None)), "node.key is missing"),
+    ("the certificate is missing", snapshot(pair("ca"), replace(pair(), cert=None)), "node.crt is missing"),
+    ("a mismatch", snapshot(pair("ca"), replace(pair(), key=pair(cert=leaf(serial=3)).key)), "does not belong"),
+    ("a new SAN is configured", snapshot(pair("ca"), NO_SAN), "lacks the configured names"),
+    ("an operator asked", snapshot(requests=(Request("renew", "node", NOW),)), "an operator asked"),
+    ("no bundle", snapshot(replace(pair("ca"), cert=None), pair()), "ca.crt is missing"),
+]
+
+
+@pytest.mark.parametrize(("label", "found", "reason"), ISSUES, ids=[r[0] for r in ISSUES])
+def test_issue(label: str, found: Snapshot, reason: str) -> None:
+    """Each reason to ask a CA leads to exactly one request, which carries it."""
+    actions = [a for a in plan(found).actions if isinstance(a, Issue)]
+    assert len(actions) == 1, label
+    assert reason in actions[0].reason
+
+
+JUST = Attempt("issue", "node", NOW - timedelta(seconds=1), "failed", "unreachable")
+ROOTS = Authority("house", "local", (leaf("ca", 77, spki="another root"),))
+HELD = [
+    ("a failure a second ago", replace(ISSUES[0][1], attempts=(JUST,)), "attempt 2 after a pause"),
+    ("the clock is unsound", replace(ISSUES[0][1], clock=Clock(sound=False, reason="1970")), "clock is not sound"),
+    ("the ledger is full", replace(ISSUES[0][1], ledger_problem="disk full"), "ledger cannot be written"),
+    ("the root is not in the bundle", replace(ISSUES[0][1], authorities=(ROOTS,)), "is not in ca.crt"),
+    (
+        "a name would vanish",
+        snapshot(pair("ca"), pair(cert=leaf(dns=("db1.example.com", "old"), not_after=NOW + DAY))),
+        "not configured (old)",
+    ),
+    ("no bundle yet", snapshot(replace(pair("ca"), cert=None)), "ca.crt must be there first"),
+]
+
+
+@pytest.mark.parametrize(("label", "found", "reason"), HELD, ids=[r[0] for r in HELD])
+def test_issue_is_held(label: str, found: Snapshot, reason: str) -> None:
+    """What is known to be pointless or dangerous is held back with its reason, and no CA is asked."""
+    made = plan(found)
+    assert not [a for a in made.actions if isinstance(a, Issue) and a.subject == "node"], label
+    assert [h for h in made.held if reason in h.reason], (label, made.held)
+
+
+def test_nothing_is_asked_twice() -> None:
+    """A request that is in flight, or whose answer is staged, is not made again."""
+    due = ISSUES[0][1]
+    assert "issue" not in kinds(plan(replace(due, in_flight=(InFlight("issue", "node", NOW),))))
+    assert "issue" not in kinds(plan(replace(due, staged=(staged(),))))
+
+
+def test_failover() -> None:
+    """After a failure the next authority of the list is asked."""
+    rules = policy(want("ca"), want(authorities=("house", "backup")))
+    old = replace(JUST, at=NOW - DAY)
+    asked = [a for a in plan(replace(ISSUES[0][1], attempts=(old,)), rules).actions if isinstance(a, Issue)]
+    assert [a.authority for a in asked] == ["backup"]
+
+
+def test_the_first_day_changes_nothing() -> None:
+    """Sound pairs of `cockroach cert` are adopted: no request, no signal; what differs is a finding and is held."""
+    found = replace(snapshot(pair("ca"), NO_SAN), issued=frozenset())
+    made = plan(found)
+    assert kinds(made) == ["adopt"]
+    assert "cert.san" in codes(made)
+    assert ["issue"] == [h.action for h in made.held]
+    assert "certagent renew node" in made.held[0].reason
+
+
+def test_adoption_is_noted_once() -> None:
+    """An adopted pair is not adopted again, and stays while the configuration stays."""
+    assert kinds(plan(foreign(snapshot(pair("ca"), NO_SAN)))) == []
+
+
+def test_a_changed_configuration_reissues_an_adopted_pair() -> None:
+    """The configuration changed after the adoption: now the difference is asked for."""
+    found = foreign(snapshot(pair("ca"), NO_SAN))
+    rules = policy(want("ca"), want(names=("db1.example.com", "10.0.0.5", "new")))
+    assert ["issue"] == kinds(plan(found, rules))
+
+
+def test_an_adopted_pair_is_renewed_when_due() -> None:
+    """Who made a pair does not matter once it is due."""
+    assert "issue" in kinds(plan(foreign(snapshot(pair("ca"), DUE))))
+
+
+def test_without_an_authority_nothing_is_issued() -> None:
+    """`authority` none: findings, modes, reloads and proofs, but no request."""
+    rules = policy(want("ca", authorities=()), want(authorities=()))
+    made = plan(snapshot(pair("ca"), replace(pair(), cert=None)), rules)
+    assert kinds(made) == []
+    assert "cert.missing" in codes(made)
+
+
+def test_names_of_the_live_pair_are_kept() -> None:
+    """Without configured names the request repeats the live certificate's."""
+    rules = policy(want("ca"), want(names=None))
+    found = plan(snapshot(pair("ca"), DUE), rules).actions[0]
+    assert isinstance(found, Issue)
+    assert found.names == ("db1.example.com", "10.0.0.5")
+
+
+def test_install() -> None:
+    """Seeing a sound staged pair causes the install, by the digests that were judged."""
+    found = plan(snapshot(pair("ca"), DUE, staged=(staged(),))).actions
+    assert [Install] == [type(a) for a in found]
+    assert isinstance(found[0], Install)
+    assert found[0].digests == staged().pair.digests
+    assert (found[0].key_mode, found[0].uid) == (0o600, 999)
+
+
+DISCARDS = [
+    ("refused by the gate", staged(handshake="bad"), "handshake"),
+    ("rolled back before", staged(cert=leaf(serial=66, not_after=NOW + 30 * DAY)), "rolled back"),
+    ("nobody wants it", staged("client.eve"), "does not ask for it"),
+]
+
+
+@pytest.mark.parametrize(("label", "answer", "reason"), DISCARDS, ids=[r[0] for r in DISCARDS])
+def test_discard(label: str, answer: object, reason: str) -> None:
+    """What must not go live is put aside with the reason."""
+    found = plan(snapshot(pair("ca"), DUE, staged=(answer,), quarantined=frozenset({"node-66"}))).actions
+    assert [reason in a.reason for a in found if isinstance(a, Discard)] == [True], label
+    assert not [a for a in found if isinstance(a, Install)]
+
+
+def test_nothing_is_installed_under_an_unsound_clock() -> None:
+    """Whether a staged pair is valid cannot be said then: it waits."""
+    found = plan(snapshot(pair("ca"), DUE, staged=(staged(),), clock=Clock(sound=False, reason="1970")))
+    assert kinds(found) == []
+
+
+def test_an_interrupted_swap_comes_first() -> None:
+    """An intent stands: nothing is judged before the swap is finished or undone."""
+    found = snapshot(pair("ca"), DUE)
+    found = replace(found, directory=replace(found.directory, interrupted=True))
+    assert [Recover] == [type(a) for a in plan(found).actions]
+
+
+def test_wide_key() -> None:
+    """A key that others may read gets its mode, whatever else is wrong."""
+    made = plan(snapshot(pair("ca"), pair(mode=0o644), ledger_problem="disk full", clock=Clock(sound=False)))
+    assert [("node.key", 0o600)] == [(a.file, a.mode) for a in made.actions if isinstance(a, Restrict)]
+
+
+def test_report_only() -> None:
+    """`enforce = "report"`: the finding, and no repair."""
+    made = plan(snapshot(pair("ca"), pair(mode=0o644)), policy(enforce="report"))
+    assert (kinds(made), "key.mode" in codes(made)) == ([], True)
+
+
+def test_root_group_keys_are_left_alone() -> None:
+    """root:cockroach 0640 is cockroach's other accepted way: no finding, no repair."""
+    key = pair().key
+    assert key is not None
+    shared = replace(pair(), key=replace(key, file=file("node.key", 0o640, uid=0)))
+    made = plan(snapshot(pair("ca"), shared))
+    assert (kinds(made), codes(made)) == ([], ["process.none"])
+
+
+def test_a_foreign_writer_is_paced() -> None:
+    """Five repairs within a minute: the sixth waits ten seconds, and the alarm says that somebody undoes them."""
+    repairs = tuple(Repair("node.key", NOW - timedelta(seconds=9 - n), ok=True) for n in range(5))
+    made = plan(snapshot(pair("ca"), pair(mode=0o644), repairs=repairs))
+    assert kinds(made) == []
+    assert ["restrict"] == [h.action for h in made.held]
+    assert "undid" in next(f.message for f in made.findings if f.code == "key.mode")
+    later = tuple(replace(r, at=r.at - timedelta(seconds=11)) for r in repairs)
+    assert ["restrict"] == kinds(plan(snapshot(pair("ca"), pair(mode=0o644), repairs=later)))
+
+
+def test_an_unprivileged_agent_does_not_try_what_it_may_not() -> None:
+    """A key that root left behind is a finding with the exact chown; no attempt is made."""
+    key = pair().key
+    assert key is not None
+    left = replace(pair(), key=replace(key, file=file("node.key", 0o644, uid=0, gid=0)))
+    made = plan(snapshot(pair("ca"), left, euid=999))
+    assert kinds(made) == []
+    assert {"key.mode", "key.owner"} <= set(codes(made))
+    assert ["restrict"] == kinds(plan(snapshot(pair("ca"), left, euid=0)))
+
+
+def test_a_missing_directory() -> None:
+    """Without its directory nothing else is judged, and the finding says how to make it."""
+    made = plan(Snapshot(Directory("/certs", exists=False)))
+    assert (kinds(made), codes(made)) == ([], ["dir.missing"])
+    assert severity(made) == "critical"
+
+
+def test_somebody_elses_directory_is_observed_only() -> None:
+    """Kubernetes' ..data: nothing is issued, installed or repaired."""
+    found = snapshot(pair("ca"), pair(mode=0o644, cert=DUE.leaf), staged=(staged(),))
+    made = plan(replace(found, directory=replace(found.directory, foreign="..data")))
+    assert kinds(made) == []
+    assert {"dir.foreign", "key.mode"} <= set(codes(made))
+
+
+def test_strangers_and_surroundings() -> None:
+    """Unknown names, wide directories and what the agent does without are findings."""
+    found = snapshot(strangers=(file("node.foo.crt"),), degraded=(Degraded("watch.degraded", "no inotify"),))
+    made = plan(replace(found, directory=replace(found.directory, mode=0o777)))
+    assert {"name.unknown", "watch.degraded", "dir.mode"} <= set(codes(made))
+
+
+def test_rollback_on_request() -> None:
+    """An operator's rollback goes to the newest usable generation: not expired, not quarantined, not the live one."""
+    kept = (generation(number=1), generation(number=2), generation(number=3, not_after=NOW - DAY))
+    asked = Request("rollback", "node", NOW)
+    found = snapshot(pair("ca"), pair(), generations=kept, requests=(asked,), quarantined=frozenset({"node-102"}))
+    made = [a for a in plan(found).actions if type(a).__name__ == "Rollback"]
+    assert [("node", 1)] == [(a.stem, a.generation) for a in made]  # type: ignore[attr-defined]
+
+
+def test_failing_renewals_alarm() -> None:
+    """A failed attempt is a warning; after three it is critical; under a twentieth of the lifetime it is overdue."""
+    old = [replace(JUST, at=NOW - n * MINUTE) for n in range(9)]
+    severities = [
+        next(
+            f.severity
+            for f in plan(replace(ISSUES[0][1], attempts=tuple(old[:n]))).findings
+            if f.code == "renewal.failing"
+        )
+        for n in (1, 4)
+    ]
+    assert severities == ["warning", "critical"]
+    late = pair(cert=leaf(not_before=NOW - 29 * DAY, not_after=NOW + DAY))
+    assert "renewal.overdue" in codes(plan(snapshot(pair("ca"), late)))
+
+
+def test_unmanaged_pairs_are_judged() -> None:
+    """A pair that nobody configured is still judged, and never issued."""
+    eve = replace(pair("client.eve"), key=None)
+    made = plan(snapshot(pair("ca"), pair(), eve))
+    assert (kinds(made), "key.missing" in codes(made)) == ([], True)
+
+
+def test_adoption_of_a_newer_pair() -> None:
+    """A newer sound pair that an operator put there by hand is taken note of, and stays."""
+    newer = pair(cert=leaf(serial=5, not_before=NOW, not_after=NOW + 60 * DAY))
+    made = plan(replace(snapshot(pair("ca"), newer), issued=frozenset({"node-1"})))
+    assert [Adopt] == [type(a) for a in made.actions]
+
+
+def test_irregular_bundle_is_not_trusted() -> None:
+    """A bundle that is a FIFO is a finding, and is not replaced."""
+    broken = replace(pair("ca"), cert=CertFile(file("ca.crt", kind="fifo"), "", None, (), "a fifo", "irregular"))
+    made = plan(snapshot(broken, pair()))
+    assert "cert.irregular" in codes(made)
+    assert "issue" not in kinds(made)
+    assert name_of("ca").is_bundle

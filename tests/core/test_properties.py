@@ -1,0 +1,199 @@
+"""Invariants over arbitrary worlds: they go quiet, only what is sound is installed, the agent stays polite."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from certagent.core.actions import Action, Install, Issue, Reload, Restrict, subject_of
+from certagent.core.decide import decide
+from certagent.core.facts import Attempt, Pair, Process, Repair, Snapshot, Staged, Trust
+from certagent.core.policy import Policy
+from certagent.core.predict import forecast, predict
+from tests.core.building import DAY, NOW, generation, leaf, pair, policy, process, served, snapshot, staged, want
+
+STEMS = ("node", "ui", "client.root")
+RULES = policy(want("ca"), *(want(stem) for stem in STEMS))
+SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def pairs(draw: st.DrawFn, stem: str) -> Pair | None:
+    """A pair in any state."""
+    if draw(st.integers(0, 5)) == 0:
+        return None
+    begin = NOW - draw(st.integers(-2, 40)) * DAY
+    cert = leaf(stem, draw(st.integers(1, 3)), not_before=begin, not_after=begin + draw(st.integers(1, 60)) * DAY)
+    if draw(st.integers(0, 3)) == 0:
+        cert = replace(cert, dns=(), common_names=draw(st.sampled_from([(), ("node",), ("root",)])))
+    made = pair(stem, cert, draw(st.sampled_from([0o600, 0o600, 0o640, 0o666])))
+    broken = draw(st.integers(0, 7))
+    if broken == 0:
+        return replace(made, key=None)
+    if broken == 1:
+        return replace(made, cert=None)
+    if broken == 2:
+        return replace(made, key=pair(stem, leaf(stem, 9)).key)
+    return replace(made, trust=Trust("ca", draw(st.sampled_from([None, None, None, "no chain"]))))
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Staged:
+    """Something staged, sound or not."""
+    stem = draw(st.sampled_from(STEMS))
+    made = draw(pairs(stem)) or staged(stem).pair
+    problem = draw(st.sampled_from([None, None, "bad"]))
+    return Staged(made, NOW, asked=draw(st.booleans()), handshake=problem, revoked=draw(st.integers(0, 9)) == 0)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Snapshot:
+    """A directory, perhaps with a process that serves something."""
+    found = [p for stem in STEMS if (p := draw(pairs(stem)))]
+    bundle = [pair("ca")] if draw(st.integers(0, 5)) else []
+    made = snapshot(*bundle, *found, pair("client.other"))
+    ours = draw(st.booleans())
+    running: tuple[Process, ...] = (
+        (process(started=NOW - draw(st.integers(0, 3)) * DAY),) if draw(st.booleans()) else ()
+    )
+    shown = draw(st.sampled_from(["node-1", "node-2", ""]))
+    outcome = draw(st.sampled_from(["served", "refused", "unreachable"]))
+    return replace(
+        made,
+        issued=made.issued if ours else frozenset(),
+        staged=tuple({s.pair.name: s for s in draw(st.lists(answers(), max_size=2))}.values()),
+        processes=running,
+        served=(served(shown, outcome=outcome),) if running and draw(st.booleans()) else (),
+        generations=(generation(),) if draw(st.booleans()) else (),
+        euid=draw(st.sampled_from([0, 999])),
+    )
+
+
+@SLOW
+@given(worlds())
+def test_any_world_goes_quiet(found: Snapshot) -> None:
+    """If every action succeeds, a few rounds leave nothing to do."""
+    now = NOW
+    for _ in range(30):
+        made = decide(RULES, found, now)
+        if not made.actions:
+            return
+        for action in made.actions:
+            found = predict(found, action, now)
+        now += timedelta(milliseconds=10)
+    raise AssertionError([type(a).__name__ for a in made.actions])
+
+
+def is_sound(pair: Pair, now: datetime) -> bool:
+    """The oracle, in its own words: not the gate's code."""
+    cert, key = pair.leaf, pair.key
+    if cert is None or key is None or key.spki != cert.spki:
+        return False
+    if not cert.not_before <= now < cert.not_after or (pair.trust and pair.trust.problem):
+        return False
+    role = pair.name.role.value
+    names = set(cert.dns) | set(cert.ips)
+    if role in {"node", "ui"} and not {"db1.example.com", "10.0.0.5"} <= names:
+        return False
+    needed = {"node": "node", "client": pair.name.subject}.get(role)
+    return needed is None or needed in (*cert.common_names, *cert.dns)
+
+
+@SLOW
+@given(worlds())
+def test_only_sound_pairs_are_installed(found: Snapshot) -> None:
+    """Whatever is staged, what is installed matches, is valid, trusted, names what it must, and shook hands."""
+    for action in decide(RULES, found, NOW).actions:
+        if isinstance(action, Install):
+            answer = next(s for s in found.staged if s.pair.name.stem == action.stem)
+            assert is_sound(answer.pair, NOW)
+            assert not answer.handshake
+            assert not answer.revoked
+            assert answer.pair.digests == action.digests
+
+
+@SLOW
+@given(worlds())
+def test_no_signal_onto_a_broken_pair(found: Snapshot) -> None:
+    """No signal goes while a pair that the server loads does not match on disk."""
+    signalled = [a for a in decide(RULES, found, NOW).actions if isinstance(a, Reload)]
+    broken = [p for p in found.pairs if p.name.role.value in {"node", "ui"} and p.cert and not p.matched]
+    assert not (signalled and broken)
+
+
+@SLOW
+@given(worlds())
+def test_an_idle_plan_names_its_next_wake(found: Snapshot) -> None:
+    """When nothing is left to do and something is renewed by us, the plan says when to look again."""
+    for action in forecast(RULES, found, NOW):
+        found = predict(found, action, NOW)
+    made = decide(RULES, found, NOW)
+    if not made.actions:
+        assert made.wake_at is not None
+        assert made.wake_at > NOW
+
+
+@SLOW
+@given(worlds())
+def test_due_stays_due(found: Snapshot) -> None:
+    """What is asked for now would still be asked for an hour later, if nothing happened."""
+    first = {a.subject for a in decide(RULES, found, NOW).actions if isinstance(a, Issue)}
+    later = {a.subject for a in decide(RULES, found, NOW + timedelta(hours=1)).actions if isinstance(a, Issue)}
+    assert first <= later
+
+
+@SLOW
+@given(worlds())
+def test_one_name_is_asked_once(found: Snapshot) -> None:
+    """A plan never asks twice for one pair, nor installs twice, nor signals one process twice."""
+    made = decide(RULES, found, NOW).actions
+    about = [(type(a).__name__, subject_of(a)) for a in made]
+    assert len(about) == len(set(about))
+
+
+def disobedient(found: Snapshot, action: Action, now: datetime, mood: int) -> Snapshot:
+    """A host that fails, does nothing, or answers rubbish; attempts are recorded all the same."""
+    match action:
+        case Issue() if mood == 0:
+            return replace(found, attempts=(*found.attempts, Attempt("issue", action.subject, now, "failed", "no")))
+        case Issue() if mood == 1:
+            bad = predict(found, action, now)
+            return replace(bad, staged=tuple(replace(s, handshake="rubbish") for s in bad.staged))
+        case Install() if mood == 2:
+            gone = tuple(s for s in found.staged if s.pair.name.stem != action.stem)
+            tried = Attempt("install", action.stem, now, "failed", "disk")
+            return replace(found, staged=gone, attempts=(*found.attempts, tried))
+        case Reload():
+            tried = Attempt("reload", action.subject, now, "unproven", digest=action.material)
+            return replace(found, attempts=(*found.attempts, tried))
+        case Restrict():
+            return replace(found, repairs=(*found.repairs, Repair(action.file, now, ok=mood != 0)))
+    return predict(found, action, now)
+
+
+def a_day(found: Snapshot, mood: int, rules: Policy) -> list[Action]:
+    """Every action of a simulated day, each turn at the wake the plan named (or thirty seconds later)."""
+    done: list[Action] = []
+    now = NOW
+    while now < NOW + DAY:
+        made = decide(rules, found, now)
+        for action in made.actions:
+            found = disobedient(found, action, now, mood)
+        done += made.actions
+        now = min(max(made.wake_at or now, now + timedelta(seconds=1)), now + timedelta(minutes=10))
+    return done
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds(), st.integers(0, 3))
+def test_polite_whatever_the_host_does(found: Snapshot, mood: int) -> None:
+    """A day of failures, no-ops and rubbish: a bounded number of requests per pair, of signals and of repairs."""
+    done = a_day(found, mood, RULES)
+    for stem in ("ca", *STEMS):
+        assert (
+            sum(isinstance(a, Issue) and a.subject == stem for a in done) <= 200
+        )  # at most every 7.5 minutes once expired
+    assert sum(isinstance(a, Reload) for a in done) <= 5 * 8
+    for key in {a.file for a in done if isinstance(a, Restrict)}:
+        assert sum(isinstance(a, Restrict) and a.file == key for a in done) <= 24 * 60 * 6 + 5

@@ -1,0 +1,221 @@
+"""Processes: when a signal goes, when it must not, what proves it, and when a pair goes back."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certagent.core.actions import Plan, Presume, Probe, Proven, Reload, Rollback, Scan
+from certagent.core.decide import decide
+from certagent.core.decide.serving import material
+from certagent.core.facts import Attempt, InFlight, Pair, Process, Request, Snapshot
+from certagent.core.policy import Policy, ProcessRule
+from tests.core.building import DAY, NOW, generation, leaf, pair, policy, process, served, snapshot
+
+SECOND = timedelta(seconds=1)
+WHO = "100:5000"
+
+
+def running(*pairs: Pair, **changes: object) -> Snapshot:
+    """A healthy directory with one process, which serves what is on disk and was told so."""
+    found = snapshot(*pairs, processes=(process(),), served=(served(),))
+    told = Attempt("reload", WHO, NOW - DAY, "presumed", digest=material(found))
+    return replace(found, attempts=(told,), **changes)  # type: ignore[arg-type]
+
+
+def plan(found: Snapshot, rules: Policy | None = None) -> Plan:
+    return decide(rules or policy(), found, NOW)
+
+
+def sent(found: Snapshot, count: int, age: timedelta, outcome: str = "unproven") -> Snapshot:
+    """The same after some signals, the last of them that long ago."""
+    tries = [
+        Attempt("reload", WHO, NOW - age - n * SECOND, outcome, digest=material(found))  # type: ignore[arg-type]
+        for n in reversed(range(count))
+    ]
+    return replace(found, attempts=(*found.attempts, *tries))
+
+
+OLD = (served("node-0"),)  # what the process served before
+STALE = running(served=OLD)
+
+
+def reloads(made: Plan) -> list[Reload]:
+    return [a for a in made.actions if isinstance(a, Reload)]
+
+
+def test_a_healthy_process_gets_no_signal() -> None:
+    """It serves what is on disk: nothing to do, no finding."""
+    made = plan(running())
+    assert (made.actions, made.findings) == ((), ())
+
+
+def test_serving_another_fingerprint_causes_the_signal() -> None:
+    """Seeing a process serve something else than the file causes the SIGHUP, to that process as its owner."""
+    found = reloads(plan(STALE))
+    assert [(100, 5000, 999, 999)] == [(a.pid, a.start, a.uid, a.gid) for a in found]
+    assert "serves node-0" in found[0].reason
+
+
+def test_a_changed_bundle_causes_the_signal() -> None:
+    """What no probe shows counts as well: the bundle changed since the process loaded."""
+    other = pair("ca", leaf("ca", 2, not_after=NOW + 3000 * DAY))
+    found = replace(running(), pairs=(other, pair()))
+    assert ["changed since" in a.reason for a in reloads(plan(found))] == [True]
+
+
+def test_our_install_after_the_start_causes_the_signal() -> None:
+    """We installed a pair after the process started, and nothing says that it was reloaded."""
+    arrived = Attempt("install", "node", NOW - DAY, "ok")
+    assert len(reloads(plan(replace(running(), attempts=(arrived,))))) == 1
+
+
+def test_a_process_younger_than_the_swap_needs_none() -> None:
+    """One that started after the swap loaded it."""
+    arrived = Attempt("install", "node", NOW - 3 * DAY, "ok")
+    made = plan(replace(running(), attempts=(arrived,)))
+    assert [Presume] == [type(a) for a in made.actions]
+
+
+def test_client_pairs_need_no_signal() -> None:
+    """A new client pair is not loaded by the server: no signal."""
+    found = running()
+    changed = replace(found, pairs=(*found.pairs, pair("client.root")))
+    assert reloads(plan(changed)) == []
+
+
+STATES = [
+    ("starting", "process.starting"),
+    ("forbidden", "process.forbidden"),
+    ("ignoring", "process.forbidden"),
+]
+
+
+@pytest.mark.parametrize(("state", "code"), STATES)
+def test_no_signal_by_state(state: str, code: str) -> None:
+    """One in start-up would die of it, one that ignores it or is forbidden would not hear it: a finding instead."""
+    other: Process = process(state=state)
+    made = plan(replace(STALE, processes=(other,)))
+    assert (reloads(made), code in [f.code for f in made.findings]) == ([], True)
+
+
+KEY = pair(cert=leaf(serial=9)).key
+BARS = [
+    ("a mismatch on disk", replace(STALE, pairs=(pair("ca"), replace(pair(), key=KEY))), policy()),
+    ("a key that others may read", replace(STALE, pairs=(pair("ca"), pair(mode=0o644)), euid=1), policy()),
+    ("no bundle", replace(STALE, pairs=(pair(),)), policy()),
+    ("reload = false", STALE, policy(process=ProcessRule(reload=False))),
+    ("the ledger is full", replace(STALE, ledger_problem="disk full"), policy()),
+]
+
+
+@pytest.mark.parametrize(("label", "found", "rules"), BARS, ids=[r[0] for r in BARS])
+def test_no_signal_onto_a_broken_directory(label: str, found: Snapshot, rules: Policy) -> None:
+    """cockroach would report success and then fail every new connection: the signal is held, with the reason."""
+    made = plan(found, rules)
+    assert reloads(made) == [], label
+    assert [h for h in made.held if h.action == "reload"], label
+
+
+def test_an_unmatched_client_node_bars_the_signal() -> None:
+    """`client.node` is the node's own: its mismatch bars too."""
+    broken = replace(pair("client.node"), key=KEY)
+    assert reloads(plan(replace(STALE, pairs=(*STALE.pairs, broken)))) == []
+
+
+def test_signals_are_repeated_behind_a_pause() -> None:
+    """Sent is not reloaded: after ten seconds without proof the second signal goes, before that it is held."""
+    assert reloads(plan(sent(STALE, 1, 5 * SECOND))) == []
+    assert [1] == [a.tried for a in reloads(plan(sent(STALE, 1, 11 * SECOND)))]
+
+
+def test_signals_end_after_five() -> None:
+    """Five signals for the same material, then an alarm; never a sixth."""
+    made = plan(sent(STALE, 5, DAY))
+    assert reloads(made) == []
+    assert [("served.stale", "critical")] == [(f.code, f.severity) for f in made.findings]
+
+
+def test_a_reload_on_its_way_is_no_alarm() -> None:
+    """Just signalled: info. Not proven in time: a warning."""
+    assert ["info"] == [f.severity for f in plan(sent(STALE, 1, SECOND)).findings]
+    assert ["warning"] == [f.severity for f in plan(sent(STALE, 1, 12 * SECOND)).findings]
+
+
+def test_one_signal_at_a_time() -> None:
+    """While the child signals, nothing else is sent to that process."""
+    assert reloads(plan(replace(STALE, in_flight=(InFlight("reload", WHO, NOW),)))) == []
+
+
+def test_proof() -> None:
+    """A fresh answer of every port with the new fingerprint proves the signal."""
+    found = sent(running(served=(served(at=NOW),)), 1, 5 * SECOND)
+    assert [Proven] == [type(a) for a in plan(found).actions]
+    old = sent(running(served=(served(at=NOW - 6 * SECOND),)), 1, 5 * SECOND)
+    assert Proven not in [type(a) for a in plan(old).actions]
+
+
+def test_a_request_signals_once() -> None:
+    """An operator's reload goes even where nothing differs, and once."""
+    asked = Request("reload", "", NOW - 5 * SECOND)
+    assert ["an operator asked for it"] == [a.reason for a in reloads(plan(running(requests=(asked,))))]
+    assert reloads(plan(sent(running(requests=(asked,)), 1, SECOND))) == []
+
+
+def test_a_failed_signal_is_tried_again() -> None:
+    """A signal that could not be sent reloaded nothing: it is repeated."""
+    other = replace(running(), pairs=(pair("ca", leaf("ca", 2, not_after=NOW + 3000 * DAY)), pair()))
+    assert len(reloads(plan(sent(other, 1, 11 * SECOND, "failed")))) == 1
+
+
+REFUSED = (served("", outcome="refused", reason="internal error", at=NOW - SECOND),)
+
+
+def test_rollback_when_handshakes_fail() -> None:
+    """Handshakes fail since the signal: back to the last sound generation."""
+    found = sent(running(served=REFUSED, generations=(generation(),)), 1, 5 * SECOND)
+    made = [a for a in plan(found).actions if isinstance(a, Rollback)]
+    assert [("node", 1, "node-1")] == [(a.stem, a.generation, a.bad) for a in made]
+
+
+NO_ROLLBACK = [
+    ("still the old one is served", sent(running(served=OLD, generations=(generation(),)), 1, 5 * SECOND)),
+    (
+        "nothing answers",
+        sent(running(served=(served("", outcome="unreachable"),), generations=(generation(),)), 1, 5 * SECOND),
+    ),
+    ("no signal was sent", running(served=REFUSED, generations=(generation(),))),
+    ("a moment after the signal", sent(running(served=REFUSED, generations=(generation(),)), 1, 2 * SECOND)),
+    (
+        "the generation has expired",
+        sent(running(served=REFUSED, generations=(generation(not_after=NOW),)), 1, 5 * SECOND),
+    ),
+    ("there is none", sent(running(served=REFUSED), 1, 5 * SECOND)),
+]
+
+
+@pytest.mark.parametrize(("label", "found"), NO_ROLLBACK, ids=[r[0] for r in NO_ROLLBACK])
+def test_no_rollback(label: str, found: Snapshot) -> None:
+    """Anything less than failing handshakes leaves the new pair on disk, for a restart to load."""
+    assert not [a for a in plan(found).actions if isinstance(a, Rollback)], label
+
+
+def test_scans_and_probes_have_an_age() -> None:
+    """Processes are looked for every thirty seconds, what they serve every five minutes and after every change."""
+    assert Scan in [type(a) for a in plan(replace(running(), processes_at=NOW - 31 * SECOND)).actions]
+    assert Probe in [type(a) for a in plan(running(served=())).actions]
+    aged = running(served=(served(at=NOW - timedelta(minutes=6)),))
+    assert Probe in [type(a) for a in plan(aged).actions]
+    assert Probe in [type(a) for a in plan(sent(running(), 1, SECOND)).actions]
+    assert Probe not in [type(a) for a in plan(running()).actions]
+
+
+def test_client_pairs_are_offered() -> None:
+    """On the SQL port each wanted client pair is offered; `client.node` is not."""
+    found = running(pair("ca"), pair(), pair("client.root"), pair("client.node"))
+    rules = policy(*policy().wants, *(w for w in (policy().wants[1],)))
+    from tests.core.building import want
+
+    made = plan(found, policy(want("ca"), want("node"), want("client.root"), want("client.node")))
+    assert {"client.root"} == {a.client for a in made.actions if isinstance(a, Probe) and a.client}
+    assert rules.path == "/certs"

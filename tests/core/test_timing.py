@@ -1,0 +1,131 @@
+"""When: renewal points, backoff, jitter."""
+
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certagent.core.facts import Attempt
+from certagent.core.policy import RenewAt
+from certagent.core.timing import (
+    emergency_at,
+    expires_soon,
+    failures,
+    lifetime,
+    reload_retry_at,
+    renew_at,
+    retry_at,
+    unit,
+)
+from tests.core.building import DAY, NOW, leaf, want
+
+SECOND = timedelta(seconds=1)
+LIVES = st.integers(20, 400 * 86400).map(lambda s: timedelta(seconds=s))
+
+
+def tried(outcome: str = "failed", at: timedelta = timedelta(0), kind: str = "issue", **changes: object) -> Attempt:
+    return Attempt(kind, "node", NOW + at, outcome, "because", **changes)  # type: ignore[arg-type]
+
+
+POINTS = [
+    ("two thirds", RenewAt(), 30 * DAY, 20 * DAY),
+    ("a half under ten days", RenewAt(), 9 * DAY, 4.5 * DAY),
+    ("an explicit fraction", RenewAt(fraction=Fraction(1, 3)), 30 * DAY, 10 * DAY),
+    ("a duration before expiry", RenewAt(before=7 * DAY), 30 * DAY, 23 * DAY),
+    ("a duration longer than the leaf lives", RenewAt(before=90 * DAY), 30 * DAY, 10 * DAY),
+]
+
+
+@pytest.mark.parametrize(("label", "rule", "life", "point"), POINTS, ids=[r[0] for r in POINTS])
+def test_renewal_point(label: str, rule: RenewAt, life: timedelta, point: timedelta) -> None:
+    """The renewal point is where the rule puts it, less a jitter of at most a twentieth of the lifetime."""
+    cert = leaf(not_before=NOW, not_after=NOW + life)
+    at = renew_at(want(renew_at=rule), cert, "db1")
+    assert NOW + point - life / 20 < at <= NOW + point, label
+
+
+@given(LIVES, st.text(), st.sampled_from([RenewAt(), RenewAt(before=DAY), RenewAt(fraction=Fraction(99, 100))]))
+def test_renewal_is_never_later_than_the_emergency(life: timedelta, host: str, rule: RenewAt) -> None:
+    """Whatever is configured, a leaf is renewed before a twentieth of its lifetime is left, never before it is made."""
+    cert = leaf(not_before=NOW, not_after=NOW + life)
+    at = renew_at(want(renew_at=rule), cert, host)
+    assert NOW < at <= emergency_at(cert) < cert.not_after
+
+
+def test_jitter_is_a_hash() -> None:
+    """Two runs agree on the moment, two hosts do not."""
+    points = [renew_at(want(), leaf(), host) for host in ("db1", "db1", "db2")]
+    assert points[0] == points[1] != points[2]
+    assert 0 <= unit("a", 1) < 1
+
+
+@given(st.integers(1, 60), LIVES, st.integers(-5, 100))
+def test_backoff_bounds(count: int, life: timedelta, left: int) -> None:
+    """A pause is never under the floor, never over the cap, and there always is a next time."""
+    cert = leaf(not_before=NOW - life * (100 - left) / 100, not_after=NOW + life * left / 100)
+    floor = min(timedelta(seconds=15), lifetime(cert) / 200)
+    remaining = cert.not_after - NOW
+    cap = min(timedelta(hours=6), remaining / 20) if remaining > timedelta(0) else timedelta(minutes=15)
+    at = retry_at(tuple(tried() for _ in range(count)), want(), cert, "db1")
+    assert at is not None
+    assert floor <= at - NOW <= max(cap, floor)
+
+
+def test_backoff_grows() -> None:
+    """Each failure doubles the pause: the tenth waits longer than the second."""
+    pauses = [retry_at(tuple(tried() for _ in range(n)), want(), leaf(), "db1") for n in (2, 10)]
+    assert pauses[0] is not None
+    assert pauses[1] is not None
+    assert pauses[0] < pauses[1]
+
+
+def test_retry_after_is_honoured() -> None:
+    """A CA's Retry-After is the earliest moment."""
+    asked = NOW + timedelta(hours=3)
+    assert retry_at((tried(retry_at=asked),), want(), leaf(), "db1") == asked
+
+
+def test_nothing_failed() -> None:
+    """Without a failure there is no pause."""
+    assert retry_at((), want(), leaf(), "db1") is None
+
+
+FAILURES = [
+    ("none", [], 0),
+    ("two failures", [tried(), tried()], 2),
+    ("a success clears", [tried(), tried("ok", kind="install")], 0),
+    ("issued, then refused by the gate", [tried("ok"), tried("refused", kind="install")], 1),
+    ("a rollback counts", [tried("ok", kind="install"), tried("ok", kind="rollback")], 1),
+    ("another pair's", [Attempt("issue", "ui", NOW, "failed")], 0),
+]
+
+
+@pytest.mark.parametrize(("label", "attempts", "count"), FAILURES, ids=[r[0] for r in FAILURES])
+def test_failures(label: str, attempts: list[Attempt], count: int) -> None:
+    """What failed since the last installation holds the next attempt back."""
+    assert len(failures(attempts, "node")) == count, label
+
+
+def test_gate_refusal_gives_the_reason() -> None:
+    """An issuance that the gate refused afterwards counts as refused, with the gate's reason."""
+    found = failures([tried("ok"), Attempt("install", "node", NOW, "refused", "expired")], "node")
+    assert (found[0].outcome, found[0].reason) == ("refused", "expired")
+
+
+def test_reload_pauses() -> None:
+    """The second signal waits ten seconds, the third twenty."""
+    sent = tuple(tried(at=SECOND * n, kind="reload") for n in range(2))
+    assert reload_retry_at(()) is None
+    assert reload_retry_at(sent[:1]) == NOW + 10 * SECOND
+    assert reload_retry_at(sent) == NOW + 21 * SECOND
+
+
+SOON = [(10, ""), (4, "warning"), (1, "critical"), (-1, "critical")]
+
+
+@pytest.mark.parametrize(("days", "severity"), SOON)
+def test_expires_soon(days: int, severity: str) -> None:
+    """A warning under a sixth of the lifetime, critical under a twentieth."""
+    assert expires_soon(leaf(not_before=NOW - (30 - days) * DAY, not_after=NOW + days * DAY), None, NOW) == severity
