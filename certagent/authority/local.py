@@ -90,7 +90,10 @@ class LocalAuthority:
 
     def _read(self, path: str) -> bytes:
         try:
-            with open(path, "rb") as file:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(fd, "rb") as file:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise AuthorityError(f"cannot read {path}: it is not a regular file")
                 return file.read(LIMIT)
         except OSError as error:
             raise AuthorityError(f"cannot read {path}: {error.strerror}; make it readable for the agent") from error

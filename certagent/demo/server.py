@@ -73,6 +73,8 @@ class Server:
             threading.Thread(target=self._serve, args=(kind, raw), daemon=True).start()
 
     def _serve(self, kind: str, raw: socket.socket) -> None:
+        if os.environ.get("STANDIN_MUTE"):
+            threading.Event().wait()
         with raw, suppress(OSError):
             raw.settimeout(TIMEOUT)
             if kind == "sql":

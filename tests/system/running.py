@@ -1,0 +1,139 @@
+"""The daemon as its own process, its configuration, its log, and its command line."""
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from certagent.demo.launch import StandIn
+from tests.waiting import wait_until
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+Event = dict[str, Any]
+
+
+class Host:
+    """One directory tree with a configuration; certs-dirs are made on demand."""
+
+    def __init__(self, base: Path) -> None:
+        self.base, self.config, self.certs = base, base / "config.toml", base / "certs"
+        self.runs = 0
+
+    def write(self, *, agent: str = "", authority: str = "", extra: str = "", **options: str) -> None:
+        """A configuration with one local CA and one certs-dir; options are TOML values of [[certs_dir]]."""
+        table = {"path": f'"{self.certs}"', "owner": f'"{ME}"', "authority": '"house"'}
+        table |= {"names": '["localhost", "127.0.0.1"]', "clients": '["root"]', **options}
+        lines = [f"[agent]\nstate_dir = '{self.base}/state'\nsocket = '{self.base}/control.sock'\nrescan = '1s'", agent]
+        lines += [f"[authority.house]\ntype = 'local'\ndirectory = '{self.base}/ca'\ncreate = true", authority]
+        lines += ["[[certs_dir]]", *(f"{key} = {value}" for key, value in table.items()), extra]
+        fresh = self.base / "config.toml.new"
+        fresh.write_text("\n".join(lines) + "\n")
+        fresh.rename(self.config)
+
+    def make_certs(self) -> None:
+        self.certs.mkdir(mode=0o700, exist_ok=True)
+
+    def run(self, *words: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """One command of certagent."""
+        command = [sys.executable, "-m", "certagent", *words, "-c", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.run(*words, "--json").stdout)
+
+    def once(self) -> subprocess.CompletedProcess[str]:
+        """`run --once` on a certs-dir that is made where it is missing."""
+        self.make_certs()
+        return self.run("run", "--once", "--log", "json")
+
+    def file(self, name: str, certs: Path | None = None) -> Event:
+        """What status says of one file."""
+        directory = str(certs or self.certs)
+        found = next(d for d in self.json("status")["certs_dirs"] if d["path"] == directory)
+        return next(f for f in found["files"] if f["name"] == name)
+
+    def codes(self) -> set[str]:
+        """The findings of all certs-dirs."""
+        return {f["code"] for d in self.json("status")["certs_dirs"] for f in d["findings"]}
+
+    def history(self, kind: str) -> list[Event]:
+        """The recorded attempts of a kind, newest first."""
+        return [a for a in self.json("history", "--limit", "1000")["attempts"] if a["kind"] == kind]
+
+    def agent(self, *prefix: str) -> "Agent":
+        """A daemon; starts with the `with` block."""
+        self.runs += 1
+        return Agent(self, self.base / f"agent-{self.runs}.log", prefix)
+
+    def server(self, workspace: str = "server", **options: Any) -> StandIn:
+        """A stand-in for cockroach on this certs-dir; starts now, listens with the `with` block."""
+        place = self.base / workspace
+        place.mkdir(exist_ok=True, mode=0o777)
+        place.chmod(0o777)
+        for name in ("ports.json", "cockroach.log"):
+            (place / name).unlink(missing_ok=True)
+        return StandIn(str(options.pop("certs", self.certs)), str(place), **options)
+
+
+class Agent:
+    """A running daemon."""
+
+    def __init__(self, host: Host, log: Path, prefix: tuple[str, ...]) -> None:
+        self.host, self.log_path, self.prefix = host, log, prefix
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        command = [*self.prefix, sys.executable, "-m", "certagent", "run", "--log", "json", "-c", str(self.host.config)]
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(lambda: self.events("agent.started") or self.ended(), "the agent starts")
+        assert not self.ended(), self.log_path.read_text()
+        return self
+
+    def ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it; return its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def events(self, name: str = "") -> list[Event]:
+        """The log so far; whole lines only."""
+        text = self.log_path.read_text() if self.log_path.exists() else ""
+        rows = [json.loads(line) for line in text.split("\n")[:-1] if line.startswith("{")]
+        return [r for r in rows if name in ("", r["event"])]
+
+    def wait_event(self, name: str, test: Callable[[Event], bool] = lambda _: True, count: int = 1) -> Event:
+        """The count-th event of that name which passes the test."""
+
+        def found() -> list[Event]:
+            rows = [e for e in self.events(name) if test(e)]
+            return rows if len(rows) >= count else []
+
+        return wait_until(found, f"{count} {name} in {self.log_path}")[count - 1]
+
+
+def open_tmp() -> Path:
+    """A temporary directory that other users may enter."""
+    base = Path(tempfile.mkdtemp(prefix="certagent-test-"))
+    base.chmod(0o755)
+    return base

@@ -1,0 +1,134 @@
+"""The life of a certs-dir under a running daemon, with a server that loads, serves and reloads by cockroach's rules."""
+
+import os
+import shutil
+
+import pytest
+
+from tests.system.running import Host
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def test_first_issuance_until_served(host: Host) -> None:
+    """An empty directory gets its bundle and its pairs; a server that starts on them is found and proven."""
+    assert host.once().returncode == 0
+    assert {"ca.crt", "node.crt", "node.key", "client.root.crt", "client.root.key"} <= set(os.listdir(host.certs))
+    with host.server() as server, host.agent():
+        wait_until(lambda: host.file("node")["proof"] == "served", "the node's pair is proven")
+        wait_until(lambda: host.file("client.root")["proof"] == "accepted", "the client's pair is accepted")
+        assert host.file("node")["fingerprint"] == server.served("sql") == server.served("http")
+        assert [] == [e for e in server.log() if e["event"] == "reload"]
+
+
+def test_renewal_when_due(host: Host) -> None:
+    """Leaves that live for ten seconds are renewed, swapped and served, again and again, without a person."""
+    host.write(authority="lifetime = '10s'")
+    host.once()
+    with host.server() as server, host.agent() as agent:
+        first = server.served()
+        agent.wait_event("reload.proven", count=3)
+        assert server.served() != first
+        assert all(e["ok"] and e["sender_uid"] == os.getuid() for e in server.log() if e["event"] == "reload")
+
+
+def test_a_new_name_is_issued_at_once(host: Host) -> None:
+    """The configuration file changed on disk: the new SAN is asked for, installed and served."""
+    host.once()
+    with host.server() as server, host.agent() as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        before = server.served()
+        host.write(names='["localhost", "127.0.0.1", "db9.example.com"]')
+        agent.wait_event("config.loaded")
+        wait_until(lambda: "DNS:db9.example.com" in host.file("node")["sans"], "the new name is in the certificate")
+        wait_until(lambda: server.served() != before, "it is served")
+
+
+def test_a_bad_configuration_keeps_the_old_one(host: Host) -> None:
+    """A broken file is an event and a finding, all errors at once; the daemon goes on, and forgets it when repaired."""
+    host.once()
+    with host.agent() as agent:
+        host.write(naems='["x"]', layout='"splt-ca"')
+        rejected = agent.wait_event("config.rejected")
+        assert "naems" in rejected["reason"]
+        assert "did you mean 'names'" in rejected["reason"]
+        assert "split-ca" in rejected["reason"]
+        wait_until(lambda: "config.rejected" in host.codes(), "the finding")
+        host.write()
+        wait_until(lambda: "config.rejected" not in host.codes(), "it clears")
+
+
+def test_a_lost_key_is_made_anew(host: Host) -> None:
+    """A certificate without its key, a key without its certificate: each is a new pair, and matched."""
+    host.once()
+    with host.agent() as agent:
+        for lost, count in (("node.key", 1), ("node.crt", 2)):
+            (host.certs / lost).unlink()
+            agent.wait_event("pair.installed", lambda e: e["file"] == "node", count)
+            wait_until(lambda: not {"key.missing", "cert.missing"} & host.codes(), "the pair is whole")
+    assert host.json("check")["severity"] == "ok"
+
+
+def test_three_restarts_of_a_healthy_agent(host: Host) -> None:
+    """Restarts ask no CA and send no signal."""
+    host.once()
+    with host.server() as server:
+        with host.agent():
+            wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        issued, signals = len(host.history("issue")), len(server.log())
+        for _ in range(3):
+            with host.agent() as agent:
+                wait_until(lambda: host.file("node")["proof"] == "served", "proven again")
+                assert agent.events("issue.started") == agent.events("reload.sent") == []
+        assert (len(host.history("issue")), len(server.log())) == (issued, signals)
+
+
+def test_the_first_day_on_a_live_cluster(host: Host) -> None:
+    """Files that somebody else made: nothing is re-issued or signalled, differences are findings, `plan` says more."""
+    host.once()
+    shutil.rmtree(host.base / "state")  # the agent never saw these pairs
+    shutil.rmtree(host.certs / ".certagent")
+    before = {p.name: p.read_bytes() for p in host.certs.iterdir() if p.is_file()}
+    with host.server() as server:
+        host.write(names='["localhost", "127.0.0.1", "db9.example.com"]')
+        with host.agent() as agent:
+            agent.wait_event("pair.adopted", count=2)
+            wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+            assert "cert.san" in host.codes()
+            held = host.json("plan")["certs_dirs"][0]["held"]
+            assert ["certagent renew node" in h["reason"] for h in held if h["file"] == "node"] == [True]
+            assert agent.events("issue.started") == agent.events("reload.sent") == []
+        assert [e["event"] for e in server.log()] == ["started"]
+    assert {p.name: p.read_bytes() for p in host.certs.iterdir() if p.is_file()} == before
+
+
+def test_a_newer_pair_put_there_by_hand(host: Host) -> None:
+    """A newer sound pair that an operator placed is adopted, and the server is reloaded onto it."""
+    host.once()
+    with host.server() as server, host.agent() as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        other = Host(host.base / "elsewhere")
+        other.base.mkdir()
+        shutil.copytree(host.base / "ca", other.base / "ca")
+        other.write()
+        other.once()
+        for name in ("node.key", "node.crt"):
+            shutil.copy(other.certs / name, host.certs / f".{name}")
+            os.rename(host.certs / f".{name}", host.certs / name)
+        agent.wait_event("pair.adopted", lambda e: e["file"] == "node")
+        agent.wait_event("reload.proven")
+        assert server.served() == host.file("node")["fingerprint"] == other.file("node")["fingerprint"]
+
+
+def test_a_reload_survives_a_restart_of_the_agent(host: Host) -> None:
+    """A pair was swapped in while the server ignored signals; a later agent still knows that the reload is owed."""
+    host.once()
+    with host.server(environ={"STANDIN_RELOAD_DELAY": "3"}) as server:
+        with host.agent() as agent:
+            wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+            host.run("renew", "node", "--wait", "0.1")
+            agent.wait_event("pair.installed")
+        with host.agent() as agent:
+            wait_until(lambda: host.file("node")["proof"] == "served", "proven at last")
+        assert server.served() == host.file("node")["fingerprint"]

@@ -1,0 +1,71 @@
+"""Modes are repaired at once, whatever else hangs."""
+
+import os
+import time
+
+import pytest
+
+from tests.system.running import Host
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def mode(host: Host, name: str = "node.key") -> int:
+    return os.stat(host.certs / name).st_mode & 0o777
+
+
+def test_a_wide_key_is_repaired(host: Host) -> None:
+    """chmod 0644 on a key: back to 0600, logged with what it was."""
+    host.once()
+    with host.agent() as agent:
+        for wide in (0o644, 0o666, 0o604):
+            os.chmod(host.certs / "node.key", wide)
+            wait_until(lambda: mode(host) == 0o600, "the repair")
+        found = agent.wait_event("mode.repaired", count=3)
+        assert (found["file"], found["level"]) == ("node.key", "warning")
+
+
+def test_repairs_while_a_probe_hangs(host: Host) -> None:
+    """A server that accepts and never answers does not delay the repair of a key."""
+    host.once()
+    with host.server(environ={"STANDIN_MUTE": "1"}), host.agent() as agent:
+        agent.wait_event("process.appeared")
+        begin = time.monotonic()
+        os.chmod(host.certs / "node.key", 0o644)
+        wait_until(lambda: mode(host) == 0o600, "the repair")
+        assert time.monotonic() - begin < 4, "a probe hangs for five seconds"
+        wait_until(lambda: "served.unreachable" in host.codes(), "the port is reported")
+
+
+def test_report_only(host: Host) -> None:
+    """`enforce = "report"`: a finding, and the file stays as it is."""
+    host.once()
+    os.chmod(host.certs / "node.key", 0o644)
+    host.write(enforce='"report"')
+    with host.agent():
+        wait_until(lambda: "key.mode" in host.codes(), "the finding")
+        assert mode(host) == 0o644
+
+
+def test_a_foreign_writer(host: Host) -> None:
+    """Somebody keeps undoing the repair: the agent does not spin, and says so."""
+    host.once()
+    with host.agent() as agent:
+
+        def undo() -> bool:
+            os.chmod(host.certs / "node.key", 0o644)
+            return any("undid" in e["reason"] for e in agent.events())
+
+        wait_until(undo, "the alarm")
+        assert len(agent.events("mode.repaired")) <= 10
+
+
+def test_a_key_of_a_stranger(host: Host) -> None:
+    """A key under an unknown name is repaired too: it is a key."""
+    host.once()
+    (host.certs / "old-node.key").write_text("secret")
+    os.chmod(host.certs / "old-node.key", 0o644)
+    with host.agent():
+        wait_until(lambda: mode(host, "old-node.key") == 0o600, "the repair")
+        assert "name.unknown" in host.codes()

@@ -1,0 +1,104 @@
+"""Rotations under load, and under kill -9: nobody notices."""
+
+import os
+import random
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from certagent.demo.stream import Stream
+from certagent.host.x509 import parse_certificates, parse_key
+from tests.system.running import Host
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+ROTATIONS = 5
+KILLS = 25
+
+
+def matched(certs: Path, stem: str) -> bool:
+    key = (certs / f"{stem}.key").read_bytes()
+    return parse_certificates((certs / f"{stem}.crt").read_bytes())[0].spki == parse_key(key)[0]
+
+
+def test_rotations_under_a_stream_of_connections(host: Host) -> None:
+    """A rotation every few seconds, mutual TLS connections all the while: not one fails."""
+    host.write(authority="lifetime = '6s'")
+    host.once()
+    pair = (str(host.certs / "client.root.crt"), str(host.certs / "client.root.key"))
+    host.write(authority="lifetime = '6s'", extra="[certs_dir.file.'client.root']\nlifetime = '1h'")
+    with host.server() as server, host.agent() as agent:
+        agent.wait_event("pair.installed", lambda e: e["file"] == "client.root")
+        stream = Stream(server, str(host.certs / "ca.crt"), pair)
+        try:
+            agent.wait_event("reload.proven", count=len(agent.events("reload.proven")) + ROTATIONS)
+        finally:
+            stream.stop()
+    assert stream.failures == []
+    assert len(stream.fingerprints) >= ROTATIONS
+    assert stream.connections > 50
+
+
+def test_open_connections_survive_a_rotation(host: Host) -> None:
+    """A connection that is open while the pair is rotated goes on."""
+    from certagent.demo.launch import connect
+
+    host.once()
+    with host.server() as server, host.agent():
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        pair = (str(host.certs / "client.root.crt"), str(host.certs / "client.root.key"))
+        with connect(server.ports["sql"], "sql", str(host.certs / "ca.crt"), pair) as tls:
+            tls.sendall(b"start")
+            assert tls.recv(64)
+            assert host.run("renew", "node").returncode == 0
+            tls.sendall(b"still here")
+            assert tls.recv(64) == b"still here"
+
+
+def test_kill_nine_many_times(host: Host) -> None:
+    """kill -9 at random moments of constant renewals: never a mismatch after recovery, a wide or a spare key."""
+    host.write(authority="lifetime = '4s'")
+    host.once()
+    modes, stop = set(), threading.Event()
+
+    def observe() -> None:
+        while not stop.is_set():
+            for path in [*host.certs.glob("*.key"), *host.certs.glob(".certagent/**/*key*")]:
+                try:
+                    modes.add(os.lstat(path).st_mode & 0o777)
+                except FileNotFoundError:
+                    continue
+
+    watcher = threading.Thread(target=observe)
+    watcher.start()
+    moments = random.Random(7)
+    try:
+        for _ in range(KILLS):
+            with host.agent() as agent:
+                threading.Event().wait(moments.uniform(0.0, 0.5))  # a moment, not a condition: that is the test
+                agent.stop(signal.SIGKILL)
+            assert host.run("recover").returncode == 0
+            assert matched(host.certs, "node")
+            assert matched(host.certs, "client.root")
+            staged = host.certs / ".certagent" / "staged"
+            assert {p.stem for p in staged.glob("*.key")} <= {p.stem for p in staged.glob("*.crt")}
+    finally:
+        stop.set()
+        watcher.join()
+    assert modes == {0o600}
+    with host.server() as server, host.agent() as agent:
+        agent.wait_event("reload.proven")
+        assert server.served()
+
+
+def test_the_ledger_closes_what_a_crash_left_open(host: Host) -> None:
+    """An attempt that nobody knows the end of is closed at the next start: asked is not issued."""
+    host.write(authority="lifetime = '4s'")
+    host.once()
+    with host.agent() as agent:
+        agent.wait_event("issue.started")
+        agent.stop(signal.SIGKILL)
+    with host.agent():
+        assert [a for a in host.json("history")["attempts"] if a["outcome"] == "asked" and a["kind"] == "install"] == []
