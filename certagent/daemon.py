@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from certagent.core.actions import Action, Plan
 from certagent.core.decide import decide
 from certagent.core.facts import Snapshot
+from certagent.core.policy import Policy
 from certagent.core.timing import PROOF_WAIT
 from certagent.host.systemd import Notifier
 from certagent.host.wake import ClockWatch, Wake
@@ -37,11 +38,11 @@ def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Pla
     return snapshot, plan, done
 
 
-def settled(snapshot: Snapshot, plan: Plan, now: datetime) -> bool:
+def settled(policy: Policy, snapshot: Snapshot, now: datetime) -> bool:
     """Whether nothing is in flight, nothing is to do and no signal still waits for its proof."""
     signals = {a.subject: a for a in snapshot.attempts if a.kind == "reload"}
     waiting = [a for a in signals.values() if a.outcome in {"asked", "unproven"} and now - a.at < PROOF_WAIT]
-    return not snapshot.in_flight and not plan.actions and not waiting
+    return not snapshot.in_flight and not waiting and not decide(policy, snapshot, now).actions
 
 
 def pause(wakes: Iterable[datetime | None], now: datetime, rescan: timedelta) -> float:

@@ -154,7 +154,7 @@ class Service:
 
     def settled(self) -> bool:
         """Nothing in flight, nothing to do, nothing unproven."""
-        return all(settled(w.observe(clock()), self.last[path].plan, clock()) for path, w in self.worlds.items())
+        return all(settled(w.policy, w.observe(clock()), clock()) for w in self.worlds.values())
 
     def config_changed(self) -> bool:
         """Whether the configuration file is another one than was read."""

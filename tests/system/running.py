@@ -26,12 +26,12 @@ class Host:
         self.base, self.config, self.certs = base, base / "config.toml", base / "certs"
         self.runs = 0
 
-    def write(self, *, agent: str = "", authority: str = "", extra: str = "", **options: str) -> None:
+    def write(self, *, agent: str = "", house: str = "", extra: str = "", **options: str) -> None:
         """A configuration with one local CA and one certs-dir; options are TOML values of [[certs_dir]]."""
         table = {"path": f'"{self.certs}"', "owner": f'"{ME}"', "authority": '"house"'}
         table |= {"names": '["localhost", "127.0.0.1"]', "clients": '["root"]', **options}
         lines = [f"[agent]\nstate_dir = '{self.base}/state'\nsocket = '{self.base}/control.sock'\nrescan = '1s'", agent]
-        lines += [f"[authority.house]\ntype = 'local'\ndirectory = '{self.base}/ca'\ncreate = true", authority]
+        lines += [f"[authority.house]\ntype = 'local'\ndirectory = '{self.base}/ca'\ncreate = true", house]
         lines += ["[[certs_dir]]", *(f"{key} = {value}" for key, value in table.items()), extra]
         fresh = self.base / "config.toml.new"
         fresh.write_text("\n".join(lines) + "\n")

@@ -24,7 +24,7 @@ def test_first_issuance_until_served(host: Host) -> None:
 
 def test_renewal_when_due(host: Host) -> None:
     """Leaves that live for ten seconds are renewed, swapped and served, again and again, without a person."""
-    host.write(authority="lifetime = '10s'")
+    host.write(house="lifetime = '10s'")
     host.once()
     with host.server() as server, host.agent() as agent:
         first = server.served()

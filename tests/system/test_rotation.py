@@ -25,10 +25,10 @@ def matched(certs: Path, stem: str) -> bool:
 
 def test_rotations_under_a_stream_of_connections(host: Host) -> None:
     """A rotation every few seconds, mutual TLS connections all the while: not one fails."""
-    host.write(authority="lifetime = '6s'")
+    host.write(house="lifetime = '6s'")
     host.once()
     pair = (str(host.certs / "client.root.crt"), str(host.certs / "client.root.key"))
-    host.write(authority="lifetime = '6s'", extra="[certs_dir.file.'client.root']\nlifetime = '1h'")
+    host.write(house="lifetime = '6s'", extra="[certs_dir.file.'client.root']\nlifetime = '1h'")
     with host.server() as server, host.agent() as agent:
         agent.wait_event("pair.installed", lambda e: e["file"] == "client.root")
         stream = Stream(server, str(host.certs / "ca.crt"), pair)
@@ -59,7 +59,7 @@ def test_open_connections_survive_a_rotation(host: Host) -> None:
 
 def test_kill_nine_many_times(host: Host) -> None:
     """kill -9 at random moments of constant renewals: never a mismatch after recovery, a wide or a spare key."""
-    host.write(authority="lifetime = '4s'")
+    host.write(house="lifetime = '4s'")
     host.once()
     modes, stop = set(), threading.Event()
 
@@ -95,7 +95,7 @@ def test_kill_nine_many_times(host: Host) -> None:
 
 def test_the_ledger_closes_what_a_crash_left_open(host: Host) -> None:
     """An attempt that nobody knows the end of is closed at the next start: asked is not issued."""
-    host.write(authority="lifetime = '4s'")
+    host.write(house="lifetime = '4s'")
     host.once()
     with host.agent() as agent:
         agent.wait_event("issue.started")

@@ -1,0 +1,146 @@
+"""Two users, two processes, two directories, one agent as root: only the owner is signalled, as the owner."""
+
+import grp
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.running import Host, open_tmp
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.root]
+USERS = ("nobody", "daemon")
+LIBRARIES = ("certagent", "cryptography", "cffi", "_cffi_backend", "watchdog", "apscheduler", "tzlocal", "psutil")
+
+SECOND = """
+[[certs_dir]]
+path = "{path}"
+owner = "{user}"
+authority = "house"
+names = ["localhost", "127.0.0.1"]
+"""
+
+
+@pytest.fixture
+def shared() -> Iterator[Host]:
+    """A host whose directories other users may enter."""
+    made = Host(open_tmp())
+    yield made
+    shutil.rmtree(made.base)
+
+
+def directory(host: Host, user: str) -> Path:
+    made = host.base / user
+    made.mkdir(mode=0o700)
+    account = pwd.getpwnam(user)
+    os.chown(made, account.pw_uid, account.pw_gid)
+    return made
+
+
+def owners(path: Path) -> set[int]:
+    return {p.lstat().st_uid for p in path.rglob("*")}
+
+
+def test_only_the_owner_is_signalled(shared: Host) -> None:
+    """The receiver sees its own uid as the sender; the neighbour hears nothing; every file belongs to its owner."""
+    first, second = (directory(shared, user) for user in USERS)
+    shared.certs = first
+    shared.write(owner=f'"{USERS[0]}"', extra=SECOND.format(path=second, user=USERS[1]))
+    assert shared.once().returncode == 0
+    assert [owners(first), owners(second)] == [{pwd.getpwnam(u).pw_uid} for u in USERS]
+    with (
+        shared.server("one", user=USERS[0], certs=first) as one,
+        shared.server("two", user=USERS[1], certs=second) as two,
+        shared.agent(),
+    ):
+        for path in (first, second):
+            wait_until(lambda p=path: shared.file("node", p)["proof"] == "served", f"{path} is proven")
+        assert shared.run("renew", "node", "--certs-dir", str(first)).returncode == 0
+        reloads = [e for e in one.log() if e["event"] == "reload"]
+        assert [(e["ok"], e["sender_uid"]) for e in reloads] == [(True, pwd.getpwnam(USERS[0]).pw_uid)]
+        assert [e["event"] for e in two.log()] == ["started"]
+        assert shared.file("node", first)["fingerprint"] == one.served() != two.served()
+
+
+def test_several_directories_need_a_name(shared: Host) -> None:
+    """`renew node` alone is refused where two directories have it; nothing is done."""
+    first, second = (directory(shared, user) for user in USERS)
+    shared.certs = first
+    shared.write(owner=f'"{USERS[0]}"', extra=SECOND.format(path=second, user=USERS[1]))
+    shared.once()
+    with shared.agent():
+        refused = shared.run("renew", "node")
+        assert refused.returncode == 1
+        assert "--certs-dir" in refused.stderr
+        assert [a for a in shared.history("issue") if "asked" in a["reason"]] == []
+
+
+def test_root_group_keys(shared: Host) -> None:
+    """root:group 0640, cockroach's other accepted way: issued so, left alone, and served by a process of that group."""
+    certs = directory(shared, USERS[0])
+    group = pwd.getpwnam(USERS[0])
+    name = grp.getgrgid(group.pw_gid).gr_name
+    shared.certs = certs
+    shared.write(
+        owner=f'"{USERS[0]}"',
+        clients="[]",
+        extra=f"[certs_dir.file.node]\nkey_mode = '0640'\nkey_owner = 'root:{name}'",
+    )
+    assert shared.once().returncode == 0
+    info = (certs / "node.key").stat()
+    assert (info.st_uid, info.st_gid, info.st_mode & 0o777) == (0, group.pw_gid, 0o640)
+    with shared.server(user=USERS[0], certs=certs) as server, shared.agent() as agent:
+        assert shared.run("renew", "node").returncode == 0
+        assert server.served() == shared.file("node")["fingerprint"]
+        assert agent.events("mode.repaired") == []
+
+
+def reachable(base: Path) -> dict[str, str]:
+    """Copies of the program and its libraries where any user may read them."""
+    lib = base / "lib"
+    lib.mkdir()
+    for package in LIBRARIES:
+        found = importlib.util.find_spec(package)
+        assert found is not None
+        assert found.origin is not None
+        origin = Path(found.origin)
+        if origin.name.startswith("__init__"):
+            shutil.copytree(origin.parent, lib / package, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(origin, lib / origin.name)
+    for info in Path(sysconfig.get_path("purelib")).glob("[aA][pP]*eduler-*.dist-info"):
+        shutil.copytree(info, lib / info.name)
+    return {**os.environ, "PYTHONPATH": str(lib), "HOME": "/"}
+
+
+def test_an_unprivileged_agent(shared: Host) -> None:
+    """The default: one agent as the owner, without any capability; it issues, swaps, signals and proves the same."""
+    certs = directory(shared, USERS[0])
+    shared.certs = certs
+    account = pwd.getpwnam(USERS[0])
+    shared.write(owner=f'"{USERS[0]}"')
+    os.chown(shared.base, account.pw_uid, 0)
+    environ = reachable(shared.base)
+    drop = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups", "--inh-caps=-all"]
+    program = [*drop, "/usr/bin/python3", "-m", "certagent", "run", "-c", str(shared.config)]
+    subprocess.run([*program, "--once"], env=environ, cwd="/", check=True, capture_output=True, timeout=120)
+    with shared.server(user=USERS[0], certs=certs) as server:
+        daemon = subprocess.Popen(program, env=environ, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: shared.json("status")["daemon"], "the daemon answers")
+            wait_until(lambda: shared.file("node")["proof"] == "served", "proven")
+            done = shared.run("renew", "node")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert server.served() == shared.file("node")["fingerprint"]
+            assert {e["sender_uid"] for e in server.log() if e["event"] == "reload"} == {account.pw_uid}
+        finally:
+            daemon.terminate()
+            daemon.wait(20)
+    assert owners(certs) == {account.pw_uid}

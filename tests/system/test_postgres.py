@@ -1,0 +1,106 @@
+"""A real server that nobody here wrote: what would break it is caught before the signal; a rotation is proven."""
+
+import os
+import pwd
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.postgres import USER, Postgres, binaries
+from tests.system.running import Agent, Host, open_tmp
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
+
+
+@pytest.fixture
+def shared() -> Iterator[Host]:
+    """A certs-dir of the user postgres, with pairs in it, and the server's pid_file configured."""
+    binaries()
+    host = Host(open_tmp())
+    account = pwd.getpwnam(USER)
+    host.certs.mkdir(mode=0o700)
+    os.chown(host.certs, account.pw_uid, account.pw_gid)
+    configure(host)
+    assert host.once().returncode == 0
+    yield host
+    shutil.rmtree(host.base)
+
+
+def configure(host: Host, **options: str) -> None:
+    pid_file = host.base / "pg" / "data" / "postmaster.pid"
+    host.write(owner=f'"{USER}"', extra=f"[certs_dir.process]\npid_file = '{pid_file}'", **options)
+
+
+def proven(host: Host) -> bool:
+    return bool(host.file("node")["proof"] == "served")
+
+
+def test_a_rotation_is_proven_on_its_port(shared: Host) -> None:
+    """Found by pid_file, signalled as its owner, proven by handshake; client pair accepted, CA advertised."""
+    with Postgres(shared.base / "pg", shared.certs) as server, shared.agent():
+        wait_until(lambda: proven(shared), "proven")
+        before = server.served()
+        done = shared.run("renew", "node")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert before != server.served() == shared.file("node")["fingerprint"]
+        wait_until(lambda: shared.file("client.root")["proof"] == "accepted", "the client pair is accepted")
+        wait_until(lambda: shared.file("ca")["proof"] == "advertised", "the CA is advertised")
+
+
+def other_key(certs: Path) -> None:
+    (certs / "node.key").write_bytes((certs / "client.root.key").read_bytes())
+
+
+def garbage(certs: Path) -> None:
+    (certs / "node.crt").write_text("garbage\n")
+
+
+def missing(certs: Path) -> None:
+    (certs / "node.key").unlink()
+
+
+def empty_bundle(certs: Path) -> None:
+    (certs / "ca.crt").write_text("")
+
+
+BROKEN: list[tuple[Callable[[Path], None], str]] = [
+    (other_key, "key.mismatch"),
+    (garbage, "cert.unparsable"),
+    (missing, "key.missing"),
+    (empty_bundle, "cert.empty"),
+]
+
+
+@pytest.mark.parametrize(("damage", "code"), BROKEN)
+def test_damage_is_caught_before_the_signal(shared: Host, damage: Callable[[Path], None], code: str) -> None:
+    """Nobody repairs it (no authority): a finding, the reload is barred even on request, the old pair is served on."""
+    with Postgres(shared.base / "pg", shared.certs) as server:
+        before = server.served()
+        configure(shared, authority="[]")
+        with shared.agent() as agent:
+            wait_until(lambda: proven(shared), "proven")
+            damage(shared.certs)
+            wait_until(lambda: code in shared.codes(), code)
+            refused = shared.run("reload", "--wait", "2")
+            assert refused.returncode == 1
+            barred(agent)
+        assert server.served() == before
+        assert "received SIGHUP" not in server.log()
+
+
+def barred(agent: Agent) -> None:
+    assert agent.events("reload.sent") == []
+
+
+def test_a_wide_key_is_repaired_before_the_signal(shared: Host) -> None:
+    """PostgreSQL refuses a key that others may read; it never gets to see one: the mode is repaired first."""
+    with Postgres(shared.base / "pg", shared.certs) as server, shared.agent() as agent:
+        wait_until(lambda: proven(shared), "proven")
+        os.chmod(shared.certs / "node.key", 0o644)
+        assert shared.run("reload").returncode == 0
+        agent.wait_event("mode.repaired")
+        assert "has group or world access" not in server.log()
+        assert server.served() == shared.file("node")["fingerprint"]
