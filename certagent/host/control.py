@@ -64,8 +64,10 @@ class Control:
         self._clear()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            os.fchmod(listener.fileno(), 0o666 if self._others == "read-only" else 0o600)
+            os.fchmod(listener.fileno(), 0o600)
             listener.bind(self._path)
+            if self._others == "read-only":
+                os.chmod(self._path, 0o666)  # noqa: S103 - who may ask for what is decided by SO_PEERCRED
             listener.listen(128)
         except OSError as error:
             listener.close()

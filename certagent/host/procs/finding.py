@@ -1,10 +1,4 @@
-"""Find the processes that own a certs-dir. The only importer of psutil.
-
-A cheap look at every comm first, then a close look at the few that fit. Paths are resolved in the process's own
-root and cwd and compared by device and inode, so that containers, links and relative paths come out right.
-openat2(RESOLVE_IN_ROOT) because an absolute link under /proc/PID/root would otherwise lead to the host's own
-files.
-"""
+"""From every comm to the few that own the directory."""
 
 import os
 import pwd
@@ -17,8 +11,8 @@ import psutil
 
 from certagent.core.facts import Listener, Process
 from certagent.core.policy import ProcessRule
-from certagent.host.arguments import Arguments, parse
 from certagent.host.openat import IN_ROOT, open_within
+from certagent.host.procs.arguments import Arguments, parse
 
 SIGHUP_BIT = 1
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -176,11 +170,3 @@ def _by_pid_file(rule: ProcessRule) -> Process | None:
     except (OSError, ValueError, IndexError, psutil.Error):
         return None
     return _look(base, process, None, rule)
-
-
-def alive(pid: int, start: int) -> bool:
-    """Whether that very process still runs."""
-    try:
-        return start_ticks(pid) == start and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except (OSError, psutil.Error):
-        return False

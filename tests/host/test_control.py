@@ -1,0 +1,160 @@
+"""The control socket: who may ask, what it survives."""
+
+import os
+import pwd
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certagent.host.control import Control, Peer
+from certagent.host.control_client import DaemonSilent, ask
+from certagent.host.errors import HostError
+
+CLIENT = """
+import os, sys
+sys.path.insert(0, sys.argv[4])
+from certagent.host.control_client import ask
+os.setgid(65534); os.setuid(65534)
+print(ask(sys.argv[1], sys.argv[2], {}, 20.0))
+"""
+
+
+def answer(command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+    if command == "crash":
+        raise RuntimeError("inside")
+    return {"ok": True, "command": command, "args": arguments, "uid": peer.uid, "pid": peer.pid}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A socket's path that other users may reach."""
+    base = Path(f"/tmp/certagent-control-{os.getpid()}")
+    base.mkdir(mode=0o755, exist_ok=True)
+    return str(base / f"{tmp_path.name}.sock")
+
+
+@pytest.fixture
+def control(path: str) -> Iterator[Control]:
+    """A running server that lets others read."""
+    made = Control(path, others="read-only", answer=answer)
+    made.start()
+    yield made
+    made.stop()
+
+
+def as_nobody(path: str, command: str) -> str:
+    root = str(Path(__file__).parent.parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, path, command, "x", root], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_the_kernel_says_who_asks(control: Control, path: str) -> None:
+    """The peer's uid and pid come from the kernel; commands and arguments arrive."""
+    found = ask(path, "renew", {"file": "node"})
+    assert (found["uid"], found["pid"], found["args"]) == (os.getuid(), os.getpid(), {"file": "node"})
+    assert control
+
+
+@pytest.mark.root
+def test_others_may_only_read(control: Control, path: str) -> None:
+    """Another user gets status, plan and history, and no command."""
+    assert "'ok': True" in as_nobody(path, "status")
+    assert "forbidden" in as_nobody(path, "renew")
+    assert control
+
+
+@pytest.mark.root
+def test_others_refused(path: str) -> None:
+    """As configured, another user does not even reach the socket."""
+    made = Control(path, others="refuse", answer=answer)
+    made.start()
+    try:
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        with pytest.raises(subprocess.CalledProcessError):
+            as_nobody(path, "status")
+    finally:
+        made.stop()
+
+
+def test_rubbish(control: Control, path: str) -> None:
+    """Rubbish, and a failure inside, get an answer; the server goes on."""
+    for line in (b"\n", b"{}\n", b"[[[[[\n", b"\xff\xfe\n", b'{"command": 1, "args": 5}\n'):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            client.sendall(line)
+            assert b"bad-request" in client.recv(4096) or b"ok" in client.recv(4096)
+    assert ask(path, "crash", {})["code"] == "internal"
+    assert ask(path, "status", {})["ok"]
+    assert control
+
+
+@pytest.mark.slow
+def test_silent_clients_take_no_place(control: Control, path: str) -> None:
+    """Clients that connect and say nothing are dropped after two seconds: others are served meanwhile or soon after."""
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for client in silent:
+        client.connect(path)
+    assert ask(path, "status", {}, timeout=30)["ok"]
+    for client in silent:
+        client.close()
+    assert control
+
+
+@pytest.mark.slow
+def test_many_at_once(control: Control, path: str) -> None:
+    """Two hundred clients at the same time are all served, by trying again."""
+    found: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(ask(path, "status", {}, timeout=60)["ok"])) for _ in range(200)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 200
+    assert control
+
+
+def test_a_stale_socket_is_replaced(path: str) -> None:
+    """The socket of a daemon that was killed does not stop the next one; a running one does."""
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(path)
+    stale.close()
+    made = Control(path, others="read-only", answer=answer)
+    made.start()
+    try:
+        with pytest.raises(HostError, match="another daemon answers"):
+            Control(path, others="read-only", answer=answer)
+    finally:
+        made.stop()
+    with pytest.raises(DaemonSilent):
+        ask(path, "status", {})
+
+
+def test_what_is_no_socket_is_left_alone(path: str) -> None:
+    """A file or a link at the path is not removed."""
+    Path(path).symlink_to("/etc/passwd")
+    with pytest.raises(HostError, match="no socket"):
+        Control(path, others="read-only", answer=answer)
+    os.unlink(path)
+
+
+def test_a_long_path_is_an_error() -> None:
+    """The kernel's limit is told before anything is tried."""
+    with pytest.raises(HostError, match="longer than 107 bytes"):
+        Control("/tmp/" + "x" * 120, others="read-only", answer=answer)
+
+
+def test_the_trusted() -> None:
+    """Root and the agent's own user."""
+    assert Peer(1, 0, 0).trusted
+    assert Peer(1, os.geteuid(), 0).trusted
+    assert not Peer(1, pwd.getpwnam("nobody").pw_uid, 0).trusted

@@ -1,0 +1,113 @@
+"""Attempts are durable, and a newer ledger is refused."""
+
+import os
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certagent.core.facts import Adopted, Attempt
+from certagent.host.errors import HostError
+from certagent.host.ledger import Ledger
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where the ledger goes."""
+    return str(tmp_path / "ledger.db")
+
+
+def test_an_attempt_outlives_the_process(path: str) -> None:
+    """What was recorded is there for the next process, to the microsecond; the file is 0600 from birth."""
+    tried = Attempt("issue", "node", NOW, "failed", "because", "house", NOW + timedelta(hours=1))
+    Ledger.writing(path).attempt("/certs", tried)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert Ledger.writing(path).attempts("/certs") == (tried,)
+    assert Ledger.writing(path).attempts("/other") == ()
+
+
+def test_finish(path: str) -> None:
+    """An attempt is recorded before it is made, and closed after; its digest stays unless it is given anew."""
+    ledger = Ledger.writing(path)
+    row = ledger.attempt("/certs", Attempt("install", "node", NOW, digest="abc"))
+    ledger.finish(row, "ok", "sound")
+    assert [("ok", "sound", "abc")] == [(a.outcome, a.reason, a.digest) for a in ledger.attempts("/certs")]
+
+
+def test_what_a_crash_left_open_is_closed(path: str) -> None:
+    """Asked is not issued, sent is not reloaded."""
+    ledger = Ledger.writing(path)
+    for kind in ("issue", "reload"):
+        ledger.attempt("/certs", Attempt(kind, "node", NOW))  # type: ignore[arg-type]
+    ledger.close_interrupted()
+    assert ["failed", "unproven"] == [a.outcome for a in ledger.attempts("/certs")]
+
+
+def test_one_subject_does_not_hide_another(path: str) -> None:
+    """A process that is reloaded every minute leaves the attempts of a pair readable."""
+    ledger = Ledger.writing(path)
+    ledger.attempt("/certs", Attempt("issue", "node", NOW, "failed", "first"))
+    for n in range(100):
+        ledger.attempt("/certs", Attempt("reload", "1:1", NOW + timedelta(minutes=n), "ok"))
+    found = ledger.attempts("/certs")
+    assert "first" in {a.reason for a in found}
+    assert len(found) < 100
+
+
+def test_marks(path: str) -> None:
+    """Adopted, issued and quarantined pairs, each once."""
+    ledger = Ledger.writing(path)
+    for _ in range(2):
+        ledger.adopt("/certs", Adopted("node", "f1", "want"), NOW)
+        ledger.add_issued("/certs", "node", "f2", NOW)
+        ledger.quarantine("/certs", "f3", NOW)
+    assert ledger.adopted("/certs") == (Adopted("node", "f1", "want"),)
+    assert (ledger.issued("/certs"), ledger.quarantined("/certs")) == (frozenset({"f2"}), frozenset({"f3"}))
+
+
+def test_a_newer_schema_is_refused(path: str) -> None:
+    """A ledger of a newer program is not touched, and the remedy is to update."""
+    base = sqlite3.connect(path)
+    base.execute("pragma user_version = 99")
+    base.close()
+    with pytest.raises(HostError, match="update certagent"):
+        Ledger.writing(path)
+
+
+def test_garbage_is_an_error_with_a_remedy(path: str) -> None:
+    """A file that is no ledger is named, and left as it is."""
+    Path(path).write_bytes(b"garbage" * 1000)
+    with pytest.raises(HostError, match=r"cannot .*ledger"):
+        Ledger.writing(path)
+    assert Path(path).read_bytes() == b"garbage" * 1000
+
+
+def test_looking_changes_nothing(path: str) -> None:
+    """A status query without a daemon makes no file, and can write nothing."""
+    assert Ledger.looking(path).attempts("/certs") == ()
+    assert not os.path.exists(path)
+    Ledger.writing(path)
+    with pytest.raises(HostError):
+        Ledger.looking(path).attempt("/certs", Attempt("issue", "node", NOW))
+
+
+def test_prune(path: str) -> None:
+    """What is older than 400 days goes."""
+    ledger = Ledger.writing(path)
+    ledger.attempt("/certs", Attempt("issue", "old", NOW - timedelta(days=401)))
+    ledger.attempt("/certs", Attempt("issue", "new", NOW))
+    ledger.prune(NOW)
+    assert ["new"] == [a.subject for a in ledger.attempts("/certs")]
+    assert ledger.newest() == NOW
+
+
+def test_history(path: str) -> None:
+    """Newest first, filtered by subject, with times in RFC 3339."""
+    ledger = Ledger.writing(path)
+    for n, stem in enumerate(["node", "ui", "node"]):
+        ledger.attempt("/certs", Attempt("issue", stem, NOW + timedelta(seconds=n), "ok"))
+    assert ["2026-11-24T12:00:02.000Z", "2026-11-24T12:00:00.000Z"] == [r["at"] for r in ledger.history("", "node", 10)]
+    assert len(ledger.history("/certs", "", 2)) == 2
