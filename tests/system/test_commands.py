@@ -1,0 +1,175 @@
+"""The command line: exit codes and JSON are interfaces."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.system.running import Host
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def test_status_without_a_daemon(host: Host) -> None:
+    """It observes by itself: critical for a missing directory, then info; `daemon` is null; nothing is made."""
+    assert host.run("status").returncode == 2
+    assert not (host.base / "state").exists()
+    host.once()
+    document = host.json("status")
+    assert (document["version"], document["daemon"], document["severity"]) == (1, None, "info")
+    assert {"path", "severity", "findings", "files", "processes", "next"} <= set(document["certs_dirs"][0])
+    assert {
+        "name",
+        "fingerprint",
+        "not_before",
+        "not_after",
+        "subject",
+        "issuer",
+        "sans",
+        "authority",
+        "renew_at",
+    } <= set(host.file("node"))
+    assert host.run("status").returncode == 0
+
+
+def test_status_with_a_daemon(host: Host) -> None:
+    """It answers from the daemon's socket, and names its pid."""
+    host.once()
+    with host.agent() as agent:
+        assert agent.process is not None
+        document = host.json("status")
+        assert document["daemon"]["pid"] == agent.process.pid
+        assert document["certs_dirs"][0]["next"]["action"] == "issue"
+        assert "embedded CA" in host.run("status").stdout
+
+
+def test_one_daemon_only(host: Host) -> None:
+    """A second agent on the same state or certs-dir exits at once, and names the first."""
+    host.once()
+    with host.agent() as agent:
+        assert agent.process is not None
+        second = host.run("run")
+        assert second.returncode == 3
+        assert str(agent.process.pid) in second.stderr
+        retired = host.run("retire", str(host.certs))
+        assert retired.returncode == 1
+        assert str(agent.process.pid) in retired.stderr
+
+
+def test_check(host: Host) -> None:
+    """cockroach's verdict on each file; exit 0, 2 by the worst finding; without any configuration."""
+    host.once()
+    document = host.json("check")
+    assert [("ca.crt", "ca"), ("client.root.crt", "client"), ("node.crt", "node")] == [
+        (f["name"], f["role"]) for f in document["files"]
+    ]
+    assert all(f["accepted"] for f in document["files"])
+    os.chmod(host.certs / "node.key", 0o644)
+    command = [sys.executable, "-m", "certagent", "check", "--certs-dir", str(host.certs)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "0644" in found.stdout
+    shutil.copy(host.certs / "client.root.key", host.certs / "node.key")
+    found = subprocess.run([*command, "--user", "root"], capture_output=True, text=True, check=False)
+    assert "key.mismatch" in found.stdout
+
+
+def test_plan(host: Host) -> None:
+    """Exit 2 with work to do, 0 when quiet; it prints the steps that would follow, and does none of them."""
+    host.make_certs()
+    found = host.run("plan")
+    assert found.returncode == 2
+    assert "issue ca: ca.crt is missing" in found.stdout
+    assert "then install node" in found.stdout
+    assert os.listdir(host.certs) == []
+    host.once()
+    assert host.run("plan").returncode == 0
+
+
+def test_renew_rollback_reload(host: Host) -> None:
+    """Done and proven is exit 0; each is in the history with who asked."""
+    host.once()
+    with host.server() as server, host.agent() as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        first = server.served()
+        assert host.run("renew", "node.crt").returncode == 0
+        assert server.served() != first
+        assert host.run("rollback", "node").returncode == 0
+        assert server.served() == first
+        assert host.run("reload").returncode == 0
+        commands = [e["reason"].replace(":", " ").split()[0] for e in agent.events("command.received")]
+        assert commands == ["renew", "rollback", "reload"]
+
+
+def test_commands_that_are_refused(host: Host) -> None:
+    """What is not managed, and what cannot be rolled back, is exit 1 with the reason; without a daemon 3."""
+    host.once()
+    assert host.run("renew", "node").returncode == 3
+    with host.agent():
+        unknown = host.run("renew", "client.nobody")
+        assert unknown.returncode == 1
+        assert "not managed" in unknown.stderr or "managed here" in unknown.stderr
+        assert host.run("rollback", "node", "--wait", "1").returncode == 1
+
+
+def test_a_bad_answer_of_the_ca(host: Host) -> None:
+    """The CA signs with another key: refused by the gate, kept aside with the reason; the live pair stays."""
+    host.once()
+    before = (host.certs / "node.crt").read_bytes()
+    other = Host(host.base / "other")
+    other.base.mkdir()
+    other.write()
+    other.once()
+    ca = host.base / "ca"
+    (ca / "ca.crt").write_bytes((ca / "ca.crt").read_bytes() + (other.base / "ca" / "ca.crt").read_bytes())
+    shutil.copy(other.base / "ca" / "ca.key", ca / "ca.key")
+    with host.agent() as agent:
+        refused = host.run("renew", "node")
+        assert refused.returncode == 1
+        assert "not trusted by ca.crt" in refused.stdout
+        assert agent.wait_event("pair.refused")["file"] == "node"
+    kept = host.certs / ".certagent" / "refused"
+    assert {"node.crt", "node.reason"} == {p.name for p in kept.iterdir()}
+    assert (host.certs / "node.crt").read_bytes() == before
+
+
+def test_recover_and_retire(host: Host) -> None:
+    """`recover` heals what a kill left; `retire` removes the staging area, and the keys only where asked."""
+    host.once()
+    assert host.run("recover").returncode == 0
+    assert host.run("retire", str(host.certs)).returncode == 0
+    assert not (host.certs / ".certagent").exists()
+    assert (host.certs / "node.key").exists()
+    assert host.run("retire", str(host.certs), "--remove-keys").returncode == 0
+    assert list(host.certs.glob("*.key")) == []
+
+
+USAGE = [["run", "--no-such"], ["nonsense"], ["renew"], ["explain", "no.such-code"], []]
+
+
+@pytest.mark.parametrize("words", USAGE, ids=[" ".join(w) or "nothing" for w in USAGE])
+def test_usage_errors_are_no_state(words: list[str]) -> None:
+    """Mistakes on the command line exit 64, with the reason on stderr or the help on stdout."""
+    found = subprocess.run([sys.executable, "-m", "certagent", *words], capture_output=True, text=True, check=False)
+    assert found.returncode == 64
+    assert found.stderr or found.stdout
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "check", "plan", "history", "recover"])
+def test_configuration_errors(host: Host, verb: str) -> None:
+    """Every verb exits 64 for a bad configuration, and prints all of its errors."""
+    host.write(naems="1", layout='"x"')
+    found = host.run(verb)
+    assert found.returncode == 64
+    assert "naems" in found.stderr
+    assert "layout" in found.stderr
+
+
+def test_config_check_and_explain(host: Host) -> None:
+    """`config check` says what it read; `explain` knows every code."""
+    assert "ok" in host.run("config", "check").stdout
+    command = [sys.executable, "-m", "certagent", "explain", "key.mismatch"]
+    assert "another certificate" in subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,205 @@
+"""TOML -> policies: every error at once, with its key path; layouts and defaults worked in."""
+
+import tomllib
+from datetime import timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certagent.config import Config, ConfigError, build, load
+
+BASE = """
+[authority.house]
+type = "local"
+directory = "/var/lib/certagent/ca"
+create = true
+[authority.hands]
+type = "none"
+[[certs_dir]]
+path = "/certs"
+owner = "root"
+authority = "house"
+names = ["db1.example.com", "10.0.0.5"]
+clients = ["root"]
+"""
+
+
+def read(text: str) -> Config:
+    return build("c.toml", tomllib.loads(text))
+
+
+def errors(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    return list(caught.value.errors)
+
+
+ROWS = [
+    (
+        "an unknown key, with a suggestion",
+        BASE + 'naems = ["x"]',
+        "certs_dir[0].naems: there is no such setting; did you mean 'names'?",
+    ),
+    ("an unknown table", BASE + "[agnet]\n", "agnet: there is no such setting; did you mean 'agent'?"),
+    (
+        "a layout that is none",
+        BASE + 'layout = "splitca"',
+        "layout: must be one of standard, split-node, split-ca; did you mean 'split-ca'?",
+    ),
+    (
+        "split-ca without a client authority",
+        BASE + 'layout = "split-ca"',
+        'client_authority: is required by layout = "split-ca"',
+    ),
+    (
+        "an authority nobody configured",
+        BASE.replace('"house"\nnames', '"hose"\nnames'),
+        "authority: there is no [authority.hose]",
+    ),
+    (
+        "an owner nobody knows",
+        BASE.replace('"root"\nauth', '"noone-here"\nauth'),
+        "there is no user 'noone-here' on this host",
+    ),
+    ("a relative path", BASE.replace('"/certs"', '"certs"'), "path: must be an absolute path (it is 'certs')"),
+    (
+        "a wide key mode",
+        BASE + '[certs_dir.file.node]\nkey_mode = "0644"',
+        "file.node.key_mode: wider than cockroach accepts",
+    ),
+    ("a bad duration", BASE + '[certs_dir.file.node]\nlifetime = "3 weeks"', 'write a duration such as "20s"'),
+    ("a fraction over one", BASE + '[certs_dir.file.node]\nrenew_at = "3/2"', "a fraction between 0 and 1"),
+    ("a bad name", BASE.replace('"db1.example.com"', '"db 1"'), "'db 1' is neither a DNS name nor an IP address"),
+    ("a file cockroach refuses", BASE + "[certs_dir.file.'node.foo']\n", "takes no further part"),
+    ("a probe without a port", BASE + '[certs_dir.process]\nprobe = ["127.0.0.1"]', 'write "127.0.0.1:26257/sql"'),
+    (
+        "the CA inside the certs-dir",
+        BASE.replace("/var/lib/certagent/ca", "/certs/ca"),
+        "must not lie in the certs-dir",
+    ),
+    ("no certs-dir at all", "[agent]\n", "at least one [[certs_dir]] is required"),
+    ("one bracket", "[certs_dir]\npath = '/c'\n", "write [[certs_dir]], with two brackets"),
+    ("a directory twice", BASE + "[[certs_dir]]\npath = '/certs'\nowner = 'root'\n", "/certs is configured 2 times"),
+    ("a type of a later version", BASE.replace('"none"', '"acme"'), "'acme' is not built in yet"),
+    ("zero seconds", BASE + '[agent]\nrescan = "0s"', "agent.rescan"),
+    ("a wrong type", BASE + "[agent]\nstate_dir = 5", "agent.state_dir: must be an absolute path (it is 5)"),
+]
+
+
+@pytest.mark.parametrize(("label", "text", "message"), ROWS, ids=[r[0] for r in ROWS])
+def test_errors(label: str, text: str, message: str) -> None:
+    """Each mistake is one error that names the file, the key path and the remedy."""
+    found = errors(text)
+    assert [e for e in found if message in e], (label, found)
+    assert all(e.startswith("c.toml: ") for e in found)
+
+
+def test_all_errors_at_once() -> None:
+    """Ten mistakes are ten errors in one run."""
+    assert (
+        len(errors(BASE.replace("clients", "client") + 'naems = 1\nlayout = "x"\n[agent]\nrescan = 1\nenforce = "no"'))
+        == 5
+    )
+
+
+WANTS: list[tuple[str, dict[str, tuple[bool, bool, str | None]]]] = [
+    ("", {"ca": (False, False, None), "node": (True, True, "node"), "client.root": (False, True, "root")}),
+    (
+        'layout = "split-node"',
+        {
+            "node": (True, False, None),
+            "client.node": (False, True, "node"),
+            "client.root": (False, True, "root"),
+            "ca": (False, False, None),
+        },
+    ),
+    (
+        'layout = "split-ca"\nclient_authority = "hands"',
+        {
+            "node": (True, False, None),
+            "client.node": (False, True, "node"),
+            "client.root": (False, True, "root"),
+            "ca": (False, False, None),
+            "ca-client": (False, False, None),
+        },
+    ),
+    (
+        "[certs_dir.file.ui]\n",
+        {
+            "ui": (True, False, None),
+            "node": (True, True, "node"),
+            "ca": (False, False, None),
+            "client.root": (False, True, "root"),
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "expected"), WANTS, ids=["standard", "split-node", "split-ca", "ui"])
+def test_layouts(options: str, expected: dict[str, tuple[bool, bool, str | None]]) -> None:
+    """A layout expands to wants: (serverAuth, clientAuth, principal) of each file."""
+    found = read(BASE + options).policies[0].wants
+    assert expected == {w.name.stem: (w.server, w.client, w.principal) for w in found}
+
+
+def test_defaults() -> None:
+    """A minimal file: the defaults of the documentation."""
+    config = read(BASE)
+    settings, policy = config.settings, config.policies[0]
+    assert (settings.state_dir, settings.socket) == ("/var/lib/certagent", "/run/certagent/control.sock")
+    assert (settings.rescan, settings.enforce) == (timedelta(seconds=30), "repair")
+    assert (policy.process.names, policy.process.reload, policy.keep) == (("cockroach",), True, 5)
+    node = policy.want("node")
+    assert node is not None
+    assert (node.key, node.key_mode, node.reuse_key, node.names) == (
+        "ecdsa-p256",
+        0o600,
+        False,
+        ("db1.example.com", "10.0.0.5"),
+    )
+
+
+def test_overrides() -> None:
+    """A file's own table wins over the directory's defaults."""
+    options = "[certs_dir.file.node]\nnames = ['x', '::1']\nrenew_at = '3/4'\nkey = 'rsa-3072'\n"
+    options += "authority = ['hands', 'house']\n"
+    node = read(BASE + options).policies[0].want("node")
+    assert node is not None
+    assert (node.names, node.renew_at.fraction, node.key, node.authorities) == (
+        ("x", "::1"),
+        Fraction(3, 4),
+        "rsa-3072",
+        ("house",),
+    )
+
+
+def test_addresses_are_canonical() -> None:
+    """Two spellings of one IPv6 address are one name."""
+    node = read(BASE.replace('"10.0.0.5"', '"2001:0db8:0:0::1", "2001:db8::1"')).policies[0].want("node")
+    assert node is not None
+    assert node.names == ("db1.example.com", "2001:db8::1")
+
+
+def test_files(tmp_path: Path) -> None:
+    """A missing file, one that is no TOML, one that is no text: each an error that names it."""
+    for content in (None, b"[[", b"\xff\xfe"):
+        path = tmp_path / "config.toml"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"config\.toml"):
+            load(str(path))
+
+
+@pytest.mark.parametrize("value", [1, "x", [], {}, True, 1.5, [[]], [{}], {"a": {"b": []}}])
+@pytest.mark.parametrize("key", ["agent", "authority", "certs_dir"])
+def test_any_shape_is_an_error_not_a_crash(key: str, value: Any) -> None:
+    """Whatever stands at the top level, the answer is a list of errors (or, for an empty table, a configuration)."""
+    document = tomllib.loads(BASE) | {key: value}
+    found: tuple[str, ...] = ("it is sound",)
+    try:
+        build("c.toml", document)
+    except ConfigError as error:
+        found = error.errors
+    assert found

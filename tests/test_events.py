@@ -1,0 +1,89 @@
+"""The log: stable names and fields, one line each, and never a secret."""
+
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from certagent.core.actions import Finding
+from certagent.events import EVENTS, Log, changes
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
+FIELDS = {"ts", "level", "event", "certs_dir", "file", "reason", "remedy", "pid"}
+
+
+def logged(form: str = "json", **fields: object) -> str:
+    stream = io.StringIO()
+    Log(stream, form, lambda: NOW).emit(fields.pop("name", "pair.installed"), **fields)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_every_event_has_the_common_fields(name: str) -> None:
+    """Every event of the catalogue is one JSON line with the common fields and its own."""
+    own = {field: "warning" if field == "severity" else 1 for field in EVENTS[name].fields}
+    row = json.loads(logged(name=name, certs_dir="/c", file="node", reason="r", **own))
+    assert set(row) == FIELDS | set(own)
+    assert (row["ts"], row["event"]) == ("2026-11-24T12:00:00.123Z", name)
+    assert row["level"] in {"info", "warning", "error"}
+
+
+def test_unknown_names_and_fields_are_mistakes() -> None:
+    """What is not in the catalogue cannot be logged."""
+    with pytest.raises(KeyError):
+        logged(name="no.such.event")
+    with pytest.raises(KeyError):
+        logged(surprise=1)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x1b[31mb", "\udcff", "\r{}", "\x00"])
+def test_no_line_can_be_injected(text: str) -> None:
+    """Newlines, escapes and undecodable bytes of file names stay inside one line, in both forms."""
+    for form in ("json", "text"):
+        line = logged(form, file=text, reason=text)
+        assert line.count("\n") == 1
+        assert line[:-1].isprintable()
+
+
+def test_no_secret() -> None:
+    """A text that holds a private key is not written."""
+    key = "-----BEGIN PRIVATE KEY-----\nMIGH"
+    assert "MIGH" not in logged(reason=f"cannot parse {key}")
+    assert "redacted" in logged(reason=key)
+
+
+def test_a_full_disk_stops_nothing() -> None:
+    """A log that cannot be written raises nothing."""
+    stream = io.StringIO()
+    stream.close()
+    Log(stream, "json", lambda: NOW).emit("agent.started")
+
+
+def finding(severity: str = "warning", message: str = "m", file: str = "node.crt") -> Finding:
+    return Finding("cert.san", severity, file, message)  # type: ignore[arg-type]
+
+
+CHANGES = [
+    ("nothing new", (finding(),), (finding(),), []),
+    ("appears", (), (finding(),), ["finding.appeared"]),
+    ("clears", (finding(),), (), ["finding.cleared"]),
+    ("gets worse", (finding(),), (finding("critical"),), ["finding.changed"]),
+    ("says something else", (finding(),), (finding(message="n"),), ["finding.changed"]),
+    ("another file's", (finding(),), (finding(file="ui.crt"),), ["finding.appeared", "finding.cleared"]),
+]
+
+
+@pytest.mark.parametrize(("label", "before", "after", "names"), CHANGES, ids=[r[0] for r in CHANGES])
+def test_changes(label: str, before: tuple[Finding, ...], after: tuple[Finding, ...], names: list[str]) -> None:
+    """A finding is logged when it appears, changes and clears, not at every turn."""
+    assert names == [name for name, _ in changes(before, after)], label
+
+
+def test_the_level_follows_the_severity() -> None:
+    """A critical finding is an error in the log, an info is none."""
+    levels = [
+        json.loads(logged(name="finding.appeared", code="c", severity=s))["level"]
+        for s in ("info", "warning", "critical")
+    ]
+    assert levels == ["info", "warning", "error"]
