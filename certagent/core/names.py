@@ -6,6 +6,7 @@ Rejected: a regular expression per role. The rules differ only in how many parts
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 
 class Role(Enum):
@@ -27,14 +28,14 @@ NAMED = frozenset({Role.CLIENT, Role.TENANT, Role.TENANT_SIGNING})
 BY_PREFIX = {role.value: role for role in Role}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Name:
     """One entry of a certs-dir: `client.root` has role CLIENT and subject `root`; `node` has subject ``""``."""
 
     role: Role
     subject: str = ""
 
-    @property
+    @cached_property
     def stem(self) -> str:
         """The file name without its ending: `node`, `client.root`, `ca-client`."""
         return f"{self.role.value}.{self.subject}" if self.subject else self.role.value

@@ -6,6 +6,7 @@ Every field is already valid: parsed at the edge, never checked again inside.
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
+from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
@@ -70,7 +71,7 @@ class ProcessRule:
     reload: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """One `[[certs_dir]]` of the configuration, layout and defaults worked in."""
 
@@ -86,7 +87,11 @@ class Policy:
 
     def want(self, stem: str) -> Want | None:
         """The want for that name."""
-        return next((w for w in self.wants if w.name.stem == stem), None)
+        return self._by_stem.get(stem)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, Want]:
+        return {w.name.stem: w for w in self.wants}
 
 
 def bundle_of(name: Name, present: frozenset[str]) -> str:

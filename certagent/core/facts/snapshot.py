@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from certagent.core.facts.certificates import Directory, File, Generation, Pair, Staged
 from certagent.core.facts.processes import Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Repair, Request
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """Everything known of one certs-dir at one moment."""
 
@@ -35,4 +36,9 @@ class Snapshot:
 
     def pair(self, stem: str) -> Pair | None:
         """The live pair of that name."""
-        return next((p for p in self.pairs if p.name.stem == stem), None)
+        return self._by_stem.get(stem)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, Pair]:
+        """For a directory of ten thousand pairs."""
+        return {p.name.stem: p for p in self.pairs}
