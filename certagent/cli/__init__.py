@@ -10,10 +10,23 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from certagent.cli import check, commands, config, demo, explain, history, plan, recover, retire, run, status
+from certagent.cli import (
+    check,
+    commands,
+    completion,
+    config,
+    demo,
+    explain,
+    history,
+    plan,
+    recover,
+    retire,
+    run,
+    status,
+)
 
 USAGE = 64
-VERBS = (run, status, check, plan, commands, history, recover, explain, retire, config, demo)
+VERBS = (run, status, check, plan, commands, history, recover, explain, retire, config, demo, completion)
 
 
 class Parser(argparse.ArgumentParser):

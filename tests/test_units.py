@@ -1,0 +1,68 @@
+"""The systemd units: their promises, and what systemd itself says of them."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = sorted((Path(__file__).parent.parent / "systemd").glob("*.service"))
+
+
+def settings(path: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in path.read_text().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_three_units() -> None:
+    """One per owner by default, a template for further owners, one as root."""
+    assert ["certagent-root.service", "certagent.service", "certagent@.service"] == [p.name for p in UNITS]
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+def test_promises(path: Path) -> None:
+    """Type=notify with a watchdog tied to the loop, a restart, a reload, and nothing that blinds the agent."""
+    found = settings(path)
+    assert found["Type"] == ["notify"]
+    assert int(found["WatchdogSec"][0]) >= 60, "two turns of the loop at the default rescan"
+    assert found["Restart"] == ["always"]
+    assert found["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    assert "PrivateUsers" not in found
+    assert "ProcSubset" not in found
+    assert any("landlock_create_ruleset" in value and "seccomp" in value for value in found["SystemCallFilter"])
+    assert found["ReadWritePaths"] == ["-/var/lib/cockroach"]
+    assert found["NoNewPrivileges"] == ["yes"]
+
+
+def test_no_capability_by_default() -> None:
+    """The default needs no privilege at all; the root unit never needs CAP_KILL, its child is the owner."""
+    by_name = {p.name: settings(p) for p in UNITS}
+    assert by_name["certagent.service"]["CapabilityBoundingSet"] == [""]
+    assert by_name["certagent.service"]["User"] == ["cockroach"]
+    assert by_name["certagent@.service"]["User"] == ["%i"]
+    assert "CAP_KILL" not in by_name["certagent-root.service"]["CapabilityBoundingSet"][0]
+
+
+def analyze(*words: str) -> str:
+    if shutil.which("systemd-analyze") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no systemd-analyze here: apt-get install -y systemd")
+    done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+def test_systemd_understands_them(path: Path, tmp_path: Path) -> None:
+    """systemd knows every setting; the exposure it computes is at most 1.5 without, 3.0 with privileges."""
+    unit = tmp_path / path.name.replace("@.", "@x.")
+    unit.write_text(path.read_text())
+    complaints = [line for line in analyze("verify", str(unit)).splitlines() if "is not executable" not in line]
+    assert complaints == []
+    level = analyze("security", "--offline=true", str(unit)).strip().splitlines()[-1]
+    assert float(level.split(":")[1].split()[0]) <= (3.0 if "root" in path.name else 1.5)
