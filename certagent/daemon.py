@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from certagent.core.actions import Action, Plan
-from certagent.core.decide import decide
+from certagent.core.decide import decide, modes
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy
 from certagent.core.timing import PROOF_WAIT
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from certagent.service import Service
 
 ROUNDS = 40
-AT_LEAST = timedelta(milliseconds=10)
+AT_LEAST = timedelta(milliseconds=2)
 
 
 def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan, list[Action]]:
     """Observe, decide and act until a plan holds no action; return the last snapshot, its plan, and what was done."""
-    done: list[Action] = []
+    done: list[Action] = list(urgent(world, clock))
     for _ in range(ROUNDS):
         snapshot = world.observe(clock())
         plan = decide(world.policy, snapshot, clock())
@@ -36,6 +36,14 @@ def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Pla
         if not plan.actions:
             break
     return snapshot, plan, done
+
+
+def urgent(world: World, clock: Callable[[], datetime]) -> tuple[Action, ...]:
+    """Repair the modes of keys that changed before anything else is read: others may read them meanwhile."""
+    actions = modes.part(world.policy, world.glance(), clock()).actions
+    for action in actions:
+        world.act(action, clock())
+    return actions
 
 
 def settled(policy: Policy, snapshot: Snapshot, now: datetime) -> bool:

@@ -126,6 +126,14 @@ class World:
             authorities=tuple(_fact(name, authority) for name, authority in self.authorities.items()),
         )
 
+    def glance(self) -> Snapshot:
+        """The keys that changed since the last look, by their modes and owners alone."""
+        scan = self.scanner.glance(self.policy.path)
+        seen = Snapshot(
+            scan.directory, scan.pairs, scan.strangers, euid=os.geteuid(), repairs=tuple(self.memory.repairs)
+        )
+        return self.holding.add(seen)
+
     def _empty_inbox(self) -> None:
         while True:
             try:

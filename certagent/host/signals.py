@@ -6,6 +6,7 @@ effective ids only (could still signal root's). The owner may SIGSTOP its own ch
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,10 @@ def send_hup(pid: int, start: int, uid: int, gid: int, deadline: float = 5.0) ->
     except OSError:
         return f"pid {pid} is gone"
     try:
-        return _refusal(pidfd, pid, start) or _send(pidfd, uid, gid, deadline)
+        refusal = _refusal(pidfd, pid, start)
+        if refusal is None and os.getresuid() == (uid, uid, uid):
+            return _directly(pidfd)
+        return refusal or _send(pidfd, uid, gid, deadline)
     finally:
         os.close(pidfd)
 
@@ -38,6 +42,15 @@ def _refusal(pidfd: int, pid: int, start: int) -> str | None:
         return f"pid {pid} is another process by now"
     dead = fields[0] in {b"Z", b"X"} or bool(select.select([pidfd], [], [], 0)[0])
     return f"pid {pid} has ended" if dead else None
+
+
+def _directly(pidfd: int) -> str | None:
+    """We are the owner already, for good: a child could become nobody else."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGHUP)
+    except OSError as error:
+        return f"the signal was refused: {error.strerror}"
+    return None
 
 
 def _send(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:

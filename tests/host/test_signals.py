@@ -86,10 +86,12 @@ def test_never(pid: int) -> None:
     assert send_hup(pid, 0, os.getuid(), os.getgid()) == f"pid {pid} is never signalled"
 
 
+@pytest.mark.root
 def test_the_child_has_a_deadline() -> None:
     """An owner may stop its own child: the wait ends all the same."""
-    process = listener()
-    problem = send_hup(process.pid, start_ticks(process.pid), os.getuid(), os.getgid(), deadline=0.0)
+    uid = pwd.getpwnam("nobody").pw_uid
+    process = listener(str(uid))
+    problem = send_hup(process.pid, start_ticks(process.pid), uid, uid, deadline=0.0)
     assert problem == "the signalling child did not end within 0 s"
     process.kill()
     process.communicate()

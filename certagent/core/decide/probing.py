@@ -18,7 +18,7 @@ from certagent.core.timing import PROOF_WAIT
 SCAN_EVERY = timedelta(seconds=30)
 PROBE_EVERY = timedelta(minutes=5)
 UNREACHABLE_EVERY = timedelta(seconds=30)
-FIRST_AGAIN = timedelta(milliseconds=50)
+FIRST_AGAIN = timedelta(milliseconds=5)
 
 
 def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:

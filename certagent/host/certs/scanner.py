@@ -70,6 +70,26 @@ class Scanner:
         finally:
             os.close(fd)
 
+    def glance(self, path: str) -> Scan:
+        """The keys that changed since the last scan: modes and owners only, nothing is opened."""
+        try:
+            fd = os.open(path, OPEN_DIRECTORY)
+        except OSError:
+            return Scan(Directory(path, exists=False))
+        try:
+            entries = [e for e in _entries(fd, (".key",)) if mark_of(e) not in self._keys]
+            return self._glanced(path, fd, entries)
+        except OSError:
+            return Scan(Directory(path, exists=False))
+        finally:
+            os.close(fd)
+
+    def _glanced(self, path: str, fd: int, entries: list[Entry]) -> Scan:
+        parsed = [(names.parse(name[:-4]), file_fact(name, info)) for name, info in entries]
+        pairs = tuple(Pair(n, key=KeyFile(file, "", None)) for n, file in parsed if isinstance(n, Name))
+        strangers = tuple(file for n, file in parsed if not isinstance(n, Name))
+        return Scan(_directory(path, fd, entries), pairs, strangers)
+
     def _scan(self, path: str, fd: int, now: datetime) -> Scan:
         entries = _entries(fd)
         directory = _directory(path, fd, entries)
@@ -145,12 +165,12 @@ class Scanner:
         return Trust(stem, before[key])
 
 
-def _entries(fd: int) -> list[Entry]:
-    """Every `.crt` and `.key`, sorted by name; one that vanishes meanwhile is not there."""
+def _entries(fd: int, endings: tuple[str, ...] = (".crt", ".key")) -> list[Entry]:
+    """Every file with such an ending, sorted by name; one that vanishes meanwhile is not there."""
     found = []
     with os.scandir(fd) as listed:
         for entry in listed:
-            if entry.name.endswith((".crt", ".key")):
+            if entry.name.endswith(endings):
                 try:
                     found.append((entry.name, entry.stat(follow_symlinks=False)))
                 except FileNotFoundError:

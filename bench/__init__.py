@@ -1,0 +1,1 @@
+"""Figures as ratios against a baseline of the same run: `python -m bench [NAME...] [--json]`."""

@@ -1,0 +1,31 @@
+"""`python -m bench [NAME...] [--json]`: a table of ratios; progress goes to stderr."""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import idle, observe, repair, rotation, status
+from bench.figures import table
+
+ALL = {"repair": repair, "rotation": rotation, "status": status, "idle": idle, "observe": observe}
+
+
+def main() -> None:
+    """Measure, one after the other, each in a directory of its own."""
+    parser = argparse.ArgumentParser(prog="bench")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(ALL)} (default: all)")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(ALL):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    figures = []
+    for name in arguments.names or ALL:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix=f"certagent-bench-{name}-") as base:
+            figures += ALL[name].measure(Path(base))
+    print(json.dumps([f.row() for f in figures], indent=2) if arguments.json else table(figures))
+
+
+main()
