@@ -30,10 +30,15 @@ class IrregularFileError(OSError):
 
 def read_fd(fd: int) -> bytes:
     """The bytes of a regular file; closes the fd. Raises OSError, IrregularFileError."""
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
             raise IrregularFileError(errno.EINVAL, "not a regular file")
-        data = file.read(LIMIT + 1)
+        data = os.read(fd, min(info.st_size, LIMIT) + 1)
+        while len(data) <= LIMIT and (more := os.read(fd, LIMIT + 1 - len(data))):
+            data += more
+    finally:
+        os.close(fd)
     if len(data) > LIMIT:
         raise IrregularFileError(errno.EFBIG, f"larger than {LIMIT} bytes")
     return data
