@@ -1,16 +1,13 @@
 """PostgreSQL as a server that nobody here wrote: TLS, client certificates, SIGHUP. apt-get install postgresql."""
 
 import glob
-import os
-import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pytest
-
 from certagent.demo.launch import connect
+from tests.servers.process import free_port, missing
 from tests.waiting import wait_until
 
 INSTALL = "apt-get install -y postgresql"
@@ -31,14 +28,8 @@ def binaries() -> str:
     """Where the server's programs are. Without them: a skip with the command to run, in CI a failure."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
     if not found:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no PostgreSQL here: {INSTALL}")
+        missing("PostgreSQL", INSTALL)
     return found[-1]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Postgres:
