@@ -69,7 +69,7 @@ class Work:
         stem, want = action.subject, action.want
         authority = self.authorities.get(action.authority)
         if authority is None:
-            raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", refused=True)
+            raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", kind="refused")
         authority.ensure(clock())
         if want.name.is_bundle:
             self._stage(stem, authority.roots(), None)

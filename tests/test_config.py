@@ -82,7 +82,7 @@ ROWS = [
     ("no certs-dir at all", "[agent]\n", "at least one [[certs_dir]] is required"),
     ("one bracket", "[certs_dir]\npath = '/c'\n", "write [[certs_dir]], with two brackets"),
     ("a directory twice", BASE + "[[certs_dir]]\npath = '/certs'\nowner = 'root'\n", "/certs is configured 2 times"),
-    ("a type of a later version", BASE.replace('"none"', '"acme"'), "'acme' is not built in yet"),
+    ("a type that is none", BASE.replace('"none"', '"lokal"'), "did you mean 'local'?"),
     ("zero seconds", BASE + '[agent]\nrescan = "0s"', "agent.rescan"),
     ("a wrong type", BASE + "[agent]\nstate_dir = 5", "agent.state_dir: must be an absolute path (it is 5)"),
 ]

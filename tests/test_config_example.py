@@ -10,7 +10,7 @@ from certagent.config import Config, build, load
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.toml"
-SETTING = re.compile(r"^# ([a-z_]+ = .*)$", re.MULTILINE)
+SETTING = re.compile(r"^# ([a-z_]+ = .*|\[authority\.[a-z]+\])$", re.MULTILINE)
 SAID = {
     "renew_at",
     "warn",

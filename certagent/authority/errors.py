@@ -1,19 +1,26 @@
 """The one error of the authorities, typed by who can act."""
 
 from datetime import datetime
+from typing import Literal
+
+Kind = Literal["refused", "credentials", "rate-limited", "unreachable", "tls", "malformed", "failed"]
 
 
 class AuthorityError(Exception):
-    """A certificate that could not be had.
+    """A certificate that could not be had; the message starts with "cannot" and names the remedy.
 
-    `refused`: by policy, asking again changes nothing; else the CA was not reachable or not well.
+    `kind` says who can act: "refused" (the CA's policy: asking again changes nothing), "credentials" (what the CA was
+    shown is not good), "rate-limited", "unreachable", "tls" (the CA's endpoint is not the one that is trusted),
+    "malformed" (an answer that is none), "failed" (anything else; the CA is not well). `retry_at` is its Retry-After.
     """
 
-    def __init__(
-        self, message: str, *, retryable: bool = True, refused: bool = False, retry_at: datetime | None = None
-    ) -> None:
-        """The message starts with "cannot" and names the remedy; `retry_at` is the CA's Retry-After."""
+    def __init__(self, message: str, *, kind: Kind = "failed", retry_at: datetime | None = None) -> None:
+        """Nothing of a credential may stand in the message."""
         super().__init__(message)
-        self.retryable = retryable
-        self.refused = refused
+        self.kind: Kind = kind
         self.retry_at = retry_at
+
+    @property
+    def refused(self) -> bool:
+        """Asking again changes nothing."""
+        return self.kind == "refused"

@@ -48,13 +48,10 @@ class LocalAuthority:
             return
         if self.exists() or os.path.exists(self._key):
             missing = self._key if self.exists() else self._cert
-            raise AuthorityError(
-                f"cannot use the CA in {self._directory}: {missing} is missing; restore it", retryable=True
-            )
+            raise AuthorityError(f"cannot use the CA in {self._directory}: {missing} is missing; restore it")
         if not self._create:
             raise AuthorityError(
-                f"cannot find a CA in {self._directory}: put {self._cert} and its key there, or set create = true",
-                retryable=True,
+                f"cannot find a CA in {self._directory}: put {self._cert} and its key there, or set create = true"
             )
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
@@ -124,7 +121,7 @@ class LocalAuthority:
     def issue(self, csr_pem: bytes, now: datetime, *, server: bool, client: bool, lifetime: timedelta | None) -> bytes:
         """Given a request, return a leaf as PEM; its notAfter is clipped to the CA's. Raises AuthorityError."""
         if os.path.exists(self._key) and stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
-            raise AuthorityError(f"cannot use {self._key}: others may read it; chmod 0600 it", retryable=True)
+            raise AuthorityError(f"cannot use {self._key}: others may read it; chmod 0600 it")
         life = lifetime or self._lifetime
         begin = now - min(BACKDATE, life / 20)
         try:
@@ -138,4 +135,4 @@ class LocalAuthority:
                 not_after=now + life,
             )
         except (x509.X509Error, ValueError) as error:
-            raise AuthorityError(f"cannot sign with the CA in {self._directory}: {error}", retryable=False) from error
+            raise AuthorityError(f"cannot sign with the CA in {self._directory}: {error}") from error

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from certagent.config.reader import ConfigError, Table, count, duration, flag, mode, one_of, text, texts
-from certagent.config.schema import KEYS, AuthorityConfig, absolute, authority, owner, process, renew_at, san
+from certagent.config.reader import ConfigError, Table, absolute, count, duration, flag, mode, one_of, text, texts
+from certagent.config.schema import KEYS, AuthorityConfig, LocalConfig, authority, owner, process, renew_at, san
 from certagent.core import names
 from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name, Role
 from certagent.core.policy import Owner, Policy, RenewAt, Want
@@ -84,7 +84,7 @@ def _across(authorities: dict[str, AuthorityConfig], policies: tuple[Policy, ...
     paths = Counter(p.path for p in policies)
     errors = [f"certs_dir: {path} is configured {n} times" for path, n in paths.items() if n > 1]
     for a in authorities.values():
-        if a.options is not None:
+        if isinstance(a.options, LocalConfig):
             inside = [p for p in paths if a.options.directory == p or a.options.directory.startswith(p + "/")]
             errors += [f"authority.{a.name}.directory: the CA's key must not lie in the certs-dir {p}" for p in inside]
     return errors

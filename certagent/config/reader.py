@@ -84,6 +84,13 @@ def text(value: Any) -> str:
     return value
 
 
+def absolute(value: Any) -> str:
+    """An absolute path, without a trailing slash."""
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError("must be an absolute path")
+    return value.rstrip("/") or "/"
+
+
 def flag(value: Any) -> bool:
     """A boolean."""
     if not isinstance(value, bool):

@@ -9,12 +9,12 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
-from certagent.config.reader import Table, duration, flag, one_of, text, texts
+from certagent.config import remote
+from certagent.config.reader import Table, absolute, duration, flag, one_of, text, texts
 from certagent.core.policy import Owner, ProcessRule, RenewAt
 
 PORTS = 1 << 16
 KEYS = ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096")
-LATER = ("acme", "step", "vault", "cfssl", "est", "command", "dropbox")
 LABEL = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 PROBE = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/\s]+):(\d+)(?:/(sql|http))?")
 
@@ -38,21 +38,16 @@ class AuthorityConfig:
 
     name: str
     type: str
-    options: LocalConfig | None
-
-
-def absolute(value: Any) -> str:
-    """An absolute path, without a trailing slash."""
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
-        raise ValueError("must be an absolute path")
-    return value.rstrip("/") or "/"
+    options: LocalConfig | remote.RemoteConfig | None
 
 
 def authority(table: Table, name: str) -> AuthorityConfig:
     """One authority."""
     kind = table.require("type", _kind, "none")
-    options = None
-    if kind == "local":
+    options: LocalConfig | remote.RemoteConfig | None = None
+    if kind in remote.kinds():
+        options = remote.read(table, kind)
+    elif kind == "local":
         options = LocalConfig(
             table.get("directory", absolute, "/var/lib/certagent/ca"),
             table.get("create", flag, False),
@@ -67,9 +62,7 @@ def authority(table: Table, name: str) -> AuthorityConfig:
 
 
 def _kind(value: Any) -> str:
-    if value in LATER:
-        raise ValueError(f"type {value!r} is not built in yet; this version has local and none")
-    return str(one_of("local", "none")(value))
+    return str(one_of("local", *remote.kinds(), "none")(value))
 
 
 def owner(value: Any) -> Owner:

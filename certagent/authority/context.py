@@ -1,0 +1,22 @@
+"""What a backend works with, inside the worker: its credentials, its memory, HTTPS, the clock."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from certagent.authority.http import Http
+from certagent.authority.messages import State
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Every backend is one function `ask(request, context) -> Answer`; it may raise AuthorityError for a failure.
+
+    What it puts into `state` is remembered whatever the outcome. `secrets` holds what the configuration named as
+    secret settings, by the names of those settings, read by the daemon for this one request.
+    """
+
+    secrets: Mapping[str, str]
+    state: State
+    http: Http
+    now: Callable[[], datetime]

@@ -1,0 +1,190 @@
+"""HTTPS to a CA: roots or a pinned fingerprint, a proxy, a client certificate, caps, one deadline, no redirects.
+
+Rejected: following redirects (a CA that sends us elsewhere is answered with an error that names the place), retries
+(the daemon's backoff is the one place where waiting is decided), and plain http to anything but this host.
+"""
+
+import json
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Tls
+
+LIMIT = 1 << 20
+CONNECT = 15.0
+LONGEST_PAUSE = timedelta(days=7)
+UNAUTHORIZED, FORBIDDEN, TOO_MANY, UNAVAILABLE = 401, 403, 429, 503
+REDIRECTS, CLIENT_ERRORS, SERVER_ERRORS = range(300, 400), range(400, 500), 500
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, whatever its status. Header names are in lower case."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON. Raises AuthorityError."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise AuthorityError(f"cannot read the answer of {self.url}: it is not JSON", kind="malformed") from error
+
+    def text(self) -> str:
+        """The body as printable text, shortened: for messages."""
+        shown = self.body[:300].decode("utf-8", "replace").strip()
+        return "".join(c if c.isprintable() else " " for c in shown)
+
+
+class Http:
+    """Requests to one CA, all under one deadline."""
+
+    def __init__(self, tls: Tls, timeout: float, limit: int = LIMIT) -> None:
+        """`timeout` (seconds) is that of everything together. Raises AuthorityError for unusable TLS settings."""
+        self._end = time.monotonic() + timeout
+        self._limit, self._allow_http = limit, tls.allow_http
+        options: dict[str, Any] = {"retries": False, "ssl_context": context_of(tls), "maxsize": 1}
+        if tls.fingerprint:
+            options["assert_fingerprint"] = tls.fingerprint
+        self._pool = urllib3.ProxyManager(tls.proxy, **options) if tls.proxy else urllib3.PoolManager(**options)
+
+    def left(self) -> float:
+        """Seconds until the deadline. Raises AuthorityError when it is over."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise AuthorityError("cannot wait for the CA any longer: the deadline is over", kind="unreachable")
+        return left
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        document: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One request; `document` is sent as JSON. A redirect is an error, any other status is a reply."""
+        permitted(url, allow_http=self._allow_http)
+        sent = dict(headers or {})
+        if document is not None:
+            body = json.dumps(document).encode()
+            sent.setdefault("Content-Type", "application/json")
+        sent.setdefault("User-Agent", "certagent")
+        try:
+            reply = self._exchange(method, url, body, sent)
+        except urllib3.exceptions.SSLError as error:
+            raise AuthorityError(f"cannot trust {url}: {_cause(error)}; see tls_roots", kind="tls") from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise AuthorityError(f"cannot reach {url}: {_cause(error)}", kind="unreachable") from error
+        if reply.status in REDIRECTS:
+            place = reply.headers.get("location", "nowhere")[:200]
+            raise AuthorityError(f"cannot use {url}: it redirects to {place}, which is not followed", kind="failed")
+        return reply
+
+    def _exchange(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+        timeout = urllib3.Timeout(connect=min(CONNECT, self.left()), read=self.left())
+        answer = self._pool.request(
+            method, url, body=body, headers=headers, timeout=timeout, redirect=False, preload_content=False
+        )
+        data = b""
+        try:
+            while part := answer.read1(1 << 16):
+                data += part
+                if len(data) > self._limit:
+                    raise AuthorityError(f"cannot read the answer of {url}: over {self._limit} bytes", kind="malformed")
+                self.left()
+        finally:
+            answer.close()
+        return Reply(url, answer.status, {k.lower(): v for k, v in answer.headers.items()}, data)
+
+
+def permitted(url: str, *, allow_http: bool) -> None:
+    """Only https, and http to this host (or where `allow_http` says so). Raises AuthorityError."""
+    parts = urlsplit(url)
+    plain = parts.scheme == "http" and (allow_http or loopback(parts.hostname or ""))
+    if not parts.hostname or (parts.scheme != "https" and not plain):
+        why = "plain http goes to this host only; see allow_http" if parts.scheme == "http" else "it is not https"
+        raise AuthorityError(f"cannot ask {url[:200]}: {why}", kind="tls")
+
+
+def loopback(host: str) -> bool:
+    """Whether a host name or address is this host."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def context_of(tls: Tls) -> ssl.SSLContext:
+    """The TLS context: configured roots or the system's; with a fingerprint alone nothing but that counts."""
+    try:
+        context = ssl.create_default_context(cadata=tls.roots or None)
+        if tls.fingerprint and not tls.roots:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if tls.client_cert:
+            _present(context, tls.client_cert, tls.client_key)
+    except (ssl.SSLError, ValueError, OSError) as error:
+        raise AuthorityError(f"cannot use the TLS settings: {_cause(error)}", kind="credentials") from error
+    return context
+
+
+def _present(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """The ssl module wants a path, and an enrolment key touches no disk for it."""
+    handle = os.memfd_create("credential", os.MFD_CLOEXEC)
+    with os.fdopen(handle, "wb") as file:
+        file.write(f"{cert.rstrip()}\n{key}".encode())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{handle}", password=lambda: "")
+
+
+def _cause(error: Exception) -> str:
+    """The innermost reason, in one line."""
+    inner = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
+    text = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner) or type(inner).__name__
+    return str(text).splitlines()[0][:200]
+
+
+def retry_after(reply: Reply, now: datetime) -> datetime | None:
+    """Retry-After as a moment: seconds or an HTTP date (RFC 9110, section 10.2.3), a week at most."""
+    value = reply.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isdigit():
+        return now + min(timedelta(seconds=min(int(value), 10**9)), LONGEST_PAUSE)
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return min(max(at, now), now + LONGEST_PAUSE)
+
+
+def refusal(reply: Reply, what: str, now: datetime, reason: str = "") -> AuthorityError:
+    """Given a reply that is no success and what was asked, return the error that it means."""
+    why = reason or reply.text() or "no reason was given"
+    message = f"cannot {what}: {reply.url} answered {reply.status}: {why}"
+    at = retry_after(reply, now)
+    if reply.status in {UNAUTHORIZED, FORBIDDEN}:
+        return AuthorityError(message, kind="credentials", retry_at=at)
+    if reply.status == TOO_MANY or (reply.status == UNAVAILABLE and at is not None):
+        return AuthorityError(message, kind="rate-limited", retry_at=at)
+    kind = "refused" if reply.status in CLIENT_ERRORS else "failed"
+    return AuthorityError(message, kind=kind, retry_at=at)  # type: ignore[arg-type]

@@ -1,0 +1,151 @@
+"""What the daemon asks of a CA, and what it is answered: values that pass through a pipe as JSON.
+
+A worker gets one Request, the credentials and what the backend remembered on its standard input, and prints one Answer
+with what the backend wants remembered. No private key of a managed pair is ever part of either: a request carries a
+CSR, and where a CA wants proof of possession of the current key, a token that the daemon signed (`proof`).
+Rejected: pickle (an answer comes from a process that talked to a stranger), and a field per backend (`options` holds
+what the configuration checked already).
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from certagent.authority.errors import AuthorityError
+
+Operation = Literal["issue", "roots", "renewal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How the CA's endpoint is recognised, and how we show who we are."""
+
+    roots: str = ""  # PEM; "": the system's
+    fingerprint: str = ""  # hex SHA-256 of the endpoint's own certificate; alone it is enough
+    proxy: str = ""  # "http://host:port"
+    allow_http: bool = False  # plain http to another host than this one
+    client_cert: str = ""  # PEM of an enrolment pair: never a managed one, unless `credential = "leaf"` asks for it
+    client_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to one CA. `renewal` asks when to renew (ARI), `roots` for the trust bundle."""
+
+    operation: Operation
+    type: str
+    options: dict[str, Any]  # of the authority's table, checked by the configuration
+    tls: Tls = field(default_factory=Tls)
+    stem: str = ""
+    csr: str = ""  # PEM
+    names: tuple[str, ...] = ()  # SANs asked for, IPs in canonical text
+    principal: str = ""  # common name asked for
+    server: bool = False
+    client: bool = False
+    lifetime: float | None = None  # seconds; None: the CA's own
+    live: str = ""  # PEM of the live certificate and its chain, where there is one
+    proof: str = ""  # a token signed by the daemon with the current key
+    timeout: float = 60.0  # seconds for the whole request
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate and its chain as PEM, leaf first, without the root."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Candidates for the trust bundle, as PEM: the daemon takes only what is pinned."""
+
+    pem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """RFC 9773: the window in which to renew, and when to ask again (seconds since 1970)."""
+
+    start: float
+    end: float
+    again_at: float
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The request stands and is not answered yet: ask again at that moment (seconds since 1970), with the same CSR."""
+
+    again_at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An AuthorityError on its way through the pipe."""
+
+    kind: str
+    reason: str
+    retry_at: float | None = None
+
+
+Answer = Issued | Roots | Renewal | Pending | Failure
+ANSWERS = {"issued": Issued, "roots": Roots, "renewal": Renewal, "pending": Pending, "failure": Failure}
+
+
+@dataclass(slots=True)
+class State:
+    """What a backend remembers between requests, JSON-able; it may change both in place.
+
+    `shared`: of the authority (an ACME account). `own`: of this one file at this authority (an order that waits).
+    """
+
+    shared: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict)
+
+
+def dump_question(request: Request, secrets: dict[str, str], state: State) -> bytes:
+    """What goes to the worker's standard input."""
+    document = {"request": asdict(request), "secrets": secrets, "state": asdict(state)}
+    return json.dumps(document).encode()
+
+
+def load_question(data: bytes) -> tuple[Request, dict[str, str], State]:
+    """The other way round, in the worker; ValueError, TypeError, KeyError for anything else."""
+    document = json.loads(data)
+    fields = dict(document["request"])
+    fields["tls"], fields["names"] = Tls(**fields["tls"]), tuple(fields["names"])
+    return Request(**fields), dict(document["secrets"]), State(**document["state"])
+
+
+def dump_answer(answer: Answer, state: State) -> bytes:
+    """What the worker prints."""
+    name = next(name for name, kind in ANSWERS.items() if isinstance(answer, kind))
+    return json.dumps({"answer": name, **asdict(answer), "state": asdict(state)}).encode()
+
+
+def load_answer(data: bytes) -> tuple[Answer, State]:
+    """What a worker printed, checked field by field: it talked to a stranger. Raises AuthorityError."""
+    try:
+        document = json.loads(data)
+        kind = ANSWERS[document.pop("answer")]
+        state = State(**document.pop("state"))
+        answer = kind(**document)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise AuthorityError(f"cannot read the worker's answer: {type(error).__name__}", kind="malformed") from error
+    sound = all(isinstance(v, str | float | int | None) for v in asdict(answer).values())
+    if not (sound and isinstance(state.shared, dict) and isinstance(state.own, dict)):
+        raise AuthorityError("cannot read the worker's answer: a field of another type", kind="malformed")
+    return answer, state
+
+
+def failure_of(error: AuthorityError) -> Failure:
+    """An error as an answer."""
+    return Failure(error.kind, str(error), error.retry_at.timestamp() if error.retry_at else None)
+
+
+def error_of(failure: Failure) -> AuthorityError:
+    """An answer as the error that it was."""
+    at = None if failure.retry_at is None else datetime.fromtimestamp(failure.retry_at, UTC)
+    return AuthorityError(failure.reason, kind=failure.kind, retry_at=at)  # type: ignore[arg-type]
