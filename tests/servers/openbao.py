@@ -6,12 +6,11 @@ speak plain http. The root token and the unseal key stay in this object. Install
 
 import glob
 import json
-import ssl
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import urllib3
 
 from tests.servers.process import SERVERS, Running, free_port, missing
 from tests.servers.tls import server_pair
@@ -86,7 +85,7 @@ class OpenBao:
         self.running = Running(command, directory / "openbao.log", self._answers)
         self.token = self._key = self.root = self.role_id = self.secret_id = ""
 
-    def __enter__(self) -> "OpenBao":
+    def __enter__(self) -> Self:
         self.running.__enter__()
         fresh = not self.token
         if fresh:
@@ -102,7 +101,7 @@ class OpenBao:
         self.running.stop()
 
     def _answers(self) -> bool:
-        with suppress(OSError):
+        with suppress(urllib3.exceptions.HTTPError):
             return "sealed" in self.call("GET", "sys/seal-status")
         return False
 
@@ -125,17 +124,13 @@ class OpenBao:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None, token: str | None = None) -> Any:
         """One request of the API, with the root token unless told otherwise; RefusedError where it says no."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/v1/{path}", data, method=method)
-        if shown := self.token if token is None else token:
-            request.add_header("X-Vault-Token", shown)
-        context = ssl.create_default_context(cafile=str(self.ca))
-        try:
-            with urllib.request.urlopen(request, timeout=20, context=context) as answer:
-                text = answer.read()
-        except urllib.error.HTTPError as error:
-            raise RefusedError(error.code, error.read().decode(errors="replace")) from error
-        return json.loads(text) if text else {}
+        shown = self.token if token is None else token
+        headers = {"X-Vault-Token": shown} if shown else {}
+        with urllib3.PoolManager(ca_certs=str(self.ca), retries=False, timeout=20) as pool:
+            answer = pool.request(method, f"{self.url}/v1/{path}", json=body, headers=headers)
+        if answer.status >= 400:
+            raise RefusedError(answer.status, answer.data.decode(errors="replace"))
+        return json.loads(answer.data) if answer.data else {}
 
     def sign(self, csr: bytes, ttl: str = "10m", role: str = "node") -> str:
         """Given a request as PEM, return the certificate."""
