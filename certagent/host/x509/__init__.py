@@ -7,6 +7,7 @@ from certagent.host.x509.chain import Usage, verify_chain
 from certagent.host.x509.errors import X509Error
 from certagent.host.x509.files import cert_file, key_file
 from certagent.host.x509.handshake import handshake, memory_file
+from certagent.host.x509.jws import read_jwk, sign_jws
 from certagent.host.x509.making import generate_key, make_ca, make_csr, sign_csr
 from certagent.host.x509.parsing import parse_certificates, parse_key
 
@@ -22,6 +23,8 @@ __all__ = [
     "memory_file",
     "parse_certificates",
     "parse_key",
+    "read_jwk",
     "sign_csr",
+    "sign_jws",
     "verify_chain",
 ]
