@@ -1,7 +1,8 @@
 """The control socket: peers are identified by the kernel, not by anything they send.
 
-One thread accepts, a small pool answers; a peer has two seconds to say what it wants. The socket never exists
-with a wider mode than configured: its mode is set before it is bound.
+One thread accepts, two small pools answer: root and the agent's own user never wait behind others. A peer has two
+seconds to say what it wants, however slowly it drips. The socket never exists with a wider mode than configured:
+its mode is set before it is bound.
 """
 
 import json
@@ -10,6 +11,7 @@ import socket
 import stat
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,8 @@ READ_ONLY = frozenset({"status", "plan", "history"})
 LONGEST_PATH = 107
 DEADLINE = 2.0
 LIMIT = 1 << 16
-WORKERS = 8
+WORKERS = 8  # of each pool
+BREATH = 0.1  # seconds, when no connection can be taken (no fd left)
 WAITING = 64
 PER_UID = 16
 
@@ -53,7 +56,8 @@ class Control:
         if len(os.fsencode(path)) > LONGEST_PATH:
             raise HostError(f"cannot bind {path}: longer than {LONGEST_PATH} bytes; set `socket` to a shorter path")
         self._path, self._others, self._answer = path, others, answer
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="control")
+        self._pools = {trusted: ThreadPoolExecutor(WORKERS, thread_name_prefix="control") for trusted in (True, False)}
+        self._stopping = threading.Event()
         self._busy: Counter[int] = Counter()
         self._guard = threading.Lock()
         self._listener = self._bind()
@@ -98,11 +102,12 @@ class Control:
         self._thread.start()
 
     def _accept(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
+                self._stopping.wait(BREATH)
+                continue
             peer = Peer(*struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
             with self._guard:
                 full = not peer.trusted and (sum(self._busy.values()) >= WAITING or self._busy[peer.uid] >= PER_UID)
@@ -111,13 +116,13 @@ class Control:
             if full:
                 connection.close()
             else:
-                self._pool.submit(self._serve, connection, peer)
+                self._pools[peer.trusted].submit(self._serve, connection, peer)
 
     def _serve(self, connection: socket.socket, peer: Peer) -> None:
         try:
             with connection, suppress(OSError):
-                connection.settimeout(DEADLINE)
                 answer = self._reply(_line(connection), peer)
+                connection.settimeout(DEADLINE)
                 connection.sendall(json.dumps(answer).encode() + b"\n")
         finally:
             with self._guard:
@@ -138,17 +143,23 @@ class Control:
 
     def stop(self) -> None:
         """Stop answering, remove the socket."""
+        self._stopping.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        if self._thread.is_alive():
+            self._thread.join()  # before its pools end: it may have taken a connection just now
         self._listener.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
         with suppress(OSError):
             os.unlink(self._path)
 
 
 def _line(connection: socket.socket) -> bytes:
-    data = b""
+    """The request; TimeoutError where it is not there in time."""
+    data, end = b"", time.monotonic() + DEADLINE
     while not data.endswith(b"\n") and len(data) < LIMIT:
+        connection.settimeout(max(end - time.monotonic(), 0.001))
         part = connection.recv(4096)
         if not part:
             break

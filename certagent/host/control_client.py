@@ -13,7 +13,7 @@ class DaemonSilent(Exception):  # noqa: N818 - silence is an answer here, not an
 
 
 def ask(path: str, command: str, arguments: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
-    """Send one command and return the answer; a full backlog is tried again until the timeout (seconds).
+    """Send one command and return the answer; a full backlog, or a closed door, is tried again until the timeout (seconds).
 
     Raises DaemonSilent.
     """
@@ -22,7 +22,7 @@ def ask(path: str, command: str, arguments: dict[str, Any], timeout: float = 5.0
     while True:
         try:
             return _once(path, request, max(0.1, end - time.monotonic()))
-        except BlockingIOError as error:
+        except (BlockingIOError, ConnectionResetError, BrokenPipeError) as error:
             if time.monotonic() >= end:
                 raise DaemonSilent(path) from error
             time.sleep(RETRY)
@@ -41,6 +41,8 @@ def _once(path: str, request: bytes, timeout: float) -> dict[str, Any]:
             if not part:
                 break
             answer += part
+    if not answer:
+        raise BlockingIOError("closed without a word: it is busy")
     found = json.loads(answer)
     if not isinstance(found, dict):
         raise ValueError("not an answer")

@@ -2,11 +2,14 @@
 
 import os
 import pwd
+import resource
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +102,7 @@ def test_rubbish(control: Control, path: str) -> None:
 @pytest.mark.slow
 def test_silent_clients_take_no_place(control: Control, path: str) -> None:
     """Clients that connect and say nothing are dropped after two seconds: others are served meanwhile or soon after."""
-    silent = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(16)]
     for client in silent:
         client.connect(path)
     assert ask(path, "status", {}, timeout=30)["ok"]
@@ -110,16 +113,89 @@ def test_silent_clients_take_no_place(control: Control, path: str) -> None:
 
 @pytest.mark.slow
 def test_many_at_once(control: Control, path: str) -> None:
-    """Two hundred clients at the same time are all served, by trying again."""
+    """A thousand clients at the same time are all served, by trying again."""
     found: list[bool] = []
     threads = [
-        threading.Thread(target=lambda: found.append(ask(path, "status", {}, timeout=60)["ok"])) for _ in range(200)
+        threading.Thread(target=lambda: found.append(ask(path, "status", {}, timeout=60)["ok"])) for _ in range(1000)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [True] * 200
+    assert found == [True] * 1000
+    assert control
+
+
+DRIP = """
+import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+held = []
+for _ in range(256):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(1)
+    try:
+        client.connect(sys.argv[1])
+    except OSError:
+        continue
+    held.append(client)
+print("held", flush=True)
+while True:
+    for client in held:
+        try:
+            client.send(b"x")
+        except OSError:
+            pass
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_slow_drip_of_others_delays_nobody(control: Control, path: str) -> None:
+    """Another user holds 256 connections and drips bytes: root is answered at once, and that user's are dropped."""
+    dripping = subprocess.Popen([sys.executable, "-c", DRIP, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert dripping.stdout is not None
+    assert dripping.stdin is not None
+    assert dripping.stdout.readline() == b"held\n"
+    try:
+        end = time.monotonic() + 3
+        assert ask(path, "status", {}, timeout=3)["ok"]
+        assert time.monotonic() < end
+        for _ in range(3):
+            dripping.stdin.write(b"\n")
+            dripping.stdin.flush()
+            assert "'ok': True" in as_nobody(path, "status")
+    finally:
+        dripping.kill()
+        dripping.communicate()
+    assert control
+
+
+@pytest.mark.slow
+def test_it_survives_the_end_of_descriptors(control: Control, path: str) -> None:
+    """No descriptor is left for a new connection: it is taken as soon as there is one again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first, second = (socket.socket(socket.AF_UNIX) for _ in range(2))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100 + len(os.listdir("/proc/self/fd")), hard))
+    taken: list[int] = []
+    with suppress(OSError):
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    try:
+        first.connect(path)  # the accept that waits already has its descriptor
+        second.connect(path)
+        second.sendall(b'{"command": "status"}\n')
+        second.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            second.recv(1)
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    second.settimeout(20)
+    assert second.recv(1) == b"{"
+    first.close()
+    second.close()
     assert control
 
 
