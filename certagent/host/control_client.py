@@ -13,9 +13,9 @@ class DaemonSilent(Exception):  # noqa: N818 - silence is an answer here, not an
 
 
 def ask(path: str, command: str, arguments: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
-    """Send one command and return the answer; a full backlog, or a closed door, is tried again until the timeout (seconds).
+    """Send one command and return the answer; a full backlog or a closed door is tried again until the timeout.
 
-    Raises DaemonSilent.
+    The timeout is in seconds. Raises DaemonSilent.
     """
     end = time.monotonic() + timeout
     request = json.dumps({"version": 1, "command": command, "args": arguments}).encode() + b"\n"
