@@ -27,14 +27,16 @@ AT_LEAST = timedelta(milliseconds=2)
 def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan, list[Action]]:
     """Observe, decide and act until a plan holds no action; return the last snapshot, its plan, and what was done."""
     done: list[Action] = list(urgent(world, clock))
+    before: tuple[Action, ...] = ()
     for _ in range(ROUNDS):
         snapshot = world.observe(clock())
         plan = decide(world.policy, snapshot, clock())
+        if plan.actions == before:  # nothing, or what was just done in vain: wait until something wakes us
+            break
         for action in plan.actions:
             world.act(action, clock())
         done += plan.actions
-        if not plan.actions:
-            break
+        before = plan.actions
     return snapshot, plan, done
 
 

@@ -63,7 +63,7 @@ EVENTS: dict[str, Event] = {
     "watch.rearmed": Event("warning", "a watched directory was replaced; it is watched again"),
     "clock.jumped": Event("warning", "the wall clock jumped; everything is looked at again"),
     "ledger.failed": Event(
-        "error", "an attempt could not be recorded, so it is not made", "free space, or repair state_dir"
+        "error", "attempts cannot be recorded: nothing new is issued until they can", "free space, or repair state_dir"
     ),
     "action.failed": Event("error", "something that was to be done could not be done", "as the reason says"),
     "command.received": Event("info", "an operator's command was taken"),

@@ -6,6 +6,7 @@ Locks: one per state directory and one per certs-dir, both flocks of the kernel,
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -62,6 +63,7 @@ class Service:
         self.config, self.path, self.ledger, self.log, self.wake = config, path, ledger, log, wake
         self.started = clock()
         self.turns = 0
+        self._told: str | None = None  # the ledger's problem that was logged last
         self.degraded: tuple[Degraded, ...] = ()
         self.config_problem: str | None = None
         self.lock = threading.Lock()  # held during a turn: a command's answer never sees half of one
@@ -93,7 +95,8 @@ class Service:
         lock(os.path.join(state, "lock"), state)
         for world in self.worlds.values():
             world.holding.take()
-        self.ledger.close_interrupted()
+        with suppress(HostError):  # a full disk: what is open counts as failed all the same
+            self.ledger.close_interrupted()
 
     def paths(self) -> list[str]:
         """The certs-dirs."""
@@ -102,6 +105,7 @@ class Service:
     def turn(self) -> None:
         """One look at everything: converge each certs-dir, log what changed."""
         now, synchronised = clock(), clock_synchronised()
+        self._settle()
         with self.lock:
             fact = clock_fact(now, self._newest(), synchronised=synchronised)
             for world in self.worlds.values():
@@ -110,7 +114,7 @@ class Service:
                 world.holding.retry()
                 self._converge(world)
             self.turns += 1
-            if self.turns % PRUNE_EVERY == 1:
+            if self.turns % PRUNE_EVERY == 1 and fact.sound:
                 self._prune(now)
 
     def _newest(self) -> datetime | None:
@@ -118,6 +122,14 @@ class Service:
             return self.ledger.newest()
         except HostError:
             return None
+
+    def _settle(self) -> None:
+        """What the ledger could not take is written as soon as it can; only the change is an event."""
+        with suppress(HostError):
+            self.ledger.settle()
+        if self.ledger.problem and self.ledger.problem != self._told:
+            self.log.emit("ledger.failed", reason=self.ledger.problem)
+        self._told = self.ledger.problem
 
     def _prune(self, now: datetime) -> None:
         try:

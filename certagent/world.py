@@ -55,7 +55,6 @@ class Memory:
     requests: list[Request] = field(default_factory=list)
     degraded: tuple[Degraded, ...] = ()
     clock: Clock = field(default_factory=Clock)
-    ledger_problem: str | None = None
 
 
 class World:
@@ -105,6 +104,8 @@ class World:
         """
         running = self.jobs.in_flight()
         self._empty_inbox()
+        asked = self.memory.requests
+        self.memory.requests = [replace(r, at=min(r.at, now)) for r in asked]  # where the clock was set back since
         scan = self.scanner.scan(self.policy.path, now)
         memory = self.memory
         base = Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid(), in_flight=running)
@@ -122,7 +123,7 @@ class World:
             requests=tuple(memory.requests),
             degraded=memory.degraded,
             clock=memory.clock,
-            ledger_problem=memory.ledger_problem or known.ledger_problem,
+            ledger_problem=self.ledger.problem or known.ledger_problem,
             authorities=tuple(_fact(name, authority) for name, authority in self.authorities.items()),
         )
 
@@ -163,7 +164,7 @@ class World:
     def _forget(self, snapshot: Snapshot, now: datetime) -> None:
         """Drop what is old, and requests that were carried out."""
         memory = self.memory
-        memory.repairs = [r for r in memory.repairs if now - r.at < REMEMBERED]
+        memory.repairs = [r for r in memory.repairs if abs(now - r.at) < REMEMBERED]
         waiting = [r for r in memory.requests if not fulfilled(r, snapshot.attempts)]
         memory.requests = [r for r in waiting if now - r.at < REMEMBERED]
 
@@ -209,15 +210,8 @@ class World:
         self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)
 
     def _record(self, attempt: Attempt) -> int:
-        """Record an attempt durably; one that cannot be recorded is not made."""
-        try:
-            row = self.ledger.attempt(self.policy.path, attempt)
-        except HostError as error:
-            self.memory.ledger_problem = str(error)
-            self._say("ledger.failed", "", str(error))
-            raise
-        self.memory.ledger_problem = None
-        return row
+        """Record an attempt before it is made; durably, or where the disk is full in memory until it is not."""
+        return self.ledger.attempt(self.policy.path, attempt)
 
     def _restrict(self, action: actions.Restrict, now: datetime) -> None:
         problem = ""

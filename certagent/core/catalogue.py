@@ -91,12 +91,16 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         "certagent history NAME; certagent renew NAME",
     ),
     "renewal.refused": (
-        "a renewal is held back, because its outcome is known to be refused",
+        "a renewal was refused by the CA's policy or by the gate, or is held back because it would be",
         AGENT,
-        "certagent plan says why",
+        "certagent plan and certagent history NAME say why",
     ),
     "clock.unsound": ("the wall clock cannot be believed", AGENT, "set the clock; nothing is renewed until then"),
-    "ledger.unwritable": ("attempts cannot be recorded, so none is made", AGENT, "free space, or repair state_dir"),
+    "ledger.unwritable": (
+        "attempts cannot be recorded: nothing new is issued",
+        AGENT,
+        "free space, or repair state_dir",
+    ),
     "config.rejected": (
         "the configuration file changed and has errors: the old configuration stays in force",
         AGENT,

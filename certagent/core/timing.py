@@ -87,6 +87,21 @@ def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, host: s
     return max(last.at + jittered, last.retry_at or last.at)
 
 
+SWAP_AGAIN, SWAP_CEILING = timedelta(seconds=1), timedelta(minutes=5)
+
+
+def swap_retry_at(attempts: Iterable[Attempt], stem: str, fingerprint: str) -> datetime | None:
+    """Given the attempts, return when a swap to that certificate may be tried again: 1 s, 2 s, 4 s ... 5 min after.
+
+    None: it never failed, now. A disk that is full stays full for a while.
+    """
+    swaps = [a for a in attempts if a.kind in {"install", "rollback"} and (a.subject, a.digest) == (stem, fingerprint)]
+    failed = [a for a in swaps if a.outcome in {"failed", "asked"}]
+    if not failed:
+        return None
+    return failed[-1].at + min(SWAP_AGAIN * float(2 ** min(len(failed) - 1, 30)), SWAP_CEILING)
+
+
 RELOAD_TRIES = 5
 PROOF_WAIT = timedelta(seconds=10)
 

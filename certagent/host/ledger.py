@@ -1,12 +1,14 @@
 """Attempts and history: SQLite in the state directory, every row durable before the attempt is made.
 
-A newer schema is refused, never downgraded. An attempt that a crash left open is closed at the next start: sent is
-not reloaded, asked is not issued.
+What cannot be written (a full disk) is kept in memory and written later: only an issuance is not made then, for a
+signal or a repair must not wait for a disk. A newer schema is refused, never downgraded. An attempt that a crash left
+open is closed at the next start: sent is not reloaded, asked is not issued.
 """
 
 import os
 import sqlite3
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,7 +33,7 @@ insert into attempts (directory, kind, subject, at, outcome, reason, digest, ret
 values (?, ?, ?, ?, ?, ?, ?, ?) returning id
 """
 ATTEMPTS = """
-select kind, subject, at, outcome, reason, digest, retry_at from (
+select id, kind, subject, at, outcome, reason, digest, retry_at from (
   select *, row_number() over (partition by kind, subject order by id desc) as age
   from (select * from attempts where directory = ? order by id desc limit ?))
 where age <= ? order by id
@@ -48,6 +50,16 @@ def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
+def _attempt(
+    kind: Any, subject: str, at: float, outcome: Any, reason: str, digest: str, retry: float | None
+) -> Attempt:
+    return Attempt(kind, subject, datetime.fromtimestamp(at, UTC), outcome, reason, digest, _time(retry))
+
+
+def _ended(attempt: Attempt, outcome: Any, reason: str, digest: str, retry_at: datetime | None) -> Attempt:
+    return replace(attempt, outcome=outcome, reason=reason, digest=digest or attempt.digest, retry_at=retry_at)
+
+
 class Ledger:
     """One file; safe to use from several threads."""
 
@@ -57,6 +69,11 @@ class Ledger:
         self._guard = threading.Lock()
         self._base = base
         self.changes = 0  # grows with every write: what was read before may be old
+        self.problem: str | None = None  # of the last write
+        self._owed: dict[int, tuple[str, Attempt]] = {}  # by row, negative where there is none yet
+        self._rows: dict[int, int] = {}  # the rows that they got later
+        self._bad: set[tuple[str, str]] = set()  # quarantined, and not written yet
+        self._last = 0
 
     @classmethod
     def writing(cls, path: str) -> "Ledger":
@@ -89,38 +106,90 @@ class Ledger:
 
     def _write(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         try:
-            return self.execute(sql, *values)
+            found = self.execute(sql, *values)
+        except HostError as error:
+            self.problem = str(error)
+            raise
         finally:
             self.changes += 1
+        self.problem = None
+        return found
 
     def script(self, sql: str) -> None:
         """Run several statements in one transaction."""
         self._base.executescript(f"begin; {sql} commit;")
 
     def close_interrupted(self) -> None:
-        """Close what a crash left open; call it when the state directory's lock is held."""
+        """Close what a crash left open; call it when the state directory's lock is held. Raises HostError."""
         outcome = "case kind when 'reload' then 'unproven' else 'failed' end"
         self._write(f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'", CRASHED)  # noqa: S608 - our own words
 
     def attempt(self, directory: str, a: Attempt) -> int:
-        """Record an attempt, durably; return its row."""
+        """Record an attempt, durably; return its row. What cannot be written is owed, an issuance raises HostError."""
+        try:
+            return self._insert(directory, a)
+        except HostError:
+            if a.kind == "issue":
+                raise
+        with self._guard:
+            self._last -= 1
+            self._owed[self._last] = (directory, a)
+            return self._last
+
+    def _insert(self, directory: str, a: Attempt) -> int:
         retry = a.retry_at.timestamp() if a.retry_at else None
         values = (directory, a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.digest, retry)
         return int(self._write(INSERT, *values)[0][0])
 
     def finish(self, row: int, outcome: str, reason: str, digest: str = "", retry_at: datetime | None = None) -> None:
-        """Say how an attempt ended; a digest replaces the one recorded before."""
+        """Say how an attempt ended; a digest replaces the one recorded before. What cannot be written is owed."""
+        row = self._rows.get(row, row)
+        ending = (outcome, reason, digest, retry_at)
+        with self._guard:
+            owed = self._owed.get(row)
+            if owed is not None:
+                self._owed[row] = (owed[0], _ended(owed[1], *ending))
+                self.changes += 1
+                return
+        try:
+            self._update(row, *ending)
+        except HostError:
+            directory, attempt = self._read(row)
+            self._owed[row] = (directory, _ended(attempt, *ending))
+            self.changes += 1
+
+    def _update(self, row: int, outcome: str, reason: str, digest: str, retry_at: datetime | None) -> None:
         retry = retry_at.timestamp() if retry_at else None
         kept = "digest = coalesce(nullif(?, ''), digest)"
         sql = f"update attempts set outcome = ?, reason = ?, {kept}, retry_at = ? where id = ?"  # noqa: S608 - our own words
         self._write(sql, outcome, reason, digest, retry, row)
 
+    def _read(self, row: int) -> tuple[str, Attempt]:
+        sql = "select directory, kind, subject, at, outcome, reason, digest, retry_at from attempts where id = ?"
+        directory, *fields = self.execute(sql, row)[0]
+        return str(directory), _attempt(*fields)
+
+    def settle(self) -> None:
+        """Write what is owed, where anything could not be written; otherwise nothing. Raises HostError."""
+        if self.problem is None and not self._owed and not self._bad:
+            return
+        self._write(f"pragma user_version = {VERSION}")  # whether anything can be written at all
+        for row, (directory, attempt) in sorted(self._owed.items(), reverse=True):
+            if row < 0:
+                self._rows[row] = self._insert(directory, attempt)
+            else:
+                self._update(row, attempt.outcome, attempt.reason, attempt.digest, attempt.retry_at)
+            self._owed.pop(row)
+        for directory, fingerprint in tuple(self._bad):
+            self.quarantine(directory, fingerprint, datetime.now(UTC))
+            self._bad.discard((directory, fingerprint))
+
     def attempts(self, directory: str) -> tuple[Attempt, ...]:
         """The newest attempts of every kind and subject of a directory, oldest first."""
         rows = self.execute(ATTEMPTS, directory, RECENT, PER_SUBJECT)
-        return tuple(
-            Attempt(k, s, datetime.fromtimestamp(at, UTC), o, r, d, _time(retry)) for k, s, at, o, r, d, retry in rows
-        )
+        owed = {row: attempt for row, (where, attempt) in tuple(self._owed.items()) if where == directory}
+        later = [attempt for row, attempt in sorted(owed.items(), reverse=True) if row < 0]
+        return (*(owed.get(row) or _attempt(*fields) for row, *fields in rows), *later)
 
     def issued(self, directory: str) -> frozenset[str]:
         """Fingerprints that this agent asked for."""
@@ -144,11 +213,14 @@ class Ledger:
     def quarantined(self, directory: str) -> frozenset[str]:
         """Fingerprints that were rolled back."""
         rows = self.execute("select fingerprint from quarantined where directory = ?", directory)
-        return frozenset(str(r[0]) for r in rows)
+        return frozenset(str(r[0]) for r in rows) | {bad for where, bad in self._bad if where == directory}
 
     def quarantine(self, directory: str, fingerprint: str, at: datetime) -> None:
-        """Never install this one again."""
-        self._write("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
+        """Never install this one again. What cannot be written is owed."""
+        try:
+            self._write("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
+        except HostError:
+            self._bad.add((directory, fingerprint))
 
     def history(self, directory: str, subject: str, limit: int) -> list[dict[str, Any]]:
         """The newest attempts as JSON-able rows, newest first; "" for every directory or subject."""

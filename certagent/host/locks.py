@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 
 from certagent.host.errors import HostError
 
@@ -18,5 +19,6 @@ def lock(path: str, what: str, directory: int | None = None) -> int:
         os.close(fd)
         raise HostError(f"cannot use {what}: pid {holder} does; only one agent may", error.errno) from error
     os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # a full disk: the lock holds without its holder's name
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd

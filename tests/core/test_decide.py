@@ -109,6 +109,47 @@ def test_nothing_is_asked_twice() -> None:
     assert "issue" not in kinds(plan(replace(due, staged=(staged(),))))
 
 
+SWAPS = Attempt("install", "node", NOW - timedelta(seconds=3), "failed", "disk full", "node-2")
+
+
+def test_a_failed_swap_waits() -> None:
+    """A swap that failed is tried again after 1 s, 2 s, 4 s ...; one to another certificate at once."""
+    found = snapshot(pair("ca"), DUE, staged=(staged(),))
+    tried = replace(SWAPS, digest=staged().pair.cert.leaf.fingerprint)  # type: ignore[union-attr]
+    assert kinds(plan(replace(found, attempts=(tried,)))) == ["install"]
+    held = plan(replace(found, attempts=(tried, tried, tried)))
+    assert kinds(held) == []
+    assert [(h.action, h.until) for h in held.held] == [("install", NOW + timedelta(seconds=1))]
+    other = replace(SWAPS, digest="node-3")
+    assert kinds(plan(replace(found, attempts=(other, other, other)))) == ["install"]
+
+
+def test_refused_is_told_apart_from_unreachable() -> None:
+    """The CA's policy or the gate said no: `renewal.refused`; there was no answer: `renewal.failing`."""
+    old = [replace(JUST, at=NOW - n * MINUTE, reason="no") for n in range(9)]
+    for outcome, code in (("failed", "renewal.failing"), ("refused", "renewal.refused")):
+        tried = tuple(replace(a, outcome=outcome) for a in old)  # type: ignore[arg-type]
+        found = [plan(replace(ISSUES[0][1], attempts=tried[:n])).findings for n in (1, 4)]
+        told = [[f for f in group if f.code.startswith("renewal.")] for group in found]
+        assert [[(code, "warning")], [(code, "critical")]] == [[(f.code, f.severity) for f in group] for group in told]
+
+
+def test_refused_by_the_gate() -> None:
+    """An answer that the gate put aside counts as refused, with the gate's reason."""
+    gate = Attempt("install", "node", NOW, "refused", "a handshake with it fails: bad")
+    found = plan(replace(ISSUES[0][1], attempts=(replace(JUST, outcome="ok", reason=""), gate)))
+    assert ["attempt 1 was refused: a handshake with it fails: bad"] == [
+        f.message for f in found.findings if f.code == "renewal.refused"
+    ]
+
+
+def test_an_unsound_clock_is_no_refusal() -> None:
+    """What the clock or the ledger holds back has a finding of its own."""
+    for held in (HELD[1][1], HELD[2][1]):
+        assert "renewal.refused" not in codes(plan(held))
+    assert "renewal.refused" in codes(plan(HELD[3][1]))
+
+
 def test_failover() -> None:
     """After a failure the next authority of the list is asked."""
     rules = policy(want("ca"), want(authorities=("house", "backup")))
@@ -227,6 +268,12 @@ def test_a_foreign_writer_is_paced() -> None:
     assert "undid" in next(f.message for f in made.findings if f.code == "key.mode")
     later = tuple(replace(r, at=r.at - timedelta(seconds=11)) for r in repairs)
     assert ["restrict"] == kinds(plan(snapshot(pair("ca"), pair(mode=0o644), repairs=later)))
+
+
+def test_repairs_from_the_future_hold_nothing() -> None:
+    """The clock was set back: repairs that lie ahead now do not count as a fight."""
+    ahead = tuple(Repair("node.key", NOW + n * MINUTE, ok=n != 1) for n in range(1, 9))
+    assert kinds(plan(snapshot(pair("ca"), pair(mode=0o644), repairs=ahead))) == ["restrict"]
 
 
 def test_an_unprivileged_agent_does_not_try_what_it_may_not() -> None:

@@ -25,7 +25,7 @@ def pairs(draw: st.DrawFn, stem: str) -> Pair | None:
         return None
     begin = NOW - draw(st.integers(-2, 40)) * DAY
     cert = leaf(stem, draw(st.integers(1, 3)), not_before=begin, not_after=begin + draw(st.integers(1, 60)) * DAY)
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 4)) == 0:
         cert = replace(cert, dns=(), common_names=draw(st.sampled_from([(), ("node",), ("root",)])))
     made = pair(stem, cert, draw(st.sampled_from([0o600, 0o600, 0o640, 0o666])))
     broken = draw(st.integers(0, 7))
@@ -152,7 +152,7 @@ def test_one_name_is_asked_once(found: Snapshot) -> None:
     assert len(about) == len(set(about))
 
 
-def disobedient(found: Snapshot, action: Action, now: datetime, mood: int) -> Snapshot:
+def disobedient(found: Snapshot, action: Action, now: datetime, mood: int) -> Snapshot:  # noqa: PLR0911 - one arm each
     """A host that fails, does nothing, or answers rubbish; attempts are recorded all the same."""
     match action:
         case Issue() if mood == 0:
@@ -164,6 +164,9 @@ def disobedient(found: Snapshot, action: Action, now: datetime, mood: int) -> Sn
             gone = tuple(s for s in found.staged if s.pair.name.stem != action.stem)
             tried = Attempt("install", action.stem, now, "failed", "disk")
             return replace(found, staged=gone, attempts=(*found.attempts, tried))
+        case Install() if mood == 3:
+            tried = Attempt("install", action.stem, now, "failed", "disk", action.fingerprint)
+            return replace(found, attempts=(*found.attempts, tried))
         case Reload():
             tried = Attempt("reload", action.subject, now, "unproven", digest=action.material)
             return replace(found, attempts=(*found.attempts, tried))
@@ -194,6 +197,7 @@ def test_polite_whatever_the_host_does(found: Snapshot, mood: int) -> None:
         assert (
             sum(isinstance(a, Issue) and a.subject == stem for a in done) <= 200
         )  # at most every 7.5 minutes once expired
+        assert sum(isinstance(a, Install) and a.stem == stem for a in done) <= 320  # at most every five minutes
     assert sum(isinstance(a, Reload) for a in done) <= 5 * 8
     for key in {a.file for a in done if isinstance(a, Restrict)}:
         assert sum(isinstance(a, Restrict) and a.file == key for a in done) <= 24 * 60 * 6 + 5

@@ -105,8 +105,12 @@ BARS = [
     ("a key that others may read", replace(STALE, pairs=(pair("ca"), pair(mode=0o644)), euid=1), policy()),
     ("no bundle", replace(STALE, pairs=(pair(),)), policy()),
     ("reload = false", STALE, policy(process=ProcessRule(reload=False))),
-    ("the ledger is full", replace(STALE, ledger_problem="disk full"), policy()),
 ]
+
+
+def test_a_full_ledger_holds_no_signal() -> None:
+    """A ledger that cannot be written holds back new issuances, and nothing else."""
+    assert len(reloads(plan(replace(STALE, ledger_problem="disk full")))) == 1
 
 
 @pytest.mark.parametrize(("label", "found", "rules"), BARS, ids=[r[0] for r in BARS])
@@ -208,6 +212,12 @@ def test_scans_and_probes_have_an_age() -> None:
     assert Probe in [type(a) for a in plan(aged).actions]
     assert Probe in [type(a) for a in plan(sent(running(), 1, SECOND)).actions]
     assert Probe not in [type(a) for a in plan(running()).actions]
+
+
+def test_an_answer_from_the_future_is_asked_again() -> None:
+    """The clock was set back by an hour: what a port said then is old, whatever its time says."""
+    ahead = running(served=(served("node-1", at=NOW + timedelta(hours=1)),))
+    assert "Probe" in [type(a).__name__ for a in plan(ahead).actions]
 
 
 def test_client_pairs_are_offered() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -92,6 +93,53 @@ def test_looking_changes_nothing(path: str) -> None:
     Ledger.writing(path)
     with pytest.raises(HostError):
         Ledger.looking(path).attempt("/certs", Attempt("issue", "node", NOW))
+
+
+def full(ledger: Ledger) -> None:
+    """No page more: what SQLite itself calls a full disk."""
+    pages = ledger.execute("pragma page_count")[0][0]
+    ledger.execute(f"pragma max_page_count = {pages}")
+    for size in (500, 1):
+        with suppress(HostError):
+            while True:
+                ledger.attempt("/elsewhere", Attempt("issue", "x" * size, NOW))
+    assert "full" in (ledger.problem or "")
+
+
+def test_a_full_disk(path: str) -> None:
+    """A signal is owed to the ledger and counts at once, an issuance is refused; all is written when there is space."""
+    ledger = Ledger.writing(path)
+    row = ledger.attempt("/certs", Attempt("install", "node", NOW, digest="abc"))
+    full(ledger)
+    with pytest.raises(HostError, match="full"):
+        ledger.attempt("/certs", Attempt("issue", "node", NOW))
+    sent = ledger.attempt("/certs", Attempt("reload", "1:1", NOW, reason="x" * 5000))
+    ledger.finish(sent, "unproven", "y" * 5000)
+    ledger.finish(row, "ok", "z" * 5000)
+    expected = [("install", "ok", "abc"), ("reload", "unproven", "")]
+    assert expected == [(a.kind, a.outcome, a.digest) for a in ledger.attempts("/certs")]
+    assert expected[:1] != [(a.kind, a.outcome, a.digest) for a in Ledger.looking(path).attempts("/certs")]
+    with pytest.raises(HostError):
+        ledger.settle()
+    ledger.execute("pragma max_page_count = 100000")
+    ledger.settle()
+    assert ledger.problem is None
+    for found in (ledger, Ledger.looking(path)):
+        assert expected == [(a.kind, a.outcome, a.digest) for a in found.attempts("/certs")]
+    ledger.finish(sent, "ok", "proven")
+    assert [a.reason for a in Ledger.looking(path).attempts("/certs")][1] == "proven"
+
+
+def test_quarantine_on_a_full_disk(path: str) -> None:
+    """A pair that was rolled back is quarantined even so."""
+    ledger = Ledger.writing(path)
+    full(ledger)
+    for n in range(200):
+        ledger.quarantine("/certs", f"{n}" * 100, NOW)
+    assert len(ledger.quarantined("/certs")) == 200
+    ledger.execute("pragma max_page_count = 100000")
+    ledger.settle()
+    assert len(Ledger.looking(path).quarantined("/certs")) == 200
 
 
 def test_prune(path: str) -> None:

@@ -4,11 +4,12 @@ from datetime import datetime
 
 from certagent.core.actions import Discard, Install
 from certagent.core.decide.generations import going_back
-from certagent.core.decide.part import Part, total
+from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.renewal import due
 from certagent.core.facts import Pair, Snapshot, Staged
 from certagent.core.policy import Policy, Want
 from certagent.core.rules import UNUSABLE, gate, pair_findings
+from certagent.core.timing import swap_retry_at
 
 
 def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
@@ -35,6 +36,9 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
     reason = gate(want, staged, live, _asked(policy, snapshot, want, live, now), now)
     if reason is not None or leaf is None:
         return Part((Discard(stem, staged.pair.digests, reason or "there is no certificate"),))
+    again = swap_retry_at(snapshot.attempts, stem, leaf.fingerprint)
+    if again is not None and now < again:
+        return holding("install", stem, "the last swap failed; it is tried again after a pause", again)
     owner = want.key_owner or policy.owner
     why = f"a sound pair is staged: {leaf.fingerprint[:12]}"
     return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))

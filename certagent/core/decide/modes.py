@@ -35,7 +35,12 @@ def _key(policy: Policy, snapshot: Snapshot, file: File, now: datetime) -> Part:
     fix = _repair(file, owner, want.key_mode if want else 0o600, snapshot.euid)
     if fix is None:
         return Part(findings=findings)
-    return _paced(fix, findings, [r for r in snapshot.repairs if r.file == file.name and now - r.at < WINDOW], now)
+    return _paced(fix, findings, _recent(snapshot, file, now), now)
+
+
+def _recent(snapshot: Snapshot, file: File, now: datetime) -> list[Repair]:
+    """The repairs of the last minute; none from the future, where the clock was set back."""
+    return [r for r in snapshot.repairs if r.file == file.name and timedelta(0) <= now - r.at < WINDOW]
 
 
 def _repair(file: File, owner: Owner, mode: int, euid: int) -> Restrict | None:

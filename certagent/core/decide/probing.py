@@ -65,7 +65,7 @@ def _probe(snapshot: Snapshot, process: Process, probe: Probe, now: datetime) ->
         return Part()
     asked = (probe.process, Listener(probe.host, probe.port).address, probe.client)
     known = [s for s in snapshot.served if (s.process, s.address, s.client) == asked]
-    if not known:
+    if not known or known[-1].at > now:  # an answer from the future: the clock was set back since
         return Part((probe,))
     at = _again_at(snapshot, process, known[-1], now)
     return Part((probe,)) if now >= at else Part(wakes=(at,))

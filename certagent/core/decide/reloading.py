@@ -13,7 +13,7 @@ from certagent.core.decide.serving import differs, expected, loaded_pairs, mater
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.policy import Policy
 from certagent.core.rules import key_mode_accepted
-from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at
+from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at, swap_retry_at
 
 BEFORE_ROLLBACK = timedelta(seconds=2)
 
@@ -129,8 +129,6 @@ def _barred(policy: Policy, snapshot: Snapshot, process: Process) -> str | None:
     """Why no signal may go: cockroach would report success and then fail every new connection, or lose a file."""
     if not policy.process.reload:
         return "`reload = false` is configured"
-    if snapshot.ledger_problem:
-        return "the ledger cannot be written, and no signal goes unrecorded"
     missing = [stem for stem in ("ca", "node") if (found := snapshot.pair(stem)) is None or found.cert is None]
     if missing:
         return f"{missing[0]}.crt is missing"
@@ -159,4 +157,7 @@ def _rollback(
     if pair is None or pair.leaf is None or snapshot.directory.foreign:
         return None
     back = going_back(policy, snapshot, pair.name.stem, refused[0].reason or "handshakes fail", now)
-    return Part((back,)) if back else None
+    if back is None:
+        return None
+    again = swap_retry_at(snapshot.attempts, back.stem, back.fingerprint)
+    return Part((back,)) if again is None or now >= again else holding("rollback", back.stem, back.reason, again)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from certagent.core.actions import Adopt, Finding, Issue
 from certagent.core.decide.part import Part, holding, total
-from certagent.core.facts import Leaf, Pair, Request, Snapshot
+from certagent.core.facts import Attempt, Leaf, Pair, Request, Snapshot
 from certagent.core.policy import Policy, Want, bundle_of
 from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, stamp
 from certagent.core.timing import emergency_at, failures, renew_at, retry_at
@@ -109,12 +109,10 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     request = _requested(snapshot, stem)
     if waits := _bundle_first(snapshot, want):
         return findings + holding("issue", stem, f"{reason}; {waits}")
-    for held in (_unsound(snapshot), _unsuitable(snapshot, want, pair, authority)):
-        if held is not None:
-            refused = Finding(
-                "renewal.refused", "critical", f"{stem}.crt", held, "certagent plan; certagent explain renewal.refused"
-            )
-            return findings + Part(findings=(refused,)) + holding("issue", stem, f"{reason}; held: {held}")
+    if held := _unsound(snapshot):
+        return findings + holding("issue", stem, f"{reason}; held: {held}")
+    if held := _unsuitable(snapshot, want, pair, authority):
+        return _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
     again = retry_at(failed, want, pair.leaf, policy.host)
     if (
         again is not None
@@ -181,27 +179,32 @@ def _reuse(want: Want, pair: Pair) -> bool:
     return want.reuse_key and pair.key is not None and pair.key.spki is not None
 
 
-def _failing(want: Want, pair: Pair, failed: tuple[object, ...], now: datetime) -> Part:
-    file = f"{want.name.stem}.crt"
-    found = []
-    if pair.leaf is not None and not want.name.is_bundle and now >= emergency_at(pair.leaf):
-        message = (
-            f"renewal is overdue: less than a twentieth of its lifetime is left, until {stamp(pair.leaf.not_after)}"
-        )
-        found.append(
-            Finding(
-                "renewal.overdue", "critical", file, message, "certagent history; certagent renew " + want.name.stem
-            )
-        )
-    if failed and (reason := getattr(failed[-1], "reason", "")):
-        severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
-        found.append(
-            Finding(
-                "renewal.failing",
-                severity,
-                file,
-                f"attempt {len(failed)} failed: {reason}",
-                "certagent history " + want.name.stem,
-            )
-        )
-    return Part(findings=tuple(found))
+def _overdue(want: Want, pair: Pair, now: datetime) -> Part:
+    if pair.leaf is None or want.name.is_bundle or now < emergency_at(pair.leaf):
+        return Part()
+    until = stamp(pair.leaf.not_after)
+    message = f"renewal is overdue: less than a twentieth of its lifetime is left, until {until}"
+    remedy = f"certagent history; certagent renew {want.name.stem}"
+    return Part(findings=(Finding("renewal.overdue", "critical", f"{want.name.stem}.crt", message, remedy),))
+
+
+def _refused(stem: str, why: str) -> Part:
+    remedy = "certagent plan; certagent explain renewal.refused"
+    return Part(findings=(Finding("renewal.refused", "critical", f"{stem}.crt", why, remedy),))
+
+
+def _failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) -> Part:
+    """What was tried in vain: refused (by the CA's policy, or by the gate) is told apart from not answered."""
+    found, stem = _overdue(want, pair, now), want.name.stem
+    if not failed or not failed[-1].reason:
+        return found
+    last, count = failed[-1], len(failed)
+    severity: Severity = "critical" if count > ALARM_AFTER else "warning"
+    if last.outcome == "refused":
+        message = f"attempt {count} was refused: {last.reason}"
+        remedy = f"certagent history {stem}: what was refused must change, the configuration or the CA's policy"
+        return found + Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", message, remedy),))
+    message = f"attempt {count} failed: {last.reason}"
+    return found + Part(
+        findings=(Finding("renewal.failing", severity, f"{stem}.crt", message, f"certagent history {stem}"),)
+    )

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 
 from certagent.core.names import BUNDLES
 from certagent.host import locks
@@ -65,11 +66,13 @@ class Store:
 
     def discard(self, stem: str, reason: str) -> None:
         """Put a staged pair aside: the key is removed, the certificate kept with the reason."""
-        with opened(self.path) as area, area.sub(STAGED) as staged, area.sub(REFUSED) as refused:
+        with opened(self.path) as area, area.sub(STAGED) as staged:
             cert = read(staged, f"{stem}.crt")
             remove(staged, f"{stem}.crt")
             remove(staged, f"{stem}.key")
-            if cert is not None:
+            if cert is None:
+                return
+            with suppress(OSError), area.sub(REFUSED) as refused:  # a full disk: it is aside all the same
                 write(refused, f"{stem}.crt", cert)
                 write(refused, f"{stem}.reason", reason.encode("utf-8", "backslashreplace"))
 
