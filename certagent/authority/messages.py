@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from certagent.authority.errors import AuthorityError
 
-Operation = Literal["issue", "roots", "renewal"]
+Operation = Literal["issue", "roots", "renewal", "rollover", "deactivate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,10 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to one CA. `renewal` asks when to renew (ARI), `roots` for the trust bundle."""
+    """One question to one CA. `renewal` asks when to renew (ARI), `roots` for the trust bundle.
+
+    `rollover` and `deactivate` are about the account with the CA, where the type has such a thing.
+    """
 
     operation: Operation
     type: str
@@ -82,6 +85,13 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """What was asked about the account was done."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """An AuthorityError on its way through the pipe."""
 
@@ -90,8 +100,15 @@ class Failure:
     retry_at: float | None = None
 
 
-Answer = Issued | Roots | Renewal | Pending | Failure
-ANSWERS = {"issued": Issued, "roots": Roots, "renewal": Renewal, "pending": Pending, "failure": Failure}
+Answer = Issued | Roots | Renewal | Pending | Done | Failure
+ANSWERS = {
+    "issued": Issued,
+    "roots": Roots,
+    "renewal": Renewal,
+    "pending": Pending,
+    "done": Done,
+    "failure": Failure,
+}
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 The only package that imports cryptography, so that what a lazy accessor may raise is known in one place.
 """
 
+from certagent.host.x509.acme import challenge_pair, renewal_id
 from certagent.host.x509.chain import Usage, verify_chain
 from certagent.host.x509.errors import X509Error
 from certagent.host.x509.files import cert_file, key_file
@@ -15,6 +16,7 @@ __all__ = [
     "Usage",
     "X509Error",
     "cert_file",
+    "challenge_pair",
     "generate_key",
     "handshake",
     "key_file",
@@ -24,6 +26,7 @@ __all__ = [
     "parse_certificates",
     "parse_key",
     "read_jwk",
+    "renewal_id",
     "sign_csr",
     "sign_jws",
     "verify_chain",

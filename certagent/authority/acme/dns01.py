@@ -1,0 +1,188 @@
+"""dns-01: TXT records by RFC 2136 updates with TSIG, or by a command of the configuration.
+
+Each value is added and removed by itself: a wildcard and its base name share one record set, and somebody else's
+values are left alone. A CNAME at `_acme-challenge.NAME` is followed on the configured server (delegated challenges).
+"""
+
+import subprocess
+import time
+from base64 import urlsafe_b64encode
+from contextlib import suppress
+from hashlib import sha256
+from types import TracebackType
+from typing import Self
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+import dns.tsig
+import dns.tsigkeyring
+import dns.update
+
+from certagent.authority.acme.options import Options, address
+from certagent.authority.errors import AuthorityError
+
+LABEL = "_acme-challenge"
+ALIASES = 8
+PATIENCE = 10.0
+PAUSE = 0.2
+HOOK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def digest(authorization: str) -> str:
+    """The TXT value (RFC 8555, section 8.4)."""
+    return urlsafe_b64encode(sha256(authorization.encode()).digest()).decode().rstrip("=")
+
+
+class Update:
+    """Adds the records by updates, removes them at the end of the `with` block."""
+
+    def __init__(self, options: Options, secret: str) -> None:
+        """`secret` is the TSIG key, base64. Raises AuthorityError where it is none."""
+        self._options = options
+        self._server = address(options.dns_server)
+        self._made: list[tuple[dns.name.Name, dns.name.Name, str]] = []
+        self._key: dict[str, object] = {}
+        if options.dns_key_name:
+            try:
+                ring = dns.tsigkeyring.from_text({options.dns_key_name: secret.strip()})
+            except ValueError as error:
+                raise AuthorityError("cannot use dns_key: it is not base64", kind="credentials") from error
+            self._key = {"keyring": ring, "keyalgorithm": dns.name.from_text(options.dns_algorithm)}
+
+    def __enter__(self) -> Self:
+        """Nothing is sent yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove what was added."""
+        for zone, name, value in self._made:
+            with suppress(AuthorityError):
+                self._send(zone, name, value, add=False)
+
+    def present(self, name: str, token: str, authorization: str) -> None:
+        """Add one record. Raises AuthorityError."""
+        del token
+        owner = self._followed(dns.name.from_text(f"{LABEL}.{name}"))
+        zone, value = self._zone(owner), digest(authorization)
+        self._made.append((zone, owner, value))
+        self._send(zone, owner, value, add=True)
+
+    def ready(self, until: float) -> None:
+        """Wait until the server answers with every record, then `dns_wait` for its secondaries."""
+        for _, name, value in self._made:
+            while value not in self._values(name) and time.monotonic() < until:
+                time.sleep(PAUSE)
+        if self._options.dns_wait:
+            time.sleep(max(0.0, min(self._options.dns_wait, until - time.monotonic())))
+
+    def _ask(self, message: dns.message.Message) -> dns.message.Message:
+        host, port = self._server
+        try:
+            return dns.query.tcp(message, host, PATIENCE, port)
+        except dns.tsig.PeerError as error:
+            raise AuthorityError(
+                f"cannot update DNS at {host}: it refuses the TSIG key: {type(error).__name__}", kind="credentials"
+            ) from error
+        except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
+            what = str(error) or type(error).__name__
+            raise AuthorityError(f"cannot ask the DNS server {host} port {port}: {what}", kind="unreachable") from error
+
+    def _query(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.Message:
+        return self._ask(dns.message.make_query(name, kind))
+
+    def _followed(self, name: dns.name.Name) -> dns.name.Name:
+        for _ in range(ALIASES):
+            answer = self._query(name, dns.rdatatype.CNAME).answer
+            found = [r for s in answer if s.name == name and s.rdtype == dns.rdatatype.CNAME for r in s]
+            if not found:
+                return name
+            name = found[0].target
+        raise AuthorityError(f"cannot use {name}: over {ALIASES} CNAMEs in a row", kind="refused")
+
+    def _zone(self, name: dns.name.Name) -> dns.name.Name:
+        """The configured zone, else the one that the server says it is authoritative for."""
+        if self._options.dns_zone:
+            return dns.name.from_text(self._options.dns_zone)
+        answer = self._query(name, dns.rdatatype.SOA)
+        for section in (answer.answer, answer.authority):
+            for records in section:
+                if records.rdtype == dns.rdatatype.SOA and name.is_subdomain(records.name):
+                    return records.name
+        host = self._server[0]
+        raise AuthorityError(f"cannot find the zone of {name} at {host}: set dns_zone", kind="refused")
+
+    def _values(self, name: dns.name.Name) -> set[str]:
+        answer = self._query(name, dns.rdatatype.TXT).answer
+        return {b"".join(r.strings).decode("ascii", "replace") for s in answer if s.rdtype == dns.rdatatype.TXT for r in s}
+
+    def _send(self, zone: dns.name.Name, name: dns.name.Name, value: str, *, add: bool) -> None:
+        update = dns.update.UpdateMessage(zone, **self._key)  # type: ignore[arg-type]
+        if add:
+            update.add(name, self._options.dns_ttl, "TXT", value)
+        else:
+            update.delete(name, "TXT", value)
+        code = self._ask(update).rcode()
+        if code != dns.rcode.NOERROR:
+            host, text = self._server[0], dns.rcode.to_text(code)
+            who = {dns.rcode.REFUSED: "refused", dns.rcode.NOTAUTH: "credentials"}.get(code, "failed")
+            raise AuthorityError(
+                f"cannot update {name} in {zone} at {host}: {text}; check the zone's update policy and the TSIG key",
+                kind=who,  # type: ignore[arg-type]
+            )
+
+
+class Hook:
+    """`COMMAND present NAME VALUE` adds a TXT record, `COMMAND cleanup NAME VALUE` removes it; exit 0 is success."""
+
+    def __init__(self, options: Options) -> None:
+        """Runs nothing yet."""
+        self._options = options
+        self._made: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Self:
+        """Nothing runs yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Clean up, whatever happened."""
+        for name, value in self._made:
+            with suppress(AuthorityError):
+                self._run("cleanup", name, value)
+
+    def present(self, name: str, token: str, authorization: str) -> None:
+        """Run the command. Raises AuthorityError."""
+        del token
+        owner, value = f"{LABEL}.{name}", digest(authorization)
+        self._made.append((owner, value))
+        self._run("present", owner, value)
+
+    def ready(self, until: float) -> None:
+        """The command returned when the record was there; `dns_wait` for its secondaries."""
+        if self._options.dns_wait:
+            time.sleep(max(0.0, min(self._options.dns_wait, until - time.monotonic())))
+
+    def _run(self, verb: str, name: str, value: str) -> None:
+        words = [*self._options.dns_hook, verb, name, value]
+        try:
+            done = subprocess.run(
+                words,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self._options.patience,
+                env={"PATH": HOOK_PATH},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise AuthorityError(f"cannot run {words[0]}: {error}") from error
+        if done.returncode:
+            said = done.stderr[-300:].decode("utf-8", "replace").strip()
+            raise AuthorityError(f"cannot set {name}: {words[0]} {verb} exited {done.returncode}: {said}")

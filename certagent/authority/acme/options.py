@@ -1,0 +1,73 @@
+"""The options of an ACME authority, as one value; and what its challenges need of the worker's confinement."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """As the configuration checked them; the defaults are those of config/remote/acme.py."""
+
+    directory_url: str
+    contact: tuple[str, ...] = ()
+    terms_accepted: bool = False
+    challenge: str = "http-01"
+    http_port: int = 80
+    tls_port: int = 443
+    listen_address: str = ""
+    webroot: str = ""
+    dns_server: str = ""
+    dns_zone: str = ""
+    dns_key_name: str = ""
+    dns_algorithm: str = "hmac-sha256"
+    dns_ttl: int = 60
+    dns_wait: float = 0.0
+    dns_hook: tuple[str, ...] = ()
+    eab_kid: str = ""
+    profile: str = ""
+    preferred_chain: str = ""
+    patience: float = 45.0
+    ari: bool = True
+    common_name: bool = False
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Options":
+        """From a request's options: lists back to tuples, what other code put in beside left out."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a worker of this authority must be allowed beyond HTTPS to the CA."""
+
+    listen: tuple[int, ...] = ()  # TCP ports
+    connect: tuple[int, ...] = ()  # TCP and UDP ports: a DNS server
+    write: tuple[str, ...] = ()  # directories below which files come and go
+    execute: bool = False  # a command of the configuration runs
+
+
+def needs(values: dict[str, Any]) -> Needs:
+    """Given a request's options, return what the challenge needs."""
+    o = Options.of(values)
+    match o.challenge:
+        case "http-01" if o.webroot:
+            return Needs(write=(o.webroot,))
+        case "http-01":
+            return Needs(listen=(o.http_port,))
+        case "tls-alpn-01":
+            return Needs(listen=(o.tls_port,))
+        case _ if o.dns_hook:
+            return Needs(execute=True)
+    return Needs(connect=(address(o.dns_server)[1],))
+
+
+def address(text: str, port: int = 53) -> tuple[str, int]:
+    """Given "host", "host:port", "[v6]:port" or a bare IPv6 address, return host and port."""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        return host, int(rest.removeprefix(":") or port)
+    if text.count(":") == 1:
+        host, _, rest = text.partition(":")
+        return host, int(rest or port)
+    return text, port

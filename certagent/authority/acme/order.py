@@ -1,0 +1,185 @@
+"""One order from wherever it stands to its certificate: pending -> ready -> processing -> valid.
+
+What an order needs next is read from its status, never remembered: an order that a request left waiting is taken up
+by the next one. Polling follows the CA's Retry-After within the request's patience; then the answer is Pending.
+"""
+
+import time
+from base64 import b64decode, urlsafe_b64encode
+from datetime import UTC, timedelta
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Any
+
+from acme import messages
+from requests.utils import parse_header_links
+
+from certagent.authority.acme.account import Account
+from certagent.authority.acme.options import Options
+from certagent.authority.acme.problems import mapped
+from certagent.authority.acme.proving import prove
+from certagent.authority.context import Context
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Pending, Request
+from certagent.host import x509
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+AGAIN = timedelta(seconds=30)
+MARGIN = 3.0  # of the request's time, for the last answers
+MOST_CHAINS = 8
+WAITS = {"pending", "processing"}
+
+
+class Order:
+    """An order of an account; `url` names it."""
+
+    def __init__(self, account: Account, request: Request, context: Context) -> None:
+        """Asks nothing yet."""
+        self.account, self.request, self.context = account, request, context
+        self.options = Options.of(request.options)
+        self.memory = context.state.own
+        self.end = time.monotonic() + min(self.options.patience, max(context.http.left() - MARGIN, 1.0))
+        self.url = ""
+        self.body = messages.Order()
+
+    def certificate(self) -> list[str] | Pending:
+        """The CA's chains, the default one first; or Pending where the CA takes its time. Raises AuthorityError."""
+        with mapped(self.account.net, "order a certificate"):
+            self._resume() or self._begin()
+            if str(self._status()) == "pending":
+                prove(self.account, list(self.body.authorizations), self.options, self.context, self.end)
+                self._look_until({"ready", "processing", "valid"})
+            if self._status() == "ready":
+                self._finalize()
+            self._look_until({"valid"})
+            if self._status() != "valid":
+                return self._pending()
+            chains = self._download()
+        self.memory.clear()
+        return chains
+
+    def _status(self) -> str:
+        return str(self.body.status.name)
+
+    def _wants(self) -> list[dict[str, str]]:
+        return sorted((identifier(n) for n in self.request.names), key=lambda i: (i["type"], i["value"]))
+
+    def _csr(self) -> str:
+        return sha256(self.request.csr.encode()).hexdigest()
+
+    def _resume(self) -> bool:
+        """Take up the order that the last request left, if it is for the same names and still of use."""
+        url = self.memory.get("order")
+        if not url or self.memory.get("csr") != self._csr():
+            self.memory.clear()
+            return False
+        self.url = url
+        try:
+            self._look()
+        except messages.Error:
+            self.memory.clear()
+            return False
+        if self._status() in {"pending", "ready", "processing", "valid"}:
+            return True
+        self.memory.clear()
+        return False
+
+    def _begin(self) -> None:
+        """A new order; where the CA does not take `replaces`, without it."""
+        fields: dict[str, Any] = {"identifiers": self._wants()}
+        if self.options.profile:
+            fields["profile"] = self._profile()
+        if self.request.lifetime:
+            until = self.context.now().astimezone(UTC) + timedelta(seconds=self.request.lifetime)
+            fields["notAfter"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
+        replaced = self._replaces()
+        try:
+            answer = self._new({**fields, **replaced})
+        except messages.Error as error:
+            if not replaced or error.code in {"rateLimited", "accountDoesNotExist"}:
+                raise
+            answer = self._new(fields)
+        self.url = str(answer)
+        self.memory["order"], self.memory["csr"] = self.url, self._csr()
+
+    def _new(self, fields: dict[str, Any]) -> str:
+        answer = self.account.post(self.account.client.directory["newOrder"], fields)
+        self.body = messages.Order.from_json(answer.json())
+        return str(answer.headers["Location"])
+
+    def _profile(self) -> str:
+        offered = self.account.client.directory.meta.profiles or {}
+        if self.options.profile not in offered:
+            has = ", ".join(sorted(offered)) or "none"
+            raise AuthorityError(
+                f"cannot order profile {self.options.profile!r}: the CA's profiles are: {has}", kind="refused"
+            )
+        return self.options.profile
+
+    def _replaces(self) -> dict[str, str]:
+        """RFC 9773, section 5: which certificate this one follows."""
+        if not self.options.ari or not self.request.live or "renewalInfo" not in directory_fields(self.account):
+            return {}
+        try:
+            return {"replaces": x509.renewal_id(self.request.live.encode())}
+        except x509.X509Error:
+            return {}
+
+    def _look(self) -> None:
+        self.body = messages.Order.from_json(self.account.post(self.url, None).json())
+
+    def _look_until(self, wanted: set[str]) -> None:
+        """Poll until the order is as wanted, or the patience is over; an order that failed raises."""
+        pause = FIRST_PAUSE
+        while self._status() not in wanted:
+            if self._status() not in {*WAITS, "ready"}:
+                raise self._failed()
+            at, now = self.account.net.retry_at, self.context.now()
+            asked = (at - now).total_seconds() if at and self._status() == "processing" else 0.0
+            delay = max(pause, asked)
+            if time.monotonic() + delay > self.end:
+                return
+            time.sleep(delay)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            self._look()
+
+    def _failed(self) -> AuthorityError:
+        self.memory.clear()
+        if self.body.error is not None:
+            raise self.body.error
+        return AuthorityError(f"cannot get the certificate: the CA calls the order {self._status()}", kind="failed")
+
+    def _finalize(self) -> None:
+        der = b64decode("".join(self.request.csr.split("-----")[2].split()))
+        text = urlsafe_b64encode(der).decode().rstrip("=")
+        answer = self.account.post(self.body.finalize, {"csr": text})
+        self.body = messages.Order.from_json(answer.json())
+
+    def _pending(self) -> Pending:
+        at = self.account.net.retry_at or self.context.now() + AGAIN
+        return Pending(at.timestamp(), f"the CA calls the order {self._status()} and takes its time")
+
+    def _download(self) -> list[str]:
+        if not self.body.certificate:
+            raise AuthorityError("cannot get the certificate: the order names none", kind="malformed")
+        first = self.account.post(self.body.certificate, None)
+        links = parse_header_links(first.headers.get("Link", ""))
+        others = [str(link["url"]) for link in links if link.get("rel") == "alternate" and "url" in link]
+        wanted = others[:MOST_CHAINS] if self.options.preferred_chain else []
+        return [first.text, *(self.account.post(url, None).text for url in wanted)]
+
+
+def directory_fields(account: Account) -> dict[str, Any]:
+    """The directory as a mapping."""
+    fields: dict[str, Any] = account.client.directory.to_partial_json()
+    return fields
+
+
+def identifier(name: str) -> dict[str, str]:
+    """A SAN as ACME names it: an IP by RFC 8738."""
+    try:
+        return {"type": "ip", "value": str(ip_address(name))}
+    except ValueError:
+        return {"type": "dns", "value": name.rstrip(".").lower()}
+
+

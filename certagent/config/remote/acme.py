@@ -1,0 +1,105 @@
+"""`type = "acme"`: RFC 8555 with http-01, tls-alpn-01 or dns-01."""
+
+import re
+from typing import Any
+
+from certagent.config.reader import absolute, flag, one_of, text, texts
+from certagent.config.remote import Setting, seconds, url
+
+PORTS = 1 << 16
+CONTACT = re.compile(r"(mailto:)?[^\s@:]+@[^\s@]+")
+SERVER = re.compile(r"\[[0-9a-fA-F:]+\](:\d+)?|[A-Za-z0-9_.-]+(:\d+)?|[0-9a-fA-F:]+")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+LONGEST_TTL = 86400
+
+
+def contacts(value: Any) -> tuple[str, ...]:
+    """Mail addresses."""
+    found = texts(value)
+    if bad := [v for v in found if not CONTACT.fullmatch(v)]:
+        raise ValueError(f'{bad[0]!r}: write a mail address such as "ops@example.com"')
+    return tuple(v if v.startswith("mailto:") else f"mailto:{v}" for v in found)
+
+
+def port(value: Any) -> int:
+    """A TCP port."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < PORTS:
+        raise ValueError("must be a port, 1 to 65535")
+    return value
+
+
+def ttl(value: Any) -> int:
+    """Seconds of a DNS record's life."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LONGEST_TTL:
+        raise ValueError(f"must be seconds, 1 to {LONGEST_TTL}")
+    return value
+
+
+def server(value: Any) -> str:
+    """A host or address, with a port where it is not 53."""
+    found = text(value)
+    if found and not SERVER.fullmatch(found):
+        raise ValueError('write "ns1.example.com", "10.0.0.53:5353" or "[2001:db8::53]:53"')
+    return found
+
+
+def name(value: Any) -> str:
+    """A DNS name, without its last dot."""
+    found = text(value).rstrip(".")
+    if found and not NAME.fullmatch(found):
+        raise ValueError("must be a DNS name")
+    return found
+
+
+def command(value: Any) -> tuple[str, ...]:
+    """A program by its absolute path, and its first arguments."""
+    found = texts(value)
+    if found and not found[0].startswith("/"):
+        raise ValueError('write the program with its absolute path: ["/usr/local/bin/dns-hook"]')
+    return found
+
+
+def directory(value: Any) -> str:
+    """An absolute path, or nothing."""
+    return absolute(value) if value else ""
+
+
+
+SETTINGS: dict[str, Setting] = {
+    "directory_url": Setting(url, "", required=True),
+    "contact": Setting(contacts, ()),
+    "terms_accepted": Setting(flag, False),
+    "challenge": Setting(one_of("http-01", "tls-alpn-01", "dns-01"), "http-01"),
+    "http_port": Setting(port, 80),
+    "tls_port": Setting(port, 443),
+    "listen_address": Setting(text, ""),
+    "webroot": Setting(directory, ""),
+    "dns_server": Setting(server, ""),
+    "dns_zone": Setting(name, ""),
+    "dns_key_name": Setting(name, ""),
+    "dns_algorithm": Setting(one_of("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224"), "hmac-sha256"),
+    "dns_key": Setting(text, "", secret=True),
+    "dns_ttl": Setting(ttl, 60),
+    "dns_wait": Setting(seconds, 0.0),
+    "dns_hook": Setting(command, ()),
+    "eab_kid": Setting(text, ""),
+    "eab_key": Setting(text, "", secret=True),
+    "profile": Setting(text, ""),
+    "preferred_chain": Setting(text, ""),
+    "patience": Setting(seconds, 45.0),
+    "ari": Setting(flag, True),
+    "common_name": Setting(flag, False),
+}
+
+
+def problems(options: dict[str, Any], secrets: dict[str, str]) -> list[tuple[str, str]]:
+    """What is wrong between the settings: key and sentence."""
+    found = []
+    if options["challenge"] == "dns-01":
+        if bool(options["dns_server"]) == bool(options["dns_hook"]):
+            found.append(("challenge", "dns-01 needs dns_server (RFC 2136 updates) or dns_hook (a command), not both"))
+        if bool(options["dns_key_name"]) != bool(secrets.get("dns_key")):
+            found.append(("dns_key", "dns_key_name and dns_key belong together: the TSIG key"))
+    if bool(options["eab_kid"]) != bool(secrets.get("eab_key")):
+        found.append(("eab_key", "eab_kid and eab_key belong together: the CA gave you both"))
+    return found
