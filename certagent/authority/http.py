@@ -30,7 +30,7 @@ REDIRECTS, CLIENT_ERRORS, SERVER_ERRORS = range(300, 400), range(400, 500), 500
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, whatever its status. Header names are in lower case."""
+    """An answer, whatever its status. Header names are in lower case; one that came several times is joined by ", "."""
 
     url: str
     status: int
@@ -110,7 +110,7 @@ class Http:
                 self.left()
         finally:
             answer.close()
-        return Reply(url, answer.status, {k.lower(): v for k, v in answer.headers.items()}, data)
+        return Reply(url, answer.status, {k.lower(): answer.headers[k] for k in answer.headers}, data)
 
 
 def permitted(url: str, *, allow_http: bool) -> None:

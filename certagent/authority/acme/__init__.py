@@ -82,5 +82,3 @@ def _roots(request: Request) -> tuple[Leaf, ...]:
         return x509.parse_certificates(pem.encode()) if pem.strip() else ()
     except x509.X509Error:
         return ()
-
-

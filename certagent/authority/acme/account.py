@@ -6,10 +6,12 @@ requests: the new key is remembered before the CA is told, so that no crash betw
 
 from typing import Any
 
-import josepy
 import requests
 from acme import errors, jws, messages
 from acme.client import ClientV2
+from josepy.errors import DeserializationError
+from josepy.jwa import ES256
+from josepy.jwk import JWK
 
 from certagent.authority.acme.net import Document, Net
 from certagent.authority.acme.problems import mapped
@@ -28,7 +30,7 @@ class Account:
         self.entry: dict[str, Any] = context.state.shared.setdefault("accounts", {}).setdefault(url, {})
         if "key" not in self.entry:
             self.entry["key"] = x509.generate_key("ecdsa-p256").decode()
-        self.key = josepy.JWK.load(self.entry["key"].encode())
+        self.key = JWK.load(self.entry["key"].encode())
         self.net = Net(context.http, self.key, context.now)
         self.client = ClientV2(directory(self.net, url), self.net)
         self.nonces = self.client.directory["newNonce"]
@@ -89,7 +91,7 @@ class Account:
             return messages.ExternalAccountBinding.from_data(
                 self.key.public_key(), kid, secret.strip().rstrip("="), self.client.directory
             )
-        except (ValueError, josepy.DeserializationError) as error:
+        except (ValueError, DeserializationError) as error:
             raise AuthorityError("cannot use eab_key: it is not base64url", kind="credentials") from error
 
     def _update(self) -> None:
@@ -118,14 +120,14 @@ class Account:
     def roll_over(self) -> str:
         """Give the account the key that was prepared (RFC 8555, section 7.3.5); a second time it is only noticed."""
         uri = self._existing()
-        fresh = josepy.JWK.load(self.entry["next_key"].encode())
+        fresh = JWK.load(self.entry["next_key"].encode())
         with mapped(self.net, "roll the account's key over"):
             if self._knows(fresh) != uri:
                 self._change(uri, fresh)
         self.entry["key"] = self.entry.pop("next_key")
         return f"{uri} has a new key"
 
-    def _knows(self, key: josepy.JWK) -> str:
+    def _knows(self, key: JWK) -> str:
         """The account of a key, "" where there is none."""
         net = Net(self.context.http, key, self.context.now)
         try:
@@ -137,10 +139,10 @@ class Account:
             return ""
         return str(answer.headers.get("Location", ""))
 
-    def _change(self, uri: str, fresh: josepy.JWK) -> None:
+    def _change(self, uri: str, fresh: JWK) -> None:
         url = self.client.directory["keyChange"]
         payload = Document({"account": uri, "oldKey": self.key.public_key().to_partial_json()})
-        inner = jws.JWS.sign(payload.json_dumps().encode(), key=fresh, alg=josepy.ES256, nonce=None, url=url)
+        inner = jws.JWS.sign(payload.json_dumps().encode(), key=fresh, alg=ES256, nonce=None, url=url)
         self.net.post(url, inner, new_nonce_url=self.nonces)
 
 

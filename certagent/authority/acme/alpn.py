@@ -92,5 +92,3 @@ def server_name(name: str) -> str:
         return ip_address(name).reverse_pointer
     except ValueError:
         return name.lower()
-
-

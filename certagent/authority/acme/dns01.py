@@ -120,7 +120,9 @@ class Update:
 
     def _values(self, name: dns.name.Name) -> set[str]:
         answer = self._query(name, dns.rdatatype.TXT).answer
-        return {b"".join(r.strings).decode("ascii", "replace") for s in answer if s.rdtype == dns.rdatatype.TXT for r in s}
+        return {
+            b"".join(r.strings).decode("ascii", "replace") for s in answer if s.rdtype == dns.rdatatype.TXT for r in s
+        }
 
     def _send(self, zone: dns.name.Name, name: dns.name.Name, value: str, *, add: bool) -> None:
         update = dns.update.UpdateMessage(zone, **self._key)  # type: ignore[arg-type]

@@ -7,20 +7,22 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import josepy
 import requests
 from acme import messages
 from acme.client import ClientNetwork
+from josepy.interfaces import JSONDeSerializable
+from josepy.jwa import ES256, RS256
+from josepy.jwk import JWK
 from requests.structures import CaseInsensitiveDict
 
 from certagent.authority.http import Http, retry_after
 
 NONCES = 12
 CONFLICT = 409
-ALGORITHMS = {"EC": josepy.ES256, "RSA": josepy.RS256}
+ALGORITHMS = {"EC": ES256, "RSA": RS256}
 
 
-class Document(josepy.JSONDeSerializable):
+class Document(JSONDeSerializable):
     """A payload that the library has no message for (`replaces`), or only one that wants parsed objects (a CSR)."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
@@ -40,7 +42,7 @@ class Document(josepy.JSONDeSerializable):
 class Net(ClientNetwork):
     """Requests of one account. `retry_at` is the Retry-After of the last answer."""
 
-    def __init__(self, http: Http, key: josepy.JWK | None, now: Callable[[], datetime]) -> None:
+    def __init__(self, http: Http, key: JWK | None, now: Callable[[], datetime]) -> None:
         """Without a key only GET is possible."""
         kind = str(key.to_partial_json()["kty"]) if key else "EC"
         super().__init__(key, alg=ALGORITHMS[kind], user_agent="certagent")
@@ -56,7 +58,7 @@ class Net(ClientNetwork):
         response = requests.Response()
         response.status_code, response.url, response.encoding = reply.status, url, "utf-8"
         response.headers = CaseInsensitiveDict(reply.headers)
-        response._content = reply.body  # noqa: SLF001 - the library reads responses of requests
+        response._content = reply.body  # the library reads responses of requests
         return response
 
     @classmethod

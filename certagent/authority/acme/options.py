@@ -34,7 +34,8 @@ class Options:
     def of(cls, values: dict[str, Any]) -> "Options":
         """From a request's options: lists back to tuples, what other code put in beside left out."""
         known = {f.name for f in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
+        return cls(**given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ class Order:
     def certificate(self) -> list[str] | Pending:
         """The CA's chains, the default one first; or Pending where the CA takes its time. Raises AuthorityError."""
         with mapped(self.account.net, "order a certificate"):
-            self._resume() or self._begin()
+            if not self._resume():
+                self._begin()
             if str(self._status()) == "pending":
                 prove(self.account, list(self.body.authorizations), self.options, self.context, self.end)
                 self._look_until({"ready", "processing", "valid"})
@@ -181,5 +182,3 @@ def identifier(name: str) -> dict[str, str]:
         return {"type": "ip", "value": str(ip_address(name))}
     except ValueError:
         return {"type": "dns", "value": name.rstrip(".").lower()}
-
-

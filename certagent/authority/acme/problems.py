@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-import josepy
 from acme import errors, messages
+from josepy.errors import DeserializationError
 
 from certagent.authority.acme.net import Net
 from certagent.authority.errors import AuthorityError, Kind
@@ -73,6 +73,6 @@ def mapped(net: Net, what: str) -> Iterator[None]:
         yield
     except messages.Error as error:
         raise error_of(error, what, net.retry_at) from error
-    except (errors.Error, josepy.DeserializationError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (errors.Error, DeserializationError, KeyError, ValueError, TypeError, AttributeError) as error:
         why = f"{type(error).__name__} {printable(error)}"[:LONGEST]
         raise AuthorityError(f"cannot {what}: the CA's answer makes no sense: {why}", kind="malformed") from error

@@ -2,9 +2,11 @@
 
 import os
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol, Self
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 from acme import messages
 
@@ -12,7 +14,7 @@ from certagent.authority.acme.account import Account
 from certagent.authority.acme.alpn import Alpn
 from certagent.authority.acme.listening import inherited
 from certagent.authority.acme.options import Options
-from certagent.authority.acme.problems import error_of
+from certagent.authority.acme.problems import error_of, printable
 from certagent.authority.acme.web import Standalone, Webroot
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
@@ -44,50 +46,82 @@ def responder(options: Options, secrets: Mapping[str, str], sockets: Mapping[str
     return Hook(options) if options.dns_hook else Update(options, secrets.get("dns_key", ""))
 
 
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One way to prove a name."""
+
+    kind: str
+    url: str
+    token: str
+    status: str
+    problem: messages.Error | None
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """One name, and the ways to prove it. Read here: the library knows no tls-alpn-01 any more."""
+
+    name: str
+    status: str
+    challenges: tuple[Challenge, ...]
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> "Authorization":
+        """Raises KeyError, TypeError, DeserializationError."""
+        found = tuple(_challenge(c) for c in document["challenges"] if "token" in c)
+        return cls(str(document["identifier"]["value"]), str(document["status"]), found)
+
+
+def _challenge(document: dict[str, Any]) -> Challenge:
+    problem = messages.Error.from_json(document["error"]) if document.get("error") else None
+    kind, url, token, status = (str(document[key]) for key in ("type", "url", "token", "status"))
+    return Challenge(kind, url, token, status, problem)
+
+
 def prove(account: Account, urls: list[str], options: Options, context: Context, end: float) -> None:
     """Answer every authorization that is pending, and wait until none is. Raises AuthorityError, messages.Error."""
-    waiting = {url: found for url in urls if str((found := _fetch(account, url)).status.name) == "pending"}
+    waiting = {url: found for url in urls if (found := _fetch(account, url)).status == "pending"}
     if not waiting:
         return
+    chosen = [_chosen(found, options.challenge) for found in waiting.values()]
+    print_of_key = urlsafe_b64encode(account.key.thumbprint()).decode().rstrip("=")
     with responder(options, context.secrets, inherited(os.environ)) as answering:
-        chosen = [_chosen(found, options.challenge) for found in waiting.values()]
         for found, challenge in zip(waiting.values(), chosen, strict=True):
-            authorization = challenge.chall.key_authorization(account.key)
-            answering.present(found.identifier.value, challenge.chall.encode("token"), authorization)
+            answering.present(found.name, challenge.token, f"{challenge.token}.{print_of_key}")
         answering.ready(end)
         for challenge in chosen:
-            if challenge.status.name == "pending":
-                account.post(challenge.uri, {})
+            if challenge.status == "pending":
+                account.post(challenge.url, {})
         for url in waiting:
             _settled(account, url, options, end)
 
 
-def _fetch(account: Account, url: str) -> messages.Authorization:
-    return messages.Authorization.from_json(account.post(url, None).json())
+def _fetch(account: Account, url: str) -> Authorization:
+    return Authorization.of(account.post(url, None).json())
 
 
-def _chosen(found: messages.Authorization, kind: str) -> messages.ChallengeBody:
-    offered = {str(c.chall.typ): c for c in found.challenges if getattr(c.chall, "typ", None)}
-    if kind in offered:
-        return offered[kind]
-    has = ", ".join(sorted(offered)) or "nothing that is known here"
+def _chosen(found: Authorization, kind: str) -> Challenge:
+    for challenge in found.challenges:
+        if challenge.kind == kind:
+            return challenge
+    has = ", ".join(sorted(printable(c.kind) for c in found.challenges)) or "nothing"
     raise AuthorityError(
-        f"cannot prove {found.identifier.value} by {kind}: the CA offers {has}; set `challenge`", kind="refused"
+        f"cannot prove {printable(found.name)} by {kind}: the CA offers {has}; set `challenge`", kind="refused"
     )
 
 
 def _settled(account: Account, url: str, options: Options, end: float) -> None:
     """Poll one authorization; over the patience it stays pending, which the order's status shows."""
     pause = FIRST_PAUSE
-    while (found := _fetch(account, url)).status.name == "pending":
+    while (found := _fetch(account, url)).status == "pending":
         if time.monotonic() + pause > end:
             return
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
-    if found.status.name == "valid":
+    if found.status == "valid":
         return
-    what = f"prove {found.identifier.value} by {options.challenge}"
-    problem = next((c.error for c in found.challenges if c.error is not None), None)
+    what = f"prove {printable(found.name)} by {options.challenge}"
+    problem = next((c.problem for c in found.challenges if c.problem is not None), None)
     if problem is None:
-        raise AuthorityError(f"cannot {what}: the CA calls the authorization {found.status.name}", kind="refused")
+        raise AuthorityError(f"cannot {what}: the CA calls the authorization {printable(found.status)}", kind="refused")
     raise error_of(problem, what)

@@ -64,7 +64,6 @@ def directory(value: Any) -> str:
     return absolute(value) if value else ""
 
 
-
 SETTINGS: dict[str, Setting] = {
     "directory_url": Setting(url, "", required=True),
     "contact": Setting(contacts, ()),

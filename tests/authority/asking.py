@@ -1,0 +1,38 @@
+"""Asking a backend in this process, as a worker would: what the tests of ACME share."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from certagent.authority.acme import ask
+from certagent.authority.context import Context
+from certagent.authority.http import Http
+from certagent.authority.messages import Answer, Request, State, Tls
+from certagent.config.remote import settings
+from certagent.host import x509
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Client:
+    """One authority of type `acme`: its options, secrets and memory; each question is one worker's."""
+
+    directory_url: str
+    ca: str = ""  # PEM; "": the system's
+    options: dict[str, Any] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict)
+    key: bytes = field(default_factory=lambda: x509.generate_key("ecdsa-p256"))
+
+    def ask(self, operation: Any, names: tuple[str, ...] = (), **fields: Any) -> Answer:
+        """Ask; raises AuthorityError."""
+        values = {name: s.default for name, s in settings("acme").items() if not s.secret}
+        given = values | {"directory_url": self.directory_url} | self.options
+        csr = x509.make_csr(self.key, None, names).decode() if names else ""
+        request = Request(operation, "acme", given, Tls(roots=self.ca), csr=csr, names=names, **fields)
+        context = Context(self.secrets, State(self.shared, self.own), Http(request.tls, request.timeout), now)
+        return ask(request, context)

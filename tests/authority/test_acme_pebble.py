@@ -1,0 +1,212 @@
+"""ACME against pebble: strict, half of its good nonces refused, three certificates to a chain, several roots."""
+
+import copy
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certagent.authority.acme.listening import inherited, listening
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Done, Issued, Pending
+from certagent.host import x509
+from tests.authority.asking import Client, now
+from tests.servers.pebble import Pebble
+from tests.servers.process import Running, listens
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+EAB = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")
+
+
+@pytest.fixture(scope="module")
+def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    environ = {"PEBBLE_CHAIN_LENGTH": "3", "PEBBLE_ALTERNATE_ROOTS": "2"}
+    with Pebble(tmp_path_factory.mktemp("pebble"), environ=environ) as server:
+        yield server
+
+
+def client_of(pebble: Pebble, **options: object) -> Client:
+    ports = {"http_port": pebble.http_port, "tls_port": pebble.tls_port, "listen_address": "127.0.0.1"}
+    return Client(pebble.directory_url, pebble.ca.read_text(), {**ports, "terms_accepted": True, **options})
+
+
+def issued(client: Client, *names: str, **fields: object) -> str:
+    answer = client.ask("issue", names, **fields)
+    assert isinstance(answer, Issued)
+    return answer.chain
+
+
+def test_first_issuance_and_renewal(pebble: Pebble) -> None:
+    """A name and an address by http-01: the chain verifies at pebble's root, the second order uses the same account."""
+    client = client_of(pebble)
+    chain = issued(client, "n1.test", "127.0.0.1").encode()
+    leaf, *rest = x509.parse_certificates(chain)
+    assert ("n1.test",) == leaf.dns
+    assert ("127.0.0.1",) == leaf.ips
+    assert x509.parse_key(client.key)[0] == leaf.spki
+    assert 3 == len(rest)
+    assert x509.verify_chain(chain, pebble.root(), "server", now()) is None
+    (account,) = client.shared["accounts"].values()
+    uri = account["uri"]
+    again = x509.parse_certificates(issued(client, "n1.test", "127.0.0.1", live=chain.decode()).encode())[0]
+    assert again.fingerprint != leaf.fingerprint
+    assert uri == client.shared["accounts"][pebble.directory_url]["uri"]
+    assert client.own == {}
+
+
+def test_tls_alpn(pebble: Pebble) -> None:
+    """tls-alpn-01, for a name and for an address (RFC 8738)."""
+    chain = issued(client_of(pebble, challenge="tls-alpn-01"), "n1.test", "127.0.0.1")
+    leaf = x509.parse_certificates(chain.encode())[0]
+    assert (("n1.test",), ("127.0.0.1",)) == (leaf.dns, leaf.ips)
+
+
+def test_the_webroot_of_a_server_that_runs_already(pebble: Pebble, tmp_path: Path) -> None:
+    """http-01 by files: they are served by somebody else, readable for all, and gone afterwards."""
+    command = [sys.executable, "-m", "http.server", str(pebble.http_port), "--bind", "127.0.0.1", "-d", str(tmp_path)]
+    with Running(command, tmp_path / "http.log", lambda: listens(pebble.http_port)):
+        leaf = x509.parse_certificates(issued(client_of(pebble, webroot=str(tmp_path)), "n1.test").encode())[0]
+    assert ("n1.test",) == leaf.dns
+    assert [] == list((tmp_path / ".well-known" / "acme-challenge").iterdir())
+
+
+def test_a_socket_of_systemd(pebble: Pebble) -> None:
+    """The listening socket that systemd made and the daemon handed on answers: nothing is bound here."""
+    with socket.create_server(("127.0.0.1", pebble.http_port)) as made:
+        found = listening("certagent-http01", "", 80, {"certagent-http01": made.fileno()})
+        assert pebble.http_port == found[0].getsockname()[1]
+        found[0].close()
+        assert {"certagent-http01": 3, "other": 4} == inherited(
+            {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "certagent-http01:other:more"}
+        )
+
+
+def test_alternate_chains(pebble: Pebble) -> None:
+    """The chain to the root whose fingerprint or name is wished for; one that nobody offers is refused, with names."""
+    roots = [pebble.root(i) for i in range(3)]
+    facts = [x509.parse_certificates(root)[0] for root in roots]
+    wish = {"preferred_chain": facts[1].fingerprint, "issuing_roots_pem": b"".join(roots).decode()}
+    chain = issued(client_of(pebble, **wish), "n1.test").encode()
+    assert x509.verify_chain(chain, roots[1], "server", now()) is None
+    assert x509.verify_chain(chain, roots[0], "server", now()) is not None
+    chain = issued(client_of(pebble, preferred_chain=facts[2].common_names[0]), "n1.test").encode()
+    assert x509.verify_chain(chain, roots[2], "server", now()) is None
+    with pytest.raises(AuthorityError, match=re.escape(facts[0].subject)) as caught:
+        issued(client_of(pebble, preferred_chain="No Such Root"), "n1.test")
+    assert caught.value.refused
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "kind", "words"),
+    [
+        (("blocked.test",), {}, "refused", "rejectedIdentifier"),
+        (("n1.test",), {"listen_address": "127.0.0.9"}, "failed", "connection"),
+        (("n1.test",), {"profile": "short"}, "refused", "profiles are: none"),
+        (("n1.test",), {"terms_accepted": False}, "refused", "terms_accepted = true"),
+        (("*.n1.test",), {}, "refused", "the CA offers dns-01"),
+        ((), {}, "refused", "set `names`"),
+    ],
+)
+def test_what_the_ca_refuses(
+    pebble: Pebble, names: tuple[str, ...], options: dict[str, object], kind: str, words: str
+) -> None:
+    """The CA's problem document and the remedy, by who can act."""
+    with pytest.raises(AuthorityError, match=words) as caught:
+        client_of(pebble, **options).ask("issue", names)
+    assert kind == caught.value.kind
+
+
+def test_something_else_answers_the_challenge(pebble: Pebble, tmp_path: Path) -> None:
+    """A 404 in our place: asking again changes nothing."""
+    command = [sys.executable, "-m", "http.server", str(pebble.http_port), "--bind", "127.0.0.1", "-d", str(tmp_path)]
+    with Running(command, tmp_path / "http.log", lambda: listens(pebble.http_port)):
+        with pytest.raises(AuthorityError, match="unauthorized") as caught:
+            issued(client_of(pebble, webroot=str(tmp_path / "elsewhere")), "n1.test")
+        assert caught.value.refused
+        with pytest.raises(AuthorityError, match=r"cannot listen on port .*certagent-http01\.socket") as busy:
+            issued(client_of(pebble), "n1.test")
+        assert "failed" == busy.value.kind
+
+
+def test_an_endpoint_that_is_not_trusted(pebble: Pebble) -> None:
+    """Without the CA's root the directory is not even read; where nobody listens it is unreachable."""
+    with pytest.raises(AuthorityError) as caught:
+        Client(pebble.directory_url).ask("issue", ("n1.test",))
+    assert "tls" == caught.value.kind
+    with pytest.raises(AuthorityError) as caught:
+        Client("https://localhost:9/dir", pebble.ca.read_text()).ask("issue", ("n1.test",))
+    assert "unreachable" == caught.value.kind
+
+
+def test_the_account(pebble: Pebble) -> None:
+    """A new key by two requests; an old memory of a rollover that happened is healed; then deactivated for good."""
+    client = client_of(pebble, contact=["mailto:ops@example.test"])
+    issued(client, "n1.test")
+    entry = client.shared["accounts"][pebble.directory_url]
+    old, uri = entry["key"], entry["uri"]
+    assert isinstance(client.ask("rollover"), Pending)
+    crashed = copy.deepcopy(client.shared)  # as it was remembered before the CA was told
+    assert isinstance(client.ask("rollover"), Done)
+    assert (entry["key"] != old, entry["uri"]) == (True, uri)
+    issued(client, "n1.test")
+    client.shared = crashed
+    assert isinstance(client.ask("rollover"), Done)
+    assert entry["key"] == client.shared["accounts"][pebble.directory_url]["key"]
+    issued(client, "n1.test")
+    kept = copy.deepcopy(client.shared)
+    assert isinstance(client.ask("deactivate"), Done)
+    assert {} == client.shared["accounts"][pebble.directory_url]
+    client.shared = kept
+    with pytest.raises(AuthorityError) as caught:
+        issued(client, "n1.test")
+    assert caught.value.kind in {"refused", "credentials"}
+
+
+def test_an_account_that_the_ca_forgot(pebble: Pebble) -> None:
+    """It is registered again under the same key, within the same request."""
+    client = client_of(pebble)
+    issued(client, "n1.test")
+    entry = client.shared["accounts"][pebble.directory_url]
+    key, entry["uri"] = entry["key"], f"https://localhost:{pebble.port}/my-account/nobody"
+    issued(client, "n1.test")
+    assert (key, True) == (entry["key"], "nobody" not in entry["uri"])
+
+
+def test_an_order_that_waits(pebble: Pebble) -> None:
+    """With no patience left the answer is Pending; the next request takes the same order up, with the same CSR."""
+    client = client_of(pebble, patience=0.01)
+    answer = client.ask("issue", ("n1.test",))
+    assert isinstance(answer, Pending)
+    order = client.own["order"]
+    client.options["patience"] = 30.0
+    seen = wait_until(lambda: client.own.get("order") in {order, None} and client.ask("issue", ("n1.test",)), "issued")
+    assert isinstance(seen, Issued)
+    assert {} == client.own
+
+
+def test_external_account_binding(tmp_path: Path) -> None:
+    """Without the key that the CA gave out, with a wrong one, with the right one."""
+    with Pebble(tmp_path / "pebble", eab=EAB) as server:
+        with pytest.raises(AuthorityError, match="eab_kid") as caught:
+            issued(client_of(server), "n1.test")
+        assert "credentials" == caught.value.kind
+        wrong = client_of(server, eab_kid="kid-1")
+        wrong.secrets = {"eab_key": EAB[1][::-1]}
+        with pytest.raises(AuthorityError) as caught:
+            issued(wrong, "n1.test")
+        assert caught.value.kind in {"refused", "credentials"}
+        assert EAB[1][::-1] not in str(caught.value)
+        client = client_of(server, eab_kid=EAB[0])
+        client.secrets = {"eab_key": EAB[1]}
+        issued(client, "n1.test")
+
+
+def test_no_roots_and_no_renewal_information(pebble: Pebble) -> None:
+    """ACME has no question for roots; a CA without renewal information says so."""
+    with pytest.raises(AuthorityError, match="issuing_roots") as caught:
+        client_of(pebble).ask("roots")
+    assert caught.value.refused
