@@ -25,6 +25,7 @@ LIMIT = 1 << 20
 CONNECT = 15.0
 LONGEST_PAUSE = timedelta(days=7)
 UNAUTHORIZED, FORBIDDEN, TOO_MANY, UNAVAILABLE = 401, 403, 429, 503
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # a pin is held to the certificate all the same
 REDIRECTS, CLIENT_ERRORS, SERVER_ERRORS = range(300, 400), range(400, 500), 500
 
 
@@ -56,11 +57,15 @@ class Http:
     def __init__(self, tls: Tls, timeout: float, limit: int = LIMIT) -> None:
         """`timeout` (seconds) is that of everything together. Raises AuthorityError for unusable TLS settings."""
         self._end = time.monotonic() + timeout
-        self._limit, self._allow_http = limit, tls.allow_http
+        self.tls, self._limit, self._allow_http = tls, limit, tls.allow_http
         options: dict[str, Any] = {"retries": False, "ssl_context": context_of(tls), "maxsize": 1}
         if tls.fingerprint:
             options["assert_fingerprint"] = tls.fingerprint
         self._pool = urllib3.ProxyManager(tls.proxy, **options) if tls.proxy else urllib3.PoolManager(**options)
+
+    def over(self, tls: Tls) -> "Http":
+        """The same deadline and cap, and another way to recognise the endpoint. Raises AuthorityError."""
+        return Http(tls, self.left(), self._limit)
 
     def left(self) -> float:
         """Seconds until the deadline. Raises AuthorityError when it is over."""
@@ -136,7 +141,7 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     """The TLS context: configured roots or the system's; with a fingerprint alone nothing but that counts."""
     try:
         context = ssl.create_default_context(cadata=tls.roots or None)
-        if tls.fingerprint and not tls.roots:
+        if tls.unverified or (tls.fingerprint and not tls.roots):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if tls.client_cert:

@@ -27,6 +27,7 @@ class Tls:
     allow_http: bool = False  # plain http to another host than this one
     client_cert: str = ""  # PEM of an enrolment pair: never a managed one, unless `credential = "leaf"` asks for it
     client_key: str = ""
+    unverified: bool = False  # for bytes that a pinned digest vouches for, never a secret; no setting leads here
 
 
 @dataclass(frozen=True, slots=True)

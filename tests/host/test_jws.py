@@ -1,6 +1,7 @@
-"""Tokens signed by a key in PEM, and JSON Web Keys, against josepy: another reader of the same RFCs."""
+"""Tokens signed by a key in PEM, and JSON Web Keys, against josepy and step: other readers of the same RFCs."""
 
 import json
+from pathlib import Path
 
 import josepy
 import pytest
@@ -10,6 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from certagent.host import x509
 from certagent.host.x509.jws import unbase64url
+from tests.servers.process import missing
+from tests.servers.stepca import INSTALL
+
+# What step wrote, with the password "pass": its own test data, in Debian's package.
+STEP = Path("/usr/share/gocode/src/github.com/smallstep/certificates/authority/testdata/secrets")
 
 # RFC 7515, appendix A.3.1, and RFC 8037, appendix A.1 with the thumbprint of its A.3.
 EC_KEY = {
@@ -87,3 +93,39 @@ def test_what_is_no_private_jwk(text: str) -> None:
         x509.read_jwk(text)
     assert "jpsQ" not in str(caught.value)
     assert "JSON Web Key" in str(caught.value)
+
+
+def step_file(name: str) -> str:
+    path = STEP / name
+    return path.read_text() if path.exists() else missing("test data of step-ca", INSTALL)
+
+
+@pytest.mark.real
+def test_a_key_that_step_encrypted() -> None:
+    """A file of `step crypto jwk create`, and its compact form as in ca.json: the key of the public file beside it."""
+    sealed, public = step_file("step_cli_key_priv.jwk"), json.loads(step_file("step_cli_key_pub.jwk"))
+    parts = json.loads(sealed)
+    compact = ".".join(parts[k] for k in ("protected", "encrypted_key", "iv", "ciphertext", "tag"))
+    for text in (sealed, compact, f"{compact}\n"):
+        pem, kid = x509.read_jwk(text, "pass\n")
+        found = josepy.JWK.load(pem).public_key().to_json()
+        assert (public["kid"], public["x"], public["y"]) == (kid, found["x"], found["y"])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("change", "password", "message"),
+    [
+        ({}, "", "there is no password"),
+        ({}, "wrong", "the password does not open it"),
+        ({"tag": "AAAAAAAAAAAAAAAAAAAAAA"}, "pass", "the password does not open it"),
+        ({"protected": "e30"}, "pass", "no JWE that step writes"),
+        ({"iv": 7}, "pass", "no JWE that step writes"),
+    ],
+    ids=["no password", "another", "a changed tag", "an empty header", "a number for text"],
+)
+def test_a_key_that_does_not_open(change: dict[str, object], password: str, message: str) -> None:
+    """One sentence that says why."""
+    sealed = json.loads(step_file("step_cli_key_priv.jwk")) | change
+    with pytest.raises(x509.X509Error, match=message):
+        x509.read_jwk(json.dumps(sealed), password)

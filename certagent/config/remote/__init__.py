@@ -1,14 +1,15 @@
 """The settings of authorities that are asked over a wire: one module per type, each a table of settings.
 
-A module here named after a type, with SETTINGS, is that type's configuration; what every remote type takes as well
-stands below. Values are JSON-able: they travel to the worker as they are. A secret setting names where the secret is
-(a file, a systemd credential, a variable of the environment): it is read for each request, and never kept.
+A module here named after a type, with SETTINGS (and `problems`, for what is wrong between them), is its configuration;
+what every remote type takes as well stands below. Values are JSON-able: they travel to the worker as they are. A
+secret setting names where the secret is (a file, a systemd credential, a variable of the environment): it is read for
+each request, and never kept.
 """
 
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
@@ -93,6 +94,11 @@ def settings(kind: str) -> dict[str, Setting]:
     return found
 
 
+def _problems(kind: str, made: RemoteConfig) -> Iterable[tuple[str, str]]:
+    judge = getattr(importlib.import_module(f"{__name__}.{kind}"), "problems", None)
+    return judge(made.options, made.secrets) if judge else ()
+
+
 def read(table: Table, kind: str) -> RemoteConfig:
     """One authority's table, all errors collected; `table.done()` is the caller's."""
     options: dict[str, Any] = {}
@@ -120,4 +126,6 @@ def read(table: Table, kind: str) -> RemoteConfig:
     )
     if bool(made.client_cert) != bool(made.client_key):
         table.error("client_key", "client_cert and client_key belong together: an enrolment pair of its own")
+    for key, sentence in _problems(kind, made):
+        table.error(key, sentence)
     return made

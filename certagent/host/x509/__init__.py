@@ -8,15 +8,17 @@ from certagent.host.x509.chain import Usage, verify_chain
 from certagent.host.x509.errors import X509Error
 from certagent.host.x509.files import cert_file, key_file
 from certagent.host.x509.handshake import handshake, memory_file
-from certagent.host.x509.jws import read_jwk, sign_jws
+from certagent.host.x509.jwe import read_jwk
+from certagent.host.x509.jws import sign_jws
 from certagent.host.x509.making import generate_key, make_ca, make_csr, sign_csr
-from certagent.host.x509.parsing import parse_certificates, parse_key
+from certagent.host.x509.parsing import csr_spki, parse_certificates, parse_key
 
 __all__ = [
     "Usage",
     "X509Error",
     "cert_file",
     "challenge_pair",
+    "csr_spki",
     "generate_key",
     "handshake",
     "key_file",

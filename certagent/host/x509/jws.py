@@ -63,19 +63,18 @@ def _signature(key: PrivateKey, data: bytes) -> bytes:
     return key.sign(data)
 
 
-def read_jwk(text: str) -> tuple[bytes, str]:
-    """Given a private JWK as JSON, return the key as PEM and its `kid`: its thumbprint (RFC 7638) where none is named.
+def key_of_jwk(jwk: Any) -> tuple[bytes, str]:
+    """Given a private JWK, return the key as PEM and its `kid`: its thumbprint (RFC 7638) where none is named.
 
     X509Error, whose message quotes nothing of it.
     """
     try:
-        document = json.loads(text)
-        key = _private(document)
+        key = _private(jwk)
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return pem, str(document.get("kid") or thumbprint(document))
-    except (KeyError, AttributeError, RecursionError, *REFUSALS):
+        return pem, str(jwk.get("kid") or thumbprint(jwk))
+    except (KeyError, AttributeError, *REFUSALS):
         raise X509Error("unparsable", "it is no private JSON Web Key of kind EC, RSA or OKP (Ed25519)") from None
 
 

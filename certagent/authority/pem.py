@@ -1,0 +1,52 @@
+"""The PEM that CAs answer with: certificates apart, a chain in the order of the wire, DER.
+
+An answer is a stranger's: what does not parse is an error here, and what it means is judged by the gate.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Iterable
+from typing import Any
+
+from certagent.authority.errors import AuthorityError
+from certagent.host import x509
+
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+BODY = re.compile(r"-----BEGIN [A-Z0-9 ]+-----([A-Za-z0-9+/=\s]+)-----END ")
+MOST = 64  # certificates of one answer: a federation of roots has a handful
+
+
+def certificates(texts: Iterable[Any]) -> list[str]:
+    """Given texts with PEM in them, return their certificates, each once and in order. Raises AuthorityError."""
+    found: list[str] = []
+    for text in texts:
+        if not isinstance(text, str):
+            raise AuthorityError("cannot use the answer: a certificate in it is no text", kind="malformed")
+        found += [m.group() for m in CERTIFICATE.finditer(text)]
+    found = list(dict.fromkeys(f"{block}\n" for block in found))
+    if not found or len(found) > MOST:
+        raise AuthorityError(f"cannot use the answer: it holds {len(found)} certificates", kind="malformed")
+    return found
+
+
+def chain(texts: Iterable[Any]) -> str:
+    """Given a leaf and then what is above it, return them as one PEM text without self-issued ones.
+
+    Raises AuthorityError where one does not parse.
+    """
+    blocks = certificates(texts)
+    try:
+        facts = [x509.parse_certificates(block.encode())[0] for block in blocks]
+    except x509.X509Error as error:
+        raise AuthorityError(f"cannot use the answer: {error}", kind="malformed") from error
+    above = [block for block, leaf in zip(blocks, facts, strict=True) if leaf.subject != leaf.issuer]
+    return "".join(dict.fromkeys((blocks[0], *above)))
+
+
+def der(pem: str) -> bytes:
+    """Given one PEM block of any kind, return its bytes. Raises AuthorityError."""
+    found = BODY.search(pem)
+    try:
+        return b64decode("".join(found[1].split()), validate=True) if found else b""
+    except ValueError as error:
+        raise AuthorityError("cannot use the answer: a PEM block in it is broken", kind="malformed") from error

@@ -1,0 +1,30 @@
+"""`type = "step"`: step-ca by its own API."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from certagent.config.reader import flag, one_of, text
+from certagent.config.remote import Setting, fingerprint, url
+
+SETTINGS = {
+    "url": Setting(url, required=True),
+    "provisioner": Setting(text, required=True),
+    "root": Setting(fingerprint, ""),  # fingerprint of its root: trusts its endpoint as `step ca bootstrap` does
+    "provisioner_key": Setting(text, secret=True),  # of a JWK provisioner: a private JWK, or a JWE of one
+    "provisioner_password": Setting(text, secret=True),  # of the JWE
+    "x5c_cert": Setting(text, secret=True),  # of an X5C provisioner: an enrolment pair and its chain
+    "x5c_key": Setting(text, secret=True),
+    "one_time_token": Setting(text, secret=True),  # made elsewhere: good for one issuance
+    "renewal": Setting(one_of("provisioner", "live"), "provisioner"),
+    "federation": Setting(flag, False),  # the trust bundle: federated roots too
+}
+
+
+def problems(options: Mapping[str, Any], secrets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What is wrong between the settings: (key, sentence)."""
+    if ("x5c_cert" in secrets) != ("x5c_key" in secrets):
+        yield "x5c_key", "x5c_cert and x5c_key belong together"
+    if "provisioner_key" in secrets and "x5c_cert" in secrets:
+        yield "provisioner_key", "a provisioner is either JWK (provisioner_key) or X5C (x5c_cert, x5c_key)"
+    if not {"provisioner_key", "x5c_cert", "one_time_token"} & set(secrets) and options["renewal"] != "live":
+        yield "provisioner_key", 'is required, or x5c_cert and x5c_key, or one_time_token with renewal = "live"'
