@@ -1,6 +1,6 @@
-"""Knot DNS, authoritative for `test` and `other`, with RFC 2136 updates of TXT records by one TSIG key.
+"""Knot DNS, authoritative for `test`, with RFC 2136 updates of TXT records by one TSIG key.
 
-n1.test, *.n1.test and n2.test are 127.0.0.1; `_acme-challenge.n2.test` is a CNAME into `other`.
+n1.test and n2.test are 127.0.0.1; `_acme-challenge.n2.test` is a CNAME to `n2.delegated.test`.
 Install: tests/servers/knot/packages.
 """
 
@@ -13,15 +13,14 @@ from typing import Self
 from tests.servers.process import Running, free_port, listens, program
 
 INSTALL = "apt-get install knot knot-dnsutils"
-ZONE = """$ORIGIN {zone}.
+ZONE = """$ORIGIN test.
 $TTL 5
 @    SOA ns hostmaster 1 60 60 600 5
      NS  ns
 ns   A   127.0.0.1
-"""
-HOSTS = """n1   A   127.0.0.1
+n1   A   127.0.0.1
 n2   A   127.0.0.1
-_acme-challenge.n2 CNAME n2.other.
+_acme-challenge.n2 CNAME n2.delegated
 """
 CONFIG = """
 server:
@@ -49,8 +48,6 @@ template:
 zone:
   - domain: test
     acl: [updates]
-  - domain: other
-    acl: [updates]
 """
 
 
@@ -63,8 +60,7 @@ class Knot:
             (directory / part).mkdir(parents=True)
         self.port = free_port()
         self.secret = b64encode(os.urandom(32)).decode()
-        (directory / "test.zone").write_text(ZONE.format(zone="test") + HOSTS)
-        (directory / "other.zone").write_text(ZONE.format(zone="other"))
+        (directory / "test.zone").write_text(ZONE)
         config = directory / "knot.conf"
         config.write_text(CONFIG.format(directory=directory, port=self.port, secret=self.secret))
         command = [program("knotd", INSTALL), "-c", str(config)]

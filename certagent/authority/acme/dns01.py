@@ -6,7 +6,7 @@ values are left alone. A CNAME at `_acme-challenge.NAME` is followed on the conf
 
 import subprocess
 import time
-from base64 import urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from contextlib import suppress
 from hashlib import sha256
 from types import TracebackType
@@ -18,9 +18,7 @@ import dns.name
 import dns.query
 import dns.rcode
 import dns.rdatatype
-import dns.resolver
 import dns.tsig
-import dns.tsigkeyring
 import dns.update
 
 from certagent.authority.acme.options import Options, address
@@ -49,10 +47,15 @@ class Update:
         self._key: dict[str, object] = {}
         if options.dns_key_name:
             try:
-                ring = dns.tsigkeyring.from_text({options.dns_key_name: secret.strip()})
+                key = b64decode(secret.strip(), validate=True)
+                ring = {
+                    dns.name.from_text(options.dns_key_name): dns.tsig.Key(
+                        options.dns_key_name, key, options.dns_algorithm
+                    )
+                }
             except ValueError as error:
                 raise AuthorityError("cannot use dns_key: it is not base64", kind="credentials") from error
-            self._key = {"keyring": ring, "keyalgorithm": dns.name.from_text(options.dns_algorithm)}
+            self._key = {"keyring": ring}
 
     def __enter__(self) -> Self:
         """Nothing is sent yet."""

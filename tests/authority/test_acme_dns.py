@@ -1,0 +1,95 @@
+"""dns-01: pebble looks into knot, which takes signed updates; a wildcard beside its base name, a CNAME, a hook."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Issued
+from certagent.host import x509
+from tests.authority.asking import Client
+from tests.servers.knot import Knot
+from tests.servers.pebble import Pebble
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+HOOK = """#!{python}
+import subprocess, sys
+verb, name, value = sys.argv[1:]
+line = f'add {{name}}. 5 TXT "{{value}}"' if verb == "present" else f'del {{name}}. TXT "{{value}}"'
+text = f"server 127.0.0.1 {port}\\nzone test.\\n{{line}}\\nsend\\n"
+command = ["knsupdate", "-y", "hmac-sha256:acmekey:{secret}"]
+done = subprocess.run(command, input=text, text=True, check=False, capture_output=True)
+with open({log!r}, "a") as log:
+    print(verb, name, file=log)
+raise SystemExit(done.returncode)
+"""
+
+
+@pytest.fixture(scope="module")
+def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
+    with Knot(tmp_path_factory.mktemp("knot")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pebble(tmp_path_factory: pytest.TempPathFactory, knot: Knot) -> Iterator[Pebble]:
+    with Pebble(tmp_path_factory.mktemp("pebble"), dns=knot.port) as server:
+        yield server
+
+
+def client_of(pebble: Pebble, knot: Knot, **options: object) -> Client:
+    dns = {"challenge": "dns-01", "dns_server": f"127.0.0.1:{knot.port}", "dns_key_name": "acmekey"}
+    client = Client(pebble.directory_url, pebble.ca.read_text(), {**dns, "terms_accepted": True, **options})
+    client.secrets = {"dns_key": knot.secret}
+    return client
+
+
+def test_a_wildcard_beside_its_base_name(pebble: Pebble, knot: Knot) -> None:
+    """Two values at one name, added by signed updates, in a zone that is found by itself; both are gone afterwards."""
+    answer = client_of(pebble, knot).ask("issue", ("n1.test", "*.n1.test"))
+    assert isinstance(answer, Issued)
+    assert {"n1.test", "*.n1.test"} == set(x509.parse_certificates(answer.chain.encode())[0].dns)
+    assert [] == knot.ask("_acme-challenge.n1.test", "TXT")
+
+
+def test_a_delegated_challenge(pebble: Pebble, knot: Knot) -> None:
+    """A CNAME at the challenge's name leads elsewhere: the record is made there."""
+    answer = client_of(pebble, knot).ask("issue", ("n2.test",))
+    assert isinstance(answer, Issued)
+    assert [] == knot.ask("n2.delegated.test", "TXT")
+
+
+def test_a_command(pebble: Pebble, knot: Knot, tmp_path: Path) -> None:
+    """The hook is called to present and to clean up; one that fails is named with its exit code."""
+    hook, log = tmp_path / "hook", tmp_path / "log"
+    hook.write_text(HOOK.format(python=sys.executable, port=knot.port, secret=knot.secret, log=str(log)))
+    hook.chmod(0o700)
+    client = client_of(pebble, knot, dns_server="", dns_hook=[str(hook)])
+    assert isinstance(client.ask("issue", ("n1.test",)), Issued)
+    assert ["present _acme-challenge.n1.test", "cleanup _acme-challenge.n1.test"] == log.read_text().splitlines()
+    assert [] == knot.ask("_acme-challenge.n1.test", "TXT")
+    with pytest.raises(AuthorityError, match="/bin/false present exited 1"):
+        client_of(pebble, knot, dns_server="", dns_hook=["/bin/false"]).ask("issue", ("n1.test",))
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "kind", "words"),
+    [
+        ({}, "bm90IHRoZSBrZXk=", "credentials", "TSIG"),
+        ({"dns_key_name": ""}, "", "credentials", "update policy"),
+        ({"dns_server": "127.0.0.1:9"}, None, "unreachable", "DNS server"),
+        ({}, "?", "credentials", "base64"),
+    ],
+)
+def test_what_the_dns_server_refuses(
+    pebble: Pebble, knot: Knot, options: dict[str, object], key: str | None, kind: str, words: str
+) -> None:
+    """A wrong key, an update without one, a server that is not there: said by who can act, without the key."""
+    client = client_of(pebble, knot, **options)
+    client.secrets = {"dns_key": knot.secret if key is None else key}
+    with pytest.raises(AuthorityError, match=words) as caught:
+        client.ask("issue", ("n1.test",))
+    assert kind == caught.value.kind
+    assert knot.secret not in str(caught.value)
