@@ -26,6 +26,7 @@ class Client:
     secrets: dict[str, str] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     own: dict[str, Any] = field(default_factory=dict)
+    proxy: str = ""
     key: bytes = field(default_factory=lambda: x509.generate_key("ecdsa-p256"))
 
     def ask(self, operation: Any, names: tuple[str, ...] = (), **fields: Any) -> Answer:
@@ -33,6 +34,8 @@ class Client:
         values = {name: s.default for name, s in settings("acme").items() if not s.secret}
         given = values | {"directory_url": self.directory_url} | self.options
         csr = x509.make_csr(self.key, None, names).decode() if names else ""
-        request = Request(operation, "acme", given, Tls(roots=self.ca), csr=csr, names=names, **fields)
+        request = Request(
+            operation, "acme", given, Tls(roots=self.ca, proxy=self.proxy), csr=csr, names=names, **fields
+        )
         context = Context(self.secrets, State(self.shared, self.own), Http(request.tls, request.timeout), now)
         return ask(request, context)

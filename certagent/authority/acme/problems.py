@@ -38,6 +38,7 @@ REMEDIES = {
     "caa": "allow this CA in the domain's CAA record",
     "connection": "the CA must reach the challenge port",
     "dns": "check the DNS records that the CA sees",
+    "invalidContact": "set contact",
     "tls": "the CA must reach the tls-alpn-01 port of this host, not that of another server",
     "incorrectResponse": "something else answers the challenge",
     "unauthorized": "something else answers the challenge, or the account is not valid any more",
