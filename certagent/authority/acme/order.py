@@ -43,21 +43,30 @@ class Order:
         self.body = messages.Order()
 
     def certificate(self) -> list[str] | Pending:
-        """The CA's chains, the default one first; or Pending where the CA takes its time. Raises AuthorityError."""
-        with mapped(self.account.net, "order a certificate"):
-            if not self._resume():
-                self._begin()
-            if str(self._status()) == "pending":
-                prove(self.account, list(self.body.authorizations), self.options, self.context, self.end)
-                self._look_until({"ready", "processing", "valid"})
-            if self._status() == "ready":
-                self._finalize()
-            self._look_until({"valid"})
-            if self._status() != "valid":
-                return self._pending()
-            chains = self._download()
-        self.memory.clear()
-        return chains
+        """The CA's chains, the default one first; or Pending where the CA takes its time. Raises AuthorityError.
+
+        Only an order that waits is remembered: after a failure the next request begins anew.
+        """
+        waits = False
+        try:
+            with mapped(self.account.net, "order a certificate"):
+                self._advance()
+                waits = self._status() != "valid"
+                return self._pending() if waits else self._download()
+        finally:
+            if not waits:
+                self.memory.clear()
+
+    def _advance(self) -> None:
+        """As far as the patience goes."""
+        if not self._resume():
+            self._begin()
+        if self._status() == "pending":
+            prove(self.account, list(self.body.authorizations), self.options, self.context, self.end)
+            self._look_until({"ready", "processing", "valid"})
+        if self._status() == "ready":
+            self._finalize()
+        self._look_until({"valid"})
 
     def _status(self) -> str:
         return str(self.body.status.name)
@@ -145,7 +154,6 @@ class Order:
             self._look()
 
     def _failed(self) -> AuthorityError:
-        self.memory.clear()
         if self.body.error is not None:
             raise self.body.error
         return AuthorityError(f"cannot get the certificate: the CA calls the order {self._status()}", kind="failed")
