@@ -96,7 +96,7 @@ def settings(kind: str) -> dict[str, Setting]:
 
 def _problems(kind: str, made: RemoteConfig) -> Iterable[tuple[str, str]]:
     judge = getattr(importlib.import_module(f"{__name__}.{kind}"), "problems", None)
-    return judge(made.options, made.secrets) if judge else ()
+    return judge(made) if judge else ()
 
 
 def read(table: Table, kind: str) -> RemoteConfig:

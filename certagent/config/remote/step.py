@@ -1,10 +1,9 @@
 """`type = "step"`: step-ca by its own API."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from certagent.config.reader import flag, one_of, text
-from certagent.config.remote import Setting, fingerprint, url
+from certagent.config.remote import RemoteConfig, Setting, fingerprint, url
 
 SETTINGS = {
     "url": Setting(url, required=True),
@@ -20,11 +19,12 @@ SETTINGS = {
 }
 
 
-def problems(options: Mapping[str, Any], secrets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
     """What is wrong between the settings: (key, sentence)."""
+    secrets = made.secrets
     if ("x5c_cert" in secrets) != ("x5c_key" in secrets):
         yield "x5c_key", "x5c_cert and x5c_key belong together"
     if "provisioner_key" in secrets and "x5c_cert" in secrets:
         yield "provisioner_key", "a provisioner is either JWK (provisioner_key) or X5C (x5c_cert, x5c_key)"
-    if not {"provisioner_key", "x5c_cert", "one_time_token"} & set(secrets) and options["renewal"] != "live":
+    if not {"provisioner_key", "x5c_cert", "one_time_token"} & set(secrets) and made.options["renewal"] != "live":
         yield "provisioner_key", 'is required, or x5c_cert and x5c_key, or one_time_token with renewal = "live"'
