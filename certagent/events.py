@@ -46,6 +46,7 @@ EVENTS: dict[str, Event] = {
     "issue.started": Event("info", "an authority is being asked"),
     "issue.succeeded": Event("info", "an authority answered; the answer is staged"),
     "issue.failed": Event("warning", "an authority could not be asked, or its answer not used", "certagent history"),
+    "issue.waiting": Event("info", "an authority has the request and answers later; the key is kept until then"),
     "issue.refused": Event("error", "an authority refused the request", "check its policy"),
     "pair.installed": Event("info", "a pair was swapped in"),
     "pair.refused": Event(

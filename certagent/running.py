@@ -28,6 +28,7 @@ def agent(config: Config, path: str, stream: TextIO, form: str, *, once: float |
     service = Service(config, path, ledger, log, wake.put)
     try:
         service.take_locks()
+        service.look_at_workers()
         if once is not None:
             run_once(service, wake, clock, once)
             return EXITS[service.status(None)["severity"]]
@@ -58,7 +59,9 @@ def look(config: Config, path: str, stream: TextIO) -> Service:
     """
     ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
     service = Service(config, path, ledger, Log(stream, "text", clock), lambda _reason: None)
+    service.look_at_workers()
     for world in service.worlds.values():
+        world.memory.degraded = service.unconfined
         world.inbox.put(world.work.scan())
         plan = decide(world.policy, world.observe(clock()), clock())
         for action in plan.actions:

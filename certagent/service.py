@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from certagent.authority.local import LocalAuthority
-from certagent.config import Config, ConfigError, LocalConfig, load
+from certagent.authorities import authorities_of, unconfined
+from certagent.config import Config, ConfigError, load
+from certagent.config.remote import RemoteConfig
 from certagent.core.actions import Action, Plan, subject_of
 from certagent.core.clock import clock_fact
 from certagent.core.decide import severity
@@ -24,7 +25,9 @@ from certagent.events import Log, changes
 from certagent.host.errors import HostError
 from certagent.host.ledger import Ledger
 from certagent.host.locks import lock
+from certagent.host.remembered import Book
 from certagent.host.wake import clock_synchronised
+from certagent.host.worker import Workers
 from certagent.world import World
 
 QUIET = frozenset({"Probe", "Scan", "Presume"})  # looking is no change: no line in the log
@@ -34,16 +37,6 @@ PRUNE_EVERY = 1000
 def clock() -> datetime:
     """The wall clock, in UTC; read here and handed down."""
     return datetime.now(UTC)
-
-
-def authorities_of(config: Config) -> dict[str, LocalAuthority]:
-    """The embedded CAs of a configuration."""
-    found = {}
-    for name, authority in config.authorities.items():
-        o = authority.options
-        if isinstance(o, LocalConfig):
-            found[name] = LocalAuthority(o.directory, o.create, o.lifetime, o.ca_lifetime, o.key, o.ca_cert, o.ca_key)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +58,10 @@ class Service:
         self.turns = 0
         self._told: str | None = None  # the ledger's problem that was logged last
         self.degraded: tuple[Degraded, ...] = ()
+        self.unconfined: tuple[Degraded, ...] = ()
+        user = config.settings.worker_user
+        self.workers = Workers((user.uid, user.gid))
+        self.book = Book(os.path.join(config.settings.state_dir, "authority"))
         self.config_problem: str | None = None
         self.lock = threading.Lock()  # held during a turn: a command's answer never sees half of one
         self.last: dict[str, Last] = {}
@@ -74,7 +71,7 @@ class Service:
 
     def _adopt(self, config: Config) -> None:
         """Make a configuration the one in force: worlds that stay keep what they know."""
-        authorities = authorities_of(config)
+        authorities = authorities_of(config, self.workers, self.book)
         before, self.worlds = self.worlds, {}
         for policy in config.policies:
             world = before.pop(policy.path, None)
@@ -98,6 +95,11 @@ class Service:
         with suppress(HostError):  # a full disk: what is open counts as failed all the same
             self.ledger.close_interrupted()
 
+    def look_at_workers(self) -> None:
+        """Where a worker would be asked: what this kernel cannot confine, tried once in a worker of its own."""
+        if any(isinstance(a.options, RemoteConfig) for a in self.config.authorities.values()):
+            self.unconfined = unconfined(self.workers)
+
     def paths(self) -> list[str]:
         """The certs-dirs."""
         return list(self.worlds)
@@ -110,7 +112,7 @@ class Service:
             fact = clock_fact(now, self._newest(), synchronised=synchronised)
             for world in self.worlds.values():
                 world.memory.clock = fact
-                world.memory.degraded = (*self.degraded, *self._rejected())
+                world.memory.degraded = (*self.degraded, *self.unconfined, *self._rejected())
                 world.holding.retry()
                 self._converge(world)
             self.turns += 1
@@ -182,7 +184,11 @@ class Service:
             self.log.emit("config.rejected", file=self.path, reason=self.config_problem)
             return
         restart = replace(fresh.settings, rescan=self.config.settings.rescan, enforce=self.config.settings.enforce)
-        later = "" if restart == self.config.settings else "; state_dir, socket and log take effect at a restart"
+        later = (
+            ""
+            if restart == self.config.settings
+            else "; state_dir, socket, log and worker_user take effect at a restart"
+        )
         with self.lock:
             self.config_problem = None
             self._adopt(fresh)
@@ -199,7 +205,8 @@ class Service:
         return f"{worst}: {len(self.worlds)} certs-dirs, {self.turns} turns"
 
     def stop(self) -> None:
-        """End the pools."""
+        """End the pools, and the workers that run."""
+        self.workers.stop()
         for world in self.worlds.values():
             world.stop()
 

@@ -12,14 +12,13 @@ from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from certagent.authorities import CertificateAuthority
 from certagent.authority.errors import AuthorityError
-from certagent.authority.local import LocalAuthority
 from certagent.core import actions
 from certagent.core.clock import believable
 from certagent.core.facts import (
     Adopted,
     Attempt,
-    Authority,
     Clock,
     Degraded,
     InFlight,
@@ -63,7 +62,7 @@ class World:
     def __init__(
         self,
         policy: Policy,
-        authorities: Mapping[str, LocalAuthority],
+        authorities: Mapping[str, CertificateAuthority],
         ledger: Ledger,
         log: Log,
         wake: Callable[[str], None],
@@ -78,7 +77,7 @@ class World:
         self.holding = Holding(Store(policy.path))
         self.adopt(policy, authorities)
 
-    def adopt(self, policy: Policy, authorities: Mapping[str, LocalAuthority]) -> None:
+    def adopt(self, policy: Policy, authorities: Mapping[str, CertificateAuthority]) -> None:
         """Take a policy for the same directory; what is known and what runs stays."""
         self.policy, self.authorities = policy, authorities
         self.store = Store(policy.path, policy.keep)
@@ -124,7 +123,7 @@ class World:
             degraded=memory.degraded,
             clock=memory.clock,
             ledger_problem=self.ledger.problem or known.ledger_problem,
-            authorities=tuple(_fact(name, authority) for name, authority in self.authorities.items()),
+            authorities=tuple(a.fact() for a in self.authorities.values()),
         )
 
     def glance(self) -> Snapshot:
@@ -249,11 +248,3 @@ class World:
 def _owner(action: actions.Install | actions.Rollback) -> tuple[int | None, int | None]:
     """Only root can give a file away; anyone else's files are its own."""
     return (action.uid, action.gid) if os.geteuid() == 0 else (None, None)
-
-
-def _fact(name: str, authority: LocalAuthority) -> Authority:
-    """The roots of an embedded CA where it exists already; asking never makes it."""
-    try:
-        return Authority(name, "local", authority.known_roots())
-    except AuthorityError as error:
-        return Authority(name, "local", (), str(error))

@@ -1,9 +1,10 @@
 """The one error of the authorities, typed by who can act."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["refused", "credentials", "rate-limited", "unreachable", "tls", "malformed", "failed"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class AuthorityError(Exception):

@@ -55,13 +55,21 @@ class Http:
     """Requests to one CA, all under one deadline."""
 
     def __init__(self, tls: Tls, timeout: float, limit: int = LIMIT) -> None:
-        """`timeout` (seconds) is that of everything together. Raises AuthorityError for unusable TLS settings."""
+        """`timeout` (seconds) is that of everything together."""
         self._end = time.monotonic() + timeout
         self.tls, self._limit, self._allow_http = tls, limit, tls.allow_http
-        options: dict[str, Any] = {"retries": False, "ssl_context": context_of(tls), "maxsize": 1}
-        if tls.fingerprint:
-            options["assert_fingerprint"] = tls.fingerprint
-        self._pool = urllib3.ProxyManager(tls.proxy, **options) if tls.proxy else urllib3.PoolManager(**options)
+        self._known: urllib3.PoolManager | None = None
+
+    @property
+    def _pool(self) -> urllib3.PoolManager:
+        """Made with the first request: a backend that asks nobody needs no roots."""
+        if self._known is None:
+            options: dict[str, Any] = {"retries": False, "ssl_context": context_of(self.tls), "maxsize": 1}
+            if self.tls.fingerprint:
+                options["assert_fingerprint"] = self.tls.fingerprint
+            proxy = self.tls.proxy
+            self._known = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        return self._known
 
     def over(self, tls: Tls) -> "Http":
         """The same deadline and cap, and another way to recognise the endpoint. Raises AuthorityError."""
@@ -83,13 +91,17 @@ class Http:
         document: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """One request; `document` is sent as JSON. A redirect is an error, any other status is a reply."""
+        """One request; `document` is sent as JSON. A redirect is an error, any other status is a reply.
+
+        Raises AuthorityError.
+        """
         permitted(url, allow_http=self._allow_http)
         sent = dict(headers or {})
         if document is not None:
             body = json.dumps(document).encode()
             sent.setdefault("Content-Type", "application/json")
         sent.setdefault("User-Agent", "certagent")
+        sent["Accept-Encoding"] = "identity"  # a compressed megabyte is no megabyte
         try:
             reply = self._exchange(method, url, body, sent)
         except urllib3.exceptions.SSLError as error:
@@ -108,7 +120,7 @@ class Http:
         )
         data = b""
         try:
-            while part := answer.read1(1 << 16):
+            while part := answer.read1(1 << 16, decode_content=False):
                 data += part
                 if len(data) > self._limit:
                     raise AuthorityError(f"cannot read the answer of {url}: over {self._limit} bytes", kind="malformed")
@@ -141,6 +153,8 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     """The TLS context: configured roots or the system's; with a fingerprint alone nothing but that counts."""
     try:
         context = ssl.create_default_context(cadata=tls.roots or None)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go: what is configured is trusted, root or not
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if tls.unverified or (tls.fingerprint and not tls.roots):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from certagent.authority.errors import AuthorityError
+from certagent.authority.errors import KINDS, AuthorityError, Kind
 
+LAST_MOMENT = 2.0**36  # the year 4147
 Operation = Literal["issue", "roots", "renewal", "rollover", "deactivate"]
 
 
@@ -143,6 +144,9 @@ def dump_answer(answer: Answer, state: State) -> bytes:
     return json.dumps({"answer": name, **asdict(answer), "state": asdict(state)}).encode()
 
 
+TEXTS = frozenset({"chain", "pem", "reason", "kind", "explanation"})
+
+
 def load_answer(data: bytes) -> tuple[Answer, State]:
     """What a worker printed, checked field by field: it talked to a stranger. Raises AuthorityError."""
     try:
@@ -152,10 +156,15 @@ def load_answer(data: bytes) -> tuple[Answer, State]:
         answer = kind(**document)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise AuthorityError(f"cannot read the worker's answer: {type(error).__name__}", kind="malformed") from error
-    sound = all(isinstance(v, str | float | int | None) for v in asdict(answer).values())
+    sound = all(isinstance(v, str) if k in TEXTS else _number(v) for k, v in asdict(answer).items())
     if not (sound and isinstance(state.shared, dict) and isinstance(state.own, dict)):
         raise AuthorityError("cannot read the worker's answer: a field of another type", kind="malformed")
     return answer, state
+
+
+def _number(value: Any) -> bool:
+    """A moment that a datetime can hold, or none."""
+    return value is None or (isinstance(value, int | float) and 0 <= value < LAST_MOMENT)
 
 
 def failure_of(error: AuthorityError) -> Failure:
@@ -166,4 +175,5 @@ def failure_of(error: AuthorityError) -> Failure:
 def error_of(failure: Failure) -> AuthorityError:
     """An answer as the error that it was."""
     at = None if failure.retry_at is None else datetime.fromtimestamp(failure.retry_at, UTC)
-    return AuthorityError(failure.reason, kind=failure.kind, retry_at=at)  # type: ignore[arg-type]
+    kind: Kind = next((k for k in KINDS if k == failure.kind), "failed")
+    return AuthorityError(failure.reason, kind=kind, retry_at=at)

@@ -13,6 +13,7 @@ from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name, Role
 from certagent.core.policy import Owner, Policy, RenewAt, Want
 
 NOBODY = Owner("", 0, 0)
+WORKER = Owner("nobody", 65534, 65534)
 NO_NAMES: tuple[str, ...] = ()
 Layout = Literal["standard", "split-node", "split-ca"]
 
@@ -27,6 +28,7 @@ class Settings:
     enforce: Literal["repair", "report"]
     log: Literal["auto", "json", "text"]
     socket_others: Literal["read-only", "refuse"]
+    worker_user: Owner  # whom a worker becomes where the agent is root
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def _settings(table: Table) -> Settings:
         table.get("enforce", one_of("repair", "report"), "repair"),
         table.get("log", one_of("auto", "json", "text"), "auto"),
         table.get("socket_others", one_of("read-only", "refuse"), "read-only"),
+        table.get("worker_user", owner, WORKER),
     )
     table.done()
     return found

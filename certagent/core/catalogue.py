@@ -95,6 +95,16 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         AGENT,
         "certagent plan and certagent history NAME say why",
     ),
+    "renewal.waiting": (
+        "a CA has the request and answers later: a person, or a queue",
+        AGENT,
+        "certagent history NAME; the key waits in the staging area",
+    ),
+    "worker.unconfined": (
+        "the process that talks to a CA lacks a guard that this kernel does not have (info: none that matters to keys)",
+        AGENT,
+        "a kernel with Landlock and seccomp; the unit allows their system calls",
+    ),
     "clock.unsound": ("the wall clock cannot be believed", AGENT, "set the clock; nothing is renewed until then"),
     "ledger.unwritable": (
         "attempts cannot be recorded: nothing new is issued",

@@ -6,7 +6,7 @@ from typing import Any
 from certagent.core.actions import Action, Finding, Held, Plan, subject_of
 from certagent.core.decide import SEVERITIES, decide, severity
 from certagent.core.decide.serving import differs, expected, signals
-from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
+from certagent.core.facts import Attempt, Authority, Pair, Process, Served, Snapshot
 from certagent.core.names import CLIENT_NODE, Role
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
@@ -38,9 +38,7 @@ def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan) -> dict[str, Any]:
         "findings": [finding(f) for f in plan.findings],
         "files": [_file(policy, snapshot, want) for want in policy.wants],
         "processes": [_process(snapshot, p) for p in snapshot.processes],
-        "authorities": [
-            {"name": a.name, "type": a.kind, "note": _note(a.kind), "problem": a.problem} for a in snapshot.authorities
-        ],
+        "authorities": [_authority(a) for a in snapshot.authorities],
         "next": _next(policy, snapshot, plan),
     }
 
@@ -48,6 +46,10 @@ def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan) -> dict[str, Any]:
 def finding(f: Finding) -> dict[str, str]:
     """A finding, field by field."""
     return {"code": f.code, "severity": f.severity, "file": f.file, "message": f.message, "remedy": f.remedy}
+
+
+def _authority(a: Authority) -> dict[str, Any]:
+    return {"name": a.name, "type": a.kind, "note": a.note or _note(a.kind), "problem": a.problem}
 
 
 def _note(kind: str) -> str:

@@ -54,7 +54,7 @@ def renew_at(want: Want, leaf: Leaf, host: str) -> datetime:
 def failures(attempts: Iterable[Attempt], stem: str) -> tuple[Attempt, ...]:
     """The issuances and rollbacks of a pair since its last completed installation, oldest first.
 
-    A refusal by the gate gives its reason.
+    A refusal by the gate gives its reason. That a CA answers later is no failure.
     """
     since: list[Attempt] = []
     for attempt in attempts:
@@ -62,11 +62,18 @@ def failures(attempts: Iterable[Attempt], stem: str) -> tuple[Attempt, ...]:
             continue
         if attempt.kind == "install" and attempt.outcome == "ok":
             since.clear()
-        elif attempt.kind in {"issue", "rollback"}:
+        elif attempt.kind in {"issue", "rollback"} and attempt.outcome != "retry":
             since.append(attempt)
         elif attempt.kind == "install" and since:
             since[-1] = replace(since[-1], outcome=attempt.outcome, reason=attempt.reason)
     return tuple(since)
+
+
+def waiting(attempts: Iterable[Attempt], stem: str) -> Attempt | None:
+    """The newest issuance of a pair that ended, where the CA said that it answers later."""
+    mine = [a for a in attempts if a.subject == stem and a.kind in {"issue", "install", "rollback"}]
+    mine = [a for a in mine if a.outcome != "asked"]
+    return mine[-1] if mine and mine[-1].outcome == "retry" else None
 
 
 def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, host: str) -> datetime | None:

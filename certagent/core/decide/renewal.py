@@ -12,7 +12,7 @@ from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Attempt, Leaf, Pair, Request, Snapshot
 from certagent.core.policy import Policy, Want, bundle_of
 from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, stamp
-from certagent.core.timing import emergency_at, failures, renew_at, retry_at
+from certagent.core.timing import emergency_at, failures, renew_at, retry_at, waiting
 
 ALARM_AFTER = 3
 
@@ -100,12 +100,13 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     """Issue, unless something holds it."""
     stem = want.name.stem
     failed = failures(snapshot.attempts, stem)
-    findings = _failing(want, pair, failed, now)
+    later = waiting(snapshot.attempts, stem)
+    findings = _failing(want, pair, failed, now) + _waiting(want, later)
     if any(s.pair.name.stem == stem for s in snapshot.staged) or any(
         j.kind == "issue" and j.subject == stem for j in snapshot.in_flight
     ):
         return findings
-    authority = want.authorities[len(failed) % len(want.authorities)]
+    authority = _authority(want, failed, later)
     request = _requested(snapshot, stem)
     if waits := _bundle_first(snapshot, want):
         return findings + holding("issue", stem, f"{reason}; {waits}")
@@ -113,14 +114,27 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
         return findings + holding("issue", stem, f"{reason}; held: {held}")
     if held := _unsuitable(snapshot, want, pair, authority):
         return _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
-    again = retry_at(failed, want, pair.leaf, policy.host)
-    if (
-        again is not None
-        and now < again
-        and not (request and request.force and (not failed or failed[-1].at < request.at))
-    ):
-        return findings + holding("issue", stem, f"{reason}; attempt {len(failed) + 1} after a pause", again)
+    again = later.retry_at if later else retry_at(failed, want, pair.leaf, policy.host)
+    tried = max((a.at for a in (*failed[-1:], later) if a), default=now)
+    if again is not None and now < again and not (request and request.force and tried < request.at):
+        why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
+        return findings + holding("issue", stem, f"{reason}; {why}", again)
     return findings + Part((Issue(want, authority, _names(want, pair.leaf), _reuse(want, pair), reason),))
+
+
+def _authority(want: Want, failed: tuple[Attempt, ...], later: Attempt | None) -> str:
+    """The next in the order of failover; one that has the request already is asked again."""
+    if later is not None and later.digest in want.authorities:
+        return later.digest
+    return want.authorities[len(failed) % len(want.authorities)]
+
+
+def _waiting(want: Want, later: Attempt | None) -> Part:
+    if later is None:
+        return Part()
+    stem = want.name.stem
+    message = f"authority {later.digest} has the request and answers later: {later.reason}"
+    return Part(findings=(Finding("renewal.waiting", "info", f"{stem}.crt", message, f"certagent history {stem}"),))
 
 
 def _bundle_first(snapshot: Snapshot, want: Want) -> str | None:

@@ -58,7 +58,7 @@ def _strangers(snapshot: Snapshot) -> list[Finding]:
 
 
 def _agent(snapshot: Snapshot) -> list[Finding]:
-    found = [Finding(d.code, "warning", "", d.reason, d.remedy) for d in snapshot.degraded]
+    found = [Finding(d.code, d.severity, "", d.reason, d.remedy) for d in snapshot.degraded]
     if not snapshot.clock.sound:
         found.append(
             Finding(

@@ -9,7 +9,10 @@ from certagent.core.facts.certificates import Leaf
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One recorded attempt; recorded before it was made. `ended` is None while nobody knows how it ended."""
+    """One recorded attempt; recorded before it was made. "asked" while nobody knows how it ended.
+
+    "retry": the CA has the request and answers later; no failure.
+    """
 
     kind: Literal["issue", "install", "reload", "rollback", "renew"]
     subject: str  # the stem of a pair; for a reload Process.identity
@@ -56,6 +59,7 @@ class Authority:
     kind: str
     roots: tuple[Leaf, ...] = ()  # () where they are not known yet
     problem: str | None = None
+    note: str = ""  # what an operator should know of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +88,4 @@ class Degraded:
     code: str
     reason: str
     remedy: str = ""
+    severity: Literal["info", "warning"] = "warning"

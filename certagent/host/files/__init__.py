@@ -8,7 +8,8 @@ Nothing temporary is made in the certs-dir itself: a name that vanishes under co
 that there are no certificates.
 """
 
+from certagent.host.files import pending
 from certagent.host.files.modes import restrict
 from certagent.host.files.store import Store
 
-__all__ = ["Store", "restrict"]
+__all__ = ["Store", "pending", "restrict"]

@@ -3,6 +3,7 @@
 import os
 
 from certagent.host.files.area import INTENT, OLD, STAGED, Area, finish, matched, read, remove, write
+from certagent.host.files.pending import tidy
 
 
 def recover(area: Area) -> str | None:
@@ -16,6 +17,7 @@ def recover(area: Area) -> str | None:
         certs = {n.removesuffix(".crt") for n in area.listed(STAGED) if n.endswith(".crt")}
         for name in [n for n in area.listed(STAGED) if n.endswith(".key") and n.removesuffix(".key") not in certs]:
             remove(staged, name)
+    tidy(area)
     if INTENT in os.listdir(area.area):
         remove(area.area, INTENT)
         os.fsync(area.area)

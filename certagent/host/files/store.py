@@ -13,6 +13,7 @@ from certagent.host.files.area import (
     INTENT,
     LOCK,
     OLD,
+    PENDING,
     REFUSED,
     STAGED,
     Area,
@@ -137,7 +138,7 @@ class Store:
             for stem in stems:
                 remove(area.live, f"{stem}.key")
             kept = [f"{OLD}/{s}" for s in area.listed(OLD)]
-            for path in (STAGED, REFUSED, *(f"{k}/{n}" for k in kept for n in area.listed(k)), *kept, OLD):
+            for path in (STAGED, PENDING, REFUSED, *(f"{k}/{n}" for k in kept for n in area.listed(k)), *kept, OLD):
                 area.drop(path)
             for name in os.listdir(area.area):
                 remove(area.area, name)

@@ -11,7 +11,7 @@ from certagent.host.x509.handshake import handshake, memory_file
 from certagent.host.x509.jwe import read_jwk
 from certagent.host.x509.jws import sign_jws
 from certagent.host.x509.making import generate_key, make_ca, make_csr, sign_csr
-from certagent.host.x509.parsing import csr_spki, parse_certificates, parse_key
+from certagent.host.x509.parsing import csr_spki, parse_certificates, parse_key, split_certificates
 
 __all__ = [
     "Usage",
@@ -31,5 +31,6 @@ __all__ = [
     "renewal_id",
     "sign_csr",
     "sign_jws",
+    "split_certificates",
     "verify_chain",
 ]

@@ -48,6 +48,15 @@ def parse_certificates(data: bytes) -> tuple[Leaf, ...]:
         raise X509Error("unparsable", f"a certificate in it cannot be parsed: {reason_of(error)}") from error
 
 
+def split_certificates(data: bytes) -> tuple[tuple[Leaf, bytes], ...]:
+    """Given PEM, return the facts of each certificate beside its own PEM, newly written. X509Error as above."""
+    certificates = load_certificates(data)
+    try:
+        return tuple((facts_of(c), c.public_bytes(serialization.Encoding.PEM)) for c in certificates)
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"a certificate in it cannot be parsed: {reason_of(error)}") from error
+
+
 def facts_of(certificate: x509.Certificate) -> Leaf:
     """Given a loaded certificate, return its facts; whatever cryptography raises on the way passes through."""
     key = certificate.public_key()

@@ -1,0 +1,47 @@
+"""The authorities of a configuration as the daemon's jobs ask them: embedded, by files, or through a worker.
+
+A worker gets a CSR, the credentials and what its backend remembered; the daemon reads the first two for each request
+and keeps the third. A managed key goes to no worker: where a CA wants proof of possession, the daemon signs a token
+(`live_token` of the backend's TYPE_token module) and hands over only that; `credential = "leaf"` is the one exception,
+asked for by name and shown by `status`.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Literal
+
+from certagent.authorities.asked import CertificateAuthority, Order
+from certagent.authorities.embedded import Embedded
+from certagent.authorities.remote import GRACE, WORKER, Remote
+from certagent.config import Config, LocalConfig
+from certagent.config.remote import RemoteConfig
+from certagent.core.facts import Degraded
+from certagent.host.errors import HostError
+from certagent.host.remembered import Book
+from certagent.host.worker import Workers
+
+__all__ = ["CertificateAuthority", "Order", "Remote", "authorities_of", "unconfined"]
+
+
+def unconfined(workers: Workers) -> tuple[Degraded, ...]:
+    """What a worker cannot give up on this kernel, by one that tries."""
+    remedy = "a kernel with Landlock and seccomp, and a unit that allows their system calls"
+    try:
+        missing = json.loads(workers.ask(WORKER, ["probe"], b"", GRACE))
+    except (HostError, ValueError) as error:
+        return (Degraded("worker.unconfined", f"a worker cannot be tried: {error}", remedy),)
+    if not missing:
+        return ()
+    severity: Literal["info", "warning"] = "warning" if any(m["severe"] for m in missing) else "info"
+    return (Degraded("worker.unconfined", "; ".join(m["what"] for m in missing), remedy, severity),)
+
+
+def authorities_of(config: Config, workers: Workers, book: Book) -> Mapping[str, CertificateAuthority]:
+    """Every authority of a configuration that can be asked."""
+    found: dict[str, CertificateAuthority] = {}
+    for name, authority in config.authorities.items():
+        if isinstance(authority.options, LocalConfig):
+            found[name] = Embedded(name, authority.options)
+        elif isinstance(authority.options, RemoteConfig):
+            found[name] = Remote(name, authority.options, workers, book)
+    return found

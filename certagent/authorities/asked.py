@@ -1,0 +1,40 @@
+"""What the daemon's jobs ask of an authority, whatever stands behind it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from certagent.authority.messages import Pending
+from certagent.core.facts import Authority
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for: one leaf of one certs-dir."""
+
+    certs_dir: str
+    stem: str
+    csr: bytes
+    names: tuple[str, ...]
+    principal: str
+    server: bool
+    client: bool
+    lifetime: timedelta | None
+    live: bytes = b""  # the live certificate and its chain
+
+
+class CertificateAuthority(Protocol):
+    """What the jobs ask. Every method but `fact` raises AuthorityError."""
+
+    @property
+    def later(self) -> bool:
+        """Whether it may answer later: then the key is kept before it is asked."""
+
+    def fact(self) -> Authority:
+        """What is known of it without asking."""
+
+    def bundle(self, certs_dir: str, stem: str, now: datetime) -> bytes:
+        """The roots for a bundle that is missing, as PEM: its own, or pinned ones."""
+
+    def issue(self, order: Order, now: datetime) -> bytes | Pending:
+        """The leaf and its chain as PEM, or that the answer comes later."""

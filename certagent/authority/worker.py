@@ -1,0 +1,151 @@
+"""The process that talks to a CA: one question on standard input, one answer on standard output, and it is gone.
+
+Everything is imported first, as whoever started it (an interpreter may lie where nobody else may read it); then the
+question is read, everything is given up (confine.py), and only then a byte goes to the network. An alarm of its own
+ends a request at its deadline with an answer that says so; the daemon kills what is still there a moment later.
+Rejected: a long-lived worker, which would hold credentials between requests and be one more thing to supervise.
+"""
+
+import importlib
+import json
+import os
+import re
+import signal
+import sys
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
+
+from certagent.authority.confine import Missing, Profile, confine
+from certagent.authority.context import Context
+from certagent.authority.errors import AuthorityError
+from certagent.authority.http import Http
+from certagent.authority.messages import (
+    Answer,
+    Failure,
+    Request,
+    State,
+    dump_answer,
+    failure_of,
+    load_question,
+)
+
+LAZY = (
+    "encodings.idna",
+    "stringprep",
+    "unicodedata",
+    "http.client",
+    "urllib3",
+    "email.parser",
+    "ipaddress",
+    "_strptime",
+)
+PORT = re.compile(r"https?://(?:\[[^\]]*\]|[^/:\s]+)(?::(\d+))?", re.IGNORECASE)
+HTTP, HTTPS = 80, 443
+PROBE = "probe"
+LONGEST_REASON = 1000
+PROGRAM_MEMORY = 8 << 30  # of address space: Go and Java reserve more than they use
+
+
+def main() -> int:
+    """`worker TYPE UID:GID`: one request. `worker probe UID:GID`: what cannot be confined here, as JSON."""
+    kind, who = sys.argv[1:3]
+    out = os.dup(1)
+    os.dup2(2, 1)  # a library that prints spoils no answer
+    user = None if who == "-" else (int(who.split(":")[0]), int(who.split(":")[1]))
+    if kind == PROBE:
+        _write(out, json.dumps([asdict(m) for m in confine(Profile(), user, os.getcwd(), 10)]).encode())
+        return 0
+    backend = importlib.import_module(f"certagent.authority.{kind}")
+    for name in LAZY:
+        importlib.import_module(name)
+    request, secrets, state = load_question(sys.stdin.buffer.read())
+    confine(profile_of(backend, request), user, os.getcwd(), request.timeout)
+    answer = redacted(answer_of(backend, request, secrets, state), [*secrets.values(), request.tls.client_key])
+    _write(out, dump_answer(answer, state))
+    return 0
+
+
+def _write(fd: int, data: bytes) -> None:
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+
+
+def profile_of(backend: ModuleType, request: Request) -> Profile:
+    """What the backend says that it needs (`needs(options)`, optional), and what is in the options anyway.
+
+    That are the ports of URLs; and with programs, the files that are named.
+    """
+    needs = backend.needs(request.options) if hasattr(backend, "needs") else None
+    made = needs if isinstance(needs, Profile) else _profile(needs)
+    if made.programs:
+        return replace(made, read=(*made.read, *paths_of(request.options)))
+    if made.connect is None:
+        return made
+    return replace(made, connect=(*made.connect, *ports_of([request.options, request.tls.proxy])))
+
+
+def _profile(needs: Any) -> Profile:
+    """The same by other words: listen, connect, write, execute."""
+    if needs is None:
+        return Profile()
+    if needs.execute:
+        return Profile(programs=True, write=needs.write, connect=None, bind=needs.listen, memory=PROGRAM_MEMORY)
+    return Profile(write=needs.write, connect=needs.connect, bind=needs.listen)
+
+
+def paths_of(value: Any) -> set[str]:
+    """Every absolute path in a value, however deep."""
+    if isinstance(value, str):
+        return {value} if value.startswith("/") and value.strip("/") else set()
+    if isinstance(value, dict):
+        value = list(value.values())
+    return set().union(*(paths_of(v) for v in value)) if isinstance(value, list | tuple) else set()
+
+
+def ports_of(value: Any) -> set[int]:
+    """The ports of every URL in a value, however deep."""
+    if isinstance(value, str):
+        found = PORT.match(value)
+        return {int(found[1]) if found[1] else HTTPS if value.lower().startswith("https") else HTTP} if found else set()
+    if isinstance(value, dict):
+        value = list(value.values())
+    return set().union(*(ports_of(v) for v in value)) if isinstance(value, list | tuple) else set()
+
+
+def answer_of(backend: ModuleType, request: Request, secrets: dict[str, str], state: State) -> Answer:
+    """Ask; whatever goes wrong is an answer too."""
+    signal.signal(signal.SIGALRM, _over)
+    signal.setitimer(signal.ITIMER_REAL, max(request.timeout, 0.1))
+    try:
+        context = Context(secrets, state, Http(request.tls, request.timeout), lambda: datetime.now(UTC))
+        answer: Answer = backend.ask(request, context)
+    except AuthorityError as error:
+        answer = failure_of(error)
+    except MemoryError:
+        answer = Failure("malformed", "cannot read the CA's answer: it takes more memory than a worker has")
+    except Exception as error:  # noqa: BLE001 - whatever a library raises on a stranger's bytes is the CA's failure
+        answer = Failure("failed", f"cannot use what the CA answered: {type(error).__name__}: {error}")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return answer
+
+
+def _over(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise AuthorityError("cannot wait for the CA any longer: it did not answer within `timeout`", kind="unreachable")
+
+
+def redacted(answer: Answer, secrets: list[str]) -> Answer:
+    """A failure without a secret in its words, printable and bounded."""
+    if not isinstance(answer, Failure):
+        return answer
+    reason = answer.reason
+    for value in secrets:
+        for line in {value, *value.splitlines()}:
+            reason = reason.replace(line, "[secret]") if len(line) >= 4 else reason  # noqa: PLR2004 - shorter is a word
+    reason = "".join(c if c.isprintable() else " " for c in reason)[:LONGEST_REASON]
+    return replace(answer, reason=reason)
+
+
+__all__ = ["Missing", "main"]

@@ -1,0 +1,93 @@
+"""What authorities remember between requests: one JSON file each in the state directory, 0600, replaced atomically.
+
+`shared` is the authority's (an ACME account), `own` that of one file of one certs-dir (an order that waits). Two
+requests at once change different keys; the newest value of each stands.
+"""
+
+import json
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from certagent.host.errors import HostError
+
+LIMIT = 4 << 20
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+Document = dict[str, Any]
+
+
+class Book:
+    """The files of all authorities; safe to use from several threads."""
+
+    def __init__(self, directory: str) -> None:
+        """Touches nothing; the directory is made with the first thing to remember."""
+        self._directory = directory
+        self._guard = threading.Lock()
+        self._first: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def read(self, name: str, key: str) -> tuple[Document, Document]:
+        """(shared, own) of one authority and one file. Raises HostError where there is a file that cannot be read."""
+        with self._guard:
+            document = self._load(name)
+        return document["shared"], document["own"].get(key, {})
+
+    def write(self, name: str, key: str, before: Document, shared: Document, own: Document) -> None:
+        """Remember what a request made of them; `before`: the shared part that it was given. Raises HostError."""
+        with self._guard:
+            document = self._load(name)
+            kept = {k: v for k, v in document["shared"].items() if k in shared or k not in before}
+            changed = {k: v for k, v in shared.items() if k not in before or before[k] != v}
+            fresh = {"version": 1, "shared": kept | changed, "own": document["own"] | {key: own}}
+            fresh["own"] = {k: v for k, v in fresh["own"].items() if v}
+            if fresh != document:
+                self._save(name, fresh)
+
+    @contextmanager
+    def first(self, name: str, seconds: float) -> Iterator[None]:
+        """One request at a time while nothing is shared yet: two files must not make two accounts."""
+        lock = self._first[name]
+        if self.read(name, "")[0]:
+            yield
+            return
+        if not lock.acquire(timeout=seconds):
+            raise HostError(f"cannot ask {name}: the request that makes its account is still under way")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory, f"{name}.json")
+
+    def _load(self, name: str) -> Document:
+        empty: Document = {"version": 1, "shared": {}, "own": {}}
+        try:
+            with os.fdopen(os.open(self._path(name), READ), "rb") as file:
+                document: Document = json.loads(file.read(LIMIT))
+        except FileNotFoundError:
+            return empty
+        except (OSError, ValueError) as error:
+            raise HostError(f"cannot read {self._path(name)}: {error}; repair it, or move it away") from error
+        sound = isinstance(document, dict) and document.get("version") == 1
+        if not (sound and all(isinstance(document.get(k), dict) for k in ("shared", "own"))):
+            raise HostError(f"cannot use {self._path(name)}: it is not of this version; move it away")
+        return document
+
+    def _save(self, name: str, document: Document) -> None:
+        path = self._path(name)
+        try:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            with os.fdopen(os.open(f"{path}.new", CREATE, 0o600), "w") as file:
+                json.dump(document, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(f"{path}.new", path)
+            fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.fsync(fd)
+            os.close(fd)
+        except OSError as error:
+            raise HostError(f"cannot write {path}: {error.strerror}; free space, or repair state_dir") from error

@@ -1,0 +1,52 @@
+"""Secrets of authorities, read anew for each request: a file, a credential of systemd, a variable of the environment.
+
+Rejected: keeping them. A token file that somebody else keeps fresh is fresh at every request, and a memory image of
+the daemon holds none.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+
+from certagent.host.errors import HostError
+
+LIMIT = 1 << 16
+OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+def read_secret(setting: str, source: str, environ: Mapping[str, str]) -> str:
+    """Given a setting and where it says its secret is, return it without white space around. Raises HostError."""
+    kind, _, name = source.partition(":")
+    if kind == "env":
+        value = environ.get(name, "")
+        if not value:
+            raise HostError(f"cannot read {setting}: the agent's environment has no {name}")
+        return value.strip()
+    if kind == "credential":
+        directory = environ.get("CREDENTIALS_DIRECTORY", "")
+        if not directory:
+            raise HostError(
+                f"cannot read {setting}: systemd gave no credentials; LoadCredential={name}:/path in the unit"
+            )
+        return read_file(setting, os.path.join(directory, name)).strip()
+    return read_file(setting, source).strip()
+
+
+def read_file(setting: str, path: str) -> str:
+    """A small regular file as text. Raises HostError, which names the setting and never quotes the file."""
+    try:
+        fd = os.open(path, OPEN)
+    except OSError as error:
+        raise HostError(f"cannot read {setting}: {path}: {error.strerror}") from error
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise HostError(f"cannot read {setting}: {path} is not a regular file")
+        data = file.read(LIMIT + 1)
+    if len(data) > LIMIT:
+        raise HostError(f"cannot read {setting}: {path} is larger than {LIMIT} bytes")
+    if not data.strip():
+        raise HostError(f"cannot read {setting}: {path} is empty")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise HostError(f"cannot read {setting}: {path} is not text") from error

@@ -1,0 +1,141 @@
+"""One issuance: key and CSR, the question, the answer left staged. It runs off the deciding thread.
+
+The attempt is recorded before the CA is asked. A request that the CA answers later keeps its key and CSR in the
+staging area, and is asked about again with the same ones.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from certagent.authorities import CertificateAuthority, Order
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Pending
+from certagent.core import actions as act
+from certagent.core.facts import Attempt
+from certagent.core.policy import Policy
+from certagent.events import Log
+from certagent.host import x509
+from certagent.host.certs import read_live
+from certagent.host.errors import HostError
+from certagent.host.files import Store, pending
+from certagent.host.ledger import Ledger
+
+
+def clock() -> datetime:
+    """The wall clock, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Issuing:
+    """What one certs-dir asks of its authorities."""
+
+    policy: Policy
+    authorities: Mapping[str, CertificateAuthority]
+    ledger: Ledger
+    store: Store
+    log: Log
+
+    def issue(self, action: act.Issue) -> None:
+        """Ask the authority, leave the answer staged; a bundle is the authority's roots. Never raises for a failure."""
+        stem = action.subject
+        row = self.ledger.attempt(self.policy.path, Attempt("issue", stem, clock(), digest=action.authority))
+        self._say("issue.started", stem, action.reason)
+        try:
+            later = self._ask(action)
+        except AuthorityError as error:
+            outcome = "refused" if error.refused else "failed"
+            self.ledger.finish(row, outcome, str(error), retry_at=error.retry_at)
+            self._say(f"issue.{outcome}", stem, str(error))
+        except (HostError, OSError, x509.X509Error, ValueError) as error:
+            self.ledger.finish(row, "failed", str(error))
+            self._say("issue.failed", stem, str(error))
+        else:
+            self._ended(row, action, later)
+
+    def _ended(self, row: int, action: act.Issue, later: Pending | None) -> None:
+        if later is not None:
+            self.ledger.finish(row, "retry", later.reason, retry_at=datetime.fromtimestamp(later.again_at, UTC))
+            self._say("issue.waiting", action.subject, f"authority {action.authority}: {later.reason}")
+            return
+        self.ledger.finish(row, "ok", "")
+        self._say("issue.succeeded", action.subject, f"authority {action.authority} answered")
+
+    def _say(self, event: str, file: str, reason: str) -> None:
+        self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)
+
+    def _ask(self, action: act.Issue) -> Pending | None:
+        stem, path = action.subject, self.policy.path
+        authority = self.authorities.get(action.authority)
+        if authority is None:
+            raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", kind="refused")
+        if action.want.name.is_bundle:
+            self._stage(stem, authority.bundle(path, stem, clock()), None)
+            return None
+        csr, key = self._drafted(action) if authority.later else _made(action, self._live_key(action))
+        answer = self._answered(authority, action, csr)
+        if isinstance(answer, Pending):
+            return answer
+        self._stage(stem, answer, key)
+        if authority.later:
+            pending.forget(path, stem)
+        return None
+
+    def _answered(self, authority: CertificateAuthority, action: act.Issue, csr: bytes) -> bytes | Pending:
+        want, stem = action.want, action.subject
+        order = Order(
+            self.policy.path,
+            stem,
+            csr,
+            action.names,
+            want.principal or "",
+            want.server,
+            want.client,
+            want.lifetime,
+            self._live(stem),
+        )
+        try:
+            return authority.issue(order, clock())
+        except AuthorityError as error:
+            if error.refused and authority.later:
+                pending.forget(self.policy.path, stem)
+            raise
+
+    def _live(self, stem: str) -> bytes:
+        try:
+            data = read_live(self.policy.path, f"{stem}.crt")
+            return b"".join(pem for _, pem in x509.split_certificates(data))
+        except (OSError, x509.X509Error):
+            return b""
+
+    def _live_key(self, action: act.Issue) -> bytes | None:
+        return read_live(self.policy.path, f"{action.subject}.key") if action.reuse_key else None
+
+    def _drafted(self, action: act.Issue) -> tuple[bytes, bytes | None]:
+        """The CSR and key that wait for this very want, or new ones, kept before anybody is asked."""
+        path, stem = self.policy.path, action.subject
+        live = self._live_key(action)
+        spki = x509.parse_key(live)[0] if live else ""
+        mark = sha256(repr((action.want.digest, action.authority, sorted(action.names), spki)).encode()).hexdigest()
+        found = pending.kept(path, stem, mark)
+        if found is not None:
+            return found
+        csr, key = _made(action, live)
+        pending.keep(path, stem, mark, csr, key)
+        return csr, key
+
+    def _stage(self, stem: str, chain: bytes, key: bytes | None) -> None:
+        """Remember as ours what is staged, before it is staged: a crash between leaves a pair that is known."""
+        leaf = x509.parse_certificates(chain)[0]
+        self.ledger.add_issued(self.policy.path, stem, leaf.fingerprint, clock())
+        self.store.stage(stem, chain, key)
+
+
+def _made(action: act.Issue, live: bytes | None) -> tuple[bytes, bytes | None]:
+    """A CSR, by a new key or the live one; the key where it is new."""
+    want = action.want
+    key = live or x509.generate_key(want.key)
+    common_name = want.principal or (action.names[0] if action.names else None)
+    return x509.make_csr(key, common_name, action.names), None if live else key
