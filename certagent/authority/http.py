@@ -183,7 +183,12 @@ def _cause(error: Exception) -> str:
 
 def retry_after(reply: Reply, now: datetime) -> datetime | None:
     """Retry-After as a moment: seconds or an HTTP date (RFC 9110, section 10.2.3), a week at most."""
-    value = reply.headers.get("retry-after", "").strip()
+    return moment(reply.headers.get("retry-after", ""), now)
+
+
+def moment(text: str, now: datetime) -> datetime | None:
+    """The same for the value alone."""
+    value = text.strip()
     if not value:
         return None
     if value.isdigit():

@@ -4,6 +4,7 @@ The only package that imports cryptography, so that what a lazy accessor may rai
 """
 
 from certagent.host.x509.acme import challenge_pair, renewal_id
+from certagent.host.x509.answers import arranged, from_pkcs7, parse_request, request_der, roots_of, same_identity
 from certagent.host.x509.chain import Usage, verify_chain
 from certagent.host.x509.errors import X509Error
 from certagent.host.x509.files import cert_file, key_file
@@ -16,9 +17,11 @@ from certagent.host.x509.parsing import csr_spki, parse_certificates, parse_key,
 __all__ = [
     "Usage",
     "X509Error",
+    "arranged",
     "cert_file",
     "challenge_pair",
     "csr_spki",
+    "from_pkcs7",
     "generate_key",
     "handshake",
     "key_file",
@@ -27,8 +30,12 @@ __all__ = [
     "memory_file",
     "parse_certificates",
     "parse_key",
+    "parse_request",
     "read_jwk",
     "renewal_id",
+    "request_der",
+    "roots_of",
+    "same_identity",
     "sign_csr",
     "sign_jws",
     "split_certificates",

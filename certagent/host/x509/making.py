@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
 from certagent.host.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.host.x509.parsing import load_certificates, load_key
@@ -59,9 +59,10 @@ def _general(name: str) -> x509.GeneralName:
     return x509.DNSName(name)
 
 
-def make_csr(key_pem: bytes, common_name: str | None, names: tuple[str, ...]) -> bytes:
+def make_csr(key_pem: bytes, common_name: str | None, names: tuple[str, ...], challenge: str = "") -> bytes:
     """Given a key, a CN (None: an empty subject) and SANs as text, return a certificate request as PEM.
 
+    `challenge`: a challengePassword (RFC 2985), which SCEP servers look for in the request itself.
     X509Error where the key does not parse or a name cannot stand in a certificate (a CN over 64 characters, not ASCII).
     """
     key = load_key(key_pem)
@@ -71,6 +72,8 @@ def make_csr(key_pem: bytes, common_name: str | None, names: tuple[str, ...]) ->
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_general(n) for n in names]), common_name is None
             )
+        if challenge:
+            builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
         return builder.sign(key, _hash_for(key)).public_bytes(PEM)
     except REFUSALS as error:
         raise X509Error("unparsable", f"no certificate request can be made: {reason_of(error)}") from error

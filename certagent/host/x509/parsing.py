@@ -61,7 +61,7 @@ def facts_of(certificate: x509.Certificate) -> Leaf:
     """Given a loaded certificate, return its facts; whatever cryptography raises on the way passes through."""
     key = certificate.public_key()
     found = {type(e.value): e.value for e in certificate.extensions}
-    dns, ips = _sans(found.get(x509.SubjectAlternativeName))
+    dns, ips = sans_of(found.get(x509.SubjectAlternativeName))
     subject = _name(der := certificate.subject.public_bytes())
     digest = certificate.signature_hash_algorithm
     return Leaf(
@@ -90,7 +90,8 @@ def _name(der: bytes) -> tuple[str, tuple[str, ...]]:
     return name.rfc4514_string(), tuple(str(a.value) for a in name.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
-def _sans(value: x509.ExtensionType | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def sans_of(value: x509.ExtensionType | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """DNS names, and IPs in canonical text; ValueError for a SAN that is no single address."""
     if not isinstance(value, x509.SubjectAlternativeName):
         return (), ()
     dns = value.get_values_for_type(x509.DNSName)

@@ -1,0 +1,94 @@
+"""Running a program: its input from memory, its output bounded, its end at a deadline.
+
+Rejected: subprocess.run with a timeout. It keeps whatever is printed, however much, and waits for ever for a grandchild
+that holds the pipe. Rejected too: a session of its own. A worker is the leader of its process group, and the daemon
+ends the whole group behind it, even where the system call filter lets nobody here send a signal.
+"""
+
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO
+
+from certagent.authority.errors import AuthorityError
+
+OUT, ERR = 1 << 20, 1 << 16  # the most that is taken of the two outputs
+GRACE = 0.2  # silence, after a program ended, until a descendant that holds its output is not waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended: exit code (negative: the signal that ended it) and what it said."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+def run(argv: Sequence[str], data: bytes, environ: Mapping[str, str], cwd: str, seconds: float) -> Ended:
+    """Run it to its end. Raises AuthorityError."""
+    end = time.monotonic() + seconds
+    try:
+        with _memory(data) as given:
+            child = subprocess.Popen(
+                argv, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, cwd=cwd
+            )
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise AuthorityError(f"cannot run {argv[0]}: {why}; check `command`") from error
+    try:
+        out, err = _listen(argv[0], child, end)
+        return Ended(child.wait(), out, err)
+    finally:
+        _end(child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill it, where it still runs and we may: never wait for what cannot be killed."""
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()
+    with suppress(OSError):
+        if child.poll() is None:
+            child.kill()
+            child.wait(GRACE)
+
+
+def _memory(data: bytes) -> IO[bytes]:
+    """A file in memory, to be read from its start: a program that reads nothing blocks nobody."""
+    file = os.fdopen(os.memfd_create("input", os.MFD_CLOEXEC), "w+b")
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+def _listen(name: str, child: subprocess.Popen[bytes], end: float) -> tuple[bytes, bytes]:
+    """Both outputs until both are closed and the program ended. Raises AuthorityError."""
+    with selectors.DefaultSelector() as ready:
+        for stream, most in ((child.stdout, OUT), (child.stderr, ERR)):
+            if stream is not None:
+                ready.register(stream, selectors.EVENT_READ, (stream.fileno(), bytearray(), most))
+        taken = [key.data for key in ready.get_map().values()]
+        while ready.get_map() or child.poll() is None:
+            if time.monotonic() > end:
+                raise AuthorityError(f"cannot wait for {name} any longer: the deadline is over", kind="unreachable")
+            events = ready.select(min(GRACE, max(end - time.monotonic(), 0.01)))
+            for key, _ in events:
+                if not _take(name, *key.data):
+                    ready.unregister(key.fileobj)
+            if not events and child.poll() is not None:
+                break
+    return bytes(taken[0][1]), bytes(taken[1][1])
+
+
+def _take(name: str, fd: int, buffer: bytearray, most: int) -> bool:
+    """Read what is there; whether there may be more. Raises AuthorityError."""
+    part = os.read(fd, 1 << 16)
+    buffer += part
+    if len(buffer) > most:
+        raise AuthorityError(f"cannot use what {name} prints: over {most} bytes", kind="malformed")
+    return bool(part)

@@ -1,0 +1,43 @@
+"""`type = "command"`: any program that turns a certificate request into a certificate."""
+
+import re
+from typing import Any
+
+from certagent.config.reader import absolute, texts
+from certagent.config.remote import Setting
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def argv(value: Any) -> list[str]:
+    """A program by its absolute path, and its arguments: no shell in between."""
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list) or not found or not all(isinstance(v, str) and "\0" not in v for v in found):
+        raise ValueError('write a list: ["/path/to/program", "argument"]')
+    if not found[0].startswith("/"):
+        raise ValueError("name the program by its absolute path")
+    return found
+
+
+def environment(value: Any) -> dict[str, str]:
+    """A table of variables; those that begin with CERTAGENT_ are ours."""
+    if not isinstance(value, dict) or not all(isinstance(v, str) and "\0" not in v for v in value.values()):
+        raise ValueError('write a table of strings: { AWS_REGION = "eu-central-1" }')
+    for name in value:
+        if not VARIABLE.fullmatch(name) or name.startswith("CERTAGENT_"):
+            raise ValueError(f"{name!r} cannot be set here")
+    return dict(value)
+
+
+def paths(value: Any) -> list[str]:
+    """Absolute paths."""
+    return [absolute(v) for v in texts(value)]
+
+
+SETTINGS = {
+    "command": Setting(argv, [], required=True),
+    "environment": Setting(environment, {}),
+    "secret": Setting(str, "", secret=True),
+    "readable": Setting(paths, []),
+    "writable": Setting(paths, []),
+}

@@ -1,0 +1,227 @@
+"""Programs as CAs: what they are told, what their exit codes mean, what they cannot do."""
+
+import os
+import shlex
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certagent.authority.command import ask
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Answer, Issued, Pending, Roots, State
+from certagent.host import x509
+from tests.authority.calling import NAMES, NOW, context, key_and_csr, request
+from tests.host.making import make_ca
+
+
+def script(tmp_path: Path, body: str) -> str:
+    path = tmp_path / "ca"
+    path.write_text(f"#!/bin/bash\nset -euo pipefail\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def answer(tmp_path: Path, body: str, csr: bytes = b"", state: State | None = None, **changes: Any) -> Answer:
+    """What a script answers."""
+    options = {"command": [script(tmp_path, body), "an argument"], **changes.pop("options", {})}
+    secrets = changes.pop("secrets", {})
+    return ask(request("command", options, csr or key_and_csr()[1], **changes), context(state=state, **secrets))
+
+
+def failure(tmp_path: Path, body: str, **changes: Any) -> AuthorityError:
+    with pytest.raises(AuthorityError) as caught:
+        answer(tmp_path, body, **changes)
+    assert str(caught.value).startswith("cannot ")
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def signing(tmp_path: Path) -> tuple[bytes, str]:
+    """A CA in files, and the lines of a script that signs with it."""
+    ca = make_ca()
+    (tmp_path / "ca.pem").write_bytes(ca.cert)
+    (tmp_path / "ca.key").write_bytes(ca.key)
+    sign = f"openssl x509 -req -CA {tmp_path}/ca.pem -CAkey {tmp_path}/ca.key -days 9 -copy_extensions copy"
+    return ca.cert, f"{sign} 2>/dev/null"
+
+
+def test_issuance(tmp_path: Path) -> None:
+    """CSR on standard input, PEM on standard output, exit code 0."""
+    root, sign = signing(tmp_path)
+    key, csr = key_and_csr()
+    found = answer(tmp_path, f"echo 'a line before'; {sign}; cat {tmp_path}/ca.pem", csr)
+    assert isinstance(found, Issued)
+    leaf, *chain = x509.parse_certificates(found.chain.encode())
+    assert (leaf.spki, leaf.sans, chain) == (x509.parse_key(key)[0], ("DNS:db1.example.com", "IP:10.0.0.5"), [])
+    assert root.decode() not in found.chain
+
+
+def test_what_it_is_told(tmp_path: Path) -> None:
+    """Every documented variable, the configured ones, and nothing of the agent's own environment."""
+    body = f'env > {tmp_path}/environ; echo "$1" > {tmp_path}/argument; exit 77'
+    changes: dict[str, Any] = {"lifetime": 3600.0, "live": "-----BEGIN", "secrets": {"secret": "open sesame"}}
+    changes |= {"options": {"environment": {"REGION": "eu"}}, "state": State(own={"state": "ticket 7"})}
+    failure(tmp_path, body, **changes)
+    told = dict(line.partition("=")[::2] for line in (tmp_path / "environ").read_text().splitlines())
+    expected = {
+        "CERTAGENT_OPERATION": "issue",
+        "CERTAGENT_NAME": "node",
+        "CERTAGENT_NAMES": " ".join(NAMES),
+        "CERTAGENT_SAN": "DNS:db1.example.com,IP:10.0.0.5",
+        "CERTAGENT_PRINCIPAL": "node",
+        "CERTAGENT_USAGE": "serverAuth,clientAuth",
+        "CERTAGENT_LIFETIME": "3600",
+        "CERTAGENT_LIVE": "-----BEGIN",
+        "CERTAGENT_STATE": "ticket 7",
+        "CERTAGENT_SECRET": "open sesame",
+        "REGION": "eu",
+        "LANG": "C.UTF-8",
+    }
+    assert expected == {k: told.get(k) for k in expected}
+    assert 0 < int(told["CERTAGENT_TIMEOUT"]) <= 20
+    others = {"CERTAGENT_TIMEOUT", "PATH", "HOME", "TMPDIR", "PWD", "SHLVL", "_"}
+    assert set(told) - set(expected) <= others
+    assert "an argument\n" == (tmp_path / "argument").read_text()
+    assert not os.path.exists(told["HOME"]), "its own directory is gone with it"
+
+
+CODES = [
+    (64, "refused"),
+    (69, "unreachable"),
+    (76, "rate-limited"),
+    (77, "refused"),
+    (78, "credentials"),
+    (1, "failed"),
+    (255, "failed"),
+]
+
+
+@pytest.mark.parametrize(("code", "kind"), CODES)
+def test_exit_codes(tmp_path: Path, code: int, kind: str) -> None:
+    """Each documented exit code says who can act; the last line of standard error is the reason."""
+    found = failure(tmp_path, f"echo first >&2; echo 'the quota is used up' >&2; echo >&2; exit {code}")
+    assert (found.kind, "the quota is used up" in str(found), "first" in str(found)) == (kind, True, False)
+
+
+def test_a_silent_failure(tmp_path: Path) -> None:
+    """Nothing said: the exit code or the signal is the reason."""
+    assert "exit code 3 and said nothing" in str(failure(tmp_path, "exit 3"))
+    assert "signal 9" in str(failure(tmp_path, "kill -9 $$"))
+
+
+@pytest.mark.parametrize("code", [76, 69, 77])
+def test_when_to_ask_again(tmp_path: Path, code: int) -> None:
+    """A line `retry-after: SECONDS` on either output is the CA's Retry-After, and no reason."""
+    found = failure(tmp_path, f"echo 'busy' >&2; echo 'Retry-After: 90' >&2; exit {code}")
+    assert (found.retry_at, "busy" in str(found), "90" in str(found)) == (NOW + timedelta(seconds=90), True, False)
+
+
+def test_not_decided_yet(tmp_path: Path) -> None:
+    """75: the request waits; `state` is given back with the next question and forgotten after the answer."""
+    state = State()
+    ask_for = """test "$CERTAGENT_STATE" = 4711 && exit 77
+        echo "state: 4711"; echo "retry-after: 60"; echo "in the queue" >&2; exit 75"""
+    waiting = answer(tmp_path, ask_for, state=state)
+    assert isinstance(waiting, Pending)
+    assert (waiting.again_at, waiting.reason) == ((NOW + timedelta(seconds=60)).timestamp(), "in the queue")
+    assert {"state": "4711"} == state.own
+    assert "refused" == failure(tmp_path, ask_for, state=state).kind
+    assert {} == state.own
+
+
+def test_not_decided_and_no_moment(tmp_path: Path) -> None:
+    """75 without a moment: five minutes."""
+    waiting = answer(tmp_path, "exit 75")
+    assert isinstance(waiting, Pending)
+    assert waiting.again_at == (NOW + timedelta(minutes=5)).timestamp()
+
+
+def test_roots(tmp_path: Path) -> None:
+    """`CERTAGENT_OPERATION=roots`: PEM on standard output."""
+    root, _ = signing(tmp_path)
+    found = answer(tmp_path, f'test "$CERTAGENT_OPERATION" = roots; cat {tmp_path}/ca.pem', operation="roots")
+    assert isinstance(found, Roots)
+    assert found.pem.encode() == root
+
+
+ANSWERS = [
+    ("nothing", "true", "the file is empty"),
+    ("no PEM", "echo hello", "no PEM certificate"),
+    ("half a certificate", "head -c 200 {ca}", "no PEM certificate"),
+    ("another key's", "cat {ca}", "belongs to the key"),
+    ("bytes", "head -c 1000 /dev/urandom", "no PEM certificate"),
+]
+
+
+@pytest.mark.parametrize(("label", "body", "words"), ANSWERS, ids=[a[0] for a in ANSWERS])
+def test_answers_that_are_none(tmp_path: Path, label: str, body: str, words: str) -> None:
+    """Exit code 0 and something else than a certificate for the request."""
+    signing(tmp_path)
+    found = failure(tmp_path, body.format(ca=tmp_path / "ca.pem"))
+    assert (found.kind, words in str(found)) == ("malformed", True), (label, str(found))
+
+
+@pytest.mark.parametrize("where", ["/dev/stdout", "/dev/stderr"])
+def test_too_much(tmp_path: Path, where: str) -> None:
+    """A program that prints without end is stopped, in bounded memory and time."""
+    begin = time.monotonic()
+    found = failure(tmp_path, f"exec cat /dev/zero > {where}")
+    assert ("malformed", True) == (found.kind, time.monotonic() - begin < 10)
+
+
+def test_a_deadline(tmp_path: Path) -> None:
+    """A program that hangs is ended at the deadline, and is gone."""
+    body = f"echo $$ > {tmp_path}/pid; exec sleep 600"
+    asked = request("command", {"command": [script(tmp_path, body)]}, key_and_csr()[1])
+    with pytest.raises(AuthorityError, match="deadline") as caught:
+        ask(asked, context(timeout=0.5))
+    assert "unreachable" == caught.value.kind
+    assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}")
+
+
+def test_a_descendant_that_holds_the_output(tmp_path: Path) -> None:
+    """A program that leaves a child behind with its output open is not waited for."""
+    begin = time.monotonic()
+    body = f"sleep 8 & echo $! > {tmp_path}/pid; echo no >&2; exit 77"
+    assert "refused" == failure(tmp_path, body).kind
+    assert time.monotonic() - begin < 6
+    os.kill(int((tmp_path / "pid").read_text()), 9)
+
+
+def test_it_need_not_read(tmp_path: Path) -> None:
+    """A request that nobody reads blocks nobody."""
+    many = key_and_csr(names=tuple(f"host{n}.example.com" for n in range(4000)))[1]
+    assert len(many) > 1 << 16
+    assert "refused" == failure(tmp_path, "exit 77", csr=many).kind
+
+
+def test_no_secret_in_a_reason(tmp_path: Path) -> None:
+    """A secret that a program prints is not repeated, nor a byte that is not printable."""
+    body = 'echo -e "login with $CERTAGENT_SECRET\\x1b[31m failed" >&2; exit 78'
+    found = str(failure(tmp_path, body, secrets={"secret": "open sesame"}))
+    assert ("sesame" in found, found.isprintable(), "[secret]" in found) == (False, True, True)
+
+
+def test_others_may_not_change_it(tmp_path: Path) -> None:
+    """A program that others may write is not run; neither is one that is not there."""
+    path = script(tmp_path, f"touch {tmp_path}/ran")
+    Path(path).chmod(0o775)
+    asked = request("command", {"command": [path]}, key_and_csr()[1])
+    with pytest.raises(AuthorityError, match=f"chmod go-w {shlex.quote(path)}"):
+        ask(asked, context())
+    os.remove(path)
+    with pytest.raises(AuthorityError, match="No such file"):
+        ask(asked, context())
+    assert not (tmp_path / "ran").exists()
+
+
+def test_no_program(tmp_path: Path) -> None:
+    """A file that cannot be executed says so."""
+    path = tmp_path / "data"
+    path.write_text("x")
+    path.chmod(0o600)
+    with pytest.raises(AuthorityError, match="cannot run"):
+        ask(request("command", {"command": [str(path)]}, key_and_csr()[1]), context())

@@ -1,0 +1,201 @@
+"""The worked examples of docs/examples: each script that can be tried here, against the real thing."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certagent.authority.command import ask
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Answer, Issued, Roots
+from certagent.host import x509
+from tests.authority.calling import context, key_and_csr, request
+from tests.host.making import make_ca
+from tests.servers.cmp import REFERENCE, CmpServer
+from tests.servers.process import free_port, missing
+from tests.servers.scep import ScepServer
+
+EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
+SCRIPTS = sorted(EXAMPLES.glob("*.sh"))
+pytestmark = pytest.mark.slow
+
+
+def answer(script: str, environment: dict[str, str], csr: bytes = b"", **changes: Any) -> Answer:
+    given = context(timeout=changes.pop("timeout", 20.0), **changes.pop("secrets", {}))
+    options = {"command": [str(EXAMPLES / f"command-{script}.sh")], "environment": environment}
+    return ask(request("command", options, csr or key_and_csr()[1], **changes), given)
+
+
+def failure(script: str, environment: dict[str, str], csr: bytes = b"", **changes: Any) -> AuthorityError:
+    with pytest.raises(AuthorityError) as caught:
+        answer(script, environment, csr, **changes)
+    return caught.value
+
+
+def leaf_of(found: Answer) -> Any:
+    assert isinstance(found, Issued)
+    return x509.parse_certificates(found.chain.encode())[0]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
+def test_scripts_are_sound(path: Path) -> None:
+    """Each example parses, may be executed, and passes shellcheck where that is installed."""
+    subprocess.run(["bash", "-n", path], check=True)
+    assert path.stat().st_mode & 0o777 == 0o755
+    if shutil.which("shellcheck") is None:
+        missing("shellcheck", "apt-get install shellcheck, or tests/install")
+    found = subprocess.run(["shellcheck", path], check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+@pytest.fixture
+def ca_dir(tmp_path: Path) -> Path:
+    """A CA as `cockroach cert create-ca` leaves it, and the example's openssl.cnf."""
+    ca = make_ca()
+    (tmp_path / "ca.crt").write_bytes(ca.cert)
+    (tmp_path / "ca.key").write_bytes(ca.key)
+    shutil.copy(EXAMPLES / "openssl-ca.cnf", tmp_path / "openssl.cnf")
+    return tmp_path
+
+
+def verifies(found: Answer, root: Path, usage: x509.Usage = "server") -> str | None:
+    assert isinstance(found, Issued)
+    return x509.verify_chain(found.chain.encode(), root.read_bytes(), usage, datetime.now(UTC))
+
+
+def test_openssl_ca(ca_dir: Path) -> None:
+    """`openssl ca`: names, usages and the lifetime asked for, to the second; its index grows; its roots."""
+    where = {"CA_DIR": str(ca_dir)}
+    key, csr = key_and_csr()
+    found = answer("openssl-ca", where, csr, lifetime=3600.0)
+    leaf = leaf_of(found)
+    assert (leaf.spki, leaf.sans) == (x509.parse_key(key)[0], ("DNS:db1.example.com", "IP:10.0.0.5"))
+    assert leaf.eku == ("serverAuth", "clientAuth")
+    assert timedelta(minutes=59) < leaf.not_after - datetime.now(UTC) <= timedelta(hours=1)
+    assert (verifies(found, ca_dir / "ca.crt"), verifies(found, ca_dir / "ca.crt", "client")) == (None, None)
+    assert leaf_of(answer("openssl-ca", where)).serial != leaf.serial
+    assert 2 == len((ca_dir / "index.txt").read_text().splitlines())
+    roots = answer("openssl-ca", where, operation="roots")
+    assert isinstance(roots, Roots)
+    assert roots.pem.encode() == (ca_dir / "ca.crt").read_bytes()
+
+
+def test_openssl_ca_refuses(ca_dir: Path) -> None:
+    """A request outside the policy is refused, with openssl's own words; a missing key is a failure."""
+    csr = ca_dir / "r.csr"
+    asked = ["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", ca_dir / "k", "-out", csr]
+    subprocess.run([*asked, "-subj", "/O=Others/CN=node"], check=True, capture_output=True)
+    found = failure("openssl-ca", {"CA_DIR": str(ca_dir)}, csr.read_bytes())
+    assert ("refused", True) == (found.kind, "organizationName" in str(found)), str(found)
+    (ca_dir / "ca.key").unlink()
+    assert "failed" == failure("openssl-ca", {"CA_DIR": str(ca_dir)}).kind
+    assert "credentials" == failure("openssl-ca", {"CA_DIR": "/nowhere"}).kind
+
+
+def by_ssh(ca_dir: Path) -> dict[str, str]:
+    """The settings of the ssh example; in ssh's place a program that does what sshd does with a forced command."""
+    stand_in = ca_dir / "ssh"
+    sign = EXAMPLES / "command-cockroach-sign.sh"
+    where = f"CA_CERT={ca_dir}/ca.crt CA_KEY={ca_dir}/ca.key"
+    stand_in.write_text(f'#!/bin/bash\nenv -i PATH="$PATH" {where} SSH_ORIGINAL_COMMAND="${{@: -1}}" {sign}\n')
+    stand_in.chmod(0o755)
+    return {"CA_HOST": "ca", "SSH": str(stand_in), "SSH_KEY": "/dev/null", "SSH_HOSTS": "/dev/null"}
+
+
+def test_cockroach_by_ssh(ca_dir: Path) -> None:
+    """The CA's key on another host: the forced command signs, and answers for the roots."""
+    key, csr = key_and_csr()
+    found = answer("cockroach-ssh", by_ssh(ca_dir), csr, lifetime=86400.0)
+    leaf = leaf_of(found)
+    assert (leaf.spki, leaf.eku) == (x509.parse_key(key)[0], ("serverAuth", "clientAuth"))
+    assert leaf.sans == ("DNS:db1.example.com", "IP:10.0.0.5")
+    assert verifies(found, ca_dir / "ca.crt") is None
+    roots = answer("cockroach-ssh", by_ssh(ca_dir), operation="roots")
+    assert isinstance(roots, Roots)
+
+
+REFUSED = [
+    ("another name", {"names": ("db1.example.org",)}, "'db1.example.org' is not allowed"),
+    ("another user", {"cn": "admin", "names": ()}, "'admin' is not allowed"),
+    ("a hidden name", {"names": ("db1.example.com", "evil")}, "'evil' is not allowed"),
+]
+
+
+@pytest.mark.parametrize(("label", "asked", "words"), REFUSED, ids=[r[0] for r in REFUSED])
+def test_the_host_of_the_ca_decides(ca_dir: Path, label: str, asked: dict[str, Any], words: str) -> None:
+    """Names that the CA's host does not allow are refused there, and the reason reaches this side."""
+    found = failure("cockroach-ssh", by_ssh(ca_dir), key_and_csr(**asked)[1])
+    assert ("refused", True) == (found.kind, words in str(found)), (label, str(found))
+
+
+def test_ssh_itself_fails(ca_dir: Path) -> None:
+    """A host that is not there is unreachable: the real ssh says so."""
+    real = {**by_ssh(ca_dir), "SSH": "ssh", "CA_HOST": f"ssh://127.0.0.1:{free_port()}"}
+    found = failure("cockroach-ssh", real)
+    assert ("unreachable", True) == (found.kind, "refused" in str(found)), str(found)
+
+
+@pytest.fixture(scope="module")
+def cmp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CmpServer]:
+    with CmpServer(tmp_path_factory.mktemp("cmp")) as running:
+        yield running
+
+
+def cmp_settings(server: CmpServer) -> dict[str, str]:
+    return {"CMP_SERVER": server.address, "CMP_REF": REFERENCE, "CMP_TRUSTED": str(server.ca)}
+
+
+@pytest.mark.real
+def test_cmp(cmp_server: CmpServer) -> None:
+    """CMP against OpenSSL's own server: p10cr with a shared secret, and the answer is verified."""
+    found = answer("cmp", cmp_settings(cmp_server), cmp_server.csr(), secrets={"secret": cmp_server.secret})
+    assert leaf_of(found).spki == x509.parse_key(cmp_server.key)[0]
+    assert verifies(found, cmp_server.ca) is None
+
+
+@pytest.mark.real
+def test_cmp_fails(cmp_server: CmpServer) -> None:
+    """A wrong secret is credentials, another key's certificate no answer, a server that is not there unreachable."""
+    settings, secret = cmp_settings(cmp_server), {"secret": cmp_server.secret}
+    assert "credentials" == failure("cmp", settings, cmp_server.csr(), secrets={"secret": "wrong"}).kind
+    other = failure("cmp", settings, key_and_csr()[1], secrets=secret)
+    assert ("failed", True) == (other.kind, "does not match our enrollment key" in str(other)), str(other)
+    nowhere = {**settings, "CMP_SERVER": f"127.0.0.1:{free_port()}"}
+    assert "unreachable" == failure("cmp", nowhere, cmp_server.csr(), secrets=secret, timeout=3.0).kind
+    assert "refused" == failure("cmp", settings, operation="roots", secrets=secret).kind
+
+
+@pytest.fixture(scope="module")
+def scep_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScepServer]:
+    with ScepServer(tmp_path_factory.mktemp("scep")) as running:
+        yield running
+
+
+def scep_csr(challenge: str) -> tuple[bytes, bytes]:
+    key = x509.generate_key("rsa-2048")
+    return key, x509.make_csr(key, "root", (), challenge)
+
+
+@pytest.mark.real
+def test_scep(scep_server: ScepServer) -> None:
+    """SCEP against scepserver: the request carries the challenge; the key stays, another one signs the message."""
+    key, csr = scep_csr(scep_server.challenge)
+    found = answer("scep", {"SCEP_URL": scep_server.url}, csr)
+    leaf = leaf_of(found)
+    assert (leaf.spki, leaf.common_names, leaf.eku) == (x509.parse_key(key)[0], ("root",), ("clientAuth",))
+    assert verifies(found, scep_server.ca, "client") is None
+    roots = answer("scep", {"SCEP_URL": scep_server.url}, operation="roots")
+    assert isinstance(roots, Roots)
+    assert x509.parse_certificates(roots.pem.encode()) == x509.parse_certificates(scep_server.ca.read_bytes())
+
+
+@pytest.mark.real
+def test_scep_fails(scep_server: ScepServer) -> None:
+    """A wrong challenge is refused; a server that is not there unreachable."""
+    assert "refused" == failure("scep", {"SCEP_URL": scep_server.url}, scep_csr("wrong")[1]).kind
+    nowhere = {"SCEP_URL": f"http://127.0.0.1:{free_port()}/scep"}
+    assert "unreachable" == failure("scep", nowhere, scep_csr("x")[1]).kind
