@@ -1,18 +1,33 @@
 """`certagent check`: what cockroach would say of a certs-dir when it loads it, and what it would not say but should."""
 
 import argparse
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 from certagent.cli.common import USAGE, config_option, emit, json_option, read_config
+
+if TYPE_CHECKING:
+    from certagent.checking import Target
+
+EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
+FLAGS = {  # of cockroach, for a directory whose process does not run
+    "cert-principal-map": "MAP",
+    "node-cert-distinguished-name": "DN",
+    "root-cert-distinguished-name": "DN",
+}
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
     parser = subparsers.add_parser("check", help="judge a certs-dir as cockroach would, and better")
-    parser.add_argument("--certs-dir", default="", metavar="DIR", help="this directory, without any configuration")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--certs-dir", default="", metavar="DIR", help="this directory, without any configuration")
+    what.add_argument("--pid", type=int, metavar="PID", help="the certs-dir of this process, by its flags and its user")
     parser.add_argument(
         "--user", default="", metavar="NAME", help="the user cockroach runs as (default: the directory's owner)"
     )
+    for flag, value in FLAGS.items():
+        parser.add_argument(f"--{flag}", default=[], action="append", metavar=value, help="as given to cockroach")
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -20,37 +35,64 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; exit 0, 1, 2 by the worst finding."""
-    from certagent.checking import check_directory, worst
+    from certagent.checking import check, worst
+    from certagent.host.errors import HostError
 
-    policies = _policies(arguments)
-    if policies is None:
+    try:
+        targets = _targets(arguments)
+    except HostError as error:
+        print(f"certagent: {error}", file=sys.stderr)
         return USAGE
-    documents = [check_directory(policy) for policy in policies]
+    if targets is None:
+        return USAGE
+    documents = [check(target) for target in targets]
     document = (
         documents[0] if len(documents) == 1 else {"version": 1, "severity": worst(documents), "certs_dirs": documents}
     )
-    emit(document) if arguments.json else print("\n".join(text(d) for d in documents))
-    return {"ok": 0, "info": 0, "warning": 1, "critical": 2}[worst(documents)]
+    emit(document) if arguments.json else print("\n\n".join(text(d) for d in documents))
+    return EXITS[worst(documents)]
 
 
-def _policies(arguments: argparse.Namespace) -> Any:
-    from certagent.checking import policy_for
+def _targets(arguments: argparse.Namespace) -> "list[Target] | None":
+    from certagent.checking import configured_target, directory_target, own_terms, process_target
+    from certagent.host.errors import HostError
 
+    if arguments.user and not arguments.certs_dir:
+        raise HostError("cannot use --user without --certs-dir: a process and a configuration say it themselves")
+    if arguments.pid is not None:
+        return [process_target(arguments.pid)]
+    options = [f"--{flag}={v}" for flag in FLAGS for v in getattr(arguments, flag.replace("-", "_"))]
+    terms = own_terms(options)
     if arguments.certs_dir:
-        return policy_for(arguments.certs_dir, arguments.user)
+        return [directory_target(arguments.certs_dir, arguments.user, terms)]
     config = read_config(arguments.config)
-    return None if config is None else list(config.policies)
+    return None if config is None else [configured_target(policy, terms) for policy in config.policies]
 
 
 def text(document: dict[str, Any]) -> str:
-    """One directory for people."""
-    lines = [f"{document['certs_dir']}: {document['severity']}"]
-    lines += [
-        f"  {f['name']:<22} {f['role']:<10} {'accepted' if f['accepted'] else 'REFUSED: ' + f['reason']}"
-        for f in document["files"]
-    ]
+    """One directory for people: a line per file, then a line and a remedy per finding."""
+    whose = f"pid {document['pid']}, " if document["pid"] else ""
+    lines = [f"{document['certs_dir']} ({whose}user {document['user']}): {document['severity']}"]
+    rows = [("FILE", "ROLE", "USER", "UNTIL", "COCKROACH")] if document["files"] else []
+    rows += [_row(f) for f in document["files"]]
+    widths = [max(len(r[i]) for r in rows) for i in range(4)] if rows else []
+    lines += ["  " + "  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]) for r in rows]
+    if not document["start"]["accepted"]:
+        lines.append(f"  a node does not start with it: {document['start']['reason']}")
     lines += [
         f"  {f['severity']} {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}"
         for f in document["findings"]
     ]
-    return "\n".join(lines)
+    return "\n".join(_printable(line) for line in lines)
+
+
+def _row(file: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    verdict = "accepted" if file["accepted"] else f"REFUSED: {file['reason']}"
+    if not file["accepted"] and not file["role"]:
+        verdict = f"ignored: {file['reason']}"
+    return file["name"], file["role"], file["user"], (file["not_after"] or "")[:10], verdict
+
+
+def _printable(line: str) -> str:
+    """Names of files and of certificates are somebody else's: no control character reaches the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in line)

@@ -3,14 +3,15 @@
 Every field is already valid: parsed at the edge, never checked again inside.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
-from certagent.core.names import Name, Role
+from certagent.core.facts import Process, Terms
+from certagent.core.names import CLIENT_NODE, Name, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Want:
     minimum: timedelta | None = (
         None  # least remaining lifetime of an answer; None: 1/4 of what was asked for, at most 1 day
     )
+    terms: tuple[Terms, ...] = ()  # of the processes that load it, where any has some; no part of the digest
 
     @property
     def digest(self) -> str:
@@ -84,6 +86,7 @@ class Policy:
     process: ProcessRule = ProcessRule()
     keep: int = 5  # generations
     authority_kinds: dict[str, str] = field(default_factory=dict)
+    terms: tuple[Terms, ...] = ()
 
     def want(self, stem: str) -> Want | None:
         """The want for that name."""
@@ -94,11 +97,46 @@ class Policy:
         return {w.name.stem: w for w in self.wants}
 
 
+def under(policy: Policy, terms: tuple[Terms, ...]) -> Policy:
+    """Given the terms of the processes that load the directory, return the policy that judges by each of them."""
+    known = tuple(dict.fromkeys(terms))
+    if known in {(), (Terms(),)}:
+        return policy
+    return replace(policy, terms=known, wants=tuple(replace(w, terms=known) for w in policy.wants))
+
+
+def on_terms_of(policy: Policy, processes: tuple[Process, ...]) -> Policy:
+    """The policy under the flags and the environment of the processes that were found."""
+    return under(policy, tuple(p.terms for p in processes))
+
+
+FALLBACKS = {
+    Role.CLIENT: ("ca-client",),
+    Role.UI: ("ca-ui",),
+    Role.TENANT: ("ca-client-tenant", "ca-client"),
+}
+
+
 def bundle_of(name: Name, present: frozenset[str]) -> str:
     """Given a leaf's name and the stems of the bundles that are there, return the stem of the bundle that verifies it.
 
-    cockroach: client certificates by `ca-client` where it is, `ui` by `ca-ui`, tenants by `ca-client-tenant`;
-    else `ca`.
+    cockroach: client certificates by `ca-client` where it is, `ui` by `ca-ui`, tenants by `ca-client-tenant`, then
+    `ca-client`; else `ca`.
     """
-    first = {Role.CLIENT: "ca-client", Role.UI: "ca-ui", Role.TENANT: "ca-client-tenant"}.get(name.role, "ca")
-    return first if first in present else "ca"
+    return next((stem for stem in FALLBACKS.get(name.role, ()) if stem in present), "ca")
+
+
+def verifiers(
+    name: Name, present: frozenset[str], *, split: bool
+) -> tuple[tuple[str, Literal["server", "client"]], ...]:
+    """Given a leaf's name, the bundles that are there and whether `client.node` is, return who verifies it as what.
+
+    A dual-purpose node.crt is a client too, and verified as one by `ca-client` where it is. Tenant signing
+    certificates sign themselves.
+    """
+    bundle = bundle_of(name, present)
+    if name.role is Role.TENANT_SIGNING or name.is_bundle:
+        return ()
+    if name.role is Role.NODE and not split:
+        return ((bundle, "server"), (bundle_of(CLIENT_NODE, present), "client"))
+    return ((bundle, "server" if name.role in {Role.NODE, Role.UI} else "client"),)

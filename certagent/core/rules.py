@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from certagent.core.actions import Finding
-from certagent.core.facts import File, Leaf, Pair, Staged
-from certagent.core.names import Role
+from certagent.core.facts import File, Leaf, Pair, Staged, Terms
+from certagent.core.names import Name, Role, parse, stem_of
 from certagent.core.policy import Owner, Want
+from certagent.core.principals import refused_principal, refused_subject
 from certagent.core.timing import expires_soon, lifetime
 
 Severity = Literal["ok", "info", "warning", "critical"]
@@ -42,16 +43,22 @@ def key_mode_accepted(file: File, gid: int) -> bool:
     return file.uid == 0 and file.gid == gid and file.mode & ~ROOT_GROUP_LIMIT == 0
 
 
-def key_file(file: File, owner: Owner) -> Iterator[Finding]:
+def key_file(file: File, owner: Owner, terms: tuple[Terms, ...] = ()) -> Iterator[Finding]:
     """What is wrong with the mode and the owner of a key; `ca.key` is never loaded, its mode matters all the same."""
     if file.kind != "file":
         return
     if not key_mode_accepted(file, owner.gid):
+        name = parse(stem_of(file.name))
+        loaded = isinstance(name, Name) and not name.is_bundle
+        skipped = bool(terms) and all(t.skip_key_check for t in terms)
+        why = "cockroach refuses a key that others may read" if loaded else "others may read it"
+        if loaded and skipped:
+            why = "others may read it, and cockroach was told not to look (COCKROACH_SKIP_KEY_PERMISSION_CHECK)"
         yield Finding(
             "key.mode",
-            "critical",
+            "warning" if loaded and skipped else "critical",
             file.name,
-            f"mode is {file.mode:04o}: cockroach refuses a key that others may read",
+            f"mode is {file.mode:04o}: {why}",
             f"chmod 0600 {file.name}",
         )
     if file.uid != owner.uid and not (file.uid == 0 and file.gid == owner.gid and file.mode & 0o040):
@@ -154,9 +161,12 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
     if want is None:
         return
     file, renew = f"{pair.name.stem}.crt", f"certagent renew {pair.name.stem}"
-    if want.principal is not None and want.principal not in leaf.principals:
-        message = f"names {', '.join(leaf.principals) or 'nobody'}, not the principal {want.principal!r}"
-        yield Finding("cert.principal", "critical", file, message, renew)
+    for terms in want.terms or (Terms(),):
+        problem = refused_principal(want.name, want.principal, leaf, terms)
+        problem = problem or refused_subject(want.name, want.principal, leaf, terms)
+        if problem:
+            yield Finding("cert.principal", "critical", file, problem, renew)
+            break
     have = set(leaf.dns) | set(leaf.ips)
     if missing := [n for n in want.names or () if n not in have]:
         yield Finding("cert.san", "warning", file, f"lacks the configured names {', '.join(missing)}", renew)

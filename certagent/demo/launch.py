@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
@@ -22,12 +22,21 @@ class StandIn:
     """One running stand-in; ends with the `with` block."""
 
     def __init__(
-        self, certs_dir: str, workspace: str, *, user: str = "", environ: Mapping[str, str] | None = None
+        self,
+        certs_dir: str,
+        workspace: str,
+        *,
+        user: str = "",
+        environ: Mapping[str, str] | None = None,
+        flags: Sequence[str] = (),
     ) -> None:
-        """Start it. `workspace` takes its log and its ports file, and must be writable for `user`."""
+        """Start it, with further flags of cockroach.
+
+        `workspace` takes its log and its ports file, and must be writable for `user`.
+        """
         self.log_path, self._ports_path = f"{workspace}/cockroach.log", f"{workspace}/ports.json"
         words = [sys.executable, "-m", "certagent.demo.server", "start", "--certs-dir", certs_dir]
-        words += ["--ports-file", self._ports_path, "--log", self.log_path, *(["--user", user] if user else [])]
+        words += ["--ports-file", self._ports_path, "--log", self.log_path, *(["--user", user] if user else []), *flags]
         self.process = subprocess.Popen(words, env={**os.environ, **(environ or {})}, stderr=subprocess.PIPE)
         self.ports: dict[str, int] = {}
 

@@ -18,7 +18,7 @@ import threading
 import time
 from contextlib import suppress
 
-from certagent.demo.loader import Material, load, reload_problem, start_problem
+from certagent.demo.loader import Flags, Material, load, reload_problem, start_problem
 from certagent.host.x509 import memory_file
 
 PR_SET_NAME, PR_SET_DUMPABLE = 15, 4
@@ -50,7 +50,8 @@ class Server:
     def __init__(self, arguments: argparse.Namespace) -> None:
         """Loads the directory; SystemExit where cockroach would not come up."""
         self.arguments = arguments
-        self.material = load(arguments.certs_dir)
+        self.flags = Flags.of(arguments.cert_principal_map, arguments.node_cert_distinguished_name, os.environ)
+        self.material = load(arguments.certs_dir, self.flags)
         if problem := start_problem(self.material):
             raise SystemExit(f"cockroach: cannot start: {problem}")
 
@@ -102,7 +103,7 @@ class Server:
         """Load again, and keep the old where something would be lost."""
         time.sleep(float(os.environ.get("STANDIN_RELOAD_DELAY", "0")))
         try:
-            fresh = load(self.arguments.certs_dir)
+            fresh = load(self.arguments.certs_dir, self.flags)
             problem = reload_problem(self.material, fresh)
         except OSError as error:
             fresh, problem = self.material, f"missing certs directory: {error.strerror}"
@@ -127,6 +128,8 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--certs-dir", required=True)
     parser.add_argument("--listen-addr", default="127.0.0.1:0")
     parser.add_argument("--http-addr", default="127.0.0.1:0")
+    parser.add_argument("--cert-principal-map", default="")
+    parser.add_argument("--node-cert-distinguished-name", default="")
     parser.add_argument("--pid-file", default="")
     parser.add_argument("--ports-file", required=True, help="where the ports are written once it listens")
     parser.add_argument("--log", default=os.devnull)

@@ -9,7 +9,7 @@ import ctypes
 import os
 import pwd
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from certagent.host.errors import HostError
@@ -33,8 +33,8 @@ def _groups(groups: list[int]) -> None:
 
 
 @contextmanager
-def acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Within the block this thread has the effective ids of `uid`.
+def acting_as(uid: int, gid: int, groups: Sequence[int] | None = None) -> Iterator[None]:
+    """Within the block this thread has the effective ids of `uid`, and `groups` (None: those the system knows of it).
 
     Nothing changes for one's own uid, or where we are not root.
     """
@@ -42,7 +42,7 @@ def acting_as(uid: int, gid: int) -> Iterator[None]:
         yield
         return
     before = os.getgroups()
-    _groups(_groups_of(uid, gid))
+    _groups(_groups_of(uid, gid) if groups is None else list(groups))
     _call(_SETRESGID, KEEP, gid, KEEP)
     _call(_SETRESUID, KEEP, uid, KEEP)
     try:

@@ -11,7 +11,7 @@ from datetime import datetime
 from certagent.core.actions import Action, Install, Plan, Recover, Reload, Rollback
 from certagent.core.decide import install, modes, probing, reloading, renewal, surroundings
 from certagent.core.facts import Snapshot
-from certagent.core.policy import Policy
+from certagent.core.policy import Policy, on_terms_of
 
 SEVERITIES = ("ok", "info", "warning", "critical")
 
@@ -22,6 +22,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     And when to look again.
     """
     directory = snapshot.directory
+    policy = on_terms_of(policy, snapshot.processes)
     part = surroundings.part(policy, snapshot)
     if directory.exists and not directory.problem:
         part += modes.part(policy, snapshot, now)

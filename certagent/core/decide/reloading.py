@@ -143,7 +143,7 @@ def _unloadable(pair: Pair, process: Process) -> str | None:
         return None
     if not pair.matched or pair.key is None:
         return f"{stem}.key does not belong to {stem}.crt"
-    if not process.skip_key_check and not key_mode_accepted(pair.key.file, process.gid):
+    if not process.terms.skip_key_check and not key_mode_accepted(pair.key.file, process.gid):
         return f"{stem}.key has mode {pair.key.file.mode:04o}: cockroach would refuse it"
     return None
 

@@ -16,7 +16,7 @@ from certagent.core.facts.certificates import (
     Staged,
     Trust,
 )
-from certagent.core.facts.processes import Listener, Process, Served
+from certagent.core.facts.processes import Listener, Process, Served, Terms
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Repair, Request
 from certagent.core.facts.snapshot import Snapshot
 
@@ -42,5 +42,6 @@ __all__ = [
     "Served",
     "Snapshot",
     "Staged",
+    "Terms",
     "Trust",
 ]

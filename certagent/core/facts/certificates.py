@@ -32,8 +32,8 @@ class Leaf:
 
     @property
     def principals(self) -> tuple[str, ...]:
-        """Subject common names and DNS SANs: where cockroach looks for `node` and for user names."""
-        return (*self.common_names, *self.dns)
+        """The subject's common name (the last one, as Go has it) and DNS SANs: where cockroach looks for users."""
+        return (*self.common_names[-1:], *self.dns)
 
     @property
     def sans(self) -> tuple[str, ...]:

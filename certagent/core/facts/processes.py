@@ -20,6 +20,17 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What flags and environment of a process change in how it judges its certificates."""
+
+    skip_key_check: bool = False  # COCKROACH_SKIP_KEY_PERMISSION_CHECK
+    principal_map: tuple[tuple[str, str], ...] = ()  # --cert-principal-map: certificate's name -> database's name
+    node_dn: str = ""  # --node-cert-distinguished-name
+    root_dn: str = ""  # --root-cert-distinguished-name
+    node_user: str = "node"  # COCKROACH_CERT_NODE_USER
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """A process that owns the directory. `start` (clock ticks since boot) makes the pid unambiguous."""
 
@@ -33,7 +44,7 @@ class Process:
     command: str = ""  # the executable and sub-command only; arguments may hold secrets
     found_by: Literal["arguments", "pid_file"] = "arguments"
     listeners: tuple[Listener, ...] = ()
-    skip_key_check: bool = False  # COCKROACH_SKIP_KEY_PERMISSION_CHECK of the process
+    terms: Terms = Terms()
     problem: str | None = None
 
     @property

@@ -6,7 +6,8 @@ blocking, and read one mebibyte at most. Rejected: opening first and looking aft
 ends the process), and os.path functions (they follow).
 """
 
+from certagent.host.certs.loading import Runner, load
 from certagent.host.certs.reading import LIMIT, read_live
 from certagent.host.certs.scanner import Scan, Scanner
 
-__all__ = ["LIMIT", "Scan", "Scanner", "read_live"]
+__all__ = ["LIMIT", "Runner", "Scan", "Scanner", "load", "read_live"]

@@ -28,19 +28,19 @@ class IrregularFileError(OSError):
     """Not a regular file, or larger than the limit: not read."""
 
 
-def read_fd(fd: int) -> bytes:
-    """The bytes of a regular file; closes the fd. Raises OSError, IrregularFileError."""
+def read_fd(fd: int, limit: int = LIMIT) -> bytes:
+    """The bytes of a regular file, up to a limit; closes the fd. Raises OSError, IrregularFileError."""
     try:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise IrregularFileError(errno.EINVAL, "not a regular file")
-        data = os.read(fd, min(info.st_size, LIMIT) + 1)
-        while len(data) <= LIMIT and (more := os.read(fd, LIMIT + 1 - len(data))):
+        data = os.read(fd, min(info.st_size, limit) + 1)
+        while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
             data += more
     finally:
         os.close(fd)
-    if len(data) > LIMIT:
-        raise IrregularFileError(errno.EFBIG, f"larger than {LIMIT} bytes")
+    if len(data) > limit:
+        raise IrregularFileError(errno.EFBIG, f"larger than {limit} bytes")
     return data
 
 

@@ -77,7 +77,7 @@ class Scanner:
         except OSError:
             return Scan(Directory(path, exists=False))
         try:
-            entries = [e for e in _entries(fd, (".key",)) if mark_of(e) not in self._keys]
+            entries = [e for e in entries_of(fd, (".key",)) if mark_of(e) not in self._keys]
             return self._glanced(path, fd, entries)
         except OSError:
             return Scan(Directory(path, exists=False))
@@ -88,11 +88,11 @@ class Scanner:
         parsed = [(names.parse(name[:-4]), file_fact(name, info)) for name, info in entries]
         pairs = tuple(Pair(n, key=KeyFile(file, "", None)) for n, file in parsed if isinstance(n, Name))
         strangers = tuple(file for n, file in parsed if not isinstance(n, Name))
-        return Scan(_directory(path, fd, entries), pairs, strangers)
+        return Scan(directory_fact(path, fd, entries), pairs, strangers)
 
     def _scan(self, path: str, fd: int, now: datetime) -> Scan:
-        entries = _entries(fd)
-        directory = _directory(path, fd, entries)
+        entries = entries_of(fd)
+        directory = directory_fact(path, fd, entries)
         marks = [mark_of(e) for e in entries]
         if self._last is not None and self._last[0] == marks and self._window[0] <= now < self._window[1]:
             return replace(self._last[1], directory=directory)
@@ -165,7 +165,7 @@ class Scanner:
         return Trust(stem, before[key])
 
 
-def _entries(fd: int, endings: tuple[str, ...] = (".crt", ".key")) -> list[Entry]:
+def entries_of(fd: int, endings: tuple[str, ...] = (".crt", ".key")) -> list[Entry]:
     """Every file with such an ending, sorted by name; one that vanishes meanwhile is not there."""
     found = []
     with os.scandir(fd) as listed:
@@ -182,7 +182,8 @@ def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:
     return {mark: fact for mark, fact in facts.items() if not stat.S_ISLNK(mark[6])}
 
 
-def _directory(path: str, fd: int, entries: list[Entry]) -> Directory:
+def directory_fact(path: str, fd: int, entries: list[Entry]) -> Directory:
+    """The fact of an open directory, with its entries as listed."""
     info = os.fstat(fd)
     foreign = "its files are links through ..data, as Kubernetes writes them" if _is_link(fd, "..data") else None
     mounted = [name for name, entry in entries if entry.st_dev != info.st_dev] if foreign is None else []

@@ -6,7 +6,18 @@ openat2(RESOLVE_IN_ROOT) because an absolute link under /proc/PID/root would oth
 files.
 """
 
-from certagent.host.procs.arguments import Arguments, parse
-from certagent.host.procs.finding import find, start_ticks, started_at
+from certagent.host.procs.arguments import Arguments, parse, terms_of
+from certagent.host.procs.finding import find, start_ticks, started_at, user_name
+from certagent.host.procs.running import Running, running
 
-__all__ = ["Arguments", "find", "parse", "start_ticks", "started_at"]
+__all__ = [
+    "Arguments",
+    "Running",
+    "find",
+    "parse",
+    "running",
+    "start_ticks",
+    "started_at",
+    "terms_of",
+    "user_name",
+]

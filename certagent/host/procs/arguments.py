@@ -1,15 +1,22 @@
 """What a cockroach command line says: a pure reading of argv and environment.
 
 Source: cockroach's flags. `--flag=value` and `--flag value` are the same; the environment COCKROACH_CERTS_DIR
-stands in for the flag; the default is ${HOME}/.cockroach-certs. Only some sub-commands serve; a client command
-under the same name dies of a SIGHUP.
+stands in for the flag; the default is ${HOME}/.cockroach-certs; $NAME and ${NAME} in the path are the process's own.
+Only some sub-commands serve; a client command under the same name dies of a SIGHUP. A list flag adds up over its
+repetitions, and each of them is one line of CSV.
 """
 
+import csv
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from certagent.core.facts import Terms
 
 SERVING = frozenset({"start", "start-single-node", "demo"})
-TRUE = frozenset({"", "true", "1", "t", "T", "TRUE", "True"})
+TRUTH = frozenset({"1", "t", "T", "TRUE", "True", "true"})  # Go's strconv.ParseBool
+TRUE = TRUTH | {""}
+VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +27,24 @@ class Arguments:
     certs_dir: str
     insecure: bool
     http_port: int
+    terms: Terms = field(default_factory=Terms)
+
+
+def flags(argv: Sequence[str], name: str) -> list[str]:
+    """Every value of a flag, in order; "" where it stands alone."""
+    found = []
+    for i, word in enumerate(argv):
+        if word == f"--{name}":
+            following = argv[i + 1] if i + 1 < len(argv) else ""
+            found.append("" if following.startswith("--") else following)
+        elif word.startswith(f"--{name}="):
+            found.append(word.partition("=")[2])
+    return found
 
 
 def flag(argv: Sequence[str], name: str) -> str | None:
     """The last value of a flag; "" where it stands alone."""
-    found = None
-    for i, word in enumerate(argv):
-        if word == f"--{name}":
-            following = argv[i + 1] if i + 1 < len(argv) else ""
-            found = "" if following.startswith("--") else following
-        elif word.startswith(f"--{name}="):
-            found = word.partition("=")[2]
-    return found
+    return next(reversed(flags(argv, name)), None)
 
 
 def _subcommand(argv: Sequence[str]) -> str:
@@ -44,14 +57,42 @@ def _subcommand(argv: Sequence[str]) -> str:
     return ""
 
 
+def principal_map(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Given the values of `--cert-principal-map`, return the mappings, each split at its last colon.
+
+    cockroach does not start with an entry that has no colon: it is passed over.
+    """
+    try:
+        entries = [entry for row in csv.reader(values) for entry in row]
+    except csv.Error:
+        return ()
+    return tuple((one, other) for one, colon, other in (e.rpartition(":") for e in entries) if colon)
+
+
+def terms_of(argv: Sequence[str], environ: Mapping[str, str]) -> Terms:
+    """Given argv and environment, return what they change in how certificates are judged."""
+    return Terms(
+        skip_key_check=environ.get("COCKROACH_SKIP_KEY_PERMISSION_CHECK", "") in TRUTH,
+        principal_map=principal_map(flags(argv, "cert-principal-map")),
+        node_dn=flag(argv, "node-cert-distinguished-name") or "",
+        root_dn=flag(argv, "root-cert-distinguished-name") or "",
+        node_user=environ.get("COCKROACH_CERT_NODE_USER") or "node",
+    )
+
+
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Arguments:
     """Given argv and environment of a process, return what they say of its certs-dir."""
     insecure = flag(argv, "insecure")
     certs = (
         flag(argv, "certs-dir") or environ.get("COCKROACH_CERTS_DIR") or f"{environ.get('HOME', '')}/.cockroach-certs"
     )
+    certs = VARIABLE.sub(lambda m: environ.get(m.group(1) or m.group(2), ""), certs)
     http = (flag(argv, "http-addr") or "").rpartition(":")[2]
     value = insecure if insecure is not None and insecure.lower() in {"", "true", "false"} else "true"
     return Arguments(
-        _subcommand(argv), certs, insecure is not None and value in TRUE, int(http) if http.isdigit() else 8080
+        _subcommand(argv),
+        certs,
+        insecure is not None and value in TRUE,
+        int(http) if http.isdigit() else 8080,
+        terms_of(argv, environ),
     )

@@ -62,31 +62,38 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | 
     try:
         exe = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
         environ = process.environ()
-        cwd = os.readlink(f"/proc/{pid}/cwd")
+        cwd = cwd_of(pid)
     except (psutil.AccessDenied, PermissionError):
         said = parse(argv, {})
         problem = f"what pid {pid} runs is denied to this user: set `pid_file` and `probe`"
-        return replace(base, state="forbidden", problem=problem) if said.subcommand and not said.insecure else None
+        hidden = replace(base, state="forbidden", problem=problem, terms=said.terms)
+        return hidden if said.subcommand and not said.insecure else None
     except (psutil.Error, OSError):
         return None
     said = parse(argv, environ)
     if exe in SHELLS or not said.subcommand or said.insecure or not _same(pid, cwd, said.certs_dir, device, inode):
         return None
-    return _look(replace(base, command=f"{exe} {said.subcommand}", skip_key_check=_skips(environ)), process, said, rule)
-
-
-def _skips(environ: dict[str, str]) -> bool:
-    return environ.get("COCKROACH_SKIP_KEY_PERMISSION_CHECK", "").lower() in {"true", "1", "t", "yes"}
+    return _look(replace(base, command=f"{exe} {said.subcommand}", terms=said.terms), process, said, rule)
 
 
 def _base(process: psutil.Process) -> Process:
     uid, gid = process.uids().effective, process.gids().effective
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = str(uid)
     start = start_ticks(process.pid)
-    return Process(process.pid, start, uid, gid, user, "starting", started_at(start))
+    return Process(process.pid, start, uid, gid, user_name(uid), "starting", started_at(start))
+
+
+def cwd_of(pid: int) -> str:
+    """A process's working directory as a path in its own root (a chroot's shows as a path in ours). Raises OSError."""
+    root, cwd = os.readlink(f"/proc/{pid}/root"), os.readlink(f"/proc/{pid}/cwd")
+    return cwd.removeprefix(root) or "/" if root != "/" and f"{cwd}/".startswith(f"{root}/") else cwd
+
+
+def user_name(uid: int) -> str:
+    """The name of a user, its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def started_at(start: int) -> datetime:

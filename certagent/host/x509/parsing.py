@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from certagent.core.facts import Leaf
+from certagent.host.x509 import pem
 from certagent.host.x509.errors import REFUSALS, X509Error, reason_of
 
 USAGES = {"1.3.6.1.5.5.7.3.1": "serverAuth", "1.3.6.1.5.5.7.3.2": "clientAuth", "2.5.29.37.0": "any"}
@@ -26,11 +27,21 @@ PRINTED = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicK
 
 
 def load_certificates(data: bytes) -> list[x509.Certificate]:
-    """Given PEM, return its certificates in order, at least one; X509Error where there is none or one does not load."""
+    """Given PEM, return its certificates in order, at least one; X509Error where there is none or one does not load.
+
+    As cockroach reads them: a block of any other type, a key among the certificates say, spoils the whole file.
+    """
     if not data.strip():
         raise X509Error("empty", "the file is empty")
+    found = list(pem.blocks(data))
+    other = next((kind for kind, _ in found if kind != b"CERTIFICATE"), None)
+    if other is not None:
+        shown = other[:40].decode("ascii", "replace")
+        raise X509Error("unparsable", f"it holds a PEM block {shown!r}: cockroach wants CERTIFICATE blocks alone")
+    if not found:
+        raise X509Error("unparsable", "it holds no PEM certificate")
     try:
-        return x509.load_pem_x509_certificates(data)
+        return [x509.load_der_x509_certificate(der) for _, der in found]
     except REFUSALS as error:
         raise X509Error("unparsable", f"it holds no PEM certificate that can be parsed: {reason_of(error)}") from error
 

@@ -1,0 +1,134 @@
+"""Who a certificate is: principals after the map, and the distinguished-name flags."""
+
+from dataclasses import replace
+
+import pytest
+
+from certagent.core.facts import Leaf, Terms
+from certagent.core.policy import on_terms_of, under, verifiers
+from certagent.core.principals import principals, refused_principal, refused_subject, same_name
+from certagent.core.rules import pair_findings
+from tests.core.building import NOW, leaf, name_of, pair, policy, process, want
+
+CUSTOM = leaf(common_names=("custom",), dns=("db1",), subject="CN=custom,O=Cockroach")
+TO_NODE = Terms(principal_map=(("custom", "node"),))
+BY_DN = Terms(node_dn="cn=custom, O=Cockroach")
+
+
+def test_the_last_mapping_and_the_last_common_name_win() -> None:
+    """As Go has it: of several common names the last counts, of several mappings of a name the last."""
+    terms = Terms(principal_map=(("b", "x"), ("b", "node")))
+    assert principals(leaf(common_names=("a", "b"), dns=("c",)), terms) == ("node", "c")
+
+
+LOADER = [
+    ("the plain rule", "node", leaf(), Terms(), True),
+    ("another's name", "node", CUSTOM, Terms(), False),
+    ("mapped", "node", CUSTOM, TO_NODE, True),
+    ("mapped away", "node", leaf(), Terms(principal_map=(("node", "x"),)), False),
+    ("by its subject", "node", CUSTOM, BY_DN, True),
+    ("another subject", "node", CUSTOM, Terms(node_dn="CN=other"), False),
+    ("COCKROACH_CERT_NODE_USER", "node", CUSTOM, Terms(node_user="custom"), True),
+    ("a client's own name", "client.root", leaf("client.root"), Terms(), True),
+    ("a client, by the map", "client.root", CUSTOM, Terms(principal_map=(("custom", "root"),)), True),
+    ("a client is not relaxed by the node's DN", "client.node", CUSTOM, BY_DN, False),
+    ("nor by the node's user", "client.node", CUSTOM, Terms(node_user="custom"), False),
+]
+
+
+@pytest.mark.parametrize(("label", "stem", "cert", "terms", "taken"), LOADER, ids=[r[0] for r in LOADER])
+def test_what_the_loader_takes(label: str, stem: str, cert: Leaf, terms: Terms, *, taken: bool) -> None:
+    """The user among the principals; for node.crt also by subject or by COCKROACH_CERT_NODE_USER."""
+    name = name_of(stem)
+    problem = refused_principal(name, name.subject or "node", cert, terms)
+    assert taken == (problem == ""), (label, problem)
+
+
+SUBJECTS = [
+    ("no flag, no rule", "node", CUSTOM, Terms(), True),
+    ("the node's subject", "node", CUSTOM, BY_DN, True),
+    ("not the node's subject", "node", leaf(), BY_DN, False),
+    ("root's subject serves for RPC too", "node", CUSTOM, Terms(root_dn="CN=custom,O=Cockroach"), True),
+    ("root's flag alone bars the node", "node", leaf(), Terms(root_dn="CN=root"), False),
+    ("root", "client.root", leaf("client.root"), Terms(root_dn="CN=root"), True),
+    ("not root's subject", "client.root", CUSTOM, Terms(root_dn="CN=root"), False),
+    ("the node's flag says nothing of root", "client.root", CUSTOM, Terms(node_dn="CN=node"), True),
+    ("other users are free", "client.app", CUSTOM, Terms(root_dn="CN=root"), True),
+]
+
+
+@pytest.mark.parametrize(("label", "stem", "cert", "terms", "taken"), SUBJECTS, ids=[r[0] for r in SUBJECTS])
+def test_what_servers_take(label: str, stem: str, cert: Leaf, terms: Terms, *, taken: bool) -> None:
+    """With a distinguished-name flag the subject itself must match, whatever the principals say."""
+    name = name_of(stem)
+    problem = refused_subject(name, name.subject or "node", cert, terms)
+    assert taken == (problem == ""), (label, problem)
+
+
+DNS = [
+    ("CN=a,O=b", "cn=a, o=b", True),
+    ("CN=a,O=b", "O=b,CN=a", False),
+    ("CN=a", "CN=A", False),
+    (r"CN=a\,b", r"CN=a\,b", True),
+    (r"CN=a\,O=b", "CN=a,O=b", False),
+    ("", "CN=a", False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "same"), DNS)
+def test_distinguished_names(one: str, other: str, *, same: bool) -> None:
+    """Attribute types in any case, blanks between attributes, values and order exactly."""
+    assert same == same_name(one, other)
+
+
+def test_the_daemon_judges_by_the_flags_of_its_processes() -> None:
+    """A serving process with a principal map: no critical finding; a second one without it: one that says so."""
+    custom = pair("node", leaf(common_names=("custom",)))
+    mapped = process(terms=TO_NODE)
+
+    def codes(*processes: object) -> list[str]:
+        known = on_terms_of(policy(want()), processes)  # type: ignore[arg-type]
+        return [f.code for f in pair_findings(known.wants[0], custom, NOW)]
+
+    assert codes() == ["cert.principal"]
+    assert codes(mapped) == []
+    assert codes(mapped, process(pid=2)) == ["cert.principal"]
+
+
+def test_terms_are_no_part_of_the_digest() -> None:
+    """A process that starts with a flag is no change of the configuration: nothing is issued for it."""
+    known = under(policy(), (TO_NODE,))
+    assert [w.digest for w in policy().wants] == [w.digest for w in known.wants]
+    assert under(policy(), (Terms(), Terms())) == policy()
+
+
+WHO = [
+    ("node", (), False, [("ca", "server"), ("ca", "client")]),
+    ("node", ("ca-client", "ca-ui"), False, [("ca", "server"), ("ca-client", "client")]),
+    ("node", ("ca-client",), True, [("ca", "server")]),
+    ("ui", ("ca-ui",), False, [("ca-ui", "server")]),
+    ("ui", (), False, [("ca", "server")]),
+    ("client.root", ("ca-client",), False, [("ca-client", "client")]),
+    ("client-tenant.7", ("ca-client",), False, [("ca-client", "client")]),
+    ("client-tenant.7", ("ca-client", "ca-client-tenant"), False, [("ca-client-tenant", "client")]),
+    ("tenant-signing.7", (), False, []),
+]
+
+
+@pytest.mark.parametrize(("stem", "bundles", "split", "expected"), WHO)
+def test_who_verifies(stem: str, bundles: tuple[str, ...], expected: list[tuple[str, str]], *, split: bool) -> None:
+    """Which bundle verifies a leaf as what; a dual-purpose node is a client too."""
+    assert expected == list(verifiers(name_of(stem), frozenset({"ca", *bundles}), split=split))
+
+
+def test_a_skipped_permission_check_is_a_warning() -> None:
+    """Where every process was told not to look, a wide key is no refusal; where one looks, it is."""
+    from certagent.core.decide import decide
+    from tests.core.building import snapshot
+
+    wide = pair("node", mode=0o644)
+    skips = process(terms=Terms(skip_key_check=True))
+    for processes, severity in (((skips,), "warning"), ((skips, process(pid=2)), "critical"), ((), "critical")):
+        known = snapshot(pair("ca"), wide, processes=processes)
+        plan = decide(replace(policy(), enforce="report"), known, NOW)
+        assert [severity] == [f.severity for f in plan.findings if f.code == "key.mode"]
