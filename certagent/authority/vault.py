@@ -17,7 +17,7 @@ from certagent.authority.http import FORBIDDEN, Reply, refusal
 from certagent.authority.messages import Answer, Issued, Request, Roots
 from certagent.authority.pem import certificates, chain
 
-BAD_REQUEST, NOT_FOUND, PRECONDITION = 400, 404, 412
+NOT_FOUND, PRECONDITION = 404, 412
 SUCCESSES = range(200, 300)
 
 

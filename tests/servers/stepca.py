@@ -31,13 +31,13 @@ def binary() -> str:
     return str(found) if found.exists() else missing("step-ca", INSTALL)
 
 
-def intermediate(root: bytes, root_key: bytes) -> tuple[bytes, bytes]:
+def intermediate(root: bytes, root_key: bytes, common: str = "step-ca test intermediate") -> tuple[bytes, bytes]:
     """Given a root and its key, return a CA below it: certificate and key as PEM."""
     parent = pyca.load_pem_x509_certificate(root)
     key_pem = x509.generate_key("ecdsa-p256")
     key = serialization.load_pem_private_key(key_pem, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    name = pyca.Name([pyca.NameAttribute(pyca.NameOID.COMMON_NAME, "step-ca test intermediate")])
+    name = pyca.Name([pyca.NameAttribute(pyca.NameOID.COMMON_NAME, common)])
     usage = pyca.KeyUsage(False, False, False, False, False, True, True, False, False)
     now = datetime.now(UTC)
     builder = (

@@ -1,12 +1,10 @@
 """Remote authorities under a whole daemon, against step-ca: the worker, pinned roots, renewal, failover."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from certagent.host.x509 import parse_certificates
-from tests.servers.process import free_port
 from tests.servers.stepca import StepCa
 from tests.system.running import Host
 from tests.waiting import wait_until

@@ -1,0 +1,11 @@
+"""`type = "cfssl"`: CFSSL's `serve` or multirootca, its profiles behind an auth key."""
+
+from certagent.config.reader import text
+from certagent.config.remote import Setting, url
+
+SETTINGS = {
+    "url": Setting(url, required=True),
+    "auth_key": Setting(text, required=True, secret=True),  # hex, as in the server's auth_keys
+    "profile": Setting(text, ""),  # "": the server's default
+    "label": Setting(text, ""),  # of multirootca; "": its default
+}
