@@ -111,6 +111,11 @@ class Workers:
                     pipe.close()
         child.wait()
 
+    def running(self) -> frozenset[int]:
+        """The pids of those that run."""
+        with self._guard:
+            return frozenset(self._running)
+
     def stop(self) -> None:
         """End every worker that runs, and start no more."""
         with self._guard:

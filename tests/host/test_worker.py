@@ -1,0 +1,188 @@
+"""Workers: what they may not, shown by trying; deadline, caps, and that nothing of them stays."""
+
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certagent.authority import confine
+from certagent.host.errors import HostError
+from certagent.host.worker import PREFIX, Workers
+from tests.system.running import open_tmp
+from tests.system.test_owners import reachable
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+NOBODY = pwd.getpwnam("nobody")
+TRYING = Path(__file__).with_name("trying.py")
+AS_OWNER = """
+import sys
+from certagent.host.worker import Workers
+sys.stdout.buffer.write(Workers((1, 1)).ask("trying", [], sys.stdin.buffer.read(), 30))
+"""
+HANGING = "tests.host.misbehaving"
+needs_all = pytest.mark.skipif(confine.landlock_abi() < confine.SCOPE_ABI, reason="this kernel's Landlock is too old")
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    made = open_tmp()
+    yield made
+    shutil.rmtree(made)
+
+
+class Scene:
+    """A managed key, its owning process, the agent's socket, a port that is a CA's and one that is not."""
+
+    def __init__(self, base: Path, uid: int, stack: ExitStack) -> None:
+        certs = base / "certs"
+        certs.mkdir(mode=0o700)
+        self.key = certs / "node.key"
+        self.key.write_text("a private key")
+        self.key.chmod(0o600)
+        for path in (certs, self.key):
+            os.chown(path, uid, uid)
+        self.victim = subprocess.Popen(["sleep", "600"], user=uid, group=uid)
+        stack.callback(self.victim.wait)
+        stack.callback(self.victim.kill)
+        self.control = base / "control.sock"
+        control = stack.enter_context(socket.socket(socket.AF_UNIX))
+        control.bind(str(self.control))
+        control.listen()
+        self.control.chmod(0o777)
+        self.ports = []
+        for _ in range(2):
+            listener = stack.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            self.ports.append(listener.getsockname()[1])
+
+    def question(self) -> bytes:
+        about = {"key": str(self.key), "pid": self.victim.pid, "control": str(self.control)}
+        return json.dumps(about | {"ca": self.ports[0], "port": self.ports[1]}).encode()
+
+    def unharmed(self) -> bool:
+        mode = self.key.stat().st_mode & 0o777
+        return self.victim.poll() is None and (mode, self.key.read_text()) == (0o600, "a private key")
+
+
+def as_root(scene: Scene, base: Path) -> Any:
+    del base
+    return json.loads(Workers((NOBODY.pw_uid, NOBODY.pw_gid)).ask("tests.host.trying", [], scene.question(), 30))
+
+
+def as_owner(scene: Scene, base: Path) -> Any:
+    """The agent as the keys' owner, without any privilege."""
+    environ = reachable(base)
+    shutil.copy(TRYING, base / "lib" / "trying.py")
+    drop = ["setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_uid}", "--clear-groups", "--inh-caps=-all"]
+    command = [*drop, "/usr/bin/python3", "-c", AS_OWNER]
+    done = subprocess.run(command, env=environ, input=scene.question(), capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+@pytest.mark.root
+@needs_all
+@pytest.mark.parametrize(("agent", "owner"), [(as_root, 0), (as_root, 2), (as_owner, NOBODY.pw_uid)])
+def test_a_worker_may_do_nothing_but_ask(base: Path, agent: Any, owner: int) -> None:
+    """For an agent as root, and for one that is the keys' own owner: no key, no signal, no file, no other port."""
+    with ExitStack() as stack:
+        scene = Scene(base, owner, stack)
+        found = agent(scene, base)
+        assert found["missing"] == []
+        done = {k for k, v in found["forbidden"].items() if v == "done"}
+        assert done == set(), found["forbidden"]
+        assert set(found["allowed"].values()) == {"done"}, found["allowed"]
+        assert (found["uid"], found["groups"]) == (NOBODY.pw_uid, [])
+        assert set(found["environment"]) <= {"LANG", "PATH", "LC_CTYPE"}
+        assert found["descriptors"] == [0, 1, 2]
+        assert scene.unharmed()
+        assert not os.path.exists(found["place"])
+
+
+@needs_all
+def test_the_guards_are_each_needed(base: Path) -> None:
+    """Without Landlock's part the same attempts succeed: the test above can fail."""
+    with ExitStack() as stack:
+        scene = Scene(base, os.geteuid(), stack)
+        free = {"key": str(scene.key), "pid": scene.victim.pid, "control": str(scene.control), "port": scene.ports[1]}
+        code = "import json,sys; from tests.host.trying import *; g=json.load(sys.stdin);"
+        code += "print(json.dumps([attempt(read(g['key'])), attempt(lambda: os.kill(g['pid'], 0)),"
+        code += "attempt(lambda: connected(socket.AF_UNIX, g['control'])), attempt(bound)]))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=json.dumps(free), capture_output=True, text=True, check=True
+        )
+        assert json.loads(done.stdout) == ["done"] * 4
+
+
+def places() -> set[Path]:
+    return set(Path("/tmp").glob(f"{PREFIX}*"))
+
+
+@pytest.mark.parametrize(
+    ("how", "deadline", "reason"),
+    [
+        ("hang", 0.5, "any longer"),
+        ("be deaf", 0.5, "any longer"),
+        ("hang after closing", 2.0, "lives on"),
+        ("flood", 30.0, "over 4194304 bytes"),
+        ("flood errors", 30.0, "code 3: eeee"),
+        ("die", 30.0, "code 7: it said: the reason"),
+        ("be killed", 30.0, "signal 9"),
+    ],
+)
+def test_a_worker_that_misbehaves(how: str, deadline: float, reason: str) -> None:
+    """Deadline, caps, exit codes: each is an error of one sentence; no process and no directory stays."""
+    before = places()
+    workers = Workers(None)
+    with pytest.raises(HostError, match=reason) as caught:
+        workers.ask(HANGING, [how], b"q" * (4 << 20), deadline)
+    assert str(caught.value).startswith("cannot ")
+    assert len(str(caught.value)) < 500
+    assert places() == before
+
+
+def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:
+    """A grandchild that would outlive the request is killed with its group."""
+    pids = Workers(None).ask(HANGING, ["leave a child"], b"", 30)
+    wait_until(lambda: not Path(f"/proc/{int(pids)}").exists() or gone(int(pids)), "the grandchild is gone")
+    del tmp_path
+
+
+def gone(pid: int) -> bool:
+    """A zombie that init has not reaped yet is gone as well."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+    except OSError:
+        return True
+
+
+def test_the_agents_end_is_theirs() -> None:
+    """`stop` ends what runs at once, and refuses what comes later."""
+    workers, caught = Workers(None), []
+
+    def ask() -> None:
+        try:
+            workers.ask(HANGING, ["hang"], b"", 600)
+        except HostError as error:
+            caught.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(workers.running, "it runs")
+    workers.stop()
+    asking.join(30)
+    assert [m for m in caught if "signal 9" in m] == caught != []
+    with pytest.raises(HostError, match="stopping"):
+        workers.ask(HANGING, ["hang"], b"", 600)
