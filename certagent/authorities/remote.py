@@ -181,7 +181,7 @@ class Remote:
                 answer, state = self._answer(request, State(dict(shared), dict(own)), now)
                 self._book.write(self._name, key, shared, state.shared, state.own if key else {})
         except HostError as error:
-            raise AuthorityError(str(error), kind="unreachable") from error
+            raise AuthorityError(str(error), kind="failed") from error
         if isinstance(answer, Failure):
             raise error_of(answer)
         return answer

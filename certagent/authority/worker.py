@@ -77,13 +77,21 @@ def profile_of(backend: ModuleType, request: Request) -> Profile:
 
     That are the ports of URLs; and with programs, the files that are named.
     """
-    needs = backend.needs(request.options) if hasattr(backend, "needs") else None
+    needs = backend.needs(request.options) if hasattr(backend, "needs") else _named(request.options)
     made = needs if isinstance(needs, Profile) else _profile(needs)
     if made.programs:
         return replace(made, read=(*made.read, *paths_of(request.options)))
     if made.connect is None:
         return made
     return replace(made, connect=(*made.connect, *ports_of([request.options, request.tls.proxy])))
+
+
+def _named(options: dict[str, Any]) -> Profile:
+    """What a type needs that says nothing: programs, where a `command` is configured."""
+    if not options.get("command"):
+        return Profile()
+    read, write = tuple(options.get("readable", ())), tuple(options.get("writable", ()))
+    return Profile(programs=True, read=read, write=write, connect=None, memory=PROGRAM_MEMORY)
 
 
 def _profile(needs: Any) -> Profile:

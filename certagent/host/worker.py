@@ -84,7 +84,7 @@ class Workers:
                 child = subprocess.Popen(
                     command,
                     cwd=place,
-                    env=ENVIRONMENT | environment,
+                    env=ENVIRONMENT | {"HOME": place, "TMPDIR": place} | environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,

@@ -105,7 +105,7 @@ def test_a_worker_may_do_nothing_but_ask(base: Path, agent: Any, owner: int) -> 
         assert done == set(), found["forbidden"]
         assert set(found["allowed"].values()) == {"done"}, found["allowed"]
         assert (found["uid"], found["groups"]) == (NOBODY.pw_uid, [])
-        assert set(found["environment"]) <= {"LANG", "PATH", "LC_CTYPE"}
+        assert set(found["environment"]) <= {"LANG", "PATH", "LC_CTYPE", "HOME", "TMPDIR"}
         assert found["descriptors"] == [0, 1, 2]
         assert scene.unharmed()
         assert not os.path.exists(found["place"])
