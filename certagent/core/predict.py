@@ -159,7 +159,8 @@ def _put(snapshot: Snapshot, pair: Pair, attempt: Attempt) -> Snapshot:
     before = snapshot.pair(pair.name.stem)
     pairs = [p for p in snapshot.pairs if p.name != pair.name] + [pair]
     number = max((g.number for g in snapshot.generations if g.pair.name == pair.name), default=0) + 1
-    kept = (Generation(number, before, attempt.at),) if before and before.matched else ()
+    gone = before is not None and before.leaf is not None and before.leaf.fingerprint in snapshot.quarantined
+    kept = (Generation(number, before, attempt.at, gone),) if before and before.matched else ()
     ordered = tuple(sorted(pairs, key=lambda p: p.name.stem))
     return _tried(replace(snapshot, pairs=ordered, generations=(*snapshot.generations, *kept)), attempt)
 
@@ -168,13 +169,18 @@ def _installed(snapshot: Snapshot, action: Install, now: datetime) -> Snapshot:
     staged = next((s for s in snapshot.staged if s.pair.name.stem == action.stem), None)
     if staged is None:
         return snapshot
-    pair = staged.pair
-    if pair.key is not None:
-        file = replace(pair.key.file, mode=action.key_mode, uid=action.uid, gid=action.gid)
-        pair = replace(pair, key=replace(pair.key, file=file))
+    pair = _owned(staged.pair, action)
     kept = tuple(s for s in snapshot.staged if s is not staged)
     attempt = Attempt("install", action.stem, now, "ok", action.reason, action.fingerprint)
     return _put(replace(snapshot, staged=kept), pair, attempt)
+
+
+def _owned(pair: Pair, action: Install | Rollback) -> Pair:
+    """The pair with the key's mode and owner that the swap gives it."""
+    if pair.key is None:
+        return pair
+    file = replace(pair.key.file, mode=action.key_mode, uid=action.uid, gid=action.gid)
+    return replace(pair, key=replace(pair.key, file=file))
 
 
 def _rolled_back(snapshot: Snapshot, action: Rollback, now: datetime) -> Snapshot:
@@ -183,7 +189,9 @@ def _rolled_back(snapshot: Snapshot, action: Rollback, now: datetime) -> Snapsho
         return snapshot
     bad = snapshot.quarantined | ({action.bad} if action.bad else set())
     attempt = Attempt("rollback", action.stem, now, "ok", action.reason, action.fingerprint)
-    return _put(replace(snapshot, quarantined=bad), kept[0].pair, attempt)
+    present = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
+    back = replace(_owned(kept[0].pair, action), trust=Trust(bundle_of(kept[0].pair.name, present)))
+    return _put(replace(snapshot, quarantined=bad), back, attempt)
 
 
 def _reloaded(snapshot: Snapshot, action: Reload, now: datetime) -> Snapshot:
@@ -195,11 +203,11 @@ def _reloaded(snapshot: Snapshot, action: Reload, now: datetime) -> Snapshot:
 
 
 def _serving(snapshot: Snapshot, served: Served, at: datetime) -> Served:
-    pair = snapshot.pair(served.client) if served.client else expected(snapshot, served.kind)
-    shown = pair.leaf.fingerprint if pair and pair.leaf else ""
-    if served.client:
-        return replace(served, at=at, outcome="served", reason="", client_fingerprint=shown)
-    return replace(served, at=at, outcome="served", reason="", fingerprint=shown)
+    shown, offered = (
+        pair.leaf.fingerprint if pair and pair.leaf else ""
+        for pair in (expected(snapshot, served.kind), snapshot.pair(served.client))
+    )
+    return replace(served, at=at, outcome="served", reason="", fingerprint=shown, client_fingerprint=offered)
 
 
 def _probed(snapshot: Snapshot, action: Probe, now: datetime) -> Snapshot:

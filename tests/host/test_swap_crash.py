@@ -15,6 +15,7 @@ from tests.host.making import filled
 
 pytestmark = pytest.mark.slow
 CALLS = ("openat", "rename", "renameat", "renameat2", "fsync", "fchmod", "unlinkat", "mkdirat", "write", "close")
+BOUNDARIES = ("rename", "renameat", "renameat2", "fsync", "fchmod", "unlinkat", "mkdirat", "openat")
 SCRIPT = str(Path(__file__).with_name("swap_once.py"))
 ROOT = str(Path(__file__).parent.parent.parent)
 
@@ -23,19 +24,25 @@ def strace(*words: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("strace") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no strace here: apt-get install -y strace")
     environ = {**os.environ, "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(["strace", "-qq", *words], capture_output=True, text=True, check=False, env=environ)
+    return subprocess.run(
+        ["strace", "-qq", "-f", "--seccomp-bpf", *words], capture_output=True, text=True, check=False, env=environ
+    )
 
 
-def boundaries(certs: Path, what: str) -> list[tuple[str, int]]:
+def program(*words: str) -> list[str]:
+    return [sys.executable, *words]
+
+
+def boundaries(certs: Path, what: str, *more: str) -> list[tuple[str, int]]:
     """Each system call after the mark, by name and ordinal."""
-    trace = strace("-e", f"trace={','.join(CALLS)}", sys.executable, SCRIPT, str(certs), what)
+    trace = strace("-e", f"trace={','.join(CALLS)}", *program(SCRIPT, str(certs), what))
     counts: dict[str, int] = {}
     found: list[tuple[str, int]] = []
     begun = False
     for call in re.finditer(r"^(\w+)\((.*)$", trace.stderr, re.MULTILINE):
         counts[call[1]] = counts.get(call[1], 0) + 1
         begun = begun or "BEGIN" in call[2]
-        if begun and call[1] in {"rename", "renameat", "renameat2", "fsync", "fchmod", "unlinkat", "mkdirat", "openat"}:
+        if begun and call[1] in {*BOUNDARIES, *more}:
             found.append((call[1], counts[call[1]]))
     assert begun, trace.stderr[-500:]
     return found[:-1]
@@ -44,7 +51,7 @@ def boundaries(certs: Path, what: str) -> list[tuple[str, int]]:
 def kill_at(certs: Path, what: str, call: str, ordinal: int) -> None:
     """Run it, and have the kernel kill it at the entry of that call."""
     inject = f"inject={call}:signal=KILL:when={ordinal}"
-    strace("-e", f"trace={call}", "-e", inject, sys.executable, SCRIPT, str(certs), what)
+    strace("-e", f"trace={call}", "-e", inject, *program(SCRIPT, str(certs), what))
 
 
 def keys(certs: Path) -> list[Path]:
