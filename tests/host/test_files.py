@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,32 @@ def test_only_what_was_judged_is_installed(certs: Path) -> None:
     with pytest.raises(HostError, match="not what was judged"):
         store.install("node", (digest(judged[0]), digest(judged[1])), 0o600, (None, None))
     assert live(certs) == before
+
+
+@pytest.mark.slow
+def test_one_pair_is_staged_while_another_is_installed(certs: Path) -> None:
+    """A job stages `ui` while `node` is swapped in: the recovery before a swap does not take it for a crash's rest."""
+    ca = filled(certs, "node", "ui")
+    pairs = [ca.pair(stem) for stem in ("node", "ui")]
+    end, failures = threading.Event(), list[str]()
+
+    def stage() -> None:
+        while not end.is_set():
+            try:
+                Store(str(certs)).stage("ui", *pairs[1])
+                assert [row[1:3] for row in Store(str(certs)).staged() if row[0] == "ui"] == [pairs[1]]
+            except (OSError, AssertionError) as error:
+                failures.append(str(error))
+
+    job = threading.Thread(target=stage)
+    job.start()
+    store = Store(str(certs))
+    for _ in range(40):
+        store.stage("node", *pairs[0])
+        store.install("node", (digest(pairs[0][0]), digest(pairs[0][1])), 0o600, (None, None))
+    end.set()
+    job.join()
+    assert failures == []
 
 
 def test_reusing_the_key(certs: Path) -> None:

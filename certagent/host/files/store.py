@@ -1,7 +1,13 @@
-"""The files of one certs-dir: staging, the swap, generations."""
+"""The files of one certs-dir: staging, the swap, generations.
+
+One thread at a time: a job may stage one pair while the deciding thread swaps another one in, and its recovery would
+take the half-staged files for what a crash left behind.
+"""
 
 import json
 import os
+import threading
+from collections import defaultdict
 from contextlib import suppress
 
 from certagent.core.names import BUNDLES
@@ -31,6 +37,7 @@ from certagent.host.files.area import (
 CERT_MODE = 0o644
 BUNDLE_STEMS = frozenset(role.value for role in BUNDLES)
 Row = tuple[str, bytes, bytes | None, float]
+GUARDS: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)  # by path: stores of one directory share it
 
 
 class Store:
@@ -40,13 +47,14 @@ class Store:
         """Touches nothing."""
         self.path = path
         self.keep = keep
+        self._guard = GUARDS[path]
 
     def stage(self, stem: str, cert: bytes, key: bytes | None) -> None:
         """Leave a pair staged. The certificate comes last, so that a staged one always has its key.
 
         `key` None: a bundle, or the live key stays.
         """
-        with opened(self.path) as area, area.sub(STAGED) as staged:
+        with self._guard, opened(self.path) as area, area.sub(STAGED) as staged:
             remove(staged, f"{stem}.crt")
             remove(staged, f"{stem}.key")
             if key is not None:
@@ -57,7 +65,7 @@ class Store:
         """(stem, certificate, key or None, time) of everything staged, read back from the disk."""
         if not exists(self.path):
             return ()
-        with opened(self.path, make=False) as area:
+        with self._guard, opened(self.path, make=False) as area:
             stems = [n.removesuffix(".crt") for n in area.listed(STAGED) if n.endswith(".crt") and n[0] != "."]
             if not stems:
                 return ()
@@ -67,7 +75,7 @@ class Store:
 
     def discard(self, stem: str, reason: str) -> None:
         """Put a staged pair aside: the key is removed, the certificate kept with the reason."""
-        with opened(self.path) as area, area.sub(STAGED) as staged:
+        with self._guard, opened(self.path) as area, area.sub(STAGED) as staged:
             cert = read(staged, f"{stem}.crt")
             remove(staged, f"{stem}.crt")
             remove(staged, f"{stem}.key")
@@ -79,7 +87,7 @@ class Store:
 
     def install(self, stem: str, digests: tuple[str, str], key_mode: int, owner: Ids) -> None:
         """Swap a staged pair in. Raises HostError unless the staged bytes are the ones that were judged."""
-        with opened(self.path) as area, area.sub(STAGED) as staged:
+        with self._guard, opened(self.path) as area, area.sub(STAGED) as staged:
             recovery.recover(area)
             cert, key = read(staged, f"{stem}.crt"), read(staged, f"{stem}.key")
             judged = None if stem in BUNDLE_STEMS else key if key is not None else read(area.live, f"{stem}.key")
@@ -114,9 +122,9 @@ class Store:
         rows = [g for g in self.generations() if g[:2] == (stem, number)]
         if not rows:
             raise HostError(f"cannot roll {stem} back: there is no generation {number}")
-        self.stage(stem, rows[0][2], rows[0][3])
-        with opened(self.path) as area, area.sub(STAGED) as staged:
+        with self._guard, opened(self.path) as area, area.sub(STAGED) as staged:
             recovery.recover(area)
+            self.stage(stem, rows[0][2], rows[0][3])
             _keep(area, stem, self.keep)
             _swap(area, staged, stem, key_mode if rows[0][3] is not None else None, owner)
 
@@ -124,7 +132,7 @@ class Store:
         """Finish or undo what was interrupted; return what was done. Raises HostError."""
         if not exists(self.path):
             return None
-        with opened(self.path, make=False) as area:
+        with self._guard, opened(self.path, make=False) as area:
             return recovery.recover(area)
 
     def lock(self) -> int:
@@ -134,7 +142,7 @@ class Store:
 
     def remove_all(self, stems: tuple[str, ...]) -> None:
         """Remove the staging area and, of these stems, the live keys."""
-        with opened(self.path) as area:
+        with self._guard, opened(self.path) as area:
             for stem in stems:
                 remove(area.live, f"{stem}.key")
             kept = [f"{OLD}/{s}" for s in area.listed(OLD)]
