@@ -15,8 +15,7 @@ from certagent.core.facts import Pair, Request, Snapshot
 from certagent.core.predict import forecast, predict
 from certagent.events import Log
 from certagent.host.ledger import Ledger
-from certagent.service import authorities_of
-from certagent.world import World
+from certagent.service import Service
 from tests.system.running import Host
 from tests.waiting import wait_until
 
@@ -81,9 +80,8 @@ class Deciding:
         (host.base / "state").mkdir(exist_ok=True)
         ledger = Ledger.writing(str(host.base / "state" / "ledger.db"))
         with open(os.devnull, "w") as nowhere:
-            self.world = World(
-                config.policies[0], authorities_of(config), ledger, Log(nowhere, "json", clock), lambda _: None
-            )
+            service = Service(config, str(host.config), ledger, Log(nowhere, "json", clock), lambda _reason: None)
+        self.world = service.worlds[str(host.certs)]
         self.world.holding.take()
 
     def look(self) -> Snapshot:
