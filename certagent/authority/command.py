@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 
+from certagent.authority.confine import Profile
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError, Kind
 from certagent.authority.http import moment
@@ -26,6 +27,18 @@ PAUSE = timedelta(minutes=5)
 REASON, STATE = 300, 4096
 OURS = ("retry-after:", "state:")
 SHARED_WRITE = 0o022
+
+
+def profile(request: Request) -> Profile:
+    """It may run programs, read and write what the configuration names, and connect to wherever its CA is."""
+    o = request.options
+    return Profile(
+        programs=True,
+        read=(o["command"][0], *o["readable"]),
+        write=tuple(o["writable"]),
+        connect=None,
+        memory=0,  # of address space: Go's runtime alone asks for more than any sensible limit
+    )
 
 
 def ask(request: Request, context: Context) -> Answer:

@@ -84,6 +84,11 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
     "process.none": ("no process owns the directory", AGENT, "start cockroach, or set `pid_file`"),
     "process.forbidden": ("a process cannot be looked into or signalled", AGENT, "set `pid_file` and `probe`"),
     "process.starting": ("a process is not listening yet: no signal may reach it", AGENT, "wait"),
+    "authority.untrusted": (
+        "an authority of the order of failover could not stand in: its root is not in the trust bundle",
+        AGENT,
+        "add its root to the bundle on every node first, or take it out of `authority`",
+    ),
     "renewal.failing": ("the last attempts to renew failed", AGENT, "certagent history NAME"),
     "renewal.overdue": (
         "less than a twentieth of the lifetime is left",

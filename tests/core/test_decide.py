@@ -150,14 +150,6 @@ def test_an_unsound_clock_is_no_refusal() -> None:
     assert "renewal.refused" in codes(plan(HELD[3][1]))
 
 
-def test_failover() -> None:
-    """After a failure the next authority of the list is asked."""
-    rules = policy(want("ca"), want(authorities=("house", "backup")))
-    old = replace(JUST, at=NOW - DAY)
-    asked = [a for a in plan(replace(ISSUES[0][1], attempts=(old,)), rules).actions if isinstance(a, Issue)]
-    assert [a.authority for a in asked] == ["backup"]
-
-
 def test_the_first_day_changes_nothing() -> None:
     """Sound pairs of `cockroach cert` are adopted: no request, no signal; what differs is a finding and is held."""
     found = replace(snapshot(pair("ca"), NO_SAN), issued=frozenset())

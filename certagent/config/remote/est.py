@@ -1,10 +1,11 @@
 """`type = "est"`: RFC 7030."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from certagent.config.reader import flag, one_of, text
-from certagent.config.remote import Setting, url
+from certagent.config.remote import RemoteConfig, Setting, url
 
 LABEL = re.compile(r"[A-Za-z0-9._~-]*")
 
@@ -25,3 +26,11 @@ SETTINGS = {
     "credential": Setting(one_of("enrolment", "leaf"), "enrolment"),
     "csrattrs": Setting(flag, False),
 }
+
+
+def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong between the settings: (key, sentence)."""
+    if bool(made.options["username"]) != ("password" in made.secrets):
+        yield "password", "username and password belong together"
+    elif not made.options["username"] and not made.client_cert:
+        yield "client_cert", "who asks? Set client_cert and client_key (an enrolment pair), or username and password"

@@ -8,11 +8,12 @@ or whose configuration changed since is re-issued at once.
 from datetime import datetime
 
 from certagent.core.actions import Adopt, Finding, Issue
+from certagent.core.decide import failover
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Attempt, Leaf, Pair, Request, Snapshot
 from certagent.core.policy import Policy, Want, bundle_of
 from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, stamp
-from certagent.core.timing import emergency_at, failures, renew_at, retry_at, waiting
+from certagent.core.timing import emergency_at, failures, renew_at, waiting
 
 ALARM_AFTER = 3
 
@@ -28,7 +29,7 @@ def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part
     stem = want.name.stem
     pair = snapshot.pair(stem) or Pair(want.name)
     findings = tuple(pair_findings(want, pair, now))
-    known = Part(findings=findings) + _adoption(snapshot, want, pair)
+    known = Part(findings=findings + failover.findings(snapshot, want)) + _adoption(snapshot, want, pair)
     reason = due(policy, snapshot, want, pair, findings, now)
     if reason is None:
         return known + _outlook(policy, want, pair, findings)
@@ -106,27 +107,19 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
         j.kind == "issue" and j.subject == stem for j in snapshot.in_flight
     ):
         return findings
-    authority = _authority(want, failed, later)
-    request = _requested(snapshot, stem)
+    asked = _requested(snapshot, stem)
     if waits := _bundle_first(snapshot, want):
         return findings + holding("issue", stem, f"{reason}; {waits}")
     if held := _unsound(snapshot):
         return findings + holding("issue", stem, f"{reason}; held: {held}")
-    if held := _unsuitable(snapshot, want, pair, authority):
+    order = failover.usable(snapshot, want)
+    if held := _unsuitable(want, pair) or (None if order else failover.untrusted(snapshot, want, want.authorities[0])):
         return _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
-    again = later.retry_at if later else retry_at(failed, want, pair.leaf, policy.host)
-    tried = max((a.at for a in (*failed[-1:], later) if a), default=now)
-    if again is not None and now < again and not (request and request.force and tried < request.at):
+    choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
+    if choice.at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
-        return findings + holding("issue", stem, f"{reason}; {why}", again)
-    return findings + Part((Issue(want, authority, _names(want, pair.leaf), _reuse(want, pair), reason),))
-
-
-def _authority(want: Want, failed: tuple[Attempt, ...], later: Attempt | None) -> str:
-    """The next in the order of failover; one that has the request already is asked again."""
-    if later is not None and later.digest in want.authorities:
-        return later.digest
-    return want.authorities[len(failed) % len(want.authorities)]
+        return findings + holding("issue", stem, f"{reason}; {why}", choice.at)
+    return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), _reuse(want, pair), reason),))
 
 
 def _waiting(want: Want, later: Attempt | None) -> Part:
@@ -150,25 +143,13 @@ def _unsound(snapshot: Snapshot) -> str | None:
     return f"the ledger cannot be written: {snapshot.ledger_problem}" if snapshot.ledger_problem else None
 
 
-def _unsuitable(snapshot: Snapshot, want: Want, pair: Pair, authority: str) -> str | None:
-    """What can be known of an answer before the CA is asked.
-
-    Its roots are not in the bundle, or they expire too soon; no names.
-    """
+def _unsuitable(want: Want, pair: Pair) -> str | None:
+    """What can be known of an answer before any CA is asked: no names, or names that would vanish."""
     if want.server and not _names(want, pair.leaf):
         return f"no names are configured for {want.name.stem} and no live certificate shows any: set `names`"
     if missing := _dropped(want, pair.leaf):
         has = f"the live certificate has names that are not configured ({', '.join(missing)})"
         return f"{has}: add them to `names`, or set drop_names = true"
-    roots = next((a.roots for a in snapshot.authorities if a.name == authority), ())
-    if want.name.is_bundle or not roots:
-        return None
-    present = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert is not None)
-    bundle = snapshot.pair(bundle_of(want.name, present))
-    trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
-    if trusted and want.name.role.value != "ui" and not trusted & {r.spki for r in roots}:
-        file = f"{bundle_of(want.name, present)}.crt"
-        return f"the root of authority {authority!r} is not in {file}: the gate would refuse its certificates"
     return None
 
 
@@ -212,8 +193,10 @@ def _failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime)
     found, stem = _overdue(want, pair, now), want.name.stem
     if not failed or not failed[-1].reason:
         return found
-    last, count = failed[-1], len(failed)
-    severity: Severity = "critical" if count > ALARM_AFTER else "warning"
+    last, count = failed[-1], str(len(failed))
+    if len(want.authorities) > 1 and last.kind == "issue" and last.digest:
+        count += f", by authority {last.digest},"
+    severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
     if last.outcome == "refused":
         message = f"attempt {count} was refused: {last.reason}"
         remedy = f"certagent history {stem}: what was refused must change, the configuration or the CA's policy"

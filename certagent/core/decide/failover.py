@@ -1,0 +1,87 @@
+"""Which authority of the order is asked: of those whose root is in the bundle the least tried one, in order.
+
+A completed renewal clears the count, so each new one begins with the first. Every authority has a pause of its own: a
+Retry-After of one CA keeps nobody from asking the next, and a failure moves on at once. Refused by policy moves on as
+well: another CA may have another policy. A change of the issuing root is never silent: an authority whose known
+roots are not in the bundle is passed over and is a finding before it is needed; where its roots are not known, the
+gate refuses its answer; and a bundle that is missing is made by the first of the order, whoever else would answer.
+Rejected: moving on from a CA that has the request and answers later; the person or the queue
+that has it would answer a request that was withdrawn.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from certagent.core.actions import Finding
+from certagent.core.facts import Attempt, Leaf, Request, Snapshot
+from certagent.core.policy import Want, bundle_of
+from certagent.core.timing import retry_at
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An authority, and when it may be asked; None: now."""
+
+    authority: str
+    at: datetime | None
+
+
+def untrusted(snapshot: Snapshot, want: Want, authority: str) -> str | None:
+    """Why the gate would refuse that authority's certificates, as far as its roots are known."""
+    roots = next((a.roots for a in snapshot.authorities if a.name == authority), ())
+    if want.name.is_bundle or not roots or want.name.role.value == "ui":
+        return None
+    present = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert is not None)
+    stem = bundle_of(want.name, present)
+    bundle = snapshot.pair(stem)
+    trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
+    if not trusted or trusted & {r.spki for r in roots}:
+        return None
+    return f"the root of authority {authority!r} is not in {stem}.crt: the gate would refuse its certificates"
+
+
+def usable(snapshot: Snapshot, want: Want) -> tuple[str, ...]:
+    """The authorities of the order that are not known to be useless; a bundle is made by the first alone."""
+    if want.name.is_bundle:
+        return want.authorities[:1]
+    return tuple(a for a in want.authorities if untrusted(snapshot, want, a) is None)
+
+
+def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
+    """Who could not stand in: said while the others still answer."""
+    if len(want.authorities) == 1:
+        return ()
+    remedy = "add its root to the bundle on every node first, or take it out of `authority`"
+    problems = [p for a in want.authorities if (p := untrusted(snapshot, want, a))]
+    return tuple(Finding("authority.untrusted", "warning", f"{want.name.stem}.crt", p, remedy) for p in problems)
+
+
+def choose(
+    order: tuple[str, ...],
+    want: Want,
+    leaf: Leaf | None,
+    host: str,
+    tried: tuple[tuple[Attempt, ...], Attempt | None],
+    asked: Request | None,
+    now: datetime,
+) -> Choice:
+    """Given a non-empty order, what failed and what waits (`tried`) and an operator's request, return whom to ask."""
+    failed, later = tried
+    if later is not None and later.digest in order:
+        return Choice(later.digest, _later(later.retry_at, later, asked, now))
+    rows = []
+    for place, name in enumerate(order):
+        mine = tuple(a for a in failed if a.digest in {"", name} or a.kind == "rollback")
+        at = _later(retry_at(mine, want, leaf, host), mine[-1] if mine else None, asked, now)
+        rows.append((at or now, len(mine), place, name))
+    ready = [row[1:] for row in rows if row[0] <= now]
+    if ready:
+        return Choice(min(ready)[2], None)
+    soonest = min(rows)
+    return Choice(soonest[3], soonest[0])
+
+
+def _later(at: datetime | None, last: Attempt | None, asked: Request | None, now: datetime) -> datetime | None:
+    """The moment, where it is still to come; an operator who forces it waits for nothing that was tried before."""
+    forced = asked is not None and asked.force and (last is None or last.at < asked.at)
+    return None if forced or at is None or at <= now else at

@@ -1,0 +1,154 @@
+"""Whom to ask, where several authorities are in order."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from certagent.core.actions import Issue, Plan
+from certagent.core.decide import decide
+from certagent.core.facts import Attempt, Authority, Request, Snapshot
+from tests.core.building import DAY, NOW, leaf, pair, policy, snapshot, want
+
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+RULES = policy(want("ca"), want(authorities=("house", "backup", "third")))
+DUE = snapshot(pair("ca"), pair(cert=leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY)))
+OURS, OTHERS = leaf("ca"), leaf("ca", 77, spki="another root")
+
+
+def failed(name: str, ago: timedelta = SECOND, **changes: Any) -> Attempt:
+    return replace(Attempt("issue", "node", NOW - ago, "failed", "unreachable", name), **changes)
+
+
+def done(ago: timedelta) -> Attempt:
+    return Attempt("install", "node", NOW - ago, "ok", "", "node-1")
+
+
+def known(**roots: Any) -> tuple[Authority, ...]:
+    return tuple(Authority(name, "est", (root,)) for name, root in roots.items())
+
+
+def plan(found: Snapshot, now: datetime = NOW) -> Plan:
+    return decide(RULES, found, now)
+
+
+def asked(found: Snapshot, now: datetime = NOW) -> list[str]:
+    return [a.authority for a in plan(found, now).actions if isinstance(a, Issue) and a.subject == "node"]
+
+
+REFUSED = {"outcome": "refused", "reason": "policy"}
+LIMITED = {"retry_at": NOW + HOUR}
+WAITING = {"outcome": "retry", "reason": "a person decides", "retry_at": NOW + HOUR}
+OVER = {"outcome": "retry", "reason": "a person decides", "retry_at": NOW - SECOND}
+ROWS = [
+    ("nothing failed: the first", (), ["house"]),
+    ("the first failed a second ago: the next, at once", (failed("house"),), ["backup"]),
+    ("refused by policy moves on too", (failed("house", **REFUSED),), ["backup"]),
+    ("a Retry-After keeps nobody else waiting", (failed("house", **LIMITED),), ["backup"]),
+    ("two failed: the third", (failed("house"), failed("backup")), ["third"]),
+    ("all failed just now: everybody has a pause", (failed("house"), failed("backup"), failed("third")), []),
+    (
+        "all failed long ago: the first again",
+        (failed("house", HOUR), failed("backup", HOUR), failed("third", HOUR)),
+        ["house"],
+    ),
+    (
+        "the least tried one first",
+        (failed("house", HOUR), failed("house", HOUR / 2), failed("third", HOUR)),
+        ["backup"],
+    ),
+    ("a new renewal begins with the first", (failed("house", 9 * DAY), done(8 * DAY)), ["house"]),
+    (
+        "an answer that the gate refused moves on",
+        (failed("house", outcome="ok"), Attempt("install", "node", NOW, "refused", "untrusted")),
+        ["backup"],
+    ),
+    ("a failure whose authority is not known counts for all", (failed(""),), []),
+    ("an authority that left the order counts for nobody", (failed("gone"),), ["house"]),
+    ("whoever has the request is waited for", (failed("house"), failed("backup", **WAITING)), []),
+    ("and asked again when it said so", (failed("house"), failed("backup", **OVER)), ["backup"]),
+    ("after it failed, the next", (failed("backup", HOUR, **OVER), failed("backup")), ["house"]),
+]
+
+
+@pytest.mark.parametrize(("label", "attempts", "names"), ROWS, ids=[r[0] for r in ROWS])
+def test_whom_to_ask(label: str, attempts: tuple[Attempt, ...], names: list[str]) -> None:
+    """Given what was tried, exactly one authority is asked, or nobody until its pause is over."""
+    assert names == asked(replace(DUE, attempts=attempts)), label
+
+
+def test_the_pause_is_that_of_the_soonest() -> None:
+    """All have failed: the next look is when the first of their pauses ends."""
+    attempts = (failed("house", **LIMITED), failed("backup"), failed("third", **LIMITED))
+    made = plan(replace(DUE, attempts=attempts))
+    held = [h for h in made.held if h.subject == "node"]
+    assert [True] == [h.until is not None and NOW < h.until < NOW + timedelta(seconds=30) for h in held]
+    assert ["backup"] == asked(replace(DUE, attempts=attempts), NOW + timedelta(seconds=30))
+
+
+def test_an_operator_forces_it() -> None:
+    """`renew --force` waits for no pause; it asks the least tried one that was not tried since."""
+    attempts = (failed("house"), failed("backup"), failed("third"), failed("house"))
+    forced = (Request("renew", "node", NOW, force=True),)
+    assert ["backup"] == asked(replace(DUE, attempts=attempts, requests=forced))
+
+
+def test_politeness_of_each() -> None:
+    """A day in which every CA is down: each of them is asked as if it were alone, no more."""
+    found, now, count = DUE, NOW, dict.fromkeys(("house", "backup", "third"), 0)
+    while now < NOW + DAY:
+        made = decide(RULES, found, now)
+        asks = [a for a in made.actions if isinstance(a, Issue)]
+        for action in asks:
+            count[action.authority] += 1
+            attempt = Attempt("issue", "node", now, "failed", "unreachable", action.authority)
+            found = replace(found, attempts=(*found.attempts, attempt))
+        now = now + SECOND if asks else (made.wake_at or now + DAY)
+    assert max(count.values()) <= 16
+    assert max(count.values()) - min(count.values()) <= 1
+
+
+def codes(found: Plan) -> list[tuple[str, str]]:
+    return [(f.code, f.severity) for f in found.findings if f.code.startswith(("authority", "renewal"))]
+
+
+def test_an_untrusted_one_is_passed_over() -> None:
+    """An authority whose root is not in the bundle is not asked; that is a finding before it is needed."""
+    healthy = replace(snapshot(), authorities=known(house=OURS, backup=OTHERS, third=OURS))
+    assert [("authority.untrusted", "warning")] == codes(plan(healthy))
+    message = next(f.message for f in plan(healthy).findings if f.code == "authority.untrusted")
+    assert "root of authority 'backup' is not in ca.crt" in message
+    assert ["third"] == asked(replace(DUE, authorities=healthy.authorities, attempts=(failed("house"),)))
+    first = replace(DUE, authorities=known(house=OTHERS, backup=OURS))
+    assert ["backup"] == asked(first)
+
+
+def test_none_is_trusted() -> None:
+    """No authority's root is in the bundle: nobody is asked, and a person decides."""
+    made = plan(replace(DUE, authorities=known(house=OTHERS, backup=OTHERS, third=OTHERS)))
+    assert not [a for a in made.actions if isinstance(a, Issue)]
+    assert ("renewal.refused", "critical") in codes(made)
+    assert [None] == [h.until for h in made.held if h.subject == "node"]
+
+
+def test_unknown_roots_are_for_the_gate() -> None:
+    """Where an authority's roots are not known beforehand it is asked; the gate judges the answer."""
+    assert ["backup"] == asked(replace(DUE, authorities=known(house=OURS), attempts=(failed("house"),)))
+
+
+def test_a_bundle_is_the_firsts() -> None:
+    """A missing ca.crt is made by the first authority alone: another one's roots would be another trust."""
+    rules = policy(want("ca", authorities=("house", "backup")), want())
+    empty = snapshot(replace(pair("ca"), cert=None))
+    lost = replace(empty, attempts=(replace(failed("house", HOUR), subject="ca"),))
+    found = [a.authority for a in decide(rules, lost, NOW).actions if isinstance(a, Issue)]
+    assert ["house"] == found
+    just = replace(empty, attempts=(replace(failed("house"), subject="ca"),))
+    assert not [a for a in decide(rules, just, NOW).actions if isinstance(a, Issue)]
+
+
+def test_who_failed_is_said() -> None:
+    """The finding names the authority, where there are several."""
+    message = next(f.message for f in plan(replace(DUE, attempts=(failed("house"),))).findings if "failing" in f.code)
+    assert message == "attempt 1, by authority house, failed: unreachable"
