@@ -150,8 +150,32 @@ class Scan:
     reason: str
 
 
-Action = Recover | Restrict | Issue | Install | Discard | Adopt | Presume | Proven | Reload | Probe | Rollback | Scan
-JOBS = (Issue, Reload, Probe, Scan)
+@dataclass(frozen=True, slots=True)
+class AskWindow:
+    """Ask the authority when it wants a live leaf renewed (RFC 9773). A job."""
+
+    stem: str
+    fingerprint: str
+    authority: str
+    reason: str
+
+
+Action = (
+    Recover
+    | Restrict
+    | Issue
+    | Install
+    | Discard
+    | Adopt
+    | Presume
+    | Proven
+    | Reload
+    | Probe
+    | Rollback
+    | Scan
+    | AskWindow
+)
+JOBS = (Issue, Reload, Probe, Scan, AskWindow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from hashlib import sha256
 from certagent.core.actions import (
     Action,
     Adopt,
+    AskWindow,
     Discard,
     Install,
     Issue,
@@ -58,7 +59,7 @@ def forecast(policy: Policy, snapshot: Snapshot, now: datetime) -> tuple[Action,
     return tuple(found)
 
 
-def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # noqa: C901, PLR0911 - one arm per action
+def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # noqa: C901, PLR0911, PLR0912 - one arm per action
     """Given a snapshot and an action, return the snapshot after it succeeded."""
     match action:
         case Recover():
@@ -89,6 +90,9 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _rolled_back(snapshot, action, now)
         case Scan():
             return replace(snapshot, processes_at=now)
+        case AskWindow():
+            refused = "predicted: the CA says nothing else"
+            return _tried(snapshot, Attempt("window", action.stem, now, "refused", refused, action.fingerprint))
 
 
 def _tried(snapshot: Snapshot, attempt: Attempt) -> Snapshot:

@@ -6,11 +6,12 @@ from typing import Any
 from certagent.core.actions import Action, Finding, Held, Plan, subject_of
 from certagent.core.decide import SEVERITIES, decide, severity
 from certagent.core.decide.serving import differs, expected, signals
-from certagent.core.facts import Attempt, Authority, Pair, Process, Served, Snapshot
+from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
 from certagent.core.names import CLIENT_NODE, Role
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.timing import failures, renew_at
+from certagent.core.windows import KIND, window_of
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
 
@@ -59,7 +60,7 @@ def _note(kind: str) -> str:
 def _file(policy: Policy, snapshot: Snapshot, want: Want) -> dict[str, Any]:
     pair = snapshot.pair(want.name.stem) or Pair(want.name)
     failed = failures(snapshot.attempts, want.name.stem)
-    last = next((a for a in reversed(snapshot.attempts) if a.subject == want.name.stem), None)
+    last = next((a for a in reversed(snapshot.attempts) if a.subject == want.name.stem and a.kind != KIND), None)
     leaf = pair.leaf
     due = leaf and want.authorities and not want.name.is_bundle
     return {
@@ -71,12 +72,23 @@ def _file(policy: Policy, snapshot: Snapshot, want: Want) -> dict[str, Any]:
         "issuer": leaf.issuer if leaf else None,
         "sans": list(leaf.sans) if leaf else [],
         "authority": want.authorities[0] if want.authorities else None,
-        "renew_at": rfc3339(renew_at(want, leaf, policy.host)) if due and leaf else None,
+        "renew_at": rfc3339(renew_at(want, leaf, policy.host, snapshot.tried(want.name.stem)))
+        if due and leaf
+        else None,
+        "window": _window(snapshot, want.name.stem, leaf),
         "attempts": len(failed),
         "last_attempt": _attempt(last),
         "proof": proof(snapshot, pair),
         "served": [_served(snapshot, s) for s in snapshot.served if _about(snapshot, pair, s)],
     }
+
+
+def _window(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> dict[str, Any] | None:
+    """When the CA wants it renewed, where it says so (RFC 9773)."""
+    found = window_of(snapshot.tried(stem), stem, leaf) if leaf else None
+    if found is None:
+        return None
+    return {"start": rfc3339(found.start), "end": rfc3339(found.end), "explanation": found.explanation}
 
 
 def _attempt(attempt: Attempt | None) -> dict[str, Any] | None:
@@ -168,7 +180,14 @@ def _next(policy: Policy, snapshot: Snapshot, plan: Plan) -> dict[str, Any] | No
     for want in (w for w in policy.wants if w.authorities and not w.name.is_bundle):
         pair = snapshot.pair(want.name.stem)
         if pair is not None and pair.leaf is not None and not any(h.subject == want.name.stem for h in plan.held):
-            waiting.append((renew_at(want, pair.leaf, policy.host), "issue", want.name.stem, "its renewal is due then"))
+            waiting.append(
+                (
+                    renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem)),
+                    "issue",
+                    want.name.stem,
+                    "its renewal is due then",
+                )
+            )
     if not waiting:
         return None
     at, action, file, reason = min(waiting)

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from certagent.core.facts import Attempt, Leaf
 from certagent.core.policy import Want
+from certagent.core.windows import not_before, window_of
 
 SHORT = timedelta(days=10)
 FLOOR = timedelta(seconds=15)
@@ -37,11 +38,31 @@ def emergency_at(leaf: Leaf) -> datetime:
     return leaf.not_after - lifetime(leaf) / 20
 
 
-def renew_at(want: Want, leaf: Leaf, host: str) -> datetime:
-    """Given a leaf, return when to renew it: 2/3 of its lifetime (1/2 under ten days), less up to 1/20 of jitter.
+def renew_at(want: Want, leaf: Leaf, host: str, attempts: Iterable[Attempt] = ()) -> datetime:
+    """Given a leaf and what was attempted, return when to renew it.
 
-    An explicit duration that is longer than the leaf lives is brought in to a third of the lifetime: no storm.
+    At a point of the window that its CA suggests; without one at 2/3 of its lifetime (1/2 under ten days), less up to
+    1/20 of jitter. An explicit `renew_at` that is earlier than the window wins; the emergency point wins over all.
     """
+    own = _own_point(want, leaf, host)
+    point = _window_point(attempts, want.name.stem, leaf, host)
+    if point is None:
+        return own
+    explicit = want.renew_at.before is not None or want.renew_at.fraction is not None
+    return min(point, emergency_at(leaf), own if explicit else point)
+
+
+def _window_point(attempts: Iterable[Attempt], stem: str, leaf: Leaf, host: str) -> datetime | None:
+    tried = tuple(attempts)
+    window = window_of(tried, stem, leaf)
+    if window is None:
+        return None
+    point = window.start + (window.end - window.start) * unit(host, stem, leaf.fingerprint)
+    return max(point, not_before(tried, stem) or point)
+
+
+def _own_point(want: Want, leaf: Leaf, host: str) -> datetime:
+    """An explicit duration that is longer than the leaf lives is brought in to a third of the lifetime: no storm."""
     life = lifetime(leaf)
     if want.renew_at.before is not None:
         point = max(leaf.not_after - want.renew_at.before, leaf.not_before + life / 3)

@@ -19,6 +19,7 @@ from certagent.core.timing import (
     retry_at,
     unit,
 )
+from certagent.core.windows import Window, ask_at, written
 from tests.core.building import DAY, NOW, leaf, want
 
 SECOND = timedelta(seconds=1)
@@ -26,7 +27,7 @@ LIVES = st.integers(20, 400 * 86400).map(lambda s: timedelta(seconds=s))
 
 
 def tried(outcome: str = "failed", at: timedelta = timedelta(0), kind: str = "issue", **changes: object) -> Attempt:
-    return Attempt(kind, "node", NOW + at, outcome, "because", **changes)  # type: ignore[arg-type]
+    return Attempt(kind, "node", NOW + at, outcome, **{"reason": "because", **changes})  # type: ignore[arg-type]
 
 
 POINTS = [
@@ -129,3 +130,58 @@ SOON = [(10, ""), (4, "warning"), (1, "critical"), (-1, "critical")]
 def test_expires_soon(days: int, severity: str) -> None:
     """A warning under a sixth of the lifetime, critical under a twentieth."""
     assert expires_soon(leaf(not_before=NOW - (30 - days) * DAY, not_after=NOW + days * DAY), None, NOW) == severity
+
+
+def window(start: timedelta, end: timedelta, about: str | None = None, **changes: object) -> Attempt:
+    reason = written(Window(NOW + start, NOW + end, "https://ca.example/why"))
+    return tried("ok", kind="window", digest=about or leaf().fingerprint, **{"reason": reason, **changes})  # type: ignore[arg-type]
+
+
+WINDOWS = [
+    ("later than ours", (25 * DAY, 26 * DAY), RenewAt(), (25 * DAY, 26 * DAY)),
+    ("earlier than ours", (2 * DAY, 3 * DAY), RenewAt(), (2 * DAY, 3 * DAY)),
+    ("in the past", (-3 * DAY, -2 * DAY), RenewAt(), (-3 * DAY, -2 * DAY)),
+    ("beyond the emergency point", (40 * DAY, 41 * DAY), RenewAt(), (28.5 * DAY, 28.5 * DAY)),
+    ("explicit and earlier", (25 * DAY, 26 * DAY), RenewAt(before=20 * DAY), (8.5 * DAY, 10 * DAY)),
+    ("explicit and later", (2 * DAY, 3 * DAY), RenewAt(before=DAY), (2 * DAY, 3 * DAY)),
+]
+
+
+@pytest.mark.parametrize(("label", "span", "rule", "between"), WINDOWS, ids=[r[0] for r in WINDOWS])
+def test_the_window_of_the_ca(
+    label: str, span: tuple[timedelta, timedelta], rule: RenewAt, between: tuple[timedelta, timedelta]
+) -> None:
+    """A point of the window, always the same; an explicit renew_at that is earlier wins, the emergency over all."""
+    cert = leaf(not_before=NOW, not_after=NOW + 30 * DAY)
+    points = {renew_at(want(renew_at=rule), cert, "db1", [window(*span)]) for _ in range(3)}
+    assert 1 == len(points)
+    assert NOW + between[0] <= points.pop() <= NOW + between[1], label
+
+
+def test_a_window_of_another_leaf_is_none() -> None:
+    """What was said of the certificate before says nothing of this one; what cannot be read neither."""
+    cert = leaf(not_before=NOW, not_after=NOW + 30 * DAY)
+    plain = renew_at(want(), cert, "db1")
+    others = [window(DAY, 2 * DAY, about="other"), window(DAY, 2 * DAY, reason="rubbish")]
+    assert plain == renew_at(want(), cert, "db1", others)
+
+
+def test_windows_in_the_past_make_no_storm() -> None:
+    """The first renewal by a window is free; then a pause that doubles from a quarter of an hour."""
+    cert = leaf(not_before=NOW, not_after=NOW + 30 * DAY)
+    past = window(-2 * DAY, -DAY)
+    minute = timedelta(minutes=1)
+    issues = [tried("ok", i * 20 * minute) for i in range(4)]
+    points = [renew_at(want(), cert, "db1", [*issues[:n], past]) for n in range(1, 5)]
+    assert points[0] < NOW
+    assert [NOW + (20 + 15) * minute, NOW + (40 + 30) * minute, NOW + (60 + 60) * minute] == points[1:]
+
+
+def test_when_to_ask_for_a_window() -> None:
+    """As the CA said; after a failure six hours later; at once for a leaf that was never asked about."""
+    cert = leaf()
+    assert ask_at([], "node", cert) is None
+    again = NOW + timedelta(minutes=2)
+    assert again == ask_at([window(DAY, 2 * DAY, retry_at=again)], "node", cert)
+    failed = tried("failed", kind="window", digest=cert.fingerprint)
+    assert NOW + timedelta(hours=6) == ask_at([failed], "node", cert)

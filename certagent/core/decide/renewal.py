@@ -32,17 +32,17 @@ def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part
     known = Part(findings=findings + failover.findings(snapshot, want)) + _adoption(snapshot, want, pair)
     reason = due(policy, snapshot, want, pair, findings, now)
     if reason is None:
-        return known + _outlook(policy, want, pair, findings)
+        return known + _outlook(policy, snapshot, want, pair, findings)
     if snapshot.directory.foreign or not want.authorities:
         return known
     return known + _asking(policy, snapshot, want, pair, reason, now)
 
 
-def _outlook(policy: Policy, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
+def _outlook(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
     """What is not due: when it will be, and what of the configuration waits until then."""
     if pair.leaf is None or not want.authorities or want.name.is_bundle:
         return Part()
-    at = renew_at(want, pair.leaf, policy.host)
+    at = renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))
     differs = [f for f in findings if f.code in DIFFERENT]
     if not differs:
         return Part(wakes=(at,))
@@ -80,7 +80,7 @@ def due(
     changed = [f for f in findings if f.code in DIFFERENT]
     if changed and pair.leaf is not None and _ours_to_change(snapshot, want, pair.leaf):
         return changed[0].message
-    if pair.leaf is not None and now >= (at := renew_at(want, pair.leaf, policy.host)):
+    if pair.leaf is not None and now >= (at := renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))):
         return f"renewal is due since {stamp(at)}"
     return None
 

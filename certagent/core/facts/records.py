@@ -14,7 +14,7 @@ class Attempt:
     "retry": the CA has the request and answers later; no failure.
     """
 
-    kind: Literal["issue", "install", "reload", "rollback", "renew"]
+    kind: Literal["issue", "install", "reload", "rollback", "renew", "window"]
     subject: str  # the stem of a pair; for a reload Process.identity
     at: datetime
     outcome: Literal["asked", "ok", "refused", "failed", "retry", "unproven", "presumed"] = "asked"
@@ -36,7 +36,7 @@ class Adopted:
 class InFlight:
     """A job that runs now, off the deciding thread."""
 
-    kind: Literal["issue", "reload", "probe", "scan"]
+    kind: Literal["issue", "reload", "probe", "scan", "window"]
     subject: str
     since: datetime
 
@@ -60,6 +60,7 @@ class Authority:
     roots: tuple[Leaf, ...] = ()  # () where they are not known yet
     problem: str | None = None
     note: str = ""  # what an operator should know of it
+    windows: bool = False  # it says when it wants its certificates renewed (RFC 9773)
 
 
 @dataclass(frozen=True, slots=True)

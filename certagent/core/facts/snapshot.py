@@ -38,6 +38,17 @@ class Snapshot:
         """The live pair of that name."""
         return self._by_stem.get(stem)
 
+    def tried(self, stem: str) -> tuple[Attempt, ...]:
+        """What was attempted about that name, oldest first."""
+        return self._tried.get(stem, ())
+
+    @cached_property
+    def _tried(self) -> dict[str, tuple[Attempt, ...]]:
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.attempts:
+            found.setdefault(attempt.subject, []).append(attempt)
+        return {stem: tuple(attempts) for stem, attempts in found.items()}
+
     @cached_property
     def _by_stem(self) -> dict[str, Pair]:
         """For a directory of ten thousand pairs."""
