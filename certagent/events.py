@@ -48,6 +48,8 @@ EVENTS: dict[str, Event] = {
     "issue.failed": Event("warning", "an authority could not be asked, or its answer not used", "certagent history"),
     "issue.waiting": Event("info", "an authority has the request and answers later; the key is kept until then"),
     "issue.refused": Event("error", "an authority refused the request", "check its policy"),
+    "window.known": Event("info", "a CA said when it wants a certificate renewed"),
+    "window.unknown": Event("info", "a CA did not say when it wants a certificate renewed: our own rule holds"),
     "pair.installed": Event("info", "a pair was swapped in"),
     "pair.refused": Event(
         "error", "a staged pair did not pass the gate; the old one stays", "certagent explain renewal.refused"

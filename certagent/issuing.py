@@ -74,7 +74,11 @@ class Issuing:
         if action.want.name.is_bundle:
             self._stage(stem, authority.bundle(path, stem, clock()), None)
             return None
-        csr, key = self._drafted(action) if authority.later else _made(action, self._live_key(action))
+        csr, key = (
+            self._drafted(action, common_name=authority.common_name)
+            if authority.later
+            else _made(action, self._live_key(action), common_name=authority.common_name)
+        )
         answer = self._answered(authority, action, csr)
         if isinstance(answer, Pending):
             return answer
@@ -113,7 +117,7 @@ class Issuing:
     def _live_key(self, action: act.Issue) -> bytes | None:
         return read_live(self.policy.path, f"{action.subject}.key") if action.reuse_key else None
 
-    def _drafted(self, action: act.Issue) -> tuple[bytes, bytes | None]:
+    def _drafted(self, action: act.Issue, *, common_name: bool) -> tuple[bytes, bytes | None]:
         """The CSR and key that wait for this very want, or new ones, kept before anybody is asked."""
         path, stem = self.policy.path, action.subject
         live = self._live_key(action)
@@ -122,7 +126,7 @@ class Issuing:
         found = pending.kept(path, stem, mark)
         if found is not None:
             return found
-        csr, key = _made(action, live)
+        csr, key = _made(action, live, common_name=common_name)
         pending.keep(path, stem, mark, csr, key)
         return csr, key
 
@@ -133,9 +137,9 @@ class Issuing:
         self.store.stage(stem, chain, key)
 
 
-def _made(action: act.Issue, live: bytes | None) -> tuple[bytes, bytes | None]:
+def _made(action: act.Issue, live: bytes | None, *, common_name: bool) -> tuple[bytes, bytes | None]:
     """A CSR, by a new key or the live one; the key where it is new."""
     want = action.want
     key = live or x509.generate_key(want.key)
-    common_name = want.principal or (action.names[0] if action.names else None)
-    return x509.make_csr(key, common_name, action.names), None if live else key
+    subject = want.principal or (action.names[0] if action.names else None)
+    return x509.make_csr(key, subject if common_name else None, action.names), None if live else key

@@ -1,4 +1,4 @@
-"""The jobs themselves: issue, reload, probe, scan. Each runs off the deciding thread.
+"""The jobs themselves: issue, reload, probe, scan, window. Each runs off the deciding thread.
 
 How an issuance (issuing.py) or a signal ended goes to the ledger and the staging area; what a probe or a scan found
 is returned.
@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from certagent.authorities import CertificateAuthority
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Renewal
 from certagent.core import actions as act
 from certagent.core.facts import Attempt, Process, Served
 from certagent.core.policy import Policy
+from certagent.core.windows import Window, written
 from certagent.events import Log
 from certagent.host import probe, procs, signals, x509
 from certagent.host.certs import read_live
+from certagent.host.errors import HostError
 from certagent.host.files import Store
 from certagent.host.ledger import Ledger
 from certagent.issuing import Issuing
@@ -47,6 +51,30 @@ class Work:
     def issue(self, action: act.Issue) -> None:
         """Ask an authority; see issuing.py."""
         Issuing(self.policy, self.authorities, self.ledger, self.store, self.log).issue(action)
+
+    def window(self, action: act.AskWindow) -> None:
+        """Ask when the CA wants a live leaf renewed; the answer is an attempt. Never raises for a failure."""
+        stem, path = action.stem, self.policy.path
+        row = self.ledger.attempt(path, Attempt("window", stem, clock(), digest=action.fingerprint))
+        try:
+            found = self._window(action)
+        except (AuthorityError, HostError, OSError, x509.X509Error) as error:
+            self.ledger.finish(row, "failed", str(error), retry_at=getattr(error, "retry_at", None))
+            self._say("window.unknown", stem, str(error))
+            return
+        start, end, again = (datetime.fromtimestamp(at, UTC) for at in (found.start, found.end, found.again_at))
+        reason = written(Window(start, end, found.explanation))
+        self.ledger.finish(row, "ok", reason, retry_at=again)
+        self._say("window.known", stem, f"authority {action.authority}: {reason}")
+
+    def _window(self, action: act.AskWindow) -> Renewal:
+        authority = self.authorities.get(action.authority)
+        if authority is None:
+            raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", kind="refused")
+        live = read_live(self.policy.path, f"{action.stem}.crt")
+        if x509.parse_certificates(live)[0].fingerprint != action.fingerprint:
+            raise AuthorityError(f"cannot ask about {action.stem}: it was replaced meanwhile")
+        return authority.renewal(self.policy.path, action.stem, live, clock())
 
     def _say(self, event: str, file: str, reason: str) -> None:
         self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)

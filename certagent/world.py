@@ -204,6 +204,8 @@ class World:
                 self._rollback(action, now)
             case actions.Scan():
                 self.jobs.submit(InFlight("scan", "", now), self.work.scan)
+            case actions.AskWindow():
+                self.jobs.submit(InFlight("window", action.stem, now), lambda: self.work.window(action))
 
     def _say(self, event: str, file: str, reason: str) -> None:
         self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from certagent.authority.messages import Pending
+from certagent.authority.messages import Pending, Renewal
 from certagent.core.facts import Authority
 
 
@@ -30,6 +30,10 @@ class CertificateAuthority(Protocol):
     def later(self) -> bool:
         """Whether it may answer later: then the key is kept before it is asked."""
 
+    @property
+    def common_name(self) -> bool:
+        """Whether its requests carry a common name: public CAs refuse one that is no name of the certificate."""
+
     def fact(self) -> Authority:
         """What is known of it without asking."""
 
@@ -38,3 +42,6 @@ class CertificateAuthority(Protocol):
 
     def issue(self, order: Order, now: datetime) -> bytes | Pending:
         """The leaf and its chain as PEM, or that the answer comes later."""
+
+    def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:
+        """When it wants the live leaf renewed."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from certagent.authorities.asked import Order
 from certagent.authority.errors import AuthorityError
 from certagent.authority.local import LocalAuthority
-from certagent.authority.messages import Pending
+from certagent.authority.messages import Pending, Renewal
 from certagent.config import LocalConfig
 from certagent.core.facts import Authority
 
@@ -13,7 +13,7 @@ from certagent.core.facts import Authority
 class Embedded:
     """The CA of this host."""
 
-    later = False
+    later, common_name = False, True
 
     def __init__(self, name: str, config: LocalConfig) -> None:
         """Touches nothing."""
@@ -37,3 +37,7 @@ class Embedded:
         """Signed here."""
         self._ca.ensure(now)
         return self._ca.issue(order.csr, now, server=order.server, client=order.client, lifetime=order.lifetime)
+
+    def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:  # noqa: ARG002 - it has none
+        """It has no wishes."""
+        raise AuthorityError("cannot ask the embedded CA when to renew: it has no renewal information", kind="refused")

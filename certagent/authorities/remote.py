@@ -12,10 +12,12 @@ from certagent.authorities.asked import Order
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import (
     Answer,
+    Done,
     Failure,
     Issued,
     Operation,
     Pending,
+    Renewal,
     Request,
     Roots,
     State,
@@ -50,12 +52,18 @@ class Remote:
         self._name, self._config, self._workers, self._book = name, config, workers, book
         self._roots: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
 
+    @property
+    def common_name(self) -> bool:
+        """As configured, where the type has the setting."""
+        return bool(self._config.options.get("common_name", True))
+
     def fact(self) -> Authority:
         """Its pinned roots, where a file holds them."""
         leaf = self._config.options.get("credential") == "leaf"
         note = 'credential = "leaf": the worker is handed the managed pair' if leaf else ""
         try:
-            return Authority(self._name, self._config.type, self._pinned_roots(), None, note)
+            windows = bool(self._config.options.get("ari", False))
+            return Authority(self._name, self._config.type, self._pinned_roots(), None, note, windows)
         except AuthorityError as error:
             return Authority(self._name, self._config.type, (), str(error), note)
 
@@ -103,6 +111,21 @@ class Remote:
                 (_, leaf), *rest = self._certificates(answer.chain)
                 return leaf + b"".join(pem for fact, pem in rest if fact.subject != fact.issuer)
         raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no certificate", kind="malformed")
+
+    def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:
+        """Ask for the window."""
+        request = replace(self._request("renewal"), stem=stem, live=live.decode("utf-8", "replace"))
+        answer = self._ask(request, certs_dir, stem, now)
+        if not isinstance(answer, Renewal):
+            raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no window", kind="malformed")
+        return answer
+
+    def account(self, operation: Operation, now: datetime) -> Done | Pending:
+        """Something about the account with the CA: `rollover`, `deactivate`."""
+        answer = self._ask(self._request(operation), "", "", now)
+        if not isinstance(answer, Done | Pending):
+            raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no outcome", kind="malformed")
+        return answer
 
     def _certificates(self, pem_text: str) -> tuple[tuple[Leaf, bytes], ...]:
         try:
