@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from certagent.config.reader import absolute, flag, one_of, text, texts
-from certagent.config.remote import Setting, seconds, url
+from certagent.config.remote import RemoteConfig, Setting, seconds, url
 
 PORTS = 1 << 16
 CONTACT = re.compile(r"(mailto:)?[^\s@:]+@[^\s@]+")
@@ -91,9 +91,9 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
-def problems(options: dict[str, Any], secrets: dict[str, str]) -> list[tuple[str, str]]:
+def problems(made: RemoteConfig) -> list[tuple[str, str]]:
     """What is wrong between the settings: key and sentence."""
-    found = []
+    options, secrets, found = made.options, made.secrets, []
     if options["challenge"] == "dns-01":
         if bool(options["dns_server"]) == bool(options["dns_hook"]):
             found.append(("challenge", "dns-01 needs dns_server (RFC 2136 updates) or dns_hook (a command), not both"))

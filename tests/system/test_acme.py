@@ -1,0 +1,105 @@
+"""ACME under a whole daemon: the console's pair from pebble by http-01; node from a CA with renewal windows."""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certagent.host.x509 import parse_certificates
+from tests.servers.acme2certifier import Acme2certifier
+from tests.servers.pebble import Pebble
+from tests.servers.stepca import StepCa
+from tests.system.running import Host
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.real]
+PUBLIC = """
+[authority.public]
+type = "acme"
+directory_url = "{url}"
+contact = ["ops@example.com"]
+terms_accepted = true
+http_port = {port}
+listen_address = "{address}"
+tls_roots = "{ca}"
+issuing_roots = "{roots}"
+"""
+UI = """
+[certs_dir.file.ui]
+authority = "public"
+names = ["{name}"]
+[certs_dir.file.ca-ui]
+authority = "public"
+"""
+
+
+@pytest.fixture(scope="module")
+def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    with Pebble(tmp_path_factory.mktemp("pebble")) as server:
+        yield server
+
+
+def configure(host: Host, pebble: Pebble) -> None:
+    """`ui` from pebble, everything else from the embedded CA."""
+    roots = host.base / "pebble-root.pem"
+    roots.write_bytes(pebble.root())
+    table = PUBLIC.format(
+        url=pebble.directory_url, port=pebble.http_port, address="127.0.0.1", ca=pebble.ca, roots=roots
+    )
+    host.write(house=table, extra=UI.format(name="console.test"))
+
+
+def test_the_console_from_a_public_ca(host: Host, pebble: Pebble) -> None:
+    """`ui` is issued by http-01 from within the confined worker, installed, served and renewed."""
+    configure(host, pebble)
+    done = host.once()
+    assert 0 == done.returncode, done.stderr
+    leaf = parse_certificates((host.certs / "ui.crt").read_bytes())[0]
+    assert ("console.test",) == leaf.dns
+    with host.server() as server, host.agent() as agent:
+        wait_until(lambda: host.file("ui")["proof"] == "served", "the console's pair is proven")
+        assert leaf.fingerprint == server.served("http")
+        assert 0 == host.run("renew", "ui").returncode, agent.log_path.read_text()
+        assert host.file("ui")["fingerprint"] == server.served("http") != leaf.fingerprint
+    assert 0o600 == (host.base / "state" / "authority" / "public.json").stat().st_mode & 0o777
+
+
+@pytest.mark.root
+def test_a_node_from_step_ca(host: Host, tmp_path: Path) -> None:
+    """The CA's template makes CN=node of a request without a common name, which the gate lets in; served."""
+    place = f"127.{150 + os.getpid() // 65536 % 50}.{os.getpid() // 256 % 256}.{os.getpid() % 254 + 1}"
+    with StepCa(tmp_path / "step-ca") as ca:
+        table = PUBLIC.format(url=ca.directory_url, port=80, address=place, ca=ca.ca, roots=ca.ca)
+        host.write(house=table, authority='"public"', client_authority='"public"', names=f'["{place}"]', clients="[]")
+        done = host.once()
+        assert 0 == done.returncode, done.stderr
+        leaf = parse_certificates((host.certs / "node.crt").read_bytes())[0]
+        assert (("node",), (place,)) == (leaf.common_names, leaf.ips)
+        with host.server() as server, host.agent():
+            wait_until(lambda: host.file("node")["proof"] == "served", "the node's pair is proven")
+            assert leaf.fingerprint == server.served("sql")
+
+
+@pytest.mark.root
+def test_the_window_is_kept_over_a_restart(host: Host, tmp_path: Path) -> None:
+    """The renewal point lies in the CA's window; after a restart with healthy certificates no CA is asked again."""
+    with Acme2certifier(tmp_path / "a2c") as ca:
+        roots = host.base / "root.pem"
+        roots.write_bytes(ca.ca)
+        table = PUBLIC.format(url=ca.directory_url, port=80, address=ca.address, ca=roots, roots=roots)
+        host.write(house=table, extra=UI.format(name=ca.address))
+        host.make_certs()
+        with host.agent() as agent:
+            agent.wait_event("window.known", lambda e: e["file"] == "ui")
+            file = wait_until(lambda: (f := host.file("ui"))["window"] and f, "status shows the window")
+        start, end, at = (
+            datetime.fromisoformat(v) for v in (file["window"]["start"], file["window"]["end"], file["renew_at"])
+        )
+        assert start - timedelta(seconds=1) <= at <= end
+        with host.agent() as again:
+            again.wait_event("converged")
+            assert file["renew_at"] == host.file("ui")["renew_at"]
+            assert [] == again.events("issue.started")
+        assert 1 == len(host.history("window"))
