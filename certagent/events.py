@@ -55,6 +55,9 @@ EVENTS: dict[str, Event] = {
         "error", "a staged pair did not pass the gate; the old one stays", "certagent explain renewal.refused"
     ),
     "pair.adopted": Event("info", "a pair that somebody else made was taken note of"),
+    "pair.revoked": Event(
+        "error", "a certificate is revoked: it is never installed again, and another key is asked for at once"
+    ),
     "pair.rolled-back": Event("warning", "an earlier pair was put back", "look at the process's log"),
     "swap.recovered": Event("warning", "an interrupted swap was finished or undone"),
     "reload.sent": Event("info", "a SIGHUP was sent; sent is not reloaded"),

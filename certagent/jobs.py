@@ -13,7 +13,7 @@ from typing import Any
 from certagent.core.facts import InFlight
 
 WORKERS = 4
-LIGHT = frozenset({"probe", "scan"})
+LIGHT = frozenset({"probe", "scan", "revocation"})
 
 
 class Jobs:

@@ -5,7 +5,7 @@ from typing import TextIO
 
 from certagent.answering import answer
 from certagent.config import Config
-from certagent.core.actions import Probe
+from certagent.core.actions import AskRevocation, Probe
 from certagent.core.decide import decide
 from certagent.core.status import EXITS
 from certagent.daemon import run, run_once
@@ -67,6 +67,8 @@ def look(config: Config, path: str, stream: TextIO) -> Service:
         for action in plan.actions:
             if isinstance(action, Probe):
                 world.inbox.put(world.work.probe(action))
+            elif isinstance(action, AskRevocation):
+                world.inbox.put(world.work.revocation(action))
         snapshot = world.observe(clock())
         service.last[world.policy.path] = Last(world.policy, snapshot, decide(world.policy, snapshot, clock()))
     return service

@@ -30,7 +30,7 @@ from certagent.host.wake import clock_synchronised
 from certagent.host.worker import Workers
 from certagent.world import World
 
-QUIET = frozenset({"Probe", "Scan", "Presume", "AskWindow"})  # looking is no change: no line in the log
+QUIET = frozenset({"Probe", "Scan", "Presume", "AskWindow", "AskRevocation"})  # looking: no line in the log
 PRUNE_EVERY = 1000
 
 

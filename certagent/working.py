@@ -1,4 +1,4 @@
-"""The jobs themselves: issue, reload, probe, scan, window. Each runs off the deciding thread.
+"""The jobs themselves: issue, reload, probe, scan, window, revocation. Each runs off the deciding thread.
 
 How an issuance (issuing.py) or a signal ended goes to the ledger and the staging area; what a probe or a scan found
 is returned.
@@ -23,6 +23,7 @@ from certagent.host.errors import HostError
 from certagent.host.files import Store
 from certagent.host.ledger import Ledger
 from certagent.issuing import Issuing
+from certagent.revoking import Revoking, Told
 
 
 def clock() -> datetime:
@@ -47,6 +48,7 @@ class Work:
     ledger: Ledger
     store: Store
     log: Log
+    revoking: Revoking
 
     def issue(self, action: act.Issue) -> None:
         """Ask an authority; see issuing.py."""
@@ -99,6 +101,10 @@ class Work:
         with x509.memory_file(pem, read_live(self.policy.path, f"{action.client}.key")) as path:
             client = probe.Client(action.client, fingerprint, path)
             return probe.probe(action.host, action.port, action.kind, action.process, clock(), client)
+
+    def revocation(self, action: act.AskRevocation) -> Told:
+        """Ask the responders; every leaf that is still there gets a fact, whatever happens."""
+        return Told(self.revoking.ask(self.policy.ocsp, action.leaves))
 
     def scan(self) -> Seen:
         """Look for the owning processes."""

@@ -25,6 +25,7 @@ from certagent.core.facts import (
     Process,
     Repair,
     Request,
+    Revocation,
     Served,
     Snapshot,
 )
@@ -38,6 +39,7 @@ from certagent.host.files import Store, restrict
 from certagent.host.ledger import Ledger
 from certagent.jobs import Jobs
 from certagent.observing import Records, Staging
+from certagent.revoking import Revoking, Told
 from certagent.working import Seen, Work
 
 REMEMBERED = timedelta(hours=1)
@@ -50,6 +52,7 @@ class Memory:
     processes: tuple[Process, ...] = ()
     processes_at: datetime | None = None
     served: dict[tuple[str, str, str], Served] = field(default_factory=dict)
+    revocations: dict[str, Revocation] = field(default_factory=dict)  # by the leaf's fingerprint
     repairs: list[Repair] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     degraded: tuple[Degraded, ...] = ()
@@ -70,11 +73,12 @@ class World:
         """Touches nothing."""
         self.ledger, self.log, self._wake = ledger, log, wake
         self.memory = Memory()
-        self.inbox: SimpleQueue[Served | Seen | Request] = SimpleQueue()
+        self.inbox: SimpleQueue[Served | Seen | Told | Request] = SimpleQueue()
         self.scanner = Scanner()
         self.jobs = Jobs(self._done)
         self.records = Records(ledger, policy.path)
         self.holding = Holding(Store(policy.path))
+        self.revoking = Revoking(policy.path, lambda: [(stem, cert) for stem, cert, _, _ in self.store.staged()])
         self.adopt(policy, authorities)
 
     def adopt(self, policy: Policy, authorities: Mapping[str, CertificateAuthority]) -> None:
@@ -82,7 +86,7 @@ class World:
         self.policy, self.authorities = policy, authorities
         self.store = Store(policy.path, policy.keep)
         self.staging = Staging(self.store, policy.path)
-        self.work = Work(policy, authorities, self.ledger, self.store, self.log)
+        self.work = Work(policy, authorities, self.ledger, self.store, self.log, self.revoking)
 
     def stop(self) -> None:
         """End the pools and let the directory go."""
@@ -118,6 +122,7 @@ class World:
             processes=memory.processes,
             processes_at=memory.processes_at,
             served=tuple(memory.served.values()),
+            revocations=tuple(memory.revocations.values()) if self.policy.ocsp.mode != "off" else (),
             repairs=tuple(memory.repairs),
             requests=tuple(memory.requests),
             degraded=memory.degraded,
@@ -143,6 +148,8 @@ class World:
             match message:
                 case Served():
                     self.memory.served[(message.process, message.address, message.client)] = message
+                case Told():
+                    self.memory.revocations |= {r.fingerprint: r for r in message.revocations}
                 case Seen():
                     self._seen(message)
                 case Request():
@@ -163,6 +170,10 @@ class World:
     def _forget(self, snapshot: Snapshot, now: datetime) -> None:
         """Drop what is old, and requests that were carried out."""
         memory = self.memory
+        if memory.revocations:
+            pairs = (*snapshot.pairs, *(s.pair for s in snapshot.staged))
+            here = {p.leaf.fingerprint for p in pairs if p.leaf}
+            memory.revocations = {k: r for k, r in memory.revocations.items() if k in here}
         memory.repairs = [r for r in memory.repairs if abs(now - r.at) < REMEMBERED]
         waiting = [r for r in memory.requests if not fulfilled(r, snapshot.attempts)]
         memory.requests = [r for r in waiting if now - r.at < REMEMBERED]
@@ -174,7 +185,7 @@ class World:
         except (HostError, AuthorityError, OSError) as error:
             self._say("action.failed", actions.subject_of(action), str(error))
 
-    def _act(self, action: actions.Action, now: datetime) -> None:  # noqa: C901, PLR0912 - one arm per action, as the union lists them
+    def _act(self, action: actions.Action, now: datetime) -> None:  # noqa: C901, PLR0912 - one arm per action
         match action:
             case actions.Recover():
                 self._say("swap.recovered", "", self.store.recover() or "nothing was left to do")
@@ -206,6 +217,10 @@ class World:
                 self.jobs.submit(InFlight("scan", "", now), self.work.scan)
             case actions.AskWindow():
                 self.jobs.submit(InFlight("window", action.stem, now), lambda: self.work.window(action))
+            case actions.AskRevocation():
+                self.jobs.submit(InFlight("revocation", "", now), lambda: self.work.revocation(action))
+            case actions.Quarantine():
+                self._quarantine(action, now)
 
     def _say(self, event: str, file: str, reason: str) -> None:
         self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)
@@ -223,6 +238,10 @@ class World:
         self.memory.repairs.append(Repair(action.file, now, not problem, problem))
         event = "mode.repair-failed" if problem else "mode.repaired"
         self._say(event, action.file, problem or f"{action.reason}, now {action.mode:04o}")
+
+    def _quarantine(self, action: actions.Quarantine, now: datetime) -> None:
+        self.ledger.quarantine(self.policy.path, action.fingerprint, now)
+        self._say("pair.revoked", action.stem, action.reason)
 
     def _install(self, action: actions.Install, now: datetime) -> None:
         row = self._record(Attempt("install", action.stem, now, digest=action.fingerprint))

@@ -19,7 +19,7 @@ class Embedded:
         """Touches nothing."""
         c = config
         self._name = name
-        self._ca = LocalAuthority(c.directory, c.create, c.lifetime, c.ca_lifetime, c.key, c.ca_cert, c.ca_key)
+        self._ca = LocalAuthority(c.directory, c.create, c.lifetime, c.ca_lifetime, c.key, c.ca_cert, c.ca_key, c.urls)
 
     def fact(self) -> Authority:
         """Its roots where it exists already; asking never makes it."""

@@ -31,10 +31,11 @@ class LocalAuthority:
         key: str = "ecdsa-p256",
         cert_file: str = "ca.crt",
         key_file: str = "ca.key",
+        urls: tuple[str, str] = ("", ""),
     ) -> None:
-        """Touches nothing."""
+        """Touches nothing. `urls`: OCSP responder and revocation list to write into leaves."""
         self._directory, self._create, self._kind = directory, create, key
-        self._lifetime, self._ca_lifetime = lifetime, ca_lifetime
+        self._lifetime, self._ca_lifetime, self._urls = lifetime, ca_lifetime, urls
         self._known: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
         self._cert, self._key = os.path.join(directory, cert_file), os.path.join(directory, key_file)
 
@@ -133,6 +134,7 @@ class LocalAuthority:
                 client=client,
                 not_before=begin,
                 not_after=now + life,
+                urls=self._urls,
             )
         except (x509.X509Error, ValueError) as error:
             raise AuthorityError(f"cannot sign with the CA in {self._directory}: {error}") from error

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from certagent.config.reader import ConfigError, Table, absolute, count, duration, flag, mode, one_of, text, texts
-from certagent.config.schema import KEYS, AuthorityConfig, LocalConfig, authority, owner, process, renew_at, san
+from certagent.config.schema import KEYS, AuthorityConfig, LocalConfig, authority, ocsp, owner, process, renew_at, san
 from certagent.core import names
 from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name, Role
 from certagent.core.policy import Owner, Policy, RenewAt, Want
@@ -124,6 +124,7 @@ def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityCo
         table.get("enforce", one_of("repair", "report"), settings.enforce),
         process(table.sub("process")),
         table.get("generations", count, 5),
+        ocsp=ocsp(table.sub("ocsp")),
     )
     table.done()
     return policy

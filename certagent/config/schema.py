@@ -11,7 +11,7 @@ from typing import Any
 
 from certagent.config import remote
 from certagent.config.reader import Table, absolute, duration, flag, one_of, text, texts
-from certagent.core.policy import Owner, ProcessRule, RenewAt
+from certagent.core.policy import OcspRule, Owner, ProcessRule, RenewAt
 
 PORTS = 1 << 16
 KEYS = ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096")
@@ -30,6 +30,7 @@ class LocalConfig:
     key: str
     ca_cert: str
     ca_key: str
+    urls: tuple[str, str]  # of an OCSP responder, of a revocation list
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def authority(table: Table, name: str) -> AuthorityConfig:
             table.get("key", one_of(*KEYS), "ecdsa-p256"),
             table.get("ca_cert", text, "ca.crt"),
             table.get("ca_key", text, "ca.key"),
+            (table.get("ocsp_url", text, ""), table.get("crl_url", text, "")),
         )
     table.done()
     return AuthorityConfig(name, kind, options)
@@ -124,6 +126,21 @@ def process(table: Table) -> ProcessRule:
         table.get("probe", probe, ()),
         table.get("reload", flag, True),
     )
+    table.done()
+    return rule
+
+
+def ocsp(table: Table) -> OcspRule:
+    """`[certs_dir.ocsp]`."""
+    rule = OcspRule(
+        table.get("mode", one_of("off", "lax", "strict"), "off"),
+        table.get("timeout", duration, timedelta(seconds=3)),
+        table.get("crl", flag, True),
+        table.get("min_interval", duration, timedelta(minutes=5)),
+        table.get("max_interval", duration, timedelta(hours=1)),
+    )
+    if rule.min_interval > rule.max_interval:
+        table.error("min_interval", "must not be longer than max_interval")
     table.done()
     return rule
 

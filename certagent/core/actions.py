@@ -160,6 +160,28 @@ class AskWindow:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class AskRevocation:
+    """Ask the responders of some leaves and their issuers whether they are revoked. A job."""
+
+    leaves: tuple[tuple[str, str], ...]  # (stem, fingerprint), live or staged
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        """The stems."""
+        return ", ".join(dict.fromkeys(stem for stem, _ in self.leaves))
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Take note that a certificate is revoked: it is never installed, nor rolled back to, again."""
+
+    stem: str
+    fingerprint: str
+    reason: str
+
+
 Action = (
     Recover
     | Restrict
@@ -174,8 +196,10 @@ Action = (
     | Rollback
     | Scan
     | AskWindow
+    | AskRevocation
+    | Quarantine
 )
-JOBS = (Issue, Reload, Probe, Scan, AskWindow)
+JOBS = (Issue, Reload, Probe, Scan, AskWindow, AskRevocation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ An interface: stable, documented, tested.
 
 LOADER = "cockroach's certificate loader"
 HANDSHAKE = "Go's verifier, at the next handshake; cockroach says nothing when it loads"
+OCSP = "cockroach's OCSP check, at every handshake"
 AGENT = "certagent"
 
 FINDINGS: dict[str, tuple[str, str, str]] = {
@@ -109,6 +110,26 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         "the process that talks to a CA lacks a guard that this kernel does not have (info: none that matters to keys)",
         AGENT,
         "a kernel with Landlock and seccomp; the unit allows their system calls",
+    ),
+    "ocsp.no-url": (
+        "a certificate of the chain names no OCSP responder, though the cluster's mode is lax or strict",
+        OCSP,
+        "have the CA write authorityInfoAccess, certagent renew NAME",
+    ),
+    "ocsp.unreachable": (
+        "no responder gives an answer that counts: not reached, not HTTP 200, not signed by who may, out of date",
+        OCSP,
+        "certagent advise ocsp; critical in strict, where it locks everybody out",
+    ),
+    "ocsp.unknown": (
+        "the responder does not know the certificate",
+        OCSP,
+        "certagent advise ocsp; have the CA tell its responder of it",
+    ),
+    "ocsp.revoked": (
+        "a certificate of the chain is revoked",
+        OCSP,
+        "certagent renews at once, with a new key; certagent renew NAME",
     ),
     "clock.unsound": ("the wall clock cannot be believed", AGENT, "set the clock; nothing is renewed until then"),
     "ledger.unwritable": (

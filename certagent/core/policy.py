@@ -73,6 +73,17 @@ class ProcessRule:
     reload: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class OcspRule:
+    """What the cluster's `security.ocsp.mode` is, as the operator says, and how its responders are asked."""
+
+    mode: Literal["off", "lax", "strict"] = "off"
+    timeout: timedelta = timedelta(seconds=3)  # that of cockroach's security.ocsp.timeout
+    crl: bool = True  # revocation lists where no responder decides
+    min_interval: timedelta = timedelta(minutes=5)  # no certificate is asked about more often
+    max_interval: timedelta = timedelta(hours=1)  # nor less often, however far off nextUpdate is
+
+
 @dataclass(frozen=True)
 class Policy:
     """One `[[certs_dir]]` of the configuration, layout and defaults worked in."""
@@ -87,6 +98,7 @@ class Policy:
     keep: int = 5  # generations
     authority_kinds: dict[str, str] = field(default_factory=dict)
     terms: tuple[Terms, ...] = ()
+    ocsp: OcspRule = OcspRule()
 
     def want(self, stem: str) -> Want | None:
         """The want for that name."""

@@ -10,6 +10,7 @@ from hashlib import sha256
 from certagent.core.actions import (
     Action,
     Adopt,
+    AskRevocation,
     AskWindow,
     Discard,
     Install,
@@ -17,6 +18,7 @@ from certagent.core.actions import (
     Presume,
     Probe,
     Proven,
+    Quarantine,
     Recover,
     Reload,
     Restrict,
@@ -27,14 +29,17 @@ from certagent.core.decide import decide
 from certagent.core.decide.serving import expected
 from certagent.core.facts import (
     Adopted,
+    Answer,
     Attempt,
     CertFile,
+    Checked,
     File,
     Generation,
     KeyFile,
     Leaf,
     Pair,
     Repair,
+    Revocation,
     Served,
     Snapshot,
     Staged,
@@ -93,6 +98,20 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
         case AskWindow():
             refused = "predicted: the CA says nothing else"
             return _tried(snapshot, Attempt("window", action.stem, now, "refused", refused, action.fingerprint))
+        case AskRevocation():
+            return _asked(snapshot, action, now)
+        case Quarantine():
+            return replace(snapshot, quarantined=snapshot.quarantined | {action.fingerprint})
+
+
+def _asked(snapshot: Snapshot, action: AskRevocation, now: datetime) -> Snapshot:
+    """Every responder says good; one that said revoked before still does."""
+    marks = [mark for _, mark in action.leaves]
+    answer = Answer("ocsp", "", "good", now)
+    fresh = [Revocation(m, now, (Checked(m, "", (answer,), ("",)),)) for m in marks]
+    kept = {r.fingerprint: replace(r, at=now) for r in snapshot.revocations if r.revoked and r.fingerprint in marks}
+    others = [r for r in snapshot.revocations if r.fingerprint not in marks]
+    return replace(snapshot, revocations=(*others, *(kept.get(r.fingerprint, r) for r in fresh)))
 
 
 def _tried(snapshot: Snapshot, attempt: Attempt) -> Snapshot:

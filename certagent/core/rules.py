@@ -257,8 +257,8 @@ def gate(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dateti
     leaf = staged.pair.leaf
     if leaf is None or leaf.is_ca:
         return "the certificate is a CA certificate" if leaf else "there is no certificate"
-    if staged.handshake or staged.revoked:
-        return f"a handshake with it fails: {staged.handshake}" if staged.handshake else "it is revoked"
+    if staged.handshake:
+        return f"a handshake with it fails: {staged.handshake}"
     return _lifetime_gate(want, staged, leaf, live.leaf if live else None, asked, now)
 
 

@@ -79,6 +79,7 @@ def _file(policy: Policy, snapshot: Snapshot, want: Want) -> dict[str, Any]:
         "attempts": len(failed),
         "last_attempt": _attempt(last),
         "proof": proof(snapshot, pair),
+        "revocation": _revocation(snapshot, leaf),
         "served": [_served(snapshot, s) for s in snapshot.served if _about(snapshot, pair, s)],
     }
 
@@ -89,6 +90,22 @@ def _window(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> dict[str, Any] 
     if found is None:
         return None
     return {"start": rfc3339(found.start), "end": rfc3339(found.end), "explanation": found.explanation}
+
+
+def _revocation(snapshot: Snapshot, leaf: Leaf | None) -> dict[str, Any] | None:
+    """What is known of the chain; null where OCSP is off, or nothing was asked yet."""
+    found = snapshot.revocation.get(leaf.fingerprint) if leaf else None
+    if found is None:
+        return None
+    worst = found.worst
+    answer = (worst.decisive or next(iter(worst.answers), None)) if worst else None
+    return {
+        "status": found.status,
+        "responder": answer.url if answer else None,
+        "at": rfc3339(found.at),
+        "next_update": rfc3339(answer.next_update) if answer else None,
+        "reason": found.revoked or found.problem or (answer.reason if answer else ""),
+    }
 
 
 def _attempt(attempt: Attempt | None) -> dict[str, Any] | None:

@@ -6,7 +6,9 @@ from typing import Any
 
 from certagent.core import names
 from certagent.core.facts import (
+    Answer,
     CertFile,
+    Checked,
     Directory,
     File,
     Generation,
@@ -15,6 +17,7 @@ from certagent.core.facts import (
     Listener,
     Pair,
     Process,
+    Revocation,
     Served,
     Snapshot,
     Staged,
@@ -108,6 +111,13 @@ def process(**changes: Any) -> Process:
 def served(fingerprint: str = "node-1", **changes: Any) -> Served:
     made = Served("127.0.0.1:26257", "sql", "100:5000", NOW - timedelta(minutes=1), "served", fingerprint)
     return replace(made, **changes)
+
+
+def revocation(fingerprint: str, *statuses: Any, **changes: Any) -> Revocation:
+    """What was found about a leaf: one answer of one responder for each status, just now."""
+    url = "http://ocsp.example.com"
+    answers = tuple(Answer("ocsp", url, s, NOW, next_update=NOW + timedelta(minutes=30)) for s in statuses)
+    return replace(Revocation(fingerprint, NOW, (Checked(fingerprint, "CN=node", answers, (url,)),)), **changes)
 
 
 def snapshot(*pairs: Pair, **changes: Any) -> Snapshot:

@@ -8,10 +8,23 @@ from hypothesis import strategies as st
 
 from certagent.core.actions import Action, Install, Issue, Reload, Restrict, subject_of
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Pair, Process, Repair, Snapshot, Staged, Trust
+from certagent.core.facts import Attempt, Pair, Process, Repair, Revocation, Snapshot, Staged, Trust
 from certagent.core.policy import Policy
 from certagent.core.predict import forecast, predict
-from tests.core.building import DAY, NOW, generation, leaf, pair, policy, process, served, snapshot, staged, want
+from tests.core.building import (
+    DAY,
+    NOW,
+    generation,
+    leaf,
+    pair,
+    policy,
+    process,
+    revocation,
+    served,
+    snapshot,
+    staged,
+    want,
+)
 
 STEMS = ("node", "ui", "client.root")
 RULES = policy(want("ca"), *(want(stem) for stem in STEMS))
@@ -44,7 +57,14 @@ def answers(draw: st.DrawFn) -> Staged:
     stem = draw(st.sampled_from(STEMS))
     made = draw(pairs(stem)) or staged(stem).pair
     problem = draw(st.sampled_from([None, None, "bad"]))
-    return Staged(made, NOW, asked=draw(st.booleans()), handshake=problem, revoked=draw(st.integers(0, 9)) == 0)
+    return Staged(made, NOW, asked=draw(st.booleans()), handshake=problem)
+
+
+@st.composite
+def verdicts(draw: st.DrawFn) -> Revocation:
+    """What a responder said of a leaf."""
+    mark = f"{draw(st.sampled_from(STEMS))}-{draw(st.integers(1, 3))}"
+    return revocation(mark, draw(st.sampled_from(["good", "revoked", "unknown", "unreachable"])))
 
 
 @st.composite
@@ -67,6 +87,7 @@ def worlds(draw: st.DrawFn) -> Snapshot:
         served=(served(shown, outcome=outcome),) if running and draw(st.booleans()) else (),
         generations=(generation(),) if draw(st.booleans()) else (),
         euid=draw(st.sampled_from([0, 999])),
+        revocations=tuple({r.fingerprint: r for r in draw(st.lists(verdicts(), max_size=4))}.values()),
     )
 
 
@@ -109,7 +130,7 @@ def test_only_sound_pairs_are_installed(found: Snapshot) -> None:
             answer = next(s for s in found.staged if s.pair.name.stem == action.stem)
             assert is_sound(answer.pair, NOW)
             assert not answer.handshake
-            assert not answer.revoked
+            assert not found.revoked(answer.pair.leaf)
             assert answer.pair.digests == action.digests
 
 

@@ -112,7 +112,6 @@ GATE = [
     ("another's key", staged(pair=replace(staged().pair, key=pair().key)), True, "does not belong"),
     ("untrusted", staged(pair=replace(staged().pair, trust=Trust("ca", "no chain"))), True, "not trusted"),
     ("the handshake fails", staged(handshake="bad"), True, "a handshake with it fails: bad"),
-    ("revoked", staged(revoked=True), True, "revoked"),
     ("a CA certificate", staged(cert=leaf(serial=2, is_ca=True, not_after=LATER)), True, "a CA certificate"),
     ("no principal", staged(cert=leaf(serial=2, common_names=(), not_after=LATER)), True, "principal"),
     ("a SAN is missing", staged(cert=leaf(serial=2, ips=(), not_after=LATER)), True, "lacks the configured names"),

@@ -119,7 +119,7 @@ class OpenBao:
 
     def publish(self, base: str) -> None:
         """Where certificates signed from now on say that OCSP and CRL answer; "" for nowhere."""
-        urls = {"ocsp_servers": f"{base}/v1/pki/ocsp", "crl_distribution_points": f"{base}/v1/pki/crl/der"}
+        urls = {"ocsp_servers": f"{base}/v1/pki/ocsp", "crl_distribution_points": f"{base}/v1/pki/crl"}
         self.call("POST", "pki/config/urls", urls if base else dict.fromkeys(urls, ""))
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None, token: str | None = None) -> Any:

@@ -9,7 +9,7 @@ crash anywhere resumes by itself.
 from datetime import datetime
 
 from certagent.core.actions import Action, Install, Plan, Recover, Reload, Rollback
-from certagent.core.decide import install, modes, probing, reloading, renewal, surroundings, windows
+from certagent.core.decide import install, modes, probing, reloading, renewal, revocation, surroundings, windows
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy, on_terms_of
 
@@ -31,6 +31,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
         part += reloading.part(policy, snapshot, now)
         part += probing.part(policy, snapshot, now)
         part += windows.part(policy, snapshot, now)
+        part += revocation.part(policy, snapshot, now)
     findings = sorted(dict.fromkeys(part.findings), key=lambda f: (-SEVERITIES.index(f.severity), f.file, f.code))
     future = [at for at in part.wakes if at > now]
     return Plan(_one_at_a_time(part.actions), part.held, tuple(findings), min(future, default=None))

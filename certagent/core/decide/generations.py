@@ -1,4 +1,4 @@
-"""Which earlier generation a pair may go back to: never an expired, mismatched or quarantined one."""
+"""Which earlier generation a pair may go back to: never an expired, mismatched, revoked or quarantined one."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ def going_back(policy: Policy, snapshot: Snapshot, stem: str, reason: str, now: 
     if want is None or pair is None or snapshot.directory.foreign:
         return None
     bad = pair.leaf.fingerprint if pair.leaf else ""
-    never = snapshot.quarantined | {bad}
+    never = snapshot.quarantined | {bad} | {r.fingerprint for r in snapshot.revocations if r.revoked}
     kept = [g for g in snapshot.generations if g.pair.name.stem == stem and g.pair.matched and not g.quarantined]
     usable = [
         (g.number, g.pair.leaf.fingerprint)

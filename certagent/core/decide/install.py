@@ -6,6 +6,7 @@ from certagent.core.actions import Discard, Install
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.renewal import due
+from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Pair, Snapshot, Staged
 from certagent.core.policy import Policy, Want
 from certagent.core.rules import UNUSABLE, gate, pair_findings
@@ -30,10 +31,11 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
         return Part((Discard(stem, staged.pair.digests, "the configuration does not ask for it"),))
     if not snapshot.clock.sound:
         return Part()
-    if leaf is not None and leaf.fingerprint in snapshot.quarantined:
-        return Part((Discard(stem, staged.pair.digests, "this certificate was rolled back before"),))
     live = snapshot.pair(stem)
-    reason = gate(want, staged, live, _asked(policy, snapshot, want, live, now), now)
+    reason = _never_again(snapshot, staged, live)
+    if reason is None and (held := waits(policy, snapshot, staged, live, now)) is not None:
+        return held
+    reason = reason or gate(want, staged, live, _asked(policy, snapshot, want, live, now), now)
     if reason is not None or leaf is None:
         return Part((Discard(stem, staged.pair.digests, reason or "there is no certificate"),))
     again = swap_retry_at(snapshot.attempts, stem, leaf.fingerprint)
@@ -42,6 +44,15 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
     owner = want.key_owner or policy.owner
     why = f"a sound pair is staged: {leaf.fingerprint[:12]}"
     return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))
+
+
+def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str | None:
+    leaf = staged.pair.leaf
+    if revoked := snapshot.revoked(leaf):
+        return revoked
+    if leaf is not None and leaf.fingerprint in snapshot.quarantined:
+        return "this certificate was rolled back before, or is revoked"
+    return "its key is that of a revoked certificate" if same_key(snapshot, staged, live) else None
 
 
 def _asked(policy: Policy, snapshot: Snapshot, want: Want, live: Pair | None, now: datetime) -> bool:

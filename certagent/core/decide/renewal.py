@@ -10,6 +10,7 @@ from datetime import datetime
 from certagent.core.actions import Adopt, Finding, Issue
 from certagent.core.decide import failover
 from certagent.core.decide.part import Part, holding, total
+from certagent.core.decide.revocation import revoked_again_at
 from certagent.core.facts import Attempt, Leaf, Pair, Request, Snapshot
 from certagent.core.policy import Policy, Want, bundle_of
 from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, stamp
@@ -75,8 +76,9 @@ def due(
     unusable = [f for f in findings if f.code in UNUSABLE]
     if unusable:
         return unusable[0].message
-    if asked := _requested(snapshot, want.name.stem):
-        return f"an operator asked for it at {stamp(asked.at)}"
+    asked = _requested(snapshot, want.name.stem)
+    if at_once := snapshot.revoked(pair.leaf) or (asked and f"an operator asked for it at {stamp(asked.at)}"):
+        return at_once
     changed = [f for f in findings if f.code in DIFFERENT]
     if changed and pair.leaf is not None and _ours_to_change(snapshot, want, pair.leaf):
         return changed[0].message
@@ -116,10 +118,12 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     if held := _unsuitable(want, pair) or (None if order else failover.untrusted(snapshot, want, want.authorities[0])):
         return _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
     choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
-    if choice.at is not None:
+    at = choice.at or revoked_again_at(snapshot, pair, now)
+    if at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
-        return findings + holding("issue", stem, f"{reason}; {why}", choice.at)
-    return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), _reuse(want, pair), reason),))
+        return findings + holding("issue", stem, f"{reason}; {why}", at)
+    reuse = _reuse(snapshot, want, pair)
+    return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), reuse, reason),))
 
 
 def _waiting(want: Want, later: Attempt | None) -> Part:
@@ -170,8 +174,9 @@ def _names(want: Want, live: Leaf | None) -> tuple[str, ...]:
     return (*live.dns, *live.ips) if live else ()
 
 
-def _reuse(want: Want, pair: Pair) -> bool:
-    return want.reuse_key and pair.key is not None and pair.key.spki is not None
+def _reuse(snapshot: Snapshot, want: Want, pair: Pair) -> bool:
+    """Never the key of a revoked certificate: it may be why."""
+    return want.reuse_key and not snapshot.revoked(pair.leaf) and pair.key is not None and pair.key.spki is not None
 
 
 def _overdue(want: Want, pair: Pair, now: datetime) -> Part:

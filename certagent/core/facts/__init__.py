@@ -18,13 +18,16 @@ from certagent.core.facts.certificates import (
 )
 from certagent.core.facts.processes import Listener, Process, Served, Terms
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Repair, Request
+from certagent.core.facts.revocation import Answer, Checked, Revocation
 from certagent.core.facts.snapshot import Snapshot
 
 __all__ = [
     "Adopted",
+    "Answer",
     "Attempt",
     "Authority",
     "CertFile",
+    "Checked",
     "Clock",
     "Degraded",
     "Directory",
@@ -39,6 +42,7 @@ __all__ = [
     "Process",
     "Repair",
     "Request",
+    "Revocation",
     "Served",
     "Snapshot",
     "Staged",

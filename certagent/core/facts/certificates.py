@@ -28,7 +28,8 @@ class Leaf:
     eku: tuple[str, ...] | None  # "serverAuth", "clientAuth", "any", else dotted; None: the extension is absent
     key: str  # "ecdsa-p256", "rsa-2048", "ed25519", ...; the names of the configuration
     signature: str  # hash of the signature: "sha256", "sha1", "" where the scheme has none of its own
-    ocsp: tuple[str, ...] = ()
+    ocsp: tuple[str, ...] = ()  # responders, in the order of the certificate
+    crl: tuple[str, ...] = ()  # distribution points, http and https only
 
     @property
     def principals(self) -> tuple[str, ...]:
@@ -129,7 +130,6 @@ class Staged:
     asked: bool  # the ledger asked for it; else a restored backup or a stranger's
     handshake: str | None = None  # the problem of the in-memory mutual handshake; None: it completed
     breaks: tuple[str, ...] = ()  # bundles: stems of live leaves that verify today and would not by it
-    revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

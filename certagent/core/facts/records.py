@@ -36,7 +36,7 @@ class Adopted:
 class InFlight:
     """A job that runs now, off the deciding thread."""
 
-    kind: Literal["issue", "reload", "probe", "scan", "window"]
+    kind: Literal["issue", "reload", "probe", "scan", "window", "revocation"]
     subject: str
     since: datetime
 

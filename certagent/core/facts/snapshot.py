@@ -1,12 +1,14 @@
 """Everything known of one certs-dir at one moment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from certagent.core.facts.certificates import Directory, File, Generation, Pair, Staged
+from certagent.core.facts.certificates import Directory, File, Generation, Leaf, Pair, Staged
 from certagent.core.facts.processes import Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Repair, Request
+from certagent.core.facts.revocation import Revocation
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Snapshot:
     requests: tuple[Request, ...] = ()
     clock: Clock = field(default_factory=Clock)
     degraded: tuple[Degraded, ...] = ()
+    revocations: tuple[Revocation, ...] = ()  # one per leaf that was asked about, live or staged
     ledger_problem: str | None = None
     euid: int = 0  # of the agent: what it may repair
 
@@ -48,6 +51,16 @@ class Snapshot:
         for attempt in self.attempts:
             found.setdefault(attempt.subject, []).append(attempt)
         return {stem: tuple(attempts) for stem, attempts in found.items()}
+
+    @cached_property
+    def revocation(self) -> Mapping[str, Revocation]:
+        """What is known of each leaf, by its fingerprint."""
+        return {r.fingerprint: r for r in self.revocations}
+
+    def revoked(self, leaf: Leaf | None) -> str | None:
+        """Why a leaf counts as revoked, None where it does not."""
+        found = self.revocation.get(leaf.fingerprint) if leaf else None
+        return found.revoked if found else None
 
     @cached_property
     def _by_stem(self) -> dict[str, Pair]:

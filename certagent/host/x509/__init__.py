@@ -8,20 +8,27 @@ import warnings
 from certagent.host.x509.acme import challenge_pair, renewal_id
 from certagent.host.x509.answers import arranged, from_pkcs7, parse_request, request_der, roots_of, same_identity
 from certagent.host.x509.chain import Usage, verify_chain
+from certagent.host.x509.crl import crl_answer
 from certagent.host.x509.errors import X509Error
 from certagent.host.x509.files import cert_file, key_file
 from certagent.host.x509.handshake import handshake, memory_file
 from certagent.host.x509.jwe import read_jwk
 from certagent.host.x509.jws import sign_jws
+from certagent.host.x509.links import Link, chain_links
 from certagent.host.x509.making import generate_key, make_ca, make_csr, sign_csr
+from certagent.host.x509.ocsp import Said, ocsp_answer, ocsp_request
 from certagent.host.x509.parsing import csr_spki, parse_certificates, parse_key, split_certificates
 
 __all__ = [
+    "Link",
+    "Said",
     "Usage",
     "X509Error",
     "arranged",
     "cert_file",
+    "chain_links",
     "challenge_pair",
+    "crl_answer",
     "csr_spki",
     "from_pkcs7",
     "generate_key",
@@ -30,6 +37,8 @@ __all__ = [
     "make_ca",
     "make_csr",
     "memory_file",
+    "ocsp_answer",
+    "ocsp_request",
     "parse_certificates",
     "parse_key",
     "parse_request",

@@ -13,7 +13,12 @@ from ipaddress import ip_address
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import (
+    AttributeOID,
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    NameOID,
+)
 
 from certagent.host.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.host.x509.parsing import load_certificates, load_key
@@ -119,15 +124,17 @@ def sign_csr(
     client: bool,
     not_before: datetime,
     not_after: datetime,
+    urls: tuple[str, str] = ("", ""),
 ) -> bytes:
     """Given a request and a CA, return the leaf as PEM: the request's subject and SANs, never past the CA's own end.
 
+    `urls`: where an OCSP responder and a revocation list are, "" for nowhere.
     X509Error where the request's signature, the CA's key or the resulting lifetime is no good.
     """
     try:
-        return _signed(
-            csr_pem, _issuer(ca_cert_pem, ca_key_pem), load_key(ca_key_pem), server, client, (not_before, not_after)
-        )
+        ca, key = _issuer(ca_cert_pem, ca_key_pem), load_key(ca_key_pem)
+        builder = _leaf(csr_pem, ca, server, client, (not_before, not_after))
+        return _with_urls(builder, *urls).sign(key, _hash_for(key)).public_bytes(PEM)
     except REFUSALS as error:
         raise X509Error("unparsable", f"the request cannot be signed: {reason_of(error)}") from error
 
@@ -140,14 +147,9 @@ def _issuer(ca_cert_pem: bytes, ca_key_pem: bytes) -> x509.Certificate:
     raise ValueError("the key of the CA belongs to none of its certificates")
 
 
-def _signed(
-    csr_pem: bytes,
-    ca: x509.Certificate,
-    ca_key: PrivateKey,
-    server: bool,
-    client: bool,
-    span: tuple[datetime, datetime],
-) -> bytes:
+def _leaf(
+    csr_pem: bytes, ca: x509.Certificate, server: bool, client: bool, span: tuple[datetime, datetime]
+) -> x509.CertificateBuilder:
     csr = x509.load_pem_x509_csr(csr_pem)
     if not csr.is_signature_valid:
         raise ValueError("the signature of the request does not hold")
@@ -165,7 +167,17 @@ def _signed(
     builder = _with_usages(builder, server, client)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     builder = builder.add_extension(_authority_of(ca), critical=False)
-    return _with_sans(builder, csr).sign(ca_key, _hash_for(ca_key)).public_bytes(PEM)
+    return _with_sans(builder, csr)
+
+
+def _with_urls(builder: x509.CertificateBuilder, responder: str, listed: str) -> x509.CertificateBuilder:
+    if responder:
+        place = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(responder))
+        builder = builder.add_extension(x509.AuthorityInformationAccess([place]), critical=False)
+    if listed:
+        point = x509.DistributionPoint([x509.UniformResourceIdentifier(listed)], None, None, None)
+        builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
+    return builder
 
 
 def _with_usages(builder: x509.CertificateBuilder, server: bool, client: bool) -> x509.CertificateBuilder:

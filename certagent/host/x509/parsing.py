@@ -91,7 +91,8 @@ def facts_of(certificate: x509.Certificate) -> Leaf:
         eku=_eku(found.get(x509.ExtendedKeyUsage)),
         key=key_name(key),
         signature=digest.name if digest else "",
-        ocsp=_ocsp(found.get(x509.AuthorityInformationAccess)),
+        ocsp=ocsp_urls(found.get(x509.AuthorityInformationAccess)),
+        crl=crl_urls(found.get(x509.CRLDistributionPoints)),
     )
 
 
@@ -125,11 +126,21 @@ def _eku(value: x509.ExtensionType | None) -> tuple[str, ...] | None:
     return tuple(USAGES.get(oid.dotted_string, oid.dotted_string) for oid in value)
 
 
-def _ocsp(value: x509.ExtensionType | None) -> tuple[str, ...]:
+def ocsp_urls(value: x509.ExtensionType | None) -> tuple[str, ...]:
+    """The responders that an authorityInfoAccess names, in its order."""
     if not isinstance(value, x509.AuthorityInformationAccess):
         return ()
     wanted = (e.access_location for e in value if e.access_method == AuthorityInformationAccessOID.OCSP)
     return tuple(place.value for place in wanted if isinstance(place, x509.UniformResourceIdentifier))
+
+
+def crl_urls(value: x509.ExtensionType | None) -> tuple[str, ...]:
+    """Where an http or https client finds the revocation list; those of another issuer's list are left out."""
+    if not isinstance(value, x509.CRLDistributionPoints):
+        return ()
+    names = [n for point in value if not point.crl_issuer and not point.reasons for n in point.full_name or ()]
+    urls = [n.value for n in names if isinstance(n, x509.UniformResourceIdentifier)]
+    return tuple(u for u in urls if u.lower().startswith(("http://", "https://")))
 
 
 def key_name(key: object) -> str:

@@ -1,0 +1,183 @@
+"""Revocation: what to ask, when to ask again, what the answers mean under the cluster's `security.ocsp.mode`.
+
+cockroach asks the responders of every certificate of a chain but the root, at every handshake (what stands in the trust
+bundle is a root, so only certificates of the leaf's own file are asked about); `revoked` fails in every
+mode, anything else but `good` fails in strict. The agent asks on its own account, off the deciding thread, and answers
+are facts with an age: until nextUpdate, within the configured bounds. A revoked pair is issued anew at once, never with
+the same key (renewal), and is never installed or rolled back to again (quarantine). Rejected: to ask before each look,
+which would put a responder's patience between a file event and its repair.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Literal
+
+from certagent.core.actions import Action, AskRevocation, Finding, Quarantine
+from certagent.core.decide.part import Part, holding, total
+from certagent.core.facts import CertFile, Checked, Leaf, Pair, Revocation, Snapshot, Staged
+from certagent.core.policy import OcspRule, Policy
+from certagent.core.timing import emergency_at, unit
+
+MOST = 50  # leaves of one job: a directory of ten thousand pairs is asked about piece by piece
+SOON = timedelta(seconds=15)  # a new certificate that its responder does not know yet
+WINDOW = timedelta(hours=1)
+BURST = 3  # installations within the window before a revocation waits: a responder that condemns all is no storm
+Asked = tuple[str, CertFile, bool]  # stem, certificate, whether it is staged
+
+
+def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+    """Findings of what is known, and the question that is due."""
+    if policy.ocsp.mode == "off":
+        return Part()
+    leaves = [*_staged(policy, snapshot), *_live(policy, snapshot)]
+    found = [_leaf(policy, snapshot, stem, cert.leaf) for stem, cert, is_staged in leaves if not is_staged]
+    revoked = (Part(_quarantine(snapshot, stem, cert.leaf)) for stem, cert, _ in leaves)
+    return total([*found, *revoked, _asking(policy, snapshot, leaves, now)])
+
+
+def _live(policy: Policy, snapshot: Snapshot) -> Iterator[Asked]:
+    for want in policy.wants:
+        pair = snapshot.pair(want.name.stem)
+        if not want.name.is_bundle and pair is not None and pair.cert is not None and pair.leaf is not None:
+            yield want.name.stem, pair.cert, False
+
+
+def _staged(policy: Policy, snapshot: Snapshot) -> Iterator[Asked]:
+    for staged in snapshot.staged:
+        stem, cert = staged.pair.name.stem, staged.pair.cert
+        if cert is not None and cert.leaf is not None and not staged.pair.name.is_bundle and policy.want(stem):
+            yield stem, cert, True
+
+
+def _asking(policy: Policy, snapshot: Snapshot, leaves: list[Asked], now: datetime) -> Part:
+    if any(j.kind == "revocation" for j in snapshot.in_flight):
+        return Part()
+    times = [
+        (_ask_at(policy, snapshot.revocation.get(cert.leaf.fingerprint), stem, is_staged), stem, cert.leaf.fingerprint)
+        for stem, cert, is_staged in leaves
+        if cert.leaf is not None and names_responder(policy.ocsp, cert)
+    ]
+    due = [(stem, mark) for at, stem, mark in times if at is None or at <= now]
+    later = tuple(at for at, _, _ in times if at is not None and at > now)
+    if not due:
+        return Part(wakes=later)
+    first = tuple(dict.fromkeys(due))[:MOST]
+    return Part((AskRevocation(first, "is it revoked?"),), wakes=later)
+
+
+def _ask_at(policy: Policy, known: Revocation | None, stem: str, is_staged: bool) -> datetime | None:
+    """When to ask again: at nextUpdate, within the bounds; None: never asked yet."""
+    if known is None:
+        return None
+    rule = policy.ocsp
+    least = rule.min_interval * (1 + 0.1 * unit(policy.host, stem, "ocsp"))
+    if known.status == "revoked":
+        return known.at + rule.max_interval
+    if known.status != "good" or known.by_ocsp in {"unknown", "unreachable"}:
+        return known.at + (min(least, SOON) if is_staged else least)
+    ends = [c.decisive.next_update for c in known.chain if c.decisive and c.decisive.next_update]
+    return min(max(min(ends, default=known.at), known.at + least), known.at + max(rule.max_interval, least))
+
+
+def names_responder(rule: OcspRule, cert: CertFile) -> bool:
+    """Whether a certificate, or an issuer in its file, names something that can be asked."""
+    return any(c.ocsp or (rule.crl and c.crl) for c in cert.certificates)
+
+
+def _quarantine(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> tuple[Action, ...]:
+    why = snapshot.revoked(leaf)
+    if leaf is None or why is None or leaf.fingerprint in snapshot.quarantined or snapshot.ledger_problem:
+        return ()
+    return (Quarantine(stem, leaf.fingerprint, why),)
+
+
+def _leaf(policy: Policy, snapshot: Snapshot, stem: str, leaf: Leaf | None) -> Part:
+    if leaf is None:
+        return Part()
+    return Part(findings=tuple(findings_of(policy.ocsp, stem, leaf, snapshot.revocation.get(leaf.fingerprint))))
+
+
+def findings_of(rule: OcspRule, stem: str, leaf: Leaf, known: Revocation | None) -> Iterator[Finding]:
+    """Given what is known of one leaf, yield what is wrong under the cluster's mode."""
+    file, again = f"{stem}.crt", f"certagent renew {stem}"
+    if known is not None and known.revoked:
+        message = f"{known.revoked}: every handshake with it fails where OCSP is on"
+        yield Finding("ocsp.revoked", "critical", file, message, f"{again}; with authority none, put a new pair there")
+        return
+    if silent := _silent(leaf, known):
+        message = f"{silent} no OCSP responder: cockroach does not check it at all, in {rule.mode} mode either"
+        remedy = f"have the CA write authorityInfoAccess into its certificates, then {again}"
+        yield Finding("ocsp.no-url", "warning", file, message, remedy)
+    for checked in known.chain if known else ():
+        yield from _unusable(rule, file, leaf, checked)
+
+
+def _silent(leaf: Leaf, known: Revocation | None) -> str:
+    """Which certificates of the chain name no responder."""
+    issuers = [c.subject for c in known.chain[1:] if not c.ocsp] if known else []
+    own = [] if leaf.ocsp else ["it"]
+    who = [*own, *(f"the issuer {subject}" for subject in issuers)]
+    return f"{' and '.join(who)} name{'s' if len(who) == 1 else ''}" if who else ""
+
+
+def _unusable(rule: OcspRule, file: str, leaf: Leaf, checked: Checked) -> Iterator[Finding]:
+    answers = [a for a in checked.answers if a.source == "ocsp"]
+    verdict = checked.by_ocsp
+    if verdict not in {"unknown", "unreachable"}:
+        return
+    severity: Literal["warning", "critical"] = "critical" if rule.mode == "strict" else "warning"
+    whose = "" if checked.fingerprint == leaf.fingerprint else f"for the issuer {checked.subject}: "
+    what = "; ".join(f"{a.url}: {a.reason or a.status}" for a in answers)
+    effect = "every new connection with it is refused" if severity == "critical" else "passes in lax, not in strict"
+    listed = "; its revocation list says good, which cockroach does not read" if checked.status == "good" else ""
+    code = "ocsp.unknown" if verdict == "unknown" else "ocsp.unreachable"
+    remedy = "certagent advise ocsp; see that the responder answers from this host"
+    if verdict == "unknown":
+        remedy = "certagent advise ocsp; have the CA tell its responder of this certificate, or renew it"
+    yield Finding(code, severity, file, f"{whose}{what}{listed}: {effect}", remedy)
+
+
+def waits(policy: Policy, snapshot: Snapshot, staged: Staged, live: Pair | None, now: datetime) -> Part | None:
+    """Why a staged pair is not judged yet: its responder was not asked (a job that always ends), or does not know it.
+
+    In strict an unknown certificate would lock the node out, so a live pair that is good stays, until its emergency.
+    """
+    cert, stem = staged.pair.cert, staged.pair.name.stem
+    if policy.ocsp.mode == "off" or cert is None or cert.leaf is None or staged.pair.name.is_bundle:
+        return None
+    if not names_responder(policy.ocsp, cert):
+        return None
+    known = snapshot.revocation.get(cert.leaf.fingerprint)
+    if known is None:
+        return holding("install", stem, "its OCSP responder is being asked whether it is revoked")
+    if policy.ocsp.mode != "strict" or known.by_ocsp != "unknown" or not _dependable(snapshot, live, now):
+        return None
+    why = "the responder does not know the new certificate: in strict mode every handshake with it would fail"
+    remedy = "certagent advise ocsp; have the CA tell its responder of what it issues"
+    found = Finding("ocsp.unknown", "warning", f"{stem}.crt", f"{why}; the old one stays until its emergency", remedy)
+    return Part(findings=(found,)) + holding("install", stem, why)
+
+
+def _dependable(snapshot: Snapshot, live: Pair | None, now: datetime) -> bool:
+    """The live pair works, its responder says so, and there is time."""
+    if live is None or live.leaf is None or not live.matched or now >= emergency_at(live.leaf):
+        return False
+    known = snapshot.revocation.get(live.leaf.fingerprint)
+    return known is not None and known.by_ocsp == "good"
+
+
+def same_key(snapshot: Snapshot, staged: Staged, live: Pair | None) -> bool:
+    """Whether a staged pair has the key of the live one, which is revoked: the key may be why."""
+    if live is None or live.leaf is None or staged.pair.leaf is None:
+        return False
+    return snapshot.revoked(live.leaf) is not None and staged.pair.leaf.spki == live.leaf.spki
+
+
+def revoked_again_at(snapshot: Snapshot, pair: Pair, now: datetime) -> datetime | None:
+    """When a pair that is revoked again and again may be issued anew; None: at once."""
+    if not snapshot.revoked(pair.leaf):
+        return None
+    done = [a for a in snapshot.attempts if a.kind == "install" and a.subject == pair.name.stem and a.outcome == "ok"]
+    recent = [a.at for a in done if now - a.at < WINDOW]
+    again = recent[-BURST] + WINDOW if len(recent) >= BURST else now
+    return again if again > now else None

@@ -1,0 +1,119 @@
+"""The daemon's side: questions to the child, its lines back to facts. Whatever happens, every question has answers."""
+
+import base64
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from certagent.core.facts import Answer
+from certagent.core.facts.revocation import Status
+
+CHILD = str(Path(__file__).with_name("child.py"))
+WORKERS = 8
+START = 15.0  # seconds a loaded machine may take to start the child
+LIST = 15.0  # seconds for one revocation list, which may be large
+KEPT = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+MOST_URLS = 8
+LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One certificate, the one that issued it (both DER), and whom to ask in which order."""
+
+    cert: bytes
+    issuer: bytes
+    ocsp: tuple[str, ...]
+    crl: tuple[str, ...] = ()
+
+
+def ask(questions: Sequence[Question], timeout: float, *, every: bool = False) -> tuple[tuple[Answer, ...], ...]:
+    """Given questions, return the answers to each, in the order of asking; never raises.
+
+    `timeout` (seconds) is that of one certificate, all its responders together, as cockroach has it; with `every` each
+    responder is asked, with that much time of its own. A list is read only where no responder decides.
+    """
+    rows = [_row(number, q) for number, q in enumerate(questions)]
+    if not rows:
+        return ()
+    request = json.dumps({"timeout": timeout, "every": every, "list": LIST, "workers": WORKERS, "questions": rows})
+    end = _deadline(questions, timeout, every=every)
+    lines, problem = _run(request.encode(), end)
+    told = _told(lines)
+    return tuple(told.get(n) or _silent(q, problem) for n, q in enumerate(questions))
+
+
+def _row(number: int, question: Question) -> dict[str, Any]:
+    cert, issuer = (base64.b64encode(d).decode() for d in (question.cert, question.issuer))
+    urls = {"ocsp": question.ocsp[:MOST_URLS], "crl": question.crl[:MOST_URLS]}
+    return {"id": number, "cert": cert, "issuer": issuer, **urls}
+
+
+def _deadline(questions: Sequence[Question], timeout: float, *, every: bool) -> float:
+    """Seconds after which the child is ended: nobody who keeps to his own timeout is cut off."""
+    widest = max(len(q.ocsp[:MOST_URLS]) for q in questions) if every else 1
+    lists = LIST * max(len(q.crl[:MOST_URLS]) for q in questions)
+    return START + math.ceil(len(questions) / WORKERS) * (timeout * widest + lists)
+
+
+def _run(request: bytes, deadline: float) -> tuple[bytes, str]:
+    """The child's output, whole or cut off, and what was wrong with it."""
+    environ = {k: v for k, v in os.environ.items() if k.upper() in KEPT}
+    output = os.memfd_create("ocsp", os.MFD_CLOEXEC)
+    problem = ""
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-I", CHILD], stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ, cwd="/"
+        ) as child:
+            try:
+                child.communicate(request, timeout=deadline)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                problem = f"no answer within {deadline:g} s"
+        size = min(os.fstat(output).st_size, 1 << 24)
+        return os.pread(output, size, 0), problem or f"the asking process ended with {child.returncode}"
+    except OSError as error:
+        return b"", f"no process can be started to ask: {error.strerror}"
+    finally:
+        os.close(output)
+
+
+def _told(output: bytes) -> dict[int, tuple[Answer, ...]]:
+    """Whole lines of JSON; anything else is a traceback or was cut off."""
+    found = {}
+    for line in output.split(b"\n")[:-1]:
+        with suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            found[int(row["id"])] = tuple(_answer(a) for a in row["answers"])
+    return found
+
+
+def _answer(row: dict[str, Any]) -> Answer:
+    """One answer of the child; ValueError, KeyError, TypeError for what is none."""
+    if row["status"] not in get_args(Status) or row["source"] not in {"ocsp", "crl"}:
+        raise ValueError("not an answer")
+    at = datetime.now(UTC)
+    this, following, since = (
+        datetime.fromtimestamp(row[k], UTC) if row[k] else None for k in ("this_update", "next_update", "revoked_at")
+    )
+    url, reason = (_printable(str(row[k])) for k in ("url", "reason"))
+    return Answer(row["source"], url, row["status"], at, reason, int(row["latency_ms"]), this, following, since)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:LONGEST])
+
+
+def _silent(question: Question, problem: str) -> tuple[Answer, ...]:
+    """What is known where the child did not tell."""
+    at = datetime.now(UTC)
+    source: Literal["ocsp", "crl"] = "ocsp" if question.ocsp else "crl"
+    return tuple(Answer(source, url, "unreachable", at, problem) for url in question.ocsp or question.crl)

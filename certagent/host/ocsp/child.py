@@ -1,0 +1,167 @@
+"""The asking process: questions on stdin, one line of JSON for each on stdout. Run by path with -I.
+
+It gets certificates and URLs, never a key; where we are root it becomes `nobody` before it reads or asks anything.
+Everything is imported before that: a virtual environment may be root's alone. Its parent ends it at a deadline.
+"""
+
+import base64
+import ctypes
+import encodings.idna  # noqa: F401 - resolving a name imports it, too late
+import json
+import os
+import pwd
+import resource
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[3]))
+
+from certagent.host import x509
+from certagent.host.ocsp.fetching import Fetch, FetchError, fetch
+
+TYPE = "application/ocsp-response"
+HEADERS = {"Content-Type": "application/ocsp-request", "Accept": TYPE, "User-Agent": "certagent"}
+MOST_ANSWER = 1 << 20
+MOST_LIST = 32 << 20
+NO_NEW_PRIVILEGES = 38
+LIMITS = {
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_FSIZE: 16 << 20,
+    resource.RLIMIT_AS: 2 << 30,
+    resource.RLIMIT_CPU: 120,
+}
+DECISIVE = frozenset({"good", "revoked"})
+
+
+class Lists:
+    """Revocation lists by their URL, each fetched once, whoever asks first."""
+
+    def __init__(self) -> None:
+        """Nothing is fetched yet."""
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._guard = threading.Lock()
+        self._known: dict[str, bytes | FetchError] = {}
+
+    def get(self, url: str, until: float) -> bytes:
+        """The bytes of a list. Raises FetchError."""
+        with self._guard:
+            lock = self._locks[url]
+        with lock:
+            if url not in self._known:
+                try:
+                    what = Fetch("GET", url, None, {"User-Agent": "certagent"}, "", MOST_LIST)
+                    self._known[url] = fetch(what, until)
+                except FetchError as error:
+                    self._known[url] = error
+        found = self._known[url]
+        if isinstance(found, FetchError):
+            raise found
+        return found
+
+
+def confine() -> None:
+    """Give up what the work does not need; what the machine refuses to take is kept."""
+    ctypes.CDLL(None).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    for kind, value in LIMITS.items():
+        with suppress(OSError, ValueError):
+            resource.setrlimit(kind, (value, value))
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("nobody")
+        os.setgroups([])
+        os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+        os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+
+
+def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> list[dict[str, Any]]:
+    """Given a question, ask its responders in order until one decides (or all of them), then its lists."""
+    cert, issuer = (base64.b64decode(question[k]) for k in ("cert", "issuer"))
+    patience, every = float(request["timeout"]), bool(request["every"])
+    end = time.monotonic() + patience
+
+    def by_ocsp(url: str, until: float) -> x509.Said:
+        what = Fetch("POST", url, x509.ocsp_request(cert, issuer), HEADERS, TYPE, MOST_ANSWER)
+        return x509.ocsp_answer(fetch(what, until), cert, issuer, datetime.now(UTC))
+
+    def by_list(url: str, until: float) -> x509.Said:
+        return x509.crl_answer(lists.get(url, until), cert, issuer, datetime.now(UTC))
+
+    found: list[dict[str, Any]] = []
+    for url in question["ocsp"]:
+        if every or not decided(found):
+            found.append(answer("ocsp", url, by_ocsp, time.monotonic() + patience if every else end))
+    for url in question["crl"]:
+        if not decided(found):
+            found.append(answer("crl", url, by_list, time.monotonic() + float(request["list"])))
+    return found
+
+
+def decided(found: list[dict[str, Any]]) -> bool:
+    """Whether an answer counts already."""
+    return any(a["status"] in DECISIVE for a in found)
+
+
+def within(until: float, work: Callable[[], x509.Said]) -> x509.Said:
+    """The work's result, or FetchError at the deadline, whatever it hangs on: a resolver, headers that drip."""
+    results: SimpleQueue[x509.Said | Exception] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put(work())
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            results.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        found = results.get(timeout=max(0.0, until - time.monotonic()))
+    except Empty:
+        raise FetchError("no answer in time") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def answer(source: str, url: str, way: Callable[[str, float], x509.Said], until: float) -> dict[str, Any]:
+    """One answer, or why there is none."""
+    begun = time.monotonic()
+    try:
+        said = within(until, lambda: way(url, until))
+    except (FetchError, x509.X509Error) as error:
+        row: dict[str, Any] = {"status": "unreachable", "reason": str(error)}
+        row |= dict.fromkeys(("this_update", "next_update", "revoked_at"))
+    else:
+        row = {"status": said.status, "reason": said.reason}
+        moments = ("this_update", "next_update", "revoked_at")
+        row |= {k: at.timestamp() if (at := getattr(said, k)) else None for k in moments}
+    return {"source": source, "url": url, "latency_ms": round((time.monotonic() - begun) * 1000), **row}
+
+
+def main() -> None:
+    """Answer every question, several at a time; one that fails takes no other with it."""
+    confine()
+    request = json.load(sys.stdin)
+    lists, guard = Lists(), threading.Lock()
+
+    def work(question: dict[str, Any]) -> None:
+        line = json.dumps({"id": question["id"], "answers": answers(question, request, lists)}) + "\n"
+        with guard:
+            os.write(1, line.encode())
+
+    with ThreadPoolExecutor(int(request["workers"])) as pool:
+        for done in [pool.submit(work, q) for q in request["questions"]]:
+            if (error := done.exception()) is not None:
+                sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    sys.stderr.flush()
+    os._exit(0)  # threads that still hang are not waited for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""One HTTP exchange with a deadline and a cap. For the child only: nothing else imports it.
+
+Plain http is the norm for OCSP, since answers are signed; https verifies by the system's roots. Redirects are followed
+as Go's client would repeat the request (307, 308; for a list any), three times at most, and never to another scheme.
+The proxies of the environment count, as they do for cockroach.
+"""
+
+import time
+import urllib.request
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+
+SCHEMES = ("http", "https")
+HOPS = 3
+OK = 200
+AGAIN = frozenset({307, 308})
+ELSEWHERE = frozenset({301, 302, 303, 307, 308})
+
+
+class FetchError(Exception):
+    """Why there is no answer, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What to send; `kind` is the content type that the answer must have, "" for any."""
+
+    method: str
+    url: str
+    body: bytes | None
+    headers: dict[str, str]
+    kind: str
+    limit: int
+
+
+def fetch(what: Fetch, end: float) -> bytes:
+    """Given a request and a moment of the monotonic clock, return the body of a 200. Raises FetchError."""
+    url = what.url
+    for _ in range(HOPS + 1):
+        status, location, data = _once(what, url, end)
+        if status == OK:
+            return data
+        if status not in (AGAIN if what.body is not None else ELSEWHERE) or not location:
+            raise FetchError(f"HTTP status {status}" + (f", to {location}" if location else ""))
+        there = urljoin(url, location)
+        if urlsplit(there).scheme != urlsplit(url).scheme:
+            raise FetchError(f"it redirects to another scheme: {there}")
+        url = there
+    raise FetchError(f"more than {HOPS} redirects")
+
+
+def _once(what: Fetch, url: str, end: float) -> tuple[int, str, bytes]:
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        raise FetchError("not an http or https URL")
+    try:
+        with _pool(parts.scheme, parts.hostname) as pool:
+            timeout = urllib3.Timeout(total=_left(end))
+            answer = pool.request(
+                what.method, url, body=what.body, headers=what.headers, timeout=timeout, preload_content=False
+            )
+            try:
+                return _read(what, answer, end)
+            finally:
+                answer.close()
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise FetchError(_cause(error)) from error
+
+
+def _pool(scheme: str, host: str) -> urllib3.PoolManager:
+    proxy = urllib.request.getproxies().get(scheme)
+    if proxy and not urllib.request.proxy_bypass(host):
+        return urllib3.ProxyManager(proxy, retries=False, maxsize=1)
+    return urllib3.PoolManager(retries=False, maxsize=1)
+
+
+def _left(end: float) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise FetchError("no answer in time")
+    return left
+
+
+def _read(what: Fetch, answer: urllib3.BaseHTTPResponse, end: float) -> tuple[int, str, bytes]:
+    """The body of a 200, piece by piece: each may be late, all together must not be."""
+    if answer.status != OK:
+        return answer.status, answer.headers.get("Location", ""), b""
+    kind = answer.headers.get("Content-Type", "")
+    if what.kind and kind != what.kind:
+        raise FetchError(f"content type {kind or 'missing'}, not {what.kind}")
+    data = b""
+    while part := answer.read1(1 << 16, decode_content=False):
+        data += part
+        if len(data) > what.limit:
+            raise FetchError(f"larger than {what.limit} bytes")
+        _left(end)
+    return OK, "", data
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason in a few words."""
+    inner: BaseException = getattr(error, "reason", None) or error.__cause__ or error
+    if not isinstance(inner, BaseException):
+        inner = error
+    if isinstance(inner, urllib3.exceptions.TimeoutError | TimeoutError):
+        return "no answer in time"
+    inner = inner.__cause__ or inner
+    text = str(getattr(inner, "strerror", "") or inner or type(inner).__name__)
+    return text.lower() if text.istitle() else text
