@@ -6,11 +6,14 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from certagent.config import Config, build, load
+from certagent.config.remote import RemoteConfig, kinds, settings
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.toml"
-SETTING = re.compile(r"^# ([a-z_]+ = .*|\[authority\.[a-z]+\])$", re.MULTILINE)
+SETTING = re.compile(r"^# ([a-z0-9_]+ = .*|\[authority\.[a-z]+\])$", re.MULTILINE)
 SAID = {
     "renew_at",
     "warn",
@@ -47,6 +50,23 @@ def test_every_setting_is_in_the_example() -> None:
     assert missing == set()
 
 
+def shown(kind: str) -> list[str]:
+    """The lines of the example that are about a remote type: its own block, and what all of them take."""
+    blocks = EXAMPLE.read_text().split("\n\n")
+    return [line for b in blocks if f"[authority.{kind}]" in b or "[authority.step]" in b for line in b.splitlines()]
+
+
+@pytest.mark.parametrize("kind", [k for k in kinds() if f"[authority.{k}]" in EXAMPLE.read_text()])
+def test_every_remote_setting_is_in_the_example(kind: str) -> None:
+    """In the block of its type, or for all of them; where the code has a default, that is shown."""
+    found = {k for line in shown(kind) if (m := re.match(r"#\s+([a-z0-9_]+) = ", line)) for k in m.groups()}
+    assert set(settings(kind)) | {"tls_roots", "issuing_fingerprints", "timeout", "client_cert"} <= found
+    made = next(a.options for a in uncommented().authorities.values() if a.type == kind)
+    assert isinstance(made, RemoteConfig)
+    defaults = {k: s.default for k, s in settings(kind).items() if s.default and not s.secret}
+    assert defaults == {k: made.options[k] for k in defaults}
+
+
 def test_the_example_is_sound_both_ways() -> None:
     """As it stands, and with every comment taken away, it is a configuration without errors."""
     assert load(str(EXAMPLE)).policies
@@ -56,7 +76,8 @@ def test_the_example_is_sound_both_ways() -> None:
 def test_the_defaults_are_the_codes() -> None:
     """Taking the comments away changes nothing, but where the default is a rule."""
     plain, full = load(str(EXAMPLE)), uncommented()
-    assert (plain.settings, plain.authorities) == (full.settings, full.authorities)
+    assert plain.settings == full.settings
+    assert plain.authorities == {name: full.authorities[name] for name in plain.authorities}
     before, after = plain.policies[0], full.policies[0]
     assert replace(before, wants=()) == replace(after, wants=())
     for want in before.wants:

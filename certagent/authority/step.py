@@ -23,24 +23,27 @@ LOG = "its log has the reason"
 
 def ask(request: Request, context: Context) -> Answer:
     """Given a request, return step-ca's answer. Raises AuthorityError."""
-    http, url = _trusted(request, context), request.options["url"]
+    url = request.options["url"]
     if request.operation == "roots":
-        return Roots(_roots(request, context, http))
+        return Roots(_roots(request, context, _trusted(request, context)))
     if request.operation != "issue":
         raise AuthorityError(f"cannot ask step-ca for {request.operation}: it has no such thing", kind="refused")
-    if request.proof and not _over(request, context):
+    if request.proof and _timely(request, context):
         shown = {"Authorization": f"Bearer {request.proof}"}
-        return _issued(http.request("POST", f"{url}/1.0/renew", headers=shown), context)
+        return _issued(_trusted(request, context).request("POST", f"{url}/1.0/renew", headers=shown), context)
+    if request.options["credential"] == "leaf" and step_token.repeated(request) and _timely(request, context):
+        http = _trusted(request, context, as_leaf=True)
+        return _issued(http.request("POST", f"{url}/1.0/rekey", document={"csr": request.csr}), context)
     body: dict[str, Any] = {"csr": request.csr, "ott": _one_time_token(request, context)}
     if request.lifetime:
         body["notAfter"] = f"{int(request.lifetime)}s"
-    return _issued(http.request("POST", f"{url}/1.0/sign", document=body), context)
+    return _issued(_trusted(request, context).request("POST", f"{url}/1.0/sign", document=body), context)
 
 
-def _over(request: Request, context: Context) -> bool:
-    """The live certificate expired, and there is another way."""
+def _timely(request: Request, context: Context) -> bool:
+    """The live certificate is not expired, or there is no other way than to show it."""
     leaf = step_token.live_leaf(request)
-    return leaf is not None and leaf.not_after <= context.now() and bool(context.secrets)
+    return leaf is not None and (leaf.not_after > context.now() or not context.secrets)
 
 
 def _one_time_token(request: Request, context: Context) -> str:
@@ -60,16 +63,21 @@ def _one_time_token(request: Request, context: Context) -> str:
         return once
     raise AuthorityError(
         "cannot renew by the live key: step-ca repeats key and names of the live certificate, and there is none, or"
-        " they are to change; set reuse_key = true, or give it a provisioner_key",
+        " they are to change; set reuse_key = true or credential = \"leaf\", or name a provisioner_key",
         kind="credentials",
     )
 
 
-def _trusted(request: Request, context: Context) -> Http:
-    """HTTPS as configured; with `root` alone, to an endpoint that builds to that root."""
+def _trusted(request: Request, context: Context, *, as_leaf: bool = False) -> Http:
+    """HTTPS as configured; with `root` alone, to an endpoint that builds to that root.
+
+    A live pair that was handed over is shown where it counts alone: an expired one would spoil the handshake.
+    """
     pinned, tls = request.options["root"], request.tls
+    if request.options["credential"] == "leaf" and not as_leaf:
+        tls = replace(tls, client_cert="", client_key="")
     if not pinned or tls.roots or tls.fingerprint:
-        return context.http
+        return context.http if tls == request.tls else context.http.over(tls)
     root = context.state.shared.get("root")
     if not isinstance(root, str) or not _is(root, pinned):
         root = _pinned_root(request, context)
@@ -84,7 +92,7 @@ def _is(root: str, pinned: str) -> bool:
 def _pinned_root(request: Request, context: Context) -> str:
     """The root with the configured fingerprint: whoever sends it, it is that one."""
     url, pinned = request.options["url"], request.options["root"]
-    http = context.http.over(replace(request.tls, unverified=True))
+    http = context.http.over(replace(request.tls, client_cert="", client_key="", unverified=True))
     reply = http.request("GET", f"{url}/root/{pinned}")
     if reply.status == NOT_FOUND:
         raise AuthorityError(f"cannot trust {url}: it has no root with the fingerprint {pinned}; see root", kind="tls")

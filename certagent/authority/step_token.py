@@ -2,8 +2,8 @@
 
 Three of them: by a JWK provisioner's key, by an X5C enrolment pair, and for a renewal by the live key. The first two
 are signed in the worker, whose credentials they are; the third in the daemon: a managed key never leaves it.
-Rejected: rekeying by the live key. /rekey takes nothing but that key's own TLS handshake, and an X5C token made with
-it buys no certificate that outlives the live one.
+A token of the live key buys no new key: /rekey takes nothing but that key's own TLS handshake (`credential = "leaf"`),
+and an X5C token made with it no certificate that outlives the live one.
 """
 
 from base64 import b64encode, urlsafe_b64encode
@@ -53,11 +53,13 @@ def _x5c(pem: str) -> list[str]:
 
 def live_token(request: Request, now: datetime, nonce: str) -> Token | None:
     """What the daemon signs with the live key: a renewal of the live certificate; None where a renewal would not do."""
-    if request.operation != "issue" or request.options["renewal"] != "live" or not renewable(request):
+    if request.operation != "issue" or request.options["renewal"] != "live":
         return None
-    leaf = live_leaf(request)
-    subject = leaf.common_names[0] if leaf and leaf.common_names else ""
+    leaf = repeated(request)
+    if leaf is None or leaf.spki != _spki(request):
+        return None
     header = {"typ": "JWT", "x5cInsecure": _x5c(request.live)}
+    subject = leaf.common_names[0] if leaf.common_names else ""
     return header, _claims(request.options["url"], "/1.0/renew", RENEWER, subject, now) | {"jti": nonce}
 
 
@@ -69,15 +71,18 @@ def live_leaf(request: Request) -> Leaf | None:
         return None
 
 
-def renewable(request: Request) -> bool:
-    """Whether a renewal is what is asked for: step-ca repeats the live certificate, its key and its names."""
+def repeated(request: Request) -> Leaf | None:
+    """The live certificate, where what is asked for has its names: step-ca's renewals repeat them."""
     leaf = live_leaf(request)
-    if leaf is None:
-        return False
-    try:
-        same_key = x509.csr_spki(request.csr.encode()) == leaf.spki
-    except x509.X509Error as error:
-        raise AuthorityError(f"cannot use the request: {error}") from error
+    if leaf is None or request.principal not in leaf.principals:
+        return None
     # A token without names makes step-ca take its subject for one.
     names = {*leaf.dns, *leaf.ips} - ({request.principal} - set(request.names))
-    return same_key and names == set(request.names) and request.principal in leaf.principals
+    return leaf if names == set(request.names) else None
+
+
+def _spki(request: Request) -> str:
+    try:
+        return x509.csr_spki(request.csr.encode())
+    except x509.X509Error as error:
+        raise AuthorityError(f"cannot use the request: {error}") from error

@@ -97,6 +97,17 @@ def test_renewal_of_a_client_certificate_by_the_live_key(server: StepCa) -> None
     assert facts(before)[0].serial != facts(after.chain)[0].serial  # type: ignore[union-attr]
 
 
+def test_rekeying_by_the_live_pair(server: StepCa) -> None:
+    """`credential = "leaf"`: the live pair in the handshake of /rekey; the names are the live ones, the key is new."""
+    key, new = x509.generate_key("ecdsa-p256"), x509.generate_key("ecdsa-p256")
+    before = live(server, key)
+    mine = asker(server, {}, renewal="live", credential="leaf")
+    mine.tls = Tls(client_cert=before, client_key=key.decode())
+    old, leaf = facts(before)[0], facts(mine.issue(new, live=before))[0]
+    assert (leaf.sans, leaf.spki) == (old.sans, x509.parse_key(new)[0])
+    assert mine.refusal(mine.node(new, names=("elsewhere",), live=before)).kind == "credentials"
+
+
 def test_an_expired_certificate_is_renewed_by_the_provisioner(server: StepCa) -> None:
     """step-ca renews nothing that is expired; where there is a provisioner's key, that is used instead."""
     key = x509.generate_key("ecdsa-p256")
@@ -104,6 +115,9 @@ def test_an_expired_certificate_is_renewed_by_the_provisioner(server: StepCa) ->
     wait_until(lambda: facts(before)[0].not_after < now(), "the certificate expires")
     alone, both = asker(server, {}, renewal="live"), asker(server, renewal="live")
     request = signed(alone.node(key, live=before), key)
+    leaf = asker(server, renewal="live", credential="leaf")
+    leaf.tls = Tls(client_cert=before, client_key=key.decode())
+    assert leaf.issue(live=before)
     assert alone.refusal(request).kind == "credentials"
     assert both.ask(request)
 

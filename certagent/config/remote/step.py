@@ -15,6 +15,7 @@ SETTINGS = {
     "x5c_key": Setting(text, secret=True),
     "one_time_token": Setting(text, secret=True),  # made elsewhere: good for one issuance
     "renewal": Setting(one_of("provisioner", "live"), "provisioner"),
+    "credential": Setting(one_of("token", "leaf"), "token"),  # "leaf": the worker is handed the managed pair, to rekey
     "federation": Setting(flag, False),  # the trust bundle: federated roots too
 }
 
@@ -26,5 +27,7 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
         yield "x5c_key", "x5c_cert and x5c_key belong together"
     if "provisioner_key" in secrets and "x5c_cert" in secrets:
         yield "provisioner_key", "a provisioner is either JWK (provisioner_key) or X5C (x5c_cert, x5c_key)"
+    if made.options["credential"] == "leaf" and made.options["renewal"] != "live":
+        yield "credential", 'belongs to renewal = "live"'
     if not {"provisioner_key", "x5c_cert", "one_time_token"} & set(secrets) and made.options["renewal"] != "live":
         yield "provisioner_key", 'is required, or x5c_cert and x5c_key, or one_time_token with renewal = "live"'
