@@ -63,7 +63,7 @@ def _one_time_token(request: Request, context: Context) -> str:
         return once
     raise AuthorityError(
         "cannot renew by the live key: step-ca repeats key and names of the live certificate, and there is none, or"
-        " they are to change; set reuse_key = true or credential = \"leaf\", or name a provisioner_key",
+        ' they are to change; set reuse_key = true or credential = "leaf", or name a provisioner_key',
         kind="credentials",
     )
 
