@@ -1,6 +1,7 @@
 """ACME under a whole daemon: the console's pair from pebble by http-01; node from a CA with renewal windows."""
 
 import os
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,12 +42,12 @@ def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
         yield server
 
 
-def configure(host: Host, pebble: Pebble) -> None:
+def configure(host: Host, pebble: Pebble, port: int = 0) -> None:
     """`ui` from pebble, everything else from the embedded CA."""
     roots = host.base / "pebble-root.pem"
     roots.write_bytes(pebble.root())
     table = PUBLIC.format(
-        url=pebble.directory_url, port=pebble.http_port, address="127.0.0.1", ca=pebble.ca, roots=roots
+        url=pebble.directory_url, port=port or pebble.http_port, address="127.0.0.1", ca=pebble.ca, roots=roots
     )
     host.write(house=table, extra=UI.format(name="console.test"))
 
@@ -64,6 +65,16 @@ def test_the_console_from_a_public_ca(host: Host, pebble: Pebble) -> None:
         assert 0 == host.run("renew", "ui").returncode, agent.log_path.read_text()
         assert host.file("ui")["fingerprint"] == server.served("http") != leaf.fingerprint
     assert 0o600 == (host.base / "state" / "authority" / "public.json").stat().st_mode & 0o777
+
+
+def test_a_port_of_systemd(host: Host, pebble: Pebble) -> None:
+    """The socket that the agent was started with goes to the worker: the configured port is bound by nobody."""
+    configure(host, pebble, port=1)
+    host.make_certs()
+    prefix = (sys.executable, str(Path(__file__).with_name("activate.py")), str(pebble.http_port), "certagent-http01")
+    with host.agent(*prefix) as agent:
+        agent.wait_event("pair.installed", lambda e: e["file"] == "ui")
+        assert [] == [e for e in agent.events("issue.failed") if e["file"] == "ui"]
 
 
 @pytest.mark.root

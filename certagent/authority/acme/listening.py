@@ -16,7 +16,7 @@ FIRST = 3  # sd_listen_fds(3)
 def listening(name: str, host: str, port: int, inherited: Mapping[str, int]) -> list[socket.socket]:
     """Given the socket's name with systemd, an address ("": every one) and a port, return what to accept on."""
     if name in inherited:
-        return [socket.socket(fileno=os.dup(inherited[name]))]
+        return [_handed(name, inherited[name])]
     hosts = [host] if host else ["::", "0.0.0.0"]  # noqa: S104 - the CA comes from anywhere
     found, problem = [], ""
     for one in hosts:
@@ -38,6 +38,13 @@ def inherited(environ: Mapping[str, str]) -> dict[str, int]:
     count = environ.get("LISTEN_FDS", "")
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     return {name: FIRST + i for i, name in enumerate(names) if name and count.isdigit() and i < int(count)}
+
+
+def _handed(name: str, fd: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=os.dup(fd))
+    except OSError as error:
+        raise AuthorityError(f"cannot use the socket {name} of systemd: {error.strerror}") from error
 
 
 def _bound(host: str, port: int) -> socket.socket:
