@@ -1,0 +1,70 @@
+"""When a CA is asked for its renewal window, and what the answer does to the plan."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from certagent.core.actions import AskWindow, Issue
+from certagent.core.decide import decide
+from certagent.core.facts import Attempt, Authority, InFlight, Snapshot
+from certagent.core.predict import forecast
+from certagent.core.windows import Window, written
+from tests.core.building import DAY, NOW, leaf, policy, snapshot
+
+PUBLIC = Authority("house", "acme", windows=True)
+
+
+def ours(**changes: Any) -> Snapshot:
+    """A sound world whose certificates this agent issued, at a CA with windows."""
+    found = snapshot()
+    fingerprints = frozenset(p.leaf.fingerprint for p in found.pairs if p.leaf)
+    return replace(found, **{"authorities": (PUBLIC,), "issued": fingerprints, **changes})
+
+
+def asked(world: Snapshot) -> list[str]:
+    return [a.stem for a in decide(policy(), world, NOW).actions if isinstance(a, AskWindow)]
+
+
+def answer(start: timedelta, end: timedelta, again: timedelta = DAY, stem: str = "node") -> Attempt:
+    reason = written(Window(NOW + start, NOW + end, "https://ca.example/why"))
+    return Attempt("window", stem, NOW, "ok", reason, leaf(stem).fingerprint, NOW + again)
+
+
+@pytest.mark.parametrize(
+    ("label", "changes"),
+    [
+        ("the CA has no windows", {"authorities": (Authority("house", "local"),)}),
+        ("somebody else issued it", {"issued": frozenset()}),
+        ("it is being asked", {"in_flight": (InFlight("window", "node", NOW),)}),
+        ("it was asked", {"attempts": (answer(DAY, 2 * DAY),)}),
+        ("it could not be asked an hour ago", {"attempts": (Attempt("window", "node", NOW, "failed", "", "node-1"),)}),
+    ],
+)
+def test_who_is_not_asked(label: str, changes: dict[str, Any]) -> None:
+    """Asked once per certificate of ours and CA with windows; then as the CA says."""
+    assert "node" in asked(ours())
+    assert "node" not in asked(ours(**changes)), label
+
+
+def test_it_is_asked_again_when_the_ca_says() -> None:
+    """Retry-After is the next wake; then the question is asked again."""
+    world = ours(attempts=(answer(DAY, 2 * DAY, timedelta(seconds=10)),))
+    assert NOW + timedelta(seconds=10) == decide(policy(), world, NOW).wake_at
+    assert ["node"] == asked(replace(world, attempts=(answer(DAY, 2 * DAY, -timedelta(seconds=1)),)))
+
+
+def test_a_window_in_the_past_renews_now() -> None:
+    """The CA's word is followed at once, long before our own point; one in the future changes nothing today."""
+    past = decide(policy(), ours(attempts=(answer(-2 * DAY, -DAY),)), NOW)
+    assert ["node"] == [a.subject for a in past.actions if isinstance(a, Issue)]
+    future = decide(policy(), ours(attempts=(answer(DAY, 2 * DAY),)), NOW)
+    assert [] == [a for a in future.actions if isinstance(a, Issue)]
+
+
+def test_the_world_goes_quiet() -> None:
+    """Asking is foreseen, and asked once."""
+    steps = forecast(policy(), ours(), NOW)
+    windows = [s.stem for s in steps if isinstance(s, AskWindow)]
+    assert sorted(windows) == sorted(set(windows)) != []
