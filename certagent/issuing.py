@@ -72,7 +72,8 @@ class Issuing:
         if authority is None:
             raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", kind="refused")
         if action.want.name.is_bundle:
-            self._stage(stem, authority.bundle(path, stem, clock()), None)
+            along = (read_live(path, f"{action.along}.crt"),) if action.along else ()
+            self._stage(stem, x509.merged(authority.bundle(path, stem, clock()), *along), None)
             return None
         csr, key = (
             self._drafted(action, common_name=authority.common_name)
@@ -142,4 +143,5 @@ def _made(action: act.Issue, live: bytes | None, *, common_name: bool) -> tuple[
     want = action.want
     key = live or x509.generate_key(want.key)
     subject = want.principal or (action.names[0] if action.names else None)
-    return x509.make_csr(key, subject if common_name else None, action.names), None if live else key
+    csr = x509.make_csr(key, subject if common_name else None, action.names, unit=want.name.unit)
+    return csr, None if live else key

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 
-from certagent.core.facts import Generation, Snapshot, Staged
-from certagent.core.names import BUNDLES, Role
+from certagent.core.facts import Generation, Pair, Snapshot, Staged
+from certagent.core.names import BUNDLES, CLIENT_NODE, NODE, Role
 from certagent.core.policy import Policy, bundle_of
+from certagent.host import roots, x509
 from certagent.host import staged as facts
-from certagent.host import x509
 from certagent.host.certs import read_live
 from certagent.host.errors import HostError
 from certagent.host.files import Store
@@ -94,6 +94,8 @@ class Staging:
         }
         mark = (
             stem,
+            roots.mark(policy.roots),
+            want.digest if (want := policy.want(stem)) else "",
             sha256(cert).digest(),
             sha256(kept_key or b"").digest(),
             tuple(sorted(bundles.items())),
@@ -118,18 +120,30 @@ class Staging:
             return None
         asked = pair.leaf is not None and pair.leaf.fingerprint in snapshot.issued
         if pair.name.is_bundle:
-            return facts.judge_bundle(pair, cert, self._leaves_under(snapshot, stem), asked, at, now)
+            return facts.judge_bundle(pair, cert, self._leaves_under(snapshot, stem, now), asked, at, now)
         present = [p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert and p.cert.leaf]
         bundles = {stem: read_live(self._path, f"{stem}.crt") for stem in present}
         return facts.judge(pair, policy.want(stem), cert, key, bundles, asked, at, now)
 
-    def _leaves_under(self, snapshot: Snapshot, bundle: str) -> dict[str, tuple[bytes, x509.Usage]]:
-        """The live leaves that a new bundle of that name would verify."""
-        present = frozenset([p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert] + [bundle])
-        under = [p for p in snapshot.pairs if not p.name.is_bundle and p.leaf and bundle_of(p.name, present) == bundle]
-        return {
-            p.name.stem: (read_live(self._path, f"{p.name.stem}.crt"), USAGE.get(p.name.role, "server")) for p in under
-        }
+    def _leaves_under(self, snapshot: Snapshot, bundle: str, now: datetime) -> dict[str, tuple[bytes, x509.Usage]]:
+        """The live leaves that a new bundle of that name would verify; not those that fail today as it is.
+
+        A node without `client.node` is a client, too.
+        """
+        have = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
+        good = {p.name: p for p in snapshot.pairs if not p.name.is_bundle and _stands(p, have, now)}
+        found = {n.stem: USAGE.get(n.role, "server") for n in good if bundle_of(n, have | {bundle}) == bundle}
+        client = bundle_of(CLIENT_NODE, have | {bundle}) == bundle and not snapshot.pair("client.node")
+        if client and NODE in good and "node" in good[NODE].principals and "node" not in found:
+            found["node"] = "client"
+        return {stem: (read_live(self._path, f"{stem}.crt"), usage) for stem, usage in found.items()}
+
+
+def _stands(pair: Pair, have: frozenset[str], now: datetime) -> bool:
+    """Valid, and verified today by its bundle, or without one to verify it by."""
+    if pair.leaf is None or not pair.leaf.not_before <= now < pair.leaf.not_after:
+        return False
+    return pair.trust is None or pair.trust.problem is None or pair.trust.bundle not in have
 
 
 def pair_is_bundle(stem: str) -> bool:

@@ -86,6 +86,7 @@ class World:
         self.policy, self.authorities = policy, authorities
         self.store = Store(policy.path, policy.keep)
         self.staging = Staging(self.store, policy.path)
+        self.scanner.verdicts.roots = policy.roots
         self.work = Work(policy, authorities, self.ledger, self.store, self.log, self.revoking)
 
     def stop(self) -> None:

@@ -33,7 +33,16 @@ LAYERS = {  # what each may import of ours; what is not listed is the shell arou
     "authority": {"authority", "core", "host/x509"},
     "config": {"config", "core"},
 }
-LEAVES = {"errors", "x509", "owner", "locks", "openat", "pgwire", "hup_child"}  # of host: any sibling may use them
+LEAVES = {
+    "errors",
+    "x509",
+    "owner",
+    "locks",
+    "openat",
+    "pgwire",
+    "hup_child",
+    "roots",
+}  # of host: any sibling may use them
 DOCSTRINGS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

@@ -21,6 +21,7 @@ SAID = {
     "minimum",
     "lifetime",
     "principal",
+    "roots",
 }  # the default is a rule, shown as its outcome
 
 

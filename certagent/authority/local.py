@@ -74,7 +74,8 @@ class LocalAuthority:
             os.close(fd)
 
     def _make(self, now: datetime) -> None:
-        cert, key = x509.make_ca(f"certagent local CA {os.uname().nodename}"[:64], self._ca_lifetime, now, self._kind)
+        name = f"certagent local CA {os.urandom(3).hex()} {os.uname().nodename}"[:64]  # two CAs never share a name
+        cert, key = x509.make_ca(name, self._ca_lifetime, now, self._kind)
         for path, data in ((self._key, key), (self._cert, cert)):
             fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "wb") as file:

@@ -9,13 +9,14 @@ from typing import Any, Literal
 from certagent.config.reader import ConfigError, Table, absolute, count, duration, flag, mode, one_of, text, texts
 from certagent.config.schema import KEYS, AuthorityConfig, LocalConfig, authority, ocsp, owner, process, renew_at, san
 from certagent.core import names
-from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name, Role
+from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Name, Role
 from certagent.core.policy import Owner, Policy, RenewAt, Want
 
 NOBODY = Owner("", 0, 0)
 WORKER = Owner("nobody", 65534, 65534)
+OF_CLIENTS = frozenset({Role.CLIENT, Role.CA_CLIENT, Role.TENANT, Role.CA_TENANT})
 NO_NAMES: tuple[str, ...] = ()
-Layout = Literal["standard", "split-node", "split-ca"]
+Layout = Literal["standard", "split-node", "split-ca", "tenant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _across(authorities: dict[str, AuthorityConfig], policies: tuple[Policy, ...
 def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityConfig]) -> Policy:
     path = table.require("path", absolute, "/")
     who = table.require("owner", owner, NOBODY)
-    layout: Layout = table.get("layout", one_of("standard", "split-node", "split-ca"), "standard")
+    layout: Layout = table.get("layout", one_of("standard", "split-node", "split-ca", "tenant"), "standard")
     default = _asked(table, "authority", authorities, ())
     clients = _asked(table, "client_authority", authorities, default)
     if layout == "split-ca" and "client_authority" not in table.values:
@@ -109,7 +110,9 @@ def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityCo
     split = CLIENT_NODE in stems
     wants = []
     for name in sorted(stems, key=lambda n: (not n.is_bundle, n.stem)):
-        source = clients if name.role in {Role.CLIENT, Role.CA_CLIENT} else default
+        source = () if name.role is Role.TENANT_SIGNING else clients if name.role in OF_CLIENTS else default
+        if name == CA_UI and "ui" in overrides:
+            source = _asked(overrides["ui"], "authority", authorities, default)
         wants.append(
             _want(
                 overrides.get(name.stem) or Table(name.stem, {}, table.errors), name, source, sans, split, authorities
@@ -134,12 +137,14 @@ def _sans(value: Any) -> tuple[str, ...] | None:
     return san(value)
 
 
-def _layout(layout: str) -> set[Name]:
-    return (
-        {CA, NODE}
-        | ({CLIENT_NODE} if layout != "standard" else set())
-        | ({CA_CLIENT} if layout == "split-ca" else set())
-    )
+def _layout(layout: Layout) -> set[Name]:
+    """The files of a layout. `tenant` is a SQL server's directory: what it serves is named by its id, in `file`."""
+    return {
+        "standard": {CA, NODE},
+        "split-node": {CA, NODE, CLIENT_NODE},
+        "split-ca": {CA, CA_CLIENT, NODE, CLIENT_NODE},
+        "tenant": {CA},
+    }[layout]
 
 
 def _named(table: Table, stem: str) -> Name | None:
@@ -178,7 +183,7 @@ def _want(
         server,
         client,
         table.get("lifetime", duration, None),
-        table.get("key", one_of(*KEYS), "ecdsa-p256"),
+        table.get("key", one_of(*KEYS), "ed25519" if name.role is Role.TENANT_SIGNING else "ecdsa-p256"),
         table.get("key_mode", mode, 0o600),
         table.get("key_owner", owner, None),
         table.get("reuse_key", flag, False),
@@ -187,8 +192,16 @@ def _want(
         table.get("warn", duration, None),
         table.get("critical", duration, None),
         table.get("minimum", duration, None),
+        roots=_roots(table, name),
     )
     table.done()
+    return found
+
+
+def _roots(table: Table, name: Name) -> str:
+    found: str = table.get("roots", absolute, "")
+    if found and name != UI:
+        table.error("roots", "only `ui` is verified by other roots than a bundle of the directory")
     return found
 
 
@@ -200,4 +213,8 @@ def _use(name: Name, split: bool) -> tuple[bool, bool, str | None]:
         return True, False, None
     if name.role is Role.CLIENT:
         return False, True, name.subject
-    return False, name.role is Role.TENANT, None
+    if name.role is Role.TENANT:
+        return True, True, name.subject  # a client of the nodes, a server to the tenant's other SQL servers
+    if name.role is Role.TENANT_SIGNING:
+        return False, False, f"Tenant {name.subject} Token Signing Certificate"
+    return False, False, None

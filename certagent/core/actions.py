@@ -37,6 +37,7 @@ class Issue:
     names: tuple[str, ...]  # the SANs to ask for
     reuse_key: bool
     reason: str
+    along: str = ""  # a bundle: the stem of the one whose CAs come along, for the clients that were verified by it
 
     @property
     def subject(self) -> str:

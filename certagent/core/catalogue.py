@@ -65,6 +65,16 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         AGENT,
         "move it to the host that issues certificates",
     ),
+    "layout.superfluous": (
+        "something that the layout does not ask for, and that cockroach uses all the same",
+        AGENT,
+        "name it in the configuration, choose another layout, or remove it",
+    ),
+    "layout.waiting": (
+        "client.node would change its CA: only a person can know that the other nodes trust the new one",
+        HANDSHAKE,
+        "certagent renew client.node, once every node's bundle of client CAs holds the new one",
+    ),
     "dir.missing": (
         "the certs-dir is not there, or cannot be read",
         AGENT,

@@ -41,6 +41,11 @@ class Name:
         return f"{self.role.value}.{self.subject}" if self.subject else self.role.value
 
     @property
+    def unit(self) -> str:
+        """The subject's OU: cockroach knows a tenant's client certificate by it (pkg/security, TenantsOU)."""
+        return "Tenants" if self.role is Role.TENANT else ""
+
+    @property
     def is_bundle(self) -> bool:
         """A trust bundle has no key that cockroach would load."""
         return self.role in BUNDLES
@@ -78,4 +83,5 @@ UI = Name(Role.UI)
 CA = Name(Role.CA)
 CA_CLIENT = Name(Role.CA_CLIENT)
 CA_UI = Name(Role.CA_UI)
+CA_TENANT = Name(Role.CA_TENANT)
 CLIENT_NODE = Name(Role.CLIENT, "node")

@@ -54,6 +54,7 @@ class Want:
         None  # least remaining lifetime of an answer; None: 1/4 of what was asked for, at most 1 day
     )
     terms: tuple[Terms, ...] = ()  # of the processes that load it, where any has some; no part of the digest
+    roots: str = ""  # `ui`: a file of roots that verify it where there is no `ca-ui`; "": the system's
 
     @property
     def digest(self) -> str:
@@ -92,7 +93,7 @@ class Policy:
     owner: Owner
     host: str  # seeds the jitter: the host's name
     wants: tuple[Want, ...] = ()
-    layout: Literal["standard", "split-node", "split-ca"] = "standard"
+    layout: Literal["standard", "split-node", "split-ca", "tenant"] = "standard"
     enforce: Literal["repair", "report"] = "repair"
     process: ProcessRule = ProcessRule()
     keep: int = 5  # generations
@@ -103,6 +104,12 @@ class Policy:
     def want(self, stem: str) -> Want | None:
         """The want for that name."""
         return self._by_stem.get(stem)
+
+    @property
+    def roots(self) -> str:
+        """The file of roots that the DB Console's pair may verify by; "": the system's."""
+        ui = self.want("ui")
+        return ui.roots if ui else ""
 
     @cached_property
     def _by_stem(self) -> dict[str, Want]:
@@ -122,7 +129,8 @@ def on_terms_of(policy: Policy, processes: tuple[Process, ...]) -> Policy:
     return under(policy, tuple(p.terms for p in processes))
 
 
-FALLBACKS = {
+SYSTEM = "system"
+FALLBACKS: dict[Role, tuple[str, ...]] = {
     Role.CLIENT: ("ca-client",),
     Role.UI: ("ca-ui",),
     Role.TENANT: ("ca-client-tenant", "ca-client"),
@@ -133,8 +141,10 @@ def bundle_of(name: Name, present: frozenset[str]) -> str:
     """Given a leaf's name and the stems of the bundles that are there, return the stem of the bundle that verifies it.
 
     cockroach: client certificates by `ca-client` where it is, `ui` by `ca-ui`, tenants by `ca-client-tenant`, then
-    `ca-client`; else `ca`.
+    `ca-client`; else `ca`. A tenant's signing certificate is verified by nothing: "".
     """
+    if name.role is Role.TENANT_SIGNING:
+        return ""
     return next((stem for stem in FALLBACKS.get(name.role, ()) if stem in present), "ca")
 
 
@@ -152,3 +162,12 @@ def verifiers(
     if name.role is Role.NODE and not split:
         return ((bundle, "server"), (bundle_of(CLIENT_NODE, present), "client"))
     return ((bundle, "server" if name.role in {Role.NODE, Role.UI} else "client"),)
+
+
+def bundles_of(name: Name, present: frozenset[str]) -> tuple[str, ...]:
+    """As `bundle_of`, with what may verify the leaf instead: `ui` without `ca-ui` also by the system's roots.
+
+    Browsers verify it, not cockroach.
+    """
+    bundle = bundle_of(name, present)
+    return (bundle, SYSTEM) if name.role is Role.UI and bundle == "ca" else (bundle,)

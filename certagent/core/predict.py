@@ -26,11 +26,12 @@ from certagent.core.actions import (
     Scan,
 )
 from certagent.core.decide import decide
-from certagent.core.decide.serving import expected
+from certagent.core.decide.serving import client_names, expected
 from certagent.core.facts import (
     Adopted,
     Answer,
     Attempt,
+    Authority,
     CertFile,
     Checked,
     File,
@@ -46,6 +47,7 @@ from certagent.core.facts import (
     Trust,
 )
 from certagent.core.policy import Policy, bundle_of
+from certagent.core.requests import fulfilled
 
 STEPS = 40
 LIFETIME = timedelta(days=30)
@@ -115,7 +117,10 @@ def _asked(snapshot: Snapshot, action: AskRevocation, now: datetime) -> Snapshot
 
 
 def _tried(snapshot: Snapshot, attempt: Attempt) -> Snapshot:
-    return replace(snapshot, attempts=(*snapshot.attempts, attempt))
+    """The attempt is on record; an operator's command that it carries out is done."""
+    attempts = (*snapshot.attempts, attempt)
+    waiting = tuple(r for r in snapshot.requests if not fulfilled(r, (attempt,)))
+    return replace(snapshot, attempts=attempts, requests=waiting)
 
 
 def _restricted(snapshot: Snapshot, action: Restrict, now: datetime) -> Snapshot:
@@ -132,18 +137,25 @@ def _restricted(snapshot: Snapshot, action: Restrict, now: datetime) -> Snapshot
 
 
 def _issued(snapshot: Snapshot, action: Issue, now: datetime) -> Snapshot:
-    live = snapshot.pair(action.subject)
-    pair = _imagined(action, live, now)
+    pair = _imagined(snapshot, action, now)
     leaf = pair.leaf
+    if leaf is not None and action.want.name.is_bundle:
+        snapshot = replace(snapshot, authorities=tuple(_known(a, action.authority, leaf) for a in snapshot.authorities))
     staged = (*snapshot.staged, Staged(pair, now, asked=True))
     issued = snapshot.issued | ({leaf.fingerprint} if leaf else set())
     attempt = Attempt("issue", action.subject, now, "ok", digest=action.authority)
     return _tried(replace(snapshot, staged=staged, issued=issued), attempt)
 
 
-def _imagined(action: Issue, live: Pair | None, now: datetime) -> Pair:
-    """The pair that a sound answer would be; its fingerprint is made up."""
+def _known(authority: Authority, asked: str, root: Leaf) -> Authority:
+    """One that was asked for its roots has some."""
+    return replace(authority, roots=authority.roots or (root,)) if authority.name == asked else authority
+
+
+def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
+    """The pair, or the bundle, that a sound answer would be; what nobody can know of it is made up."""
     want, stem = action.want, action.subject
+    live = snapshot.pair(stem)
     mark = sha256(f"{stem} {now.isoformat()}".encode()).hexdigest()
     reused = live.key if action.reuse_key and live else None
     spki = reused.spki if reused and reused.spki else sha256(mark.encode()).hexdigest()
@@ -165,12 +177,17 @@ def _imagined(action: Issue, live: Pair | None, now: datetime) -> Pair:
         signature="sha256",
     )
     when = int(now.timestamp() * 1e9)
-    cert = CertFile(File(f"{stem}.crt", "file", 0o600, 0, 0, 1, 0, 0, when, when), mark, leaf)
+    file = File(f"{stem}.crt", "file", 0o600, 0, 0, 1, 0, 0, when, when)
+    roots = next((a.roots for a in snapshot.authorities if a.name == action.authority), ())
+    if want.name.is_bundle:
+        before = snapshot.pair(action.along) if action.along else None
+        first, *rest = (*(roots or (leaf,)), *(before.cert.certificates if before and before.cert else ()))
+        return Pair(want.name, CertFile(file, mark, first, tuple(rest)))
+    cert = CertFile(file, mark, leaf)
     fresh = KeyFile(File(f"{stem}.key", "file", 0o600, 0, 0, 1, 0, 0, when, when), spki, spki, want.key)
-    trust = Trust(bundle_of(want.name, frozenset({"ca"})))
-    return Pair(
-        want.name, cert, None if want.name.is_bundle else reused or fresh, None if want.name.is_bundle else trust
-    )
+    bundle = bundle_of(want.name, frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf))
+    trust = Trust(bundle, None, tuple(r.spki for r in roots)) if bundle else None
+    return Pair(want.name, cert, reused or fresh, trust)
 
 
 def _is_ip(name: str) -> bool:
@@ -213,7 +230,8 @@ def _rolled_back(snapshot: Snapshot, action: Rollback, now: datetime) -> Snapsho
     bad = snapshot.quarantined | ({action.bad} if action.bad else set())
     attempt = Attempt("rollback", action.stem, now, "ok", action.reason, action.fingerprint)
     present = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
-    back = replace(_owned(kept[0].pair, action), trust=Trust(bundle_of(kept[0].pair.name, present)))
+    bundle = bundle_of(kept[0].pair.name, present)
+    back = replace(_owned(kept[0].pair, action), trust=Trust(bundle) if bundle else None)
     return _put(replace(snapshot, quarantined=bad), back, attempt)
 
 
@@ -230,14 +248,23 @@ def _serving(snapshot: Snapshot, served: Served, at: datetime) -> Served:
         pair.leaf.fingerprint if pair and pair.leaf else ""
         for pair in (expected(snapshot, served.kind), snapshot.pair(served.client))
     )
-    return replace(served, at=at, outcome="served", reason="", fingerprint=shown, client_fingerprint=offered)
+    asked = replace(served, at=at, outcome="served", reason="", fingerprint=shown, client_fingerprint=offered)
+    if served.client:
+        return asked
+    node, http = snapshot.pair("client.node"), served.kind == "http"
+    return replace(
+        asked,
+        client_cas=() if http else tuple(sorted(client_names(snapshot))),
+        node_client_expiry=int(node.leaf.not_after.timestamp()) if http and node and node.leaf else 0,
+    )
 
 
 def _probed(snapshot: Snapshot, action: Probe, now: datetime) -> Snapshot:
     kind = "sql" if action.kind == "auto" else action.kind
     host = f"[{action.host}]" if ":" in action.host else action.host
-    asked = Served(f"{host}:{action.port}", kind, action.process, now, "served", client=action.client)
-    answer = _serving(snapshot, asked, now)
+    later = now + timedelta(milliseconds=1)
+    asked = Served(f"{host}:{action.port}", kind, action.process, later, "served", client=action.client)
+    answer = _serving(snapshot, asked, later)
     others = [
         s for s in snapshot.served if (s.process, s.address, s.client) != (asked.process, asked.address, asked.client)
     ]

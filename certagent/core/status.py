@@ -1,13 +1,14 @@
 """snapshot x plan -> one JSON-able document: what `certagent status --json` prints, and metrics are made of."""
 
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 from certagent.core.actions import Action, Finding, Held, Plan, subject_of
 from certagent.core.decide import SEVERITIES, decide, severity
-from certagent.core.decide.serving import differs, expected, signals
+from certagent.core.decide.serving import client_names, expected, other_leaf, signals
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
-from certagent.core.names import CLIENT_NODE, Role
+from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, Role
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.timing import failures, renew_at
@@ -115,9 +116,9 @@ def _attempt(attempt: Attempt | None) -> dict[str, Any] | None:
 
 
 def _about(snapshot: Snapshot, pair: Pair, served: Served) -> bool:
-    if pair.name.role is Role.CLIENT:
+    if served.client or pair.name.role is Role.CLIENT:
         return served.client == pair.name.stem
-    return not served.client and expected(snapshot, served.kind) == pair
+    return expected(snapshot, served.kind) == pair
 
 
 def _served(snapshot: Snapshot, served: Served) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def proof(snapshot: Snapshot, pair: Pair) -> str:
     about = [s for s in snapshot.served if _about(snapshot, pair, s)]
     leaf = pair.leaf
     if pair.name.role in {Role.NODE, Role.UI}:
-        good = [s for s in about if s.outcome == "served" and differs(snapshot, s) is None]
+        good = [s for s in about if s.outcome == "served" and other_leaf(snapshot, s) is None]
         return "served" if good and len(good) == len([s for s in about if s.outcome != "unreachable"]) else "pending"
     if pair.name.role in {Role.CLIENT, Role.TENANT} and pair.name.subject != "node":
         accepted = [s for s in about if leaf and s.outcome == "served" and s.client_fingerprint == leaf.fingerprint]
@@ -154,16 +155,22 @@ def proof(snapshot: Snapshot, pair: Pair) -> str:
 
 
 def _seen(snapshot: Snapshot, pair: Pair) -> str:
-    """What a server shows of a file that it does not serve: the names of its client CAs, the expiry of client.node."""
+    """What a server shows of a file that it does not serve: the names of its client CAs, the expiry of client.node.
+
+    "" where it shows nothing of it, "pending" where it shows another one.
+    """
     answers = [s for s in snapshot.served if not s.client and s.outcome == "served"]
     if pair.name == CLIENT_NODE and pair.leaf is not None:
-        until = int(pair.leaf.not_after.timestamp())
-        return "metric" if any(s.node_client_expiry == until for s in answers) else ""
-    clients = snapshot.pair("ca-client") or snapshot.pair("ca")
-    if clients is None or pair.name != clients.name or pair.cert is None:
+        told = {s.node_client_expiry for s in answers if s.node_client_expiry}
+        return _shown("metric", told, {int(pair.leaf.not_after.timestamp())})
+    general = CA_CLIENT if snapshot.pair("ca-client") else CA
+    if pair.name not in {general, CA_TENANT} or pair.cert is None:
         return ""
-    names = {c.subject_digest for c in pair.cert.certificates}
-    return "advertised" if any(names == set(s.client_cas) for s in answers) else ""
+    return _shown("advertised", {frozenset(s.client_cas) for s in answers if s.client_cas}, {client_names(snapshot)})
+
+
+def _shown(proof: str, told: AbstractSet[object], expected: AbstractSet[object]) -> str:
+    return "" if not told else proof if told == expected else "pending"
 
 
 def _reloaded(snapshot: Snapshot, process: Process) -> bool:

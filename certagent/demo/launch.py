@@ -29,13 +29,14 @@ class StandIn:
         user: str = "",
         environ: Mapping[str, str] | None = None,
         flags: Sequence[str] = (),
+        command: str = "start",
     ) -> None:
         """Start it, with further flags of cockroach.
 
         `workspace` takes its log and its ports file, and must be writable for `user`.
         """
         self.log_path, self._ports_path = f"{workspace}/cockroach.log", f"{workspace}/ports.json"
-        words = [sys.executable, "-m", "certagent.demo.server", "start", "--certs-dir", certs_dir]
+        words = [sys.executable, "-m", "certagent.demo.server", *command.split(), "--certs-dir", certs_dir]
         words += ["--ports-file", self._ports_path, "--log", self.log_path, *(["--user", user] if user else []), *flags]
         self.process = subprocess.Popen(words, env={**os.environ, **(environ or {})}, stderr=subprocess.PIPE)
         self.ports: dict[str, int] = {}
@@ -101,6 +102,16 @@ def connect(port: int, kind: str, roots: str = "", pair: tuple[str, str] | None 
     except BaseException:
         raw.close()
         raise
+
+
+def call(port: int, roots: str, pair: tuple[str, str]) -> str:
+    """Call a node as another node does: a verified TLS connection with a pair; return its answer. Raises OSError."""
+    with connect(port, "rpc", roots, pair) as tls:
+        tls.sendall(b"call")
+        answer = tls.recv(4096)
+        if not answer:
+            raise ConnectionResetError("closed after the handshake")
+        return answer.decode()
 
 
 def _asked(raw: socket.socket) -> socket.socket:

@@ -14,7 +14,8 @@ from certagent.host import x509
 
 PREFIXES = ("ca", "ca-client", "ca-ui", "ca-client-tenant", "node", "ui", "client", "client-tenant", "tenant-signing")
 NAMED = ("client", "client-tenant", "tenant-signing")
-KEPT = ("ca", "ca-client", "ca-ui", "node", "ui", "client.node")  # a reload that would lose one of these is refused
+KEPT = ("ca", "ca-client", "ca-ui", "ca-client-tenant", "node", "ui", "client.node")  # and tenants' files: a reload
+# that would lose one of these is refused
 YES = ("1", "t", "T", "true", "TRUE", "True")
 
 
@@ -58,6 +59,16 @@ class Material:
         """The entry, where it has no error."""
         entry = self.entries.get(stem)
         return entry if entry and not entry.error else None
+
+    def server(self) -> Entry | None:
+        """What it serves: `node`; a tenant's SQL server, which has none, its client-tenant pair."""
+        tenants = [e for stem, e in self.entries.items() if stem.startswith("client-tenant.") and not e.error]
+        return self.good("node") or (tenants[0] if tenants and "node" not in self.entries else None)
+
+    def client_cas(self) -> bytes:
+        """The CAs that clients are verified by: ca-client or else ca, and the tenants' beside them."""
+        found = (self.good("ca-client") or self.good("ca"), self.good("ca-client-tenant"))
+        return b"".join(e.cert.rstrip() + b"\n" for e in found if e)
 
 
 def load(path: str, flags: Flags | None = None, gid: int | None = None) -> Material:
@@ -118,15 +129,17 @@ def permitted(info: os.stat_result, gid: int) -> bool:
 
 def start_problem(fresh: Material) -> str:
     """Why a node does not come up with this, "" where it does."""
-    for stem in ("ca", "node"):
-        if fresh.good(stem) is None:
-            return fresh.entries[stem].error if stem in fresh.entries else f"{stem}.crt is missing"
+    if fresh.good("ca") is None:
+        return fresh.entries["ca"].error if "ca" in fresh.entries else "ca.crt is missing"
+    if fresh.server() is None:
+        return fresh.entries["node"].error if "node" in fresh.entries else "node.crt is missing"
     return dual_purpose_problem(fresh)
 
 
 def reload_problem(old: Material, fresh: Material) -> str:
     """Why a reload is refused: it would lose something that was valid before."""
-    for stem in KEPT:
+    tenants = [s for s in old.entries if s.startswith(("client-tenant.", "tenant-signing."))]
+    for stem in (*KEPT, *tenants):
         if old.good(stem) and not fresh.good(stem):
             why = fresh.entries[stem].error if stem in fresh.entries else "it is gone"
             return f"reload would lose valid {stem} cert: {why}"

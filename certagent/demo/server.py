@@ -1,10 +1,11 @@
 """A TLS server that stands in for cockroach: it loads, serves and reloads by cockroach's rules.
 
-SQL port (pgwire SSLRequest, client certificates verified) and HTTP port (`/_status/vars`). As in Go the TLS
-configuration is built at each handshake from the bytes loaded last: a mismatched pair is taken without a word and
-then fails every new connection. SIGHUP ends the process until it listens.
+SQL port (pgwire SSLRequest, client certificates verified; RPC of other nodes beside it) and HTTP port
+(`/_status/vars`). As in Go the TLS configuration is built at each handshake from the bytes loaded last: a mismatched
+pair is taken without a word and then fails every new connection. SIGHUP ends the process until it listens.
 """
 
+import _ssl
 import argparse
 import ctypes
 import json
@@ -19,29 +20,50 @@ import time
 from contextlib import suppress
 
 from certagent.demo.loader import Flags, Material, load, reload_problem, start_problem
-from certagent.host.x509 import memory_file
+from certagent.host.x509 import memory_file, parse_certificates
 
 PR_SET_NAME, PR_SET_DUMPABLE = 15, 4
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 AUTHENTICATION_OK = b"R" + struct.pack("!II", 8, 0)
+REFUSED = b"SFATAL\0C28000\0Mrequested user is not authorized for the certificate\0\0"
+HANDSHAKE = b"\x16"
 SIGNALS = {signal.SIGHUP, signal.SIGTERM}
 TIMEOUT = 30.0
 
 
 def context_of(material: Material, kind: str) -> ssl.SSLContext:
     """Build what one handshake uses. Raises ssl.SSLError for a pair that does not match."""
-    entry = (kind == "http" and material.good("ui")) or material.good("node")
-    clients = material.good("ca-client") or material.good("ca")
+    entry = (kind == "http" and material.good("ui")) or material.server()
+    clients = material.client_cas()
     if not entry or not clients:
         raise ssl.SSLError("nothing to serve")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with memory_file(entry.cert, entry.key) as path:
         context.load_cert_chain(path)
-    if kind == "sql":
+    if kind != "http":
         context.verify_mode = ssl.CERT_OPTIONAL
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(cadata=clients.cert.decode("ascii", "replace"))
+        context.load_verify_locations(cadata=clients.decode("ascii", "replace"))
+        advertise(context, clients)
+    if kind == "rpc":
+        context.set_alpn_protocols(["h2"])
     return context
+
+
+def advertise(context: ssl.SSLContext, bundle: bytes) -> None:
+    """Name the CAs of a bundle in the certificate request, as Go does. Python's ssl cannot, so OpenSSL is asked."""
+    library = ctypes.CDLL(_ssl.__file__)
+    library.SSL_load_client_CA_file.restype = ctypes.c_void_p
+    pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)  # PySSLContext's first field
+    with memory_file(bundle, b"") as path:
+        names = library.SSL_load_client_CA_file(path.encode())
+    library.SSL_CTX_set_client_CA_list(pointer, ctypes.c_void_p(names))
+
+
+def user_of(message: bytes) -> str:
+    """The user of a pgwire start-up message, "" where it is none."""
+    words = message[8:].split(b"\0")
+    return words[words.index(b"user") + 1].decode("utf-8", "replace") if b"user" in words[:-1] else ""
 
 
 class Server:
@@ -78,16 +100,38 @@ class Server:
             threading.Event().wait()
         with raw, suppress(OSError):
             raw.settimeout(TIMEOUT)
+            if kind == "sql" and raw.recv(1, socket.MSG_PEEK) == HANDSHAKE:
+                kind = "rpc"  # as cockroach tells them apart on its one port
             if kind == "sql":
                 if raw.recv(8) != SSL_REQUEST:
                     return
                 raw.sendall(b"S")
             with context_of(self.material, kind).wrap_socket(raw, server_side=True) as tls:
-                self._sql(tls) if kind == "sql" else self._http(tls)
+                {"sql": self._sql, "rpc": self._rpc, "http": self._http}[kind](tls)
+
+    def _principals(self, tls: ssl.SSLSocket) -> tuple[str, ...] | None:
+        """The principals of the client's certificate, as the flags map them; None without one."""
+        der = tls.getpeercert(binary_form=True)
+        if not der:
+            return None
+        names = parse_certificates(ssl.DER_cert_to_PEM_cert(der).encode())[0].principals
+        return tuple(self.flags.principal_map.get(name, name) for name in names)
+
+    def _rpc(self, tls: ssl.SSLSocket) -> None:
+        """Another node calls: it must have shown a certificate of `node`, or of `root`; a tenant's names its id."""
+        tls.recv(4096)
+        names = self._principals(tls) or ()
+        good = {"node", "root"} & set(names) or any(name.isdigit() for name in names)
+        tls.sendall(b"OK" if good else f"refused: {names or 'no certificate'}".encode())
 
     def _sql(self, tls: ssl.SSLSocket) -> None:
         """Answer the start-up message, then echo: an open connection shows that a reload does not end it."""
-        if tls.recv(4096):
+        message = tls.recv(4096)
+        user, names = user_of(message), self._principals(tls)
+        if user and names is not None and user not in names:
+            tls.sendall(b"E" + struct.pack("!I", 4 + len(REFUSED)) + REFUSED)
+            return
+        if message:
             tls.sendall(AUTHENTICATION_OK)
         while data := tls.recv(4096):
             tls.sendall(data)
@@ -124,7 +168,7 @@ def become(user: str) -> None:
 def options() -> argparse.ArgumentParser:
     """The flags of `cockroach start` that matter here."""
     parser = argparse.ArgumentParser(prog="cockroach")
-    parser.add_argument("command", choices=["start", "start-single-node"])
+    parser.add_argument("command", nargs="+", choices=["start", "start-single-node", "mt", "start-sql"])
     parser.add_argument("--certs-dir", required=True)
     parser.add_argument("--listen-addr", default="127.0.0.1:0")
     parser.add_argument("--http-addr", default="127.0.0.1:0")

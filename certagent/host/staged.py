@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from certagent.core import names
 from certagent.core.facts import File, Generation, Pair, Staged, Trust
-from certagent.core.policy import Want, bundle_of
-from certagent.host import x509
+from certagent.core.names import CLIENT_NODE, NODE
+from certagent.core.policy import SYSTEM, Want, bundles_of
+from certagent.host import roots, x509
 
 
 def _file(name: str, size: int, at: float) -> File:
@@ -51,23 +52,42 @@ def judge(
     when = datetime.fromtimestamp(at, UTC)
     if want is None or pair.leaf is None or not pair.matched:
         return Staged(pair, when, asked)
-    stem = bundle_of(pair.name, frozenset(bundles))
-    if stem not in bundles:
-        return Staged(_trusting(pair, stem, f"there is no {stem}.crt to verify it by"), when, asked)
-    usages: list[x509.Usage] = ["server"] * want.server
-    usages += ["client"] * want.client
-    problems = [x509.verify_chain(cert, bundles[stem], usage, now) for usage in usages or ["any"]]
-    problem = next((p for p in problems if p), None)
+    stems = [stem for stem in bundles_of(pair.name, frozenset(bundles)) if stem]
+    if not stems:
+        return Staged(pair, when, asked)
+    if stems[0] not in bundles:
+        return Staged(_trusting(pair, Trust(stems[0], f"there is no {stems[0]}.crt to verify it by")), when, asked)
+    trust, bundle = _verified(pair, want, cert, [(s, _bundle(s, want, bundles)) for s in stems], now)
     shake = (
         None
-        if problem or key is None
-        else x509.handshake(cert, key, bundles[stem], server=want.server, client=want.client)
+        if trust.problem or key is None
+        else x509.handshake(cert, key, bundle, server=want.server, client=want.client)
     )
-    return Staged(_trusting(pair, stem, problem), when, asked, shake)
+    return Staged(_trusting(pair, trust), when, asked, shake)
 
 
-def _trusting(pair: Pair, bundle: str, problem: str | None) -> Pair:
-    return Pair(pair.name, pair.cert, pair.key, Trust(bundle, problem))
+def _bundle(stem: str, want: Want, bundles: dict[str, bytes]) -> bytes:
+    return roots.read(want.roots) if stem == SYSTEM else bundles[stem]
+
+
+def _verified(
+    pair: Pair, want: Want, cert: bytes, bundles: list[tuple[str, bytes]], now: datetime
+) -> tuple[Trust, bytes]:
+    """By the first bundle that its chain builds to in every usage; else what the first one says."""
+    usages: list[x509.Usage] = ["server"] * want.server
+    usages += ["client"] * want.client
+    problems = []
+    for stem, bundle in bundles:
+        found = [p for usage in usages or ["any"] if (p := x509.verify_chain(cert, bundle, usage, now))]
+        if not found:
+            own = pair.name in {NODE, CLIENT_NODE}
+            return Trust(stem, None, x509.anchors(cert, bundle, usages[0], now) if own and usages else ()), bundle
+        problems.append(found[0])
+    return Trust(bundles[0][0], "; nor by the roots of the system: ".join(problems)), bundles[0][1]
+
+
+def _trusting(pair: Pair, trust: Trust) -> Pair:
+    return Pair(pair.name, pair.cert, pair.key, trust)
 
 
 def judge_bundle(

@@ -9,7 +9,17 @@ crash anywhere resumes by itself.
 from datetime import datetime
 
 from certagent.core.actions import Action, Install, Plan, Recover, Reload, Rollback
-from certagent.core.decide import install, modes, probing, reloading, renewal, revocation, surroundings, windows
+from certagent.core.decide import (
+    install,
+    layouts,
+    modes,
+    probing,
+    reloading,
+    renewal,
+    revocation,
+    surroundings,
+    windows,
+)
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy, on_terms_of
 
@@ -27,6 +37,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     if directory.exists and not directory.problem:
         part += modes.part(policy, snapshot, now)
         part += renewal.part(policy, snapshot, now)
+        part += layouts.part(policy, snapshot, now)
         part += install.part(policy, snapshot, now)
         part += reloading.part(policy, snapshot, now)
         part += probing.part(policy, snapshot, now)

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from certagent.core.actions import Discard, Install
+from certagent.core.decide import layouts
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.renewal import due
@@ -33,9 +34,9 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
         return Part()
     live = snapshot.pair(stem)
     reason = _never_again(snapshot, staged, live)
-    if reason is None and (held := waits(policy, snapshot, staged, live, now)) is not None:
+    if reason is None and (held := layouts.waits(snapshot, staged, now) or waits(policy, snapshot, staged, live, now)):
         return held
-    reason = reason or gate(want, staged, live, _asked(policy, snapshot, want, live, now), now)
+    reason = reason or _refused(policy, snapshot, want, staged, now)
     if reason is not None or leaf is None:
         return Part((Discard(stem, staged.pair.digests, reason or "there is no certificate"),))
     again = swap_retry_at(snapshot.attempts, stem, leaf.fingerprint)
@@ -53,6 +54,15 @@ def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str |
     if leaf is not None and leaf.fingerprint in snapshot.quarantined:
         return "this certificate was rolled back before, or is revoked"
     return "its key is that of a revoked certificate" if same_key(snapshot, staged, live) else None
+
+
+def _refused(policy: Policy, snapshot: Snapshot, want: Want, staged: Staged, now: datetime) -> str | None:
+    """Why a staged pair must not go live."""
+    trust, live = staged.pair.trust, snapshot.pair(want.name.stem)
+    if other := layouts.another_ca(snapshot, want, now, trust.anchors if trust else ()):
+        return other
+    asked = _asked(policy, snapshot, want, live, now)
+    return gate(layouts.widened(snapshot, want, now), staged, live, asked, now)
 
 
 def _asked(policy: Policy, snapshot: Snapshot, want: Want, live: Pair | None, now: datetime) -> bool:

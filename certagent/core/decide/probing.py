@@ -11,13 +11,14 @@ from certagent.core.actions import Finding, Probe, Scan
 from certagent.core.decide.part import Part, total
 from certagent.core.decide.serving import changed_at, differs, signals
 from certagent.core.facts import Listener, Process, Served, Snapshot
-from certagent.core.names import Role
+from certagent.core.names import CLIENT_NODE, Role
 from certagent.core.policy import Policy
 from certagent.core.timing import PROOF_WAIT
 
 SCAN_EVERY = timedelta(seconds=30)
 PROBE_EVERY = timedelta(minutes=5)
 UNREACHABLE_EVERY = timedelta(seconds=30)
+OFFERED = frozenset({Role.CLIENT, Role.TENANT})
 FIRST_AGAIN = timedelta(milliseconds=5)
 
 
@@ -40,7 +41,7 @@ def _scan(snapshot: Snapshot, now: datetime) -> Part:
 
 def _wanted(policy: Policy, snapshot: Snapshot) -> Iterator[tuple[Process, Probe]]:
     """What each port serves; and on each SQL port, whether the wanted client pairs are accepted."""
-    pairs = [p for p in snapshot.pairs if p.name.role is Role.CLIENT and p.name.subject != "node" and p.matched]
+    pairs = [p for p in snapshot.pairs if p.name.role in OFFERED and p.name != CLIENT_NODE and p.matched]
     clients = [p for p in pairs if policy.want(p.name.stem)]
     for process in (p for p in snapshot.processes if p.state == "serving"):
         for port in process.listeners or tuple(Listener(h, p, k) for h, p, k in policy.process.probe):

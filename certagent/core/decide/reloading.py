@@ -11,7 +11,9 @@ from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.serving import differs, expected, loaded_pairs, material, of_process, signals, unanswered
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
+from certagent.core.names import NODE
 from certagent.core.policy import Policy
+from certagent.core.principals import NODE_USER, refused_principal
 from certagent.core.rules import key_mode_accepted
 from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at, swap_retry_at
 
@@ -129,10 +131,24 @@ def _barred(policy: Policy, snapshot: Snapshot, process: Process) -> str | None:
     """Why no signal may go: cockroach would report success and then fail every new connection, or lose a file."""
     if not policy.process.reload:
         return "`reload = false` is configured"
-    missing = [stem for stem in ("ca", "node") if (found := snapshot.pair(stem)) is None or found.cert is None]
+    own = expected(snapshot, "sql")
+    needed = ("ca", own.name.stem if own else "node")
+    missing = [stem for stem in needed if (found := snapshot.pair(stem)) is None or found.cert is None]
     if missing:
         return f"{missing[0]}.crt is missing"
+    if problem := _nameless(policy, snapshot, process):
+        return problem
     return next((problem for pair in loaded_pairs(snapshot) if (problem := _unloadable(pair, process))), None)
+
+
+def _nameless(policy: Policy, snapshot: Snapshot, process: Process) -> str | None:
+    """A node that names no `node` needs a `client.node`: without one cockroach refuses the reload."""
+    want, node = policy.want("node"), snapshot.pair("node")
+    if node is None or node.leaf is None or snapshot.pair("client.node") is not None:
+        return None
+    principal = (want.principal if want else None) or NODE_USER
+    problem = refused_principal(NODE, principal, node.leaf, process.terms)
+    return f"there is no client.node.crt, and node.crt {problem}: cockroach would refuse it" if problem else None
 
 
 def _unloadable(pair: Pair, process: Process) -> str | None:

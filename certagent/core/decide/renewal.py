@@ -8,11 +8,13 @@ or whose configuration changed since is re-issued at once.
 from datetime import datetime
 
 from certagent.core.actions import Adopt, Finding, Issue
-from certagent.core.decide import failover
+from certagent.core.decide import failover, layouts
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.revocation import revoked_again_at
 from certagent.core.facts import Attempt, Leaf, Pair, Request, Snapshot
-from certagent.core.policy import Policy, Want, bundle_of
+from certagent.core.names import NODE
+from certagent.core.policy import Policy, Want
+from certagent.core.principals import NODE_USER
 from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, stamp
 from certagent.core.timing import emergency_at, failures, renew_at, waiting
 
@@ -110,10 +112,9 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     ):
         return findings
     asked = _requested(snapshot, stem)
-    if waits := _bundle_first(snapshot, want):
+    if waits := _waits(policy, snapshot, want, now):
         return findings + holding("issue", stem, f"{reason}; {waits}")
-    if held := _unsound(snapshot):
-        return findings + holding("issue", stem, f"{reason}; held: {held}")
+    want = layouts.widened(snapshot, want, now)
     order = failover.usable(snapshot, want)
     if held := _unsuitable(want, pair) or (None if order else failover.untrusted(snapshot, want, want.authorities[0])):
         return _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
@@ -122,8 +123,10 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     if at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
         return findings + holding("issue", stem, f"{reason}; {why}", at)
-    reuse = _reuse(snapshot, want, pair)
-    return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), reuse, reason),))
+    if waits := layouts.unaccepted(policy, snapshot, want, choice.authority):
+        return findings + holding("issue", stem, f"{reason}; {waits}")
+    reuse, along = _reuse(snapshot, want, pair), layouts.along(snapshot, want)
+    return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), reuse, reason, along),))
 
 
 def _waiting(want: Want, later: Attempt | None) -> Part:
@@ -134,11 +137,13 @@ def _waiting(want: Want, later: Attempt | None) -> Part:
     return Part(findings=(Finding("renewal.waiting", "info", f"{stem}.crt", message, f"certagent history {stem}"),))
 
 
-def _bundle_first(snapshot: Snapshot, want: Want) -> str | None:
-    """Without the bundle that verifies it no answer would pass the gate: the bundle comes first."""
-    present = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
-    bundle = bundle_of(want.name, present)
-    return None if want.name.is_bundle or bundle in present else f"{bundle}.crt must be there first"
+def _waits(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> str | None:
+    """What comes first: the bundle that verifies it, a person's word, a sound clock and ledger."""
+    bundle = layouts.verifier(policy, snapshot, want.name)
+    if not want.name.is_bundle and bundle not in {"", *layouts.bundles(snapshot)}:
+        return f"{bundle}.crt must be there first"
+    unsound = _unsound(snapshot)
+    return layouts.another_ca(snapshot, want, now) or (f"held: {unsound}" if unsound else None)
 
 
 def _unsound(snapshot: Snapshot) -> str | None:
@@ -163,7 +168,7 @@ def _dropped(want: Want, live: Leaf | None) -> list[str]:
     return (
         sorted(set(live.dns) | set(live.ips))
         if not want.names
-        else [n for n in (*live.dns, *live.ips) if n not in {*want.names, want.principal}]
+        else [n for n in (*live.dns, *live.ips) if n not in {*want.names, want.principal, _principal_san(want)}]
     )
 
 
@@ -171,7 +176,13 @@ def _names(want: Want, live: Leaf | None) -> tuple[str, ...]:
     """`names` are authoritative; without any the live certificate's are kept."""
     if want.names is not None:
         return want.names
-    return (*live.dns, *live.ips) if live else ()
+    kept = [n for n in live.dns if want.principal or n != _principal_san(want)] if live else []
+    return (*kept, *live.ips) if live else ()
+
+
+def _principal_san(want: Want) -> str | None:
+    """`cockroach cert` writes the principal of a node among the DNS SANs, too: no name of a host."""
+    return NODE_USER if want.name == NODE else None
 
 
 def _reuse(snapshot: Snapshot, want: Want, pair: Pair) -> bool:

@@ -31,13 +31,52 @@ def changed_at(snapshot: Snapshot, now: datetime) -> datetime:
 
 
 def expected(snapshot: Snapshot, kind: str) -> Pair | None:
-    """The pair a port of that kind should serve: the DB Console `ui` where it is, else `node`."""
-    ui = snapshot.pair("ui")
-    return ui if kind == "http" and ui is not None and ui.leaf is not None else snapshot.pair("node")
+    """The pair a port of that kind should serve: the DB Console `ui` where it is, else `node`.
+
+    A directory without `node` is a SQL server's: there it is its one tenant pair.
+    """
+    ui, node = snapshot.pair("ui"), snapshot.pair("node")
+    if kind == "http" and ui is not None and ui.leaf is not None:
+        return ui
+    if node is not None:
+        return node
+    tenants = [p for p in snapshot.pairs if p.name.role is Role.TENANT]
+    return tenants[0] if len(tenants) == 1 else None
+
+
+def client_names(snapshot: Snapshot) -> frozenset[str]:
+    """The names of the CAs that cockroach accepts clients of: what its certificate request lists.
+
+    `ca-client` or else `ca`, and `ca-client-tenant` beside it (pkg/security, getEmbeddedServerTLSConfig).
+    """
+    bundles = (snapshot.pair("ca-client") or snapshot.pair("ca"), snapshot.pair("ca-client-tenant"))
+    return frozenset(c.subject_digest for b in bundles if b and b.cert for c in b.cert.certificates)
 
 
 def differs(snapshot: Snapshot, served: Served) -> str | None:
-    """Given one answer, return how it differs from what is on disk, or None."""
+    """Given one answer, return how it differs from what is on disk, or None: the leaf, and what else it tells."""
+    return other_leaf(snapshot, served) or _other_material(snapshot, served)
+
+
+def _other_material(snapshot: Snapshot, served: Served) -> str | None:
+    """What a cockroach tells of files that it does not serve: the CAs of clients, the expiry of `client.node`.
+
+    Another server may take its client CAs from elsewhere.
+    """
+    owner = next((p for p in snapshot.processes if p.identity == served.process), None)
+    if owner is None or owner.found_by != "arguments" or served.client or served.outcome != "served":
+        return None
+    names, node = client_names(snapshot), snapshot.pair("client.node")
+    if served.client_cas and names and names != frozenset(served.client_cas):
+        return f"{served.address} accepts clients of other CAs than are on disk"
+    if served.node_client_expiry and node and node.leaf:
+        until = int(node.leaf.not_after.timestamp())
+        return None if served.node_client_expiry == until else f"{served.address} holds another client.node.crt"
+    return None
+
+
+def other_leaf(snapshot: Snapshot, served: Served) -> str | None:
+    """Given one answer, return how the leaf that it served differs from the file, or None."""
     pair = expected(snapshot, served.kind)
     if pair is None or pair.leaf is None or served.outcome == "unreachable" or served.client:
         return None

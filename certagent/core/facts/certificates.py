@@ -94,6 +94,7 @@ class Trust:
 
     bundle: str  # the stem of the bundle file used: "ca", "ca-client", "ca-ui", or "system"
     problem: str | None = None  # None: it verifies
+    anchors: tuple[str, ...] = ()  # of a node's own pairs: the spki of every CA of the bundle that suffices alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,11 @@ class Pair:
     def leaf(self) -> Leaf | None:
         """The leaf, where the certificate parsed."""
         return self.cert.leaf if self.cert else None
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Of the leaf; () without one."""
+        return self.leaf.principals if self.leaf else ()
 
     @property
     def matched(self) -> bool:

@@ -4,27 +4,23 @@ import errno
 import os
 import stat
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from certagent.core import names
-from certagent.core.facts import CertFile, Directory, File, KeyFile, Leaf, Pair, Trust
-from certagent.core.names import Name, Role
-from certagent.core.policy import bundle_of
-from certagent.host import x509
+from certagent.core.facts import CertFile, Directory, File, KeyFile, Pair
+from certagent.core.names import Name
 from certagent.host.certs.reading import (
     OPEN_DIRECTORY,
     file_fact,
     inside_fact,
     printable,
     read_cert,
-    read_file,
     read_key,
 )
+from certagent.host.certs.trust import Verdicts
 
 AREA = ".certagent"
-USAGE: dict[Role, x509.Usage] = {Role.CLIENT: "client", Role.TENANT: "client", Role.TENANT_SIGNING: "any"}
-FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 F = TypeVar("F", CertFile, KeyFile)
 Entry = tuple[str, os.stat_result]
 Mark = tuple[str, int, int, int, int, int, int, int, int]
@@ -52,8 +48,7 @@ class Scanner:
         """Everything is new to a new scanner."""
         self._certs: dict[Mark, CertFile] = {}
         self._keys: dict[Mark, KeyFile] = {}
-        self._trust: dict[tuple[str, str, Role], str | None] = {}
-        self._window = (LAST, FIRST)  # between two ends or beginnings of CAs no verdict on a chain can change
+        self.verdicts = Verdicts()
         self._last: tuple[list[Mark], Scan] | None = None
 
     def scan(self, path: str, now: datetime) -> Scan:
@@ -94,10 +89,10 @@ class Scanner:
         entries = entries_of(fd)
         directory = directory_fact(path, fd, entries)
         marks = [mark_of(e) for e in entries]
-        if self._last is not None and self._last[0] == marks and self._window[0] <= now < self._window[1]:
+        if self._last is not None and self._last[0] == marks and self.verdicts.hold(now):
             return replace(self._last[1], directory=directory)
         pairs, strangers = self._sort(fd, entries, marks)
-        scan = Scan(directory, self._trusted(fd, pairs, now), tuple(strangers))
+        scan = Scan(directory, self.verdicts.of(fd, pairs, now), tuple(strangers))
         linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)
         self._last = None if linked else (marks, scan)  # a link's target changes without its mark
         return scan
@@ -121,48 +116,6 @@ class Scanner:
                 keys_now[mark] = keys[parsed]
         self._certs, self._keys = _unlinked(certs_now), _unlinked(keys_now)
         return [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)], strangers
-
-    def _trusted(self, fd: int, pairs: list[Pair], now: datetime) -> tuple[Pair, ...]:
-        """Each leaf with what its chain builds to; verified once for the same bytes, until a CA begins or ends."""
-        bundles = {p.name.stem: p.cert for p in pairs if p.name.is_bundle and p.cert and p.leaf}
-        pem = {stem: read_file(fd, f"{stem}.crt") for stem in bundles}
-        self._move_window(bundles, pairs, now)
-        before, self._trust = self._trust, {}
-        return tuple(
-            p
-            if p.name.is_bundle or p.leaf is None or p.cert is None
-            else replace(p, trust=self._trust_of((fd, p, p.cert, p.leaf), bundles, pem, before, now))
-            for p in pairs
-        )
-
-    def _move_window(self, bundles: dict[str, CertFile], pairs: list[Pair], now: datetime) -> None:
-        chained = (p.cert.chain for p in pairs if p.cert and p.cert.chain and not p.name.is_bundle)
-        authorities = [c for group in (*(b.certificates for b in bundles.values()), *chained) for c in group]
-        turns = {t for c in authorities for t in (c.not_before, c.not_after)}
-        window = (max((t for t in turns if t <= now), default=FIRST), min((t for t in turns if t > now), default=LAST))
-        if window != self._window:
-            self._trust = {}
-        self._window = window
-
-    def _trust_of(
-        self,
-        what: tuple[int, Pair, CertFile, Leaf],
-        bundles: dict[str, CertFile],
-        pem: dict[str, bytes],
-        before: dict[tuple[str, str, Role], str | None],
-        now: datetime,
-    ) -> Trust:
-        fd, pair, cert, leaf = what
-        stem = bundle_of(pair.name, frozenset(bundles))
-        if stem not in bundles:
-            return Trust(stem, f"there is no {stem}.crt to verify it by")
-        key = (cert.digest, bundles[stem].digest, pair.name.role)
-        if key not in before:
-            at = min(max(now, leaf.not_before), leaf.not_after)  # its own validity is another finding
-            data = read_file(fd, f"{pair.name.stem}.crt")
-            before[key] = x509.verify_chain(data, pem[stem], USAGE.get(pair.name.role, "server"), at)
-        self._trust[key] = before[key]
-        return Trust(stem, before[key])
 
 
 def entries_of(fd: int, endings: tuple[str, ...] = (".crt", ".key")) -> list[Entry]:

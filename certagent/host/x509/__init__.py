@@ -7,6 +7,7 @@ import warnings
 
 from certagent.host.x509.acme import challenge_pair, renewal_id
 from certagent.host.x509.answers import arranged, from_pkcs7, parse_request, request_der, roots_of, same_identity
+from certagent.host.x509.bundles import anchors, merged
 from certagent.host.x509.chain import Usage, verify_chain
 from certagent.host.x509.crl import crl_answer
 from certagent.host.x509.errors import X509Error
@@ -24,6 +25,7 @@ __all__ = [
     "Said",
     "Usage",
     "X509Error",
+    "anchors",
     "arranged",
     "cert_file",
     "chain_links",
@@ -37,6 +39,7 @@ __all__ = [
     "make_ca",
     "make_csr",
     "memory_file",
+    "merged",
     "ocsp_answer",
     "ocsp_request",
     "parse_certificates",

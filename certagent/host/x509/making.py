@@ -51,11 +51,12 @@ def _hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
     return hashes.SHA384() if large else hashes.SHA256()
 
 
-def _subject(common_name: str | None) -> x509.Name:
+def _subject(common_name: str | None, unit: str = "") -> x509.Name:
     if common_name is None:
         return x509.Name([])
     organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Cockroach")
-    return x509.Name([organisation, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    units = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)] if unit else []
+    return x509.Name([organisation, *units, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _general(name: str) -> x509.GeneralName:
@@ -64,15 +65,17 @@ def _general(name: str) -> x509.GeneralName:
     return x509.DNSName(name)
 
 
-def make_csr(key_pem: bytes, common_name: str | None, names: tuple[str, ...], challenge: str = "") -> bytes:
-    """Given a key, a CN (None: an empty subject) and SANs as text, return a certificate request as PEM.
+def make_csr(
+    key_pem: bytes, common_name: str | None, names: tuple[str, ...], challenge: str = "", unit: str = ""
+) -> bytes:
+    """Given a key, a CN (None: an empty subject), SANs as text and an OU, return a certificate request as PEM.
 
     `challenge`: a challengePassword (RFC 2985), which SCEP servers look for in the request itself.
     X509Error where the key does not parse or a name cannot stand in a certificate (a CN over 64 characters, not ASCII).
     """
     key = load_key(key_pem)
     try:
-        builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(common_name))
+        builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(common_name, unit))
         if names:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_general(n) for n in names]), common_name is None

@@ -1,0 +1,230 @@
+"""The order in which a live host moves from one layout to another, and what is superfluous in the one it has.
+
+Nothing here remembers a phase: each step waits for what it needs to be seen. A node stays the dual-purpose
+certificate that it is until `client.node` is loaded; a client pair of a new CA waits until the processes accept
+that CA; and `client.node` changes its CA only on request, because only a person can know that the *other* nodes
+trust the new one. Rejected: holding a node's renewal until `client.node` is there, which would end in expiry.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from certagent.core.actions import Finding
+from certagent.core.decide.part import Part, holding, total
+from certagent.core.decide.serving import of_process, signals
+from certagent.core.facts import Leaf, Pair, Process, Snapshot, Staged, Terms
+from certagent.core.names import CA_CLIENT, CLIENT_NODE, NODE, Name, Role
+from certagent.core.policy import Policy, Want, bundle_of
+from certagent.core.principals import NODE_USER, refused_principal
+from certagent.core.timing import renew_at
+
+PATIENCE = timedelta(minutes=1)
+CLIENTS = frozenset({Role.CLIENT, Role.TENANT})
+LOADED = frozenset({"ok", "presumed"})
+
+
+def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+    """What is superfluous, and what waits for a person."""
+    return total([_superfluous(policy, snapshot), _dual(policy, snapshot, now), _waiting(policy, snapshot, now)])
+
+
+def bundles(snapshot: Snapshot) -> frozenset[str]:
+    """The stems of the bundles that are there and parse."""
+    return frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
+
+
+def verifier(policy: Policy, snapshot: Snapshot, name: Name) -> str:
+    """The stem of the bundle that verifies a leaf, or will once it is made; "" where nothing does."""
+    wanted = frozenset(w.name.stem for w in policy.wants if w.name.is_bundle)
+    return bundle_of(name, bundles(snapshot) | wanted)
+
+
+def along(snapshot: Snapshot, want: Want) -> str:
+    """Given a bundle that is to be made, return the stem of the one whose CAs come along, "" for none.
+
+    Where clients have been verified by a more general bundle so far, a first specific one goes on accepting them.
+    """
+    of = {Role.CA_CLIENT: CLIENT_NODE, Role.CA_TENANT: Name(Role.TENANT, "0")}.get(want.name.role)
+    if of is None:
+        return ""
+    before = bundle_of(of, bundles(snapshot) - {want.name.stem})
+    clients = [
+        p for p in snapshot.pairs if p.leaf and (p.name.role in CLIENTS or (p.name == NODE and is_node(snapshot, p)))
+    ]
+    return before if before in bundles(snapshot) and (clients or snapshot.processes) else ""
+
+
+def widened(snapshot: Snapshot, want: Want, now: datetime) -> Want:
+    """Given a want, return what may be asked for now: a node stays dual-purpose until `client.node` is loaded.
+
+    cockroach refuses to reload a node that names no `node` while it has no `client.node`.
+    """
+    live = snapshot.pair("node")
+    if want.name != NODE or want.client or not is_node(snapshot, live) or not not_in_use(snapshot, now):
+        return want
+    mapped = {a for p in snapshot.processes for a, b in p.terms.principal_map if b == NODE_USER}
+    named = [name for name in (live.principals if live else ()) if name in mapped]
+    return replace(want, client=True, principal=named[0] if named else NODE_USER)
+
+
+def waits(snapshot: Snapshot, staged: Staged, now: datetime) -> Part | None:
+    """Why a staged node does not go live yet, for a minute: `client.node` is not loaded. Later the gate refuses it."""
+    narrow = staged.pair.name == NODE and staged.pair.leaf and not is_node(snapshot, staged.pair)
+    if not narrow or not is_node(snapshot, snapshot.pair("node")) or (why := not_in_use(snapshot, now)) is None:
+        return None
+    until = staged.at + PATIENCE
+    return holding("install", NODE.stem, f"it names no {NODE_USER!r}, and {why}", until) if now < until else None
+
+
+def is_node(snapshot: Snapshot, pair: Pair | None) -> bool:
+    """Whether other nodes, with the flags of our own processes, would take the pair's leaf for a node."""
+    terms = {p.terms for p in snapshot.processes} or {Terms()}
+    if pair is None or pair.leaf is None:
+        return False
+    return not any(refused_principal(pair.name, NODE_USER, pair.leaf, t) for t in terms)
+
+
+def not_in_use(snapshot: Snapshot, now: datetime) -> str | None:
+    """Why `client.node` does not stand in for the node towards other nodes yet, or None where it does."""
+    pair = snapshot.pair("client.node")
+    if pair is None or not _sound(pair, now) or not is_node(snapshot, pair):
+        return "client.node.crt is not there, or not sound"
+    slow = [p.pid for p in snapshot.processes if not _has_loaded(snapshot, p, pair)]
+    return f"pid {slow[0]} has not loaded client.node.crt yet" if slow else None
+
+
+def _sound(pair: Pair, now: datetime) -> bool:
+    trusted = pair.trust is None or pair.trust.problem is None
+    return pair.matched and trusted and pair.leaf is not None and pair.leaf.not_before <= now < pair.leaf.not_after
+
+
+def _has_loaded(snapshot: Snapshot, process: Process, pair: Pair) -> bool:
+    """By its metric where it tells; else by a proven reload, or a start, after the file came to stand there."""
+    told = {s.node_client_expiry for s in of_process(snapshot, process) if s.node_client_expiry}
+    if told and pair.leaf:
+        return int(pair.leaf.not_after.timestamp()) in told
+    arrived = _arrived(snapshot, pair)
+    return process.started > arrived or any(a.at >= arrived and a.outcome in LOADED for a in signals(snapshot, process))
+
+
+def _arrived(snapshot: Snapshot, pair: Pair) -> datetime:
+    ours = [
+        a.at for a in snapshot.attempts if a.kind == "install" and a.outcome == "ok" and a.subject == pair.name.stem
+    ]
+    stood = pair.cert.file.ctime_ns / 1e9 if pair.cert else 0.0
+    return ours[-1] if ours else datetime.fromtimestamp(stood, UTC)
+
+
+def unaccepted(policy: Policy, snapshot: Snapshot, want: Want, authority: str) -> str | None:
+    """Why a client pair of that authority would be refused by a process today, or None.
+
+    The bundle first, reloaded and seen; then the leaves.
+    """
+    if want.name.role not in CLIENTS:
+        return None
+    bundle = verifier(policy, snapshot, want.name)
+    roots = {r.subject_digest for r in _roots(snapshot, authority)}
+    for process in (p for p in snapshot.processes if p.found_by == "arguments"):
+        told = [set(s.client_cas) for s in of_process(snapshot, process) if s.client_cas and not s.client]
+        if roots and any(not roots & names for names in told):
+            return f"pid {process.pid} does not accept clients of authority {authority!r} yet: {bundle}.crt comes first"
+        if _late(snapshot, process, bundle):
+            return f"pid {process.pid} was not reloaded since {bundle}.crt was installed"
+    return None
+
+
+def _late(snapshot: Snapshot, process: Process, bundle: str) -> bool:
+    came = [a.at for a in snapshot.attempts if (a.kind, a.outcome, a.subject) == ("install", "ok", bundle)]
+    sent = [a.at for a in signals(snapshot, process) if a.outcome in {*LOADED, "unproven"}]
+    return bool(came) and came[-1] > process.started and not any(at >= came[-1] for at in sent)
+
+
+def _roots(snapshot: Snapshot, authority: str) -> tuple[Leaf, ...]:
+    return next((a.roots for a in snapshot.authorities if a.name == authority), ())
+
+
+def another_ca(snapshot: Snapshot, want: Want, now: datetime, answer: tuple[str, ...] = ()) -> str | None:
+    """Why `client.node` must not change without a person: its CA would be another than the live one's.
+
+    Other nodes may not trust that CA yet, and would refuse this one. An operator's `renew` is the word that they do;
+    a pair that is of no use any more has nothing to lose. `answer`: the anchors of a staged pair, which tell where
+    the roots of an authority are not known.
+    """
+    pair = next((p for s in ("client.node", "node") if is_node(snapshot, p := snapshot.pair(s))), None)
+    if want.name != CLIENT_NODE or not want.authorities or pair is None or pair.trust is None:
+        return None
+    asked = any(r.kind == "renew" and r.subject == want.name.stem for r in snapshot.requests)
+    if asked or not _sound(pair, now) or snapshot.revoked(pair.leaf) or not pair.trust.anchors:
+        return None
+    roots = [_roots(snapshot, name) for name in want.authorities]
+    same = {*(r.spki for known in roots for r in known), *(answer if not all(roots) else ())}
+    if same & set(pair.trust.anchors) or not (all(roots) or answer):
+        return None
+    bundle = bundle_of(CLIENT_NODE, bundles(snapshot))
+    return (
+        f"its CA would change, and a node whose {bundle}.crt lacks the new one would refuse this one: "
+        "`certagent renew client.node` once every node has it"
+    )
+
+
+def _waiting(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+    want = policy.want("client.node")
+    reason = another_ca(snapshot, want, now) if want else None
+    if reason is None or snapshot.directory.foreign:
+        return Part()
+    found = Finding("layout.waiting", "warning", "client.node.crt", reason, "certagent renew client.node")
+    return Part(findings=(found,)) + holding("issue", "client.node", reason)
+
+
+USED_INSTEAD = {
+    "client.node": "cockroach presents it to other nodes instead of node.crt",
+    "ca-client": "cockroach verifies clients by it instead of ca.crt",
+    "ca-client-tenant": "cockroach accepts tenants by it",
+    "ca-ui": "the DB Console's pair is verified by it instead of ca.crt",
+    "ui": "cockroach serves it on the DB Console instead of node.crt",
+}
+
+
+def _superfluous(policy: Policy, snapshot: Snapshot) -> Part:
+    """Files that cockroach uses though nothing here asks for them."""
+    found = []
+    for stem, use in USED_INSTEAD.items():
+        pair = snapshot.pair(stem)
+        if pair is None or pair.cert is None or policy.want(stem) is not None or not policy.wants:
+            continue
+        grave = stem in {"client.node", "ca-client"}
+        message = f"{use}, and layout {policy.layout!r} does not manage it"
+        remedy = f"name it in [certs_dir.file.{stem}], choose another layout, or remove it and restart cockroach"
+        found.append(Finding("layout.superfluous", "warning" if grave else "info", f"{stem}.crt", message, remedy))
+    return Part(findings=(*found, *_old_clients(policy, snapshot)))
+
+
+def _old_clients(policy: Policy, snapshot: Snapshot) -> tuple[Finding, ...]:
+    """Under split CA: CAs of `ca.crt` that `ca-client.crt` still accepts clients of."""
+    want, own, general = policy.want("ca-client"), snapshot.pair("ca-client"), snapshot.pair("ca")
+    if want is None or own is None or general is None or own.cert is None or general.cert is None:
+        return ()
+    news = {r.spki for a in want.authorities for r in _roots(snapshot, a)}
+    both = {c.spki for c in general.cert.certificates} - news
+    left = [c.subject for c in own.cert.certificates if c.spki in both]
+    if not news or not left:
+        return ()
+    message = f"clients of {', '.join(left)} are still accepted, as before the CAs were split"
+    remedy = f"once no client needs it, take it out of {CA_CLIENT.stem}.crt"
+    return (Finding("layout.superfluous", "info", f"{CA_CLIENT.stem}.crt", message, remedy),)
+
+
+def _dual(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+    """A node that can still act as a client, though `client.node` does: narrowed at its renewal, or on request."""
+    want, live = policy.want("node"), snapshot.pair("node")
+    if want is None or want.client or live is None or live.leaf is None or not is_node(snapshot, live):
+        return Part()
+    usages = live.leaf.eku
+    if not_in_use(snapshot, now) or (usages is not None and not {"clientAuth", "any"} & set(usages)):
+        return Part()
+    message = f"it can still act as the client {NODE_USER!r}, which client.node.crt does now"
+    found = Finding("layout.superfluous", "info", "node.crt", message, "certagent renew node")
+    if not want.authorities or snapshot.directory.foreign:
+        return Part(findings=(found,))
+    at = renew_at(want, live.leaf, policy.host, snapshot.tried(NODE.stem))
+    return Part(findings=(found,)) + holding("issue", "node", f"{message}; `certagent renew node` changes it now", at)

@@ -1,0 +1,53 @@
+"""The roots of this machine, by which browsers here verify the DB Console's pair: where they lie, and their bytes.
+
+The first file of OpenSSL's default and of the list that Go looks through (crypto/x509, root_linux.go). Rejected: the
+hashed directory beside it; every distribution that has one has the file as well.
+"""
+
+import os
+import ssl
+import stat
+from functools import lru_cache
+
+PLACES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+LIMIT = 8 << 20
+Mark = tuple[str, int, int, int]
+
+
+def place(configured: str = "") -> str:
+    """The file: the configured one, else the system's; "" where there is none."""
+    if configured:
+        return configured
+    found = (ssl.get_default_verify_paths().cafile, *PLACES)
+    return next((path for path in found if path and os.path.exists(path)), "")
+
+
+def mark(configured: str = "") -> Mark:
+    """What changes when the file changes; cheap."""
+    path = place(configured)
+    try:
+        info = os.stat(path)
+    except OSError:
+        return (path, 0, 0, 0)
+    return (path, info.st_ino, info.st_mtime_ns, info.st_size)
+
+
+def read(configured: str = "") -> bytes:
+    """The file's bytes, b"" where it cannot be read; read anew after it changed."""
+    return _read(mark(configured))
+
+
+@lru_cache(maxsize=4)
+def _read(at: Mark) -> bytes:
+    """Followed, other than what lies in a certs-dir: distributions link it, and only root may write there."""
+    try:
+        with open(os.open(at[0], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            return file.read(LIMIT) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except OSError:
+        return b""

@@ -1,0 +1,32 @@
+"""Trust bundles: put together, and taken apart to see which of their CAs a leaf hangs on."""
+
+from datetime import datetime
+from hashlib import sha256
+
+from cryptography.hazmat.primitives import serialization
+
+from certagent.host.x509.chain import Usage, verify_chain
+from certagent.host.x509.errors import REFUSALS, X509Error
+from certagent.host.x509.parsing import PRINTED, load_certificates
+
+PEM = serialization.Encoding.PEM
+
+
+def merged(*bundles: bytes) -> bytes:
+    """Given bundles as PEM, return one with the certificates of all, in order, each once. Raises X509Error."""
+    found = [c.public_bytes(PEM) for bundle in bundles for c in load_certificates(bundle)]
+    return b"".join(dict.fromkeys(found))
+
+
+def anchors(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> tuple[str, ...]:
+    """Given a leaf and a bundle, return the spki (as Leaf.spki) of every CA of the bundle that suffices alone.
+
+    The rest of the bundle counts as intermediates then: a leaf under an intermediate hangs on its root as well.
+    """
+    try:
+        cas = load_certificates(bundle_pem)
+        chain = certs_pem.rstrip() + b"\n" + bundle_pem
+        good = [ca for ca in cas if verify_chain(chain, ca.public_bytes(PEM), usage, at) is None]
+        return tuple(dict.fromkeys(sha256(ca.public_key().public_bytes(*PRINTED)).hexdigest() for ca in good))
+    except (X509Error, *REFUSALS):
+        return ()

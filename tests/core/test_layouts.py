@@ -1,0 +1,420 @@
+"""Layouts: what is superfluous in each, and the order in which a live host moves from one to another."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certagent.core.actions import Discard, Install, Issue, Plan, Reload
+from certagent.core.decide import decide
+from certagent.core.decide.serving import material
+from certagent.core.facts import Attempt, Authority, CertFile, Leaf, Listener, Pair, Request, Snapshot, Staged, Trust
+from certagent.core.policy import Policy, Want, bundle_of, bundles_of
+from certagent.core.predict import forecast, predict
+from certagent.core.status import certs_dir
+from tests.core.building import (
+    DAY,
+    NOW,
+    SANS,
+    file,
+    leaf,
+    name_of,
+    pair,
+    policy,
+    process,
+    served,
+    snapshot,
+    staged,
+    want,
+)
+
+SECOND = timedelta(seconds=1)
+WHO = "100:5000"
+OLD = leaf("ca", 1, spki="old root", subject_digest="old", not_after=NOW + 3000 * DAY)
+NEW = leaf("ca-client", 2, spki="new root", subject_digest="new", not_after=NOW + 3000 * DAY)
+HOUSE, CLIENTS = Authority("house", "local", (OLD,)), Authority("clients", "local", (NEW,))
+PORTS = (Listener("127.0.0.1", 26257, "sql"), Listener("127.0.0.1", 8080, "http"))
+
+
+def bundle(stem: str, *cas: Leaf) -> Pair:
+    """A trust bundle of those CAs."""
+    return replace(pair(stem), cert=CertFile(file(f"{stem}.crt"), f"{stem} {[c.spki for c in cas]}", cas[0], cas[1:]))
+
+
+def hung(made: Pair, *anchors: str) -> Pair:
+    """The pair, verified by these CAs."""
+    trust = made.trust
+    assert trust is not None
+    return replace(made, trust=replace(trust, anchors=anchors))
+
+
+NODE = hung(pair(), "old root")
+NARROW = leaf(common_names=(SANS[0],), eku=("serverAuth",))
+CLIENT_NODE = hung(pair("client.node"), "old root")
+SPLIT = want(principal=None, client=False)
+STANDARD = policy(want("ca"), want(), want("client.root"))
+SPLIT_NODE = policy(want("ca"), SPLIT, want("client.node"), want("client.root"), layout="split-node")
+
+
+def of_clients(stem: str) -> Want:
+    return want(stem, authorities=("clients",))
+
+
+SPLIT_CA = policy(
+    want("ca"),
+    of_clients("ca-client"),
+    SPLIT,
+    of_clients("client.node"),
+    of_clients("client.root"),
+    layout="split-ca",
+)
+
+
+def live(*pairs: Pair, names: tuple[str, ...] = ("old",), expiry: int = 0, **changes: object) -> Snapshot:
+    """A host whose process serves what is on disk, tells its client CAs, and was told so."""
+    answers = (
+        served(client_cas=names),
+        served(address="127.0.0.1:8080", kind="http", node_client_expiry=expiry),
+    )
+    found = snapshot(*pairs, processes=(process(listeners=PORTS),), served=answers, authorities=(HOUSE, CLIENTS))
+    told = Attempt("reload", WHO, NOW - DAY, "presumed", digest=material(found))
+    return replace(found, attempts=(told,), **changes)  # type: ignore[arg-type]
+
+
+def plan(rules: Policy, found: Snapshot) -> Plan:
+    return decide(rules, found, NOW)
+
+
+def steps(rules: Policy, found: Snapshot) -> list[str]:
+    """Everything that would be done until nothing is left, but for looking."""
+    words = [
+        (type(a).__name__.lower(), getattr(a, "stem", getattr(a, "subject", ""))) for a in forecast(rules, found, NOW)
+    ]
+    return [f"{verb} {what}".strip() for verb, what in words if verb not in {"probe", "scan", "presume"}]
+
+
+def after(rules: Policy, found: Snapshot) -> Snapshot:
+    """The world once all of it succeeded."""
+    for action in forecast(rules, found, NOW):
+        found = predict(found, action, NOW)
+    return found
+
+
+def held(made: Plan, subject: str) -> list[str]:
+    return [h.reason for h in made.held if h.subject == subject]
+
+
+def messages(made: Plan, code: str) -> dict[str, str]:
+    """File -> severity of the findings of a code."""
+    return {f.file: f.severity for f in made.findings if f.code == code}
+
+
+HOST = live(bundle("ca", OLD), NODE, pair("client.root"))
+HOST_SPLIT = live(bundle("ca", OLD), NODE, CLIENT_NODE, pair("client.root"))
+BOTH = bundle("ca-client", NEW, OLD)
+HOST_BOTH = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, pair("client.root"), names=("old", "new"))
+MOVES = [
+    ("standard is quiet", STANDARD, HOST, []),
+    (
+        "standard to split-node",
+        SPLIT_NODE,
+        HOST,
+        ["issue client.node", "install client.node", f"reload {WHO}", "proven"],
+    ),
+    (
+        "split-node to split-ca",
+        SPLIT_CA,
+        HOST_SPLIT,
+        ["issue ca-client", "install ca-client", f"reload {WHO}", "proven"],
+    ),
+    (
+        "standard to split-ca at once",
+        SPLIT_CA,
+        HOST,
+        ["issue ca-client", "install ca-client", f"reload {WHO}", "proven"],
+    ),
+    (
+        "split-ca, once a person says that every node has the bundle",
+        SPLIT_CA,
+        replace(HOST_BOTH, requests=(Request("renew", "client.node", NOW),)),
+        ["issue client.node", "install client.node", f"reload {WHO}", "proven"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "rules", "found", "expected"), MOVES, ids=[m[0] for m in MOVES])
+def test_moves(label: str, rules: Policy, found: Snapshot, expected: list[str]) -> None:
+    """What a change of layout does on a live host, in this order; and what waits is not done."""
+    assert steps(rules, found) == expected, label
+
+
+def test_a_fresh_split_ca_host_is_separate_from_the_first_moment() -> None:
+    """In an empty directory ca-client.crt holds the clients' CA alone, and no pair comes before its bundle."""
+    empty = snapshot(authorities=(Authority("house", "local"), Authority("clients", "local")), pairs=())
+    first = [a for a in plan(SPLIT_CA, empty).actions if isinstance(a, Issue)]
+    assert {("ca", ""), ("ca-client", "")} == {(a.subject, a.along) for a in first}
+    done = after(SPLIT_CA, empty)
+    assert {"ca", "ca-client", "node", "client.node", "client.root"} == {p.name.stem for p in done.pairs}
+    own = done.pair("ca-client")
+    assert own is not None
+    assert own.cert is not None
+    assert len(own.cert.certificates) == 1
+
+
+def test_the_old_roots_come_along() -> None:
+    """Where clients were verified by ca.crt so far, a first ca-client.crt holds those CAs too, the new one first."""
+    own = after(SPLIT_CA, HOST_SPLIT).pair("ca-client")
+    assert own is not None
+    assert own.cert is not None
+    assert [c.spki for c in own.cert.certificates] == ["new root", "old root"]
+
+
+def test_a_server_without_pairs_of_clients_keeps_its_clients() -> None:
+    """Clients elsewhere cannot be seen: a process that serves is enough for the old CAs to come along."""
+    narrow = live(bundle("ca", OLD), pair(cert=NARROW))
+    made = [a for a in plan(SPLIT_CA, narrow).actions if isinstance(a, Issue)]
+    assert [("ca-client", "ca")] == [(a.subject, a.along) for a in made]
+
+
+DUE = leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY)
+
+
+def test_a_node_stays_dual_purpose_until_client_node_is_loaded() -> None:
+    """Its renewal is not held, and does not lose the principal `node` either: cockroach would refuse the reload."""
+    found = live(bundle("ca", OLD), hung(pair(cert=DUE), "old root"), pair("client.root"))
+    made = {a.subject: a.want for a in plan(SPLIT_NODE, found).actions if isinstance(a, Issue)}
+    assert {"node", "client.node"} == set(made)
+    assert (made["node"].principal, made["node"].client) == ("node", True)
+
+
+def arrived(seconds: int) -> Attempt:
+    return Attempt("install", "client.node", NOW - seconds * SECOND, "ok")
+
+
+def proof(found: Snapshot, seconds: int, outcome: str = "ok") -> Attempt:
+    return Attempt("reload", WHO, NOW - seconds * SECOND, outcome, digest=material(found))  # type: ignore[arg-type]
+
+
+UNTIL = int(leaf("client.node").not_after.timestamp())
+LOADED = [
+    ("proven after it came", (arrived(9), proof(HOST_SPLIT, 8)), 0, True),
+    ("sent is not loaded", (arrived(9), proof(HOST_SPLIT, 8, "unproven")), 0, False),
+    ("proven before it came", (proof(HOST_SPLIT, 10), arrived(9)), 0, False),
+    ("the metric says so", (arrived(9),), UNTIL, True),
+    ("the metric says otherwise", (arrived(9), proof(HOST_SPLIT, 8)), UNTIL - 5, False),
+]
+
+
+@pytest.mark.parametrize(("label", "tries", "expiry", "loaded"), LOADED, ids=[r[0] for r in LOADED])
+def test_what_loaded_means(label: str, tries: tuple[Attempt, ...], expiry: int, loaded: bool) -> None:
+    """A proven reload after the file came, or the process's own metric, and nothing less, lets the node narrow."""
+    base = live(bundle("ca", OLD), hung(pair(cert=DUE), "old root"), CLIENT_NODE, pair("client.root"), expiry=expiry)
+    made = plan(SPLIT_NODE, replace(base, attempts=(*base.attempts, *tries)))
+    wants = [a.want for a in made.actions if isinstance(a, Issue) and a.subject == "node"]
+    assert [(w.principal, w.client) for w in wants] == [(None, False) if loaded else ("node", True)], label
+
+
+def test_a_staged_narrow_node_waits_a_minute_then_goes_aside() -> None:
+    """It does not go live while client.node is not loaded; and it does not block the next request for good."""
+    answer = staged(cert=replace(NARROW, serial=2, fingerprint="node-2", not_after=NOW + 30 * DAY))
+    base = replace(HOST, staged=(answer,))
+    made = plan(SPLIT_NODE, base)
+    assert not [a for a in made.actions if isinstance(a, Install | Discard)]
+    assert ["client.node.crt is not there" in r for r in held(made, "node")] == [True]
+    late = plan(SPLIT_NODE, replace(HOST, staged=(replace(answer, at=NOW - 2 * timedelta(minutes=1)),)))
+    assert [Discard] == [type(a) for a in late.actions if isinstance(a, Install | Discard)]
+    ready = plan(SPLIT_NODE, replace(HOST_SPLIT, staged=(answer,), requests=(Request("renew", "node", NOW),)))
+    assert [Install] == [type(a) for a in ready.actions if isinstance(a, Install | Discard)]
+
+
+def test_no_signal_onto_a_node_that_nobody_can_be() -> None:
+    """node.crt names no `node` and there is no client.node: the reload would be refused, so none is sent."""
+    found = replace(live(bundle("ca", OLD), pair(cert=NARROW)), served=(served("node-0"),))
+    made = plan(STANDARD, found)
+    assert not [a for a in made.actions if isinstance(a, Reload)]
+    assert ["there is no client.node.crt" in r for r in held(made, WHO)] == [True]
+
+
+def test_client_pairs_of_a_new_ca_wait_until_the_process_accepts_it() -> None:
+    """The bundle is on disk, but the process still names the old CAs alone: no pair of the new one is asked for."""
+    due = replace(pair("client.root", leaf("client.root", not_before=NOW - 25 * DAY, not_after=NOW + 5 * DAY)))
+    found = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, due)
+    made = plan(SPLIT_CA, found)
+    assert not [a for a in made.actions if isinstance(a, Issue)]
+    assert ["does not accept clients of authority 'clients' yet" in r for r in held(made, "client.root")] == [True]
+    assert [Reload] == [type(a) for a in made.actions if isinstance(a, Reload)]
+    loaded = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, due, names=("new", "old"))
+    assert ["client.root"] == [a.subject for a in plan(SPLIT_CA, loaded).actions if isinstance(a, Issue)]
+
+
+def test_client_pairs_wait_for_the_bundle() -> None:
+    """Without ca-client.crt a client pair of the new CA would be judged by ca.crt: it is not asked for."""
+    made = plan(SPLIT_CA, live(bundle("ca", OLD), NODE))
+    assert ["ca-client"] == [a.subject for a in made.actions if isinstance(a, Issue)]
+    assert ["ca-client.crt must be there first" in r for r in held(made, "client.root")] == [True]
+
+
+def test_a_node_does_not_change_its_client_ca_by_itself() -> None:
+    """Other nodes that trust the old client CA alone would refuse it: a finding, a hold, and a person decides."""
+    late = hung(
+        pair("client.node", leaf("client.node", not_before=NOW - 25 * DAY, not_after=NOW + 5 * DAY)), "old root"
+    )
+    found = live(bundle("ca", OLD), BOTH, NODE, late, pair("client.root"), names=("old", "new"))
+    made = plan(SPLIT_CA, found)
+    assert not [a for a in made.actions if isinstance(a, Issue)]
+    assert {"client.node.crt": "warning"} == messages(made, "layout.waiting")
+    assert all("certagent renew client.node" in r for r in held(made, "client.node"))
+    asked = plan(SPLIT_CA, replace(found, requests=(Request("renew", "client.node", NOW),)))
+    assert ["clients"] == [a.authority for a in asked.actions if isinstance(a, Issue)]
+
+
+SAME_CA = [
+    ("the same CA", SPLIT_NODE, CLIENT_NODE),
+    (
+        "a CA of the list of failover",
+        policy(want("ca"), SPLIT, want("client.node", authorities=("clients", "house"))),
+        CLIENT_NODE,
+    ),
+    (
+        "an expired pair has nothing to lose",
+        SPLIT_CA,
+        hung(pair("client.node", leaf("client.node", not_after=NOW)), "old root"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "rules", "own"), SAME_CA, ids=[r[0] for r in SAME_CA])
+def test_no_person_is_needed(label: str, rules: Policy, own: Pair) -> None:
+    """Where the CA stays among those that are configured, or nothing is left to lose, nothing waits."""
+    found = live(bundle("ca", OLD), BOTH, NODE, own, pair("client.root"), names=("old", "new"))
+    assert {} == messages(plan(rules, found), "layout.waiting"), label
+
+
+def test_an_answer_of_another_ca_is_put_aside() -> None:
+    """Where the authority's roots are not known beforehand, the staged pair tells: it does not go live by itself."""
+    found = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, names=("old", "new"))
+    found = replace(found, authorities=(HOUSE, Authority("clients", "acme")))
+    answer = staged("client.node", leaf("client.node", 2, not_before=NOW, not_after=NOW + 30 * DAY))
+    for anchors, kind in ((("new root",), Discard), (("old root",), Install)):
+        made = plan(SPLIT_CA, replace(found, staged=(Staged(hung(answer.pair, *anchors), NOW, asked=True),)))
+        assert [kind] == [type(a) for a in made.actions if isinstance(a, Install | Discard)]
+
+
+SUPERFLUOUS = [
+    ("client.node in standard", STANDARD, HOST_SPLIT, {"client.node.crt": "warning"}),
+    ("ca-client in split-node", SPLIT_NODE, HOST_BOTH, {"ca-client.crt": "warning", "node.crt": "info"}),
+    ("ui that nobody configured", STANDARD, replace(HOST, pairs=(*HOST.pairs, pair("ui"))), {"ui.crt": "info"}),
+    ("a node that can still act as a client", SPLIT_NODE, HOST_SPLIT, {"node.crt": "info"}),
+    ("old client CAs in split-ca", SPLIT_CA, HOST_BOTH, {"ca-client.crt": "info", "node.crt": "info"}),
+    ("nothing in standard", STANDARD, HOST, {}),
+    (
+        "nothing in split-ca",
+        SPLIT_CA,
+        live(bundle("ca", OLD), bundle("ca-client", NEW), pair(cert=NARROW), CLIENT_NODE, names=("new",)),
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "rules", "found", "expected"), SUPERFLUOUS, ids=[r[0] for r in SUPERFLUOUS])
+def test_superfluous(label: str, rules: Policy, found: Snapshot, expected: dict[str, str]) -> None:
+    """What cockroach uses though the layout does not ask for it is a finding; a person removes it, never the agent."""
+    assert expected == messages(plan(rules, found), "layout.superfluous"), label
+
+
+def test_missing_for_the_layout() -> None:
+    """What the layout asks for and is not there is a finding of its own."""
+    made = plan(SPLIT_CA, live(bundle("ca", OLD), NODE))
+    assert {"ca-client.crt"} == set(messages(made, "ca.missing"))
+    assert {"client.node.crt", "client.root.crt"} == set(messages(made, "cert.missing"))
+
+
+def test_a_narrow_node_is_renewed_on_request() -> None:
+    """`certagent renew node` drops principal and client usage at once; the plan says so, and when it comes anyway."""
+    made = plan(SPLIT_NODE, HOST_SPLIT)
+    assert any("certagent renew node" in r for r in held(made, "node"))
+    asked = plan(SPLIT_NODE, replace(HOST_SPLIT, requests=(Request("renew", "node", NOW),)))
+    assert [(None, False)] == [(a.want.principal, a.want.client) for a in asked.actions if isinstance(a, Issue)]
+
+
+def test_the_principal_among_the_sans_is_no_host_name() -> None:
+    """`cockroach cert` writes `node` among the DNS SANs: it may vanish from a split node without drop_names."""
+    made_by_hand = hung(pair(cert=replace(DUE, dns=(SANS[0], "node"))), "old root")
+    found = live(bundle("ca", OLD), made_by_hand, CLIENT_NODE, pair("client.root"))
+    asked = [a for a in plan(SPLIT_NODE, found).actions if isinstance(a, Issue)]
+    assert [SANS] == [a.names for a in asked]
+    kept = policy(want("ca"), replace(SPLIT, names=None), want("client.node"), layout="split-node")
+    assert [SANS] == [a.names for a in plan(kept, found).actions if isinstance(a, Issue)]
+
+
+OTHER_MATERIAL = [
+    ("other client CAs", HOST_BOTH, {"client_cas": ("old",)}, True),
+    ("the client CAs of the disk", HOST_BOTH, {"client_cas": ("new", "old")}, False),
+    ("nothing told", HOST_BOTH, {"client_cas": ()}, False),
+    ("another client.node", HOST_SPLIT, {"kind": "http", "node_client_expiry": UNTIL - 5}, True),
+    ("the client.node of the disk", HOST_SPLIT, {"kind": "http", "node_client_expiry": UNTIL}, False),
+]
+
+
+@pytest.mark.parametrize(("label", "found", "told", "stale"), OTHER_MATERIAL, ids=[r[0] for r in OTHER_MATERIAL])
+def test_what_a_cockroach_tells_of_files_it_does_not_serve(
+    label: str, found: Snapshot, told: dict[str, object], stale: bool
+) -> None:
+    """A refused reload shows in its client CAs and its metrics, though its own leaf is the right one."""
+    told_now = replace(found, served=(served(**told),))
+    assert stale == bool([a for a in plan(SPLIT_CA, told_now).actions if isinstance(a, Reload)]), label
+    by_file = replace(told_now, processes=(process(found_by="pid_file"),))
+    assert not [a for a in plan(SPLIT_CA, by_file).actions if isinstance(a, Reload)]
+
+
+VERIFIERS = [
+    ("node", {"ca", "ca-client"}, ("ca",)),
+    ("client.a.b", {"ca"}, ("ca",)),
+    ("client.a.b", {"ca", "ca-client"}, ("ca-client",)),
+    ("ui", {"ca", "ca-client"}, ("ca", "system")),
+    ("ui", {"ca", "ca-ui"}, ("ca-ui",)),
+    ("client-tenant.5", {"ca", "ca-client", "ca-client-tenant"}, ("ca-client-tenant",)),
+    ("client-tenant.5", {"ca", "ca-client"}, ("ca-client",)),
+    ("client-tenant.5", {"ca"}, ("ca",)),
+    ("tenant-signing.5", {"ca"}, ("",)),
+]
+
+
+@pytest.mark.parametrize(("stem", "present", "expected"), VERIFIERS)
+def test_what_verifies_what(stem: str, present: set[str], expected: tuple[str, ...]) -> None:
+    """cockroach's fallbacks: the most specific bundle that is there; browsers know the system's roots, too."""
+    assert expected == bundles_of(name_of(stem), frozenset(present))
+    assert expected[0] == bundle_of(name_of(stem), frozenset(present))
+
+
+def proofs(rules: Policy, found: Snapshot) -> dict[str, str]:
+    return {f["name"]: f["proof"] for f in certs_dir(rules, found, plan(rules, found))["files"]}
+
+
+def test_proofs() -> None:
+    """Each file's proof, by the table of the design."""
+    told = (*HOST_BOTH.served, served(client="client.root", client_fingerprint="client.root-1"))
+    found = replace(HOST_BOTH, served=told)
+    assert proofs(SPLIT_CA, found) == {
+        "ca": "sent",
+        "ca-client": "advertised",
+        "node": "served",
+        "client.node": "sent",
+        "client.root": "accepted",
+    }
+    metric = replace(found, served=tuple(replace(s, node_client_expiry=UNTIL) for s in told))
+    assert proofs(SPLIT_CA, metric)["client.node"] == "metric"
+    other = replace(found, served=tuple(replace(s, client_cas=("old",), node_client_expiry=7) for s in told))
+    assert {"ca-client": "pending", "client.node": "pending"}.items() <= proofs(SPLIT_CA, other).items()
+    assert proofs(SPLIT_CA, other)["node"] == "served"
+
+
+def test_a_tenants_server_serves_its_tenant_pair() -> None:
+    """A directory without node.crt is a SQL server's: its tenant pair is what a port should serve."""
+    tenant = replace(pair("client-tenant.5"), trust=Trust("ca-client-tenant"))
+    found = live(bundle("ca", OLD), bundle("ca-client-tenant", NEW), tenant, names=("old", "new"))
+    rules = policy(want("ca"), want("ca-client-tenant"), want("client-tenant.5"), layout="tenant")
+    stale = replace(found, served=(served("other", client_cas=("old", "new")),))
+    assert ["client-tenant.5.crt is" in a.reason for a in plan(rules, stale).actions if isinstance(a, Reload)] == [True]
+    told = served("client-tenant.5-1", client="client-tenant.5", client_fingerprint="client-tenant.5-1")
+    assert proofs(rules, replace(found, served=(*found.served, told)))["client-tenant.5"] == "accepted"
