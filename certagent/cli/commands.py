@@ -8,10 +8,12 @@ import sys
 import time
 from typing import Any
 
-from certagent.cli.common import UNKNOWN, ask, config_option, emit, json_option
+from certagent.cli.common import UNKNOWN, Progress, ask, config_option, emit, json_option
+from certagent.cli.proving import PENDING, judge
 
 REFUSED = 1
 POLL = 0.1
+ROWS = 200
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -51,37 +53,27 @@ def run(arguments: argparse.Namespace) -> int:
     if not answer["ok"]:
         print(f"certagent: {answer['error']}", file=sys.stderr)
         return REFUSED
-    outcome = _wait(arguments, file, answer["at"])
+    outcome = _wait(arguments, file, answer)
     emit({"version": 1, **outcome}) if arguments.json else print(
-        f"{arguments.kind} {file}: {outcome['state']}: {outcome['reason']}"
+        f"{arguments.kind} {file}".strip() + f": {outcome['state']}: {outcome['reason']}"
     )
     return 0 if outcome["state"] == "proven" else REFUSED
 
 
-def _wait(arguments: argparse.Namespace, file: str, since: str) -> dict[str, Any]:
-    end = time.monotonic() + arguments.wait
-    outcome = {"state": "pending", "reason": "not proven in time"}
-    while time.monotonic() < end and outcome["state"] == "pending":
+def _wait(arguments: argparse.Namespace, file: str, answer: dict[str, Any]) -> dict[str, str]:
+    where = answer["certs_dir"] if file else arguments.certs_dir
+    begin = time.monotonic()
+    progress = Progress(sys.stderr)
+    outcome = PENDING
+    while outcome["state"] == "pending" and time.monotonic() < begin + arguments.wait:
         time.sleep(POLL)
-        status = ask(arguments.config, "status")
-        history = ask(arguments.config, "history", certs_dir=arguments.certs_dir, limit=20)
-        if status and history:
-            outcome = judge(arguments.kind, file, since, status["document"], history["rows"], outcome)
-    return outcome
-
-
-def judge(
-    kind: str, file: str, since: str, status: dict[str, Any], rows: list[dict[str, Any]], before: dict[str, Any]
-) -> dict[str, Any]:
-    """Given the daemon's status and the newest attempts, say whether a command is done, refused or pending."""
-    mine = [r for r in rows if r["at"] >= since and (kind == "reload" or r["subject"] == file)]
-    bad = [r for r in mine if r["outcome"] in {"failed", "refused"}]
-    if bad:
-        return {"state": "refused", "reason": bad[0]["reason"]}
-    done = {"renew": "install", "rollback": "rollback", "reload": "reload"}[kind]
-    if not any(r["kind"] == done and r["outcome"] == "ok" for r in mine):
-        return before
-    files = [f for d in status["certs_dirs"] for f in d["files"] if kind != "reload" and f["name"] == file]
-    if any(f["proof"] == "pending" for f in files):
-        return before
-    return {"state": "proven", "reason": ", ".join(f["proof"] for f in files) or "served"}
+        history = ask(arguments.config, "history", certs_dir=where, limit=ROWS)
+        status = ask(arguments.config, "status")  # after the history: never older than what that says
+        if not status or not history:
+            outcome = {"state": "pending", "reason": "the daemon does not answer any more"}
+            continue
+        dirs = [d for d in status["document"]["certs_dirs"] if where in ("", d["path"])]
+        outcome = judge(arguments.kind, file, answer["at"], dirs, history["rows"])
+        progress.show(f"{arguments.kind} {file}: {outcome.get('step', 'waiting')}", time.monotonic() - begin)
+    progress.clear()
+    return {k: v for k, v in outcome.items() if k != "step"}

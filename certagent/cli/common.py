@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from certagent.config import Config
@@ -80,3 +80,23 @@ def local_service(path: str) -> "Service | None":
 def emit(document: object) -> None:
     """Print JSON."""
     print(json.dumps(document, indent=2))
+
+
+class Progress:
+    """One line on a terminal that says what is being waited for; nothing where the stream is no terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Shows nothing yet."""
+        self._stream = stream if stream.isatty() else None
+
+    def show(self, text: str, seconds: float) -> None:
+        """Replace the line."""
+        if self._stream is not None:
+            self._stream.write(f"\r\x1b[K{text} ({seconds:.0f} s)")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._stream is not None:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

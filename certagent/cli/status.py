@@ -1,6 +1,7 @@
 """`certagent status`: asks the daemon; if it is silent, observes and decides by itself."""
 
 import argparse
+from datetime import datetime, timedelta
 from typing import Any
 
 from certagent.cli.common import UNKNOWN, USAGE, ask, config_option, emit, json_option
@@ -41,32 +42,64 @@ def _observed(path: str) -> dict[str, Any] | None:
 
 
 def text(document: dict[str, Any]) -> str:
-    """The document for people."""
+    """The document for people: what is, until when, how it is proven; then what is wrong, and what comes next."""
+    now = _time(document["now"])
     daemon = document["daemon"]
-    lines = [
-        f"certagent: {document['severity']}"
-        + (f", daemon pid {daemon['pid']}" if daemon else ", no daemon: observed just now")
-    ]
+    who = f"daemon pid {daemon['pid']}, {_span(now - _time(daemon['started']))} up" if daemon else NO_DAEMON
+    lines = [f"certagent: {document['severity']}, {who}"]
     for directory in document["certs_dirs"]:
         lines += ["", f"{directory['path']}: {directory['severity']}"]
-        lines += [_file(f) for f in directory["files"]]
+        lines += _table([HEAD, *(_file(f, now) for f in directory["files"])])
         lines += [
             f"  process {p['pid']} ({p['user']}): {p['state']} {' '.join(p['listeners'])}"
             for p in directory["processes"]
         ]
-        lines += [
-            f"  {f['severity']} {f['code']} {f['file']}: {f['message']}"
-            + (f"\n      remedy: {f['remedy']}" if f["remedy"] else "")
-            for f in directory["findings"]
-        ]
+        lines += [line for f in directory["findings"] for line in _finding(f)]
         lines += [f"  authority {a['name']}: {a['note']}" for a in directory["authorities"] if a["note"]]
-        if directory["next"]:
-            lines.append("  next: {action} {file} at {at}: {reason}".format(**directory["next"]))
+        if step := directory["next"]:
+            lines.append(f"  next: {step['action']} {step['file']} {_when(step['at'], now)}: {step['reason']}")
     return "\n".join(lines)
 
 
-def _file(file: dict[str, Any]) -> str:
+NO_DAEMON = "no daemon: observed just now"
+HEAD = ("file", "certificate", "expires", "renews", "proof")
+UNITS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _file(file: dict[str, Any], now: datetime) -> tuple[str, ...]:
     if not file["fingerprint"]:
-        return f"  {file['name']:<14} missing"
-    renew = f", renews {file['renew_at']}" if file["renew_at"] else ""
-    return f"  {file['name']:<14} {file['fingerprint'][:12]} until {file['not_after']}{renew}, proof: {file['proof']}"
+        return (file["name"], "missing", "", "", "")
+    until, renew = _when(file["not_after"], now), file["renew_at"]
+    return (file["name"], file["fingerprint"][:12], until, _when(renew, now) if renew else "-", file["proof"])
+
+
+def _finding(finding: dict[str, Any]) -> list[str]:
+    first = f"  {finding['severity']} {finding['code']} {finding['file']}: {finding['message']}"
+    return [first, f"      remedy: {finding['remedy']}"] if finding["remedy"] else [first]
+
+
+def _time(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp)
+
+
+def _span(length: timedelta) -> str:
+    """The two largest units: "3 d 4 h"; a short one in seconds."""
+    seconds = max(0, int(length.total_seconds()))
+    parts = []
+    for size, unit in UNITS:
+        if seconds >= size:
+            parts.append(f"{seconds // size} {unit}")
+            seconds %= size
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _when(stamp: str, now: datetime) -> str:
+    """A moment, seen from now, and by the calendar."""
+    at = _time(stamp)
+    seen = f"in {_span(at - now)}" if at >= now else f"{_span(now - at)} ago"
+    return f"{seen} ({at:%Y-%m-%d %H:%M}Z)"

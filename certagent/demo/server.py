@@ -3,6 +3,10 @@
 SQL port (pgwire SSLRequest, client certificates verified; RPC of other nodes beside it) and HTTP port
 (`/_status/vars`). As in Go the TLS configuration is built at each handshake from the bytes loaded last: a mismatched
 pair is taken without a word and then fails every new connection. SIGHUP ends the process until it listens.
+
+For tests, in the environment: STANDIN_START_DELAY and STANDIN_RELOAD_DELAY (seconds), STANDIN_DEAF (a reload is heard
+and changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets an answer), STANDIN_FAITHFUL (handshakes
+fail with any other node pair than the first one).
 """
 
 import _ssl
@@ -73,7 +77,7 @@ class Server:
         """Loads the directory; SystemExit where cockroach would not come up."""
         self.arguments = arguments
         self.flags = Flags.of(arguments.cert_principal_map, arguments.node_cert_distinguished_name, os.environ)
-        self.material = load(arguments.certs_dir, self.flags)
+        self.material = self.first = load(arguments.certs_dir, self.flags)
         if problem := start_problem(self.material):
             raise SystemExit(f"cockroach: cannot start: {problem}")
 
@@ -106,6 +110,9 @@ class Server:
                 if raw.recv(8) != SSL_REQUEST:
                     return
                 raw.sendall(b"S")
+            if os.environ.get("STANDIN_FAITHFUL") and self.material.good("node") != self.first.good("node"):
+                raw.recv(4096)
+                return
             with context_of(self.material, kind).wrap_socket(raw, server_side=True) as tls:
                 {"sql": self._sql, "rpc": self._rpc, "http": self._http}[kind](tls)
 

@@ -77,6 +77,15 @@ def test_a_process_younger_than_the_swap_needs_none() -> None:
     assert [Presume] == [type(a) for a in made.actions]
 
 
+def test_a_slow_start_loaded_what_it_serves() -> None:
+    """It began before the swap and serves the new pair: it loaded the directory after; only what came later is owed."""
+    arrived = Attempt("install", "node", NOW - DAY, "ok", digest="node-1")
+    bundle = Attempt("install", "ca", NOW - DAY - SECOND, "ok")
+    assert [Presume] == [type(a) for a in plan(replace(running(), attempts=(bundle, arrived))).actions]
+    later = replace(bundle, at=NOW - DAY + SECOND)
+    assert len(reloads(plan(replace(running(), attempts=(arrived, later))))) == 1
+
+
 def test_client_pairs_need_no_signal() -> None:
     """A new client pair is not loaded by the server: no signal."""
     found = running()
@@ -218,6 +227,14 @@ def test_an_answer_from_the_future_is_asked_again() -> None:
     """The clock was set back by an hour: what a port said then is old, whatever its time says."""
     ahead = running(served=(served("node-1", at=NOW + timedelta(hours=1)),))
     assert "Probe" in [type(a).__name__ for a in plan(ahead).actions]
+
+
+def test_a_process_in_start_up_is_looked_at_again_soon() -> None:
+    """Two seconds later while it is young, thirty when it takes forever."""
+    young = replace(process(state="starting"), started=NOW - SECOND)
+    for found, at in ((young, 2), (process(state="starting"), 30)):
+        made = plan(replace(running(), processes=(found,), processes_at=NOW, served=()))
+        assert made.wake_at == NOW + timedelta(seconds=at)
 
 
 def test_client_pairs_are_offered() -> None:

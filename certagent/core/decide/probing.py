@@ -16,6 +16,7 @@ from certagent.core.policy import Policy
 from certagent.core.timing import PROOF_WAIT
 
 SCAN_EVERY = timedelta(seconds=30)
+SCAN_STARTING, YOUNG = timedelta(seconds=2), timedelta(minutes=2)  # a process in start-up is looked at more often
 PROBE_EVERY = timedelta(minutes=5)
 UNREACHABLE_EVERY = timedelta(seconds=30)
 OFFERED = frozenset({Role.CLIENT, Role.TENANT})
@@ -34,9 +35,11 @@ def _scan(snapshot: Snapshot, now: datetime) -> Part:
     if any(j.kind == "scan" for j in snapshot.in_flight):
         return Part()
     at = snapshot.processes_at
-    if at is None or now - at >= SCAN_EVERY or at > now:
+    young = any(p.state == "starting" and now - p.started < YOUNG for p in snapshot.processes)
+    every = SCAN_STARTING if young else SCAN_EVERY
+    if at is None or now - at >= every or at > now:
         return Part((Scan("look for the owning processes"),))
-    return Part(wakes=(at + SCAN_EVERY,))
+    return Part(wakes=(at + every,))
 
 
 def _wanted(policy: Policy, snapshot: Snapshot) -> Iterator[tuple[Process, Probe]]:

@@ -75,10 +75,22 @@ def _unseen(snapshot: Snapshot, process: Process, digest: str) -> str | None:
     before = [a for a in signals(snapshot, process) if a.outcome != "failed"]
     if before:
         return None if before[-1].digest == digest else "the files changed since the process was last reloaded"
+    if len([s for s in of_process(snapshot, process) if not s.client]) < len(process.listeners):
+        return None  # it has not said yet what it serves
     loaded = {p.name.stem for p in loaded_pairs(snapshot)}
     ours = [a for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok"]
-    late = [a for a in ours if a.at > process.started and a.subject in loaded]
+    since = max([process.started, *(a.at for a in ours if (a.subject, a.digest) in _shown(snapshot, process))])
+    late = [a for a in ours if a.at > since and a.subject in loaded]
     return f"{late[-1].subject}.crt was installed after the process started" if late else None
+
+
+def _shown(snapshot: Snapshot, process: Process) -> set[tuple[str, str]]:
+    """The pairs that it serves as they are on disk: it loads the whole directory at once, so nothing older is owed."""
+    pairs = [expected(snapshot, s.kind) for s in of_process(snapshot, process) if s.outcome == "served"]
+    sound = [p for p in pairs if p is not None and p.leaf is not None]
+    if any(differs(snapshot, s) for s in of_process(snapshot, process)):
+        return set()
+    return {(p.name.stem, p.leaf.fingerprint) for p in sound if p.leaf}
 
 
 def _settled(snapshot: Snapshot, process: Process, digest: str, sent: tuple[Attempt, ...]) -> Part:

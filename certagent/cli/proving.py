@@ -1,0 +1,60 @@
+"""Whether a command is done and proven, by the daemon's own status and history: a function of those two documents."""
+
+from collections.abc import Iterable
+from typing import Any
+
+Row = dict[str, Any]
+PENDING = {"state": "pending", "reason": "not proven in time"}
+DONE = {"renew": "install", "rollback": "rollback"}
+STEPS = {
+    ("issue", "asked"): "the authority is being asked",
+    ("issue", "ok"): "the authority answered",
+    ("install", "ok"): "installed; waiting until it is served",
+    ("rollback", "ok"): "rolled back; waiting until it is served",
+    ("reload", "unproven"): "SIGHUP sent; waiting until the new files are served",
+}
+
+
+def judge(kind: str, file: str, since: str, directories: Iterable[Row], rows: Iterable[Row]) -> dict[str, str]:
+    """Given the certs-dirs of the status and the attempts, newest first, return the state of a command and why.
+
+    "proven", "refused" (or undone again), else "pending" with what it waits for.
+    """
+    mine = [r for r in rows if r["at"] >= since]
+    if kind == "reload":
+        return _reloaded(list(directories), [r for r in mine if r["kind"] == "reload"])
+    return _swapped(kind, file, list(directories), [r for r in mine if r["subject"] == file])
+
+
+def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> dict[str, str]:
+    done = next((r for r in rows if (r["kind"], r["outcome"]) == (DONE[kind], "ok")), None)
+    undone = next((r for r in rows if (r["kind"], r["outcome"]) == ("rollback", "ok")), None)
+    if kind == "renew" and undone is not None:
+        return {"state": "refused", "reason": f"rolled back: {undone['reason']}"}
+    if done is None:
+        bad = [r for r in rows if r["outcome"] in {"failed", "refused"}]
+        return {"state": "refused", "reason": bad[0]["reason"]} if bad else _waiting(rows)
+    shown = [f for d in directories for f in d["files"] if f["name"] == file and f["fingerprint"] == done["digest"]]
+    if not shown or shown[0]["proof"] == "pending":
+        return _waiting(rows)
+    return {"state": "proven", "reason": shown[0]["proof"]}
+
+
+def _reloaded(directories: list[Row], rows: list[Row]) -> dict[str, str]:
+    processes = [p for d in directories for p in d["processes"]]
+    serving = [p["pid"] for p in processes if p["state"] == "serving"]
+    if directories and not serving:
+        states = ", ".join(f"pid {p['pid']} is {p['state']}" for p in processes)
+        return {"state": "refused", "reason": states or "no process owns the directory: there is nothing to reload"}
+    ended = {int(r["subject"].partition(":")[0]): r for r in reversed(rows)}
+    bad = [r["reason"] for r in ended.values() if r["outcome"] == "failed"]
+    if bad:
+        return {"state": "refused", "reason": bad[0]}
+    if not serving or any(ended.get(pid, {}).get("outcome") != "ok" for pid in serving):
+        return _waiting(rows)
+    return {"state": "proven", "reason": "served"}
+
+
+def _waiting(rows: list[Row]) -> dict[str, str]:
+    step = next((s for r in rows if (s := STEPS.get((r["kind"], r["outcome"])))), None)
+    return {**PENDING, "step": step} if step else PENDING

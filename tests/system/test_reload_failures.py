@@ -1,0 +1,97 @@
+"""A reload that does not do what it should: what is rolled back, what is not, and who is never signalled."""
+
+import pytest
+
+from certagent.demo.launch import StandIn
+from tests.system.running import Agent, Host
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def proven(host: Host) -> str:
+    wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+    return str(host.file("node")["fingerprint"])
+
+
+def reloads(server: StandIn) -> int:
+    return sum(e["event"] == "reload" for e in server.log())
+
+
+def test_rolled_back_when_handshakes_fail(host: Host) -> None:
+    """Every handshake fails with the new pair: the agent goes back by itself, proves it, never installs it again."""
+    host.once()
+    with host.server(environ={"STANDIN_FAITHFUL": "1"}) as server, host.agent() as agent:
+        before = proven(host)
+        done = host.run("renew", "node")
+        assert (done.returncode, done.stdout.split(":")[1].strip()) == (1, "refused"), done.stdout
+        assert "rolled back" in done.stdout
+        bad = next(a["digest"] for a in host.history("install") if a["subject"] == "node")
+        assert agent.wait_event("pair.rolled-back")["file"] == "node"
+        wait_until(lambda: host.file("node")["proof"] == "served", "the old pair is proven again")
+        assert host.file("node")["fingerprint"] == server.served() == before != bad
+        assert reloads(server) == 2
+        restored = host.certs / ".certagent" / "old" / "node"
+        numbered = {p.name: p for p in restored.iterdir()}
+        staged = host.certs / ".certagent" / "staged"
+        newest = numbered[max(numbered)]  # what was quarantined, put back into the staging area by a stranger
+        (staged / "node.key").write_bytes((newest / "key").read_bytes())
+        (staged / "node.crt").write_bytes((newest / "crt").read_bytes())
+        assert "rolled back before" in agent.wait_event("pair.refused")["reason"]
+        assert host.file("node")["fingerprint"] == before
+
+
+def test_a_deaf_server_is_signalled_again_and_keeps_the_new_pair(host: Host) -> None:
+    """It hears and goes on with the old pair: the signal is repeated after a pause, nothing is rolled back."""
+    host.once()
+    with host.server(environ={"STANDIN_DEAF": "1"}) as server, host.agent() as agent:
+        before = proven(host)
+        assert host.run("renew", "node", "--wait", "2").returncode == 1
+        assert reloads(server) == 1
+        agent.wait_event("reload.unproven")
+        wait_until(lambda: reloads(server) == 2, "the second signal")
+        assert "served.stale" in host.codes()
+        assert host.file("node")["fingerprint"] != before == server.served()
+        assert agent.events("pair.rolled-back") == []
+
+
+def test_one_that_ignores_sighup_is_never_signalled(host: Host) -> None:
+    """Sent would not be reloaded: a finding, the new pair on disk for a restart, and no signal."""
+    host.once()
+    with host.server(environ={"STANDIN_IGNORE_HUP": "1"}), host.agent() as agent:
+        wait_until(lambda: "process.forbidden" in host.codes(), "it is seen")
+        host.run("renew", "node", "--wait", "1")
+        agent.wait_event("pair.installed")
+        found = host.run("reload", "--wait", "5")
+        assert (found.returncode, "ignoring" in found.stdout) == (1, True), found.stdout
+        assert agent.events("reload.sent") == []
+
+
+def test_one_that_starts_is_never_signalled(host: Host) -> None:
+    """A renewal while it starts: SIGHUP would end it; it loads what is on disk, and needs none."""
+    host.once()
+    starting = host.server(environ={"STANDIN_START_DELAY": "3"})
+    with host.agent() as agent:
+        wait_until(lambda: "process.starting" in host.codes(), "it is seen")
+        host.run("renew", "node", "--wait", "0.1")
+        agent.wait_event("pair.installed")
+        with starting as server:
+            assert proven(host) == server.served()
+            assert reloads(server) == 0
+            assert agent.events("reload.sent") == []
+
+
+def test_one_that_does_not_answer(host: Host) -> None:
+    """Its ports take connections and say nothing: that is told, modes are repaired, nothing is rolled back."""
+    host.once()
+    with host.server(environ={"STANDIN_MUTE": "1"}), host.agent() as agent:
+        told(agent)
+        (host.certs / "node.key").chmod(0o644)
+        wait_until(lambda: (host.certs / "node.key").stat().st_mode & 0o777 == 0o600, "repaired")
+        assert host.run("renew", "node", "--wait", "0.1").returncode == 1
+        agent.wait_event("pair.installed")
+        assert agent.events("pair.rolled-back") == []
+
+
+def told(agent: Agent) -> None:
+    agent.wait_event("finding.appeared", lambda e: e["code"] == "served.unreachable")

@@ -1,0 +1,65 @@
+"""Whether a command is done and proven: rows of status and history -> proven, refused, pending."""
+
+from typing import Any
+
+import pytest
+
+from certagent.cli.proving import judge
+
+SINCE = "2026-11-24T10:00:00.000Z"
+
+
+def row(kind: str, outcome: str, subject: str = "node", second: int = 1, digest: str = "new") -> dict[str, Any]:
+    at = f"2026-11-24T10:00:{second:02d}.000Z"
+    return {
+        "kind": kind,
+        "outcome": outcome,
+        "subject": subject,
+        "at": at,
+        "digest": digest,
+        "reason": f"{kind} said so",
+    }
+
+
+def directory(proof: str = "served", fingerprint: str = "new", *states: str) -> dict[str, Any]:
+    processes = [{"pid": 100 + n, "state": state} for n, state in enumerate(states or ("serving",))]
+    return {"files": [{"name": "node", "fingerprint": fingerprint, "proof": proof}], "processes": processes}
+
+
+INSTALLED = [row("install", "ok"), row("issue", "ok")]
+SENT = row("reload", "ok", "100:5", 2)
+CASES = [
+    ("nothing yet", "renew", directory(), [], "pending"),
+    ("the authority is being asked", "renew", directory(), [row("issue", "asked")], "pending"),
+    ("installed, not served", "renew", directory("pending"), INSTALLED, "pending"),
+    ("installed, the status is older", "renew", directory("served", "old"), INSTALLED, "pending"),
+    ("installed and served", "renew", directory(), INSTALLED, "proven"),
+    (
+        "an attempt before the command",
+        "renew",
+        directory(),
+        [{**row("install", "ok"), "at": "2026-11-24T09"}],
+        "pending",
+    ),
+    ("another pair failed", "renew", directory(), [row("issue", "failed", "ui"), *INSTALLED], "proven"),
+    ("the CA refused", "renew", directory(), [row("issue", "refused")], "refused"),
+    ("the gate refused", "renew", directory(), [row("install", "refused"), row("issue", "ok")], "refused"),
+    ("rolled back again", "renew", directory(), [row("rollback", "ok", second=3, digest="old"), *INSTALLED], "refused"),
+    ("rolled back on request", "rollback", directory("served", "old"), [row("rollback", "ok", digest="old")], "proven"),
+    ("no generation", "rollback", directory(), [row("rollback", "failed")], "refused"),
+    ("reloaded", "reload", directory(), [SENT], "proven"),
+    ("sent, unproven", "reload", directory(), [row("reload", "unproven", "100:5")], "pending"),
+    ("one of two", "reload", directory("served", "new", "serving", "serving"), [SENT], "pending"),
+    ("not sent", "reload", directory(), [row("reload", "failed", "100:5")], "refused"),
+    ("a pair failed meanwhile", "reload", directory(), [row("issue", "failed"), SENT], "proven"),
+    ("nobody there", "reload", {**directory(), "processes": []}, [], "refused"),
+    ("starting", "reload", directory("served", "new", "starting"), [], "refused"),
+]
+
+
+@pytest.mark.parametrize(("label", "kind", "seen", "rows", "state"), CASES, ids=[c[0] for c in CASES])
+def test_judge(label: str, kind: str, seen: dict[str, Any], rows: list[dict[str, Any]], state: str) -> None:
+    """Proven only when the certificate that was installed is the one that is shown and served."""
+    found = judge(kind, "node" if kind != "reload" else "", SINCE, [seen], rows)
+    assert state == found["state"], (label, found)
+    assert found["reason"]
