@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import idle, observe, repair, rotation, status
+from bench import acme, idle, observe, repair, rotation, status
 from bench.figures import table
 
-ALL = {"repair": repair, "rotation": rotation, "status": status, "idle": idle, "observe": observe}
+ALL = {"acme": acme, "repair": repair, "rotation": rotation, "status": status, "idle": idle, "observe": observe}
 
 
 def main() -> None:

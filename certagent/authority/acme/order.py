@@ -23,7 +23,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending, Request
 from certagent.host import x509
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 AGAIN = timedelta(seconds=30)
 MARGIN = 3.0  # of the request's time, for the last answers
 MOST_CHAINS = 8
@@ -63,6 +63,7 @@ class Order:
             self._begin()
         if self._status() == "pending":
             prove(self.account, list(self.body.authorizations), self.options, self.context, self.end)
+            self._look()
             self._look_until({"ready", "processing", "valid"})
         if self._status() == "ready":
             self._finalize()

@@ -19,7 +19,7 @@ from certagent.authority.acme.web import Standalone, Webroot
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 
 
 class Responder(AbstractContextManager["Responder"], Protocol):

@@ -18,6 +18,7 @@ PREFIX = "/.well-known/acme-challenge/"
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")  # base64url: it becomes a file's name
 SOCKET = "certagent-http01"
 SLOW = 10.0
+TICK = 0.01  # how soon the server notices its end
 
 
 class Standalone:
@@ -34,7 +35,7 @@ class Standalone:
         o = self._options
         for sock in listening(SOCKET, o.listen_address, o.http_port, self._inherited):
             server = _Server(sock, self._answers)
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": TICK}, daemon=True).start()
             self._stack.callback(server.server_close)
             self._stack.callback(server.shutdown)
         return self
