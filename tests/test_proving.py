@@ -26,6 +26,13 @@ def directory(proof: str = "served", fingerprint: str = "new", *states: str) -> 
     return {"files": [{"name": "node", "fingerprint": fingerprint, "proof": proof}], "processes": processes}
 
 
+def ordered() -> dict[str, Any]:
+    """The same, with two authorities in order."""
+    made = directory("pending", "old")
+    made["files"][0]["authorities"] = ["house", "backup"]
+    return made
+
+
 INSTALLED = [row("install", "ok"), row("issue", "ok")]
 SENT = row("reload", "ok", "100:5", 2)
 CASES = [
@@ -43,6 +50,9 @@ CASES = [
     ),
     ("another pair failed", "renew", directory(), [row("issue", "failed", "ui"), *INSTALLED], "proven"),
     ("the CA refused", "renew", directory(), [row("issue", "refused")], "refused"),
+    ("one of two authorities failed", "renew", ordered(), [row("issue", "failed")], "pending"),
+    ("both failed", "renew", ordered(), [row("issue", "refused"), row("issue", "failed")], "refused"),
+    ("a person answers later", "renew", directory(), [row("issue", "retry")], "pending"),
     ("the gate refused", "renew", directory(), [row("install", "refused"), row("issue", "ok")], "refused"),
     ("rolled back again", "renew", directory(), [row("rollback", "ok", second=3, digest="old"), *INSTALLED], "refused"),
     ("rolled back on request", "rollback", directory("served", "old"), [row("rollback", "ok", digest="old")], "proven"),

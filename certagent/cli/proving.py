@@ -33,11 +33,17 @@ def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> d
         return {"state": "refused", "reason": f"rolled back: {undone['reason']}"}
     if done is None:
         bad = [r for r in rows if r["outcome"] in {"failed", "refused"}]
-        return {"state": "refused", "reason": bad[0]["reason"]} if bad else _waiting(rows)
+        order = _order(file, directories) if kind == "renew" else 1
+        return {"state": "refused", "reason": bad[0]["reason"]} if len(bad) >= order else _waiting(rows)
     shown = [f for d in directories for f in d["files"] if f["name"] == file and f["fingerprint"] == done["digest"]]
     if not shown or shown[0]["proof"] == "pending":
         return _waiting(rows)
     return {"state": "proven", "reason": shown[0]["proof"]}
+
+
+def _order(file: str, directories: list[Row]) -> int:
+    """How many authorities there are to be asked, one after the other, before a renewal has failed."""
+    return max((len(f.get("authorities", ())) for d in directories for f in d["files"] if f["name"] == file), default=1) or 1
 
 
 def _reloaded(directories: list[Row], rows: list[Row]) -> dict[str, str]:
@@ -56,5 +62,7 @@ def _reloaded(directories: list[Row], rows: list[Row]) -> dict[str, str]:
 
 
 def _waiting(rows: list[Row]) -> dict[str, str]:
+    if rows and (rows[0]["kind"], rows[0]["outcome"]) == ("issue", "retry"):
+        return {**PENDING, "reason": f"the authority answers later: {rows[0]['reason']}"}
     step = next((s for r in rows if (s := STEPS.get((r["kind"], r["outcome"])))), None)
     return {**PENDING, "step": step} if step else PENDING

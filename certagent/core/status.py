@@ -73,6 +73,7 @@ def _file(policy: Policy, snapshot: Snapshot, want: Want) -> dict[str, Any]:
         "issuer": leaf.issuer if leaf else None,
         "sans": list(leaf.sans) if leaf else [],
         "authority": want.authorities[0] if want.authorities else None,
+        "authorities": list(want.authorities),
         "renew_at": rfc3339(renew_at(want, leaf, policy.host, snapshot.tried(want.name.stem)))
         if due and leaf
         else None,

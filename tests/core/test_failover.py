@@ -149,6 +149,8 @@ def test_a_bundle_is_the_firsts() -> None:
 
 
 def test_who_failed_is_said() -> None:
-    """The finding names the authority, where there are several."""
-    message = next(f.message for f in plan(replace(DUE, attempts=(failed("house"),))).findings if "failing" in f.code)
-    assert message == "attempt 1, by authority house, failed: unreachable"
+    """Each authority's newest failure is said; refused is told apart from not answered."""
+    attempts = (failed("house"), failed("backup", **REFUSED), failed("house", reason="no route"))
+    said = {f.code: f.message for f in plan(replace(DUE, attempts=attempts)).findings}
+    assert said["renewal.failing"] == "after 3 attempts: authority house failed: no route"
+    assert said["renewal.refused"] == "after 3 attempts: authority backup was refused: policy"

@@ -206,18 +206,29 @@ def _refused(stem: str, why: str) -> Part:
 
 def _failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) -> Part:
     """What was tried in vain: refused (by the CA's policy, or by the gate) is told apart from not answered."""
-    found, stem = _overdue(want, pair, now), want.name.stem
-    if not failed or not failed[-1].reason:
-        return found
-    last, count = failed[-1], str(len(failed))
-    if len(want.authorities) > 1 and last.kind == "issue" and last.digest:
-        count += f", by authority {last.digest},"
+    found, stem, newest = _overdue(want, pair, now), want.name.stem, [a for a in _newest(want, failed) if a.reason]
     severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
-    if last.outcome == "refused":
-        message = f"attempt {count} was refused: {last.reason}"
-        remedy = f"certagent history {stem}: what was refused must change, the configuration or the CA's policy"
-        return found + Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", message, remedy),))
-    message = f"attempt {count} failed: {last.reason}"
-    return found + Part(
-        findings=(Finding("renewal.failing", severity, f"{stem}.crt", message, f"certagent history {stem}"),)
-    )
+    history = f"certagent history {stem}"
+    if refused := [a for a in newest if a.outcome == "refused"]:
+        message = _told(want, len(failed), "was refused", refused)
+        remedy = f"{history}: what was refused must change, the configuration or the CA's policy"
+        found += Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", message, remedy),))
+    if others := [a for a in newest if a.outcome != "refused"]:
+        message = _told(want, len(failed), "failed", others)
+        found += Part(findings=(Finding("renewal.failing", severity, f"{stem}.crt", message, history),))
+    return found
+
+
+def _newest(want: Want, failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The newest failure; of each authority, where there are several."""
+    if len(want.authorities) < 2:  # noqa: PLR2004 - one is no order
+        return failed[-1:]
+    rows = {a.digest: a for a in failed if a.kind == "issue"}
+    return tuple(sorted(rows.values(), key=lambda a: a.at))
+
+
+def _told(want: Want, count: int, how: str, attempts: list[Attempt]) -> str:
+    if len(want.authorities) < 2:  # noqa: PLR2004 - the same
+        return f"attempt {count} {how}: {attempts[-1].reason}"
+    each = "; ".join(f"authority {a.digest} {how}: {a.reason}" if a.digest else a.reason for a in attempts)
+    return f"after {count} attempts: {each}"

@@ -1,0 +1,19 @@
+"""`type = "dropbox"`: a CA run by people: requests lie in an outbox, certificates are brought to an inbox."""
+
+from collections.abc import Iterator
+
+from certagent.config.reader import absolute
+from certagent.config.remote import RemoteConfig, Setting, seconds
+
+SETTINGS = {
+    "outbox": Setting(absolute, "/var/lib/certagent/outbox"),
+    "inbox": Setting(absolute, "/var/lib/certagent/inbox"),
+    "remind": Setting(seconds, 86400.0),
+}
+
+
+def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong between the settings: (key, sentence)."""
+    out, back = made.options["outbox"], made.options["inbox"]
+    if out == back or f"{out}/".startswith(f"{back}/") or f"{back}/".startswith(f"{out}/"):
+        yield "inbox", "the outbox and the inbox must be two directories, none inside the other"
