@@ -47,6 +47,9 @@ EVENTS: dict[str, Event] = {
     "issue.succeeded": Event("info", "an authority answered; the answer is staged"),
     "issue.failed": Event("warning", "an authority could not be asked, or its answer not used", "certagent history"),
     "issue.waiting": Event("info", "an authority has the request and answers later; the key is kept until then"),
+    "issue.reminder": Event(
+        "warning", "a person still has the request", "bring the certificate to the inbox that the reason names"
+    ),
     "issue.refused": Event("error", "an authority refused the request", "check its policy"),
     "window.known": Event("info", "a CA said when it wants a certificate renewed"),
     "window.unknown": Event("info", "a CA did not say when it wants a certificate renewed: our own rule holds"),

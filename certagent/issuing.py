@@ -58,7 +58,8 @@ class Issuing:
     def _ended(self, row: int, action: act.Issue, later: Pending | None) -> None:
         if later is not None:
             self.ledger.finish(row, "retry", later.reason, retry_at=datetime.fromtimestamp(later.again_at, UTC))
-            self._say("issue.waiting", action.subject, f"authority {action.authority}: {later.reason}")
+            event = "issue.reminder" if later.reminder else "issue.waiting"
+            self._say(event, action.subject, f"authority {action.authority}: {later.reason}")
             return
         self.ledger.finish(row, "ok", "")
         self._say("issue.succeeded", action.subject, f"authority {action.authority} answered")

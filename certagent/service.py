@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from certagent.authorities import authorities_of, unconfined
+from certagent.authorities import authorities_of, inboxes, unconfined
 from certagent.config import Config, ConfigError, load
 from certagent.config.remote import RemoteConfig
 from certagent.core.actions import Action, Plan, subject_of
@@ -101,8 +101,8 @@ class Service:
             self.unconfined = unconfined(self.workers)
 
     def paths(self) -> list[str]:
-        """The certs-dirs."""
-        return list(self.worlds)
+        """What is watched: the certs-dirs, and the inboxes of CAs run by people."""
+        return [*self.worlds, *inboxes(self.config)]
 
     def turn(self) -> None:
         """One look at everything: converge each certs-dir, log what changed."""

@@ -13,6 +13,7 @@ from typing import Literal
 from certagent.authorities.asked import CertificateAuthority, Order
 from certagent.authorities.embedded import Embedded
 from certagent.authorities.remote import GRACE, WORKER, Remote
+from certagent.authority import dropbox
 from certagent.config import Config, LocalConfig
 from certagent.config.remote import RemoteConfig
 from certagent.core.facts import Degraded
@@ -20,7 +21,7 @@ from certagent.host.errors import HostError
 from certagent.host.remembered import Book
 from certagent.host.worker import Workers
 
-__all__ = ["CertificateAuthority", "Order", "Remote", "authorities_of", "unconfined"]
+__all__ = ["CertificateAuthority", "Order", "Remote", "authorities_of", "inboxes", "unconfined"]
 
 
 def unconfined(workers: Workers) -> tuple[Degraded, ...]:
@@ -34,6 +35,16 @@ def unconfined(workers: Workers) -> tuple[Degraded, ...]:
         return ()
     severity: Literal["info", "warning"] = "warning" if any(m["severe"] for m in missing) else "info"
     return (Degraded("worker.unconfined", "; ".join(m["what"] for m in missing), remedy, severity),)
+
+
+def inboxes(config: Config) -> list[str]:
+    """Where people bring certificates, made where it is missing: a directory that is not there cannot be watched."""
+    found = []
+    for o in (a.options for a in config.authorities.values() if a.type == "dropbox"):
+        if isinstance(o, RemoteConfig):
+            dropbox.prepare(o.options)
+            found.append(str(o.options["inbox"]))
+    return found
 
 
 def authorities_of(config: Config, workers: Workers, book: Book) -> Mapping[str, CertificateAuthority]:

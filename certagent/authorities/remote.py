@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from certagent.authorities.asked import Order
+from certagent.authority import dropbox
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import (
     Answer,
@@ -53,6 +54,16 @@ class Remote:
         self._roots: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
 
     @property
+    def by_hand(self) -> bool:
+        """Whether a person answers."""
+        return self._config.type in FILES
+
+    def _news(self) -> datetime | None:
+        if not self.by_hand:
+            return None
+        return dropbox.news(self._config.options)
+
+    @property
     def common_name(self) -> bool:
         """As configured, where the type has the setting."""
         return bool(self._config.options.get("common_name", True))
@@ -63,9 +74,9 @@ class Remote:
         note = 'credential = "leaf": the worker is handed the managed pair' if leaf else ""
         try:
             windows = bool(self._config.options.get("ari", False))
-            return Authority(self._name, self._config.type, self._pinned_roots(), None, note, windows)
+            return Authority(self._name, self._config.type, self._pinned_roots(), None, note, windows, self._news())
         except AuthorityError as error:
-            return Authority(self._name, self._config.type, (), str(error), note)
+            return Authority(self._name, self._config.type, (), str(error), note, news=self._news())
 
     def _pinned_roots(self) -> tuple[Leaf, ...]:
         path = self._config.issuing_roots
@@ -224,6 +235,5 @@ class Remote:
         from certagent.authority.context import Context
         from certagent.authority.http import Http
 
-        backend = importlib.import_module(f"certagent.authority.{self._config.type}")
         context = Context(found, state, Http(request.tls, request.timeout), lambda: now)
-        return backend.ask(request, context), state
+        return dropbox.ask(request, context), state

@@ -84,6 +84,7 @@ class Pending:
 
     again_at: float
     reason: str
+    reminder: bool = False  # it was said before, and somebody may have forgotten it
 
 
 @dataclass(frozen=True, slots=True)

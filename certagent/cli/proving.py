@@ -43,7 +43,8 @@ def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> d
 
 def _order(file: str, directories: list[Row]) -> int:
     """How many authorities there are to be asked, one after the other, before a renewal has failed."""
-    return max((len(f.get("authorities", ())) for d in directories for f in d["files"] if f["name"] == file), default=1) or 1
+    mine = [f for d in directories for f in d["files"] if f["name"] == file]
+    return max([1, *(len(f.get("authorities", ())) for f in mine)])
 
 
 def _reloaded(directories: list[Row], rows: list[Row]) -> dict[str, str]:

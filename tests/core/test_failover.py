@@ -154,3 +154,23 @@ def test_who_failed_is_said() -> None:
     said = {f.code: f.message for f in plan(replace(DUE, attempts=attempts)).findings}
     assert said["renewal.failing"] == "after 3 attempts: authority house failed: no route"
     assert said["renewal.refused"] == "after 3 attempts: authority backup was refused: policy"
+
+
+LATER = Attempt("issue", "node", NOW - HOUR, "retry", "a person decides", "house", NOW + DAY)
+
+
+def test_news_of_an_answer() -> None:
+    """Something came after the request was last asked about: it is asked about now; before, or in the future: not."""
+    for news, names in ((NOW - SECOND, ["house"]), (NOW - 2 * HOUR, []), (NOW + HOUR, []), (None, [])):
+        authorities = (Authority("house", "dropbox", news=news),)
+        assert names == asked(replace(DUE, attempts=(LATER,), authorities=authorities)), news
+    elsewhere = (Authority("backup", "dropbox", news=NOW - SECOND),)
+    assert [] == asked(replace(DUE, attempts=(LATER,), authorities=elsewhere))
+
+
+def test_a_request_is_asked_about_to_its_end() -> None:
+    """Who asked for it is forgotten, and the live pair is not due: the request that a CA has is still waited for."""
+    waits = replace(snapshot(), attempts=(replace(LATER, retry_at=NOW - SECOND),))
+    assert ["house"] == asked(waits)
+    assert [] == asked(replace(waits, attempts=(*waits.attempts, done(SECOND))))
+    assert () == decide(policy(want("ca"), want(authorities=("other",))), waits, NOW).actions

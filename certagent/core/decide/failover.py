@@ -9,7 +9,7 @@ Rejected: moving on from a CA that has the request and answers later; the person
 that has it would answer a request that was withdrawn.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from certagent.core.actions import Finding
@@ -54,6 +54,12 @@ def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
     remedy = "add its root to the bundle on every node first, or take it out of `authority`"
     problems = [p for a in want.authorities if (p := untrusted(snapshot, want, a))]
     return tuple(Finding("authority.untrusted", "warning", f"{want.name.stem}.crt", p, remedy) for p in problems)
+
+
+def heard(snapshot: Snapshot, later: Attempt | None, now: datetime) -> Attempt | None:
+    """The request that waits; due at once where something came since it was last asked about."""
+    news = next((a.news for a in snapshot.authorities if later and a.name == later.digest), None)
+    return replace(later, retry_at=None) if later and news and later.at < news <= now else later
 
 
 def choose(

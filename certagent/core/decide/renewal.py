@@ -86,7 +86,17 @@ def due(
         return changed[0].message
     if pair.leaf is not None and now >= (at := renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))):
         return f"renewal is due since {stamp(at)}"
-    return None
+    return _waited_for(snapshot, want)
+
+
+def _waited_for(snapshot: Snapshot, want: Want) -> str | None:
+    """A request that a CA has is asked about to its end, even after whoever wanted it is forgotten."""
+    later = waiting(snapshot.attempts, want.name.stem)
+    return (
+        f"renewal is due: authority {later.digest} has the request"
+        if later and later.digest in want.authorities
+        else None
+    )
 
 
 def _requested(snapshot: Snapshot, stem: str) -> Request | None:
@@ -105,7 +115,7 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     """Issue, unless something holds it."""
     stem = want.name.stem
     failed = failures(snapshot.attempts, stem)
-    later = waiting(snapshot.attempts, stem)
+    later = failover.heard(snapshot, waiting(snapshot.attempts, stem), now)
     findings = _failing(want, pair, failed, now) + _waiting(want, later)
     if any(s.pair.name.stem == stem for s in snapshot.staged) or any(
         j.kind == "issue" and j.subject == stem for j in snapshot.in_flight

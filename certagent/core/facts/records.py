@@ -61,6 +61,7 @@ class Authority:
     problem: str | None = None
     note: str = ""  # what an operator should know of it
     windows: bool = False  # it says when it wants its certificates renewed (RFC 9773)
+    news: datetime | None = None  # when something last came that may be the answer to a request that waits
 
 
 @dataclass(frozen=True, slots=True)

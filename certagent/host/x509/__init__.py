@@ -6,7 +6,15 @@ The only package that imports cryptography, so that what a lazy accessor may rai
 import warnings
 
 from certagent.host.x509.acme import challenge_pair, renewal_id
-from certagent.host.x509.answers import arranged, from_pkcs7, parse_request, request_der, roots_of, same_identity
+from certagent.host.x509.answers import (
+    any_certificates,
+    arranged,
+    from_pkcs7,
+    parse_request,
+    request_der,
+    roots_of,
+    same_identity,
+)
 from certagent.host.x509.bundles import anchors, merged
 from certagent.host.x509.chain import Usage, verify_chain
 from certagent.host.x509.crl import crl_answer
@@ -26,6 +34,7 @@ __all__ = [
     "Usage",
     "X509Error",
     "anchors",
+    "any_certificates",
     "arranged",
     "cert_file",
     "chain_links",

@@ -80,6 +80,27 @@ def from_pkcs7(der: bytes) -> bytes:
         raise X509Error("unparsable", f"it is no PKCS#7 with certificates: {reason_of(error)}") from error
 
 
+def any_certificates(data: bytes) -> bytes:
+    """Given certificates in any form that CAs hand to people (PEM, DER, PKCS#7 in either), return them as PEM.
+
+    X509Error where there is none.
+    """
+    for read in (_from_pem, _from_der, pkcs7.load_der_pkcs7_certificates, pkcs7.load_pem_pkcs7_certificates):
+        with suppress(*REFUSALS):
+            if found := read(data):
+                _bounded(found)
+                return b"".join(c.public_bytes(PEM) for c in found)
+    raise X509Error("unparsable", "it holds no certificate")
+
+
+def _from_pem(data: bytes) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(data)
+
+
+def _from_der(data: bytes) -> list[x509.Certificate]:
+    return [x509.load_der_x509_certificate(data)]
+
+
 def arranged(pem: bytes, spki: str) -> bytes:
     """Given certificates in any order, return the one of that key and its chain as PEM, without the root.
 
