@@ -33,11 +33,12 @@ def _answer(service: Service, command: str, arguments: dict[str, Any], peer: Pee
             limit = min(int(arguments.get("limit", 50)), MOST_ROWS)
             return {"ok": True, "rows": service.ledger.history(certs_dir, file, limit)}
         case "renew" | "rollback" | "reload":
-            request = Request(command, file, clock(), force=bool(arguments.get("force")))
+            row, force = service.ledger.last(), bool(arguments.get("force"))
+            request = Request(command, file, clock(), force=force, row=row)
             path = put(
                 service, request, certs_dir, f"{f'{command} {file}'.strip()}: asked by uid {peer.uid}, pid {peer.pid}"
             )
-            return {"ok": True, "at": rfc3339(request.at), "certs_dir": path}
+            return {"ok": True, "at": rfc3339(request.at), "row": row, "certs_dir": path}
     raise HostError(f"cannot {command!r}: there is no such command")
 
 

@@ -6,18 +6,18 @@ import pytest
 
 from certagent.cli.proving import judge
 
-SINCE = "2026-11-24T10:00:00.000Z"
+SINCE = 10
 
 
-def row(kind: str, outcome: str, subject: str = "node", second: int = 1, digest: str = "new") -> dict[str, Any]:
-    at = f"2026-11-24T10:00:{second:02d}.000Z"
+def row(kind: str, outcome: str, subject: str = "node", number: int = 1, digest: str = "new") -> dict[str, Any]:
+    reason = f"{kind} said so"
     return {
+        "id": SINCE + number,
         "kind": kind,
         "outcome": outcome,
         "subject": subject,
-        "at": at,
         "digest": digest,
-        "reason": f"{kind} said so",
+        "reason": reason,
     }
 
 
@@ -45,16 +45,17 @@ CASES = [
         "an attempt before the command",
         "renew",
         directory(),
-        [{**row("install", "ok"), "at": "2026-11-24T09"}],
+        [row("install", "ok", number=0)],
         "pending",
     ),
     ("another pair failed", "renew", directory(), [row("issue", "failed", "ui"), *INSTALLED], "proven"),
+    ("owed to the ledger", "rollback", directory(), [row("rollback", "ok", number=-11)], "proven"),
     ("the CA refused", "renew", directory(), [row("issue", "refused")], "refused"),
     ("one of two authorities failed", "renew", ordered(), [row("issue", "failed")], "pending"),
     ("both failed", "renew", ordered(), [row("issue", "refused"), row("issue", "failed")], "refused"),
     ("a person answers later", "renew", directory(), [row("issue", "retry")], "pending"),
     ("the gate refused", "renew", directory(), [row("install", "refused"), row("issue", "ok")], "refused"),
-    ("rolled back again", "renew", directory(), [row("rollback", "ok", second=3, digest="old"), *INSTALLED], "refused"),
+    ("rolled back again", "renew", directory(), [row("rollback", "ok", number=3, digest="old"), *INSTALLED], "refused"),
     ("rolled back on request", "rollback", directory("served", "old"), [row("rollback", "ok", digest="old")], "proven"),
     ("no generation", "rollback", directory(), [row("rollback", "failed")], "refused"),
     ("reloaded", "reload", directory(), [SENT], "proven"),

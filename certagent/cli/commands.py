@@ -73,7 +73,7 @@ def _wait(arguments: argparse.Namespace, file: str, answer: dict[str, Any]) -> d
             outcome = {"state": "pending", "reason": "the daemon does not answer any more"}
             continue
         dirs = [d for d in status["document"]["certs_dirs"] if where in ("", d["path"])]
-        outcome = judge(arguments.kind, file, answer["at"], dirs, history["rows"])
+        outcome = judge(arguments.kind, file, answer["row"], dirs, history["rows"])
         progress.show(f"{arguments.kind} {file}: {outcome.get('step', 'waiting')}", time.monotonic() - begin)
     progress.clear()
     return {k: v for k, v in outcome.items() if k != "step"}

@@ -15,12 +15,13 @@ STEPS = {
 }
 
 
-def judge(kind: str, file: str, since: str, directories: Iterable[Row], rows: Iterable[Row]) -> dict[str, str]:
+def judge(kind: str, file: str, since: int, directories: Iterable[Row], rows: Iterable[Row]) -> dict[str, str]:
     """Given the certs-dirs of the status and the attempts, newest first, return the state of a command and why.
 
+    `since`: the ledger's newest row when the command came; a clock that was set back changes nothing.
     "proven", "refused" (or undone again), else "pending" with what it waits for.
     """
-    mine = [r for r in rows if r["at"] >= since]
+    mine = [r for r in rows if r["id"] > since or r["id"] < 0]
     if kind == "reload":
         return _reloaded(list(directories), [r for r in mine if r["kind"] == "reload"])
     return _swapped(kind, file, list(directories), [r for r in mine if r["subject"] == file])

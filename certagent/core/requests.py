@@ -5,9 +5,14 @@ from certagent.core.facts import Attempt, Request
 ENDED = {"reload": "reload", "renew": "install", "rollback": "rollback"}
 
 
+def after(attempt: Attempt, request: Request) -> bool:
+    """Whether an attempt came after a command: by the ledger's order, for the clock may have been set back since."""
+    return attempt.row > request.row if attempt.row and request.row else attempt.at >= request.at
+
+
 def fulfilled(request: Request, attempts: tuple[Attempt, ...]) -> bool:
     """Given a command and the attempts, say whether it was carried out, or tried and refused."""
-    after = [a for a in attempts if a.at >= request.at and a.kind == ENDED[request.kind] and a.outcome != "asked"]
+    ended = [a for a in attempts if after(a, request) and a.kind == ENDED[request.kind] and a.outcome != "asked"]
     if request.kind == "reload":
-        return any(a.outcome in {"ok", "unproven", "failed"} for a in after)
-    return any(a.subject == request.subject for a in after)
+        return any(a.outcome in {"ok", "unproven", "failed"} for a in ended)
+    return any(a.subject == request.subject for a in ended)

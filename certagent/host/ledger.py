@@ -189,7 +189,11 @@ class Ledger:
         rows = self.execute(ATTEMPTS, directory, RECENT, PER_SUBJECT)
         owed = {row: attempt for row, (where, attempt) in tuple(self._owed.items()) if where == directory}
         later = [attempt for row, attempt in sorted(owed.items(), reverse=True) if row < 0]
-        return (*(owed.get(row) or _attempt(*fields) for row, *fields in rows), *later)
+        return (*(replace(owed.get(row) or _attempt(*fields), row=row) for row, *fields in rows), *later)
+
+    def last(self) -> int:
+        """The newest row, 0 where there is none."""
+        return int(self.execute("select coalesce(max(id), 0) from attempts")[0][0])
 
     def issued(self, directory: str) -> frozenset[str]:
         """Fingerprints that this agent asked for."""
@@ -223,13 +227,22 @@ class Ledger:
             self._bad.add((directory, fingerprint))
 
     def history(self, directory: str, subject: str, limit: int) -> list[dict[str, Any]]:
-        """The newest attempts as JSON-able rows, newest first; "" for every directory or subject."""
-        names = ("certs_dir", "kind", "subject", "at", "outcome", "reason", "digest")
+        """The newest attempts as JSON-able rows, newest first; "" for every directory or subject.
+
+        `id` gives their order; what could not be written yet has a negative one.
+        """
+        names = ("id", "certs_dir", "kind", "subject", "at", "outcome", "reason", "digest")
         sql = (
-            "select directory, kind, subject, at, outcome, reason, digest from attempts"
+            "select id, directory, kind, subject, at, outcome, reason, digest from attempts"
             " where ? in ('', directory) and ? in ('', subject) order by id desc limit ?"
         )
-        rows = [dict(zip(names, r, strict=True)) for r in self.execute(sql, directory, subject, limit)]
+        owed = [
+            (row, where, a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.digest)
+            for row, (where, a) in sorted(self._owed.items())
+            if row < 0 and directory in ("", where) and subject in ("", a.subject)
+        ]
+        found = [*owed, *self.execute(sql, directory, subject, limit)]
+        rows = [dict(zip(names, r, strict=True)) for r in found[:limit]]
         for row in rows:
             at = datetime.fromtimestamp(row["at"], UTC)
             row["at"] = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

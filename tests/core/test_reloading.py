@@ -175,6 +175,16 @@ def test_a_request_signals_once() -> None:
     assert reloads(plan(sent(running(requests=(asked,)), 1, SECOND))) == []
 
 
+def test_a_request_counts_by_the_ledgers_order() -> None:
+    """The clock was set back since: an older signal with a later time does not carry the command out."""
+    asked = Request("reload", "", NOW, row=7)
+    old, new = (
+        replace(running(requests=(asked,)), attempts=(Attempt("reload", "100:5000", at, "ok", digest=digest, row=row),))
+        for at, digest, row in ((NOW + timedelta(hours=1), "", 6), (NOW - timedelta(hours=1), "", 8))
+    )
+    assert [len([a for a in reloads(plan(found)) if "operator" in a.reason]) for found in (old, new)] == [1, 0]
+
+
 def test_a_failed_signal_is_tried_again() -> None:
     """A signal that could not be sent reloaded nothing: it is repeated."""
     other = replace(running(), pairs=(pair("ca", leaf("ca", 2, not_after=NOW + 3000 * DAY)), pair()))

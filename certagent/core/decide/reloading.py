@@ -14,6 +14,7 @@ from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.names import NODE
 from certagent.core.policy import Policy
 from certagent.core.principals import NODE_USER, refused_principal
+from certagent.core.requests import after
 from certagent.core.rules import key_mode_accepted
 from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at, swap_retry_at
 
@@ -65,7 +66,7 @@ def _not_serving(process: Process) -> Part:
 
 def _requested(snapshot: Snapshot, process: Process) -> str | None:
     asked = [r for r in snapshot.requests if r.kind == "reload"]
-    if not asked or any(a.at >= asked[-1].at for a in signals(snapshot, process)):
+    if not asked or any(after(a, asked[-1]) for a in signals(snapshot, process)):
         return None
     return "an operator asked for it"
 

@@ -1,6 +1,6 @@
 """What was attempted, asked, repaired, and what is known of the surroundings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -21,6 +21,7 @@ class Attempt:
     reason: str = ""
     digest: str = ""  # what it was about: a fingerprint, or the material a reload was to load
     retry_at: datetime | None = None  # Retry-After of a CA
+    row: int = field(default=0, compare=False)  # of the ledger: the order that no clock changes; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Request:
     subject: str
     at: datetime
     force: bool = False
+    row: int = 0  # the ledger's newest when it came
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,157 @@
+"""The wall clock of a whole daemon is set, in both directions, while everything else of the host goes on.
+
+Its functions of time are interposed (clock.c, compiled here): libfaketime breaks Python's sleep, and a time namespace
+has no wall clock.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.servers.process import missing
+from tests.system.running import Agent, Host
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+DAY = 86400
+SOURCE = Path(__file__).with_name("clock.c")
+
+
+class Clock:
+    """What the daemon takes for the wall clock: the real one plus `offset` seconds."""
+
+    def __init__(self, base: Path) -> None:
+        if shutil.which("gcc") is None:
+            missing("C compiler", "apt-get install -y gcc libc6-dev")
+        self.library, self.file = base / "clock.so", base / "clock"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", self.library, SOURCE], check=True)
+        self.set(0)
+
+    def set(self, offset: float, *, synchronised: bool = False) -> None:
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(f"{int(offset)} {int(synchronised)}")
+        fresh.rename(self.file)
+
+    def to(self, year: int) -> None:
+        self.set(datetime(year, 6, 1, tzinfo=UTC).timestamp() - time.time())
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        return ("/usr/bin/env", f"LD_PRELOAD={self.library}", f"CLOCK_SHIM={self.file}")
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """Right, until it is set."""
+    return Clock(tmp_path)
+
+
+def issued(agent: Agent) -> Counter[str]:
+    return Counter(e["file"] for e in agent.events("issue.started"))
+
+
+def turns(host: Host, agent: Agent) -> None:
+    """The loop turns: a wide key is repaired, and `status` answers."""
+    repaired = len(agent.events("mode.repaired"))
+    os.chmod(host.certs / "node.key", 0o644)
+    wait_until(lambda: len(agent.events("mode.repaired")) > repaired, "repaired")
+    assert host.json("status")["daemon"] is not None
+
+
+def test_a_day_forward(host: Host, clock: Clock) -> None:
+    """Everything that lives for twelve hours has expired at once: one renewal per pair, no storm; it is served."""
+    host.write(house="lifetime = '12h'")
+    host.once()
+    with host.server(), host.agent(*clock.prefix) as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        clock.set(DAY)
+        agent.wait_event("clock.jumped")
+        for stem in ("node", "client.root"):
+            agent.wait_event("pair.installed", lambda e, stem=stem: e["file"] == stem)
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        turns(host, agent)
+        assert issued(agent) == {"node": 1, "client.root": 1}
+        assert len(agent.events("reload.sent")) == 1
+
+
+@pytest.mark.parametrize("days", [1, 3])
+def test_days_back(host: Host, clock: Clock, days: int) -> None:
+    """The loop goes on, nothing is renewed; beyond a day behind the ledger the clock is unsound, until it is right."""
+    host.once()
+    with host.server() as server, host.agent(*clock.prefix) as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        clock.set(-days * DAY)
+        agent.wait_event("clock.jumped")
+        turns(host, agent)
+        wait_until(lambda: ("clock.unsound" in host.codes()) == (days > 1), "the alarm")
+        assert issued(agent) == {}
+        clock.set(0)
+        wait_until(lambda: "clock.unsound" not in host.codes(), "it is right again")
+        assert host.run("renew", "node").returncode == 0
+        assert server.served() == host.file("node")["fingerprint"]
+        assert issued(agent) == {"node": 1}
+
+
+def test_a_renewal_after_the_clock_was_set_back(host: Host, clock: Clock) -> None:
+    """Ten minutes back, then `renew`: asked once, installed, signalled once, proven; old answers hold nothing up."""
+    host.once()
+    with host.server() as server, host.agent(*clock.prefix) as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        clock.set(-600)
+        agent.wait_event("clock.jumped")
+        done = host.run("renew", "node")
+        assert done.returncode == 0, done.stdout
+        assert server.served() == host.file("node")["fingerprint"]
+        assert issued(agent) == {"node": 1}
+        assert len(agent.events("reload.sent")) == 1
+
+
+@pytest.mark.parametrize("year", [1970, 2200])
+def test_started_under_a_wrong_clock(host: Host, clock: Clock, year: int) -> None:
+    """A start in 1970, or in 2200: an alarm and no renewal; modes are repaired; then the time is synchronised."""
+    host.once()
+    clock.to(year)
+    with host.server() as server, host.agent(*clock.prefix) as agent:
+        agent.wait_event("finding.appeared", lambda e: e["code"] == "clock.unsound")
+        turns(host, agent)
+        assert issued(agent) == {}
+        assert agent.events("reload.sent") == []
+        before = len(host.history("issue"))
+        clock.set(0, synchronised=True)
+        wait_until(lambda: "clock.unsound" not in host.codes(), "it is right again")
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        assert host.run("renew", "node").returncode == 0
+        assert server.served() == host.file("node")["fingerprint"]
+        assert issued(agent) == {"node": 1}
+        assert len(host.history("issue")) == before + 1
+
+
+def test_five_signals_then_the_alarm(host: Host, clock: Clock) -> None:
+    """A server that stays deaf gets five signals behind ever longer pauses, then an alarm; the new pair stays."""
+    host.once()
+    with host.server(environ={"STANDIN_DEAF": "1"}) as server, host.agent(*clock.prefix) as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        before = server.served()
+        host.run("renew", "node", "--wait", "0.1")
+        ahead = 0
+        for count in range(1, 6):
+            agent.wait_event("reload.sent", count=count)
+            assert len(agent.events("reload.sent")) == count
+            ahead += 10 * 2 ** (count - 1) + 1
+            clock.set(ahead)
+        stale = agent.wait_event(
+            "finding.changed", lambda e: (e["code"], e["severity"]) == ("served.stale", "critical")
+        )
+        assert "5 signals did not change it" in stale["reason"]
+        clock.set(ahead + DAY)
+        agent.wait_event("clock.jumped", count=len(agent.events("clock.jumped")) + 1)
+        turns(host, agent)
+        assert sum(e["event"] == "reload" for e in server.log()) == 5
+        assert host.file("node")["fingerprint"] != before == server.served()
+        assert agent.events("pair.rolled-back") == []
