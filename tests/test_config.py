@@ -46,7 +46,7 @@ ROWS = [
     (
         "a layout that is none",
         BASE + 'layout = "splitca"',
-        "layout: must be one of standard, split-node, split-ca, tenant; did you mean 'split-ca'?",
+        "layout: must be one of standard, split-node, split-ca, tenant, client; did you mean 'split-ca'?",
     ),
     (
         "split-ca without a client authority",

@@ -1,17 +1,34 @@
 """The documentation says what the code says."""
 
 import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from certagent.cli import VERBS, parser
+from certagent.config import build
 from certagent.core.catalogue import FINDINGS
 from certagent.events import EVENTS
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)#:]+)\)")
+TOML = re.compile(r"```toml\n(.*?)```", re.DOTALL)
+
+
+def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every TOML block of the documentation that has tables; a lone setting is no configuration."""
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        for number, block in enumerate(TOML.findall(path.read_text())):
+            document = tomllib.loads(block)
+            if all(isinstance(value, dict | list) for value in document.values()):
+                yield f"{path.stem}-{number}", document
+
+
+CONFIGURATIONS = list(configurations())
 
 
 @pytest.mark.parametrize("code", FINDINGS)
@@ -50,3 +67,21 @@ def test_every_command_is_in_the_readme() -> None:
     verbs = re.findall(r"^    ([a-z]+) ", usage, re.MULTILINE)
     assert len(verbs) >= len(VERBS)
     assert [v for v in verbs if v not in text] == []
+
+
+@pytest.mark.parametrize("document", [d for _, d in CONFIGURATIONS], ids=[name for name, _ in CONFIGURATIONS])
+def test_every_configuration_is_one(document: dict[str, Any]) -> None:
+    """What the documentation shows, the program reads: excerpts are completed, the user is one of this host."""
+    document.setdefault("authority", {}).setdefault("house", {"type": "none"})
+    directories = document.setdefault("certs_dir", [{}])
+    document["certs_dir"] = directories if isinstance(directories, list) else [directories]
+    for directory in document["certs_dir"]:
+        directory |= {"owner": "root", "path": directory.get("path", "/certs")}
+    assert build("documented", document).policies
+
+
+def test_layouts_are_documented_whole() -> None:
+    """docs/layouts.md needs no completion: every configuration there has its authorities and its directory."""
+    found = [d for name, d in CONFIGURATIONS if name.startswith("layouts-")]
+    assert len(found) > 6
+    assert all({"authority", "certs_dir"} <= set(d) for d in found)

@@ -16,7 +16,7 @@ NOBODY = Owner("", 0, 0)
 WORKER = Owner("nobody", 65534, 65534)
 OF_CLIENTS = frozenset({Role.CLIENT, Role.CA_CLIENT, Role.TENANT, Role.CA_TENANT})
 NO_NAMES: tuple[str, ...] = ()
-Layout = Literal["standard", "split-node", "split-ca", "tenant"]
+Layout = Literal["standard", "split-node", "split-ca", "tenant", "client"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _across(authorities: dict[str, AuthorityConfig], policies: tuple[Policy, ...
 def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityConfig]) -> Policy:
     path = table.require("path", absolute, "/")
     who = table.require("owner", owner, NOBODY)
-    layout: Layout = table.get("layout", one_of("standard", "split-node", "split-ca", "tenant"), "standard")
+    layout: Layout = table.get("layout", one_of("standard", "split-node", "split-ca", "tenant", "client"), "standard")
     default = _asked(table, "authority", authorities, ())
     clients = _asked(table, "client_authority", authorities, default)
     if layout == "split-ca" and "client_authority" not in table.values:
@@ -138,12 +138,16 @@ def _sans(value: Any) -> tuple[str, ...] | None:
 
 
 def _layout(layout: Layout) -> set[Name]:
-    """The files of a layout. `tenant` is a SQL server's directory: what it serves is named by its id, in `file`."""
+    """The files of a layout. `tenant` is a SQL server's directory: its pairs are named by the id, in `file`.
+
+    `client` is that of a host without a server: `clients` names what it has.
+    """
     return {
         "standard": {CA, NODE},
         "split-node": {CA, NODE, CLIENT_NODE},
         "split-ca": {CA, CA_CLIENT, NODE, CLIENT_NODE},
         "tenant": {CA},
+        "client": {CA},
     }[layout]
 
 

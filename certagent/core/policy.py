@@ -93,7 +93,7 @@ class Policy:
     owner: Owner
     host: str  # seeds the jitter: the host's name
     wants: tuple[Want, ...] = ()
-    layout: Literal["standard", "split-node", "split-ca", "tenant"] = "standard"
+    layout: Literal["standard", "split-node", "split-ca", "tenant", "client"] = "standard"
     enforce: Literal["repair", "report"] = "repair"
     process: ProcessRule = ProcessRule()
     keep: int = 5  # generations

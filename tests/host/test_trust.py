@@ -1,0 +1,145 @@
+"""Who verifies what: the roots of the machine for the DB Console, tenants, anchors, bundles put together."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certagent.core.facts import Trust
+from certagent.core.names import CLIENT_NODE, NODE, Name, Role
+from certagent.core.policy import Want
+from certagent.host import roots, staged, x509
+from certagent.host.certs import Scanner
+from tests.host.making import Ca, filled, make_ca, put
+
+NOW = datetime.now(UTC)
+UI = Name(Role.UI)
+
+
+def trust_of(scanner: Scanner, directory: Path, stem: str, at: datetime = NOW) -> Trust | None:
+    return {p.name.stem: p for p in scanner.scan(str(directory), at).pairs}[stem].trust
+
+
+def spki(ca: Ca) -> str:
+    return x509.parse_certificates(ca.cert)[0].spki
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Ca:
+    """A public CA, whose root is in the file `roots.pem` beside others."""
+    ca = make_ca("public")
+    (tmp_path / "roots.pem").write_bytes(make_ca("another").cert + ca.cert)
+    return ca
+
+
+def test_the_console_by_the_systems_roots(tmp_path: Path, public: Ca) -> None:
+    """`ui` builds to the roots file where ca.crt does not do; `node` never; and the verdict follows the file."""
+    directory, scanner = tmp_path / "certs", Scanner()
+    house = filled(directory, "node")
+    put(directory, "ui", public.pair("ui"))
+    scanner.verdicts.roots = str(tmp_path / "nothing")
+    refused = trust_of(scanner, directory, "ui")
+    assert refused is not None
+    assert "nor by the roots of the system" in str(refused.problem)
+    scanner.verdicts.roots = str(tmp_path / "roots.pem")
+    assert trust_of(scanner, directory, "ui") == Trust("system")
+    (tmp_path / "roots.pem").write_bytes(house.cert)
+    changed = trust_of(scanner, directory, "ui")
+    assert changed is not None
+    assert changed.problem
+    put(directory, "ui", house.pair("ui"))
+    assert trust_of(scanner, directory, "ui") == Trust("ca")
+    (directory / "ca-ui.crt").write_bytes(public.cert)
+    put(directory, "node", public.pair("node"))
+    for stem, bundle in (("ui", "ca-ui"), ("node", "ca")):
+        found = trust_of(scanner, directory, stem)
+        assert found is not None
+        assert (found.bundle, bool(found.problem)) == (bundle, True)
+
+
+def test_the_gate_knows_the_systems_roots(tmp_path: Path, public: Ca) -> None:
+    """The facts of a staged `ui` are established by the same roots; those of a staged node are not."""
+    bundles = {"ca": make_ca("house").cert}
+    for name, stem, good in ((UI, "ui", True), (NODE, "node", False)):
+        cert, key = public.pair(stem)
+        want = Want(name, ("public",), server=True, client=False, roots=str(tmp_path / "roots.pem"))
+        pair = staged.pair_fact(stem, cert, key, 0.0)
+        assert pair is not None
+        found = staged.judge(pair, want, cert, key, bundles, True, 0.0, NOW)
+        assert found.pair.trust is not None
+        assert (found.pair.trust.bundle, found.pair.trust.problem is None, found.handshake) == (
+            "system" if good else "ca",
+            good,
+            None,
+        )
+
+
+def test_a_roots_file_that_is_none(tmp_path: Path) -> None:
+    """Missing, a directory, a FIFO would block, rubbish: no roots, no hang, no crash."""
+    import os
+
+    os.mkfifo(tmp_path / "fifo")
+    assert [b"", b"", b""] == [roots.read(str(tmp_path / name)) for name in ("missing", "fifo", "")]
+    (tmp_path / "rubbish").write_text("rubbish")
+    directory, scanner = tmp_path / "certs", Scanner()
+    filled(directory, "node")
+    put(directory, "ui", make_ca("public").pair("ui"))
+    scanner.verdicts.roots = str(tmp_path / "rubbish")
+    found = trust_of(scanner, directory, "ui")
+    assert found is not None
+    assert found.problem
+
+
+def test_this_machines_roots() -> None:
+    """Where the machine has roots, they are read and usable."""
+    if not roots.place():
+        pytest.skip("apt-get install ca-certificates")
+    assert "issued it" in str(x509.verify_chain(make_ca().pair("ui")[0], roots.read(), "server", NOW))
+
+
+def test_anchors(tmp_path: Path) -> None:
+    """A node's pairs name the CAs of the bundle that they hang on; others of the bundle they do not."""
+    directory = tmp_path / "certs"
+    old, new = filled(directory, "node", "client.node", "client.root"), make_ca("new")
+    (directory / "ca-client.crt").write_bytes(new.cert + old.cert)
+    scanner = Scanner()
+    assert trust_of(scanner, directory, "client.node") == Trust("ca-client", None, (spki(old),))
+    assert trust_of(scanner, directory, "node") == Trust("ca", None, (spki(old),))
+    assert trust_of(scanner, directory, "client.root") == Trust("ca-client")
+    put(directory, "client.node", new.pair("client.node"))
+    assert trust_of(scanner, directory, "client.node") == Trust("ca-client", None, (spki(new),))
+
+
+def test_tenants(tmp_path: Path) -> None:
+    """A tenant's pair is verified by the tenants' CA, else as a client; its signing pair by nothing."""
+    directory, scanner, tenants = tmp_path / "certs", Scanner(), make_ca("tenants")
+    filled(directory, "node", "tenant-signing.5")
+    put(directory, "client-tenant.5", tenants.pair("client-tenant.5"))
+    put(directory, "tenant-signing.5", make_ca("itself").pair("tenant-signing.5"))
+    assert trust_of(scanner, directory, "tenant-signing.5") is None
+    for bundle in ("ca", "ca-client", "ca-client-tenant"):
+        ca = tenants if bundle == "ca-client-tenant" else make_ca("clients")
+        (directory / f"{bundle}.crt").write_bytes(ca.cert)
+        found = trust_of(scanner, directory, "client-tenant.5")
+        assert found is not None
+        assert (found.bundle, found.problem is None) == (bundle, bundle == "ca-client-tenant")
+
+
+def test_merged() -> None:
+    """Bundles in order, each CA once; rubbish is an error."""
+    one, two = make_ca("one").cert, make_ca("two").cert
+    both = x509.merged(one, two + one)
+    assert [c.subject for c in x509.parse_certificates(both)] == ["CN=one,O=Cockroach", "CN=two,O=Cockroach"]
+    with pytest.raises(x509.X509Error):
+        x509.merged(one, b"rubbish")
+
+
+def test_a_tenants_request_names_its_unit() -> None:
+    """cockroach knows a tenant by OU=Tenants; nobody else gets an OU."""
+    ca, own = make_ca(), x509.generate_key("ecdsa-p256")
+    for name, unit in ((Name(Role.TENANT, "5"), "Tenants"), (CLIENT_NODE, "")):
+        csr = x509.make_csr(own, "5", (), unit=name.unit)
+        cert = x509.sign_csr(
+            csr, ca.cert, ca.key, server=False, client=True, not_before=NOW, not_after=NOW + timedelta(days=1)
+        )
+        assert ("OU=Tenants" in x509.parse_certificates(cert)[0].subject) == bool(unit)
