@@ -53,6 +53,11 @@ class Request:
     proof: str = ""  # a token signed by the daemon with the current key
     timeout: float = 60.0  # seconds for the whole request
 
+    @property
+    def common_name(self) -> str:
+        """That of the CSR: the principal, else the first name."""
+        return self.principal or (self.names[0] if self.names else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Issued:

@@ -30,7 +30,7 @@ def _claims(url: str, path: str, issuer: str, subject: str, now: datetime) -> di
 
 def _sign(request: Request, fragment: str, now: datetime, nonce: str) -> dict[str, Any]:
     options = request.options
-    claims = _claims(options["url"], f"/1.0/sign{fragment}", options["provisioner"], request.principal, now)
+    claims = _claims(options["url"], f"/1.0/sign{fragment}", options["provisioner"], request.common_name, now)
     digest = urlsafe_b64encode(sha256(der(request.csr)).digest()).rstrip(b"=").decode()
     claims |= {"sans": list(request.names), "jti": nonce, "cnf": {"x5rt#S256": digest}}  # for this very CSR
     return claims | ({"sha": options["root"]} if options["root"] else {})
@@ -74,7 +74,7 @@ def live_leaf(request: Request) -> Leaf | None:
 def repeated(request: Request) -> Leaf | None:
     """The live certificate, where what is asked for has its names: step-ca's renewals repeat them."""
     leaf = live_leaf(request)
-    if leaf is None or request.principal not in leaf.principals:
+    if leaf is None or request.common_name not in leaf.principals:
         return None
     # A token without names makes step-ca take its subject for one.
     names = {*leaf.dns, *leaf.ips} - ({request.principal} - set(request.names))

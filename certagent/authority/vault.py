@@ -108,7 +108,7 @@ def _body(request: Request) -> dict[str, Any]:
     """Both ways at once: a role takes names from the CSR (use_csr_sans, use_csr_common_name) or from here."""
     addresses = [name for name in request.names if _is_address(name)]
     body: dict[str, Any] = {"csr": request.csr, "format": "pem"}
-    body |= {"common_name": request.principal} if request.principal else {}
+    body |= {"common_name": request.common_name} if request.common_name else {}
     body["alt_names"] = ",".join(name for name in request.names if name not in addresses)
     body["ip_sans"] = ",".join(addresses)
     body["exclude_cn_from_sans"] = True  # else `node` becomes a DNS name of the node

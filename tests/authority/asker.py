@@ -50,7 +50,9 @@ class Asker:
     def node(self, key: bytes = b"", names: tuple[str, ...] = NAMES, **fields: Any) -> Request:
         """A request for a node's certificate."""
         asked = {"principal": "node", "server": True, "client": True, "stem": "node", **fields}
-        csr = x509.make_csr(key or x509.generate_key("ecdsa-p256"), asked["principal"], names)
+        common_name = asked["principal"] or (names[0] if names else None)
+        unit = asked.pop("unit", "")
+        csr = x509.make_csr(key or x509.generate_key("ecdsa-p256"), common_name, names, unit=unit)
         return self.request("issue", csr=csr.decode(), names=names, **asked)
 
     def issue(self, key: bytes = b"", names: tuple[str, ...] = NAMES, **fields: Any) -> str:

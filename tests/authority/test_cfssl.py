@@ -57,6 +57,12 @@ def test_other_keys(server: Cfssl, kind: str) -> None:
     assert facts(asker(server).issue(x509.generate_key(kind)))[0].key == kind
 
 
+def test_the_consoles_certificate(server: Cfssl) -> None:
+    """ui has no principal: the first name is its CN."""
+    leaf = facts(asker(server).issue(names=("localhost", "console.example.com"), principal="", client=False))[0]
+    assert (leaf.common_names, leaf.dns) == (("localhost",), ("localhost", "console.example.com"))
+
+
 def test_a_users_certificate(server: Cfssl) -> None:
     """client.root: no names at all."""
     leaf = facts(asker(server).issue(names=(), principal="root", server=False))[0]

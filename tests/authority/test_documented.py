@@ -19,6 +19,8 @@ from tests.servers.stepca import StepCa
 DOCS = ROOT / "docs" / "authorities"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMES = ("db1.example.com", "10.0.0.5")
+TENANT = "CN=123,OU=Tenants,O=Cockroach"
+TENANT_ASKED: dict[str, Any] = {"names": (), "principal": "123", "unit": "Tenants", "server": False}
 
 
 def blocks(name: str, language: str) -> list[str]:
@@ -41,16 +43,20 @@ def test_examples(name: str, text: str) -> None:
 def test_step(tmp_path: Path) -> None:
     """The provisioner: CN, names and both usages by the built-in template, a month by default, a user without names."""
     ca = StepCa(tmp_path)
-    (documented,) = (json.loads(text) for text in blocks("step", "json"))
+    documented, tenants = (json.loads(text) for text in blocks("step", "json"))
     public = {k: v for k, v in ca.jwk.items() if k != "d"}
     assert set(public) == set(documented["key"])
-    ca.configure(provisioners=[documented | {"key": public}])
+    other = public | {"kid": "another"}
+    ca.configure(provisioners=[documented | {"key": public}, tenants | {"key": other}])
     options = {"url": ca.url, "root": ca.fingerprint, "provisioner": documented["name"]}
     mine = Asker("step", options, {"provisioner_key": ca.provisioner_key})
     with ca:
         leaf = facts(mine.issue(names=NAMES))[0]
         user = facts(mine.issue(names=(), principal="root", server=False))[0]
         too_long = mine.refusal(mine.node(lifetime=91 * 86400.0))
+        mine.options = {**options, "provisioner": tenants["name"]}
+        mine.secrets = {"provisioner_key": json.dumps(ca.jwk | other)}
+        assert TENANT == facts(mine.issue(**TENANT_ASKED))[0].subject
     assert (leaf.common_names, leaf.dns, leaf.ips) == (("node",), NAMES[:1], NAMES[1:])
     assert set(leaf.eku or ()) == {"serverAuth", "clientAuth"}
     assert (leaf.not_after - leaf.not_before).days == 30
@@ -85,6 +91,8 @@ def test_vault(tmp_path: Path) -> None:
         mine = Asker("vault", {"url": bao.url, "role": "cockroach", "auth": "approle"}, secrets, trusted(bao.ca))
         leaf = facts(mine.issue(names=NAMES))[0]
         user = facts(mine.issue(names=(), principal="root", server=False))[0]
+        bao.call("POST", "pki/roles/cockroach", written(commands, "pki/roles/cockroach") | {"ou": "Tenants"})
+        assert TENANT == facts(mine.issue(**TENANT_ASKED | {"principal": "root"}))[0].subject.replace("root", "123")
         others = [mine.refusal(mine.node(names=("db1.example.org",))), mine.refusal(mine.node(principal="mallory"))]
     assert (leaf.common_names, leaf.dns, leaf.ips) == (("node",), NAMES[:1], NAMES[1:])
     assert (user.common_names, user.sans) == (("root",), ())
@@ -109,6 +117,8 @@ def test_cfssl(tmp_path: Path) -> None:
         leaf = facts(mine.issue(names=NAMES))[0]
         user = facts(mine.issue(names=(), principal="root", server=False))[0]
         other = mine.refusal(mine.node(names=("db1.example.org",)))
+        mine.options = {**mine.options, "profile": ""}
+        assert TENANT == facts(mine.issue(**TENANT_ASKED))[0].subject
     assert (leaf.common_names, leaf.dns, leaf.ips) == (("node",), NAMES[:1], NAMES[1:])
     assert (leaf.not_after - leaf.not_before).days == 30
     assert user.common_names == ("root",)

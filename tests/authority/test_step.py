@@ -58,6 +58,12 @@ def test_first_issuance_by_a_one_time_token(server: StepCa) -> None:
     assert ["CN=step-ca test intermediate"] == [c.subject for c in above]
 
 
+def test_the_consoles_certificate(server: StepCa) -> None:
+    """ui has no principal: the first name is its CN."""
+    leaf = facts(asker(server).issue(names=("localhost", "console.example.com"), principal="", client=False))[0]
+    assert (leaf.common_names, leaf.dns) == (("localhost",), ("localhost", "console.example.com"))
+
+
 def test_a_client_certificate(server: StepCa) -> None:
     """client.root: no names; step-ca makes the token's subject one, which a user's certificate may bear."""
     leaf = facts(asker(server).issue(names=(), principal="root", server=False, stem="client.root"))[0]
@@ -94,6 +100,16 @@ def test_renewal_of_a_client_certificate_by_the_live_key(server: StepCa) -> None
     before = live(server, key, **user)
     mine = asker(server, {}, renewal="live")
     after = mine.ask(signed(mine.node(key, live=before, **user), key))
+    assert facts(before)[0].serial != facts(after.chain)[0].serial  # type: ignore[union-attr]
+
+
+def test_renewal_of_the_consoles_certificate_by_the_live_key(server: StepCa) -> None:
+    """Without a principal the first name is the one to look for."""
+    key = x509.generate_key("ecdsa-p256")
+    console: dict[str, Any] = {"names": ("localhost", "console.example.com"), "principal": "", "client": False}
+    before = live(server, key, **console)
+    mine = asker(server, {}, renewal="live")
+    after = mine.ask(signed(mine.node(key, live=before, **console), key))
     assert facts(before)[0].serial != facts(after.chain)[0].serial  # type: ignore[union-attr]
 
 

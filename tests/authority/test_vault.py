@@ -91,6 +91,12 @@ def test_a_role_that_takes_names_from_the_request(server: OpenBao) -> None:
     assert (leaf.common_names, leaf.dns, leaf.ips) == (("node",), ("localhost",), ("127.0.0.1",))
 
 
+def test_the_consoles_certificate(server: OpenBao) -> None:
+    """ui has no principal: the first name is its CN."""
+    leaf = facts(asker(server).issue(names=("localhost", "console.example.com"), principal="", client=False))[0]
+    assert (leaf.common_names, leaf.dns) == (("localhost",), ("localhost", "console.example.com"))
+
+
 def test_a_users_certificate(server: OpenBao) -> None:
     """client.root: no names at all."""
     leaf = facts(asker(server).issue(names=(), principal="root", server=False))[0]

@@ -1,7 +1,6 @@
 """Tokens signed by a key in PEM, and JSON Web Keys, against josepy and step: other readers of the same RFCs."""
 
 import json
-from pathlib import Path
 
 import josepy
 import pytest
@@ -11,11 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from certagent.host import x509
 from certagent.host.x509.jws import unbase64url
-from tests.servers.process import missing
-from tests.servers.stepca import INSTALL
-
-# What step wrote, with the password "pass": its own test data, in Debian's package.
-STEP = Path("/usr/share/gocode/src/github.com/smallstep/certificates/authority/testdata/secrets")
+from tests.servers.stepca import step_file
 
 # RFC 7515, appendix A.3.1, and RFC 8037, appendix A.1 with the thumbprint of its A.3.
 EC_KEY = {
@@ -93,11 +88,6 @@ def test_what_is_no_private_jwk(text: str) -> None:
         x509.read_jwk(text)
     assert "jpsQ" not in str(caught.value)
     assert "JSON Web Key" in str(caught.value)
-
-
-def step_file(name: str) -> str:
-    path = STEP / name
-    return path.read_text() if path.exists() else missing("test data of step-ca", INSTALL)
 
 
 @pytest.mark.real

@@ -25,6 +25,12 @@ NODE = """{"subject": {"commonName": "node", "organization": "Cockroach"}, "sans
  "keyUsage": ["digitalSignature"], "extKeyUsage": ["serverAuth", "clientAuth"]}"""
 
 
+def step_file(name: str) -> str:
+    """A file that step wrote, from its own tests; the password is "pass"."""
+    path = Path("/usr/share/gocode/src/github.com/smallstep/certificates/authority/testdata/secrets", name)
+    return path.read_text() if path.exists() else missing("test data of step-ca", INSTALL)
+
+
 def binary() -> str:
     """Where the built server is."""
     found = SERVERS / "step-ca" / "bin" / "step-ca"

@@ -1,5 +1,6 @@
 """step-ca, OpenBao and CFSSL under a whole daemon: first issuance, served, renewed, served again; what refuses."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from certagent.host.x509 import parse_certificates
+from tests.host.making import make_ca
 from tests.servers.cfssl import Cfssl
 from tests.servers.openbao import OpenBao
-from tests.servers.stepca import StepCa, fingerprint
+from tests.servers.stepca import StepCa, fingerprint, step_file
 from tests.system.running import Host
 from tests.waiting import wait_until
 
@@ -25,7 +27,8 @@ class Case:
     secrets: dict[str, str]
     root: str  # fingerprint of what the trust bundle must hold
     log: Path
-    extra: str = ""  # of the certs-dir
+    extra: str = "[certs_dir.file.ui]"  # of the certs-dir
+    way: str = ""  # the renewal's endpoint, in the log of the CA
 
     def configure(self, host: Host, **changed: str) -> None:
         """Each secret lies in a file of its own."""
@@ -39,20 +42,56 @@ class Case:
 
 
 def step(base: Path, stack: ExitStack) -> Case:
+    """The provisioner's key as step encrypted it; renewals by the live key, which stays."""
+    public, sealed = json.loads(step_file("step_cli_key_pub.jwk")), step_file("step_cli_key_priv.jwk")
+    ca = StepCa(base)
+    ca.configure(provisioners=[{"type": "JWK", "name": "jwk", "key": public}])
+    stack.enter_context(ca)
+    reuse = "[certs_dir.file.node]\nreuse_key = true\n[certs_dir.file.ui]\nreuse_key = true"
+    secrets = {"provisioner_key": sealed, "provisioner_password": "pass"}
+    return Case(step_table(ca), secrets, ca.fingerprint, base / "step-ca.log", reuse, "/1.0/renew")
+
+
+def rekey(base: Path, stack: ExitStack) -> Case:
+    """step-ca's /rekey: the worker is handed the live pair, asked for by name."""
     ca = stack.enter_context(StepCa(base))
+    table = f'{step_table(ca)}\ncredential = "leaf"'
+    secrets = {"provisioner_key": ca.provisioner_key}
+    return Case(table, secrets, ca.fingerprint, base / "step-ca.log", way="/1.0/rekey")
+
+
+def step_table(ca: StepCa) -> str:
     table = f'type = "step"\nurl = "{ca.url}"\nroot = "{ca.fingerprint}"\nprovisioner = "jwk"\nrenewal = "live"\n'
-    table += f'issuing_fingerprints = ["{ca.fingerprint}"]'
-    reuse = "[certs_dir.file.node]\nreuse_key = true"
-    return Case(table, {"provisioner_key": ca.provisioner_key}, ca.fingerprint, base / "step-ca.log", reuse)
+    return f'{table}issuing_fingerprints = ["{ca.fingerprint}"]'
 
 
 def vault(base: Path, stack: ExitStack) -> Case:
     base.mkdir()
     bao = stack.enter_context(OpenBao(base))
+    secrets = {"role_id": bao.role_id, "secret_id": bao.secret_id}
+    return Case(f'{vault_table(bao)}\nauth = "approle"', secrets, fingerprint(bao.root.encode()), base / "openbao.log")
+
+
+def by_certificate(base: Path, stack: ExitStack) -> Case:
+    """OpenBao by an enrolment pair in the handshake."""
+    base.mkdir()
+    bao = stack.enter_context(OpenBao(base))
+    ca = make_ca("enrolment CA")
+    bao.call("POST", "sys/auth/cert", {"type": "cert"})
+    bao.call("POST", "auth/cert/certs/hosts", {"certificate": ca.cert.decode(), "token_policies": "certagent"})
+    cert, key = ca.pair("client.host-1")
+    for name, data in (("enrolment.crt", cert), ("enrolment.key", key)):
+        (base / name).write_bytes(data)
+        (base / name).chmod(0o600)
+    shown = f'client_cert = "{base}/enrolment.crt"\nclient_key = "{base}/enrolment.key"'
+    table = f'{vault_table(bao)}\nauth = "cert"\n{shown}'
+    return Case(table, {}, fingerprint(bao.root.encode()), base / "openbao.log")
+
+
+def vault_table(bao: OpenBao) -> str:
     root = fingerprint(bao.root.encode())
-    table = f'type = "vault"\nurl = "{bao.url}"\ntls_roots = "{bao.ca}"\nrole = "node"\nauth = "approle"\n'
-    table += f'issuing_fingerprints = ["{root}"]'
-    return Case(table, {"role_id": bao.role_id, "secret_id": bao.secret_id}, root, base / "openbao.log")
+    table = f'type = "vault"\nurl = "{bao.url}"\ntls_roots = "{bao.ca}"\nrole = "node"\n'
+    return f'{table}issuing_fingerprints = ["{root}"]'
 
 
 def cfssl(base: Path, stack: ExitStack) -> Case:
@@ -64,7 +103,7 @@ def cfssl(base: Path, stack: ExitStack) -> Case:
     return Case(table, {"auth_key": ca.auth_key}, fingerprint(ca.root.encode()), base / "cfssl.log")
 
 
-@pytest.fixture(scope="module", params=[step, vault, cfssl], ids=lambda make: make.__name__)
+@pytest.fixture(scope="module", params=[step, rekey, vault, by_certificate, cfssl], ids=lambda make: make.__name__)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     with ExitStack() as stack:
         yield request.param(tmp_path_factory.mktemp("ca") / "server", stack)
@@ -83,8 +122,8 @@ def test_from_nothing_to_a_served_renewal(host: Host, case: Case) -> None:
         renewed = host.run("renew", "node")
         assert renewed.returncode == 0, renewed.stderr
         assert before != server.served("sql") == host.file("node")["fingerprint"]
-    ways = [line for line in case.log.read_text(errors="replace").splitlines() if "/1.0/renew" in line]
-    assert bool(ways) == ("reuse_key" in case.extra)
+        assert server.served("http") == host.file("ui")["fingerprint"]
+    assert case.way in case.log.read_text(errors="replace")
 
 
 @pytest.mark.parametrize("case", [vault], indirect=True, ids=["vault"])
