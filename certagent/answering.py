@@ -4,10 +4,13 @@ import os
 from typing import Any
 
 from certagent import __version__
+from certagent.config import Config
 from certagent.core.facts import Request
 from certagent.core.status import plan_document, rfc3339
 from certagent.host.control import Peer
 from certagent.host.errors import HostError
+from certagent.host.remembered import SharedOnly
+from certagent.host.worker import Workers
 from certagent.service import Service, clock
 
 MOST_ROWS = 10_000
@@ -39,6 +42,9 @@ def _answer(service: Service, command: str, arguments: dict[str, Any], peer: Pee
                 service, request, certs_dir, f"{f'{command} {file}'.strip()}: asked by uid {peer.uid}, pid {peer.pid}"
             )
             return {"ok": True, "at": rfc3339(request.at), "row": row, "certs_dir": path}
+        case "authority-test":
+            name = str(arguments.get("name", ""))
+            return {"ok": True, "document": authority_test(service.config, service.workers, name, certs_dir)}
     raise HostError(f"cannot {command!r}: there is no such command")
 
 
@@ -57,6 +63,14 @@ def put(service: Service, request: Request, certs_dir: str, reason: str) -> str:
     service.log.emit("command.received", certs_dir=certs_dir, file=stem, reason=reason)
     service.wake(f"command {request.kind}")
     return found[0].policy.path
+
+
+def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) -> dict[str, Any]:
+    """Ask a CA for a certificate that nobody uses. Raises HostError."""
+    from certagent.trying import trial
+
+    book = SharedOnly(os.path.join(config.settings.state_dir, "authority"))
+    return trial(config, workers, book, name, certs_dir, clock())
 
 
 def plans(service: Service) -> dict[str, Any]:

@@ -68,10 +68,19 @@ class Remote:
         """As configured, where the type has the setting."""
         return bool(self._config.options.get("common_name", True))
 
+    @property
+    def by_leaf(self) -> bool:
+        """Whether it is shown the managed pair as a credential."""
+        return self._config.options.get("credential") == "leaf"
+
+    def ready(self) -> None:
+        """Whether everything that the settings name can be read. Raises AuthorityError."""
+        self._request("issue")
+        self._secrets()
+
     def fact(self) -> Authority:
         """Its pinned roots, where a file holds them."""
-        leaf = self._config.options.get("credential") == "leaf"
-        note = 'credential = "leaf": the worker is handed the managed pair' if leaf else ""
+        note = 'credential = "leaf": the worker is handed the managed pair' if self.by_leaf else ""
         try:
             windows = bool(self._config.options.get("ari", False))
             return Authority(self._name, self._config.type, self._pinned_roots(), None, note, windows, self._news())
@@ -169,7 +178,7 @@ class Remote:
             lifetime=order.lifetime.total_seconds() if order.lifetime else None,
             live=order.live.decode("utf-8", "replace"),
         )
-        if self._config.options.get("credential") == "leaf" and order.live:
+        if self.by_leaf and order.live:
             key = self._live_key(order)
             request = replace(request, tls=replace(request.tls, client_cert=request.live, client_key=key.decode()))
         return replace(request, proof=self._proof(request, order, now))

@@ -4,6 +4,7 @@
 requests at once change different keys; the newest value of each stands.
 """
 
+import fcntl
 import json
 import os
 import threading
@@ -37,7 +38,7 @@ class Book:
 
     def write(self, name: str, key: str, before: Document, shared: Document, own: Document) -> None:
         """Remember what a request made of them; `before`: the shared part that it was given. Raises HostError."""
-        with self._guard:
+        with self._guard, self._locked():
             document = self._load(name)
             kept = {k: v for k, v in document["shared"].items() if k in shared or k not in before}
             changed = {k: v for k, v in shared.items() if k not in before or before[k] != v}
@@ -59,6 +60,20 @@ class Book:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Against other processes: `certagent authority test` without a daemon, or beside one."""
+        try:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            fd = os.open(os.path.join(self._directory, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise HostError(f"cannot write to {self._directory}: {error.strerror}; repair state_dir") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, f"{name}.json")
@@ -91,3 +106,17 @@ class Book:
             os.close(fd)
         except OSError as error:
             raise HostError(f"cannot write {path}: {error.strerror}; free space, or repair state_dir") from error
+
+
+class SharedOnly(Book):
+    """For asking without a file: an account is found, and kept where one is made; nothing else is."""
+
+    def read(self, name: str, key: str) -> tuple[Document, Document]:
+        """The shared part alone."""
+        del key
+        return super().read(name, "")[0], {}
+
+    def write(self, name: str, key: str, before: Document, shared: Document, own: Document) -> None:
+        """The shared part alone."""
+        del key, own
+        super().write(name, "", before, shared, {})

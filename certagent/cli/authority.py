@@ -1,0 +1,80 @@
+"""`certagent authority test NAME`: ask a CA for a certificate that nobody uses, and say step by step what worked."""
+
+import argparse
+import sys
+from typing import Any
+
+from certagent.cli.common import UNKNOWN, USAGE, config_option, emit, json_option, read_config, socket_of
+
+LONGEST = 900.0
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser("authority", help="`authority test NAME`: does a CA answer, and would it be used?")
+    actions = parser.add_subparsers(dest="action", metavar="test", required=True)
+    test = actions.add_parser("test", help="ask it for a certificate with a throw-away key; nothing is installed")
+    test.add_argument("name", help="of the [authority.NAME]")
+    test.add_argument("--certs-dir", default="", metavar="DIR", help="ask for what this directory wants")
+    config_option(test)
+    json_option(test)
+    test.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit 0 where every step worked, 1 where one did not. The daemon asks, as it always does; without one, we do."""
+    answer = _asked(arguments)
+    if answer is None:
+        return USAGE
+    if "error" in answer:
+        print(f"certagent: {answer['error']}", file=sys.stderr)
+        return USAGE if answer.get("code") == "refused" else UNKNOWN
+    document = answer["document"]
+    emit(document) if arguments.json else print(text(document))
+    return 0 if document["ok"] else 1
+
+
+def _asked(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    from certagent.host.control_client import DaemonSilent, ask
+
+    about = {"name": arguments.name, "certs_dir": arguments.certs_dir.rstrip("/")}
+    try:
+        answer = ask(socket_of(arguments.config), "authority-test", about, LONGEST)
+    except DaemonSilent:
+        answer = None
+    if answer is not None and answer.get("code") != "forbidden":
+        return answer
+    config = read_config(arguments.config)
+    if config is None:
+        return None
+    return _by_ourselves(config, **about)
+
+
+def _by_ourselves(config: Any, name: str, certs_dir: str) -> dict[str, Any]:
+    from certagent.answering import authority_test
+    from certagent.host.errors import HostError
+    from certagent.host.worker import Workers
+
+    user = config.settings.worker_user
+    try:
+        return {"document": authority_test(config, Workers((user.uid, user.gid)), name, certs_dir)}
+    except HostError as error:
+        return {"error": str(error), "code": "refused"}
+
+
+def text(document: dict[str, Any]) -> str:
+    """The steps for people."""
+    from certagent.core.trial import MEANING
+
+    lines = [
+        f"authority {document['authority']} ({document['type']}), as for {document['file']} of {document['certs_dir']}"
+    ]
+    marks = {"ok": "ok     ", "failed": "FAILED ", "untried": "-      "}
+    lines += [
+        f"  {marks[step['outcome']]} {step['name']:<12} {step['reason'] or MEANING[step['name']]}"
+        for step in document["steps"]
+    ]
+    if document["certificate"]:
+        shown = document["certificate"]
+        lines.append(f"  {shown['subject']} by {shown['issuer']}: {', '.join(shown['sans'])}; nothing was installed")
+    return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""Asking an authority for nothing but an answer: a throw-away key, every check of an issuance, nothing installed."""
+
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from certagent.authorities import Order, Remote, authorities_of
+from certagent.authorities.asked import CertificateAuthority
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Pending
+from certagent.config import Config
+from certagent.core.policy import Policy, Want, bundle_of
+from certagent.core.rules import gate
+from certagent.core.trial import FAILS, steps
+from certagent.host import staged, x509
+from certagent.host.certs import read_live
+from certagent.host.errors import HostError
+from certagent.host.remembered import SharedOnly
+from certagent.host.worker import Workers
+
+BUNDLES = ("ca", "ca-client", "ca-ui", "ca-client-tenant")
+
+
+class _FailedError(Exception):
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(reason)
+        self.step, self.reason = step, reason
+
+
+def trial(
+    config: Config, workers: Workers, book: SharedOnly, name: str, certs_dir: str, now: datetime
+) -> dict[str, Any]:
+    """Ask the authority of that name; return what worked. Raises HostError where there is no such thing to ask."""
+    authority = authorities_of(config, workers, book).get(name)
+    if name not in config.authorities:
+        known = ", ".join(config.authorities) or "none"
+        raise HostError(f"cannot test authority {name!r}: it is not configured; there are: {known}")
+    if authority is None:
+        raise HostError(f"cannot test authority {name!r}: nobody is asked by one of type none")
+    policy, want = _wanted(config, name, certs_dir)
+    failed, reason, leaf = "", "", None
+    try:
+        leaf = _tried(authority, policy, want, now)
+    except _FailedError as error:
+        failed, reason = error.step, error.reason
+    return {
+        "version": 1,
+        "authority": name,
+        "type": config.authorities[name].type,
+        "certs_dir": policy.path,
+        "file": want.name.stem,
+        "ok": not failed,
+        "steps": [asdict(s) for s in steps(failed, reason)],
+        "certificate": leaf,
+    }
+
+
+def _wanted(config: Config, name: str, certs_dir: str) -> tuple[Policy, Want]:
+    """The file to ask for: one that this authority is configured for, a node's before others."""
+    found = [p for p in config.policies if certs_dir in ("", p.path)]
+    if not found:
+        raise HostError(f"cannot test with {certs_dir}: it is not managed here")
+    leaves = [(p, w) for p in found for w in p.wants if not w.name.is_bundle]
+    if not leaves:
+        raise HostError("cannot test: no certificate is wanted in any certs-dir")
+    order = sorted(leaves, key=lambda pw: (name not in pw[1].authorities, pw[1].name.stem != "node"))
+    return order[0]
+
+
+def _tried(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> dict[str, Any]:
+    if isinstance(authority, Remote):
+        try:
+            authority.ready()
+        except AuthorityError as error:
+            raise _FailedError("settings", str(error)) from error
+    try:
+        key = x509.generate_key(want.key)
+        chain = _issued(authority, policy, want, key, now)
+        bundles = _bundles(authority, policy, want, now)
+    except AuthorityError as error:
+        raise _FailedError(FAILS[error.kind], str(error)) from error
+    pair = staged.pair_fact(want.name.stem, chain, key, now.timestamp())
+    if pair is None or pair.leaf is None:
+        raise _FailedError("answer", "it is no certificate")
+    judged = staged.judge(pair, want, chain, key, bundles, True, now.timestamp(), now)
+    if judged.pair.trust is not None and judged.pair.trust.problem:
+        raise _FailedError("chain", judged.pair.trust.problem)
+    problem = gate(want, judged, None, asked=True, now=now)
+    if problem is not None:
+        raise _FailedError("gate", problem)
+    shown = pair.leaf
+    return {"subject": shown.subject, "issuer": shown.issuer, "sans": list(shown.sans), "key": shown.key}
+
+
+def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:
+    live = _live(policy, want)
+    names = want.names if want.names is not None else _names(live)
+    common_name = want.principal or (names[0] if names else None)
+    try:
+        csr = x509.make_csr(key, common_name, names)
+    except x509.X509Error as error:
+        raise _FailedError("settings", str(error)) from error
+    order = Order(
+        policy.path, want.name.stem, csr, names, want.principal or "", want.server, want.client, want.lifetime, live
+    )
+    if not (isinstance(authority, Remote) and authority.by_leaf):
+        order = replace(order, live=b"")  # some CAs take it for the renewal of that certificate
+    answer = authority.issue(order, now)
+    if isinstance(answer, Pending):
+        raise _FailedError("answer", f"the CA has the request and answers later: {answer.reason}")
+    return answer
+
+
+def _live(policy: Policy, want: Want) -> bytes:
+    try:
+        return read_live(policy.path, f"{want.name.stem}.crt")
+    except OSError:
+        return b""
+
+
+def _names(live: bytes) -> tuple[str, ...]:
+    try:
+        leaf = x509.parse_certificates(live)[0]
+    except x509.X509Error:
+        return ()
+    return (*leaf.dns, *leaf.ips)
+
+
+def _bundles(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> dict[str, bytes]:
+    """The bundles of the directory; where the one that is needed is missing, what it would be made of."""
+    found = {}
+    for stem in BUNDLES:
+        try:
+            found[stem] = read_live(policy.path, f"{stem}.crt")
+        except OSError:
+            continue
+    needed = bundle_of(want.name, frozenset(found))
+    if needed not in found:
+        try:
+            found[needed] = authority.bundle(policy.path, needed, now)
+        except AuthorityError as error:
+            raise _FailedError("chain", str(error)) from error
+    return found
