@@ -95,7 +95,7 @@ def _tried(authority: CertificateAuthority, policy: Policy, want: Want, now: dat
 def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:
     live = _live(policy, want)
     names = want.names if want.names is not None else _names(live)
-    common_name = want.principal or (names[0] if names else None)
+    common_name = want.principal or (names[0] if names else None) if authority.common_name else None
     try:
         csr = x509.make_csr(key, common_name, names)
     except x509.X509Error as error:

@@ -105,7 +105,9 @@ class Http:
         try:
             reply = self._exchange(method, url, body, sent)
         except urllib3.exceptions.SSLError as error:
-            raise AuthorityError(f"cannot trust {url}: {_cause(error)}; see tls_roots", kind="tls") from error
+            raise AuthorityError(
+                f"cannot trust {url}: {_cause(error)}; see tls_roots and tls_fingerprint", kind="tls"
+            ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise AuthorityError(f"cannot reach {url}: {_cause(error)}", kind="unreachable") from error
         if reply.status in REDIRECTS:

@@ -1,0 +1,213 @@
+"""HTTPS to a CA: roots, pins, client certificates, proxies, plain http, redirects, caps, deadlines; real servers."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certagent.authority.errors import AuthorityError
+from certagent.authority.http import Http, Reply, permitted, retry_after
+from certagent.authority.messages import Tls
+from certagent.host import x509
+from tests.servers.tls import ServerPair, server_pair
+from tests.servers.web import Handler, Web, tunnel
+
+NOW = datetime.now(UTC)
+
+
+def hello(handler: Handler) -> None:
+    handler.reply(200, b'{"hello": true}')
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> ServerPair:
+    return server_pair(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> ServerPair:
+    return server_pair(tmp_path_factory.mktemp("other"))
+
+
+@pytest.fixture(scope="module")
+def server(pair: ServerPair) -> Iterator[Web]:
+    with Web(hello, pair.cert, pair.key) as running:
+        yield running
+
+
+def mark(path: Path) -> str:
+    return x509.parse_certificates(path.read_bytes())[0].fingerprint
+
+
+def get(url: str, tls: Tls, timeout: float = 20.0) -> Reply:
+    return Http(tls, timeout).request("GET", f"{url}/x")
+
+
+def problem(url: str, tls: Tls, timeout: float = 20.0) -> AuthorityError:
+    with pytest.raises(AuthorityError) as caught:
+        get(url, tls, timeout)
+    assert str(caught.value).startswith("cannot ")
+    return caught.value
+
+
+def test_who_is_trusted(server: Web, pair: ServerPair, other: ServerPair) -> None:
+    """Configured roots, a pinned fingerprint alone, both; the wrong one of either is refused, and so is none."""
+    roots, wrong = pair.ca.read_text(), other.ca.read_text()
+    good, bad = mark(pair.cert), mark(other.cert)
+    for tls in (Tls(roots), Tls(fingerprint=good), Tls(roots, good), Tls(pair.cert.read_text())):
+        assert get(server.url, tls).json() == {"hello": True}
+    for tls in (Tls(), Tls(wrong), Tls(fingerprint=bad), Tls(roots, bad), Tls(wrong, good)):
+        assert problem(server.url, tls).kind == "tls"
+
+
+def test_the_systems_roots(server: Web, pair: ServerPair) -> None:
+    """Without settings the system's roots count: here they are what OpenSSL is told they are."""
+    code = "import sys; from tests.authority.test_http import *; print(get(sys.argv[1], Tls()).status)"
+    environ = {**os.environ, "SSL_CERT_FILE": str(pair.ca)}
+    done = subprocess.run([sys.executable, "-c", code, server.url], env=environ, capture_output=True, check=True)
+    assert done.stdout.split() == [b"200"]
+
+
+def dated(directory: Path, name: str, start: timedelta, end: timedelta) -> ServerPair:
+    """A server certificate with a life of its own."""
+    made = server_pair(directory)
+    ca, ca_key = x509.make_ca("dated", timedelta(days=30), NOW - timedelta(days=10))
+    csr = x509.make_csr(made.key.read_bytes(), name, (name,))
+    span = {"not_before": NOW + start, "not_after": NOW + end}
+    made.cert.write_bytes(x509.sign_csr(csr, ca, ca_key, server=True, client=False, **span))
+    made.ca.write_bytes(ca)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "end", "said"),
+    [
+        ("127.0.0.1", -9, -1, "expired"),
+        ("127.0.0.1", 1, 9, "not yet valid"),
+        ("elsewhere.example.com", -1, 9, "mismatch"),
+    ],
+)
+def test_a_server_certificate_that_is_not_good(tmp_path: Path, name: str, start: int, end: int, said: str) -> None:
+    """Expired, not yet valid, another host's: refused by the roots; a pin alone takes it, for it is the very one."""
+    made = dated(tmp_path, name, timedelta(days=start), timedelta(days=end))
+    with Web(hello, made.cert, made.key) as running:
+        found = problem(running.url, Tls(made.ca.read_text()))
+        assert (found.kind, said in str(found)) == ("tls", True), str(found)
+        assert get(running.url, Tls(fingerprint=mark(made.cert))).status == 200
+
+
+def test_a_client_certificate(pair: ServerPair, other: ServerPair) -> None:
+    """The enrolment pair is presented; without it, or with another CA's, the server says no."""
+    with Web(hello, pair.cert, pair.key, clients=pair.ca) as running:
+        tls = Tls(pair.ca.read_text())
+        shown = replace(tls, client_cert=pair.cert.read_text(), client_key=pair.key.read_text())
+        assert get(running.url, shown).status == 200
+        stranger = replace(tls, client_cert=other.cert.read_text(), client_key=other.key.read_text())
+        assert {problem(running.url, t).kind for t in (tls, stranger)} <= {"tls", "unreachable"}
+        torn = replace(shown, client_key=other.key.read_text())
+        assert problem(running.url, torn).kind == "credentials"
+
+
+def test_through_a_proxy(server: Web, pair: ServerPair, other: ServerPair) -> None:
+    """CONNECT, and TLS with the CA itself through it: the proxy can neither read nor stand in; it may be gone."""
+    asked: list[str] = []
+    with Web(tunnel(asked)) as proxy:
+        assert get(server.url, Tls(pair.ca.read_text(), proxy=proxy.url)).status == 200
+        assert asked == [f"CONNECT 127.0.0.1:{server.port}"]
+        assert problem(server.url, Tls(other.ca.read_text(), proxy=proxy.url)).kind == "tls"
+        gone = proxy.url
+    assert problem(server.url, Tls(pair.ca.read_text(), proxy=gone)).kind == "unreachable"
+
+
+def test_plain_http_stays_on_this_host() -> None:
+    """http goes to loopback, or where it is explicitly allowed; other schemes nowhere."""
+    with Web(hello) as running:
+        assert get(running.url, Tls()).status == 200
+    for url in ("http://ca.example.com/x", "http://10.0.0.5/x", "http://127.0.0.1.example.com/x", "ftp://localhost/x"):
+        with pytest.raises(AuthorityError, match="cannot ask") as caught:
+            permitted(url, allow_http=False)
+        assert caught.value.kind == "tls"
+    permitted("http://ca.example.com/x", allow_http=True)
+    with pytest.raises(AuthorityError):
+        permitted("file:///etc/shadow", allow_http=True)
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:1/x", "https://elsewhere.example.com/", "file:///etc/shadow", ""])
+def test_redirects_are_not_followed(place: str) -> None:
+    """To another scheme or host, or nowhere: an error that names the place."""
+    with Web(lambda h: h.reply(302, Location=place)) as running:
+        found = problem(running.url, Tls())
+    assert (found.kind, "not followed" in str(found)) == ("failed", True)
+
+
+def endless(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b"x" * 65536)
+
+
+def chunked(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+
+
+@pytest.mark.parametrize("answer", [endless, chunked])
+def test_an_endless_body(answer: object) -> None:
+    """Over the cap it is cut off, by whatever coding."""
+    with Web(answer) as running:  # type: ignore[arg-type]
+        found = problem(running.url, Tls())
+    assert (found.kind, "over 1048576 bytes" in str(found)) == ("malformed", True)
+
+
+def dripping(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while not handler.server.over.wait(0.05):
+        handler.wfile.write(b"x")
+
+
+@pytest.mark.slow
+def test_a_drip_ends_at_the_deadline() -> None:
+    """A byte now and then keeps no request alive beyond its deadline."""
+    with Web(dripping) as running:
+        begin = time.monotonic()
+        assert problem(running.url, Tls(), timeout=0.5).kind == "unreachable"
+        assert time.monotonic() - begin < 10
+
+
+def test_nobody_there() -> None:
+    """A closed port, a name that does not exist: unreachable, with the cause."""
+    with Web(hello) as running:
+        url = running.url
+    assert problem(url, Tls()).kind == "unreachable"
+    assert problem("https://does-not-exist.invalid", Tls()).kind == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        ("0", 0),
+        ("99999999999999999999", 7 * 86400),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 7 * 86400),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+        ("1.5", None),
+    ],
+)
+def test_retry_after(value: str, seconds: int | None) -> None:
+    """Seconds or a date, a week at most, never in the past, and nonsense is nothing."""
+    found = retry_after(Reply("", 503, {"retry-after": value}, b""), NOW)
+    assert found == (None if seconds is None else NOW + timedelta(seconds=seconds))
