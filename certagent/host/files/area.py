@@ -2,6 +2,8 @@
 
 import os
 import stat
+import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -17,6 +19,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 LIMIT = 1 << 20
+GUARDS: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)  # by path: one thread at a time in its area
 Ids = tuple[int | None, int | None]
 
 

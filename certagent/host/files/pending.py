@@ -4,14 +4,14 @@ They are written before the CA is asked, so that an answer that comes after a cr
 finds its key. A request is known by a mark: for anything else that is wanted by then it is made anew.
 """
 
-from certagent.host.files.area import PENDING, Area, opened, read, remove, write
+from certagent.host.files.area import GUARDS, PENDING, Area, opened, read, remove, write
 
 Draft = tuple[bytes, bytes | None]  # CSR, key (None: the live key's)
 
 
 def keep(path: str, stem: str, mark: str, csr: bytes, key: bytes | None) -> None:
     """Remember a request. The CSR comes last: one that is there has its key."""
-    with opened(path) as area, area.sub(PENDING) as fd:
+    with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
         remove(fd, f"{stem}.csr")
         remove(fd, f"{stem}.key")
         if key is not None:
@@ -21,7 +21,7 @@ def keep(path: str, stem: str, mark: str, csr: bytes, key: bytes | None) -> None
 
 def kept(path: str, stem: str, mark: str) -> Draft | None:
     """The request that waits under that mark, or None."""
-    with opened(path) as area, area.sub(PENDING) as fd:
+    with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
         found = read(fd, f"{stem}.csr")
         if found is None or not found.startswith(f"{mark}\n".encode()):
             return None
@@ -30,7 +30,7 @@ def kept(path: str, stem: str, mark: str) -> Draft | None:
 
 def forget(path: str, stem: str) -> None:
     """It was answered, or refused."""
-    with opened(path) as area, area.sub(PENDING) as fd:
+    with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
         remove(fd, f"{stem}.csr")
         remove(fd, f"{stem}.key")
 

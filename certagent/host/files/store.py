@@ -6,8 +6,6 @@ take the half-staged files for what a crash left behind.
 
 import json
 import os
-import threading
-from collections import defaultdict
 from contextlib import suppress
 
 from certagent.core.names import BUNDLES
@@ -16,6 +14,7 @@ from certagent.host.errors import HostError
 from certagent.host.files import recovery
 from certagent.host.files.area import (
     AREA,
+    GUARDS,
     INTENT,
     LOCK,
     OLD,
@@ -37,7 +36,6 @@ from certagent.host.files.area import (
 CERT_MODE = 0o644
 BUNDLE_STEMS = frozenset(role.value for role in BUNDLES)
 Row = tuple[str, bytes, bytes | None, float]
-GUARDS: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)  # by path: stores of one directory share it
 
 
 class Store:
