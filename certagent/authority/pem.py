@@ -23,7 +23,8 @@ def certificates(texts: Iterable[Any]) -> list[str]:
         if not isinstance(text, str):
             raise AuthorityError("cannot use the answer: a certificate in it is no text", kind="malformed")
         found += [m.group() for m in CERTIFICATE.finditer(text)]
-    found = list(dict.fromkeys(f"{block}\n" for block in found))
+    lines = ((line.strip() for line in block.splitlines()) for block in found)
+    found = list(dict.fromkeys("".join(f"{line}\n" for line in each if line) for each in lines))
     if not found or len(found) > MOST:
         raise AuthorityError(f"cannot use the answer: it holds {len(found)} certificates", kind="malformed")
     return found

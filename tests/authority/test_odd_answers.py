@@ -1,0 +1,141 @@
+"""What step-ca, Vault and CFSSL do not say by themselves in a test: a busy proxy in front, answers of another shape.
+
+A small server of ours answers; the real servers are in the other modules.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from certagent.authority.errors import AuthorityError
+from certagent.authority.pem import certificates, chain, der
+from tests.authority.asker import Asker, facts, now
+from tests.host.making import make_ca
+from tests.servers.stepca import intermediate, new_jwk
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The same answer to everything."""
+
+    status, headers_sent, body = 200, dict[str, str](), b""
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(self.status)
+        for name, value in self.headers_sent.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    do_GET = do_POST = answer  # noqa: N815 - the names of http.server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def answering(status: int, body: bytes, **headers: str) -> Iterator[str]:
+    """A server on loopback; its URL."""
+    made = type("Answer", (Handler,), {"status": status, "body": body, "headers_sent": headers})
+    with ThreadingHTTPServer(("127.0.0.1", 0), made) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def asker(kind: str, url: str) -> Asker:
+    options: dict[str, dict[str, Any]] = {
+        "step": {"url": url, "provisioner": "jwk"},
+        "vault": {"url": url, "role": "node"},
+        "cfssl": {"url": url},
+    }
+    secrets = {"provisioner_key": json.dumps(new_jwk()), "token": "hvs.token", "auth_key": "00" * 16}
+    return Asker(kind, options[kind], secrets)
+
+
+KINDS = ("step", "vault", "cfssl")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("status", "headers", "expected", "pause"), [
+    (429, {"Retry-After": "120"}, "rate-limited", 120),
+    (503, {"Retry-After": "7"}, "rate-limited", 7),
+    (429, {}, "rate-limited", None),
+    (503, {}, "failed", None),
+    (500, {}, "failed", None),
+    (307, {"Location": "https://elsewhere.example.com/"}, "failed", None),
+])  # fmt: skip
+def test_busy(kind: str, status: int, headers: dict[str, str], expected: str, pause: int | None) -> None:
+    """Too many requests, with and without a moment to come back; a failure; a redirect, which is not followed."""
+    with answering(status, b"busy", **headers) as url:
+        error = asker(kind, url).refusal()
+    assert expected == error.kind
+    at = None if error.retry_at is None else (error.retry_at - now()) / timedelta(seconds=1)
+    assert (pause is None) == (at is None)
+    assert at is None or pause is None or pause - 30 < at <= pause
+
+
+SHAPES: list[Any] = [
+    None,
+    7,
+    "text",
+    [],
+    {},
+    {"data": [], "result": [], "success": True, "certChain": 7},
+    {"data": {"certificate": 7}, "result": {"certificate": 7}, "success": True, "crt": 7},
+    {"data": {"certificate": "no PEM"}, "result": {"certificate": "no PEM"}, "success": True, "certChain": ["no PEM"]},
+    {"success": False, "errors": 7},
+    {"success": False, "errors": [7, {}, {"message": {}}]},
+    {"auth": {"client_token": 7}, "errors": {"a": 1}},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("shape", [*map(json.dumps, SHAPES), "{", "\x00", "[" * 50_000], ids=range(len(SHAPES) + 3))
+def test_other_shapes(kind: str, status: int, shape: str) -> None:
+    """Whatever comes is an AuthorityError, for the leaf as for the bundle."""
+    with answering(status, shape.encode()) as url:
+        mine = asker(kind, url)
+        errors = [mine.refusal(), *([mine.refusal(mine.request("roots"))] if status == 200 else [])]
+    assert {"malformed", "refused", "credentials", "failed"} >= {error.kind for error in errors}
+
+
+def test_a_chain_without_its_root() -> None:
+    """The leaf first, each certificate once, self-issued ones left out; Windows line ends do no harm, nor does text."""
+    root = make_ca("root")
+    middle = intermediate(root.cert, root.key)[0].decode()
+    leaf = root.pair()[0].decode()
+    text = chain([leaf, f"text\n{middle}".replace("\n", "\r\n"), middle, root.cert.decode()])
+    assert ["CN=node,O=Cockroach", "CN=step-ca test intermediate"] == [c.subject for c in facts(text)]
+    assert facts(chain([root.cert.decode(), root.cert.decode()]))[0].is_ca
+
+
+@pytest.mark.parametrize("texts", [
+    [],
+    ["nothing"],
+    [None],
+    ["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"],
+    ["".join(f"-----BEGIN CERTIFICATE-----\n{i:04}\n-----END CERTIFICATE-----\n" for i in range(65))],
+])  # fmt: skip
+def test_no_chain(texts: list[Any]) -> None:
+    """No certificate, what is none, and too many of them."""
+    with pytest.raises(AuthorityError, match="cannot use the answer") as caught:
+        chain(texts)
+    assert caught.value.kind == "malformed"
+
+
+def test_a_megabyte_of_nothing_takes_no_time() -> None:
+    """PEM that begins and never ends is looked at once."""
+    for text in ("-----BEGIN CERTIFICATE-----" + " " * (1 << 20), "-----BEGIN CERTIFICATE-----\n" * 40_000):
+        with pytest.raises(AuthorityError):
+            certificates([text])
+    with pytest.raises(AuthorityError, match="broken"):
+        der("-----BEGIN X-----\nAAA\n-----END X-----")
