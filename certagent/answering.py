@@ -45,7 +45,19 @@ def _answer(service: Service, command: str, arguments: dict[str, Any], peer: Pee
         case "authority-test":
             name = str(arguments.get("name", ""))
             return {"ok": True, "document": authority_test(service.config, service.workers, name, certs_dir)}
+        case "authority-account":
+            name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
+            return {"ok": True, "note": _account(service, name, operation, peer)}
     raise HostError(f"cannot {command!r}: there is no such command")
+
+
+def _account(service: Service, name: str, operation: str, peer: Peer) -> str:
+    """What becomes of an account with a CA. Raises HostError."""
+    from certagent.accounts import change
+
+    reason = f"authority account {name} {operation}: asked by uid {peer.uid}, pid {peer.pid}"
+    service.log.emit("command.received", reason=reason)
+    return change(service.config, service.workers, name, operation, clock())
 
 
 def put(service: Service, request: Request, certs_dir: str, reason: str) -> str:

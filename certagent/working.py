@@ -61,7 +61,8 @@ class Work:
         try:
             found = self._window(action)
         except (AuthorityError, HostError, OSError, x509.X509Error) as error:
-            self.ledger.finish(row, "failed", str(error), retry_at=getattr(error, "retry_at", None))
+            outcome = "refused" if getattr(error, "refused", False) else "failed"
+            self.ledger.finish(row, outcome, str(error), retry_at=getattr(error, "retry_at", None))
             self._say("window.unknown", stem, str(error))
             return
         start, end, again = (datetime.fromtimestamp(at, UTC) for at in (found.start, found.end, found.again_at))

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from certagent.core.facts import Attempt, Leaf
 
 KIND = "window"
-UNANSWERED = timedelta(hours=6)
+UNANSWERED, NEVER_ANSWERED = timedelta(hours=6), timedelta(days=1)
 RESTLESS, FIRST_PAUSE, LONGEST_PAUSE = timedelta(days=1), timedelta(minutes=15), timedelta(hours=6)
 
 
@@ -50,9 +50,15 @@ def window_of(attempts: Iterable[Attempt], stem: str, leaf: Leaf) -> Window | No
 
 
 def ask_at(attempts: Iterable[Attempt], stem: str, leaf: Leaf) -> datetime | None:
-    """When to ask about this leaf again: as the CA said, else after six hours; None: it was never asked."""
+    """When to ask about this leaf again: as the CA said, else after six hours; None: it was never asked.
+
+    After a day where it has no windows at all.
+    """
     asked = _asked(attempts, stem, leaf)
-    return (asked[-1].retry_at or asked[-1].at + UNANSWERED) if asked else None
+    if not asked:
+        return None
+    pause = NEVER_ANSWERED if asked[-1].outcome == "refused" else UNANSWERED
+    return asked[-1].retry_at or asked[-1].at + pause
 
 
 def not_before(attempts: Iterable[Attempt], stem: str) -> datetime | None:

@@ -11,14 +11,13 @@ from certagent.authority.acme.ari import renewal
 from certagent.authority.acme.chains import preferred
 from certagent.authority.acme.options import Needs, Options, needs
 from certagent.authority.acme.order import Order
-from certagent.authority.confine import Profile
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Done, Issued, Pending, Request
 from certagent.core.facts import Leaf
 from certagent.host import x509
 
-__all__ = ["Needs", "Options", "ask", "needs", "profile"]
+__all__ = ["Needs", "Options", "ask", "needs"]
 
 
 def ask(request: Request, context: Context) -> Answer:
@@ -35,14 +34,6 @@ def ask(request: Request, context: Context) -> Answer:
     raise AuthorityError(
         "cannot ask an ACME CA for its roots: there is no such request; set issuing_roots", kind="refused"
     )
-
-
-def profile(request: Request) -> Profile:
-    """What the worker must be allowed for the configured challenge."""
-    if request.operation != "issue":
-        return Profile()
-    wanted = needs(request.options)
-    return Profile(programs=wanted.execute, write=wanted.write, connect=wanted.connect, bind=wanted.listen)
 
 
 def _account(request: Request, context: Context) -> Account:

@@ -1,0 +1,53 @@
+"""What an operator does with the account that an authority keeps with its CA: a new key, or its end."""
+
+import os
+from datetime import datetime
+
+from certagent.authorities import Remote, authorities_of
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Done, Operation, Pending
+from certagent.config import Config
+from certagent.host.errors import HostError
+from certagent.host.remembered import Book
+from certagent.host.worker import Workers
+
+OPERATIONS: dict[str, Operation] = {"rollover": "rollover", "deactivate": "deactivate"}
+KINDS = frozenset({"acme"})  # the types that keep an account
+STEPS = 3  # a rollover is two requests
+
+
+def change(config: Config, workers: Workers, name: str, operation: str, now: datetime) -> str:
+    """Do it, through a worker; return what was done. Raises HostError with the reason."""
+    if operation not in OPERATIONS:
+        raise HostError(f"cannot {operation!r} an account: one of {', '.join(OPERATIONS)}")
+    found = config.authorities.get(name)
+    if found is None or found.type not in KINDS:
+        known = ", ".join(n for n, a in config.authorities.items() if a.type in KINDS) or "none"
+        raise HostError(f"cannot {operation} the account of {name!r}: it keeps none; those that do: {known}")
+    _as_the_agent(config.settings.state_dir)
+    book = Book(os.path.join(config.settings.state_dir, "authority"))
+    authority = authorities_of(config, workers, book)[name]
+    if not isinstance(authority, Remote):
+        raise HostError(f"cannot {operation} the account of {name!r}: it is not asked over a wire")
+    try:
+        for _ in range(STEPS):
+            match authority.account(OPERATIONS[operation], now):
+                case Done(note):
+                    return note
+                case Pending():
+                    continue
+    except AuthorityError as error:
+        raise HostError(str(error)) from error
+    raise HostError(f"cannot {operation} the account of {name!r}: the CA does not get to an end; try again")
+
+
+def _as_the_agent(state_dir: str) -> None:
+    """Another user's file in the state directory would lock the agent out of its own account."""
+    try:
+        owner = os.stat(state_dir).st_uid
+    except OSError as error:
+        raise HostError(f"cannot look into {state_dir}: {error.strerror}") from error
+    if owner != os.geteuid():
+        raise HostError(
+            f"cannot use {state_dir}, which belongs to uid {owner}: start the agent, or run this as that user"
+        )
