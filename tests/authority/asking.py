@@ -27,13 +27,16 @@ class Client:
     shared: dict[str, Any] = field(default_factory=dict)
     own: dict[str, Any] = field(default_factory=dict)
     proxy: str = ""
+    csr: str = ""
     key: bytes = field(default_factory=lambda: x509.generate_key("ecdsa-p256"))
 
     def ask(self, operation: Any, names: tuple[str, ...] = (), **fields: Any) -> Answer:
-        """Ask; raises AuthorityError."""
+        """Ask; raises AuthorityError. With `again=True` by the CSR that was asked with before."""
         values = {name: s.default for name, s in settings("acme").items() if not s.secret}
         given = values | {"directory_url": self.directory_url} | self.options
-        csr = x509.make_csr(self.key, None, names).decode() if names else ""
+        if names and not fields.pop("again", False):
+            self.csr = x509.make_csr(self.key, None, names).decode()
+        csr = self.csr if names else ""
         request = Request(
             operation, "acme", given, Tls(roots=self.ca, proxy=self.proxy), csr=csr, names=names, **fields
         )

@@ -16,7 +16,6 @@ from certagent.host import x509
 from tests.authority.asking import Client, now
 from tests.servers.pebble import Pebble
 from tests.servers.process import Running, listens
-from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 EAB = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")
@@ -24,7 +23,7 @@ EAB = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12
 
 @pytest.fixture(scope="module")
 def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    environ = {"PEBBLE_CHAIN_LENGTH": "3", "PEBBLE_ALTERNATE_ROOTS": "2"}
+    environ = {"PEBBLE_CHAIN_LENGTH": "3", "PEBBLE_ALTERNATE_ROOTS": "2", "PEBBLE_AUTHZREUSE": "100"}
     with Pebble(tmp_path_factory.mktemp("pebble"), environ=environ) as server:
         yield server
 
@@ -177,15 +176,16 @@ def test_an_account_that_the_ca_forgot(pebble: Pebble) -> None:
 
 
 def test_an_order_that_waits(pebble: Pebble) -> None:
-    """With no patience left the answer is Pending; the next request takes the same order up, with the same CSR."""
-    client = client_of(pebble, patience=0.01)
-    answer = client.ask("issue", ("n1.test",))
-    assert isinstance(answer, Pending)
-    order = client.own["order"]
+    """The CA still works on it and no patience is left: Pending; the next request takes the same order up."""
+    client = client_of(pebble)
+    issued(client, "n1.test")
+    client.options["patience"] = 0.01
+    assert isinstance(client.ask("issue", ("n1.test",)), Pending)
+    orders = pebble.running.log.read_text().count("order-plz")
+    assert orders > 0
     client.options["patience"] = 30.0
-    seen = wait_until(lambda: client.own.get("order") in {order, None} and client.ask("issue", ("n1.test",)), "issued")
-    assert isinstance(seen, Issued)
-    assert {} == client.own
+    assert isinstance(client.ask("issue", ("n1.test",), again=True), Issued)
+    assert (orders, {}) == (pebble.running.log.read_text().count("order-plz"), client.own)
 
 
 def test_external_account_binding(tmp_path: Path) -> None:
