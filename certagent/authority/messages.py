@@ -150,7 +150,7 @@ def dump_answer(answer: Answer, state: State) -> bytes:
     return json.dumps({"answer": name, **asdict(answer), "state": asdict(state)}).encode()
 
 
-TEXTS = frozenset({"chain", "pem", "reason", "kind", "explanation"})
+TEXTS = frozenset({"chain", "note", "pem", "reason", "kind", "explanation"})
 
 
 def load_answer(data: bytes) -> tuple[Answer, State]:

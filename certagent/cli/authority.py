@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from certagent.cli import account
 from certagent.cli.common import UNKNOWN, USAGE, config_option, emit, json_option, read_config, socket_of
 
 LONGEST = 900.0
@@ -12,7 +13,8 @@ LONGEST = 900.0
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
     parser = subparsers.add_parser("authority", help="`authority test NAME`: does a CA answer, and would it be used?")
-    actions = parser.add_subparsers(dest="action", metavar="test", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="test|account", required=True)
+    account.add(actions)
     test = actions.add_parser("test", help="ask it for a certificate with a throw-away key; nothing is installed")
     test.add_argument("name", help="of the [authority.NAME]")
     test.add_argument("--certs-dir", default="", metavar="DIR", help="ask for what this directory wants")

@@ -1,5 +1,6 @@
 """ACME under a whole daemon: the console's pair from pebble by http-01; node from a CA with renewal windows."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -75,6 +76,31 @@ def test_a_port_of_systemd(host: Host, pebble: Pebble) -> None:
     with host.agent(*prefix) as agent:
         agent.wait_event("pair.installed", lambda e: e["file"] == "ui")
         assert [] == [e for e in agent.events("issue.failed") if e["file"] == "ui"]
+
+
+def test_the_account_with_the_ca(host: Host, pebble: Pebble) -> None:
+    """Through the daemon and without one: a new key under the same URI, then its end; others keep no account."""
+    configure(host, pebble)
+    assert 0 == host.once().returncode
+    book = host.base / "state" / "authority" / "public.json"
+
+    def account() -> dict[str, str]:
+        found: dict[str, str] = json.loads(book.read_text())["shared"]["accounts"][pebble.directory_url]
+        return found
+
+    before = account()
+    with host.agent():
+        done = host.run("authority", "account", "public", "rollover")
+        assert (0, f"{before['uri']} has a new key") == (done.returncode, done.stdout.strip()), done.stderr
+        after = account()
+        assert (before["uri"], True) == (after["uri"], before["key"] != after["key"])
+        assert 0 == host.run("renew", "ui").returncode
+        refused = host.run("authority", "account", "house", "rollover")
+        assert 1 == refused.returncode
+        assert "public" in refused.stderr
+    done = host.run("authority", "account", "public", "deactivate")
+    assert 0 == done.returncode, done.stderr
+    assert {} == account()
 
 
 @pytest.mark.root
