@@ -45,19 +45,31 @@ class LocalAuthority:
 
     def ensure(self, now: datetime) -> None:
         """Make the CA where it is missing and `create` allows it. Raises AuthorityError."""
-        if self.exists() and os.path.exists(self._key):
+        if self._whole():
             return
-        if self.exists() or os.path.exists(self._key):
-            missing = self._key if self.exists() else self._cert
-            raise AuthorityError(f"cannot use the CA in {self._directory}: {missing} is missing; restore it")
-        if not self._create:
-            raise AuthorityError(
-                f"cannot find a CA in {self._directory}: put {self._cert} and its key there, or set create = true"
-            )
+        if self._create:
+            self._ensure_alone(now)
+        if not self._whole():
+            raise AuthorityError(f"cannot use the CA in {self._directory}: {self._lack()}")
+
+    def _whole(self) -> bool:
+        return self.exists() and os.path.exists(self._key)
+
+    def _lack(self) -> str:
+        if self.exists():
+            return f"{self._key} is missing; restore it"
+        if os.path.exists(self._key):
+            return f"{self._cert} is missing; restore it"
+        return f"there is none; put {self._cert} and its key there, or set create = true"
+
+    def _ensure_alone(self, now: datetime) -> None:
+        """Several certs-dirs may ask at once: only who holds the lock sees a CA that is half there, after a crash."""
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
             with self._held():
-                if not self.exists():
+                if os.path.exists(self._key):
+                    self._finish()
+                elif not self.exists():
                     self._make(now)
         except OSError as error:
             raise AuthorityError(
@@ -82,7 +94,24 @@ class LocalAuthority:
                 file.write(data)
                 file.flush()
                 os.fsync(fd)
+        for path in (self._key, self._cert):
             os.rename(f"{path}.new", path)
+        self._settle()
+
+    def _finish(self) -> None:
+        """A crash between the two renames left the key and a certificate that waits beside it."""
+        waiting = f"{self._cert}.new"
+        if self.exists() or not os.path.exists(waiting):
+            return
+        try:
+            belongs = x509.parse_certificates(self._read(waiting))[0].spki == x509.parse_key(self._read(self._key))[0]
+        except x509.X509Error:
+            return
+        if belongs:
+            os.rename(waiting, self._cert)
+            self._settle()
+
+    def _settle(self) -> None:
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(directory)
         os.close(directory)
