@@ -140,7 +140,8 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _become(uid: int, gid: int, *, keep: bool) -> None:
-    """Another user, for good; with `keep`, one who may still bind a low port."""
+    """Another user, for good; with `keep`, one who may still bind a low port, where we may."""
+    keep = keep and bool(_permitted() >> CAP_NET_BIND_SERVICE & 1)
     if keep:
         _prctl(SET_KEEPCAPS, 1)
     os.setgroups([])
@@ -149,9 +150,16 @@ def _become(uid: int, gid: int, *, keep: bool) -> None:
     if keep:
         bits = 1 << CAP_NET_BIND_SERVICE
         data = (_CapData * 2)(_CapData(bits, bits, 0), _CapData(0, 0, 0))
-        LIBC.syscall(CAPSET, ctypes.byref(_CapHeader(CAP_VERSION, 0)), data)
+        if LIBC.syscall(CAPSET, ctypes.byref(_CapHeader(CAP_VERSION, 0)), data) != 0:
+            raise OSError(ctypes.get_errno(), "cannot give up capabilities")
     if os.getresuid() != (uid, uid, uid):
         raise OSError("cannot become the worker's user")
+
+
+def _permitted() -> int:
+    """Our capabilities, as bits."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        return next((int(line.split()[1], 16) for line in file if line.startswith("CapPrm:")), 0)
 
 
 def _limit(profile: Profile, timeout: float) -> None:

@@ -18,10 +18,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from certagent.host.errors import HostError
+from certagent.host.owner import acting_as
 
 LIMIT = 4 << 20
 ERRORS = 1 << 16
@@ -64,15 +65,25 @@ class Workers:
     @contextmanager
     def _directory(self) -> Iterator[str]:
         try:
-            place = tempfile.mkdtemp(prefix=PREFIX)
-            if self.user:
-                os.chown(place, *self.user)
+            with self._as_user():
+                place = tempfile.mkdtemp(prefix=PREFIX)
         except OSError as error:
             raise HostError(f"cannot make a temporary directory for a worker: {error.strerror}") from error
         try:
             yield place
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            with self._as_user():
+                shutil.rmtree(place, ignore_errors=True)
+
+    def _as_user(self) -> AbstractContextManager[None]:
+        """With the user's effective ids: root without CAP_CHOWN, CAP_KILL and CAP_DAC_OVERRIDE is nobody's master."""
+        return acting_as(*self.user) if self.user else nullcontext()
+
+    def _kill(self, pid: int) -> None:
+        """The whole group: as ourselves before it dropped, as its user since."""
+        for who in (nullcontext(), self._as_user()):
+            with who, suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
 
     @contextmanager
     def _started(self, command: list[str], place: str) -> Iterator["subprocess.Popen[bytes]"]:
@@ -102,8 +113,7 @@ class Workers:
     def _end(self, child: "subprocess.Popen[bytes]") -> None:
         """Nothing of it outlives the request: the whole group is killed before its leader is waited for."""
         with self._guard:
-            with suppress(OSError):
-                os.killpg(child.pid, signal.SIGKILL)
+            self._kill(child.pid)
             self._running.discard(child.pid)
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
@@ -121,8 +131,7 @@ class Workers:
         with self._guard:
             self._stopped = True
             for pid in self._running:
-                with suppress(OSError):
-                    os.killpg(pid, signal.SIGKILL)
+                self._kill(pid)
 
 
 def _listening() -> tuple[tuple[int, ...], dict[str, str]]:

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 
+from certagent.authority.confine import Profile, confine
+
 
 def closing() -> None:
     os.close(1)
@@ -22,6 +24,11 @@ def main() -> int:
     if how != "be deaf":
         sys.stdin.buffer.read()
     match how:
+        case "hang as nobody":
+            confine(Profile(), (65534, 65534), os.getcwd(), 60)
+            with open("left.txt", "w") as file:
+                file.write("something")
+            signal.pause()
         case "hang" | "be deaf":
             signal.pause()
         case "hang after closing":

@@ -153,6 +153,28 @@ def test_a_worker_that_misbehaves(how: str, deadline: float, reason: str) -> Non
     wait_until(lambda: not places() - before, "only directories of others come and go")
 
 
+FEW = "-all,+setuid,+setgid,+sys_ptrace,+dac_read_search"  # those of certagent-root.service
+AS_FEW = """
+from certagent.host.worker import Workers
+from certagent.host.errors import HostError
+import sys
+try:
+    Workers((65534, 65534)).ask("tests.host.misbehaving", ["hang as nobody"], b"", 2.0)
+except HostError as error:
+    print(error)
+"""
+
+
+@pytest.mark.root
+def test_root_without_capabilities() -> None:
+    """The capabilities of the root unit are enough to make, end and clean up a worker that is somebody else."""
+    before = places()
+    command = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", AS_FEW]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "any longer" in done.stdout
+    assert places() == before
+
+
 def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:
     """A grandchild that would outlive the request is killed with its group."""
     pids = Workers(None).ask(HANGING, ["leave a child"], b"", 30)
