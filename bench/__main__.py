@@ -6,10 +6,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import acme, idle, observe, repair, rotation, status
+from bench import acme, idle, observe, repair, rotation, status, worker
 from bench.figures import table
 
-ALL = {"acme": acme, "repair": repair, "rotation": rotation, "status": status, "idle": idle, "observe": observe}
+ALL = {
+    "acme": acme,
+    "repair": repair,
+    "rotation": rotation,
+    "status": status,
+    "idle": idle,
+    "observe": observe,
+    "worker": worker,
+}
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ class Workers:
 
     def ask(self, module: str, words: list[str], question: bytes, deadline: float) -> bytes:
         """Run `main` of a module with these words and this question; return what it printed. Raises HostError."""
-        with self._directory() as place, self._started(self._command(module, words), place) as child:
+        with self._directory() as place, self._started(self.command(module, words), place) as child:
             output, errors = _exchange(child, question, deadline)
         if child.returncode != 0:
             last = errors.decode("utf-8", "replace").strip().splitlines()
@@ -56,7 +56,8 @@ class Workers:
             raise HostError(f"cannot use the worker's answer: it ended with {how}: {why}")
         return output
 
-    def _command(self, module: str, words: list[str]) -> list[str]:
+    def command(self, module: str, words: list[str]) -> list[str]:
+        """The command line of a worker."""
         known = [p for p in sys.path if p.startswith("/")]
         path = known if HERE in known else [HERE, *known]
         who = f"{self.user[0]}:{self.user[1]}" if self.user else "-"
