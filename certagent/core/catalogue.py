@@ -45,7 +45,11 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         HANDSHAKE,
         "add the issuing root to the bundle first, then renew",
     ),
-    "cert.weak": ("a key under 2048 bits of RSA, or a SHA-1 or MD5 signature", HANDSHAKE, "certagent renew NAME"),
+    "cert.weak": (
+        "RSA under 2048 bits, a kind of key that no handshake takes, or a hash that Go refuses (SHA-1, MD5)",
+        HANDSHAKE,
+        "certagent renew NAME",
+    ),
     "key.missing": ("the certificate has no key", LOADER, "certagent renew NAME"),
     "key.unparsable": ("the key does not parse", LOADER, "certagent renew NAME"),
     "key.mismatch": ("the key belongs to another certificate", HANDSHAKE, "certagent recover; certagent renew NAME"),

@@ -16,8 +16,9 @@ from certagent.core.principals import refused_principal, refused_subject
 from certagent.core.timing import expires_soon, lifetime
 
 Severity = Literal["ok", "info", "warning", "critical"]
-WEAK_KEYS = frozenset({"rsa-512", "rsa-768", "rsa-1024", "dsa"})
-WEAK_SIGNATURES = frozenset({"md5", "sha1"})
+LEAST_RSA = 2048
+SIGNATURES = frozenset({"sha256", "sha384", "sha512", ""})  # that Go's verifier takes; "" is Ed25519's
+UNUSABLE_KEYS = ("dsa", "ed448", "unknown")
 UNUSABLE = frozenset(
     {
         "cert.missing",
@@ -130,12 +131,12 @@ def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[
             f"not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}",
             "certagent explain cert.untrusted",
         )
-    if leaf.key in WEAK_KEYS or leaf.signature in WEAK_SIGNATURES:
+    if weak_key(leaf.key) or leaf.signature not in SIGNATURES:
         yield Finding(
             "cert.weak",
             "warning",
             file,
-            f"weak: {leaf.key}, signed with {leaf.signature}",
+            f"weak: {leaf.key}, signed with {leaf.signature or 'ed25519'}",
             f"certagent renew {pair.name.stem}",
         )
 
@@ -285,3 +286,9 @@ def _bundle_gate(staged: Staged, live: Pair | None, now: datetime) -> str | None
 def stamp(at: datetime) -> str:
     """RFC 3339 in UTC, to the second."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def weak_key(key: str) -> bool:
+    """RSA under 2048 bits, and kinds that no handshake takes."""
+    kind, _, bits = key.partition("-")
+    return kind in UNUSABLE_KEYS or (kind == "rsa" and bits.isdigit() and int(bits) < LEAST_RSA)

@@ -1,9 +1,10 @@
 """Whether a chain builds to a bundle, as Go's verifier (crypto/x509, Certificate.Verify) decides it.
 
-Rejected: cryptography's own verifier. It wants a SAN in every leaf and a DNS name or address to look for, so it refuses
-certificates of cockroach such as `node`, and client certificates without SANs. This is built on its pieces instead: the
-search is ours, every signature is checked by `verify_directly_issued_by`. Names and name constraints are not checked
-here; the in-memory handshake (OpenSSL) covers name constraints.
+First cryptography's verifier is asked for a chain (profile.py says how far it goes); a chain that it finds and that
+passes Go's rules is the answer. Else the search is ours, on cryptography's pieces: every signature is checked by
+`verify_directly_issued_by`. Either way the rules are these: dates, critical extensions, CA flags, key usage, path
+length, nested extended key usage, name constraints, hash functions. Not looked at: host names (a probe's matter),
+revocation (ocsp), certificate policies (nothing in a database's PKI uses them).
 """
 
 from collections.abc import Iterator
@@ -13,52 +14,24 @@ from functools import lru_cache
 from typing import Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.verification import Store
 
+from certagent.host.x509.constraints import names_problem
 from certagent.host.x509.errors import REFUSALS, X509Error, reason_of
-from certagent.host.x509.parsing import USAGES, load_certificates
+from certagent.host.x509.node import Node, node_of, text_of
+from certagent.host.x509.parsing import load_certificates
+from certagent.host.x509.profile import chain_to
 
 Usage = Literal["server", "client", "any"]
-MAX_DEPTH = 8
-MAX_SIGNATURES = 200  # Go stops at 100; a bundle in the middle of two rotations needs a handful
-HANDLED = frozenset(
-    {
-        ExtensionOID.BASIC_CONSTRAINTS,
-        ExtensionOID.KEY_USAGE,
-        ExtensionOID.EXTENDED_KEY_USAGE,
-        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
-        ExtensionOID.NAME_CONSTRAINTS,
-        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
-        ExtensionOID.CERTIFICATE_POLICIES,
-        ExtensionOID.CRL_DISTRIBUTION_POINTS,
-        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
-        ExtensionOID.POLICY_CONSTRAINTS,
-        ExtensionOID.POLICY_MAPPINGS,
-        ExtensionOID.INHIBIT_ANY_POLICY,
-    }
-)
+MAX_SIGNATURES = 100  # Go's own bound; a bundle in the middle of two rotations needs a handful
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One certificate, with everything the search asks of it, read once."""
+class Bundle:
+    """The roots, ready for both searches."""
 
-    certificate: x509.Certificate
-    der: bytes
-    subject: bytes
-    issuer: bytes
-    text: str
-    spki: bytes
-    start: datetime
-    end: datetime
-    version: x509.Version
-    constraints: x509.BasicConstraints | None
-    may_sign: bool
-    usages: frozenset[str] | None
-    unhandled: tuple[str, ...]
-    weak: str
+    roots: tuple[Node, ...]
+    store: Store | None
 
 
 @dataclass(slots=True)
@@ -85,81 +58,60 @@ def verify_chain(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime
     except (X509Error, *REFUSALS) as error:
         return f"the certificate cannot be verified: {reason_of(error)}"
     try:
-        roots = authorities(bundle_pem)
+        bundle = authorities(bundle_pem)
     except X509Error as error:
         return f"the bundle cannot be read: {error.message}"
-    search = Search(roots, tuple(rest), usage, at)
+    search = Search(bundle.roots, tuple(rest), usage, at)
     problem = _standing(leaf, search, above=None)
     if problem is not None:
         return problem
-    if any(root.der == leaf.der for root in roots):
-        return _usage_problem((leaf,), usage)
-    if _builds((leaf,), search):
+    if any(root.der == leaf.der for root in bundle.roots):
+        return _rules_problem((leaf,), usage)
+    if _found(leaf, bundle, search) or _builds((leaf,), search):
         return None
     return (
         search.problems[0]
         if search.problems
-        else f"no certificate of the bundle issued it (issuer {_text(leaf.certificate.issuer)})"
+        else f"no certificate of the bundle issued it (issuer {text_of(leaf.certificate.issuer)})"
     )
 
 
+def _found(leaf: Node, bundle: Bundle, search: Search) -> bool:
+    """Whether cryptography's verifier finds a chain, and Go's rules hold on it."""
+    if bundle.store is None:
+        return False
+    nodes = {n.certificate: n for n in (*bundle.roots, *search.intermediates, leaf)}
+    found = chain_to(bundle.store, leaf.certificate, [n.certificate for n in search.intermediates], search.at)
+    chain = tuple(nodes[c] for c in found)
+    for place, issuer in enumerate(chain[1:], 1):
+        root = place == len(chain) - 1
+        if _authority_problem(issuer, root) or _standing(issuer, search, chain[:place]) or chain[place - 1].weak:
+            return False
+    return bool(chain) and _rules_problem(chain, search.usage) is None
+
+
 @lru_cache(maxsize=16)
-def authorities(bundle_pem: bytes) -> tuple[Node, ...]:
+def authorities(bundle_pem: bytes) -> Bundle:
     """Given a bundle, return its certificates ready for the search; X509Error.
 
     Kept: one bundle verifies many leaves.
     """
+    certificates = load_certificates(bundle_pem)
     try:
-        return tuple(node_of(c) for c in load_certificates(bundle_pem))
+        return Bundle(tuple(node_of(c) for c in certificates), Store(certificates))
     except REFUSALS as error:
         raise X509Error("unparsable", reason_of(error)) from error
 
 
-def node_of(certificate: x509.Certificate) -> Node:
-    """Given a certificate, read what the search asks of it; what cryptography raises passes through."""
-    extensions = list(certificate.extensions)
-    values = {type(e.value): e.value for e in extensions}
-    key_usage, eku = values.get(x509.KeyUsage), values.get(x509.ExtendedKeyUsage)
-    constraints = values.get(x509.BasicConstraints)
-    digest = certificate.signature_hash_algorithm
-    return Node(
-        certificate=certificate,
-        der=certificate.public_bytes(serialization.Encoding.DER),
-        subject=certificate.subject.public_bytes(),
-        issuer=certificate.issuer.public_bytes(),
-        text=_text(certificate.subject),
-        spki=certificate.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        ),
-        start=certificate.not_valid_before_utc,
-        end=certificate.not_valid_after_utc,
-        version=certificate.version,
-        constraints=constraints if isinstance(constraints, x509.BasicConstraints) else None,
-        may_sign=key_usage.key_cert_sign if isinstance(key_usage, x509.KeyUsage) else True,
-        usages=frozenset(USAGES.get(o.dotted_string, "") for o in eku)
-        if isinstance(eku, x509.ExtendedKeyUsage)
-        else None,
-        unhandled=tuple(e.oid.dotted_string for e in extensions if e.critical and e.oid not in HANDLED),
-        weak=digest.name if digest is not None and digest.name in ("md5", "sha1") else "",
-    )
-
-
-def _text(name: x509.Name) -> str:
-    return name.rfc4514_string() or "(empty)"
-
-
 def _builds(chain: tuple[Node, ...], search: Search) -> bool:
-    if len(chain) > MAX_DEPTH:
-        search.problems.append(f"the chain is longer than {MAX_DEPTH} certificates")
-        return False
     return any(_try(chain, issuer, is_root, search) for issuer, is_root in _candidates(chain, search))
 
 
 def _candidates(chain: tuple[Node, ...], search: Search) -> Iterator[tuple[Node, bool]]:
     wanted = chain[-1].issuer
-    used = {(n.subject, n.spki) for n in chain}
+    used = {n.identity for n in chain}
     for nodes, is_root in ((search.roots, True), (search.intermediates, False)):
-        yield from ((n, is_root) for n in nodes if n.subject == wanted and (n.subject, n.spki) not in used)
+        yield from ((n, is_root) for n in nodes if n.subject == wanted and n.identity not in used)
 
 
 def _try(chain: tuple[Node, ...], issuer: Node, is_root: bool, search: Search) -> bool:
@@ -170,7 +122,7 @@ def _try(chain: tuple[Node, ...], issuer: Node, is_root: bool, search: Search) -
     )
     grown = (*chain, issuer)
     if problem is None and is_root:
-        problem = _usage_problem(grown, search.usage)
+        problem = _rules_problem(grown, search.usage)
         if problem is None:
             return True
     if problem is None:
@@ -179,10 +131,17 @@ def _try(chain: tuple[Node, ...], issuer: Node, is_root: bool, search: Search) -
     return False
 
 
+def _rules_problem(chain: tuple[Node, ...], usage: Usage) -> str | None:
+    """What Go asks of a whole chain."""
+    return _usage_problem(chain, usage) or names_problem((n.text, n.names, n.subtrees) for n in chain)
+
+
 def _authority_problem(issuer: Node, is_root: bool) -> str | None:
     old_root = is_root and issuer.version is not x509.Version.v3  # Go takes a version 1 root at its word
     if not old_root and not (issuer.constraints and issuer.constraints.ca):
         return f"the issuer {issuer.text} is not a CA"
+    if not issuer.verifies:
+        return f"the issuer {issuer.text} has a key of a kind that Go does not verify by"
     if not issuer.may_sign:
         return f"the key usage of the issuer {issuer.text} does not allow it to sign certificates"
     return None
@@ -220,7 +179,7 @@ def _usage_problem(chain: tuple[Node, ...], usage: Usage) -> str | None:
         return None
     wanted = {f"{usage}Auth", "any"}
     for place, node in enumerate(chain):
-        if node.usages is not None and not node.usages & wanted:
+        if node.usages and not node.usages & wanted:
             what = "the certificate" if place == 0 else f"the issuer {node.text}"
             return f"the extended key usage of {what} does not allow {usage}Auth"
     return None

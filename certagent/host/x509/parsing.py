@@ -11,9 +11,10 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, PublicKeyAlgorithmOID, SignatureAlgorithmOID
 
 from certagent.core.facts import Leaf
 from certagent.host.x509 import pem
@@ -70,14 +71,13 @@ def split_certificates(data: bytes) -> tuple[tuple[Leaf, bytes], ...]:
 
 def facts_of(certificate: x509.Certificate) -> Leaf:
     """Given a loaded certificate, return its facts; whatever cryptography raises on the way passes through."""
-    key = certificate.public_key()
+    kind, spki = public_half(certificate)
     found = {type(e.value): e.value for e in certificate.extensions}
     dns, ips = sans_of(found.get(x509.SubjectAlternativeName))
     subject = _name(der := certificate.subject.public_bytes())
-    digest = certificate.signature_hash_algorithm
     return Leaf(
         fingerprint=sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest(),
-        spki=sha256(key.public_bytes(*PRINTED)).hexdigest(),
+        spki=sha256(spki).hexdigest() if spki else "",
         serial=certificate.serial_number,
         subject=subject[0],
         issuer=_name(certificate.issuer.public_bytes())[0],
@@ -89,11 +89,47 @@ def facts_of(certificate: x509.Certificate) -> Leaf:
         not_after=certificate.not_valid_after_utc,
         is_ca=_is_ca(certificate, found.get(x509.BasicConstraints)),
         eku=_eku(found.get(x509.ExtendedKeyUsage)),
-        key=key_name(key),
-        signature=digest.name if digest else "",
+        key=kind,
+        signature=signed_with(certificate),
         ocsp=ocsp_urls(found.get(x509.AuthorityInformationAccess)),
         crl=crl_urls(found.get(x509.CRLDistributionPoints)),
     )
+
+
+def public_half(certificate: x509.Certificate) -> tuple[str, bytes]:
+    """Given a certificate, return the name of its key and the DER of its SubjectPublicKeyInfo.
+
+    A kind that is not known here is ("unknown", b""): Go loads such a certificate, and no handshake takes it. A curve
+    that Go does not know, explicit parameters, compressed points and two signature algorithms it refuses: ValueError.
+    """
+    elliptic = certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.EC_PUBLIC_KEY
+    der, tbs = certificate.public_bytes(serialization.Encoding.DER), certificate.tbs_certificate_bytes
+    outer = der[der.index(tbs) + len(tbs) :]
+    if outer[: 2 + outer[1]] not in tbs:
+        raise ValueError("the two places that name its signature algorithm differ")
+    try:
+        key = certificate.public_key()
+    except UnsupportedAlgorithm:
+        if elliptic:
+            raise
+        return "unknown", b""
+    spki = key.public_bytes(*PRINTED)
+    if elliptic and spki not in tbs:
+        raise ValueError("its elliptic curve is not named, or its point is compressed")
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
+        raise ValueError(f"its elliptic curve {key.curve.name} is not one that Go knows")
+    return key_name(key), spki
+
+
+def signed_with(certificate: x509.Certificate) -> str:
+    """The hash of the signature: `sha256`; "" for Ed25519; a dotted number where it is not known here."""
+    if certificate.signature_algorithm_oid == SignatureAlgorithmOID.ED25519:
+        return ""
+    try:
+        digest = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        digest = None
+    return digest.name if digest is not None else certificate.signature_algorithm_oid.dotted_string
 
 
 @lru_cache(maxsize=4096)
@@ -107,6 +143,8 @@ def sans_of(value: x509.ExtensionType | None) -> tuple[tuple[str, ...], tuple[st
     if not isinstance(value, x509.SubjectAlternativeName):
         return (), ()
     dns = value.get_values_for_type(x509.DNSName)
+    if not all(name.isascii() for name in dns):
+        raise ValueError("a DNS name in it is not ASCII")
     return tuple(dns), tuple(_address(a) for a in value.get_values_for_type(x509.IPAddress))
 
 

@@ -39,6 +39,8 @@ def _block(data: bytes, start: int, end: int) -> tuple[bytes, bytes] | None:
         return None
     try:
         payload = data[body:end].translate(None, b" \t\r\n") if end > body else b""
+        if len(payload) % 4:  # Python passes over a superfluous =
+            return None
         return kind, base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
         return None

@@ -1,0 +1,39 @@
+"""Go's own verdicts: oracle.go, built once, asked in one go."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from tests.servers.process import SERVERS, missing, program
+
+INSTALL = "tests/servers/go/install"
+
+
+@lru_cache
+def oracle(least: int = 0) -> str:
+    """The built program; a skip where there is no Go, or one older than 1.`least`."""
+    go = shutil.which("go", path=str(SERVERS / "go" / "bin")) or program("go", INSTALL)
+    version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("go").split(".")[1]) < least:
+        missing(f"Go 1.{least}, only {version},", INSTALL)
+    out = Path(mkdtemp(prefix="certagent-go-"))
+    environ = os.environ | {"GOCACHE": str(SERVERS / "go-cache"), "GO111MODULE": "off", "GOTOOLCHAIN": "local"}
+    source = Path(__file__).parent / "oracle.go"
+    subprocess.run([go, "build", "-o", str(out / "oracle"), str(source)], check=True, env=environ, timeout=300)
+    return str(out / "oracle")
+
+
+def ask(questions: Iterable[tuple[bytes, bytes, str, int]], least: int = 0) -> list[str]:
+    """Given certificates, bundle, usage ("": parse only) and moment, return each error, "" where there is none."""
+    lines = [
+        json.dumps({"certs": base64.b64encode(c).decode(), "bundle": base64.b64encode(b).decode(), "usage": u, "at": t})
+        for c, b, u, t in questions
+    ]
+    done = subprocess.run([oracle(least)], input="\n".join(lines) + "\n", capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
