@@ -31,7 +31,8 @@ def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: Terms) 
     if name == NODE and (terms.node_user in have or (terms.node_dn and same_name(terms.node_dn, leaf.subject))):
         return ""
     mapped = " after --cert-principal-map" if terms.principal_map else ""
-    return f"names {', '.join(have) or 'nobody'}{mapped}, not the principal {wanted!r}"
+    named = ", ".join(n if n.isprintable() else repr(n) for n in have)
+    return f"names {named or 'nobody'}{mapped}, not the principal {wanted!r}"
 
 
 def refused_subject(name: Name, wanted: str | None, leaf: Leaf, terms: Terms) -> str:

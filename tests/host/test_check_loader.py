@@ -18,7 +18,8 @@ from certagent.core.facts import Terms
 from certagent.core.policy import Owner, Policy
 from certagent.demo.loader import Flags, dual_purpose_problem, load
 from certagent.host.owner import acting_as
-from tests.host.making import Ca, make_ca
+from tests.host.making import Ca, filled, make_ca
+from tests.host.test_certs import HOSTILE
 
 ROOT = os.getuid() == 0
 GID = 54321 if ROOT else os.getgid()
@@ -230,3 +231,15 @@ def test_every_kind_of_certificate(kind: str) -> None:
     """Each kind of certificate once, as a pair and as a bundle."""
     with directory({"client.root": ((kind, "good"), "root"), "ca": ((kind, "absent"), "root")}) as path:
         assert loader_says(path, Terms()) == {f["name"]: f["accepted"] for f in check(target(path, Terms()))["files"]}
+
+
+@pytest.mark.parametrize("ending", ["crt", "key"])
+@pytest.mark.parametrize("make", HOSTILE, ids=lambda f: f.__name__)
+def test_hostile_entries(tmp_path: Path, make: Callable[[Path], None], ending: str) -> None:
+    """Links are followed, and still nothing blocks or is swallowed; the neighbours are judged."""
+    filled(tmp_path, "node", "ui")
+    (tmp_path / f"ui.{ending}").unlink()
+    make(tmp_path / f"ui.{ending}")
+    document = check(Target(Policy(str(tmp_path), Owner("root", os.getuid(), os.getgid()), ""), Terms(), os.getgid()))
+    found = {f["name"]: f["accepted"] for f in document["files"]}
+    assert found == {"ca.crt": True, "node.crt": True, "ui.crt": False}

@@ -100,7 +100,8 @@ def test_vectors(certs: Path, directory: Path) -> None:
     """Every file of the x509 vectors, DER as PEM, as node.crt, ui.crt and ca.crt; and once as it is."""
     sound = {n: (certs / n).read_bytes() for n in ("node.crt", "ui.crt", "ca.crt")}
     for path in (p for p in FILES if p.parent == directory):
-        judge(certs, "node.crt", path.read_bytes())
+        if content(path) != path.read_bytes():
+            judge(certs, "node.crt", path.read_bytes())
         for name, before in sound.items():
             judge(certs, name, content(path))
             (certs / name).write_bytes(before)

@@ -15,7 +15,7 @@ from datetime import datetime
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, File, KeyFile, Leaf, Pair, Trust
 from certagent.core.names import CLIENT_NODE, Name, Role
-from certagent.core.policy import verifiers
+from certagent.core.policy import SYSTEM, verifiers
 from certagent.host import x509
 from certagent.host.certs.reading import IrregularFileError, file_fact, read_fd
 from certagent.host.certs.scanner import Entry, Scan, directory_fact, entries_of
@@ -216,4 +216,4 @@ def _trust(loaded: Loaded, name: Name, leaf: Leaf, by: tuple[str, x509.Usage], n
 def _by_system(loaded: Loaded, leaf: Leaf, house: Trust, system: bytes, now: datetime) -> Trust:
     """A DB Console certificate of a public CA: browsers verify it, by the system's roots."""
     at = min(max(now, leaf.not_before), leaf.not_after)
-    return Trust("system", house.problem if x509.verify_chain(loaded.pem["ui"], system, "any", at) else None)
+    return house if x509.verify_chain(loaded.pem["ui"], system, "any", at) else Trust(SYSTEM)

@@ -45,4 +45,9 @@ class X509Error(Exception):
 def reason_of(error: BaseException) -> str:
     """Given what cryptography raised, return its first line, printable and bounded."""
     lines = str(error).splitlines() or [type(error).__name__]
-    return "".join(c if c.isprintable() else "?" for c in lines[0])[:160] or type(error).__name__
+    return shown(lines[0])[:160] or type(error).__name__
+
+
+def shown(text: str) -> str:
+    """A certificate's words as they may reach a log or a terminal: nothing in them but what can be printed."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

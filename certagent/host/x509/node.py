@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtensionOID
 
 from certagent.host.x509.constraints import Names, Subtrees, names_of, subtrees_of
+from certagent.host.x509.errors import shown
 from certagent.host.x509.parsing import USAGES, public_half, signed_with
 
 HANDLED = frozenset(
@@ -92,7 +93,7 @@ def node_of(certificate: x509.Certificate) -> Node:
 
 def text_of(name: x509.Name) -> str:
     """A name for people."""
-    return name.rfc4514_string() or "(empty)"
+    return shown(name.rfc4514_string()) or "(empty)"
 
 
 def _may_sign(value: x509.ExtensionType | None) -> bool:

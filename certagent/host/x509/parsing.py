@@ -18,7 +18,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, Public
 
 from certagent.core.facts import Leaf
 from certagent.host.x509 import pem
-from certagent.host.x509.errors import REFUSALS, X509Error, reason_of
+from certagent.host.x509.errors import REFUSALS, X509Error, reason_of, shown
 
 USAGES = {"1.3.6.1.5.5.7.3.1": "serverAuth", "1.3.6.1.5.5.7.3.2": "clientAuth", "2.5.29.37.0": "any"}
 CURVES = {"secp256r1": "ecdsa-p256", "secp384r1": "ecdsa-p384", "secp521r1": "ecdsa-p521", "secp224r1": "ecdsa-p224"}
@@ -135,7 +135,7 @@ def signed_with(certificate: x509.Certificate) -> str:
 @lru_cache(maxsize=4096)
 def _name(der: bytes) -> tuple[str, tuple[str, ...]]:
     name = x509.Name.from_bytes(der)
-    return name.rfc4514_string(), tuple(str(a.value) for a in name.get_attributes_for_oid(NameOID.COMMON_NAME))
+    return shown(name.rfc4514_string()), tuple(str(a.value) for a in name.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
 def sans_of(value: x509.ExtensionType | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
