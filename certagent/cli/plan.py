@@ -5,6 +5,8 @@ from typing import Any
 
 from certagent.cli.common import USAGE, ask, config_option, emit, json_option, local_service
 
+LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation"})  # looking is no work on the certificates
+
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
@@ -21,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     if document is None:
         return USAGE
     emit(document) if arguments.json else print(text(document))
-    return 2 if any(d["actions"] for d in document["certs_dirs"]) else 0
+    return 2 if any(a["action"] not in LOOKS for d in document["certs_dirs"] for a in d["actions"]) else 0
 
 
 def _observed(path: str) -> dict[str, Any] | None:

@@ -1,9 +1,8 @@
 """Renewal information and profiles against acme2certifier."""
 
-import json
-from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from certagent.authority.messages import Issued, Renewal
 from certagent.host import x509
 from tests.authority.asking import Client, now
 from tests.servers.acme2certifier import Acme2certifier
-from tests.servers.proxy import Proxy
+from tests.servers.proxy import Proxy, payload
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.root]
 
@@ -28,12 +27,6 @@ def client_of(server: Acme2certifier, **options: object) -> Client:
         server.directory_url,
         options={"listen_address": server.address, "contact": ["mailto:ops@example.com"], **options},
     )
-
-
-def payload(body: bytes) -> dict[str, object]:
-    """What a signed request says."""
-    text = json.loads(body)["payload"]
-    return json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4))) if text else {}
 
 
 def test_the_window_and_what_it_replaces(server: Acme2certifier) -> None:
@@ -74,3 +67,42 @@ def test_a_certificate_that_the_ca_does_not_know(server: Acme2certifier) -> None
     with pytest.raises(AuthorityError):
         client_of(server).ask("renewal", live=stranger)
     assert isinstance(client_of(server).ask("issue", (server.address,), live=stranger), Issued)
+
+
+PROBLEM = "urn:ietf:params:acme:error:"
+
+
+def test_a_ca_that_limits(server: Acme2certifier) -> None:
+    """rateLimited is no refusal: it carries the moment of its Retry-After, and the CA's words."""
+
+    def judge(_url: str, said: dict[str, Any]) -> tuple[int, dict[str, str], dict[str, Any]] | None:
+        document = {"type": f"{PROBLEM}rateLimited", "detail": "too many certificates for this set of names"}
+        return (429, {"Retry-After": "3600"}, document) if "identifiers" in said else None
+
+    with Proxy(judge) as proxy:
+        client = client_of(server)
+        client.proxy = proxy.url
+        with pytest.raises(AuthorityError, match="too many certificates") as caught:
+            client.ask("issue", (server.address,))
+    assert "rate-limited" == caught.value.kind
+    assert caught.value.retry_at is not None
+    assert abs(caught.value.retry_at - now() - timedelta(hours=1)) < timedelta(minutes=1)
+    assert {} == client.own
+
+
+def test_a_certificate_that_was_replaced_already(server: Acme2certifier) -> None:
+    """The CA does not take `replaces`: ordered again without it, within the same request."""
+    orders: list[dict[str, Any]] = []
+
+    def judge(_url: str, said: dict[str, Any]) -> tuple[int, dict[str, str], dict[str, Any]] | None:
+        orders.extend([said] if "identifiers" in said else [])
+        document = {"type": f"{PROBLEM}alreadyReplaced", "detail": "it was replaced before"}
+        return (409, {"Replay-Nonce": "bm9uY2U"}, document) if "replaces" in said else None
+
+    client = client_of(server)
+    first = client.ask("issue", (server.address,))
+    assert isinstance(first, Issued)
+    with Proxy(judge) as proxy:
+        client.proxy = proxy.url
+        assert isinstance(client.ask("issue", (server.address,), live=first.chain), Issued)
+    assert [True, False] == ["replaces" in order for order in orders]
