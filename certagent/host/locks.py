@@ -22,3 +22,17 @@ def lock(path: str, what: str, directory: int | None = None) -> int:
     with suppress(OSError):  # a full disk: the lock holds without its holder's name
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
+
+
+def lock_directory(path: str) -> int:
+    """The same for a directory in which nothing may be written. HostError where another process holds it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"cannot open {path}: {error.strerror}", error.errno) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise HostError(f"cannot use {path}: another process does; only one agent may", error.errno) from error
+    return fd

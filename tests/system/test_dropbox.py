@@ -71,9 +71,9 @@ def test_first_issuance_over_a_crash(host: Host) -> None:
         assert (host.certs / "node.key").read_bytes() == key
         assert not request.exists()
         assert ["trap"] == [p.name for p in (host.base / "inbox").iterdir()]
-        with host.server() as cockroach:
-            wait_until(lambda: host.file("node")["proof"] == "served", "served")
-            assert cockroach.served("sql") == host.file("node")["fingerprint"]
+    with host.server() as cockroach, host.agent():
+        wait_until(lambda: host.file("node")["proof"] == "served", "served")
+        assert cockroach.served("sql") == host.file("node")["fingerprint"]
     assert "renewal.waiting" not in host.codes()
 
 
@@ -94,16 +94,16 @@ def test_a_renewal_by_hand(host: Host) -> None:
         for stem in ("node", "client.root"):
             person(host, request_of(host, stem), f"{stem}.pem")
             agent.wait_event("pair.installed", lambda e, stem=stem: e["file"] == stem)
-        with host.server() as cockroach:
-            wait_until(lambda: host.file("node")["proof"] == "served", "served")
-            first = cockroach.served("sql")
-            assert host.run("renew", "node", "--wait", "1").returncode == 1
-            request = request_of(host)
-            (host.base / "inbox" / "old.crt").write_bytes((host.certs / "node.crt").read_bytes())
-            agent.wait_event("issue.reminder")
-            assert cockroach.served("sql") == first
-            person(host, request)
-            wait_until(lambda: cockroach.served("sql") not in {None, first}, "the new one is served")
+    with host.server() as cockroach, host.agent() as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "served")
+        first = cockroach.served("sql")
+        assert host.run("renew", "node", "--wait", "1").returncode == 1
+        request = request_of(host)
+        (host.base / "inbox" / "old.crt").write_bytes((host.certs / "node.crt").read_bytes())
+        agent.wait_event("issue.reminder")
+        assert cockroach.served("sql") == first
+        person(host, request)
+        wait_until(lambda: cockroach.served("sql") not in {None, first}, "the new one is served")
 
 
 def test_an_answer_that_the_gate_refuses(host: Host) -> None:
