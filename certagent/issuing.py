@@ -29,6 +29,14 @@ def clock() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
+class _Style:
+    """What an authority wants in every request."""
+
+    common_name: bool
+    challenge: str
+
+
+@dataclass(frozen=True, slots=True)
 class Issuing:
     """What one certs-dir asks of its authorities."""
 
@@ -77,9 +85,9 @@ class Issuing:
             self._stage(stem, x509.merged(authority.bundle(path, stem, clock()), *along), None)
             return None
         csr, key = (
-            self._drafted(action, common_name=authority.common_name)
+            self._drafted(action, _Style(authority.common_name, authority.challenge()))
             if authority.later
-            else _made(action, self._live_key(action), common_name=authority.common_name)
+            else _made(action, self._live_key(action), _Style(authority.common_name, ""))
         )
         answer = self._answered(authority, action, csr)
         if isinstance(answer, Pending):
@@ -119,16 +127,17 @@ class Issuing:
     def _live_key(self, action: act.Issue) -> bytes | None:
         return read_live(self.policy.path, f"{action.subject}.key") if action.reuse_key else None
 
-    def _drafted(self, action: act.Issue, *, common_name: bool) -> tuple[bytes, bytes | None]:
+    def _drafted(self, action: act.Issue, style: "_Style") -> tuple[bytes, bytes | None]:
         """The CSR and key that wait for this very want, or new ones, kept before anybody is asked."""
         path, stem = self.policy.path, action.subject
         live = self._live_key(action)
         spki = x509.parse_key(live)[0] if live else ""
-        mark = sha256(repr((action.want.digest, action.authority, sorted(action.names), spki)).encode()).hexdigest()
+        parts = (action.want.digest, action.authority, sorted(action.names), spki, *filter(None, [style.challenge]))
+        mark = sha256(repr(parts).encode()).hexdigest()
         found = pending.kept(path, stem, mark)
         if found is not None:
             return found
-        csr, key = _made(action, live, common_name=common_name)
+        csr, key = _made(action, live, style)
         pending.keep(path, stem, mark, csr, key)
         return csr, key
 
@@ -139,10 +148,11 @@ class Issuing:
         self.store.stage(stem, chain, key)
 
 
-def _made(action: act.Issue, live: bytes | None, *, common_name: bool) -> tuple[bytes, bytes | None]:
+def _made(action: act.Issue, live: bytes | None, style: "_Style") -> tuple[bytes, bytes | None]:
     """A CSR, by a new key or the live one; the key where it is new."""
     want = action.want
     key = live or x509.generate_key(want.key)
     subject = want.principal or (action.names[0] if action.names else None)
-    csr = x509.make_csr(key, subject if common_name else None, action.names, unit=want.name.unit)
+    common_name = subject if style.common_name else None
+    csr = x509.make_csr(key, common_name, action.names, unit=want.name.unit, challenge=style.challenge)
     return csr, None if live else key

@@ -34,6 +34,9 @@ class CertificateAuthority(Protocol):
     def common_name(self) -> bool:
         """Whether its requests carry a common name: public CAs refuse one that is no name of the certificate."""
 
+    def challenge(self) -> str:
+        """A challengePassword for the request itself, as SCEP has it; "": none."""
+
     def fact(self) -> Authority:
         """What is known of it without asking."""
 

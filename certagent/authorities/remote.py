@@ -78,6 +78,14 @@ class Remote:
         self._request("issue")
         self._secrets()
 
+    def challenge(self) -> str:
+        """As configured, where the type has the setting: read for this one request."""
+        source = self._config.secrets.get("challenge")
+        try:
+            return read_secret(f"authority.{self._name}.challenge", source, os.environ) if source else ""
+        except HostError as error:
+            raise AuthorityError(str(error), kind="credentials") from error
+
     def fact(self) -> Authority:
         """Its pinned roots, where a file holds them."""
         note = 'credential = "leaf": the worker is handed the managed pair' if self.by_leaf else ""

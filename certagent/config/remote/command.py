@@ -38,6 +38,7 @@ SETTINGS = {
     "command": Setting(argv, [], required=True),
     "environment": Setting(environment, {}),
     "secret": Setting(str, "", secret=True),
+    "challenge": Setting(str, "", secret=True),  # a challengePassword in the request itself
     "readable": Setting(paths, []),
     "writable": Setting(paths, []),
 }

@@ -23,6 +23,7 @@ SETTINGS = {
     "label": Setting(label, ""),
     "username": Setting(text, ""),
     "password": Setting(text, "", secret=True),
+    "challenge": Setting(text, "", secret=True),  # a challengePassword in the request itself
     "credential": Setting(one_of("enrolment", "leaf"), "enrolment"),
     "csrattrs": Setting(flag, False),
 }
