@@ -1,0 +1,58 @@
+"""The set-ups of docs/authorities/acme.md are taken from there: loaded; and step-ca's side run."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from certagent.authority.messages import Issued
+from certagent.config import build
+from certagent.config.remote import RemoteConfig, settings
+from certagent.host import x509
+from tests.authority.asking import Client
+from tests.authority.test_acme_stepca import address
+from tests.authority.test_documented import DOCS, blocks
+from tests.servers.stepca import StepCa
+
+DIRECTORY = """
+[[certs_dir]]
+path = "/var/lib/cockroach/certs"
+owner = "root"
+"""
+EXAMPLES = blocks("acme", "toml")
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_examples(text: str) -> None:
+    """Each configuration is without errors; those of an authority alone are put beside a certs-dir."""
+    whole = text.replace('owner = "cockroach"', 'owner = "root"') + ("" if "[[certs_dir]]" in text else DIRECTORY)
+    config = build("acme.md", tomllib.loads(whole))
+    assert [a.type for a in config.authorities.values() if isinstance(a.options, RemoteConfig)] == ["acme"]
+
+
+def test_the_console_is_asked_for_at_lets_encrypt() -> None:
+    """The first example: `ui` and nothing else comes from there, and no bundle is made of it."""
+    config = build("acme.md", tomllib.loads(EXAMPLES[0].replace('owner = "cockroach"', 'owner = "root"')))
+    asked = {w.name.stem: w.authorities for w in config.policies[0].wants if w.authorities}
+    assert {"ui": ("letsencrypt",)} == asked
+
+
+def test_every_setting_is_named() -> None:
+    """Nothing that can be set is missing from the page."""
+    text = (DOCS / "acme.md").read_text()
+    assert [key for key in settings("acme") if f"`{key}`" not in text] == []
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.root
+def test_step_ca(tmp_path: Path) -> None:
+    """The provisioner of the page makes what cockroach takes for `node`."""
+    ca = StepCa(tmp_path)
+    ca.configure(provisioners=[json.loads(text) for text in blocks("acme", "json")])
+    with ca:
+        answer = Client(ca.directory_url, ca.root, {"listen_address": address()}).ask("issue", (address(),))
+    assert isinstance(answer, Issued)
+    leaf = x509.parse_certificates(answer.chain.encode())[0]
+    assert (("node",), {"serverAuth", "clientAuth"}) == (leaf.common_names, set(leaf.eku or ()))
