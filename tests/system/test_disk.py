@@ -1,0 +1,115 @@
+"""Disks that are full or read-only: small file systems of their own, mounted as root."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.system.running import Agent, Host
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.root]
+
+
+@contextmanager
+def mounted(path: Path, size: str) -> Iterator[Path]:
+    """A tmpfs of that size."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", path], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def fill(place: Path) -> Path:
+    """Take every block that is left."""
+    ballast = place / "ballast"
+    fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(fd, b"x" * 4096)
+    except OSError:
+        return ballast
+    finally:
+        os.close(fd)
+
+
+def repaired(host: Host, agent: Agent) -> None:
+    count = len(agent.events("mode.repaired"))
+    os.chmod(host.certs / "node.key", 0o644)
+    agent.wait_event("mode.repaired", count=count + 1)
+    assert os.stat(host.certs / "node.key").st_mode & 0o777 == 0o600
+
+
+def test_a_full_certs_dir(host: Host) -> None:
+    """No block for the new pair: the old one stays, an alarm, no signal, no loop; with space again it is renewed."""
+    with mounted(host.certs, "256k"):
+        host.once()
+        with host.server() as server, host.agent() as agent:
+            wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+            before = host.file("node")["fingerprint"]
+            ballast = fill(host.certs)
+            done = host.run("renew", "node")
+            assert (done.returncode, "No space left" in done.stdout) == (1, True), done.stdout
+            assert {"issue.failed", "pair.refused"} & {e["event"] for e in agent.events()}
+            repaired(host, agent)
+            assert host.file("node")["fingerprint"] == server.served() == before
+            assert agent.events("reload.sent") == []
+            assert len(agent.events("issue.started")) < 4
+            ballast.unlink()
+            assert host.run("renew", "node", "--force").returncode == 0
+            assert host.file("node")["fingerprint"] == server.served() != before
+
+
+def test_a_full_ledger(host: Host) -> None:
+    """No block for the ledger: nothing is issued; modes are repaired, a reload is made and proven; later it is written."""
+    with mounted(host.base / "state", "512k") as state:
+        host.once()
+        with host.server() as server:
+            with host.agent() as agent:
+                wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+                ballast = fill(state)
+                assert host.run("renew", "node", "--wait", "3").returncode == 1
+                agent.wait_event("finding.appeared", lambda e: e["code"] == "ledger.unwritable")
+                repaired(host, agent)
+                done = host.run("reload")
+                assert done.returncode == 0, done.stdout
+                assert [e["event"] for e in server.log()].count("reload") == 1
+                assert len(agent.events("action.failed")) + len(agent.events("ledger.failed")) < 10
+            with host.agent() as agent:  # a restart on a full disk
+                repaired(host, agent)
+                ballast.unlink()
+                wait_until(lambda: "ledger.unwritable" not in host.codes(), "it clears")
+                assert host.run("renew", "node").returncode == 0
+                assert host.file("node")["fingerprint"] == server.served()
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """The same directory, by a mount over it that takes no write."""
+    subprocess.run(["mount", "--bind", path, path], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def test_read_only_meanwhile(host: Host) -> None:
+    """The certs-dir takes no write: the old pair is served on, without a loop; what is asked for later is done."""
+    host.once()
+    with host.server() as server, host.agent() as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        before = host.file("node")["fingerprint"]
+        with read_only(host.certs):
+            refused = host.run("renew", "node")
+            assert (refused.returncode, "Read-only" in refused.stdout) == (1, True), refused.stdout
+            assert host.file("node")["fingerprint"] == server.served() == before
+            assert agent.events("reload.sent") == []
+        assert host.run("renew", "node", "--force").returncode == 0
+        assert server.served() == host.file("node")["fingerprint"] != before
+        assert len(agent.events("issue.failed")) + len(agent.events("action.failed")) < 10
