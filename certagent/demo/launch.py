@@ -30,13 +30,14 @@ class StandIn:
         environ: Mapping[str, str] | None = None,
         flags: Sequence[str] = (),
         command: str = "start",
+        prefix: Sequence[str] = (),
     ) -> None:
-        """Start it, with further flags of cockroach.
+        """Start it, with further flags of cockroach; `prefix` is a command that runs it (unshare).
 
         `workspace` takes its log and its ports file, and must be writable for `user`.
         """
         self.log_path, self._ports_path = f"{workspace}/cockroach.log", f"{workspace}/ports.json"
-        words = [sys.executable, "-m", "certagent.demo.server", *command.split(), "--certs-dir", certs_dir]
+        words = [*prefix, sys.executable, "-m", "certagent.demo.server", *command.split(), "--certs-dir", certs_dir]
         words += ["--ports-file", self._ports_path, "--log", self.log_path, *(["--user", user] if user else []), *flags]
         self.process = subprocess.Popen(words, env={**os.environ, **(environ or {})}, stderr=subprocess.PIPE)
         self.ports: dict[str, int] = {}

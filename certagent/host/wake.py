@@ -57,6 +57,7 @@ class Wake:
         self._file = ""
         self._armed: dict[str, tuple[int, int] | None] = {}
         self._problems: list[Degraded] = []
+        self._blind_since: float | None = None  # monotonic; inotify could not be had
 
     def put(self, reason: str) -> None:
         """Make the loop turn."""
@@ -73,14 +74,15 @@ class Wake:
         self._drop()
         self._file = os.path.abspath(file)
         self._armed = {path: _identity(path) for path in paths}
-        self._problems = []
-        observer = Observer(timeout=60)
+        self._problems, self._blind_since = [], None
         try:
+            self._observer = observer = Observer(timeout=60)  # the instance of inotify is had here
             observer.start()
             for path in self._armed:
                 self._arm(observer, path)
             observer.schedule(_Put(self.queue, os.path.basename(self._file)), os.path.dirname(self._file))
         except OSError as error:
+            self._blind_since = time.monotonic()
             self._problems.append(
                 Degraded(
                     "watch.degraded",
@@ -88,7 +90,6 @@ class Wake:
                     "raise fs.inotify.max_user_instances",
                 )
             )
-        self._observer = observer
 
     def _arm(self, observer: BaseObserver, path: str) -> None:
         real = os.path.realpath(path)
@@ -103,10 +104,13 @@ class Wake:
     def rearm_if_changed(self) -> list[str]:
         """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""
         changed = [path for path, armed in self._armed.items() if _identity(path) != armed]
+        again = self._blind_since is not None and time.monotonic() - self._blind_since >= self._rescan
         dead = self._observer is not None and any(not e.is_alive() for e in self._observer.emitters)
-        if not changed and not dead:
+        if not changed and not dead and not again:
             return []
         self.watch(list(self._armed), self._file)
+        if self._blind_since is not None:
+            return []
         return [f"{path} was replaced: watching the new one" for path in changed] or [
             "a watch had ended: watching again"
         ]
@@ -148,6 +152,8 @@ class Wake:
         if self._observer is not None:
             self._observer.unschedule_all()
             self._observer.stop()
+            if self._observer.is_alive():
+                self._observer.join()  # its inotify instance is free only then
             self._observer = None
 
     def stop(self) -> None:

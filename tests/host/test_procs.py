@@ -135,6 +135,30 @@ def test_states(host: Host, label: str, body: str, state: str) -> None:
         process.wait()
 
 
+ROOTED = "os.chroot(sys.argv[-1]); os.chdir('/'); print('in', flush=True); signal.pause()"
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_link_of_a_container_does_not_lead_to_the_host(tmp_path: Path) -> None:
+    """In a root of its own an absolute link is resolved there: the container's directory is its, the host's is not."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    inside = Path(f"{root}{outside}")
+    for path in (inside, outside):
+        path.mkdir(parents=True)
+    (root / "certs").symlink_to(outside)  # absolute: here the host's directory, in there its own
+    words = [sys.executable, "-c", NAMED.format(more="os, signal, sys", body=ROOTED), "start", "--certs-dir=/certs"]
+    process = subprocess.Popen([*words, str(root)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"in\n"
+        assert [process.pid] == [p.pid for p in owners(inside)]
+        assert owners(outside) == ()
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.slow
 def test_a_zombie_is_no_owner(host: Host, running: StandIn) -> None:
     """A process that ended and was not waited for yet is gone."""

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -84,10 +85,46 @@ def test_mounted_over(host: Host) -> None:
         wait_until(lambda: os.stat(copy / "node.key").st_mode & 0o777 == 0o600, "repaired in what is mounted")
 
 
-def test_no_inotify_left(host: Host) -> None:
+def test_a_directory_that_appears_later(host: Host) -> None:
     """A directory that appears later is found by the rescan."""
     with host.agent() as agent:
         agent.wait_event("finding.appeared", lambda e: e["code"] == "dir.missing")
         host.make_certs()
         agent.wait_event("pair.installed", lambda e: e["file"] == "node")
         wait_until(lambda: "dir.missing" not in host.codes(), "it clears")
+
+
+LIMIT = "/proc/sys/user/max_inotify_instances"
+WITHOUT = ("unshare", "--user", "--map-root-user", "sh", "-c", f'echo 0 > {LIMIT}; exec "$@"', "sh")
+
+
+@pytest.mark.root
+def test_no_inotify_instance_left(host: Host) -> None:
+    """Polling: told as degraded, repaired within one rescan all the same; with instances again it watches by itself."""
+    host.once()
+    with host.agent(*WITHOUT) as agent:
+        assert agent.process is not None
+        wait_until(lambda: "watch.degraded" in host.codes(), "it is told")
+        os.chmod(host.certs / "node.key", 0o644)
+        wait_until(lambda: os.stat(host.certs / "node.key").st_mode & 0o777 == 0o600, "repaired by the rescan")
+        enter = ["nsenter", "--user", "--preserve-credentials", f"--target={agent.process.pid}"]
+        subprocess.run([*enter, "sh", "-c", f"echo 100 > {LIMIT}"], check=True)
+        agent.wait_event("watch.rearmed")
+        wait_until(lambda: "watch.degraded" not in host.codes(), "it clears")
+
+
+def test_the_event_queue_overflows(host: Host) -> None:
+    """More events than the kernel keeps: the one about the key is lost, and the key is repaired without a rescan."""
+    host.once()
+    host.config.write_text(host.config.read_text().replace("rescan = '1s'", "rescan = '1h'"))
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    with host.agent() as agent:
+        assert agent.process is not None
+        os.chmod(host.certs / "node.key", 0o644)
+        agent.wait_event("mode.repaired")
+        agent.process.send_signal(signal.SIGSTOP)
+        for n in range(limit // 3 + 1000):  # created, opened, closed: three events each
+            os.close(os.open(host.certs / f"{n}.tmp", os.O_CREAT | os.O_WRONLY))
+        os.chmod(host.certs / "node.key", 0o644)
+        agent.process.send_signal(signal.SIGCONT)
+        agent.wait_event("mode.repaired", count=2)

@@ -112,7 +112,7 @@ def _load(place: Place, path: str) -> Loaded:
     fd = place.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         entries = entries_of(fd)
-        directory = directory_fact(path, fd, entries)
+        directory = directory_fact(path, fd)
     finally:
         os.close(fd)
     certs: dict[Name, CertFile] = {}

@@ -10,6 +10,7 @@ from typing import TypeVar
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, File, KeyFile, Pair
 from certagent.core.names import Name
+from certagent.host.certs.mounts import mount_below
 from certagent.host.certs.reading import (
     OPEN_DIRECTORY,
     file_fact,
@@ -83,11 +84,11 @@ class Scanner:
         parsed = [(names.parse(name[:-4]), file_fact(name, info)) for name, info in entries]
         pairs = tuple(Pair(n, key=KeyFile(file, "", None)) for n, file in parsed if isinstance(n, Name))
         strangers = tuple(file for n, file in parsed if not isinstance(n, Name))
-        return Scan(directory_fact(path, fd, entries), pairs, strangers)
+        return Scan(directory_fact(path, fd), pairs, strangers)
 
     def _scan(self, path: str, fd: int, now: datetime) -> Scan:
         entries = entries_of(fd)
-        directory = directory_fact(path, fd, entries)
+        directory = directory_fact(path, fd)
         marks = [mark_of(e) for e in entries]
         if self._last is not None and self._last[0] == marks and self.verdicts.hold(now):
             return replace(self._last[1], directory=directory)
@@ -135,13 +136,12 @@ def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:
     return {mark: fact for mark, fact in facts.items() if not stat.S_ISLNK(mark[6])}
 
 
-def directory_fact(path: str, fd: int, entries: list[Entry]) -> Directory:
-    """The fact of an open directory, with its entries as listed."""
+def directory_fact(path: str, fd: int) -> Directory:
+    """The fact of an open directory."""
     info = os.fstat(fd)
     foreign = "its files are links through ..data, as Kubernetes writes them" if _is_link(fd, "..data") else None
-    mounted = [name for name, entry in entries if entry.st_dev != info.st_dev] if foreign is None else []
-    if mounted:
-        foreign = f"{printable(mounted[0])} is a mount of its own"
+    if foreign is None and (mounted := mount_below(fd)) is not None:
+        foreign = f"{printable(mounted)} is a mount of its own: no rename can replace it"
     interrupted = _is_there(fd, f"{AREA}/intent")
     mode = stat.S_IMODE(info.st_mode)
     return Directory(path, True, info.st_dev, info.st_ino, info.st_uid, info.st_gid, mode, foreign, interrupted)

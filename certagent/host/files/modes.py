@@ -25,10 +25,21 @@ def restrict(path: str, file: str, mode: int, uid: int | None, gid: int | None) 
         if uid is None and os.stat(file, dir_fd=directory, follow_symlinks=False).st_uid == info.st_uid:
             with acting_as(info.st_uid, info.st_gid):
                 _restrict(directory, file, mode, None, None)
-        else:
-            _restrict(directory, file, mode, uid, gid)
+            return
+        if os.geteuid() == 0 and info.st_uid != 0 and not _links_protected():
+            raise HostError(f"cannot restrict {file} as root: fs.protected_hardlinks is 0; set it to 1")
+        _restrict(directory, file, mode, uid, gid)
     finally:
         os.close(directory)
+
+
+def _links_protected() -> bool:
+    """Whether the kernel lets nobody give a second name to a file that is not theirs: a count of names can be raced."""
+    try:
+        with open("/proc/sys/fs/protected_hardlinks") as file:
+            return file.read().strip() != "0"
+    except OSError:
+        return False
 
 
 def _restrict(directory: int, file: str, mode: int, uid: int | None, gid: int | None) -> None:
