@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from certagent.authority.acme.web import SOCKET
+
 UNITS = sorted((Path(__file__).parent.parent / "systemd").glob("*.service"))
 
 
@@ -66,3 +68,18 @@ def test_systemd_understands_them(path: Path, tmp_path: Path) -> None:
     assert complaints == []
     level = analyze("security", "--offline=true", str(unit)).strip().splitlines()[-1]
     assert float(level.split(":")[1].split()[0]) <= (3.0 if "root" in path.name else 1.5)
+
+
+@pytest.mark.slow
+def test_the_socket_of_acme(tmp_path: Path) -> None:
+    """Port 80, handed to the agent by the name that a worker looks for; systemd finds nothing wrong with it."""
+    path = UNITS[0].with_name("certagent-http01.socket")
+    found = settings(path)
+    assert (["80"], [SOCKET]) == (found["ListenStream"], found["FileDescriptorName"])
+    assert ["certagent.service"] == found["Service"]
+    for unit in (path, path.with_name("certagent.service")):
+        (tmp_path / unit.name).write_text(unit.read_text())
+    complaints = [
+        line for line in analyze("verify", str(tmp_path / path.name)).splitlines() if "is not executable" not in line
+    ]
+    assert complaints == []
