@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from certagent.authority.messages import Tls
-from certagent.config import remote
-from certagent.config.reader import Table
 from certagent.host import x509
 from tests.authority.asker import Asker, facts, now, trusted
 from tests.servers.openbao import ROLE, OpenBao, RefusedError
@@ -269,20 +267,3 @@ def test_a_sealed_server(tmp_path: Path) -> None:
         own.call("PUT", "sys/seal")
         error = asker(own).refusal()
     assert (error.kind, "sealed" in str(error)) == ("failed", True)
-
-
-CONFIGURED: list[tuple[str, dict[str, Any], str]] = [
-    ("a token is the default", {}, 'token: is required by auth = "token"'),
-    ("an AppRole needs both", {"auth": "approle", "role_id": "/r"}, 'secret_id: is required by auth = "approle"'),
-    ("a certificate", {"auth": "cert"}, 'client_cert: is required by auth = "cert"'),
-    ("a path", {"token": "/t", "mount": "../sys"}, "mount: write a path"),
-]
-
-
-@pytest.mark.parametrize(("label", "values", "message"), CONFIGURED, ids=[r[0] for r in CONFIGURED])
-def test_configuration(label: str, values: dict[str, Any], message: str) -> None:
-    """What a way to log in needs is asked for when the configuration is read."""
-    errors: list[str] = []
-    table = Table("authority.v", {"url": "https://v", "role": "node", **values}, errors)
-    remote.read(table, "vault")
-    assert [e for e in errors if message in e], (label, errors)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from certagent.config.reader import Table, absolute, duration, flag, text, texts
 
@@ -77,7 +78,11 @@ def seconds(value: Any) -> float:
 def url(value: Any) -> str:
     """An http or https URL without credentials in it."""
     found = text(value)
-    if not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", found):
+    try:
+        sound = re.fullmatch(r"https?://[^\s/@]+(/\S*)?", found) and urlsplit(found).port != 0
+    except ValueError:  # a port that is none
+        sound = None
+    if not sound:
         raise ValueError('write a URL such as "https://ca.example.com"')
     return found.rstrip("/")
 

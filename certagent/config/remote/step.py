@@ -29,5 +29,5 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
         yield "provisioner_key", "a provisioner is either JWK (provisioner_key) or X5C (x5c_cert, x5c_key)"
     if made.options["credential"] == "leaf" and made.options["renewal"] != "live":
         yield "credential", 'belongs to renewal = "live"'
-    if not {"provisioner_key", "x5c_cert", "one_time_token"} & set(secrets) and made.options["renewal"] != "live":
+    if not {"provisioner_key", "x5c_cert"} & set(secrets) and made.options["renewal"] != "live":
         yield "provisioner_key", 'is required, or x5c_cert and x5c_key, or one_time_token with renewal = "live"'
