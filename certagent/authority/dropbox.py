@@ -182,6 +182,7 @@ def _leave(outbox: int, name: str, request: Request, context: "Context") -> date
     temporary = f".{name}.new"
     _remove(outbox, temporary)
     with os.fdopen(os.open(temporary, CREATE, 0o644, dir_fd=outbox), "wb") as file:
+        os.fchmod(file.fileno(), 0o644)  # whatever our umask: people read it
         file.write(_letter(request, context).encode() + request.csr.encode())
         file.flush()
         os.fsync(file.fileno())

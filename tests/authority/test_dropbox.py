@@ -51,7 +51,11 @@ def box(tmp_path: Path) -> Box:
 
 def test_the_request(box: Box) -> None:
     """The outbox holds one file: what a person needs to read, then the PEM, which openssl reads as it is."""
-    answer = box.ask(lifetime=86400.0, live=box.sign(OTHERS).decode())
+    umask = os.umask(0o077)  # that of the unit
+    try:
+        answer = box.ask(lifetime=86400.0, live=box.sign(OTHERS).decode())
+    finally:
+        os.umask(umask)
     assert isinstance(answer, Pending)
     assert (answer.again_at, answer.reminder) == (NOW.timestamp() + 86400, False)
     [name] = box.requests()

@@ -1,7 +1,9 @@
 """The worked examples of docs/examples: each script that can be tried here, against the real thing."""
 
+import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from certagent.authority import command
 from certagent.authority.command import ask
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Roots
+from certagent.config import build
 from certagent.host import x509
 from tests.authority.calling import context, key_and_csr, request
 from tests.host.making import make_ca
@@ -50,6 +54,31 @@ def test_scripts_are_sound(path: Path) -> None:
         missing("shellcheck", "apt-get install shellcheck, or tests/install")
     found = subprocess.run(["shellcheck", path], check=False, capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (0, "")
+
+
+BLOCK = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DOCUMENTED = [
+    (name, text)
+    for name in ("est", "command", "dropbox", "none")
+    for text in BLOCK.findall((EXAMPLES.parent / "authorities" / f"{name}.md").read_text())
+]
+
+
+@pytest.mark.parametrize(("name", "text"), DOCUMENTED, ids=[f"{n}-{i}" for i, (n, _) in enumerate(DOCUMENTED)])
+def test_documented_configurations(name: str, text: str) -> None:
+    """Each configuration of docs/authorities is complete and without errors, and asks the authority it is about."""
+    config = build(name, tomllib.loads(text))
+    [(authority, found)] = config.authorities.items()
+    asked = {a for want in config.policies[0].wants for a in want.authorities}
+    assert (found.type, asked) == (name, set() if name == "none" else {authority})
+
+
+def test_every_variable_is_documented() -> None:
+    """What a program is told and what it may answer stands in the documentation."""
+    text = (EXAMPLES.parent / "authorities" / "command.md").read_text()
+    told = command._environ(request("command", {"command": ["/x"]}), context(), "/tmp")
+    assert [name for name in told if f"`{name}`" not in text] == []
+    assert [code for code in (0, command.PENDING, *command.KINDS) if f"| {code} |" not in text] == []
 
 
 @pytest.fixture

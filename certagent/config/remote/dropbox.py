@@ -6,8 +6,8 @@ from certagent.config.reader import absolute
 from certagent.config.remote import RemoteConfig, Setting, seconds
 
 SETTINGS = {
-    "outbox": Setting(absolute, "/var/lib/certagent/outbox"),
-    "inbox": Setting(absolute, "/var/lib/certagent/inbox"),
+    "outbox": Setting(absolute, "", required=True),
+    "inbox": Setting(absolute, "", required=True),
     "remind": Setting(seconds, 86400.0),
 }
 
@@ -15,5 +15,5 @@ SETTINGS = {
 def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
     """What is wrong between the settings: (key, sentence)."""
     out, back = made.options["outbox"], made.options["inbox"]
-    if out == back or f"{out}/".startswith(f"{back}/") or f"{back}/".startswith(f"{out}/"):
+    if out and back and (out == back or f"{out}/".startswith(f"{back}/") or f"{back}/".startswith(f"{out}/")):
         yield "inbox", "the outbox and the inbox must be two directories, none inside the other"
