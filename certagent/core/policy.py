@@ -112,6 +112,11 @@ class Policy:
         return ui.roots if ui else ""
 
     @cached_property
+    def bundles(self) -> frozenset[str]:
+        """The stems of the trust bundles that are wanted."""
+        return frozenset(w.name.stem for w in self.wants if w.name.is_bundle)
+
+    @cached_property
     def _by_stem(self) -> dict[str, Want]:
         return {w.name.stem: w for w in self.wants}
 

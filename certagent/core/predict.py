@@ -185,7 +185,7 @@ def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
         return Pair(want.name, CertFile(file, mark, first, tuple(rest)))
     cert = CertFile(file, mark, leaf)
     fresh = KeyFile(File(f"{stem}.key", "file", 0o600, 0, 0, 1, 0, 0, when, when), spki, spki, want.key)
-    bundle = bundle_of(want.name, frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf))
+    bundle = bundle_of(want.name, snapshot.bundles)
     trust = Trust(bundle, None, tuple(r.spki for r in roots)) if bundle else None
     return Pair(want.name, cert, reused or fresh, trust)
 
@@ -229,7 +229,7 @@ def _rolled_back(snapshot: Snapshot, action: Rollback, now: datetime) -> Snapsho
         return snapshot
     bad = snapshot.quarantined | ({action.bad} if action.bad else set())
     attempt = Attempt("rollback", action.stem, now, "ok", action.reason, action.fingerprint)
-    present = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
+    present = snapshot.bundles
     bundle = bundle_of(kept[0].pair.name, present)
     back = replace(_owned(kept[0].pair, action), trust=Trust(bundle) if bundle else None)
     return _put(replace(snapshot, quarantined=bad), back, attempt)

@@ -31,8 +31,7 @@ def untrusted(snapshot: Snapshot, want: Want, authority: str) -> str | None:
     roots = next((a.roots for a in snapshot.authorities if a.name == authority), ())
     if want.name.is_bundle or not roots or want.name.role.value == "ui":
         return None
-    present = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert is not None)
-    stem = bundle_of(want.name, present)
+    stem = bundle_of(want.name, snapshot.bundles)
     bundle = snapshot.pair(stem)
     trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
     if not trusted or trusted & {r.spki for r in roots}:

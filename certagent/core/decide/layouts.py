@@ -28,15 +28,9 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     return total([_superfluous(policy, snapshot), _dual(policy, snapshot, now), _waiting(policy, snapshot, now)])
 
 
-def bundles(snapshot: Snapshot) -> frozenset[str]:
-    """The stems of the bundles that are there and parse."""
-    return frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
-
-
 def verifier(policy: Policy, snapshot: Snapshot, name: Name) -> str:
     """The stem of the bundle that verifies a leaf, or will once it is made; "" where nothing does."""
-    wanted = frozenset(w.name.stem for w in policy.wants if w.name.is_bundle)
-    return bundle_of(name, bundles(snapshot) | wanted)
+    return bundle_of(name, snapshot.bundles | policy.bundles)
 
 
 def along(snapshot: Snapshot, want: Want) -> str:
@@ -47,11 +41,11 @@ def along(snapshot: Snapshot, want: Want) -> str:
     of = {Role.CA_CLIENT: CLIENT_NODE, Role.CA_TENANT: Name(Role.TENANT, "0")}.get(want.name.role)
     if of is None:
         return ""
-    before = bundle_of(of, bundles(snapshot) - {want.name.stem})
+    before = bundle_of(of, snapshot.bundles - {want.name.stem})
     clients = [
         p for p in snapshot.pairs if p.leaf and (p.name.role in CLIENTS or (p.name == NODE and is_node(snapshot, p)))
     ]
-    return before if before in bundles(snapshot) and (clients or snapshot.processes) else ""
+    return before if before in snapshot.bundles and (clients or snapshot.processes) else ""
 
 
 def widened(snapshot: Snapshot, want: Want, now: datetime) -> Want:
@@ -160,7 +154,7 @@ def another_ca(snapshot: Snapshot, want: Want, now: datetime, answer: tuple[str,
     same = {*(r.spki for known in roots for r in known), *(answer if not all(roots) else ())}
     if same & set(pair.trust.anchors) or not (all(roots) or answer):
         return None
-    bundle = bundle_of(CLIENT_NODE, bundles(snapshot))
+    bundle = bundle_of(CLIENT_NODE, snapshot.bundles)
     return (
         f"its CA would change, and a node whose {bundle}.crt lacks the new one would refuse this one: "
         "`certagent renew client.node` once every node has it"

@@ -150,7 +150,7 @@ def _waiting(want: Want, later: Attempt | None) -> Part:
 def _waits(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> str | None:
     """What comes first: the bundle that verifies it, a person's word, a sound clock and ledger."""
     bundle = layouts.verifier(policy, snapshot, want.name)
-    if not want.name.is_bundle and bundle not in {"", *layouts.bundles(snapshot)}:
+    if not want.name.is_bundle and bundle not in {"", *snapshot.bundles}:
         return f"{bundle}.crt must be there first"
     unsound = _unsound(snapshot)
     return layouts.another_ca(snapshot, want, now) or (f"held: {unsound}" if unsound else None)

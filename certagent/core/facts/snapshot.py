@@ -63,6 +63,11 @@ class Snapshot:
         return found.revoked if found else None
 
     @cached_property
+    def bundles(self) -> frozenset[str]:
+        """The stems of the trust bundles that are there and parse."""
+        return frozenset(p.name.stem for p in self.pairs if p.name.is_bundle and p.leaf)
+
+    @cached_property
     def _by_stem(self) -> dict[str, Pair]:
         """For a directory of ten thousand pairs."""
         return {p.name.stem: p for p in self.pairs}
