@@ -106,3 +106,21 @@ def test_a_certificate_that_was_replaced_already(server: Acme2certifier) -> None
         client.proxy = proxy.url
         assert isinstance(client.ask("issue", (server.address,), live=first.chain), Issued)
     assert [True, False] == ["replaces" in order for order in orders]
+
+
+def test_a_ca_that_has_another_name_proven(server: Acme2certifier) -> None:
+    """An authorization for a name that nobody ordered is not answered: the proof would be somebody else's."""
+    challenge = {"type": "http-01", "url": "http://127.0.0.1/c", "token": "token", "status": "pending"}
+    document = {"identifier": {"type": "dns", "value": "victim.test"}, "status": "pending", "challenges": [challenge]}
+
+    def judge(url: str, _said: dict[str, Any]) -> tuple[int, dict[str, str], dict[str, Any]] | None:
+        return (200, {"Replay-Nonce": "bm9uY2U"}, document) if "/authz/" in url else None
+
+    client = client_of(server)
+    with Proxy(judge) as proxy:
+        client.proxy = proxy.url
+        with pytest.raises(
+            AuthorityError, match=r"victim\.test: the CA asks for a name that was not ordered"
+        ) as caught:
+            client.ask("issue", (server.address,))
+    assert "malformed" == caught.value.kind

@@ -8,14 +8,13 @@ import time
 from base64 import b64decode, urlsafe_b64encode
 from datetime import UTC, timedelta
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Any
 
 from acme import messages
 from requests.utils import parse_header_links
 
 from certagent.authority.acme.account import Account
-from certagent.authority.acme.options import Options
+from certagent.authority.acme.options import Options, identifier
 from certagent.authority.acme.problems import mapped
 from certagent.authority.acme.proving import prove
 from certagent.authority.context import Context
@@ -62,7 +61,8 @@ class Order:
         if not self._resume():
             self._begin()
         if self._status() == "pending":
-            prove(self.account, list(self.body.authorizations), self.options, self.context, self.end)
+            names = frozenset(i["value"].removeprefix("*.") for i in self._wants())
+            prove(self.account, list(self.body.authorizations), names, self.context, self.end)
             self._look()
             self._look_until({"ready", "processing", "valid"})
         if self._status() == "ready":
@@ -183,11 +183,3 @@ def directory_fields(account: Account) -> dict[str, Any]:
     """The directory as a mapping."""
     fields: dict[str, Any] = account.client.directory.to_partial_json()
     return fields
-
-
-def identifier(name: str) -> dict[str, str]:
-    """A SAN as ACME names it: an IP by RFC 8738."""
-    try:
-        return {"type": "ip", "value": str(ip_address(name))}
-    except ValueError:
-        return {"type": "dns", "value": name.rstrip(".").lower()}

@@ -13,7 +13,7 @@ from acme import messages
 from certagent.authority.acme.account import Account
 from certagent.authority.acme.alpn import Alpn
 from certagent.authority.acme.listening import inherited
-from certagent.authority.acme.options import Options
+from certagent.authority.acme.options import Options, identifier
 from certagent.authority.acme.problems import error_of, printable
 from certagent.authority.acme.web import Standalone, Webroot
 from certagent.authority.context import Context
@@ -78,9 +78,13 @@ def _challenge(document: dict[str, Any]) -> Challenge:
     return Challenge(kind, url, token, status, problem)
 
 
-def prove(account: Account, urls: list[str], options: Options, context: Context, end: float) -> None:
-    """Answer every authorization that is pending, and wait until none is. Raises AuthorityError, messages.Error."""
-    waiting = {url: found for url in urls if (found := _fetch(account, url)).status == "pending"}
+def prove(account: Account, urls: list[str], names: frozenset[str], context: Context, end: float) -> None:
+    """Answer every authorization that is pending, and wait until none is; only for `names`, which were asked for.
+
+    Raises AuthorityError, messages.Error.
+    """
+    options = Options.of(account.options)
+    waiting = {url: found for url in urls if (found := _fetch(account, url, names)).status == "pending"}
     if not waiting:
         return
     chosen = [_chosen(found, options.challenge) for found in waiting.values()]
@@ -93,11 +97,17 @@ def prove(account: Account, urls: list[str], options: Options, context: Context,
             if challenge.status == "pending":
                 account.post(challenge.url, {})
         for url in waiting:
-            _settled(account, url, options, end)
+            _settled(account, url, options, names, end)
 
 
-def _fetch(account: Account, url: str) -> Authorization:
-    return Authorization.of(account.post(url, None).json())
+def _fetch(account: Account, url: str, names: frozenset[str]) -> Authorization:
+    """A CA that has us prove a name nobody asked for would have us publish what proves it to others."""
+    found = Authorization.of(account.post(url, None).json())
+    if identifier(found.name)["value"] not in names:
+        raise AuthorityError(
+            f"cannot prove {printable(found.name)}: the CA asks for a name that was not ordered", kind="malformed"
+        )
+    return found
 
 
 def _chosen(found: Authorization, kind: str) -> Challenge:
@@ -110,10 +120,10 @@ def _chosen(found: Authorization, kind: str) -> Challenge:
     )
 
 
-def _settled(account: Account, url: str, options: Options, end: float) -> None:
+def _settled(account: Account, url: str, options: Options, names: frozenset[str], end: float) -> None:
     """Poll one authorization; over the patience it stays pending, which the order's status shows."""
     pause = FIRST_PAUSE
-    while (found := _fetch(account, url)).status == "pending":
+    while (found := _fetch(account, url, names)).status == "pending":
         if time.monotonic() + pause > end:
             return
         time.sleep(pause)
