@@ -4,8 +4,10 @@ import os
 from typing import Any
 
 from certagent import __version__
+from certagent.advising import advise, chosen
 from certagent.config import Config
 from certagent.core.facts import Request
+from certagent.core.policy import OcspRule
 from certagent.core.status import plan_document, rfc3339
 from certagent.host.control import Peer
 from certagent.host.errors import HostError
@@ -24,7 +26,9 @@ def answer(service: Service, command: str, arguments: dict[str, Any], peer: Peer
         return {"ok": False, "error": str(error), "code": "refused"}
 
 
-def _answer(service: Service, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+def _answer(  # noqa: PLR0911 - one arm per command
+    service: Service, command: str, arguments: dict[str, Any], peer: Peer
+) -> dict[str, Any]:
     certs_dir, file = str(arguments.get("certs_dir", "")), str(arguments.get("file", ""))
     match command:
         case "status":
@@ -35,6 +39,8 @@ def _answer(service: Service, command: str, arguments: dict[str, Any], peer: Pee
         case "history":
             limit = min(int(arguments.get("limit", 50)), MOST_ROWS)
             return {"ok": True, "rows": service.ledger.history(certs_dir, file, limit)}
+        case "advise-ocsp":
+            return {"ok": True, "document": advise(_managed(service, certs_dir))}
         case "renew" | "rollback" | "reload":
             row, force = service.ledger.last(), bool(arguments.get("force"))
             request = Request(command, file, clock(), force=force, row=row)
@@ -58,6 +64,14 @@ def _account(service: Service, name: str, operation: str, peer: Peer) -> str:
     reason = f"authority account {name} {operation}: asked by uid {peer.uid}, pid {peer.pid}"
     service.log.emit("command.received", reason=reason)
     return change(service.config, service.workers, name, operation, clock())
+
+
+def _managed(service: Service, certs_dir: str) -> list[tuple[str, OcspRule]]:
+    """The managed directories that were asked for; HostError where it is none: the daemon reads no other."""
+    found = [w.policy for w in service.worlds.values() if certs_dir in ("", w.policy.path)]
+    if not found:
+        raise HostError(f"cannot look at {certs_dir}: it is not managed here")
+    return chosen(found, certs_dir)
 
 
 def put(service: Service, request: Request, certs_dir: str, reason: str) -> str:

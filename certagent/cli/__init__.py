@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from certagent.cli import (
+    advise,
     authority,
     check,
     commands,
@@ -27,7 +28,22 @@ from certagent.cli import (
 )
 
 USAGE = 64
-VERBS = (run, status, check, plan, commands, history, recover, explain, retire, authority, config, demo, completion)
+VERBS = (
+    run,
+    status,
+    check,
+    plan,
+    commands,
+    history,
+    recover,
+    explain,
+    advise,
+    retire,
+    authority,
+    config,
+    demo,
+    completion,
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -175,6 +175,7 @@ def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
         eku=tuple(["serverAuth"] * want.server + ["clientAuth"] * want.client) or None,
         key=want.key,
         signature="sha256",
+        ocsp=live.leaf.ocsp if live and live.leaf else (),  # the same CA, the same responder
     )
     when = int(now.timestamp() * 1e9)
     file = File(f"{stem}.crt", "file", 0o600, 0, 0, 1, 0, 0, when, when)

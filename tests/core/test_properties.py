@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certagent.core.actions import Action, Install, Issue, Reload, Restrict, subject_of
+from certagent.core.actions import Action, AskRevocation, Install, Issue, Reload, Restrict, subject_of
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Pair, Process, Repair, Revocation, Snapshot, Staged, Trust
-from certagent.core.policy import Policy
+from certagent.core.policy import OcspRule, Policy
 from certagent.core.predict import forecast, predict
 from tests.core.building import (
     DAY,
@@ -27,7 +27,8 @@ from tests.core.building import (
 )
 
 STEMS = ("node", "ui", "client.root")
-RULES = policy(want("ca"), *(want(stem) for stem in STEMS))
+RULES = policy(want("ca"), *(want(stem) for stem in STEMS), ocsp=OcspRule("strict", min_interval=timedelta(minutes=30)))
+ASKED = 6 * 24 * 2 + 6 * 20  # every half hour for each pair, live and staged; more only while something is new
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -38,6 +39,7 @@ def pairs(draw: st.DrawFn, stem: str) -> Pair | None:
         return None
     begin = NOW - draw(st.integers(-2, 40)) * DAY
     cert = leaf(stem, draw(st.integers(1, 3)), not_before=begin, not_after=begin + draw(st.integers(1, 60)) * DAY)
+    cert = replace(cert, ocsp=draw(st.sampled_from([(), ("http://ocsp.example.com",)])))
     if draw(st.integers(0, 4)) == 0:
         cert = replace(cert, dns=(), common_names=draw(st.sampled_from([(), ("node",), ("root",)])))
     made = pair(stem, cert, draw(st.sampled_from([0o600, 0o600, 0o640, 0o666])))
@@ -191,6 +193,11 @@ def disobedient(found: Snapshot, action: Action, now: datetime, mood: int) -> Sn
         case Reload():
             tried = Attempt("reload", action.subject, now, "unproven", digest=action.material)
             return replace(found, attempts=(*found.attempts, tried))
+        case AskRevocation() if mood != 2:
+            says = ("unreachable", "revoked", "", "unknown")[mood]
+            fresh = {m: revocation(m, says, at=now) for _, m in action.leaves}
+            kept = {r.fingerprint: r for r in found.revocations} | fresh
+            return replace(found, revocations=tuple(kept.values()))
         case Restrict():
             return replace(found, repairs=(*found.repairs, Repair(action.file, now, ok=mood != 0)))
     return predict(found, action, now)
@@ -220,5 +227,6 @@ def test_polite_whatever_the_host_does(found: Snapshot, mood: int) -> None:
         )  # at most every 7.5 minutes once expired
         assert sum(isinstance(a, Install) and a.stem == stem for a in done) <= 320  # at most every five minutes
     assert sum(isinstance(a, Reload) for a in done) <= 5 * 8
+    assert sum(isinstance(a, AskRevocation) for a in done) <= ASKED
     for key in {a.file for a in done if isinstance(a, Restrict)}:
         assert sum(isinstance(a, Restrict) and a.file == key for a in done) <= 24 * 60 * 6 + 5

@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
-from certagent.core.actions import Action, AskRevocation, Finding, Quarantine
+from certagent.core.actions import AskRevocation, Finding, Quarantine
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import CertFile, Checked, Leaf, Pair, Revocation, Snapshot, Staged
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.timing import emergency_at, unit
 
 MOST = 50  # leaves of one job: a directory of ten thousand pairs is asked about piece by piece
-SOON = timedelta(seconds=15)  # a new certificate that its responder does not know yet
+SOON = timedelta(seconds=15)  # a new certificate that its responder does not know yet; then ever slower
 WINDOW = timedelta(hours=1)
 BURST = 3  # installations within the window before a revocation waits: a responder that condemns all is no storm
-Asked = tuple[str, CertFile, bool]  # stem, certificate, whether it is staged
+Asked = tuple[str, CertFile, datetime | None]  # stem, certificate, since when it is staged
 
 
 def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
@@ -30,31 +30,31 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     if policy.ocsp.mode == "off":
         return Part()
     leaves = [*_staged(policy, snapshot), *_live(policy, snapshot)]
-    found = [_leaf(policy, snapshot, stem, cert.leaf) for stem, cert, is_staged in leaves if not is_staged]
-    revoked = (Part(_quarantine(snapshot, stem, cert.leaf)) for stem, cert, _ in leaves)
-    return total([*found, *revoked, _asking(policy, snapshot, leaves, now)])
+    found = [_leaf(policy, snapshot, stem, cert.leaf) for stem, cert, since in leaves if since is None]
+    revoked = {stem: bad for stem, cert, _ in leaves if (bad := _quarantine(snapshot, stem, cert.leaf))}
+    return total([*found, Part(tuple(revoked.values())), _asking(policy, snapshot, leaves, now)])
 
 
 def _live(policy: Policy, snapshot: Snapshot) -> Iterator[Asked]:
     for want in policy.wants:
         pair = snapshot.pair(want.name.stem)
         if not want.name.is_bundle and pair is not None and pair.cert is not None and pair.leaf is not None:
-            yield want.name.stem, pair.cert, False
+            yield want.name.stem, pair.cert, None
 
 
 def _staged(policy: Policy, snapshot: Snapshot) -> Iterator[Asked]:
     for staged in snapshot.staged:
         stem, cert = staged.pair.name.stem, staged.pair.cert
         if cert is not None and cert.leaf is not None and not staged.pair.name.is_bundle and policy.want(stem):
-            yield stem, cert, True
+            yield stem, cert, staged.at
 
 
 def _asking(policy: Policy, snapshot: Snapshot, leaves: list[Asked], now: datetime) -> Part:
     if any(j.kind == "revocation" for j in snapshot.in_flight):
         return Part()
     times = [
-        (_ask_at(policy, snapshot.revocation.get(cert.leaf.fingerprint), stem, is_staged), stem, cert.leaf.fingerprint)
-        for stem, cert, is_staged in leaves
+        (_ask_at(policy, snapshot.revocation.get(cert.leaf.fingerprint), stem, since), stem, cert.leaf.fingerprint)
+        for stem, cert, since in leaves
         if cert.leaf is not None and names_responder(policy.ocsp, cert)
     ]
     due = [(stem, mark) for at, stem, mark in times if at is None or at <= now]
@@ -65,7 +65,7 @@ def _asking(policy: Policy, snapshot: Snapshot, leaves: list[Asked], now: dateti
     return Part((AskRevocation(first, "is it revoked?"),), wakes=later)
 
 
-def _ask_at(policy: Policy, known: Revocation | None, stem: str, is_staged: bool) -> datetime | None:
+def _ask_at(policy: Policy, known: Revocation | None, stem: str, since: datetime | None) -> datetime | None:
     """When to ask again: at nextUpdate, within the bounds; None: never asked yet."""
     if known is None:
         return None
@@ -74,7 +74,7 @@ def _ask_at(policy: Policy, known: Revocation | None, stem: str, is_staged: bool
     if known.status == "revoked":
         return known.at + rule.max_interval
     if known.status != "good" or known.by_ocsp in {"unknown", "unreachable"}:
-        return known.at + (min(least, SOON) if is_staged else least)
+        return known.at + (min(least, max(SOON, (known.at - since) / 2)) if since else least)
     ends = [c.decisive.next_update for c in known.chain if c.decisive and c.decisive.next_update]
     return min(max(min(ends, default=known.at), known.at + least), known.at + max(rule.max_interval, least))
 
@@ -84,11 +84,11 @@ def names_responder(rule: OcspRule, cert: CertFile) -> bool:
     return any(c.ocsp or (rule.crl and c.crl) for c in cert.certificates)
 
 
-def _quarantine(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> tuple[Action, ...]:
+def _quarantine(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> Quarantine | None:
     why = snapshot.revoked(leaf)
     if leaf is None or why is None or leaf.fingerprint in snapshot.quarantined or snapshot.ledger_problem:
-        return ()
-    return (Quarantine(stem, leaf.fingerprint, why),)
+        return None
+    return Quarantine(stem, leaf.fingerprint, why)
 
 
 def _leaf(policy: Policy, snapshot: Snapshot, stem: str, leaf: Leaf | None) -> Part:

@@ -101,11 +101,11 @@ def _read(what: Fetch, answer: urllib3.BaseHTTPResponse, end: float) -> tuple[in
 
 def _cause(error: BaseException) -> str:
     """The innermost reason in a few words."""
-    inner: BaseException = getattr(error, "reason", None) or error.__cause__ or error
-    if not isinstance(inner, BaseException):
-        inner = error
-    if isinstance(inner, urllib3.exceptions.TimeoutError | TimeoutError):
-        return "no answer in time"
-    inner = inner.__cause__ or inner
-    text = str(getattr(inner, "strerror", "") or inner or type(inner).__name__)
-    return text.lower() if text.istitle() else text
+    while True:
+        if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
+            return "no answer in time"
+        parts = (getattr(error, "reason", None), error.__cause__, *error.args)
+        inner = next((p for p in parts if isinstance(p, BaseException)), None)
+        if inner is None:
+            return str(getattr(error, "strerror", None) or error or type(error).__name__)
+        error = inner

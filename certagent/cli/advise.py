@@ -1,0 +1,101 @@
+"""`certagent advise ocsp`: whether it is safe to set security.ocsp.mode = strict, with the evidence.
+
+Exit 0 safe, 1 not safe in strict but fine in lax, 2 something is refused as it is.
+"""
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from certagent.cli.common import USAGE, config_option, emit, json_option, read_config, socket_of
+
+if TYPE_CHECKING:
+    from certagent.core.policy import Policy
+
+LONGEST = 180.0  # seconds; a daemon asks every responder, each with its own timeout
+NOTE = (
+    "This host's certificates only: what other nodes and clients show it is asked about too, at every handshake.\n"
+    "Ask on every host before you set strict: it refuses whatever no responder calls good."
+)
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser("advise", help="whether security.ocsp.mode = strict is safe here")
+    parser.add_argument("about", choices=["ocsp"], help="ocsp: ask every responder of every certificate, now")
+    parser.add_argument("--certs-dir", default="", metavar="DIR", help="this directory, configured or not")
+    config_option(parser)
+    json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the advice; ask the daemon for it, and without one look by ourselves."""
+    document = _from_daemon(arguments) or _by_ourselves(arguments)
+    if document is None:
+        return USAGE
+    emit(document) if arguments.json else print(text(document))
+    return int(document["exit"])
+
+
+def _from_daemon(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """The daemon reads what we may not; what it refuses, or does not manage, is ours to try."""
+    from certagent.host.control_client import DaemonSilent, ask
+
+    certs_dir = os.path.abspath(arguments.certs_dir) if arguments.certs_dir else ""
+    try:
+        answer = ask(socket_of(arguments.config), "advise-ocsp", {"certs_dir": certs_dir}, LONGEST)
+    except DaemonSilent:
+        return None
+    return answer["document"] if answer.get("ok") else None
+
+
+def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    from certagent.advising import advise, chosen
+    from certagent.host.errors import HostError
+
+    if arguments.certs_dir:
+        policies = _known(arguments.config)
+    elif (config := read_config(arguments.config)) is None:
+        return None
+    else:
+        policies = config.policies
+    try:
+        return advise(chosen(policies, arguments.certs_dir))
+    except HostError as error:
+        print(f"certagent: {error}", file=sys.stderr)
+        return None
+
+
+def _known(path: str) -> "tuple[Policy, ...]":
+    """The policies of a configuration, where there is a sound one; a directory that was named needs none."""
+    from certagent.config import ConfigError, load
+
+    try:
+        return load(path).policies
+    except ConfigError:
+        return ()
+
+
+def text(document: dict[str, Any]) -> str:
+    """The advice for people."""
+    lines = []
+    for directory in document["certs_dirs"]:
+        mode = "" if directory["mode"] == "off" else f" (the cluster is {directory['mode']}, as configured)"
+        lines.append(f"{directory['path']}: {directory['message']}{mode}")
+        for row in directory["certificates"]:
+            lines += _row(row)
+        lines.append("")
+    return "\n".join([*lines, NOTE])
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    whose = row["file"] if row["position"] == "leaf" else f"{row['file']}, its issuer"
+    lines = [f"  {whose} {row['subject']}: lax {row['lax']}, strict {row['strict']}"]
+    for a in row["responders"]:
+        until = f", until {a['next_update']}" if a["next_update"] else ""
+        said = f"{a['status']}, signature verified" if a["signature_verified"] else f"no answer: {a['reason']}"
+        lines.append(f"    {a['source']} {a['url']}: {said}, {a['latency_ms']} ms{until}")
+    lines.append(f"    {row['message']}")
+    return lines + ([f"      remedy: {row['remedy']}"] if row["remedy"] else [])

@@ -1,0 +1,209 @@
+"""Revocation: what is asked and when, what the answers mean, what a revoked pair may no longer do."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from certagent.core.actions import AskRevocation, Discard, Install, Issue, Quarantine, Rollback
+from certagent.core.decide import decide
+from certagent.core.facts import Answer, Attempt, CertFile, Checked, InFlight, Pair, Request, Revocation, Snapshot
+from certagent.core.policy import OcspRule, Policy
+from certagent.core.predict import forecast
+from tests.core.building import DAY, NOW, generation, leaf, pair, policy, revocation, snapshot, staged, want
+
+URL = "http://ocsp.example.com"
+MINUTE = timedelta(minutes=1)
+LAX, STRICT = (policy(ocsp=OcspRule(mode)) for mode in ("lax", "strict"))
+NODE = leaf(ocsp=(URL,))
+NEXT = leaf(serial=2, ocsp=(URL,), not_before=NOW, not_after=NOW + 30 * DAY)
+
+
+def world(*found: Revocation, node: Any = NODE, **changes: Any) -> Snapshot:
+    return snapshot(pair("ca"), pair("node", node), revocations=found, **changes)
+
+
+def done(rules: Policy, found: Snapshot, kind: Any, now: Any = NOW) -> list[Any]:
+    return [a for a in decide(rules, found, now).actions if isinstance(a, kind)]
+
+
+def codes(rules: Policy, found: Snapshot) -> dict[str, str]:
+    return {f.code: f.severity for f in decide(rules, found, NOW).findings if f.code.startswith("ocsp.")}
+
+
+FINDINGS = [
+    ("good", NODE, ("good",), {}, {}),
+    ("unknown", NODE, ("unknown",), {"ocsp.unknown": "warning"}, {"ocsp.unknown": "critical"}),
+    ("unreachable", NODE, ("unreachable",), {"ocsp.unreachable": "warning"}, {"ocsp.unreachable": "critical"}),
+    ("the second knows", NODE, ("unreachable", "good"), {}, {}),
+    ("neither", NODE, ("unreachable", "unknown"), {"ocsp.unknown": "warning"}, {"ocsp.unknown": "critical"}),
+    ("revoked", NODE, ("revoked",), {"ocsp.revoked": "critical"}, {"ocsp.revoked": "critical"}),
+    ("no URL", leaf(), (), {"ocsp.no-url": "warning"}, {"ocsp.no-url": "warning"}),
+]
+
+
+@pytest.mark.parametrize(("what", "node", "statuses", "lax", "strict"), FINDINGS, ids=[f[0] for f in FINDINGS])
+def test_what_answers_mean(what: str, node: Any, statuses: Any, lax: Any, strict: Any) -> None:
+    """Revoked is critical in every mode, what is not good is critical in strict; off says nothing at all."""
+    found = world(*([revocation("node-1", *statuses)] if statuses else []), node=node)
+    assert (what, codes(LAX, found), codes(STRICT, found), codes(policy(), found)) == (what, lax, strict, {})
+
+
+def test_an_issuer_counts_as_well() -> None:
+    """A revoked or silent intermediate is a finding of the leaf's file, which names it."""
+    good = Answer("ocsp", URL, "good", NOW)
+    issuer = Checked("inter-1", "CN=inter", (replace(good, status="revoked", reason="cACompromise"),), (URL,))
+    known = Revocation("node-1", NOW, (Checked("node-1", "CN=node", (good,), (URL,)), issuer))
+    messages = [f.message for f in decide(LAX, world(known), NOW).findings if f.code == "ocsp.revoked"]
+    assert ["the issuer CN=inter is revoked (cACompromise)" in m for m in messages] == [True]
+    silent = replace(known, chain=(known.chain[0], Checked("inter-1", "CN=inter")))
+    assert codes(LAX, world(silent)) == {"ocsp.no-url": "warning"}
+
+
+def test_a_list_is_for_the_operator() -> None:
+    """A list that says revoked counts; one that says good does not hide what cockroach would meet in strict."""
+    answers = revocation("node-1", "unreachable").chain[0].answers
+    for status, expected in (("good", {"ocsp.unreachable": "critical"}), ("revoked", {"ocsp.revoked": "critical"})):
+        listed = Answer("crl", "http://x/crl", status, NOW)  # type: ignore[arg-type]
+        chain = (Checked("node-1", "CN=node", (*answers, listed), (URL,)),)
+        assert codes(STRICT, world(Revocation("node-1", NOW, chain))) == expected
+
+
+def test_nothing_is_asked_while_off_or_without_an_address() -> None:
+    """No question where OCSP is off, where a certificate names nobody, or while one is in flight."""
+    assert done(policy(), world(), AskRevocation) == []
+    assert done(LAX, world(node=leaf()), AskRevocation) == []
+    assert done(LAX, world(in_flight=(InFlight("revocation", "", NOW),)), AskRevocation) == []
+    assert [a.leaves for a in done(LAX, world(), AskRevocation)] == [(("node", "node-1"),)]
+
+
+def test_a_list_alone_is_asked_where_lists_are_read() -> None:
+    """A certificate with a distribution point and no responder."""
+    found = world(node=leaf(crl=("http://x/crl",)))
+    assert len(done(LAX, found, AskRevocation)) == 1
+    assert done(policy(ocsp=OcspRule("lax", crl=False)), found, AskRevocation) == []
+
+
+TIMES = [  # status, minutes until nextUpdate -> not yet after, again after (minutes; with a tenth of jitter at most)
+    ("good", 30, 29, 30),
+    ("good", 1, 4, 5.6),
+    ("good", None, 4, 5.6),
+    ("good", 600, 59, 60),
+    ("unreachable", 600, 4, 5.6),
+    ("unknown", 600, 4, 5.6),
+    ("revoked", 1, 59, 60),
+]
+
+
+@pytest.mark.parametrize(("status", "valid", "early", "late"), TIMES)
+def test_when_it_is_asked_again(status: str, valid: float | None, early: float, late: float) -> None:
+    """At nextUpdate, within five minutes and an hour; what did not help is asked again after five minutes."""
+    answer = Answer("ocsp", URL, status, NOW, next_update=NOW + valid * MINUTE if valid else None)  # type: ignore[arg-type]
+    known = Revocation("node-1", NOW, (Checked("node-1", "CN=node", (answer,), (URL,)),))
+    found = world(known, quarantined=frozenset({"node-1"}), issued=frozenset({"ca-1", "node-1"}))
+    rules = policy(want("ca"), want(authorities=()), ocsp=OcspRule("lax"))
+    assert done(rules, found, AskRevocation, NOW + early * MINUTE) == []
+    assert len(done(rules, found, AskRevocation, NOW + late * MINUTE)) == 1
+
+
+def test_a_big_directory_is_asked_piece_by_piece() -> None:
+    """Fifty leaves a job, what is staged first."""
+    stems = [f"client.u{n}" for n in range(70)]
+    pairs = [pair("ca"), *(pair(s, leaf(s, ocsp=(URL,))) for s in stems)]
+    found = snapshot(*pairs, staged=(staged("client.u69", leaf("client.u69", 2, ocsp=(URL,))),))
+    rules = policy(want("ca"), *(want(s) for s in stems), ocsp=OcspRule("lax"))
+    (asked,) = done(rules, found, AskRevocation)
+    assert (len(asked.leaves), asked.leaves[0]) == (50, ("client.u69", "client.u69-2"))
+
+
+def test_revoked_means_another_key_at_once() -> None:
+    """Issued without waiting for its time, never with the same key, and never to come back."""
+    rules = policy(want("ca"), want(reuse_key=True), ocsp=OcspRule("lax"))
+    found = world(revocation("node-1", "revoked"))
+    (issue,) = done(rules, found, Issue)
+    assert (issue.subject, issue.reuse_key) == ("node", False)
+    assert "revoked" in issue.reason
+    assert [(q.stem, q.fingerprint) for q in done(rules, found, Quarantine)] == [("node", "node-1")]
+    assert done(rules, replace(found, quarantined=frozenset({"node-1"})), Quarantine) == []
+    assert "Install" in [type(a).__name__ for a in forecast(rules, found, NOW)]
+
+
+def test_nobody_is_asked_where_somebody_else_rotates() -> None:
+    """With authority none a revoked pair is an alarm, and a person's business."""
+    rules = policy(want("ca", authorities=()), want(authorities=()), ocsp=OcspRule("lax"))
+    found = world(revocation("node-1", "revoked"))
+    assert done(rules, found, Issue) == []
+    assert "ocsp.revoked" in codes(rules, found)
+
+
+def test_a_responder_that_condemns_all_is_no_storm() -> None:
+    """Replaced three times within the hour, a revoked pair waits until the hour is over."""
+    tries = tuple(Attempt("install", "node", NOW - n * MINUTE, "ok") for n in (50, 30, 10))
+    found = world(revocation("node-1", "revoked"), attempts=tries)
+    assert len(done(LAX, replace(found, attempts=tries[1:]), Issue)) == 1
+    assert done(LAX, found, Issue) == []
+    assert len(done(LAX, found, Issue, NOW + 11 * MINUTE)) == 1
+
+
+def test_never_back_to_a_revoked_one() -> None:
+    """An operator's rollback finds no generation that is revoked, by what is known or by the quarantine."""
+    asked = (Request("rollback", "node", NOW),)
+    kept = generation()
+    mark = kept.pair.leaf.fingerprint if kept.pair.leaf else ""
+    assert len(done(LAX, world(requests=asked, generations=(kept,)), Rollback)) == 1
+    assert done(LAX, world(revocation(mark, "revoked"), requests=asked, generations=(kept,)), Rollback) == []
+    assert done(LAX, world(requests=asked, generations=(kept,), quarantined=frozenset({mark})), Rollback) == []
+
+
+def entering(*found: Revocation, new: Any = NEXT, rules: Policy = LAX, **changes: Any) -> tuple[list[str], list[str]]:
+    """What happens to a staged pair: actions about it, and why it is held."""
+    made = world(*found, staged=(staged("node", new),), **changes)
+    made = replace(made, issued=made.issued | {"node-2"})
+    plan = decide(rules, made, NOW)
+    acts = [type(a).__name__ for a in plan.actions if isinstance(a, Install | Discard)]
+    return acts, [h.reason for h in plan.held if h.action == "install"]
+
+
+def test_a_staged_pair_is_asked_about_first() -> None:
+    """Held until its responder was asked, which a job always ends; without one, or with OCSP off, not at all."""
+    acts, held = entering()
+    assert (acts, ["being asked" in h for h in held]) == ([], [True])
+    assert entering(rules=policy()) == (["Install"], [])
+    assert entering(new=replace(NEXT, ocsp=())) == (["Install"], [])
+
+
+@pytest.mark.parametrize(("status", "lax", "strict"), [
+    ("good", "Install", "Install"),
+    ("unreachable", "Install", "Install"),
+    ("unknown", "Install", "held"),
+    ("revoked", "Discard", "Discard"),
+])  # fmt: skip
+def test_what_the_gate_makes_of_it(status: str, lax: str, strict: str) -> None:
+    """Revoked is refused; unknown would lock the node out in strict, where the old pair is good and has time."""
+    for rules, expected in ((LAX, lax), (STRICT, strict)):
+        acts, held = entering(revocation("node-1", "good"), revocation("node-2", status), rules=rules)
+        assert (acts or ["held" for _ in held]) == [expected]
+
+
+def test_strict_waits_only_while_the_old_pair_works() -> None:
+    """An old pair that is unknown as well, or in its emergency, is no reason to wait."""
+    new = revocation("node-2", "unknown")
+    assert entering(revocation("node-1", "unknown"), new, rules=STRICT)[0] == ["Install"]
+    late = leaf(ocsp=(URL,), not_before=NOW - 99 * DAY, not_after=NOW + DAY)
+    assert entering(revocation("node-1", "good"), new, rules=STRICT, node=late)[0] == ["Install"]
+
+
+def test_the_key_of_a_revoked_certificate_stays_out() -> None:
+    """An answer that was asked for before the revocation, with the key that was revoked, is put aside."""
+    same = replace(NEXT, spki=NODE.spki)
+    assert entering(revocation("node-1", "revoked"), revocation("node-2", "good"), new=same)[0] == ["Discard"]
+
+
+def test_an_issuer_in_the_file_is_asked_about() -> None:
+    """The leaf names nobody, the intermediate beside it does: there is something to ask."""
+    made = pair("node", leaf())
+    inter = leaf("ca", 7, ocsp=(URL,))
+    cert = replace(made.cert, chain=(inter,)) if isinstance(made.cert, CertFile) else None
+    found = snapshot(pair("ca"), Pair(made.name, cert, made.key, made.trust))
+    assert len(done(LAX, found, AskRevocation)) == 1
