@@ -49,12 +49,13 @@ def window_of(attempts: Iterable[Attempt], stem: str, leaf: Leaf) -> Window | No
     return _read(answers[-1].reason) if answers else None
 
 
-def ask_at(attempts: Iterable[Attempt], stem: str, leaf: Leaf) -> datetime | None:
+def ask_at(attempts: tuple[Attempt, ...], stem: str, leaf: Leaf) -> datetime | None:
     """When to ask about this leaf again: as the CA said, else after six hours; None: it was never asked.
 
-    After a day where it has no windows at all.
+    A CA that has no windows at all ("refused", whichever leaf it was asked about) is asked once a day.
     """
-    asked = _asked(attempts, stem, leaf)
+    refused = [a for a in attempts if (a.kind, a.subject, a.outcome) == (KIND, stem, "refused")]
+    asked = _asked(attempts, stem, leaf) or refused
     if not asked:
         return None
     pause = NEVER_ANSWERED if asked[-1].outcome == "refused" else UNANSWERED

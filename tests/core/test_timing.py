@@ -181,9 +181,11 @@ def test_windows_in_the_past_make_no_storm() -> None:
 def test_when_to_ask_for_a_window() -> None:
     """As the CA said; after a failure six hours later, where it has none a day; at once where it was never asked."""
     cert = leaf()
-    assert ask_at([], "node", cert) is None
+    assert ask_at((), "node", cert) is None
     again = NOW + timedelta(minutes=2)
-    assert again == ask_at([window(DAY, 2 * DAY, retry_at=again)], "node", cert)
+    assert again == ask_at((window(DAY, 2 * DAY, retry_at=again),), "node", cert)
     failed = tried("failed", kind="window", digest=cert.fingerprint)
-    assert NOW + timedelta(hours=6) == ask_at([failed], "node", cert)
-    assert NOW + DAY == ask_at([replace(failed, outcome="refused")], "node", cert)
+    assert NOW + timedelta(hours=6) == ask_at((failed,), "node", cert)
+    for leafs in (cert.fingerprint, "another"):
+        assert NOW + DAY == ask_at((replace(failed, outcome="refused", digest=leafs),), "node", cert)
+    assert ask_at((replace(failed, digest="another"),), "node", cert) is None

@@ -1,12 +1,13 @@
 """ACME Renewal Information (RFC 9773): the window in which the CA wants a certificate renewed."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from acme import messages
 
 from certagent.authority.acme.account import directory
 from certagent.authority.acme.net import Net
-from certagent.authority.acme.problems import mapped, printable
+from certagent.authority.acme.problems import error_of, mapped, printable
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Renewal, Request
@@ -27,7 +28,7 @@ def renewal(request: Request, context: Context) -> Renewal:
     except x509.X509Error as error:
         raise AuthorityError(f"cannot ask when to renew: {error.message}", kind="refused") from error
     with mapped(net, "read the renewal information"):
-        document = net.get(f"{found['renewalInfo'].rstrip('/')}/{name}").json()
+        document = _read(net, f"{found['renewalInfo'].rstrip('/')}/{name}")
         window = messages.RenewalInfo.from_json(document).suggested_window
         start, end = _utc(window.start), _utc(window.end)
     if end <= start:
@@ -36,6 +37,17 @@ def renewal(request: Request, context: Context) -> Renewal:
     again = min(max(net.retry_at or now + UNASKED, now + SOONEST), now + LATEST)
     why = printable(document.get("explanationURL", ""))
     return Renewal(start.timestamp(), end.timestamp(), again.timestamp(), why)
+
+
+def _read(net: Net, url: str) -> dict[str, Any]:
+    """A CA that does not know this certificate may know the next one: no refusal."""
+    try:
+        document: dict[str, Any] = net.get(url).json()
+    except messages.Error as error:
+        problem = error_of(error, "read the renewal information", net.retry_at)
+        problem.kind = "failed" if problem.refused else problem.kind
+        raise problem from error
+    return document
 
 
 def _utc(at: datetime) -> datetime:
