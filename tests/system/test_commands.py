@@ -1,13 +1,15 @@
 """The command line: exit codes and JSON are interfaces."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from tests.system.running import Host
+from tests.system.running import Host, open_tmp
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -145,6 +147,71 @@ def test_recover_and_retire(host: Host) -> None:
     assert (host.certs / "node.key").exists()
     assert host.run("retire", str(host.certs), "--remove-keys").returncode == 0
     assert list(host.certs.glob("*.key")) == []
+
+
+def test_sighup_reads_the_configuration_again(host: Host) -> None:
+    """ExecReload: SIGHUP to the agent; it is no stop, and an unchanged file is in force again."""
+    host.once()
+    with host.agent() as agent:
+        assert agent.process is not None
+        before = len(agent.events("config.loaded"))
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_event("config.loaded", count=before + 1)
+        assert host.json("status")["daemon"]["pid"] == agent.process.pid
+
+
+ASK = """
+import os, sys
+from certagent.host.control_client import DaemonSilent, ask
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+for command in ("status", "renew"):
+    try:
+        answer = ask(sys.argv[1], command, {"file": "node"}, 20.0)
+        print(command, answer["ok"], answer.get("code", ""))
+    except DaemonSilent:
+        print(command, "silent")
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [("read-only", ["status True", "renew False forbidden"]), ("refuse", ["status silent", "renew silent"])],
+)
+def test_other_users(others: str, said: list[str]) -> None:
+    """By default another user may look and nothing else; with `socket_others = "refuse"` the socket is not even its."""
+    shared = Host(open_tmp())
+    shared.write(agent=f"socket_others = '{others}'")
+    shared.once()
+    with shared.agent() as agent:
+        socket = shared.base / "control.sock"
+        assert socket.stat().st_mode & 0o777 == {"read-only": 0o666, "refuse": 0o600}[others]
+        found = subprocess.run([sys.executable, "-c", ASK, str(socket)], capture_output=True, text=True, check=True)
+        assert [line.strip() for line in found.stdout.splitlines()] == said
+        assert agent.events("command.received") == []
+        assert shared.run("renew", "node").returncode == 0  # root may
+    shutil.rmtree(shared.base)
+
+
+def test_everything_is_json(host: Host) -> None:
+    """Each verb that knows --json prints one document of version 1, and nothing else."""
+    host.once()
+    for words in (
+        ["status"],
+        ["check"],
+        ["plan"],
+        ["history"],
+        ["recover"],
+        ["config", "check"],
+        ["explain", "key.mode"],
+    ):
+        run = host.run if words[0] != "explain" else bare
+        found = run(*words, "--json")
+        assert json.loads(found.stdout)["version"] == 1, (words, found)
+
+
+def bare(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "certagent", *words], capture_output=True, text=True, check=False)
 
 
 USAGE = [["run", "--no-such"], ["nonsense"], ["renew"], ["explain", "no.such-code"], []]

@@ -66,7 +66,7 @@ def test_a_full_certs_dir(host: Host) -> None:
 
 
 def test_a_full_ledger(host: Host) -> None:
-    """No block for the ledger: nothing is issued; modes are repaired, a reload is proven; later it is written."""
+    """No block for the ledger: nothing is issued; modes are repaired, a reload is made and proven; written later."""
     with mounted(host.base / "state", "512k") as state:
         host.once()
         with host.server() as server:

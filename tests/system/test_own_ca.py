@@ -1,0 +1,78 @@
+"""An existing CA, as `cockroach cert create-ca` leaves it: RSA 2048, the key as PKCS#1; made here with openssl."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.servers.process import missing, program
+from tests.system.running import Host
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+INSTALL = "apt-get install -y openssl"
+LEAF = "subjectAltName=DNS:localhost,DNS:node,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n"
+
+
+def openssl(*words: str | Path) -> str:
+    tool = program("openssl", INSTALL)
+    return subprocess.run([tool, *map(str, words)], check=True, capture_output=True, text=True).stdout
+
+
+def create_ca(place: Path) -> None:
+    """`cockroach cert create-ca`: CN "Cockroach CA", ten years, path length 1."""
+    place.mkdir(mode=0o700)
+    openssl("genrsa", "-traditional", "-out", place / "ca.key", "2048")
+    if "BEGIN RSA PRIVATE KEY" not in (place / "ca.key").read_text():
+        missing("openssl 3", INSTALL)
+    (place / "ca.key").chmod(0o600)
+    uses = ("-addext", "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign")
+    basic = ("-addext", "basicConstraints=critical,CA:TRUE,pathlen:1")
+    subject = ("-subj", "/O=Cockroach/CN=Cockroach CA", "-days", "3653")
+    openssl("req", "-x509", "-new", "-key", place / "ca.key", "-out", place / "ca.crt", *subject, *uses, *basic)
+
+
+def create_node(host: Host) -> None:
+    """`cockroach cert create-node localhost 127.0.0.1`, five years, by that CA."""
+    host.make_certs()
+    ca, certs, csr = host.base / "ca", host.certs, host.base / "node.csr"
+    (certs / "ca.crt").write_bytes((ca / "ca.crt").read_bytes())
+    openssl("genrsa", "-traditional", "-out", certs / "node.key", "2048")
+    (certs / "node.key").chmod(0o600)
+    (host.base / "leaf.ext").write_text(LEAF)
+    openssl("req", "-new", "-key", certs / "node.key", "-out", csr, "-subj", "/O=Cockroach/CN=node")
+    by = ("-CA", ca / "ca.crt", "-CAkey", ca / "ca.key", "-CAcreateserial", "-days", "1826")
+    openssl("x509", "-req", "-in", csr, "-out", certs / "node.crt", *by, "-extfile", host.base / "leaf.ext")
+
+
+def test_it_issues(host: Host) -> None:
+    """Without `create`: bundle and pairs come from it, its key is left as it is, openssl verifies what it signed."""
+    create_ca(host.base / "ca")
+    key = (host.base / "ca" / "ca.key").read_bytes()
+    host.config.write_text(host.config.read_text().replace("create = true", "create = false"))
+    assert host.once().returncode == 0
+    assert (host.certs / "ca.crt").read_bytes() == (host.base / "ca" / "ca.crt").read_bytes()
+    for stem, purpose in (("node", "sslserver"), ("node", "sslclient"), ("client.root", "sslclient")):
+        told = openssl("verify", "-CAfile", host.certs / "ca.crt", "-purpose", purpose, host.certs / f"{stem}.crt")
+        assert told.endswith("OK\n")
+    assert (host.base / "ca" / "ca.key").read_bytes() == key
+    with host.server() as server, host.agent():
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        assert host.run("renew", "node").returncode == 0
+        assert server.served() == host.file("node")["fingerprint"]
+
+
+def test_the_first_day_on_its_pairs(host: Host) -> None:
+    """A node pair that it signed before: adopted and served on, neither re-issued nor signalled; due later."""
+    create_ca(host.base / "ca")
+    create_node(host)
+    before = (host.certs / "node.crt").read_bytes()
+    host.write(clients="[]")
+    with host.server() as server, host.agent() as agent:
+        agent.wait_event("pair.adopted", lambda e: e["file"] == "node")
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        assert host.codes() <= {"process.none"}
+        assert agent.events("issue.started") == agent.events("reload.sent") == []
+        assert (host.certs / "node.crt").read_bytes() == before
+        assert host.run("renew", "node").returncode == 0
+        assert server.served() == host.file("node")["fingerprint"]
