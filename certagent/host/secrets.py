@@ -38,9 +38,10 @@ def read_file(setting: str, path: str) -> str:
         fd = os.open(path, OPEN)
     except OSError as error:
         raise HostError(f"cannot read {setting}: {path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise HostError(f"cannot read {setting}: {path} is not a regular file")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise HostError(f"cannot read {setting}: {path} is not a regular file")
         data = file.read(LIMIT + 1)
     if len(data) > LIMIT:
         raise HostError(f"cannot read {setting}: {path} is larger than {LIMIT} bytes")

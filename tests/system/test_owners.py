@@ -17,7 +17,17 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 USERS = ("nobody", "daemon")
-LIBRARIES = ("certagent", "cryptography", "cffi", "_cffi_backend", "watchdog", "apscheduler", "tzlocal", "psutil")
+LIBRARIES = (
+    "certagent",
+    "cryptography",
+    "cffi",
+    "_cffi_backend",
+    "watchdog",
+    "apscheduler",
+    "tzlocal",
+    "psutil",
+    "urllib3",
+)
 
 SECOND = """
 [[certs_dir]]

@@ -1,12 +1,21 @@
 """Remote authorities under a whole daemon, against step-ca: the worker, pinned roots, renewal, failover."""
 
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from certagent.host.x509 import parse_certificates
 from tests.servers.stepca import StepCa
-from tests.system.running import Host
+from tests.system.running import Host, open_tmp
+from tests.system.test_owners import reachable
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
@@ -28,14 +37,14 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StepCa]:
         yield running
 
 
-def configure(host: Host, ca: StepCa, pin: str = "", extra: str = "", **options: str) -> None:
+def configure(host: Host, ca: StepCa, pin: str = "", **options: str) -> None:
     """The host's certificates come from step-ca; its key lies in a file."""
     key = host.base / "provisioner.jwk"
     key.write_text(ca.provisioner_key)
     key.chmod(0o600)
     pinned = pin or f'issuing_fingerprints = ["{ca.fingerprint}"]'
     table = HOUSE.format(url=ca.url, fingerprint=ca.fingerprint, key=key, pin=pinned)
-    host.write(house=table + extra, **{"authority": '"pki"', **options})
+    host.write(house=table, **{"authority": '"pki"', **options})
 
 
 def test_first_issuance_until_served(host: Host, ca: StepCa) -> None:
@@ -48,3 +57,123 @@ def test_first_issuance_until_served(host: Host, ca: StepCa) -> None:
         wait_until(lambda: host.file("client.root")["proof"] == "accepted", "the client's pair is accepted")
         assert host.file("node")["fingerprint"] == server.served("sql")
     assert list((host.certs / ".certagent" / "pending").iterdir()) == []
+
+
+def outcomes(host: Host, name: str, *words: str) -> tuple[int, dict[str, str], dict[str, str]]:
+    """Exit code, outcome and reason of each step of `authority test`."""
+    done = host.run("authority", "test", name, "--json", *words)
+    steps = json.loads(done.stdout)["steps"]
+    return done.returncode, {s["name"]: s["outcome"] for s in steps}, {s["name"]: s["reason"] for s in steps}
+
+
+def test_what_works_step_by_step(host: Host, ca: StepCa) -> None:
+    """By the command and by the daemon: all steps ok, and nothing is installed, recorded or left behind."""
+    configure(host, ca)
+    host.make_certs()
+    code, found, _ = outcomes(host, "pki")
+    assert (code, set(found.values())) == (0, {"ok"})
+    assert list(host.certs.iterdir()) == []
+    host.once()
+    before, history = host.file("node"), host.history("issue")
+    with host.agent():
+        code, found, _ = outcomes(host, "pki", "--certs-dir", str(host.certs))
+        assert (code, set(found.values())) == (0, {"ok"})
+        assert host.file("node")["fingerprint"] == before["fingerprint"]
+        assert host.history("issue") == history
+
+
+@pytest.mark.parametrize(
+    ("broken", "step", "reason"),
+    [
+        ({"provisioner_key": "/nowhere/key"}, "settings", "authority.pki.provisioner_key: /nowhere/key: No such file"),
+        ({"url": "https://localhost:1"}, "reachable", "cannot reach"),
+        ({"tls_fingerprint": "ab" * 32}, "tls", "Fingerprints did not match"),
+        ({"provisioner": "nobody"}, "credentials", "the token was refused"),
+        ({"issuing_fingerprints": "cd" * 32}, "chain", "none of issuing_fingerprints"),
+    ],
+)
+def test_what_does_not_work(host: Host, ca: StepCa, broken: dict[str, str], step: str, reason: str) -> None:
+    """Each fault is found at its step, with a sentence; the steps before it worked, those behind it were not tried."""
+    configure(host, ca)
+    text = host.config.read_text()
+    for key, value in broken.items():
+        line = f'{key} = ["{value}"]' if key.startswith("issuing") else f'{key} = "{value}"'
+        text, count = re.subn(rf"^{key} = .*$", line, text, flags=re.MULTILINE)
+        text = text if count else text.replace('type = "step"', f'type = "step"\n{line}')
+    host.config.write_text(text)
+    host.make_certs()
+    code, found, reasons = outcomes(host, "pki")
+    names = list(found)
+    place = names.index(step)
+    assert (code, found[step]) == (1, "failed"), reasons
+    assert reason in reasons[step]
+    assert {found[n] for n in names[:place]} <= {"ok"}
+    assert {found[n] for n in names[place + 1 :]} <= {"untried"}
+
+
+def test_there_is_no_such_authority(host: Host) -> None:
+    """A wrong name is a mistake of the command line: 64, with those that there are."""
+    done = host.run("authority", "test", "pkx")
+    assert (done.returncode, "there are: house" in done.stderr) == (64, True)
+
+
+@pytest.mark.root
+def test_an_unprivileged_agent(ca: StepCa) -> None:
+    """The agent as the keys' owner, without any capability: the worker is confined and issues all the same."""
+    host = Host(open_tmp())
+    account = pwd.getpwnam("nobody")
+    others = "[certs_dir.process]\nnames = ['none-of-this-host']"  # what others run here is denied to this user
+    configure(host, ca, owner='"nobody"', extra=others)
+    host.certs.mkdir(mode=0o700)
+    for path in (host.base, host.certs, host.base / "provisioner.jwk"):
+        os.chown(path, account.pw_uid, 0)
+    environ = reachable(host.base)
+    drop = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups", "--inh-caps=-all"]
+    command = [*drop, "/usr/bin/python3", "-m", "certagent", "run", "--once", "--log", "json", "-c", str(host.config)]
+    done = subprocess.run(command, env=environ, cwd="/", check=False, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    assert {p.stat().st_uid for p in host.certs.rglob("*")} == {account.pw_uid}
+    assert "worker.unconfined" not in done.stdout.decode()
+    shutil.rmtree(host.base)
+
+
+def test_the_bundle_is_made_of_pinned_roots_only(host: Host, ca: StepCa) -> None:
+    """Without a pin, and with another one, there is no bundle and no certificate; the reason names the remedy."""
+    for pin, reason in (
+        ("#", "its roots are not pinned"),
+        (f'issuing_fingerprints = ["{"ab" * 32}"]', "none of issuing"),
+    ):
+        configure(host, ca, pin=pin)
+        host.once()
+        assert not list(host.certs.glob("*.crt"))
+        assert reason in host.history("issue")[0]["reason"]
+        shutil.rmtree(host.base / "state")
+    roots = host.base / "roots.pem"
+    roots.write_text(ca.root)
+    configure(host, ca, pin=f'issuing_roots = "{roots}"')
+    assert host.once().returncode == 0
+    assert (host.certs / "ca.crt").read_text() == ca.root
+
+
+def test_a_stop_does_not_wait_for_a_ca(host: Host, ca: StepCa) -> None:
+    """A CA that hangs holds up neither the agent's end nor the repair of a key; its worker ends with the agent."""
+    configure(host, ca)
+    host.once()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        text = host.config.read_text().replace(ca.url, f"https://127.0.0.1:{silent.getsockname()[1]}")
+        host.config.write_text(text)
+        with host.agent() as agent:
+            host.run("renew", "node", "--wait", "0.1")
+            agent.wait_event("issue.started")
+            connection, _ = silent.accept()
+            assert connection.recv(1 << 16)
+            (host.certs / "node.key").chmod(0o644)
+            agent.wait_event("mode.repaired")
+            begin = time.monotonic()
+            assert agent.stop() == 0
+            assert time.monotonic() - begin < 15
+            connection.settimeout(10)
+            assert connection.recv(1 << 16) == b""
+            connection.close()

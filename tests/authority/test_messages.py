@@ -1,0 +1,117 @@
+"""What passes through the pipe: what a worker prints is checked field by field, for it talked to a stranger."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from certagent.authority.confine import Profile
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import (
+    Answer,
+    Failure,
+    Issued,
+    Pending,
+    Renewal,
+    Request,
+    Roots,
+    State,
+    Tls,
+    dump_answer,
+    dump_question,
+    error_of,
+    failure_of,
+    load_answer,
+    load_question,
+)
+from certagent.authority.worker import paths_of, ports_of, redacted
+
+STATE = {"shared": {}, "own": {}}
+
+
+def test_a_question_arrives_as_it_was() -> None:
+    """Names stay a tuple, TLS settings and state are values again."""
+    asked = Request("issue", "step", {"url": "https://ca"}, Tls("roots", "ab"), "node", names=("a", "b"), lifetime=9.0)
+    state = State({"account": 1}, {"order": [1]})
+    assert load_question(dump_question(asked, {"token": "t"}, state)) == (asked, {"token": "t"}, state)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Issued("PEM"), Roots("PEM"), Renewal(1.0, 2.0, 3.0, "why"), Pending(4.0, "later"), Failure("refused", "no", 5.0)],
+)
+def test_an_answer_arrives_as_it_was(answer: Answer) -> None:
+    """Each kind, with the state beside it."""
+    assert load_answer(dump_answer(answer, State({"a": 1}, {}))) == (answer, State({"a": 1}, {}))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        [],
+        7,
+        {},
+        {"answer": "issued"},
+        {"answer": "issued", "state": STATE},
+        {"answer": "nonsense", "chain": "x", "state": STATE},
+        {"answer": "issued", "chain": 7, "state": STATE},
+        {"answer": "issued", "chain": None, "state": STATE},
+        {"answer": "issued", "chain": ["x"], "state": STATE},
+        {"answer": "issued", "chain": "x", "more": 1, "state": STATE},
+        {"answer": "issued", "chain": "x", "state": {"shared": [], "own": {}}},
+        {"answer": "issued", "chain": "x", "state": {"shared": {}, "own": {}, "more": 1}},
+        {"answer": "pending", "again_at": "soon", "reason": "x", "state": STATE},
+        {"answer": "pending", "again_at": 1e300, "reason": "x", "state": STATE},
+        {"answer": "pending", "again_at": float("nan"), "reason": "x", "state": STATE},
+        {"answer": "pending", "again_at": -1, "reason": "x", "state": STATE},
+        {"answer": "failure", "kind": 1, "reason": "x", "state": STATE},
+        {"answer": "failure", "kind": "refused", "reason": "x", "retry_at": float("inf"), "state": STATE},
+    ],
+)
+def test_what_is_no_answer(document: Any) -> None:
+    """Anything else is one error, never another exception."""
+    with pytest.raises(AuthorityError, match="cannot read the worker's answer") as caught:
+        load_answer(json.dumps(document).encode())
+    assert caught.value.kind == "malformed"
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_what_is_no_json(data: bytes) -> None:
+    """Neither."""
+    with pytest.raises(AuthorityError, match="cannot read the worker's answer"):
+        load_answer(data)
+
+
+def test_errors_pass_through() -> None:
+    """An error is the same on the other side; a kind that nobody knows is `failed`."""
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    found = error_of(failure_of(AuthorityError("cannot", kind="rate-limited", retry_at=at)))
+    assert (str(found), found.kind, found.retry_at) == ("cannot", "rate-limited", at)
+    assert error_of(Failure("evil", "cannot")).kind == "failed"
+
+
+def test_no_secret_is_said() -> None:
+    """Whatever a library or a CA echoes: secrets, and each line of a key, are cut out of a failure; so is control."""
+    said = "cannot: token s3cr3t-token, key line-of-a-key\x1b[31m\n" + "x" * 5000
+    found = redacted(Failure("failed", said), ["s3cr3t-token", "-----\nline-of-a-key\n-----"])
+    assert isinstance(found, Failure)
+    assert found.reason.startswith("cannot: token [secret], key [secret] [31m ")
+    assert len(found.reason) == 1000
+
+
+def test_ports_and_paths_of_options() -> None:
+    """Every URL's port, by its scheme where it has none; every absolute path but the root; however deep."""
+    options = {
+        "url": "https://ca.example.com:9000/x",
+        "more": ["http://[::1]:8080", {"u": "HTTPS://b"}],
+        "n": 7,
+        "t": "x:5",
+    }
+    assert ports_of([options, "http://proxy"]) == {9000, 8080, 443, 80}
+    assert paths_of({"command": ["/usr/bin/ca", "-x", "/"], "d": {"e": "/etc/ca"}, "n": 1}) == {
+        "/usr/bin/ca",
+        "/etc/ca",
+    }
+    assert Profile().connect == ()
