@@ -13,7 +13,7 @@ from typing import Any
 from certagent.core.facts import InFlight
 
 WORKERS = 4
-LIGHT = frozenset({"probe", "scan", "revocation"})
+POOLS = {"issue": "ca", "window": "ca", "reload": "signal"}  # everything else: "look"
 
 
 class Jobs:
@@ -23,9 +23,8 @@ class Jobs:
     """
 
     def __init__(self, done: Callable[[str, str, Any, Exception | None], None]) -> None:
-        """Two pools: a CA that hangs takes no probe's place."""
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="job")
-        self._light = ThreadPoolExecutor(WORKERS, thread_name_prefix="probe")
+        """Three pools: a CA that hangs takes no probe's place, and neither that of a signal."""
+        self._pools = {name: ThreadPoolExecutor(WORKERS, thread_name_prefix=name) for name in ("ca", "signal", "look")}
         self._running: dict[tuple[str, str], InFlight] = {}
         self._lock = threading.Lock()
         self._done = done
@@ -37,8 +36,7 @@ class Jobs:
             if key in self._running:
                 return False
             self._running[key] = fact
-        pool = self._light if fact.kind in LIGHT else self._pool
-        pool.submit(self._run, key, work)
+        self._pools[POOLS.get(fact.kind, "look")].submit(self._run, key, work)
         return True
 
     def _run(self, key: tuple[str, str], work: Callable[[], Any]) -> None:
@@ -59,5 +57,5 @@ class Jobs:
 
     def stop(self) -> None:
         """Take no more; what runs ends by its own deadline."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._light.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -175,6 +175,41 @@ def test_root_without_capabilities() -> None:
     assert places() == before
 
 
+WITHOUT = """
+import ctypes, json, os, sys
+from certagent.authority import confine, seccomp
+from certagent.host.worker import Workers
+column, arch = seccomp.MACHINES[os.uname().machine]
+code = seccomp.program(arch, json.loads(sys.argv[1]), None, x32=column == 0)
+libc = ctypes.CDLL(None)
+assert libc.prctl(confine.SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+assert libc.prctl(seccomp.SET_SECCOMP, 2, ctypes.byref(seccomp._Program(len(code) // 8, code)), 0, 0) == 0
+from certagent.authorities import unconfined
+print(json.dumps([[d.code, d.severity, d.reason] for d in unconfined(Workers((65534, 65534)))]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("denied", "severity", "reason"),
+    [
+        ([], None, ""),
+        ([confine.CREATE_RULESET], "warning" if os.geteuid() else "info", "Landlock: files are guarded by"),
+        ([confine.RESTRICT_SELF], "warning" if os.geteuid() else "info", "Landlock: Operation not permitted"),
+        ([116, 117, 119, 147, 149, 159] if os.geteuid() == 0 else [157, 167], "warning", "cannot be tried"),
+    ],
+)
+@needs_all
+def test_what_is_missing_is_said(denied: list[int], severity: str | None, reason: str) -> None:
+    """On a kernel without Landlock, one that refuses it, one that lets root become nobody: a finding says so."""
+    words = [sys.executable, "-c", WITHOUT, json.dumps(denied)]
+    found = json.loads(subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout)
+    if severity is None:
+        assert found == []
+        return
+    assert [(code, how) for code, how, _ in found] == [("worker.unconfined", severity)]
+    assert reason in found[0][2]
+
+
 def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:
     """A grandchild that would outlive the request is killed with its group."""
     pids = Workers(None).ask(HANGING, ["leave a child"], b"", 30)

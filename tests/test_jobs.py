@@ -1,0 +1,50 @@
+"""The pools of jobs: what asks a CA never takes the place of a signal, a probe or a scan."""
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from certagent.core.facts import InFlight
+from certagent.jobs import WORKERS, Jobs
+from tests.waiting import wait_until
+
+NOW = datetime.now(UTC)
+
+
+@pytest.mark.parametrize("kind", ["reload", "probe", "scan", "revocation"])
+def test_a_hung_ca_holds_nothing_else_up(kind: Any) -> None:
+    """With more requests under way than there are workers, everything else starts at once."""
+    go, ended, started = threading.Event(), [], threading.Event()
+    jobs = Jobs(lambda *told: ended.append(told))
+    try:
+        for number in range(2 * WORKERS):
+            assert jobs.submit(InFlight("issue", str(number), NOW), lambda: go.wait(60))
+        assert jobs.submit(InFlight(kind, "x", NOW), started.set)
+        assert started.wait(60)
+        assert ended[0][:2] == (kind, "x")
+        assert len([j for j in jobs.in_flight() if j.kind == "issue"]) == 2 * WORKERS
+    finally:
+        go.set()
+        jobs.stop()
+
+
+def test_each_once_at_a_time() -> None:
+    """The same work is not started twice; that it failed is told, and that it ended is told last."""
+    go, told = threading.Event(), []
+    jobs = Jobs(lambda *what: told.append(what))
+
+    def work() -> None:
+        go.wait(60)
+        raise ValueError("no")
+
+    try:
+        assert jobs.submit(InFlight("issue", "node", NOW), work)
+        assert not jobs.submit(InFlight("issue", "node", NOW), work)
+        go.set()
+        wait_until(lambda: len(told) == 2, "it ended")
+        assert [(k, s, str(e)) for k, s, _, e in told] == [("issue", "node", "no"), ("issue", "node", "None")]
+        assert jobs.in_flight() == ()
+    finally:
+        jobs.stop()
