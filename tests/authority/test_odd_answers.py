@@ -4,12 +4,14 @@ A small server of ours answers; the real servers are in the other modules.
 """
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,15 +19,18 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.pem import certificates, chain, der
 from tests.authority.asker import Asker, facts, now
 from tests.host.making import make_ca
-from tests.servers.stepca import intermediate, new_jwk
+from tests.servers.stepca import fingerprint, intermediate, new_jwk
+from tests.servers.tls import ServerPair, server_pair
 
 
 class Handler(BaseHTTPRequestHandler):
     """The same answer to everything."""
 
     status, headers_sent, body = 200, dict[str, str](), b""
+    seen: ClassVar[list[str]] = []
 
     def answer(self) -> None:
+        self.seen.append(self.path)
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(self.status)
         for name, value in self.headers_sent.items():
@@ -41,12 +46,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def answering(status: int, body: bytes, **headers: str) -> Iterator[str]:
+def answering(status: int, body: bytes, pair: ServerPair | None = None, **headers: str) -> Iterator[str]:
     """A server on loopback; its URL."""
     made = type("Answer", (Handler,), {"status": status, "body": body, "headers_sent": headers})
     with ThreadingHTTPServer(("127.0.0.1", 0), made) as server:
+        if pair:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pair.cert, pair.key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if pair else ''}://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
@@ -106,6 +115,27 @@ def test_other_shapes(kind: str, status: int, shape: str) -> None:
         mine = asker(kind, url)
         errors = [mine.refusal(), *([mine.refusal(mine.request("roots"))] if status == 200 else [])]
     assert {"malformed", "refused", "credentials", "failed"} >= {error.kind for error in errors}
+
+
+def test_a_root_that_is_another() -> None:
+    """A CA that answers to the pinned fingerprint with a root of its own."""
+    with answering(200, json.dumps({"ca": make_ca().cert.decode()}).encode()) as url:
+        mine = asker("step", url)
+        mine.options = {**mine.options, "root": "ab" * 32}
+        error = mine.refusal()
+    assert (error.kind, "another fingerprint" in str(error)) == ("tls", True)
+
+
+def test_an_impostor_that_relays_the_root(tmp_path: Path) -> None:
+    """Whoever may relay the right root, which is public, but has no certificate of it, is sent no token."""
+    root = make_ca().cert
+    Handler.seen.clear()
+    with answering(200, json.dumps({"ca": root.decode()}).encode(), server_pair(tmp_path)) as url:
+        mine = asker("step", url)
+        mine.options = {**mine.options, "root": fingerprint(root)}
+        errors = [mine.refusal(), mine.refusal()]
+    assert ["tls", "tls"] == [error.kind for error in errors]
+    assert [f"/root/{fingerprint(root)}"] == Handler.seen
 
 
 def test_a_chain_without_its_root() -> None:
