@@ -93,11 +93,13 @@ def _tried(authority: CertificateAuthority, policy: Policy, want: Want, now: dat
 
 
 def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:
+    if isinstance(authority, Remote) and authority.by_hand:
+        raise _FailedError("reachable", "a person answers; outbox and inbox can be used, a test leaves nothing there")
     live = _live(policy, want)
     names = want.names if want.names is not None else _names(live)
     common_name = want.principal or (names[0] if names else None) if authority.common_name else None
     try:
-        csr = x509.make_csr(key, common_name, names)
+        csr = x509.make_csr(key, common_name, names, challenge=authority.challenge())
     except x509.X509Error as error:
         raise _FailedError("settings", str(error)) from error
     order = Order(

@@ -77,6 +77,8 @@ class Remote:
         """Whether everything that the settings name can be read. Raises AuthorityError."""
         self._request("issue")
         self._secrets()
+        if self.by_hand:
+            dropbox.check(self._config.options)
 
     def challenge(self) -> str:
         """As configured, where the type has the setting: read for this one request."""

@@ -63,6 +63,16 @@ def prepare(options: dict[str, Any]) -> None:
             pass
 
 
+def check(options: dict[str, Any]) -> None:
+    """Whether the two directories are there, or can be made, and nobody else may write them. Raises AuthorityError."""
+    try:
+        with _opened(options["inbox"], 0o750, INBOX_BARRED), _opened(options["outbox"], 0o755, OUTBOX_BARRED) as outbox:
+            if not os.access(".", os.W_OK, dir_fd=outbox, effective_ids=True):
+                raise AuthorityError(f"cannot write to {options['outbox']}: give it to the agent's user")
+    except OSError as error:
+        raise AuthorityError(f"cannot use the drop-box: {error.filename}: {error.strerror}") from error
+
+
 def news(options: dict[str, Any]) -> datetime | None:
     """When something last came into the inbox, by the kernel's own clock; None where there is none. Never raises."""
     try:

@@ -119,3 +119,15 @@ def test_an_answer_that_the_gate_refuses(host: Host) -> None:
         assert "ca.crt" in refused["reason"]
         wait_until(lambda: not request.exists() and request_of(host), "another request")
     assert not (host.certs / "node.crt").exists()
+
+
+def test_a_trial_leaves_nothing_behind(host: Host) -> None:
+    """`authority test` of people: both directories are tried, and nobody is asked to sign a throw-away key."""
+    configure(host)
+    found = host.json("authority", "test", "people")
+    step = next(s for s in found["steps"] if s["outcome"] == "failed")
+    assert (step["name"], "a person answers" in step["reason"]) == ("reachable", True)
+    assert list((host.base / "outbox").iterdir()) == []
+    (host.base / "outbox").chmod(0o777)
+    step = next(s for s in host.json("authority", "test", "people")["steps"] if s["outcome"] == "failed")
+    assert (step["name"], "chmod go-w" in step["reason"]) == ("settings", True)

@@ -124,3 +124,15 @@ def test_another_root_is_refused(host: Host, server: EstServer) -> None:
         refused = agent.wait_event("pair.refused", lambda e: e["file"] == "node")
     assert "ca.crt" in refused["reason"]
     assert (host.certs / "node.crt").read_bytes() == before
+
+
+def test_trials(host: Host, server: EstServer) -> None:
+    """`authority test`: every step of a sound EST authority; of one that refuses, the step and the server's words."""
+    tables = table(server) + table(server, enrolled(server) + 'label = "strict"', name="strict")
+    host.write(house=tables, authority='["pki", "strict"]')
+    host.make_certs()
+    assert host.json("authority", "test", "pki")["ok"]
+    found = host.json("authority", "test", "strict")
+    step = next(s for s in found["steps"] if s["outcome"] == "failed")
+    assert (step["name"], "allow these names" in step["reason"]) == ("policy", True)
+    assert list(host.certs.glob("*.crt")) == []
