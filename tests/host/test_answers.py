@@ -89,7 +89,7 @@ READERS = [
 
 
 @pytest.mark.parametrize("read", READERS)
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=400), at=st.integers(0, 600), wrap=st.booleans())
 def test_any_bytes(read: object, data: bytes, at: int, wrap: bool) -> None:
     """Rubbish, and certificates with rubbish in their middle: an answer or X509Error, never anything else."""

@@ -151,6 +151,9 @@ def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 def roots_of(pem: bytes) -> bytes:
     """Given certificates, return the self-signed ones as PEM, b"" without any. X509Error."""
-    found = load_certificates(pem)
-    _bounded(found)
-    return b"".join(c.public_bytes(PEM) for c in found if _self_issued(c) and _signed(c, c))
+    try:
+        found = load_certificates(pem)
+        _bounded(found)
+        return b"".join(c.public_bytes(PEM) for c in found if _self_issued(c) and _signed(c, c))
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"a certificate in it cannot be used: {reason_of(error)}") from error
