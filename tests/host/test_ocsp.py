@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp as co
 
 from certagent.host import ocsp, x509
+from certagent.host.x509.fractions import whole_seconds
 from tests.host.making import Ca, make_ca
 from tests.host.responders import answer, dripping, endless, links, reply, responder, sending, silent
 from tests.servers.openssl_ocsp import delegate
@@ -77,6 +78,16 @@ def test_every_byte_may_be_wrong() -> None:
     for at in range(0, len(GOOD), 3):
         broken = GOOD[:at] + bytes([GOOD[at] ^ 0x41]) + GOOD[at + 1 :]
         assert verdict(broken) != "revoked"
+
+
+def test_a_time_with_a_fraction() -> None:
+    """certomancer writes such times, and Go reads them; the signature is still that of the bytes that were signed."""
+    plain = f"{NOW - HOUR:%Y%m%d%H%M%S}Z".encode()
+    assert verdict(GOOD.replace(plain, plain[:-1] + b".5Z")) != "good"  # the lengths around it are not right
+    signed, rest = whole_seconds(GOOD)
+    assert (signed, rest in GOOD) == (GOOD, True)
+    for nested in (b"\x30\x80", b"\x30\x84\xff\xff\xff\xff", b"\x30\x03\x0a\x01\x00", b"\x18\x1120260101000000.5Z"):
+        assert "not an OCSP response" in verdict(nested + b"\x18\x1120260101000000.5Z")
 
 
 HOSTILE = {  # what it does -> a part of the reason

@@ -1,5 +1,6 @@
 """Revocation end to end: real responders, a daemon, a server that loads and serves by cockroach's rules."""
 
+import json
 import socket
 from collections.abc import Iterator
 
@@ -7,7 +8,9 @@ import pytest
 
 from certagent.host import x509
 from tests.host.making import make_ca
+from tests.servers.openbao import OpenBao
 from tests.servers.openssl_ocsp import OpensslOcsp
+from tests.servers.stepca import fingerprint
 from tests.system.running import Host
 from tests.waiting import wait_until
 
@@ -99,3 +102,42 @@ def test_a_silent_responder_delays_nothing(host: Host, responder: OpensslOcsp) -
             found = agent.wait_event("finding.appeared", lambda e: e["code"] == "ocsp.unreachable")
             assert (found["severity"], found["level"]) == ("critical", "error")
             assert "no answer in time" in found["reason"]
+
+
+def test_revoked_at_openbao(host: Host) -> None:
+    """Issued by OpenBao, revoked there, replaced by it under strict, proven; `advise` says so before and after.
+
+    A responder that knows what its CA issued holds nothing up.
+    """
+    (host.base / "bao").mkdir()
+    with OpenBao(host.base / "bao") as bao:
+        (host.base / "token").write_text(bao.token)
+        (host.base / "token").chmod(0o600)
+        table = (
+            f"[authority.pki]\ntype = 'vault'\nurl = '{bao.url}'\ntls_roots = '{bao.ca}'\nrole = 'node'\nauth = 'token'"
+        )
+        pinned = f"token = '{host.base}/token'\nissuing_fingerprints = ['{fingerprint(bao.root.encode())}']"
+        host.write(house=f"{table}\n{pinned}", extra=RULE.format(mode="strict"), authority='"pki"')
+        host.once()
+        with host.server() as server, host.agent() as agent:
+            wait_until(lambda: status(host) == "good", "the responder says good")
+            assert advice(host) == (0, {"passes"})
+            before, key = server.served(), (host.certs / "node.key").read_bytes()
+            bao.revoke(serial(host))
+            agent.wait_event("pair.revoked")
+            agent.wait_event("reload.proven")
+            assert server.served() == host.file("node")["fingerprint"] != before
+            assert (host.certs / "node.key").read_bytes() != key
+            wait_until(lambda: status(host) == "good", "the responder knows the new one")
+            assert agent.events("pair.refused") == []
+            assert host.run("advise", "ocsp", "--certs-dir", str(host.certs)).returncode == 0
+    assert advice(host) == (2, {"fails"})  # no daemon, no responder, and the cluster is strict
+    assert host.run("advise", "ocsp", "--certs-dir", str(host.base / "none")).returncode == 64
+
+
+def advice(host: Host) -> tuple[int, set[str]]:
+    """The exit code of `advise ocsp`, and what would become of the certificates in strict."""
+    made = host.run("advise", "ocsp", "--json")
+    rows = [row for d in json.loads(made.stdout)["certs_dirs"] for row in d["certificates"]]
+    assert {r["file"] for r in rows} == {"node.crt", "client.root.crt"}
+    return made.returncode, {row["strict"] for row in rows}

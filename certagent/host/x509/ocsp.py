@@ -20,6 +20,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certagent.host.x509.errors import REFUSALS, X509Error, reason_of
+from certagent.host.x509.fractions import FRACTION, whole_seconds
 
 DER = serialization.Encoding.DER
 SKEW = timedelta(minutes=5)
@@ -55,10 +56,11 @@ def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) 
     """
     try:
         cert, issuer = (x509.load_der_x509_certificate(d) for d in (cert_der, issuer_der))
+        data, signed = whole_seconds(data) if FRACTION.search(data) else (data, b"")
         answer = ocsp.load_der_ocsp_response(data)
         if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             raise X509Error("unparsable", f"the responder says {answer.response_status.name.lower().replace('_', ' ')}")
-        _verify_signature(answer, issuer, now)
+        _verify_signature(answer, issuer, signed or answer.tbs_response_bytes, now)
         single = next((s for s in answer.responses if _same(s, cert, issuer)), None)
         if single is None:
             raise X509Error("unparsable", "the answer is about another certificate")
@@ -99,7 +101,7 @@ def in_time(what: str, this: datetime, following: datetime | None, now: datetime
         raise X509Error("unparsable", f"{what} is out of date: nextUpdate was {following:%Y-%m-%dT%H:%M:%SZ}")
 
 
-def _verify_signature(answer: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> None:
+def _verify_signature(answer: ocsp.OCSPResponse, issuer: x509.Certificate, signed: bytes, now: datetime) -> None:
     signer = issuer
     if answer.certificates:
         signer = answer.certificates[0]
@@ -108,7 +110,7 @@ def _verify_signature(answer: ocsp.OCSPResponse, issuer: x509.Certificate, now: 
         if signer != issuer:
             _delegated(signer, now)
     algorithm = answer.signature_hash_algorithm
-    _check(signer, algorithm, lambda key: _verify(key, answer.signature, answer.tbs_response_bytes, algorithm))
+    _check(signer, algorithm, lambda key: _verify(key, answer.signature, signed, algorithm))
 
 
 def _signed_by(issuer: x509.Certificate, cert: x509.Certificate) -> bool:

@@ -1,0 +1,83 @@
+"""Times with fractions of a second in an OCSP response: Go reads them, so cockroach does; cryptography refuses them.
+
+RFC 6960 forbids them, and certomancer writes them. The times are rewritten for reading, the signature is verified over
+the bytes that were signed. Rejected: refusing such an answer, which would report a responder as unreachable that
+cockroach is content with.
+"""
+
+import re
+from dataclasses import dataclass
+
+FRACTION = re.compile(rb"\x18.\d{14}\.\d+Z", re.DOTALL)
+GENERALIZED_TIME, OCTETS, SEQUENCE, EXPLICIT = 0x18, 0x04, 0x30, 0xA0
+CONSTRUCTED = 0x20
+LONG_FORM, MULTIPLE_BYTES = 0x80, 0x1F
+DEEPEST = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element of DER: its tag, its content, and all of its bytes."""
+
+    tag: int
+    content: bytes
+    whole: bytes
+
+
+def whole_seconds(data: bytes) -> tuple[bytes, bytes]:
+    """Given an OCSP response, return it with its times in whole seconds, and the bytes that were signed.
+
+    Raises ValueError where it is no OCSP response.
+    """
+    (outer,) = elements(data)
+    status, explicit = elements(outer.content)
+    (body,) = elements(explicit.content)
+    kind, octets = elements(body.content)
+    (basic,) = elements(octets.content)
+    signed = elements(basic.content)[0].whole
+    answer = _element(OCTETS, _rewritten(octets.content, DEEPEST))
+    wrapped = _element(EXPLICIT, _element(SEQUENCE, kind.whole + answer))
+    return _element(SEQUENCE, status.whole + wrapped), signed
+
+
+def elements(data: bytes) -> list[Element]:
+    """The elements that follow each other. Raises ValueError."""
+    found, at = [], 0
+    while at < len(data):
+        if len(data) < at + 2 or data[at] & MULTIPLE_BYTES == MULTIPLE_BYTES:
+            raise ValueError("not an OCSP response")
+        first, start = data[at + 1], at + 2
+        if first & LONG_FORM:
+            start += first & ~LONG_FORM
+            length = int.from_bytes(data[at + 2 : start])
+        else:
+            length = first
+        if start + length > len(data):
+            raise ValueError("an OCSP response that is cut off")
+        end = start + length
+        found.append(Element(data[at], data[start:end], data[at:end]))
+        at = end
+    return found
+
+
+def _element(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < LONG_FORM:
+        return bytes([tag, length]) + content
+    digits = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes([tag, LONG_FORM | len(digits)]) + digits + content
+
+
+def _rewritten(data: bytes, left: int) -> bytes:
+    """The same elements, each time without its fraction."""
+    if left == 0:
+        raise ValueError("an OCSP response that is nested too deeply")
+    parts = []
+    for element in elements(data):
+        if element.tag == GENERALIZED_TIME:
+            parts.append(_element(element.tag, re.sub(rb"\.\d+Z\Z", b"Z", element.content)))
+        elif element.tag & CONSTRUCTED:
+            parts.append(_element(element.tag, _rewritten(element.content, left - 1)))
+        else:
+            parts.append(element.whole)
+    return b"".join(parts)
