@@ -23,6 +23,7 @@ from certagent.core.status import document
 from certagent.daemon import converge, pause, settled
 from certagent.events import Log, changes
 from certagent.host.errors import HostError
+from certagent.host.files import pending
 from certagent.host.ledger import Ledger
 from certagent.host.locks import lock
 from certagent.host.remembered import Book
@@ -92,8 +93,15 @@ class Service:
         lock(os.path.join(state, "lock"), state)
         for world in self.worlds.values():
             world.holding.take()
+        self._forget_unwanted()
         with suppress(HostError):  # a full disk: what is open counts as failed all the same
             self.ledger.close_interrupted()
+
+    def _forget_unwanted(self) -> None:
+        """Keys that wait for the answer to what is no longer wanted."""
+        for policy in self.config.policies:
+            with suppress(HostError, OSError):
+                pending.only(policy.path, frozenset(w.name.stem for w in policy.wants))
 
     def look_at_workers(self) -> None:
         """Where a worker would be asked: what this kernel cannot confine, tried once in a worker of its own."""
@@ -192,6 +200,8 @@ class Service:
         with self.lock:
             self.config_problem = None
             self._adopt(fresh)
+            self._forget_unwanted()
+        threading.Thread(target=self.look_at_workers, name="worker-probe", daemon=True).start()
         self.log.emit("config.loaded", file=self.path, reason=f"{len(self.worlds)} certs-dirs{later}")
 
     def status(self, daemon: dict[str, Any] | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Rejected: following redirects (a CA that sends us elsewhere is answered with an 
 
 import json
 import os
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Tls
 
 LIMIT = 1 << 20
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 CONNECT = 15.0
 LONGEST_PAUSE = timedelta(days=7)
 UNAUTHORIZED, FORBIDDEN, TOO_MANY, UNAVAILABLE = 401, 403, 429, 503
@@ -154,7 +156,7 @@ def loopback(host: str) -> bool:
 def context_of(tls: Tls) -> ssl.SSLContext:
     """The TLS context: configured roots or the system's; with a fingerprint alone nothing but that counts."""
     try:
-        context = ssl.create_default_context(cadata=tls.roots or None)
+        context = ssl.create_default_context(cadata=_blocks(tls.roots) or None)
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go: what is configured is trusted, root or not
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if tls.unverified or (tls.fingerprint and not tls.roots):
@@ -165,6 +167,14 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     except (ssl.SSLError, ValueError, OSError) as error:
         raise AuthorityError(f"cannot use the TLS settings: {_cause(error)}", kind="credentials") from error
     return context
+
+
+def _blocks(roots: str) -> str:
+    """The certificates of a bundle without what people write between them. Raises ValueError where there are none."""
+    found = "\n".join(CERTIFICATE.findall(roots))
+    if roots and not found:
+        raise ValueError("tls_roots holds no PEM certificate")
+    return found
 
 
 def _present(context: ssl.SSLContext, cert: str, key: str) -> None:

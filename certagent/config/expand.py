@@ -77,9 +77,16 @@ def _settings(table: Table) -> Settings:
         table.get("enforce", one_of("repair", "report"), "repair"),
         table.get("log", one_of("auto", "json", "text"), "auto"),
         table.get("socket_others", one_of("read-only", "refuse"), "read-only"),
-        table.get("worker_user", owner, WORKER),
+        table.get("worker_user", _worker, WORKER),
     )
     table.done()
+    return found
+
+
+def _worker(value: Any) -> Owner:
+    found = owner(value)
+    if found.uid == 0:
+        raise ValueError("must not be root: what talks to a CA has no privilege")
     return found
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from certagent.host.errors import HostError
 
-LIMIT = 1 << 16
+LIMIT = 1 << 16  # of a secret
+LARGEST = 1 << 20  # of a bundle of roots
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -28,11 +29,11 @@ def read_secret(setting: str, source: str, environ: Mapping[str, str]) -> str:
             raise HostError(
                 f"cannot read {setting}: systemd gave no credentials; LoadCredential={name}:/path in the unit"
             )
-        return read_file(setting, os.path.join(directory, name)).strip()
-    return read_file(setting, source).strip()
+        return read_file(setting, os.path.join(directory, name), LIMIT).strip()
+    return read_file(setting, source, LIMIT).strip()
 
 
-def read_file(setting: str, path: str) -> str:
+def read_file(setting: str, path: str, limit: int = LARGEST) -> str:
     """A small regular file as text. Raises HostError, which names the setting and never quotes the file."""
     try:
         fd = os.open(path, OPEN)
@@ -42,9 +43,9 @@ def read_file(setting: str, path: str) -> str:
         os.close(fd)
         raise HostError(f"cannot read {setting}: {path} is not a regular file")
     with os.fdopen(fd, "rb") as file:
-        data = file.read(LIMIT + 1)
-    if len(data) > LIMIT:
-        raise HostError(f"cannot read {setting}: {path} is larger than {LIMIT} bytes")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise HostError(f"cannot read {setting}: {path} is larger than {limit} bytes")
     if not data.strip():
         raise HostError(f"cannot read {setting}: {path} is empty")
     try:

@@ -66,6 +66,13 @@ def test_who_is_trusted(server: Web, pair: ServerPair, other: ServerPair) -> Non
         assert problem(server.url, tls).kind == "tls"
 
 
+def test_roots_with_words_between(server: Web, pair: ServerPair) -> None:
+    """A bundle may hold what people write, in any language; one without a certificate is not "the system's"."""
+    assert get(server.url, Tls(f"Wurzel für Prüfungen\n{pair.ca.read_text()}")).status == 200
+    found = problem(server.url, Tls("nothing to trust"))
+    assert (found.kind, "holds no PEM certificate" in str(found)) == ("credentials", True)
+
+
 def test_the_systems_roots(server: Web, pair: ServerPair) -> None:
     """Without settings the system's roots count: here they are what OpenSSL is told they are."""
     code = "import sys; from tests.authority.test_http import *; print(get(sys.argv[1], Tls()).status)"

@@ -162,11 +162,13 @@ def test_requests_that_wait(tmp_path: Path) -> None:
 
 
 def test_recovery_and_retirement_know_them(tmp_path: Path) -> None:
-    """Recovery keeps what waits and removes what a crash left half; retirement removes all of it."""
+    """What is no longer wanted goes, recovery removes what a crash left half, retirement everything."""
     path, area = str(tmp_path), tmp_path / ".certagent" / "pending"
     pending.keep(path, "node", "mark", CSR, KEY)
     (area / "ui.key").write_bytes(KEY)
     (area / ".client.root.key.new").write_bytes(KEY)
+    pending.keep(path, "client.gone", "mark", CSR, KEY)
+    pending.only(path, frozenset({"node", "client.root"}))
     store = Store(path)
     store.recover()
     assert {p.name for p in area.iterdir()} == {"node.csr", "node.key"}

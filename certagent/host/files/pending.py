@@ -4,7 +4,7 @@ They are written before the CA is asked, so that an answer that comes after a cr
 finds its key. A request is known by a mark: for anything else that is wanted by then it is made anew.
 """
 
-from certagent.host.files.area import GUARDS, PENDING, Area, opened, read, remove, write
+from certagent.host.files.area import GUARDS, PENDING, Area, exists, opened, read, remove, write
 
 Draft = tuple[bytes, bytes | None]  # CSR, key (None: the live key's)
 
@@ -33,6 +33,16 @@ def forget(path: str, stem: str) -> None:
     with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
         remove(fd, f"{stem}.csr")
         remove(fd, f"{stem}.key")
+
+
+def only(path: str, stems: frozenset[str]) -> None:
+    """Forget the requests of everything else: nobody wants their answer. Raises HostError."""
+    if not exists(path, PENDING):
+        return
+    with GUARDS[path], opened(path, make=False) as area:
+        for name in area.listed(PENDING):
+            if name.rpartition(".")[0] not in stems:
+                remove(area.area, f"{PENDING}/{name}")
 
 
 def tidy(area: Area) -> None:
