@@ -5,9 +5,10 @@
 set -euo pipefail
 fail() { echo "$2" >&2; exit "$1"; }
 : "${CA_ARN:?set it in [authority.NAME] environment}"
+export AWS_PAGER= # version 2 would wait for a key
 pca() { # aws acm-pca ..., its failures as certagent's exit codes
     local reason
-    timeout "$CERTAGENT_TIMEOUT" aws acm-pca "$@" --output text --no-cli-pager 2> "$TMPDIR/errors" < /dev/null && return
+    timeout "$CERTAGENT_TIMEOUT" aws acm-pca "$@" --output text 2> "$TMPDIR/errors" < /dev/null && return
     reason=$(grep . "$TMPDIR/errors" | tail -n 1 || true)
     case $reason in
     *RequestInProgress*) echo "state: ${certificate:-}"; echo "retry-after: 10"; fail 75 "the certificate is being made" ;;
@@ -23,13 +24,18 @@ if [ "$CERTAGENT_OPERATION" = roots ]; then
         sed -e 's/\t/\n/g' -e '/^None$/d'
     exit 0
 fi
+case $CERTAGENT_USAGE in # the request carries names, the template the usages
+serverAuth,clientAuth) usage=EndEntityCertificate ;;
+serverAuth) usage=EndEntityServerAuthCertificate ;;
+*) usage=EndEntityClientAuthCertificate ;;
+esac
 certificate=$CERTAGENT_STATE # of a request that waits
 if [ -z "$certificate" ]; then
     cat > "$TMPDIR/request.csr"
     seconds=${CERTAGENT_LIFETIME:-2592000}
     certificate=$(pca issue-certificate --certificate-authority-arn "$CA_ARN" --csr "fileb://$TMPDIR/request.csr" \
         --signing-algorithm "${SIGNING:-SHA256WITHECDSA}" --query CertificateArn \
-        --template-arn "${TEMPLATE:-arn:aws:acm-pca:::template/BlankEndEntityCertificate_CSRPassthrough/V1}" \
+        --template-arn "${TEMPLATE:-arn:aws:acm-pca:::template/$usage/V1}" \
         --validity "Value=$(((seconds + 86399) / 86400)),Type=DAYS" \
         --idempotency-token "$(openssl dgst -sha256 -r "$TMPDIR/request.csr" | cut -c 1-32)") || exit
 fi

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Google Certificate Authority Service by gcloud. certagent: type = "command"; CA_POOL, CA_LOCATION, CLOUDSDK_CORE_PROJECT,
 # CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE (a service account's key or a workload identity file, in `readable`).
-# Needs roles/privateca.certificateRequester on the pool. The pool's policy must copy the request's usages.
+# Needs roles/privateca.certificateRequester on the pool, whose baseline values must set the key usages: the request
+# carries names alone.
 set -euo pipefail
 fail() { echo "$2" >&2; exit "$1"; }
 : "${CA_POOL:?set it in [authority.NAME] environment}" "${CA_LOCATION:?}"

@@ -88,6 +88,7 @@ READERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READERS)
 @settings(max_examples=100)
 @given(data=st.binary(max_size=400), at=st.integers(0, 600), wrap=st.booleans())
