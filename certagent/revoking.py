@@ -4,6 +4,7 @@ The asking itself is another process's business (host/ocsp). What a revocation l
 nextUpdate, since lists may be large; what responders said is kept as a fact, and core decides when it is old.
 """
 
+import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,19 @@ class Revoking:
         """`staged` gives the stems and certificates of the staging area."""
         self._path, self._staged = path, staged
         self._lists: dict[tuple[str, str], Answer] = {}
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End the question that runs, and ask no other: nobody waits for the answer any more."""
+        self._stopped = True
+        if self._child is not None:
+            self._child.kill()
+
+    def _started(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        if self._stopped:
+            child.kill()
 
     def ask(self, rule: OcspRule, leaves: Iterable[tuple[str, str]], *, every: bool = False) -> tuple[Revocation, ...]:
         """Given (stem, fingerprint) of leaves, live or staged, return what is known of each; never raises.
@@ -81,7 +95,7 @@ class Revoking:
     ) -> dict[str, Checked]:
         self._lists = {k: a for k, a in self._lists.items() if _fresh(a, rule, at)}
         questions = [ocsp.Question(c.cert, c.issuer, c.ocsp, self._unread(rule, c)) for c in links]
-        told = ocsp.ask(questions, rule.timeout.total_seconds(), every=every)
+        told = ocsp.ask(questions, rule.timeout.total_seconds(), every=every, started=self._started)
         for link, answers in zip(links, told, strict=True):
             self._lists |= {(link.fingerprint, a.url): a for a in answers if a.source == "crl" and _fresh(a, rule, at)}
         return {

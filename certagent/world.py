@@ -92,6 +92,7 @@ class World:
     def stop(self) -> None:
         """End the pools and let the directory go."""
         self.jobs.stop()
+        self.revoking.stop()
         self.holding.release()
 
     def _done(self, kind: str, subject: str, result: Any, error: Exception | None) -> None:

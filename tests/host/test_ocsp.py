@@ -1,8 +1,11 @@
 """OCSP and revocation lists: what counts as an answer, and what a hostile responder gets out of us."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -15,12 +18,14 @@ from certagent.host.x509.fractions import whole_seconds
 from tests.host.making import Ca, make_ca
 from tests.host.responders import answer, dripping, endless, links, reply, responder, sending, silent
 from tests.servers.openssl_ocsp import delegate
+from tests.waiting import wait_until
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 CA, OTHER = make_ca("house"), make_ca("other")
 LEAF, SECOND = CA.pair()[0], CA.pair()[0]
 UNKNOWN, REVOKED = co.OCSPCertStatus.UNKNOWN, co.OCSPCertStatus.REVOKED
+NOBODY = ("Uid:\t65534\t65534\t65534\t65534", "NoNewPrivs:\t1", "CapEff:\t0000000000000000", "Groups:\t \n")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\n\r\n"
 GOOD = answer(CA, LEAF)
 
@@ -211,3 +216,19 @@ def test_a_list_where_no_responder_decides() -> None:
         first, second = ocsp.ask(asked, 3.0)
     assert [(a.source, a.status) for a in first] == [("ocsp", "unreachable"), ("crl", "revoked")]
     assert [(a.source, a.status) for a in second] == [("ocsp", "good")]
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_the_asking_process_is_nobody() -> None:
+    """Where we are root it is another user, has no new privileges, and knows nothing of our environment."""
+    cert, issuer = links(LEAF, CA)
+    children: SimpleQueue[Any] = SimpleQueue()
+    with responder(silent) as url, ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ocsp.ask, [ocsp.Question(cert, issuer, (url,))], 60.0, started=children.put)
+        child = children.get(timeout=60)
+        place = Path(f"/proc/{child.pid}")
+        wait_until(lambda: all(w in (place / "status").read_text() for w in NOBODY), "it has become nobody")
+        assert b"HOME" not in (place / "environ").read_bytes()
+        child.kill()
+        assert asking.result(60)[0][0].status == "unreachable"

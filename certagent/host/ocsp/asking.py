@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,18 +35,25 @@ class Question:
     crl: tuple[str, ...] = ()
 
 
-def ask(questions: Sequence[Question], timeout: float, *, every: bool = False) -> tuple[tuple[Answer, ...], ...]:
+def ask(
+    questions: Sequence[Question],
+    timeout: float,
+    *,
+    every: bool = False,
+    started: Callable[[subprocess.Popen[bytes]], None] = lambda _: None,
+) -> tuple[tuple[Answer, ...], ...]:
     """Given questions, return the answers to each, in the order of asking; never raises.
 
     `timeout` (seconds) is that of one certificate, all its responders together, as cockroach has it; with `every` each
-    responder is asked, with that much time of its own. A list is read only where no responder decides.
+    responder is asked, with that much time of its own. A list is read only where no responder decides. `started` is
+    handed the child: whoever must not wait for it may kill it.
     """
     rows = [_row(number, q) for number, q in enumerate(questions)]
     if not rows:
         return ()
     request = json.dumps({"timeout": timeout, "every": every, "list": LIST, "workers": WORKERS, "questions": rows})
     end = _deadline(questions, timeout, every=every)
-    lines, problem = _run(request.encode(), end)
+    lines, problem = _run(request.encode(), end, started)
     told = _told(lines)
     return tuple(told.get(n) or _silent(q, problem) for n, q in enumerate(questions))
 
@@ -64,7 +71,7 @@ def _deadline(questions: Sequence[Question], timeout: float, *, every: bool) -> 
     return START + math.ceil(len(questions) / WORKERS) * (timeout * widest + lists)
 
 
-def _run(request: bytes, deadline: float) -> tuple[bytes, str]:
+def _run(request: bytes, deadline: float, started: Callable[[subprocess.Popen[bytes]], None]) -> tuple[bytes, str]:
     """The child's output, whole or cut off, and what was wrong with it."""
     environ = {k: v for k, v in os.environ.items() if k.upper() in KEPT}
     output = os.memfd_create("ocsp", os.MFD_CLOEXEC)
@@ -73,6 +80,7 @@ def _run(request: bytes, deadline: float) -> tuple[bytes, str]:
         with subprocess.Popen(
             [sys.executable, "-I", CHILD], stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ, cwd="/"
         ) as child:
+            started(child)
             try:
                 child.communicate(request, timeout=deadline)
             except subprocess.TimeoutExpired:

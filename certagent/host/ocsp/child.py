@@ -33,6 +33,7 @@ HEADERS = {"Content-Type": "application/ocsp-request", "Accept": TYPE, "User-Age
 MOST_ANSWER = 1 << 20
 MOST_LIST = 32 << 20
 NO_NEW_PRIVILEGES = 38
+OVERFLOW = 65534  # the kernel's own nobody
 LIMITS = {
     resource.RLIMIT_CORE: 0,
     resource.RLIMIT_FSIZE: 16 << 20,
@@ -75,10 +76,20 @@ def confine() -> None:
         with suppress(OSError, ValueError):
             resource.setrlimit(kind, (value, value))
     if os.geteuid() == 0:
+        uid, gid = nobody()
+        with suppress(OSError):
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+
+
+def nobody() -> tuple[int, int]:
+    """Its uid and gid; a container may have no such name."""
+    try:
         account = pwd.getpwnam("nobody")
-        os.setgroups([])
-        os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
-        os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+    except KeyError:
+        return OVERFLOW, OVERFLOW
+    return account.pw_uid, account.pw_gid
 
 
 def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> list[dict[str, Any]]:
