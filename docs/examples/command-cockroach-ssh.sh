@@ -7,7 +7,7 @@ fail() { echo "$2" >&2; exit "$1"; }
 : "${CA_HOST:?set it in [authority.NAME] environment}" "${SSH_KEY:?}" "${SSH_HOSTS:?}"
 errors=$TMPDIR/errors
 set +e
-"${SSH:-ssh}" -o BatchMode=yes -o ConnectTimeout=10 -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes \
+ssh -o BatchMode=yes -o ConnectTimeout=10 -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes \
     -o UserKnownHostsFile="$SSH_HOSTS" -i "$SSH_KEY" "$CA_HOST" \
     "$CERTAGENT_OPERATION ${CERTAGENT_USAGE:-none} ${CERTAGENT_LIFETIME:-0}" 2> "$errors"
 code=$?

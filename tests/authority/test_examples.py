@@ -22,6 +22,7 @@ from tests.host.making import make_ca
 from tests.servers.cmp import REFERENCE, CmpServer
 from tests.servers.process import free_port, missing
 from tests.servers.scep import ScepServer
+from tests.servers.sshd import Sshd
 
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.sh"))
@@ -125,25 +126,26 @@ def test_openssl_ca_refuses(ca_dir: Path) -> None:
     assert "credentials" == failure("openssl-ca", {"CA_DIR": "/nowhere"}).kind
 
 
-def by_ssh(ca_dir: Path) -> dict[str, str]:
-    """The settings of the ssh example; in ssh's place a program that does what sshd does with a forced command."""
-    stand_in = ca_dir / "ssh"
-    sign = EXAMPLES / "command-cockroach-sign.sh"
-    where = f"CA_CERT={ca_dir}/ca.crt CA_KEY={ca_dir}/ca.key"
-    stand_in.write_text(f'#!/bin/bash\nenv -i PATH="$PATH" {where} SSH_ORIGINAL_COMMAND="${{@: -1}}" {sign}\n')
-    stand_in.chmod(0o755)
-    return {"CA_HOST": "ca", "SSH": str(stand_in), "SSH_KEY": "/dev/null", "SSH_HOSTS": "/dev/null"}
+@pytest.fixture
+def by_ssh(ca_dir: Path) -> Iterator[dict[str, str]]:
+    """The settings of the ssh example; its sshd signs by a forced command, as the documentation has it."""
+    sign = f"env CA_CERT={ca_dir}/ca.crt CA_KEY={ca_dir}/ca.key {EXAMPLES}/command-cockroach-sign.sh"
+    base = ca_dir / "sshd"
+    base.mkdir()
+    with Sshd(base, sign) as server:
+        yield {"CA_HOST": server.place, "SSH_KEY": str(server.key), "SSH_HOSTS": str(server.known_hosts)}
 
 
-def test_cockroach_by_ssh(ca_dir: Path) -> None:
+@pytest.mark.real
+def test_cockroach_by_ssh(ca_dir: Path, by_ssh: dict[str, str]) -> None:
     """The CA's key on another host: the forced command signs, and answers for the roots."""
     key, csr = key_and_csr()
-    found = answer("cockroach-ssh", by_ssh(ca_dir), csr, lifetime=86400.0)
+    found = answer("cockroach-ssh", by_ssh, csr, lifetime=86400.0)
     leaf = leaf_of(found)
     assert (leaf.spki, leaf.eku) == (x509.parse_key(key)[0], ("serverAuth", "clientAuth"))
     assert leaf.sans == ("DNS:db1.example.com", "IP:10.0.0.5")
     assert verifies(found, ca_dir / "ca.crt") is None
-    roots = answer("cockroach-ssh", by_ssh(ca_dir), operation="roots")
+    roots = answer("cockroach-ssh", by_ssh, operation="roots")
     assert isinstance(roots, Roots)
 
 
@@ -154,18 +156,38 @@ REFUSED = [
 ]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(("label", "asked", "words"), REFUSED, ids=[r[0] for r in REFUSED])
-def test_the_host_of_the_ca_decides(ca_dir: Path, label: str, asked: dict[str, Any], words: str) -> None:
+def test_the_host_of_the_ca_decides(by_ssh: dict[str, str], label: str, asked: dict[str, Any], words: str) -> None:
     """Names that the CA's host does not allow are refused there, and the reason reaches this side."""
-    found = failure("cockroach-ssh", by_ssh(ca_dir), key_and_csr(**asked)[1])
+    found = failure("cockroach-ssh", by_ssh, key_and_csr(**asked)[1])
     assert ("refused", True) == (found.kind, words in str(found)), (label, str(found))
 
 
-def test_ssh_itself_fails(ca_dir: Path) -> None:
-    """A host that is not there is unreachable: the real ssh says so."""
-    real = {**by_ssh(ca_dir), "SSH": "ssh", "CA_HOST": f"ssh://127.0.0.1:{free_port()}"}
-    found = failure("cockroach-ssh", real)
-    assert ("unreachable", True) == (found.kind, "refused" in str(found)), str(found)
+@pytest.mark.real
+def test_ssh_itself_fails(by_ssh: dict[str, str], tmp_path: Path) -> None:
+    """Nobody listens: unreachable. A key that the server does not know, a host key that we do not: credentials."""
+    nowhere = {**by_ssh, "CA_HOST": f"ssh://127.0.0.1:{free_port()}"}
+    assert "unreachable" == failure("cockroach-ssh", nowhere).kind
+    stranger = {**by_ssh, "SSH_KEY": by_ssh["SSH_KEY"].replace("key", "stranger")}
+    assert "credentials" == failure("cockroach-ssh", stranger).kind
+    (tmp_path / "none").touch()
+    assert "credentials" == failure("cockroach-ssh", {**by_ssh, "SSH_HOSTS": str(tmp_path / "none")}).kind
+
+
+@pytest.mark.real
+def test_the_forced_command_runs_nothing_else(by_ssh: dict[str, str]) -> None:
+    """Whoever has the key can ask it to sign, and nothing else."""
+    options = ["-o", f"UserKnownHostsFile={by_ssh['SSH_HOSTS']}", "-i", by_ssh["SSH_KEY"], "-o", "BatchMode=yes"]
+    for words in ("cat ca.key", "issue serverAuth 1; id", "issue $(id) 1", ""):
+        done = subprocess.run(
+            ["ssh", *options, by_ssh["CA_HOST"], *([words] if words else [])],
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert (done.returncode, done.stdout) == (77, ""), (words, done.stderr)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from certagent.authority import confine
 from certagent.host.x509 import parse_certificates
 from tests.host.making import make_ca
 from tests.servers.scep import ScepServer
+from tests.servers.sshd import Sshd
 from tests.system.running import Host, open_tmp
 from tests.waiting import wait_until
 
@@ -151,3 +152,30 @@ def test_scep(shared: Host) -> None:
             agent.wait_event("pair.installed", lambda e: e["file"] == "client.root")
     leaf = parse_certificates((shared.certs / "client.root.crt").read_bytes())[0]
     assert (leaf.common_names, leaf.eku, leaf.key) == (("root",), ("clientAuth",), "rsa-2048")
+
+
+@pytest.mark.real
+@pytest.mark.root
+def test_cockroach_by_ssh(shared: Host) -> None:
+    """The `ca.key` of `cockroach cert` on another host: the worker asks over ssh with a key of its own user."""
+    ca, place = make_ca("cockroach's CA"), shared.base / "sshd"
+    place.mkdir()
+    for name, data in (("ca.crt", ca.cert), ("ca.key", ca.key)):
+        (shared.base / name).write_bytes(data)
+    sign = program(shared, "command-cockroach-sign.sh")
+    allowed = "ALLOWED='^(node|root|localhost|127.0.0.1)$'"
+    with Sshd(place, f"env CA_CERT={shared.base}/ca.crt CA_KEY={shared.base}/ca.key {allowed} {sign}") as server:
+        os.chown(server.key, WORKER, WORKER)
+        settings = {"CA_HOST": server.place, "SSH_KEY": server.key, "SSH_HOSTS": server.known_hosts}
+        environment = ", ".join(f"{name} = '{value}'" for name, value in settings.items())
+        lines = [f"environment = {{ {environment} }}", f"readable = ['{server.key}', '{server.known_hosts}']"]
+        script = program(shared, "command-cockroach-ssh.sh")
+        shared.write(
+            house=table(script, *lines, f"issuing_roots = '{shared.base}/ca.crt'"),
+            authority='"pki"',
+        )
+        done = shared.once()
+        assert done.returncode == 0, done.stdout
+    assert ca.cert == (shared.certs / "ca.crt").read_bytes()
+    leaf = parse_certificates((shared.certs / "node.crt").read_bytes())[0]
+    assert leaf.sans == ("DNS:localhost", "IP:127.0.0.1")
