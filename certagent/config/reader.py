@@ -22,6 +22,10 @@ class ConfigError(Exception):
         self.errors = errors
 
 
+class UnsaidError(ValueError):
+    """A value that is no good and must not be repeated: it may be a secret in the wrong place."""
+
+
 def duration(value: Any) -> timedelta:
     """Given "20s", "15m", "6h" or "30d", return it. Raises ValueError."""
     found = DURATION.fullmatch(value) if isinstance(value, str) else None
@@ -54,6 +58,9 @@ class Table:
             return default
         try:
             return read(self.values[key])
+        except UnsaidError as error:
+            self.error(key, str(error))
+            return default
         except ValueError as error:
             self.error(key, f"{error} (it is {self.values[key]!r})")
             return default

@@ -1,67 +1,51 @@
-"""The settings of step, vault and cfssl: what is wrong between them is said when the configuration is read."""
-
-from typing import Any
+"""Mistakes in the settings of `est`, `command` and `dropbox`: each with its key and what to write instead."""
 
 import pytest
 
-from certagent.config import remote
-from certagent.config.reader import Table
+from certagent.config import ConfigError, build
 
-BASE: dict[str, dict[str, Any]] = {
-    "step": {"url": "https://ca.example.com:9000", "provisioner": "hosts"},
-    "vault": {"url": "https://vault.example.com:8200", "role": "cockroach"},
-    "cfssl": {"url": "https://cfssl.example.com:8888"},
-}
-
-
-def errors(kind: str, values: dict[str, Any]) -> list[str]:
-    found: list[str] = []
-    table = Table("authority.pki", BASE[kind] | values, found)
-    remote.read(table, kind)
-    table.done()
-    return found
-
-
-ROWS: list[tuple[str, dict[str, Any], str]] = [
-    ("step", {}, "provisioner_key: is required, or x5c_cert and x5c_key, or one_time_token"),
-    ("step", {"one_time_token": "/t"}, 'one_time_token with renewal = "live"'),
-    ("step", {"x5c_cert": "/c"}, "x5c_key: x5c_cert and x5c_key belong together"),
-    ("step", {"provisioner_key": "/k", "x5c_cert": "/c", "x5c_key": "/k"}, "provisioner_key: a provisioner is either"),
-    ("step", {"provisioner_key": "/k", "credential": "leaf"}, 'credential: belongs to renewal = "live"'),
-    ("step", {"provisioner_key": '{"kty": "EC"}'}, "provisioner_key: name where it is, never the secret itself"),
-    ("step", {"provisioner_key": "/k", "root": "abc"}, "root: write a SHA-256 fingerprint"),
-    ("vault", {}, 'token: is required by auth = "token"'),
-    ("vault", {"auth": "approle", "role_id": "/r"}, 'secret_id: is required by auth = "approle"'),
-    ("vault", {"auth": "cert"}, 'client_cert: is required by auth = "cert"'),
-    ("vault", {"auth": "aprole"}, "did you mean 'approle'?"),
-    ("vault", {"token": "/t", "mount": "../sys"}, "mount: write a path"),
-    ("vault", {"token": "/t", "url": "https://v:99999"}, "url: write a URL"),
-    ("vault", {"token": "/t", "url": "https://v:https"}, "url: write a URL"),
-    ("vault", {"token": "/t", "url": "https://me:secret@v"}, "url: write a URL"),
-    ("cfssl", {}, "auth_key: is required"),
-    ("cfssl", {"auth_key": "/k", "profil": "node"}, "did you mean 'profile'?"),
+EST = {"type": "est", "url": "https://est.example.com", "client_cert": "/e.crt", "client_key": "/e.key"}
+COMMAND = {"type": "command", "command": ["/usr/local/bin/ca"]}
+DROPBOX = {"type": "dropbox", "outbox": "/srv/out", "inbox": "/srv/in"}
+SOUND = [EST, COMMAND, DROPBOX, {**EST, "label": "a.b-c"}, {**COMMAND, "command": "/usr/local/bin/ca"}]
+MISTAKES = [
+    ({**EST, "client_cert": "", "client_key": ""}, "client_cert: must be an absolute path"),
+    ({k: v for k, v in EST.items() if not k.startswith("client")}, "client_cert: who asks?"),
+    ({**EST, "username": "db1"}, "password: username and password belong together"),
+    ({**EST, "username": "db1", "password": "hunter2"}, "password: name where it is, never the secret itself"),
+    ({**EST, "label": "a/b"}, "label: one path segment"),
+    ({**EST, "credential": "live"}, "credential: must be one of enrolment, leaf"),
+    ({**EST, "url": "est.example.com"}, "url: write a URL"),
+    ({"type": "command"}, "command: is required"),
+    ({**COMMAND, "command": ["ca"]}, "command: name the program by its absolute path"),
+    ({**COMMAND, "command": []}, "command: write a list"),
+    ({**COMMAND, "environment": {"CERTAGENT_NAME": "x"}}, "environment: 'CERTAGENT_NAME' cannot be set here"),
+    ({**COMMAND, "environment": {"A-B": "x"}}, "environment: 'A-B' cannot be set here"),
+    ({**COMMAND, "environment": {"A": 1}}, "environment: write a table of strings"),
+    ({**COMMAND, "readable": ["ca"]}, "readable: must be an absolute path"),
+    ({**COMMAND, "secret": "hunter2"}, "secret: name where it is"),
+    ({"type": "dropbox", "outbox": "/srv/out"}, "inbox: is required"),
+    ({**DROPBOX, "inbox": "/srv/out"}, "inbox: the outbox and the inbox must be two directories"),
+    ({**DROPBOX, "inbox": "/srv/out/in"}, "inbox: the outbox and the inbox must be two directories"),
+    ({**DROPBOX, "remind": "soon"}, "remind: write a duration"),
 ]
 
 
-@pytest.mark.parametrize(("kind", "values", "message"), ROWS, ids=[f"{r[0]}-{i}" for i, r in enumerate(ROWS)])
-def test_what_is_wrong(kind: str, values: dict[str, Any], message: str) -> None:
-    """Each mistake is one error with its key path."""
-    found = errors(kind, values)
-    assert [e for e in found if e.startswith("authority.pki.") and message in e], found
+def document(table: dict[str, object]) -> dict[str, object]:
+    directory = {"path": "/certs", "owner": "root", "authority": "pki", "names": ["db1"]}
+    return {"authority": {"pki": table}, "certs_dir": [directory]}
 
 
-SOUND: list[tuple[str, dict[str, Any]]] = [
-    ("step", {"provisioner_key": "env:KEY", "provisioner_password": "credential:step"}),
-    ("step", {"x5c_cert": "/c", "x5c_key": "/k"}),
-    ("step", {"one_time_token": "/t", "renewal": "live"}),
-    ("step", {"renewal": "live", "credential": "leaf"}),
-    ("vault", {"token": "/run/token", "namespace": "/team/", "mount": "/pki/"}),
-    ("vault", {"auth": "cert", "client_cert": "/c", "client_key": "/k"}),
-    ("cfssl", {"auth_key": "credential:cfssl", "url": "http://127.0.0.1:8888/"}),
-]
+@pytest.mark.parametrize("table", SOUND)
+def test_sound(table: dict[str, object]) -> None:
+    """The least that each type needs is enough."""
+    assert build("f", document(table)).authorities["pki"].type == table["type"]
 
 
-@pytest.mark.parametrize(("kind", "values"), SOUND, ids=[f"{r[0]}-{i}" for i, r in enumerate(SOUND)])
-def test_what_is_sound(kind: str, values: dict[str, Any]) -> None:
-    """Every way to show who we are."""
-    assert errors(kind, values) == []
+@pytest.mark.parametrize(("table", "words"), MISTAKES, ids=[m[1] for m in MISTAKES])
+def test_mistakes(table: dict[str, object], words: str) -> None:
+    """The mistake is named first; a secret that stands in the wrong place is not repeated."""
+    with pytest.raises(ConfigError) as caught:
+        build("f", document(table))
+    assert caught.value.errors[0].startswith(f"f: authority.pki.{words}")
+    assert not [e for e in caught.value.errors if "hunter2" in e]
