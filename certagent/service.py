@@ -106,7 +106,7 @@ class Service:
     def look_at_workers(self) -> None:
         """Where a worker would be asked: what this kernel cannot confine, tried once in a worker of its own."""
         if any(isinstance(a.options, RemoteConfig) for a in self.config.authorities.values()):
-            self.unconfined = unconfined(self.workers)
+            self.unconfined = unconfined(self.workers, self.worlds)
 
     def paths(self) -> list[str]:
         """What is watched: the certs-dirs, and the inboxes of CAs run by people."""

@@ -7,13 +7,14 @@ asked for by name and shown by `status`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from certagent.authorities.asked import CertificateAuthority, Order
 from certagent.authorities.embedded import Embedded
 from certagent.authorities.remote import GRACE, WORKER, Remote
 from certagent.authority import dropbox
+from certagent.authority.confine import shown
 from certagent.config import Config, LocalConfig
 from certagent.config.remote import RemoteConfig
 from certagent.core.facts import Degraded
@@ -24,8 +25,12 @@ from certagent.host.worker import Workers
 __all__ = ["CertificateAuthority", "Order", "Remote", "authorities_of", "inboxes", "unconfined"]
 
 
-def unconfined(workers: Workers) -> tuple[Degraded, ...]:
-    """What a worker cannot give up on this kernel, by one that tries."""
+def unconfined(workers: Workers, certs_dirs: Iterable[str] = ()) -> tuple[Degraded, ...]:
+    """What a worker cannot give up on this kernel, by one that tries; and certs-dirs where every worker may read."""
+    found = [(path, place) for path in certs_dirs if (place := shown(path))]
+    exposed = "; ".join(f"{path} lies below {place}, where a worker reads its libraries" for path, place in found)
+    if exposed and not workers.user:
+        return (Degraded("worker.unconfined", exposed, "move the certs-dir, /var/lib/cockroach/certs for one"),)
     remedy = "a kernel with Landlock and seccomp, and a unit that allows their system calls"
     try:
         missing = json.loads(workers.ask(WORKER, ["probe"], b"", GRACE))

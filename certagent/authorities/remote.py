@@ -4,7 +4,8 @@ import importlib
 import importlib.util
 import os
 import secrets
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -41,6 +42,7 @@ GRACE = 10.0  # to start, to import, and to answer that the time is over
 FIRST_ALONE = frozenset({"acme"})  # types whose first request makes an account
 FILES = frozenset({"dropbox"})  # types that talk to no stranger: asked in the daemon's own job
 LONGEST_PAUSE = timedelta(days=7)
+MOST = 64  # certificates of one answer
 
 
 class Remote:
@@ -159,9 +161,13 @@ class Remote:
 
     def _certificates(self, pem_text: str) -> tuple[tuple[Leaf, bytes], ...]:
         try:
-            return x509.split_certificates(pem_text.encode("utf-8", "replace"))
+            found = x509.split_certificates(pem_text.encode("utf-8", "replace"))
         except x509.X509Error as error:
             raise AuthorityError(f"cannot use what authority {self._name} sent: {error}", kind="malformed") from error
+        if len(found) > MOST:
+            message = f"cannot use what authority {self._name} sent: {len(found)} certificates, {MOST} at most"
+            raise AuthorityError(message, kind="malformed")
+        return found
 
     def _request(self, operation: Operation) -> Request:
         c = self._config
@@ -231,8 +237,11 @@ class Remote:
         try:
             with self._alone():
                 shared, own = self._book.read(self._name, key)
-                answer, state = self._answer(request, State(dict(shared), dict(own)), now)
-                self._book.write(self._name, key, shared, state.shared, state.own if key else {})
+                answer, state = self._answer(request, State(*deepcopy((shared, own))), now)
+                with (
+                    suppress(HostError) if isinstance(answer, Issued) else nullcontext()
+                ):  # it counts, disk full or not
+                    self._book.write(self._name, key, shared, state.shared, state.own if key else {})
         except HostError as error:
             raise AuthorityError(str(error), kind="failed") from error
         if isinstance(answer, Failure):

@@ -238,6 +238,12 @@ def interpreter() -> set[str]:
     return {p for p in found if p.startswith("/") and p != "/"}
 
 
+def shown(path: str) -> str:
+    """The place below which every worker may read, where that path lies there; "" where it does not."""
+    places = {os.path.realpath(p) for p in (*TRUSTED, *_openssl(), *LIBRARIES, *interpreter())}
+    return next((p for p in sorted(places) if f"{os.path.realpath(path)}/".startswith(f"{p}/")), "")
+
+
 def _allow(ruleset: int, path: str, allowed: int) -> None:
     """One rule; a path that is not there needs none."""
     with suppress(OSError):

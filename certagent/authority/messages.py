@@ -8,7 +8,7 @@ what the configuration checked already).
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -150,6 +150,8 @@ def dump_answer(answer: Answer, state: State) -> bytes:
     return json.dumps({"answer": name, **asdict(answer), "state": asdict(state)}).encode()
 
 
+LONGEST_REASON = 1000
+WORDS = frozenset({"reason", "explanation", "note", "kind"})
 TEXTS = frozenset({"chain", "note", "pem", "reason", "kind", "explanation"})
 
 
@@ -165,7 +167,13 @@ def load_answer(data: bytes) -> tuple[Answer, State]:
     sound = all(isinstance(v, str) if k in TEXTS else _number(v) for k, v in asdict(answer).items())
     if not (sound and isinstance(state.shared, dict) and isinstance(state.own, dict)):
         raise AuthorityError("cannot read the worker's answer: a field of another type", kind="malformed")
-    return answer, state
+    said = {k: plain(v) for k, v in asdict(answer).items() if k in WORDS}
+    return replace(answer, **said), state
+
+
+def plain(text: str) -> str:
+    """What may stand in a log and on a terminal: printable, and bounded."""
+    return "".join(c if c.isprintable() else " " for c in text)[:LONGEST_REASON]
 
 
 def _number(value: Any) -> bool:

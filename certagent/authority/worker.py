@@ -29,6 +29,7 @@ from certagent.authority.messages import (
     dump_answer,
     failure_of,
     load_question,
+    plain,
 )
 
 LAZY = (
@@ -44,7 +45,6 @@ LAZY = (
 PORT = re.compile(r"https?://(?:\[[^\]]*\]|[^/:\s]+)(?::(\d+))?", re.IGNORECASE)
 HTTP, HTTPS = 80, 443
 PROBE = "probe"
-LONGEST_REASON = 1000
 PROGRAM_MEMORY = 8 << 30  # of address space: Go and Java reserve more than they use
 
 
@@ -152,8 +152,7 @@ def redacted(answer: Answer, secrets: list[str]) -> Answer:
     for value in secrets:
         for line in {value, *value.splitlines()}:
             reason = reason.replace(line, "[secret]") if len(line) >= 4 else reason  # noqa: PLR2004 - shorter is a word
-    reason = "".join(c if c.isprintable() else " " for c in reason)[:LONGEST_REASON]
-    return replace(answer, reason=reason)
+    return replace(answer, reason=plain(reason))
 
 
 __all__ = ["Missing", "main"]

@@ -93,11 +93,13 @@ class Book:
         return document
 
     def _save(self, name: str, document: Document) -> None:
-        path = self._path(name)
+        path, data = self._path(name), json.dumps(document).encode()
+        if len(data) > LIMIT:
+            raise HostError(f"cannot write {path}: {len(data)} bytes are too much to remember")
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            with os.fdopen(os.open(f"{path}.new", CREATE, 0o600), "w") as file:
-                json.dump(document, file)
+            with os.fdopen(os.open(f"{path}.new", CREATE, 0o600), "wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.rename(f"{path}.new", path)

@@ -84,6 +84,14 @@ def test_what_is_no_json(data: bytes) -> None:
         load_answer(data)
 
 
+def test_words_of_a_worker_are_plain() -> None:
+    """Whatever a worker says, no control character reaches a log or a terminal, and no novel."""
+    said = json.dumps({"answer": "pending", "again_at": 1, "reason": "\x1b[31mlater\n" + "x" * 5000, "state": STATE})
+    answer, _ = load_answer(said.encode())
+    assert isinstance(answer, Pending)
+    assert (answer.reason[:12], len(answer.reason)) == (" [31mlater x", 1000)
+
+
 def test_errors_pass_through() -> None:
     """An error is the same on the other side; a kind that nobody knows is `failed`."""
     at = datetime(2030, 1, 1, tzinfo=UTC)

@@ -126,6 +126,13 @@ def test_the_guards_are_each_needed(base: Path) -> None:
         assert json.loads(done.stdout) == ["done"] * 4
 
 
+def test_a_directory_that_workers_may_read() -> None:
+    """A certs-dir below a library's or a CA store's directory is known as such; the usual places are none."""
+    assert confine.shown("/usr/lib/cockroach/certs") == "/usr/lib"
+    assert confine.shown("/etc/ssl/certs/node")
+    assert [confine.shown(p) for p in ("/var/lib/cockroach/certs", "/etc/ssl/private", "/", "/usr/library")] == [""] * 4
+
+
 def places() -> set[Path]:
     return set(Path("/tmp").glob(f"{PREFIX}*"))
 
