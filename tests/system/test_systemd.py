@@ -1,0 +1,61 @@
+"""The units under a systemd that was really booted: readiness, sandbox, reload, watchdog; as cockroach and as root."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.process import ROOT, missing
+from tests.system.test_owners import reachable
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
+INSTALL = "apt-get install -y systemd dbus"
+BOOT = ROOT / "tests" / "servers" / "systemd" / "boot"
+CONFIG = """
+[agent]
+rescan = "1s"
+[authority.house]
+type = "local"
+directory = "/var/lib/certagent/ca"
+create = true
+[[certs_dir]]
+path = "/var/lib/cockroach/certs"
+owner = "cockroach"
+authority = "house"
+names = ["localhost", "127.0.0.1"]
+clients = ["root"]
+"""
+INSIDE = Path(__file__).with_name("units.sh")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
+
+
+def test_the_units_are_booted(tmp_path: Path) -> None:
+    """Ready when notified; confined, it renews, signals and proves as cockroach; reloads; a hang is restarted."""
+    if not os.path.exists("/lib/systemd/systemd") or shutil.which("dbus-daemon") is None:
+        missing("systemd that can be booted", INSTALL)
+    reachable(tmp_path)
+    for unit in ("certagent.service", "certagent-root.service"):
+        shutil.copy(ROOT / "systemd" / unit, tmp_path)
+    (tmp_path / "config.toml").write_text(CONFIG)
+    shutil.copy(INSIDE, tmp_path / "inside")
+    booted = subprocess.run([str(BOOT), str(tmp_path)], check=False, timeout=240)
+    output = (tmp_path / "output").read_text() if (tmp_path / "output").exists() else ""
+    assert booted.returncode == 0, (tmp_path / "console").read_text()[-2000:]
+    assert (tmp_path / "status").read_text().strip() == "0", output
+    told = {key: value for row in rows(tmp_path / "told") for key, value in row.items()}
+    assert told["started"] == "active notify"
+    assert {told[f"renewed{when}"] for when in ("", "_after", "_by_root")} == {"renew node: proven: served"}
+    assert told["status"].startswith(("ok", "info"))
+    assert (told["reloaded"], told["stopped"]) == ("active", "success")
+    assert told["sandbox"] == "CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2"
+    assert (told["owners"], told["owners_after"]) == ("cockroach", "cockroach")
+    assert min(int(told["restarts"]), int(told["watchdog"])) >= 1
+    reloads = [e for e in rows(tmp_path / "server.log") if e["event"] == "reload"]
+    assert [(e["ok"], e["sender_uid"]) for e in reloads] == [(True, int(told["uid"]))] * 3

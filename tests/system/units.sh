@@ -1,0 +1,64 @@
+# Run inside a booted systemd (tests/servers/systemd/boot) by test_systemd.py: what is found goes to /mnt/told, a JSON row each.
+set -euo pipefail
+
+until_true() {
+    for _ in $(seq 600); do
+        if eval "$1" > /dev/null 2>&1; then return; fi
+        sleep 0.1
+    done
+    echo "in vain: $1"
+    certagent status || true
+    journalctl -u certagent -u certagent-root -n 20 -o cat
+    exit 1
+}
+tell() { printf '{"%s": "%s"}\n' "$1" "$2" >> /mnt/told; }
+shows() { systemctl show "$1" -p "$2" --value; }
+served() { certagent status | grep '^  node .* served$'; }
+owners() { find /var/lib/cockroach/certs -printf '%u\n' | sort -u | xargs; }
+
+useradd --system --home-dir /var/lib/cockroach cockroach
+install -d -m 0755 /opt/lib /etc/certagent /etc/systemd/system/certagent.service.d
+cp -r /mnt/lib/. /opt/lib/
+printf '#!/bin/sh\nPYTHONPATH=/opt/lib exec /usr/bin/python3 -m certagent "$@"\n' > /usr/bin/certagent
+chmod 0755 /usr/bin/certagent
+cp /mnt/config.toml /etc/certagent/
+install -m 0644 /mnt/certagent.service /mnt/certagent-root.service /etc/systemd/system/
+install -d -m 0755 -o cockroach -g cockroach /var/lib/cockroach
+install -d -m 0700 -o cockroach -g cockroach /var/lib/cockroach/certs
+# the same unit, a shorter wait
+printf '[Service]\nWatchdogSec=3\nRestartSec=200ms\nTimeoutStopSec=2\n' > /etc/systemd/system/certagent.service.d/test.conf
+systemctl daemon-reload
+
+systemctl start certagent
+tell started "$(shows certagent ActiveState) $(shows certagent Type)"
+until_true 'test -e /var/lib/cockroach/certs/client.root.crt'
+systemd-run --quiet --unit=cockroach --uid=cockroach --gid=cockroach \
+    --setenv=PYTHONPATH=/opt/lib --setenv=HOME=/var/lib/cockroach \
+    /usr/bin/python3 -m certagent.demo.server start --certs-dir /var/lib/cockroach/certs \
+    --ports-file /var/lib/cockroach/ports.json --log /var/lib/cockroach/log
+until_true served
+tell renewed "$(certagent renew node)"
+tell status "$(shows certagent StatusText)"
+systemctl reload certagent
+until_true 'journalctl -u certagent -o cat | grep config.loaded'
+tell reloaded "$(shows certagent ActiveState)"
+tell sandbox "$(grep -h -E '^(CapEff|NoNewPrivs|Seccomp):' "/proc/$(shows certagent MainPID)/status" | xargs)"
+tell owners "$(owners)"
+
+first=$(shows certagent MainPID)
+kill -STOP "$first"
+until_true "test \$(shows certagent MainPID) != $first -a \$(shows certagent MainPID) != 0 -a \$(shows certagent ActiveState) = active"
+tell restarts "$(shows certagent NRestarts)"
+tell watchdog "$(journalctl -u certagent -o cat | grep -c -i 'watchdog timeout')"
+until_true served
+tell renewed_after "$(certagent renew node)"
+
+systemctl stop certagent
+tell stopped "$(shows certagent Result)"
+chown -R root:root /var/lib/certagent
+systemctl start certagent-root
+until_true served
+tell renewed_by_root "$(certagent renew node)"
+tell owners_after "$(owners)"
+tell uid "$(id -u cockroach)"
+cp /var/lib/cockroach/log /mnt/server.log
