@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from certagent.host import x509
+from certagent.host.control_client import ask
 from tests.host.making import make_ca
 from tests.servers.openbao import OpenBao
 from tests.servers.openssl_ocsp import OpensslOcsp
@@ -125,6 +126,8 @@ def test_revoked_at_openbao(host: Host) -> None:
         with host.server() as server, host.agent() as agent:
             wait_until(lambda: status(host) == "good", "the responder says good")
             assert advice(host) == (0, {"passes"})
+            told = ask(f"{host.base}/control.sock", "advise-ocsp", {}, 60)
+            assert told["document"]["safety"] == "safe"
             before, key = server.served(), (host.certs / "node.key").read_bytes()
             bao.revoke(serial(host))
             agent.wait_event("pair.revoked")
