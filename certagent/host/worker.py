@@ -33,6 +33,7 @@ BOOT = (
 HERE = str(Path(__file__).parent.parent.parent)  # where our own package is
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 PREFIX = "certagent-worker-"
+PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - mkdtemp makes a name that nobody has
 
 
 class Workers:
@@ -65,16 +66,23 @@ class Workers:
 
     @contextmanager
     def _directory(self) -> Iterator[str]:
-        try:
-            with self._as_user():
-                place = tempfile.mkdtemp(prefix=PREFIX)
-        except OSError as error:
-            raise HostError(f"cannot make a temporary directory for a worker: {error.strerror}") from error
+        place = self._made()
         try:
             yield place
         finally:
             with self._as_user():
                 shutil.rmtree(place, ignore_errors=True)
+
+    def _made(self) -> str:
+        """Where its user may be: the temporary directory of whoever started us may be closed to it."""
+        problem = ""
+        for parent in dict.fromkeys((tempfile.gettempdir(), *PLACES)):
+            try:
+                with self._as_user():
+                    return tempfile.mkdtemp(prefix=PREFIX, dir=parent)
+            except OSError as error:
+                problem = f"{parent}: {error.strerror}"
+        raise HostError(f"cannot make a temporary directory for a worker: {problem}")
 
     def _as_user(self) -> AbstractContextManager[None]:
         """With the user's effective ids: root without CAP_CHOWN, CAP_KILL and CAP_DAC_OVERRIDE is nobody's master."""

@@ -126,6 +126,17 @@ def test_the_guards_are_each_needed(base: Path) -> None:
         assert json.loads(done.stdout) == ["done"] * 4
 
 
+@pytest.mark.root
+def test_a_closed_temporary_directory(tmp_path: Path) -> None:
+    """Where TMPDIR is root's own (pam_tmpdir), the worker's directory is one that its user may enter."""
+    tmp_path.chmod(0o700)
+    code = "from certagent.host.worker import Workers; w = Workers((65534, 65534));"
+    code += "print(w.ask('certagent.authority.worker', ['probe'], b'', 30))"
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "b'[]'"
+
+
 def test_a_directory_that_workers_may_read() -> None:
     """A certs-dir below a library's or a CA store's directory is known as such; the usual places are none."""
     assert confine.shown("/usr/lib/cockroach/certs") == "/usr/lib"
@@ -173,13 +184,14 @@ except HostError as error:
 
 
 @pytest.mark.root
-def test_root_without_capabilities() -> None:
+def test_root_without_capabilities(base: Path) -> None:
     """The capabilities of the root unit are enough to make, end and clean up a worker that is somebody else."""
-    before = places()
+    base.chmod(0o777)
+    environ = {**os.environ, "TMPDIR": str(base)}
     command = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", AS_FEW]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60)
     assert "any longer" in done.stdout
-    assert places() == before
+    assert list(base.iterdir()) == []
 
 
 WITHOUT = """

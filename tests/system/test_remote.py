@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -155,7 +156,8 @@ def test_the_bundle_is_made_of_pinned_roots_only(host: Host, ca: StepCa) -> None
     assert (host.certs / "ca.crt").read_text() == ca.root
 
 
-def test_a_stop_does_not_wait_for_a_ca(host: Host, ca: StepCa) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_end_does_not_wait_for_a_ca(host: Host, ca: StepCa, how: signal.Signals) -> None:
     """A CA that hangs holds up neither the agent's end nor the repair of a key; its worker ends with the agent."""
     configure(host, ca)
     host.once()
@@ -172,7 +174,7 @@ def test_a_stop_does_not_wait_for_a_ca(host: Host, ca: StepCa) -> None:
             (host.certs / "node.key").chmod(0o644)
             agent.wait_event("mode.repaired")
             begin = time.monotonic()
-            assert agent.stop() == 0
+            assert agent.stop(how) == (0 if how is signal.SIGTERM else -how)
             assert time.monotonic() - begin < 15
             connection.settimeout(10)
             assert connection.recv(1 << 16) == b""
