@@ -247,6 +247,16 @@ def test_client_pairs_of_a_new_ca_wait_until_the_process_accepts_it() -> None:
     assert ["client.root"] == [a.subject for a in plan(SPLIT_CA, loaded).actions if isinstance(a, Issue)]
 
 
+@pytest.mark.parametrize(("state", "waits"), [("serving", True), ("forbidden", False)])
+def test_a_stranger_keeps_no_client_waiting(state: str, waits: bool) -> None:
+    """A bundle came after a process started: its reload is waited for, unless nobody may look into the process."""
+    came = Attempt("install", "ca", NOW - timedelta(seconds=5), "ok")
+    found = snapshot(pair("ca"), pair(), attempts=(came,), processes=(process(state=state),))
+    made = decide(policy(want("ca"), want(), want("client.root")), found, NOW)
+    asked = [a.subject for a in made.actions if isinstance(a, Issue)]
+    assert asked == ([] if waits else ["client.root"])
+
+
 def test_client_pairs_wait_for_the_bundle() -> None:
     """Without ca-client.crt a client pair of the new CA would be judged by ca.crt: it is not asked for."""
     made = plan(SPLIT_CA, live(bundle("ca", OLD), NODE))

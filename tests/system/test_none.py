@@ -129,7 +129,7 @@ def test_modes_are_repaired_all_the_same(host: Host) -> None:
         served(host, cockroach)
         assert (host.certs / "node.key").stat().st_mode & 0o777 == 0o600
         names = [e["event"] for e in agent.events() if e["event"] in {"mode.repaired", "reload.sent"}]
-        assert names == ["mode.repaired", "reload.sent"]
+        assert (set(names[:-1]), names[-1]) == ({"mode.repaired"}, "reload.sent")
 
 
 def test_while_the_agent_was_away(host: Host) -> None:

@@ -6,11 +6,9 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 
 from certagent.host.x509 import parse_certificates
 from tests.servers.est import EstServer
@@ -35,7 +33,6 @@ def shared() -> Iterator[Host]:
 def once(host: Host) -> list[dict[str, Any]]:
     """`run --once` as the user, without a capability; the events."""
     environ = reachable(host.base)
-    shutil.copytree(Path(urllib3.__file__).parent, host.base / "lib" / "urllib3")
     drop = ["setpriv", f"--reuid={USER.pw_uid}", f"--regid={USER.pw_gid}", "--init-groups", "--inh-caps=-all"]
     command = [*drop, "/usr/bin/python3", "-m", "certagent", "run", "--once", "--log", "json", "-c", str(host.config)]
     done = subprocess.run(command, env=environ, cwd="/", check=False, capture_output=True, text=True, timeout=120)

@@ -112,13 +112,14 @@ def _arrived(snapshot: Snapshot, pair: Pair) -> datetime:
 def unaccepted(policy: Policy, snapshot: Snapshot, want: Want, authority: str) -> str | None:
     """Why a client pair of that authority would be refused by a process today, or None.
 
-    The bundle first, reloaded and seen; then the leaves.
+    The bundle first, reloaded and seen; then the leaves. A process that cannot be looked into may be of another
+    directory, and will never be reloaded by us: it keeps nobody waiting.
     """
     if want.name.role not in CLIENTS:
         return None
     bundle = verifier(policy, snapshot, want.name)
     roots = {r.subject_digest for r in _roots(snapshot, authority)}
-    for process in (p for p in snapshot.processes if p.found_by == "arguments"):
+    for process in (p for p in snapshot.processes if p.found_by == "arguments" and p.state != "forbidden"):
         told = [set(s.client_cas) for s in of_process(snapshot, process) if s.client_cas and not s.client]
         if roots and any(not roots & names for names in told):
             return f"pid {process.pid} does not accept clients of authority {authority!r} yet: {bundle}.crt comes first"
