@@ -16,6 +16,7 @@ from certagent.host.worker import Workers
 from certagent.service import Service, clock
 
 MOST_ROWS = 10_000
+ROTATION = "put the file with old and new CAs there on every node, and renew the leaves later (docs/configuration.md)"
 
 
 def answer(service: Service, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
@@ -80,10 +81,14 @@ def put(service: Service, request: Request, certs_dir: str, reason: str) -> str:
     found = [w for w in service.worlds.values() if certs_dir in ("", w.policy.path)]
     found = [w for w in found if not stem or w.policy.want(stem)]
     if not found:
-        what = f"{stem} is" if stem else "nothing is"
-        raise HostError(f"cannot {request.kind}: {what} managed here; `certagent status` lists what is")
+        where = f"in {certs_dir}" if certs_dir else "here"
+        what = f"{stem} is not" if stem else "nothing is"
+        raise HostError(f"cannot {request.kind}: {what} managed {where}; `certagent status` lists what is")
     if len(found) > 1 and stem:
         raise HostError(f"cannot {request.kind} {stem}: several certs-dirs have it; add --certs-dir")
+    last = service.last.get(found[0].policy.path)
+    if request.kind == "renew" and last is not None and stem in last.snapshot.bundles:
+        raise HostError(f"cannot renew {stem}: a trust bundle is never replaced by an issuance; {ROTATION}")
     for world in found:
         world.inbox.put(request)
     service.log.emit("command.received", certs_dir=certs_dir, file=stem, reason=reason)

@@ -97,7 +97,7 @@ def check(target: Target) -> dict[str, Any]:
     found = sorted(
         dict.fromkeys(_findings(target, scan, judged, now)), key=lambda f: (-SEVERITIES.index(f.severity), f.file)
     )
-    problem = scan.directory.problem or (start_problem(judged) if scan.directory.exists else "it is missing")
+    problem = scan.directory.problem or (start_problem(judged) if scan.directory.exists else "the directory is missing")
     ends = {f"{p.name.stem}.crt": p.leaf.not_after for p in scan.pairs if p.leaf}
     return {
         "version": 1,
@@ -175,7 +175,11 @@ def _weighed(target: Target, found: Finding, accepted: set[str], orphans: set[st
 
 def _remedied(target: Target, found: Finding) -> Finding:
     """Without a configuration there is nobody to renew anything: the remedy names the file, not our verb."""
-    if target.configured or "certagent renew" not in found.remedy:
+    if target.configured:
+        return found
+    if found.code == "ca.missing":
+        return replace(found, remedy="put the CA's certificate there")
+    if "certagent renew" not in found.remedy:
         return found
     stem = names.stem_of(found.file)
     return replace(found, remedy=f"have {stem}.crt issued again, and put it there together with its key")

@@ -11,6 +11,7 @@ from certagent.core.status import EXITS
 from certagent.daemon import run, run_once
 from certagent.events import Log, log_form
 from certagent.host.control import Control
+from certagent.host.errors import HostError
 from certagent.host.ledger import Ledger
 from certagent.host.systemd import Notifier
 from certagent.host.wake import Wake
@@ -23,7 +24,7 @@ def agent(config: Config, path: str, stream: TextIO, form: str, *, once: float |
     """Run the agent, or with `once` (seconds) converge once; return the exit code. Raises HostError, OSError."""
     log = Log(stream, log_form(stream) if form == "auto" else "json" if form == "json" else "text", clock)
     wake = Wake(config.settings.rescan.total_seconds())
-    os.makedirs(config.settings.state_dir, mode=0o700, exist_ok=True)
+    _make(config.settings.state_dir)
     ledger = Ledger.writing(os.path.join(config.settings.state_dir, LEDGER))
     service = Service(config, path, ledger, log, wake.put)
     try:
@@ -36,6 +37,14 @@ def agent(config: Config, path: str, stream: TextIO, form: str, *, once: float |
     finally:
         service.stop()
         wake.stop()
+
+
+def _make(state_dir: str) -> None:
+    try:
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    except OSError as error:
+        remedy = "give it to the agent's user, or set agent.state_dir"
+        raise HostError(f"cannot make {state_dir}: {error.strerror}; {remedy}", error.errno) from error
 
 
 def _forever(service: Service, wake: Wake) -> int:

@@ -96,6 +96,13 @@ def test_errors(label: str, text: str, message: str) -> None:
     assert all(e.startswith("c.toml: ") for e in found)
 
 
+def test_a_secret_is_not_repeated() -> None:
+    """Who writes a secret where its place belongs does not find it in a log."""
+    told = errors(BASE + '[authority.v]\ntype = "vault"\nurl = "https://v"\nrole = "r"\ntoken = "hvs.s3cret"')
+    assert [e for e in told if e.startswith("c.toml: authority.v.token: name where it is")]
+    assert "s3cret" not in str(told)
+
+
 def test_all_errors_at_once() -> None:
     """Ten mistakes are ten errors in one run."""
     assert (

@@ -43,6 +43,7 @@ FIRST_ALONE = frozenset({"acme"})  # types whose first request makes an account
 FILES = frozenset({"dropbox"})  # types that talk to no stranger: asked in the daemon's own job
 LONGEST_PAUSE = timedelta(days=7)
 MOST = 64  # certificates of one answer
+EXTRAS = {"acme": ("acme", "josepy", "dns")}  # types whose libraries an installation may lack
 
 
 class Remote:
@@ -76,7 +77,11 @@ class Remote:
         return self._config.options.get("credential") == "leaf"
 
     def ready(self) -> None:
-        """Whether everything that the settings name can be read. Raises AuthorityError."""
+        """Whether its libraries are there, and everything that the settings name can be read. AuthorityError."""
+        missing = [m for m in EXTRAS.get(self._config.type, ()) if importlib.util.find_spec(m) is None]
+        if missing:
+            remedy = f"pip install 'certagent[{self._config.type}]'"
+            raise AuthorityError(f"cannot ask authority {self._name}: {', '.join(missing)} is not installed: {remedy}")
         self._request("issue")
         self._secrets()
         if self.by_hand:

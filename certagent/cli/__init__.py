@@ -8,7 +8,7 @@ taken for a state.
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 from certagent.cli import (
     advise,
@@ -26,6 +26,7 @@ from certagent.cli import (
     run,
     status,
 )
+from certagent.cli.common import config_option, default_config
 
 USAGE = 64
 VERBS = (
@@ -46,8 +47,20 @@ VERBS = (
 )
 
 
+class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg] # generic in typeshed only
+    """Sub-commands whose own --help says what the list says of them."""
+
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+        """As argparse does."""
+        return cast("argparse.ArgumentParser", super().add_parser(name, description=options.get("help"), **options))
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with usage errors that exit 64."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("action", "parsers", Verbs)
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the reason."""
@@ -57,7 +70,12 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = Parser(prog="certagent", description="The certificate agent for CockroachDB hosts.")
+    about, more = "The certificate agent for CockroachDB hosts.", "`certagent COMMAND --help` says more of each."
+    top = Parser(
+        prog="certagent", description=about, epilog=f"{more} A mistake in what you typed or configured exits 64."
+    )
+    config_option(top)
+    top.set_defaults(config=default_config())
     top.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = top.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser)
     for verb in VERBS:

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from certagent.cli.common import UNKNOWN, Progress, ask, config_option, emit, json_option
+from certagent.cli.common import UNKNOWN, Progress, ask, config_option, emit, json_option, socket_of
 from certagent.cli.proving import PENDING, judge
 
 REFUSED = 1
@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         force=getattr(arguments, "force", False),
     )
     if answer is None:
-        print("certagent: no daemon answers; start it, or use `certagent run --once`", file=sys.stderr)
+        how = "systemctl start certagent, or `certagent run`"
+        print(f"certagent: no daemon answers at {socket_of(arguments.config)}: {how}", file=sys.stderr)
         return UNKNOWN
     if not answer["ok"]:
         print(f"certagent: {answer['error']}", file=sys.stderr)

@@ -11,16 +11,20 @@ if TYPE_CHECKING:
     from certagent.service import Service
 
 DEFAULT_CONFIG = "/etc/certagent/config.toml"
+DEFAULT_SOCKET = "/run/certagent/control.sock"
 USAGE = 64
 UNKNOWN = 3
 
 
 def config_option(parser: argparse.ArgumentParser) -> None:
     """-c FILE, else CERTAGENT_CONFIG, else /etc/certagent/config.toml."""
-    default = os.environ.get("CERTAGENT_CONFIG") or DEFAULT_CONFIG
-    parser.add_argument(
-        "-c", "--config", default=default, metavar="FILE", help=f"the configuration (default: {default})"
-    )
+    about = f"the configuration (default: {default_config()})"
+    parser.add_argument("-c", "--config", default=argparse.SUPPRESS, metavar="FILE", help=about)
+
+
+def default_config() -> str:
+    """Where the configuration is, unless -c says otherwise; -c stands before the verb or behind it."""
+    return os.environ.get("CERTAGENT_CONFIG") or DEFAULT_CONFIG
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +50,9 @@ def socket_of(path: str) -> str:
     try:
         with open(path, "rb") as file:
             agent = tomllib.load(file).get("agent", {})
-    except (OSError, tomllib.TOMLDecodeError):
-        return "/run/certagent/control.sock"
-    return str(agent.get("socket", "/run/certagent/control.sock"))
+    except (OSError, ValueError):  # whoever needs the rest of it will be told
+        agent = {}
+    return str(agent.get("socket", DEFAULT_SOCKET)) if isinstance(agent, dict) else DEFAULT_SOCKET
 
 
 def ask(path: str, command: str, **arguments: Any) -> dict[str, Any] | None:

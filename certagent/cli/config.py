@@ -24,7 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     summary = ""
     try:
         config = load(arguments.config)
-        summary = f"{arguments.config}: ok: {len(config.policies)} certs-dirs, {len(config.authorities)} authorities"
+        paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
+        summary = f"{arguments.config}: ok: certs-dirs: {paths}; authorities: {names}"
     except ConfigError as error:
         errors = error.errors
     if arguments.json:

@@ -49,5 +49,9 @@ def text(document: dict[str, Any]) -> str:
             f"  held {h['action']} {h['file']}: {h['reason']}" + (f" (until {h['at']})" if h["at"] else "")
             for h in directory["held"]
         ]
-        lines.append(f"  next look: {directory['wake_at']}")
+        if not directory["actions"]:
+            critical = [f for f in directory["findings"] if f["severity"] == "critical"]
+            lines += [f"  {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}" for f in critical]
+        if directory["wake_at"]:
+            lines.append(f"  next look: {directory['wake_at'][:19].replace('T', ' ')}Z")
     return "\n".join(lines)

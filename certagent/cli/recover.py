@@ -42,7 +42,7 @@ def _recover(path: str, keep: int) -> tuple[bool, str]:
         store.lock()
         what = store.recover() or "nothing to recover"
     except HostError as error:
-        what = str(error)
+        what = f"nothing done: {error}"  # most often a running agent's lock: it recovers by itself
     except OSError as error:
         print(f"certagent: cannot recover {path}: {error.strerror}", file=sys.stderr)
         return False, str(error)

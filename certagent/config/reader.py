@@ -10,6 +10,7 @@ T = TypeVar("T")
 D = TypeVar("D")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MOST = 1000
+LONGEST_SHOWN = 100  # of a value that is wrong
 DURATION = re.compile(r"(\d+)([smhd])")
 
 
@@ -23,7 +24,7 @@ class ConfigError(Exception):
 
 
 class UnsaidError(ValueError):
-    """A value that is no good and must not be repeated: it may be a secret in the wrong place."""
+    """A value that is no good and not repeated: it may be a secret in the wrong place, or is in the error already."""
 
 
 def duration(value: Any) -> timedelta:
@@ -60,10 +61,9 @@ class Table:
             return read(self.values[key])
         except UnsaidError as error:
             self.error(key, str(error))
-            return default
         except ValueError as error:
-            self.error(key, f"{error} (it is {self.values[key]!r})")
-            return default
+            self.error(key, f"{error} (it is {_clipped(repr(self.values[key]))})")
+        return default
 
     def require(self, key: str, read: Callable[[Any], T], default: T) -> T:
         """As `get`, but the key must be there."""
@@ -82,6 +82,10 @@ class Table:
             if key not in self._known:
                 near = difflib.get_close_matches(key, self._known, 1)
                 self.error(key, "there is no such setting" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _clipped(shown: str) -> str:
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
 
 
 def text(value: Any) -> str:

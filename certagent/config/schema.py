@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from certagent.config import remote
-from certagent.config.reader import Table, absolute, duration, flag, one_of, text, texts
+from certagent.config.reader import Table, UnsaidError, absolute, duration, flag, one_of, text, texts
 from certagent.core.policy import OcspRule, Owner, ProcessRule, RenewAt
 
 PORTS = 1 << 16
@@ -73,11 +73,11 @@ def owner(value: Any) -> Owner:
     try:
         account = pwd.getpwnam(user)
     except KeyError as error:
-        raise ValueError(f"there is no user {user!r} on this host") from error
+        raise UnsaidError(f"there is no user {user!r} on this host: create it, or name another") from error
     try:
         return Owner(user, account.pw_uid, grp.getgrnam(group).gr_gid if group else account.pw_gid)
     except KeyError as error:
-        raise ValueError(f"there is no group {group!r} on this host") from error
+        raise UnsaidError(f"there is no group {group!r} on this host: create it, or name another") from error
 
 
 def san(value: Any) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def _name(value: str) -> str:
         return str(ipaddress.ip_address(value))
     except ValueError:
         if not LABEL.fullmatch(value):
-            raise ValueError(f"{value!r} is neither a DNS name nor an IP address") from None
+            raise UnsaidError(f"{value!r} is neither a DNS name nor an IP address") from None
         return value
 
 
@@ -113,7 +113,7 @@ def probe(value: Any) -> tuple[tuple[str, int, Any], ...]:
     for item in texts(value):
         match = PROBE.fullmatch(item)
         if not match or not 0 < int(match[2]) < PORTS:
-            raise ValueError(f'{item!r}: write "127.0.0.1:26257/sql"')
+            raise UnsaidError(f'{item!r}: write "127.0.0.1:26257/sql"')
         found.append((match[1].strip("[]"), int(match[2]), match[3] or "auto"))
     return tuple(found)
 

@@ -64,7 +64,12 @@ class Control:
         self._thread = threading.Thread(target=self._accept, name="control", daemon=True)
 
     def _bind(self) -> socket.socket:
-        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
+        folder = os.path.dirname(self._path)
+        try:
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+        except OSError as error:
+            remedy = "give its directory to the agent's user, or set agent.socket"
+            raise HostError(f"cannot bind {self._path}: cannot make {folder}: {error.strerror}; {remedy}") from error
         self._clear()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

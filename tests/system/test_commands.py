@@ -113,7 +113,10 @@ def test_commands_that_are_refused(host: Host) -> None:
     with host.agent():
         unknown = host.run("renew", "client.nobody")
         assert unknown.returncode == 1
-        assert "not managed" in unknown.stderr or "managed here" in unknown.stderr
+        assert "client.nobody is not managed here" in unknown.stderr
+        bundle = host.run("renew", "ca")
+        assert (bundle.returncode, bundle.stdout) == (1, "")
+        assert "cannot renew ca: a trust bundle is never replaced by an issuance" in bundle.stderr
         assert host.run("rollback", "node", "--wait", "1").returncode == 1
 
 
@@ -147,6 +150,19 @@ def test_recover_and_retire(host: Host) -> None:
     assert (host.certs / "node.key").exists()
     assert host.run("retire", str(host.certs), "--remove-keys").returncode == 0
     assert list(host.certs.glob("*.key")) == []
+
+
+def test_retire_after_the_configuration_let_it_go(host: Host) -> None:
+    """As operations.md says: the agent lets the directory go, then its keys go, but a CA's; others are not touched."""
+    host.once()
+    (host.certs / "ca.key").write_text("somebody's")
+    host.config.write_text(host.config.read_text().replace(f'"{host.certs}"', f'"{host.base}/another"'))
+    done = host.run("retire", str(host.certs), "--remove-keys")
+    assert (done.returncode, done.stdout) == (0, f"{host.certs}: retired\n")
+    assert [p.name for p in host.certs.glob("*.key")] == ["ca.key"]
+    assert not (host.certs / ".certagent").exists()
+    again = host.run("retire", str(host.certs))
+    assert (again.returncode, "is not managed" in again.stderr) == (64, True)
 
 
 def test_sighup_reads_the_configuration_again(host: Host) -> None:

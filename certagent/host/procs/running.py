@@ -7,7 +7,7 @@ import psutil
 
 from certagent.core.facts import Terms
 from certagent.host.errors import HostError
-from certagent.host.procs.arguments import parse
+from certagent.host.procs.arguments import flag, parse
 from certagent.host.procs.finding import cwd_of, user_name
 
 
@@ -31,7 +31,7 @@ def running(pid: int) -> Running:
     """Given a pid, return what it says of its certs-dir; HostError where it is gone, or denied to us."""
     try:
         process = psutil.Process(pid)
-        argv, environ = process.cmdline(), process.environ()
+        argv, environ, comm = process.cmdline(), process.environ(), process.name()
         cwd = cwd_of(pid)
         uid, gid, groups = process.uids().effective, process.gids().real, _groups(pid)
     except psutil.NoSuchProcess as error:
@@ -40,6 +40,8 @@ def running(pid: int) -> Running:
         raise HostError(f"cannot look into pid {pid}: run certagent as root, or as the user of that process") from error
     except (psutil.Error, OSError) as error:
         raise HostError(f"cannot check pid {pid}: {error}") from error
+    if flag(argv, "certs-dir") is None and "COCKROACH_CERTS_DIR" not in environ and not comm.startswith("cockroach"):
+        raise HostError(f"cannot check pid {pid}: {comm} is no cockroach, and names no --certs-dir")
     said = parse(argv, environ)
     path = os.path.normpath(os.path.join(cwd, said.certs_dir))
     command = f"{os.path.basename(argv[0]) if argv else ''} {said.subcommand}".strip()

@@ -1,0 +1,115 @@
+"""The command line's edges: where -c may stand, what --help says, files that are no configuration, what is missing."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from certagent.cli import main, parser
+from certagent.cli.plan import text
+
+CONFIG = """
+[agent]
+state_dir = "{base}/state"
+socket = "{base}/control.sock"
+[authority.house]
+type = "local"
+directory = "{base}/ca"
+create = true
+[authority.public]
+type = "acme"
+directory_url = "https://127.0.0.1:1/directory"
+terms_accepted = true
+[[certs_dir]]
+path = "{base}/certs"
+owner = "{owner}"
+authority = "house"
+names = ["localhost"]
+[certs_dir.file.ui]
+authority = "public"
+"""
+
+
+def configured(base: Path) -> str:
+    file = base / "config.toml"
+    file.write_text(CONFIG.format(base=base, owner=base.owner()))
+    return str(file)
+
+
+def test_the_configuration_before_the_verb_or_behind_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`certagent -c FILE VERB` is `certagent VERB -c FILE`."""
+    file = configured(tmp_path)
+    assert main(["-c", file, "config", "check"]) == 0
+    assert main(["config", "check", "-c", file]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second == f"{file}: ok: certs-dirs: {tmp_path}/certs; authorities: house, public"
+    assert parser().parse_args(["status"]).config in {os.environ.get("CERTAGENT_CONFIG"), "/etc/certagent/config.toml"}
+
+
+@pytest.mark.parametrize("verb", [["run"], ["config", "check"], ["authority", "test"], ["retire"]])
+def test_help_says_what_a_verb_does(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """--help of a verb begins with what the list of verbs says of it."""
+    with pytest.raises(SystemExit) as ended:
+        main([*verb, "--help"])
+    assert ended.value.code == 0
+    described = capsys.readouterr().out.split("\n\n")[1]
+    assert described.strip()
+    assert not described.startswith(("options", "positional"))
+
+
+@pytest.mark.parametrize("content", [b"\xdb\x00\x01", b"agent = 3\n", b"foo = ["])
+@pytest.mark.parametrize("verb", [["status"], ["plan"], ["renew", "node"], ["history"], ["check"]])
+def test_what_is_no_configuration_is_an_error_with_its_name(
+    content: bytes, verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback: exit 64 and the file; a command to the daemon says that there is none."""
+    file = tmp_path / "bad.toml"
+    file.write_bytes(content)
+    code = main([*verb, "-c", str(file)])
+    told = capsys.readouterr().err
+    assert (code, "no daemon answers at" in told) == (3, True) if verb[0] == "renew" else code == 64
+    assert verb[0] == "renew" or told.startswith(f"{file}: ")
+
+
+def test_a_state_directory_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names the directory, the reason and the setting."""
+    file = configured(tmp_path)
+    (tmp_path / "state").symlink_to("/proc/nowhere/state")
+    assert main(["run", "--once", "-c", file]) == 3
+    assert "or set agent.state_dir" in capsys.readouterr().err
+
+
+def test_a_plan_of_nothing_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A certs-dir that is not there: the finding and its remedy stand in the plan, and no moment that is none."""
+    assert main(["plan", "-c", configured(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert f"dir.missing {tmp_path}/certs: " in told
+    assert "remedy: install -d" in told
+    assert "next look" not in told
+
+
+def test_the_next_look_is_a_time_for_people() -> None:
+    """To the second; the JSON has the rest."""
+    quiet = {"path": "/certs", "actions": [], "steps": [], "held": [], "findings": []}
+    told = text({"certs_dirs": [{**quiet, "wake_at": "2026-11-24T22:57:04.463Z"}]})
+    assert told.splitlines()[-1] == "  next look: 2026-11-24 22:57:04Z"
+
+
+@pytest.mark.slow
+def test_a_type_whose_library_is_not_installed(tmp_path: Path) -> None:
+    """An installation without the extra `acme`: the step `settings` fails, with the command that helps."""
+    packages, site = tmp_path / "packages", Path(sysconfig.get_paths()["purelib"])
+    packages.mkdir()
+    for entry in site.iterdir():
+        if entry.suffix != ".pth" and entry.name.partition("-")[0] not in {"acme", "josepy"}:
+            (packages / entry.name).symlink_to(entry)
+    here = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-S", "-m", "certagent", "authority", "test", "public", "-c", configured(tmp_path)]
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{here}:{packages}"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "FAILED  settings" in done.stdout
+    assert "acme, josepy is not installed: pip install 'certagent[acme]'" in done.stdout
