@@ -255,7 +255,15 @@ class Remote:
 
     def _alone(self) -> AbstractContextManager[None]:
         wait = self._config.timeout + 2 * GRACE
+        if self._listens:
+            return self._book.alone(self._name, wait)
         return self._book.first(self._name, wait) if self._config.type in FIRST_ALONE else nullcontext()
+
+    @property
+    def _listens(self) -> bool:
+        """Whether a challenge is answered on a port, which two workers cannot share."""
+        options = self._config.options
+        return options.get("challenge") in {"http-01", "tls-alpn-01"} and not options.get("webroot")
 
     def _answer(self, request: Request, state: State, now: datetime) -> tuple[Answer, State]:
         found = self._secrets()

@@ -50,12 +50,18 @@ class Book:
     @contextmanager
     def first(self, name: str, seconds: float) -> Iterator[None]:
         """One request at a time while nothing is shared yet: two files must not make two accounts."""
-        lock = self._first[name]
         if self.read(name, "")[0]:
             yield
             return
+        with self.alone(name, seconds):
+            yield
+
+    @contextmanager
+    def alone(self, name: str, seconds: float) -> Iterator[None]:
+        """One request at a time to that authority. Raises HostError after so many seconds of waiting."""
+        lock = self._first[name]
         if not lock.acquire(timeout=seconds):
-            raise HostError(f"cannot ask {name}: the request that makes its account is still under way")
+            raise HostError(f"cannot ask {name}: another request to it is still under way")
         try:
             yield
         finally:

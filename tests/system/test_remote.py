@@ -10,10 +10,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from certagent.host.x509 import parse_certificates
+from tests.servers.pebble import Pebble
 from tests.servers.stepca import StepCa
 from tests.system.running import Host, open_tmp
 from tests.system.test_owners import reachable
@@ -179,3 +181,40 @@ def test_an_end_does_not_wait_for_a_ca(host: Host, ca: StepCa, how: signal.Signa
             connection.settimeout(10)
             assert connection.recv(1 << 16) == b""
             connection.close()
+
+
+PUBLIC = """
+[authority.public]
+type = "acme"
+directory_url = "{url}"
+terms_accepted = true
+http_port = {port}
+listen_address = "127.0.0.1"
+tls_roots = "{ca}"
+issuing_roots = "{roots}"
+"""
+CONSOLE = """
+[certs_dir.file.ui]
+authority = "public"
+names = ["console.test"]
+[certs_dir.file.ca-ui]
+authority = "public"
+"""
+SECOND = "[[certs_dir]]\npath = '{path}'\nowner = '{owner}'\nauthority = 'house'\nnames = ['localhost']\n"
+
+
+def test_two_at_once_make_one_account(host: Host, tmp_path: Path) -> None:
+    """Two files of a new ACME account, due at once, one challenge port: both at the first attempt, and one account."""
+    with Pebble(tmp_path / "pebble") as pebble:
+        roots, other = host.base / "pebble.pem", host.base / "other"
+        roots.write_bytes(pebble.root())
+        other.mkdir(mode=0o700)
+        second = SECOND.format(path=other, owner=pwd.getpwuid(os.getuid()).pw_name)
+        table = PUBLIC.format(url=pebble.directory_url, port=pebble.http_port, ca=pebble.ca, roots=roots)
+        host.write(house=table, clients="[]", extra=CONSOLE + second + CONSOLE)
+        assert host.once().returncode == 0
+        log = (tmp_path / "pebble" / "pebble.log").read_text()
+    assert [a["outcome"] for a in host.history("issue") if a["subject"] == "ui"] == ["ok", "ok"]
+    assert log.count("accounts in memory") == 1, log
+    accounts = json.loads((host.base / "state" / "authority" / "public.json").read_text())["shared"]["accounts"]
+    assert len(accounts) == 1
