@@ -180,6 +180,14 @@ def test_hostile_entries(box: Box, make: Callable[[Path], None]) -> None:
     assert {"other", "bad\x1bname"} == {p.name for p in box.inbox.iterdir()}
 
 
+def test_an_answer_that_is_too_large(box: Box) -> None:
+    """Even our own certificate, in a file over a mebibyte, is not read."""
+    box.bring("padded", box.sign() + b"\n" * LARGEST)
+    waiting = box.ask()
+    assert isinstance(waiting, Pending)
+    assert "padded (it is too large)" in waiting.reason
+
+
 def test_many_entries(box: Box) -> None:
     """Thousands of files: bounded, and said."""
     box.inbox.mkdir(mode=0o750)

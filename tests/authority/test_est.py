@@ -110,6 +110,15 @@ def test_a_pair_of_another_ca_is_enrolled_anew(server: EstServer) -> None:
     assert [("simplereenroll", 400), ("simpleenroll", 200), ("cacerts", 200)] == asked
 
 
+def test_a_busy_server_is_asked_once(server: EstServer) -> None:
+    """simplereenroll is rate limited: that is the answer, and simpleenroll is not tried behind it."""
+    first = ask(question(server, key_and_csr()[1]), context(trusting(server)))
+    assert isinstance(first, Issued)
+    before = len(server.requests())
+    assert "rate-limited" == refused(server, "busy", live=first.chain).kind
+    assert ["simplereenroll"] == [r["path"].rpartition("/")[2] for r in server.requests()[before:]]
+
+
 def test_other_names_are_enrolled(server: EstServer) -> None:
     """A request whose names differ from the live certificate's is no renewal (RFC 7030, section 4.2.2)."""
     first = ask(question(server, key_and_csr()[1]), context(trusting(server)))
