@@ -23,6 +23,7 @@ def test_a_hung_ca_holds_nothing_else_up(kind: Any) -> None:
             assert jobs.submit(InFlight("issue", str(number), NOW), lambda: go.wait(60))
         assert jobs.submit(InFlight(kind, "x", NOW), started.set)
         assert started.wait(60)
+        wait_until(lambda: ended, "its end is told")
         assert ended[0][:2] == (kind, "x")
         assert len([j for j in jobs.in_flight() if j.kind == "issue"]) == 2 * WORKERS
     finally:
