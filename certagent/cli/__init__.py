@@ -1,50 +1,37 @@
 """The command line: one file per verb, each with add(subparsers) and run(arguments) -> exit code.
 
-A status query must start fast: the verbs import what is heavy inside run, and `status` asks the daemon before
-anything of the core is imported. Exit codes: 64 for usage and configuration errors, so that they are never
-taken for a state.
+A status query must start fast: only the verb that was asked for is imported, the verbs import what is heavy inside
+run, and `status` asks the daemon before anything of the core is imported. Exit codes: 64 for usage and configuration
+errors, so that they are never taken for a state.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn, cast
 
-from certagent.cli import (
-    advise,
-    authority,
-    check,
-    commands,
-    completion,
-    config,
-    demo,
-    explain,
-    history,
-    plan,
-    recover,
-    retire,
-    run,
-    status,
-)
 from certagent.cli.common import config_option, default_config
 
 USAGE = 64
-VERBS = (
-    run,
-    status,
-    check,
-    plan,
-    commands,
-    history,
-    recover,
-    explain,
-    advise,
-    retire,
-    authority,
-    config,
-    demo,
-    completion,
-)
+VERBS = {  # each verb, and its module here
+    "run": "run",
+    "status": "status",
+    "check": "check",
+    "plan": "plan",
+    "renew": "commands",
+    "rollback": "commands",
+    "reload": "commands",
+    "history": "history",
+    "recover": "recover",
+    "explain": "explain",
+    "advise": "advise",
+    "retire": "retire",
+    "authority": "authority",
+    "config": "config",
+    "demo": "demo",
+    "completion": "completion",
+}
 
 
 class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg] # generic in typeshed only
@@ -68,8 +55,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message}\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(verb: str = "") -> argparse.ArgumentParser:
+    """The whole command line; given a verb, no more than that one needs."""
     about, more = "The certificate agent for CockroachDB hosts.", "`certagent COMMAND --help` says more of each."
     top = Parser(
         prog="certagent", description=about, epilog=f"{more} A mistake in what you typed or configured exits 64."
@@ -77,15 +64,16 @@ def parser() -> argparse.ArgumentParser:
     config_option(top)
     top.set_defaults(config=default_config())
     top.add_argument("--version", action="store_true", help="print the version and exit")
-    subparsers = top.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser)
-    for verb in VERBS:
-        verb.add(subparsers)
+    subparsers = top.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser, prog="certagent")
+    for module in dict.fromkeys([VERBS[verb]] if verb in VERBS else VERBS.values()):
+        import_module(f"certagent.cli.{module}").add(subparsers)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    top = parser()
+    words = sys.argv[1:] if argv is None else argv
+    top = parser(words[0] if words else "")
     arguments = top.parse_args(argv)
     if arguments.version:
         from certagent import __version__
