@@ -82,6 +82,7 @@ class Ledger:
             os.close(os.open(path, OPEN, 0o600))
             base = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
             base.execute("pragma synchronous = full")
+            base.execute("pragma journal_mode = truncate")  # the journal stays: no file is made and removed each time
             return _prepared(cls(base, path))
         except (OSError, sqlite3.Error) as error:
             raise HostError(f"cannot open the ledger {path}: {error}; repair it or move it away") from error

@@ -155,6 +155,14 @@ def test_a_reload_on_its_way_is_no_alarm() -> None:
     assert ["warning"] == [f.severity for f in plan(sent(STALE, 1, 12 * SECOND)).findings]
 
 
+def test_who_is_signalled_is_not_asked() -> None:
+    """The answer after the signal is the one that counts: no probe goes with it, none while it is in flight."""
+    old = tuple(replace(s, at=NOW - DAY) for s in OLD)
+    assert ["Reload"] == [type(a).__name__ for a in plan(running(served=old)).actions]
+    flying = running(served=old, in_flight=(InFlight("reload", "100:5000", NOW),))
+    assert [] == [a for a in plan(flying).actions if type(a).__name__ == "Probe"]
+
+
 def test_one_signal_at_a_time() -> None:
     """While the child signals, nothing else is sent to that process."""
     assert reloads(plan(replace(STALE, in_flight=(InFlight("reload", WHO, NOW),)))) == []

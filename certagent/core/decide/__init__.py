@@ -8,7 +8,7 @@ crash anywhere resumes by itself.
 
 from datetime import datetime
 
-from certagent.core.actions import Action, Install, Plan, Recover, Reload, Rollback
+from certagent.core.actions import Action, Install, Plan, Probe, Recover, Reload, Rollback
 from certagent.core.decide import (
     install,
     layouts,
@@ -51,13 +51,15 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
 def _one_at_a_time(actions: tuple[Action, ...]) -> tuple[Action, ...]:
     """A swap changes what every later step was judged on.
 
-    After it comes a fresh look, not a signal planned before it.
+    After it comes a fresh look, not a signal planned before it. Nor is a process asked that is signalled now: what it
+    would say is known, and the answer after the signal is the one that counts.
     """
     if any(isinstance(a, Recover) for a in actions):
         return tuple(a for a in actions if isinstance(a, Recover))
     if any(isinstance(a, Install | Rollback) for a in actions):
         return tuple(a for a in actions if not isinstance(a, Reload))
-    return actions
+    signalled = {a.subject for a in actions if isinstance(a, Reload)}
+    return tuple(a for a in actions if not (isinstance(a, Probe) and a.process in signalled))
 
 
 def severity(plan: Plan) -> str:

@@ -65,7 +65,7 @@ def _kind(snapshot: Snapshot, process: Process, port: Listener) -> Literal["sql"
 
 
 def _probe(snapshot: Snapshot, process: Process, probe: Probe, now: datetime) -> Part:
-    if any(j.kind == "probe" and j.subject == probe.subject for j in snapshot.in_flight):
+    if any((j.kind, j.subject) in {("probe", probe.subject), ("reload", probe.process)} for j in snapshot.in_flight):
         return Part()
     asked = (probe.process, Listener(probe.host, probe.port).address, probe.client)
     known = [s for s in snapshot.served if (s.process, s.address, s.client) == asked]
