@@ -25,7 +25,7 @@ class Sshd(Running):
 
     def __init__(self, base: Path, command: str) -> None:
         if not SSHD.exists():
-            missing("sshd", "apt-get install openssh-server, or tests/install")
+            missing("sshd", "tests/servers/sshd/install")
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # made by its unit otherwise
         self.base, self.port, self.key, self.known_hosts = base, free_port(), base / "key", base / "known_hosts"
         for name in ("host", "key", "stranger"):
