@@ -88,7 +88,8 @@ class Staging:
     ) -> Staged | None:
         stem, cert, key, at = row
         live = snapshot.pair(stem)
-        kept_key = key if key is not None or live is None or live.key is None else read_live(self._path, f"{stem}.key")
+        usable = live is not None and live.key is not None and live.key.spki is not None and not pair_is_bundle(stem)
+        kept_key = read_live(self._path, f"{stem}.key") if key is None and usable else key
         bundles = {
             p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.role in BUNDLES and p.cert and p.cert.leaf
         }

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from certagent.authorities import CertificateAuthority
 from certagent.authority.errors import AuthorityError
@@ -37,6 +38,14 @@ class Seen:
 
     processes: tuple[Process, ...]
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A job that ended in an error of ours."""
+
+    kind: Literal["issue", "reload", "probe", "scan", "window", "revocation"]
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)

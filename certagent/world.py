@@ -40,9 +40,10 @@ from certagent.host.ledger import Ledger
 from certagent.jobs import Jobs
 from certagent.observing import Records, Staging
 from certagent.revoking import Revoking, Told
-from certagent.working import Seen, Work
+from certagent.working import Broken, Seen, Work
 
 REMEMBERED = timedelta(hours=1)
+RESTING = timedelta(seconds=30)  # a job that ended in an error left no fact: without a rest it would be begun at once
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class Memory:
     revocations: dict[str, Revocation] = field(default_factory=dict)  # by the leaf's fingerprint
     repairs: list[Repair] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    resting: dict[Broken, datetime] = field(default_factory=dict)  # until when
     degraded: tuple[Degraded, ...] = ()
     clock: Clock = field(default_factory=Clock)
 
@@ -73,7 +75,7 @@ class World:
         """Touches nothing."""
         self.ledger, self.log, self._wake = ledger, log, wake
         self.memory = Memory()
-        self.inbox: SimpleQueue[Served | Seen | Told | Request] = SimpleQueue()
+        self.inbox: SimpleQueue[Served | Seen | Told | Request | Broken] = SimpleQueue()
         self.scanner = Scanner()
         self.jobs = Jobs(self._done)
         self.records = Records(ledger, policy.path)
@@ -98,6 +100,7 @@ class World:
     def _done(self, kind: str, subject: str, result: Any, error: Exception | None) -> None:
         if error is not None:
             self.log.emit("action.failed", certs_dir=self.policy.path, file=subject, reason=f"{kind}: {error}")
+            self.inbox.put(Broken(kind, subject))  # type: ignore[arg-type]
         if result is not None:
             self.inbox.put(result)
         self._wake(f"{kind} ended")
@@ -108,16 +111,17 @@ class World:
         What is in flight comes first, so that a job that ends meanwhile is still in flight or already known.
         """
         running = self.jobs.in_flight()
-        self._empty_inbox()
+        self._empty_inbox(now)
         asked = self.memory.requests
         self.memory.requests = [replace(r, at=min(r.at, now)) for r in asked]  # where the clock was set back since
         scan = self.scanner.scan(self.policy.path, now)
         memory = self.memory
-        base = Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid(), in_flight=running)
+        in_flight = (*running, *self._resting(now))
+        base = Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid(), in_flight=in_flight)
         known = self.records.add(self.holding.add(base))
         known = replace(known, attempts=believable(known.attempts, now, memory.clock))
         if scan.directory.exists and not scan.directory.problem:
-            known = self.staging.add(known, self.policy, now)
+            known = self._staged(known, now)
         self._forget(known, now)
         return replace(
             known,
@@ -133,6 +137,20 @@ class World:
             authorities=tuple(a.fact() for a in self.authorities.values()),
         )
 
+    def _staged(self, known: Snapshot, now: datetime) -> Snapshot:
+        """With what is staged. An area that cannot be read is a fact of the directory: nothing is changed there."""
+        try:
+            return self.staging.add(known, self.policy, now)
+        except (HostError, OSError) as error:
+            directory = known.directory
+            return replace(known, directory=replace(directory, foreign=directory.foreign or str(error)))
+
+    def _resting(self, now: datetime) -> tuple[InFlight, ...]:
+        """The jobs that broke a moment ago, as if they still ran."""
+        memory = self.memory
+        memory.resting = {k: end for k, end in memory.resting.items() if now < end <= now + RESTING}
+        return tuple(InFlight(b.kind, b.subject, end - RESTING) for b, end in memory.resting.items())
+
     def glance(self) -> Snapshot:
         """The keys that changed since the last look, by their modes and owners alone."""
         scan = self.scanner.glance(self.policy.path)
@@ -141,7 +159,7 @@ class World:
         )
         return self.holding.add(seen)
 
-    def _empty_inbox(self) -> None:
+    def _empty_inbox(self, now: datetime) -> None:
         while True:
             try:
                 message = self.inbox.get_nowait()
@@ -156,6 +174,8 @@ class World:
                     self._seen(message)
                 case Request():
                     self.memory.requests.append(message)
+                case Broken():
+                    self.memory.resting[message] = now + RESTING
 
     def _seen(self, seen: Seen) -> None:
         """Take note of a scan; what is new or gone is an event."""

@@ -49,8 +49,6 @@ def probe(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    if client is not None:
-        context.load_cert_chain(client.path)
     ways: tuple[Literal["sql", "http"], ...] = ("sql", "http") if kind == "auto" else (kind,)
     address = Listener(host, port).address
     for way in ways:
@@ -68,6 +66,8 @@ Outcome = tuple[Literal["served", "refused", "unreachable"], str, str, int]
 def _ask(host: str, port: int, kind: str, context: ssl.SSLContext, client: Client | None, timeout: float) -> Outcome:
     end = time.monotonic() + timeout
     try:
+        if client is not None:
+            context.load_cert_chain(client.path)  # OpenSSL refuses a key or digest that is too weak to be offered
         with socket.create_connection((host, port), timeout) as raw:
             raw.settimeout(timeout)
             if kind == "sql":
@@ -110,7 +110,9 @@ def _expiry(tls: ssl.SSLSocket, end: float) -> int:
     except OSError:
         return 0
     found = EXPIRY.search(data)
-    return int(float(found[1])) if found else 0
+    with suppress(ValueError, OverflowError):  # whatever a stranger calls a number
+        return int(float(found[1])) if found else 0
+    return 0
 
 
 def _start_up(tls: ssl.SSLSocket, user: str) -> None:

@@ -7,6 +7,8 @@ from certagent.host.procs import Arguments, parse, terms_of
 
 ROWS = [
     ("start --certs-dir=/c", {}, Arguments("start", "/c", insecure=False, http_port=8080)),
+    ("start --certs-dir /c --http-addr=:²", {}, Arguments("start", "/c", insecure=False, http_port=8080)),
+    (f"start --certs-dir /c --http-addr={'9' * 5000}", {}, Arguments("start", "/c", insecure=False, http_port=8080)),
     ("start --certs-dir /c --http-addr=:9090", {}, Arguments("start", "/c", insecure=False, http_port=9090)),
     (
         "start --http-addr=[::1]:8081",

@@ -119,6 +119,10 @@ class Area:
         finally:
             os.close(fd)
 
+    def numbers(self, path: str) -> list[int]:
+        """The names in a sub-directory that are numbers as we write them, in order."""
+        return sorted(int(n) for n in self.listed(path) if n.isascii() and n.isdigit() and n[0] != "0")
+
     def drop(self, path: str) -> None:
         """Remove a sub-directory and the files in it."""
         for name in self.listed(path):

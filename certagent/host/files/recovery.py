@@ -40,7 +40,7 @@ def _heal(area: Area, staged: int, stem: str) -> str | None:
 
 
 def _back(area: Area, staged: int, stem: str, cert: bytes | None) -> str | None:
-    for number in sorted((int(n) for n in area.listed(f"{OLD}/{stem}") if n.isdigit()), reverse=True):
+    for number in reversed(area.numbers(f"{OLD}/{stem}")):
         with area.sub(f"{OLD}/{stem}/{number}") as old:
             old_cert, old_key = read(old, "crt"), read(old, "key")
         if old_key is not None and old_cert == cert and matched(old_cert, old_key):

@@ -107,12 +107,12 @@ class Store:
             return ()
         found = []
         with opened(self.path, make=False) as area:
-            numbered = [(s, n) for s in area.listed(OLD) for n in area.listed(f"{OLD}/{s}") if n.isdigit()]
+            numbered = [(s, n) for s in area.listed(OLD) for n in area.numbers(f"{OLD}/{s}")]
             for stem, number in numbered:
                 with area.sub(f"{OLD}/{stem}/{number}") as fd:
                     cert = read(fd, "crt")
                     if cert is not None:
-                        found.append((stem, int(number), cert, read(fd, "key"), _time(fd, "crt")))
+                        found.append((stem, number, cert, read(fd, "key"), _time(fd, "crt")))
         return tuple(found)
 
     def rollback(self, stem: str, number: int, key_mode: int, owner: Ids) -> None:
@@ -181,7 +181,7 @@ def _keep(area: Area, stem: str, keep: int) -> None:
     cert, key = read(area.live, f"{stem}.crt"), read(area.live, f"{stem}.key")
     if cert is None or (stem not in BUNDLE_STEMS and not matched(cert, key)):
         return
-    numbers = sorted(int(n) for n in area.listed(f"{OLD}/{stem}") if n.isdigit())
+    numbers = area.numbers(f"{OLD}/{stem}")
     with area.sub(f"{OLD}/{stem}/{(numbers or [0])[-1] + 1}") as new:
         if key is not None and stem not in BUNDLE_STEMS:
             write(new, "key", key)

@@ -17,6 +17,7 @@ SERVING = frozenset({"start", "start-single-node", "demo"})
 TRUTH = frozenset({"1", "t", "T", "TRUE", "True", "true"})  # Go's strconv.ParseBool
 TRUE = TRUTH | {""}
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+PORT = re.compile(r"[0-9]{1,5}")  # a stranger may pass any digits, and any number of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,6 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Arguments:
         _subcommand(argv),
         certs,
         insecure is not None and value in TRUE,
-        int(http) if http.isdigit() else 8080,
+        int(http) if PORT.fullmatch(http) else 8080,
         terms_of(argv, environ),
     )

@@ -1,0 +1,72 @@
+"""What cannot be used stays what it is, a finding: the agent neither ends nor turns in circles because of it."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509 as pyca
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from tests.system.running import Host
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+PEM = serialization.Encoding.PEM
+
+
+def weak_pair(host: Host) -> None:
+    """A client pair by the house CA whose key is too weak for OpenSSL to offer."""
+    key = rsa.generate_private_key(65537, 1024)  # noqa: S505 - that is the point
+    ca = pyca.load_pem_x509_certificate((host.base / "ca" / "ca.crt").read_bytes())
+    signer = serialization.load_pem_private_key((host.base / "ca" / "ca.key").read_bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    now, name = datetime.now(UTC), pyca.Name([pyca.NameAttribute(pyca.NameOID.COMMON_NAME, "root")])
+    builder = pyca.CertificateBuilder(ca.subject, name, key.public_key(), pyca.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=300))
+    usage = pyca.ExtendedKeyUsage([pyca.ExtendedKeyUsageOID.CLIENT_AUTH])
+    made = builder.add_extension(usage, critical=False).sign(signer, hashes.SHA256())
+    (host.certs / "client.root.crt").write_bytes(made.public_bytes(PEM))
+    secret = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (host.certs / "client.root.key").write_bytes(secret)
+
+
+def test_a_pair_that_cannot_be_offered(host: Host) -> None:
+    """A client key that OpenSSL refuses is a finding with the reason, asked about as seldom as a silent port."""
+    host.once()
+    weak_pair(host)
+    with host.server(), host.agent() as agent:
+        told = agent.wait_event("finding.appeared", lambda e: e["code"] == "served.unreachable")
+        assert "too small" in told["reason"]
+        assert agent.events("action.failed") == []
+
+
+def test_a_ca_key_that_cannot_be_read(host: Host) -> None:
+    """A bundle is staged, judged and installed beside a `ca.key` that nobody can read."""
+    host.make_certs()
+    os.mkfifo(host.certs / "ca.key", 0o600)
+    host.once()
+    assert (host.certs / "ca.crt").exists()
+    assert (host.certs / "node.crt").exists()
+
+
+@pytest.mark.parametrize("how", ["link", "number"])
+def test_a_staging_area_that_cannot_be_used(host: Host, how: str, tmp_path: Path) -> None:
+    """Whatever its owner makes of the staging area under a running agent, the agent goes on, and says so."""
+    host.once()
+    area = host.certs / ".certagent"
+    with host.agent() as agent:
+        if how == "number":
+            odd = area / "old" / "node" / "²"
+            odd.mkdir(parents=True)
+            (odd / "crt").write_bytes((host.certs / "node.crt").read_bytes())
+        else:
+            area.rename(tmp_path / "away")
+            area.symlink_to(tmp_path / "away")
+            agent.wait_event("finding.appeared", lambda e: e["code"] == "dir.foreign")
+        (host.certs / "client.root.crt").unlink()
+        agent.wait_event("finding.appeared", lambda e: e["file"] == "client.root.crt")
+        assert host.json("status")["daemon"] is not None
+        if how == "number":
+            wait_until((host.certs / "client.root.crt").exists, "it is issued anew")
