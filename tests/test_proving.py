@@ -68,6 +68,15 @@ CASES = [
 ]
 
 
+def test_who_is_waited_for() -> None:
+    """A CA has the request: that is the reason, even where it was asked before the command."""
+    later = {"code": "renewal.waiting", "file": "node.crt", "message": "authority people has the request"}
+    found = judge("renew", "node", SINCE, [{**directory("pending", "old"), "findings": [later]}], [])
+    assert (found["state"], found["reason"]) == ("pending", "authority people has the request")
+    other = {**later, "file": "ui.crt"}
+    assert "people" not in judge("renew", "node", SINCE, [{**directory(), "findings": [other]}], [])["reason"]
+
+
 @pytest.mark.parametrize(("label", "kind", "seen", "rows", "state"), CASES, ids=[c[0] for c in CASES])
 def test_judge(label: str, kind: str, seen: dict[str, Any], rows: list[dict[str, Any]], state: str) -> None:
     """Proven only when the certificate that was installed is the one that is shown and served."""

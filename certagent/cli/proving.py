@@ -35,11 +35,22 @@ def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> d
     if done is None:
         bad = [r for r in rows if r["outcome"] in {"failed", "refused"}]
         order = _order(file, directories) if kind == "renew" else 1
-        return {"state": "refused", "reason": bad[0]["reason"]} if len(bad) >= order else _waiting(rows)
+        return (
+            {"state": "refused", "reason": bad[0]["reason"]}
+            if len(bad) >= order
+            else _answered_later(file, directories) or _waiting(rows)
+        )
     shown = [f for d in directories for f in d["files"] if f["name"] == file and f["fingerprint"] == done["digest"]]
     if not shown or shown[0]["proof"] == "pending":
         return _waiting(rows)
     return {"state": "proven", "reason": shown[0]["proof"]}
+
+
+def _answered_later(file: str, directories: list[Row]) -> dict[str, str]:
+    """A CA has the request and answers later: what is waited for, in the finding's words; {} where it is not so."""
+    found = [f for d in directories for f in d.get("findings", ()) if f["code"] == "renewal.waiting"]
+    message = next((f["message"] for f in found if f["file"] == f"{file}.crt"), "")
+    return {**PENDING, "reason": message, "step": "the authority answers later"} if message else {}
 
 
 def _order(file: str, directories: list[Row]) -> int:
@@ -64,7 +75,5 @@ def _reloaded(directories: list[Row], rows: list[Row]) -> dict[str, str]:
 
 
 def _waiting(rows: list[Row]) -> dict[str, str]:
-    if rows and (rows[0]["kind"], rows[0]["outcome"]) == ("issue", "retry"):
-        return {**PENDING, "reason": f"the authority answers later: {rows[0]['reason']}"}
     step = next((s for r in rows if (s := STEPS.get((r["kind"], r["outcome"])))), None)
     return {**PENDING, "step": step} if step else PENDING
