@@ -43,13 +43,25 @@ def renew_at(want: Want, leaf: Leaf, host: str, attempts: Iterable[Attempt] = ()
 
     At a point of the window that its CA suggests; without one at 2/3 of its lifetime (1/2 under ten days), less up to
     1/20 of jitter. An explicit `renew_at` that is earlier than the window wins; the emergency point wins over all.
+    Not before a quarter of what was left of a leaf when it was installed is over: one that a CA dates far back, or
+    whose CA's clock is far behind ours, is due by its dates from its first moment, and so would the next one be.
     """
-    own = _own_point(want, leaf, host)
-    point = _window_point(attempts, want.name.stem, leaf, host)
+    tried = tuple(attempts)
+    least = _not_at_once(tried, want.name.stem, leaf)
+    own = max(_own_point(want, leaf, host), least)
+    point = _window_point(tried, want.name.stem, leaf, host)
     if point is None:
         return own
     explicit = want.renew_at.before is not None or want.renew_at.fraction is not None
-    return min(point, emergency_at(leaf), own if explicit else point)
+    return min(point, max(emergency_at(leaf), least), own if explicit else point)
+
+
+def _not_at_once(attempts: tuple[Attempt, ...], stem: str, leaf: Leaf) -> datetime:
+    """A quarter after the leaf was installed, of what was left of it; its notBefore where that is not known."""
+    mine = (stem, leaf.fingerprint)
+    installed = [a.at for a in attempts if a.kind == "install" and a.outcome == "ok" and (a.subject, a.digest) == mine]
+    at = installed[-1] if installed else leaf.not_before
+    return at + (leaf.not_after - at) / 4 if leaf.not_before < at < leaf.not_after else leaf.not_before
 
 
 def _window_point(attempts: Iterable[Attempt], stem: str, leaf: Leaf, host: str) -> datetime | None:

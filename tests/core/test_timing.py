@@ -56,6 +56,18 @@ def test_renewal_is_never_later_than_the_emergency(life: timedelta, host: str, r
     assert NOW < at <= emergency_at(cert) < cert.not_after
 
 
+@given(LIVES, st.floats(0, 0.999), st.booleans())
+def test_a_leaf_that_is_dated_back(life: timedelta, gone: float, windowed: bool) -> None:
+    """However far back a CA dates its leaf, it is not due at once: its successor would be as well, for ever."""
+    cert = leaf(not_before=NOW - life * gone, not_after=NOW + life * (1 - gone))
+    done = [tried("ok", kind="install", digest=cert.fingerprint)]
+    if windowed:
+        late = Window(cert.not_after - SECOND, cert.not_after)
+        done.append(tried("ok", kind="window", digest=cert.fingerprint, reason=written(late)))
+    at = renew_at(want(), cert, "db1", done)
+    assert NOW + life * (1 - gone) / 5 <= at < cert.not_after
+
+
 def test_jitter_is_a_hash() -> None:
     """Two runs agree on the moment, two hosts do not."""
     points = [renew_at(want(), leaf(), host) for host in ("db1", "db1", "db2")]
