@@ -16,7 +16,7 @@ from tests.system.running import Host, open_tmp
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
-USERS = ("nobody", "daemon")
+USERS = ("www-data", "daemon")  # not nobody: workers run as that one, and must not read a certs-dir
 LIBRARIES = (
     "certagent",
     "cryptography",
