@@ -6,8 +6,10 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,20 @@ def reachable(base: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(lib), "HOME": "/"}
 
 
+STRANGER = "import ctypes, signal; ctypes.CDLL(None).prctl(15, b'cockroach'); print('on', flush=True); signal.pause()"
+
+
+@contextmanager
+def stranger(*words: str) -> Iterator[int]:
+    """Root's process called cockroach, whose insides are denied to others."""
+    process = subprocess.Popen([sys.executable, "-c", STRANGER, "start", *words], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    yield process.pid
+    process.kill()
+    process.communicate()
+
+
 def test_an_unprivileged_agent(shared: Host) -> None:
     """The default: one agent as the owner, without any capability; it issues, swaps, signals and proves the same."""
     certs = directory(shared, USERS[0])
@@ -141,7 +157,12 @@ def test_an_unprivileged_agent(shared: Host) -> None:
     drop = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups", "--inh-caps=-all"]
     program = [*drop, "/usr/bin/python3", "-m", "certagent", "run", "-c", str(shared.config)]
     subprocess.run([*program, "--once"], env=environ, cwd="/", check=True, capture_output=True, timeout=120)
-    with shared.server(user=USERS[0], certs=certs) as server:
+    with (
+        shared.server(user=USERS[0], certs=certs) as server,
+        stranger("--certs-dir=/tmp"),
+        stranger("--certs-dir=relative"),
+        stranger(f"--certs-dir={certs}") as intruder,
+    ):
         daemon = subprocess.Popen(program, env=environ, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_until(lambda: shared.json("status")["daemon"], "the daemon answers")
@@ -150,6 +171,9 @@ def test_an_unprivileged_agent(shared: Host) -> None:
             assert (done.returncode, done.stderr) == (0, "")
             assert server.served() == shared.file("node")["fingerprint"]
             assert {e["sender_uid"] for e in server.log() if e["event"] == "reload"} == {account.pw_uid}
+            found = shared.json("status")["certs_dirs"][0]["processes"]
+            told = {(server.process.pid, "serving"), (intruder, "forbidden")}  # one is told, never signalled
+            assert {(p["pid"], p["state"]) for p in found} == told
         finally:
             daemon.terminate()
             daemon.wait(20)

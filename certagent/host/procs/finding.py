@@ -64,16 +64,29 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | 
         environ = process.environ()
         cwd = cwd_of(pid)
     except (psutil.AccessDenied, PermissionError):
-        said = parse(argv, {})
-        problem = f"what pid {pid} runs is denied to this user: set `pid_file` and `probe`"
-        hidden = replace(base, state="forbidden", problem=problem, terms=said.terms)
-        return hidden if said.subcommand and not said.insecure else None
+        return _hidden(base, parse(argv, {}), device, inode)
     except (psutil.Error, OSError):
         return None
     said = parse(argv, environ)
     if exe in SHELLS or not said.subcommand or said.insecure or not _same(pid, cwd, said.certs_dir, device, inode):
         return None
     return _look(replace(base, command=f"{exe} {said.subcommand}", terms=said.terms), process, said, rule)
+
+
+def _hidden(base: Process, said: Arguments, device: int, inode: int) -> Process | None:
+    """One whose insides are denied to us: ours by its arguments alone, or because it is our own user's.
+
+    Another user's that names another directory, or none, is that user's agent's business.
+    """
+    if not said.subcommand or said.insecure:
+        return None
+    try:
+        named = os.stat(said.certs_dir) if said.certs_dir.startswith("/") else None
+    except OSError:
+        named = None
+    ours = (named.st_dev, named.st_ino) == (device, inode) if named else base.uid == os.geteuid()
+    problem = f"what pid {base.pid} runs is denied to this user: set `pid_file` and `probe`"
+    return replace(base, state="forbidden", problem=problem, terms=said.terms) if ours else None
 
 
 def _base(process: psutil.Process) -> Process:
