@@ -1,4 +1,4 @@
-"""ACME against pebble: strict, half of its good nonces refused, three certificates to a chain, several roots."""
+"""ACME against pebble: strict, a quarter of its good nonces refused, three certificates to a chain, several roots."""
 
 import copy
 import re

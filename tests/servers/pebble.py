@@ -16,7 +16,7 @@ from tests.servers.process import Running, free_port, listens, program
 from tests.servers.tls import server_pair
 
 INSTALL = "apt-get install pebble"
-REJECTED = 50  # per cent of the nonces
+REJECTED = 25  # per cent of the nonces
 
 
 class Names:
