@@ -6,6 +6,7 @@ from typing import Any
 from certagent import __version__
 from certagent.advising import advise, chosen
 from certagent.config import Config
+from certagent.core.decide.generations import going_back
 from certagent.core.facts import Request
 from certagent.core.policy import OcspRule
 from certagent.core.status import plan_document, rfc3339
@@ -13,9 +14,10 @@ from certagent.host.control import Peer
 from certagent.host.errors import HostError
 from certagent.host.remembered import SharedOnly
 from certagent.host.worker import Workers
-from certagent.service import Service, clock
+from certagent.service import Last, Service, clock
 
 MOST_ROWS = 10_000
+NOTHING_EARLIER = "no earlier pair is kept that is sound, unexpired, not revoked and was never rolled back"
 ROTATION = "put the file with old and new CAs there on every node, and renew the leaves later (docs/configuration.md)"
 
 
@@ -86,14 +88,23 @@ def put(service: Service, request: Request, certs_dir: str, reason: str) -> str:
         raise HostError(f"cannot {request.kind}: {what} managed {where}; `certagent status` lists what is")
     if len(found) > 1 and stem:
         raise HostError(f"cannot {request.kind} {stem}: several certs-dirs have it; add --certs-dir")
-    last = service.last.get(found[0].policy.path)
-    if request.kind == "renew" and last is not None and stem in last.snapshot.bundles:
-        raise HostError(f"cannot renew {stem}: a trust bundle is never replaced by an issuance; {ROTATION}")
+    if stem and (last := service.last.get(found[0].policy.path)):
+        _possible(last, request)
     for world in found:
         world.inbox.put(request)
     service.log.emit("command.received", certs_dir=certs_dir, file=stem, reason=reason)
     service.wake(f"command {request.kind}")
     return found[0].policy.path
+
+
+def _possible(last: Last, request: Request) -> None:
+    """HostError where a command cannot come true, by what was seen last: nobody should wait for it."""
+    stem = request.subject
+    if request.kind == "renew" and stem in last.snapshot.bundles:
+        raise HostError(f"cannot renew {stem}: a trust bundle is never replaced by an issuance; {ROTATION}")
+    back = going_back(last.policy, last.snapshot, stem, "", request.at)
+    if request.kind == "rollback" and back is None:
+        raise HostError(f"cannot roll back {stem}: {NOTHING_EARLIER}")
 
 
 def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Putting the agent together: for `run` and `run --once`, and for the verbs that only look."""
 
+import io
 import os
 from typing import TextIO
 
@@ -18,6 +19,7 @@ from certagent.host.wake import Wake
 from certagent.service import Last, Service, clock
 
 LEDGER = "ledger.db"
+LOOKS = 2
 
 
 def agent(config: Config, path: str, stream: TextIO, form: str, *, once: float | None) -> int:
@@ -61,23 +63,23 @@ def _forever(service: Service, wake: Wake) -> int:
     return 0
 
 
-def look(config: Config, path: str, stream: TextIO) -> Service:
-    """Observe and decide once for every certs-dir, processes and what they serve included; change nothing.
+def look(config: Config, path: str) -> Service:
+    """Observe and decide for every certs-dir, processes and what they serve included; change and log nothing.
 
-    Raises HostError.
+    What a look shows may ask for another: a port that is found, for the pairs that it should accept. Raises HostError.
     """
     ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
-    service = Service(config, path, ledger, Log(stream, "text", clock), lambda _reason: None)
+    service = Service(config, path, ledger, Log(io.StringIO(), "text", clock), lambda _reason: None)
     service.look_at_workers()
     for world in service.worlds.values():
         world.memory.degraded = service.unconfined
         world.inbox.put(world.work.scan())
-        plan = decide(world.policy, world.observe(clock()), clock())
-        for action in plan.actions:
-            if isinstance(action, Probe):
-                world.inbox.put(world.work.probe(action))
-            elif isinstance(action, AskRevocation):
-                world.inbox.put(world.work.revocation(action))
+        for _ in range(LOOKS):
+            for action in decide(world.policy, world.observe(clock()), clock()).actions:
+                if isinstance(action, Probe):
+                    world.inbox.put(world.work.probe(action))
+                elif isinstance(action, AskRevocation):
+                    world.inbox.put(world.work.revocation(action))
         snapshot = world.observe(clock())
         service.last[world.policy.path] = Last(world.policy, snapshot, decide(world.policy, snapshot, clock()))
     return service

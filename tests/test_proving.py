@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from certagent.cli.proving import judge
+from certagent.cli.proving import held_back, judge
 
 SINCE = 10
 
@@ -83,3 +83,18 @@ def test_judge(label: str, kind: str, seen: dict[str, Any], rows: list[dict[str,
     found = judge(kind, "node" if kind != "reload" else "", SINCE, [seen], rows)
     assert state == found["state"], (label, found)
     assert found["reason"]
+
+
+HELD = {"action": "issue", "file": "node", "at": None, "reason": "ca.crt must be there first"}
+REFUSED = {"code": "renewal.refused", "file": "node.crt"}
+
+
+def test_what_holds_a_command_back() -> None:
+    """The plan's own words; where it is refused without a moment, waiting is of no use."""
+    found: dict[str, Any] = {"held": [HELD], "findings": []}
+    assert held_back("renew", "node", [found]) == (HELD["reason"], False)
+    assert held_back("renew", "node", [{**found, "findings": [REFUSED]}]) == (HELD["reason"], True)
+    timed = {**HELD, "at": "2026-11-24T22:57:04Z"}
+    assert held_back("renew", "node", [{"held": [timed], "findings": [REFUSED]}]) == (HELD["reason"], False)
+    assert held_back("renew", "client.root", [found]) == ("", False)
+    assert held_back("rollback", "node", [found]) == ("", False)

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from certagent.cli.common import UNKNOWN, Progress, ask, config_option, emit, json_option, socket_of
-from certagent.cli.proving import PENDING, judge
+from certagent.cli.proving import PENDING, held_back, judge
 
 REFUSED = 1
 POLL = 0.1
@@ -65,7 +65,7 @@ def _wait(arguments: argparse.Namespace, file: str, answer: dict[str, Any]) -> d
     where = answer["certs_dir"] if file else arguments.certs_dir
     begin = time.monotonic()
     progress = Progress(sys.stderr)
-    outcome = PENDING
+    outcome, held, look = PENDING, PENDING, begin + 1
     while outcome["state"] == "pending" and time.monotonic() < begin + arguments.wait:
         time.sleep(POLL)
         history = ask(arguments.config, "history", certs_dir=where, limit=ROWS)
@@ -75,6 +75,18 @@ def _wait(arguments: argparse.Namespace, file: str, answer: dict[str, Any]) -> d
             continue
         dirs = [d for d in status["document"]["certs_dirs"] if where in ("", d["path"])]
         outcome = judge(arguments.kind, file, answer["row"], dirs, history["rows"])
+        if outcome == PENDING:
+            if time.monotonic() >= look:
+                look, held = time.monotonic() + 1, _held(arguments, file, where)
+            outcome = held
         progress.show(f"{arguments.kind} {file}: {outcome.get('step', 'waiting')}", time.monotonic() - begin)
     progress.clear()
     return {k: v for k, v in outcome.items() if k != "step"}
+
+
+def _held(arguments: argparse.Namespace, file: str, where: str) -> dict[str, str]:
+    """Nothing was attempted so far: why, by the plan."""
+    plan = ask(arguments.config, "plan")
+    dirs = [d for d in plan["document"]["certs_dirs"] if where in ("", d["path"])] if plan else []
+    reason, for_good = held_back(arguments.kind, file, dirs)
+    return {"state": "refused" if for_good else "pending", "reason": reason} if reason else PENDING

@@ -75,7 +75,7 @@ def local_service(path: str) -> "Service | None":
     if config is None:
         return None
     try:
-        return look(config, path, sys.stderr)
+        return look(config, path)
     except (HostError, OSError) as error:
         print(f"certagent: {error}", file=sys.stderr)
         return None

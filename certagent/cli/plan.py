@@ -41,17 +41,22 @@ def text(document: dict[str, Any]) -> str:
     """The plan for people."""
     lines = []
     for directory in document["certs_dirs"]:
-        lines.append(f"{directory['path']}: {len(directory['actions'])} to do, {len(directory['held'])} held")
+        work = [a for a in directory["actions"] if a["action"] not in LOOKS]
+        lines.append(f"{directory['path']}: {len(work)} to do, {len(directory['held'])} held")
         lines += [f"  {a['action']} {a['subject']}: {a['reason']}" for a in directory["actions"]]
         later = [a for a in directory["steps"] if a not in directory["actions"]]
         lines += [f"    then {a['action']} {a['subject']}: {a['reason']}" for a in later]
         lines += [
-            f"  held {h['action']} {h['file']}: {h['reason']}" + (f" (until {h['at']})" if h["at"] else "")
+            f"  held {h['action']} {h['file']}: {h['reason']}" + (f" (until {_time(h['at'])})" if h["at"] else "")
             for h in directory["held"]
         ]
         if not directory["actions"]:
             critical = [f for f in directory["findings"] if f["severity"] == "critical"]
             lines += [f"  {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}" for f in critical]
         if directory["wake_at"]:
-            lines.append(f"  next look: {directory['wake_at'][:19].replace('T', ' ')}Z")
+            lines.append(f"  next look: {_time(directory['wake_at'])}")
     return "\n".join(lines)
+
+
+def _time(stamp: str) -> str:
+    return f"{stamp[:19].replace('T', ' ')}Z"

@@ -27,6 +27,17 @@ def judge(kind: str, file: str, since: int, directories: Iterable[Row], rows: It
     return _swapped(kind, file, list(directories), [r for r in mine if r["subject"] == file])
 
 
+def held_back(kind: str, file: str, directories: Iterable[Row]) -> tuple[str, bool]:
+    """Given the certs-dirs of a plan, return what holds a command back ("": nothing), and if only a person lifts it."""
+    action = "issue" if kind == "renew" else kind
+    for directory in directories:
+        refused = any((f["code"], f["file"]) == ("renewal.refused", f"{file}.crt") for f in directory["findings"])
+        for held in directory["held"]:
+            if (held["action"], held["file"]) == (action, file):
+                return held["reason"], refused and held["at"] is None
+    return "", False
+
+
 def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> dict[str, str]:
     done = next((r for r in rows if (r["kind"], r["outcome"]) == (DONE[kind], "ok")), None)
     undone = next((r for r in rows if (r["kind"], r["outcome"]) == ("rollback", "ok")), None)

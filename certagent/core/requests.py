@@ -15,4 +15,6 @@ def fulfilled(request: Request, attempts: tuple[Attempt, ...]) -> bool:
     ended = [a for a in attempts if after(a, request) and a.kind == ENDED[request.kind] and a.outcome != "asked"]
     if request.kind == "reload":
         return any(a.outcome in {"ok", "unproven", "failed"} for a in ended)
+    if request.kind == "rollback":  # it meant the pair that was live then: never the one that came since
+        ended += [a for a in attempts if after(a, request) and (a.kind, a.outcome) == ("install", "ok")]
     return any(a.subject == request.subject for a in ended)

@@ -21,6 +21,7 @@ from certagent.core.facts import (
     Snapshot,
 )
 from certagent.core.policy import Policy
+from certagent.core.requests import fulfilled
 from tests.core.building import DAY, NOW, file, generation, leaf, name_of, pair, policy, snapshot, staged, want
 
 MINUTE = timedelta(minutes=1)
@@ -308,6 +309,25 @@ def test_rollback_on_request() -> None:
     found = snapshot(pair("ca"), pair(), generations=kept, requests=(asked,), quarantined=frozenset({"node-102"}))
     made = [a for a in plan(found).actions if type(a).__name__ == "Rollback"]
     assert [("node", 1)] == [(a.stem, a.generation) for a in made]  # type: ignore[attr-defined]
+
+
+def test_a_rollback_that_waits_is_over_with_the_next_installation() -> None:
+    """It meant the pair that was live when it was asked for: never the one that came since."""
+    asked, later = Request("rollback", "node", NOW), NOW + MINUTE
+    assert not fulfilled(asked, (Attempt("install", "node", NOW - MINUTE, "ok"),))
+    assert not fulfilled(asked, (Attempt("install", "client.root", later, "ok"),))
+    assert not fulfilled(asked, (Attempt("install", "node", later, "refused"),))
+    assert fulfilled(asked, (Attempt("install", "node", later, "ok"),))
+    assert fulfilled(asked, (Attempt("rollback", "node", later, "failed"),))
+    assert not fulfilled(replace(asked, kind="renew"), (Attempt("rollback", "node", later, "ok"),))
+
+
+def test_a_rollback_is_told_as_one() -> None:
+    """What was rolled back on request did not fail: the finding says that the pair before is back."""
+    back = Attempt("rollback", "node", NOW - MINUTE, "ok", "an operator asked for it")
+    due = replace(ISSUES[0][1], attempts=(back,))
+    told = [f.message for f in plan(due).findings if f.code == "renewal.failing"]
+    assert told == ["the pair before is back: an operator asked for it"]
 
 
 def test_failing_renewals_alarm() -> None:

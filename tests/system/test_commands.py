@@ -117,7 +117,32 @@ def test_commands_that_are_refused(host: Host) -> None:
         bundle = host.run("renew", "ca")
         assert (bundle.returncode, bundle.stdout) == (1, "")
         assert "cannot renew ca: a trust bundle is never replaced by an issuance" in bundle.stderr
-        assert host.run("rollback", "node", "--wait", "1").returncode == 1
+        back = host.run("rollback", "node")
+        assert (back.returncode, back.stdout) == (1, "")
+        assert "cannot roll back node: no earlier pair is kept" in back.stderr
+        assert host.run("renew", "node").returncode == 0
+        assert [r["kind"] for r in host.json("history", "node")["attempts"]].count("rollback") == 0
+
+
+def test_a_renewal_that_is_held_says_why_at_once(host: Host) -> None:
+    """A CA whose root is not in ca.crt: exit 1 with the reason, long before the waiting ends."""
+    host.once()
+    host.config.write_text(host.config.read_text().replace(f"{host.base}/ca'", f"{host.base}/another'"))
+    assert host.run("authority", "test", "house").returncode == 1  # it makes the CA
+    with host.agent():
+        held = host.run("renew", "node", "--wait", "50", timeout=45)
+    assert held.returncode == 1
+    assert "refused: an operator asked for it" in held.stdout
+    assert "is not in ca.crt" in held.stdout
+
+
+def test_status_without_a_daemon_has_looked_at_everything(host: Host) -> None:
+    """What is proven is told as proven by one look, and nothing but the document is printed."""
+    host.once()
+    with host.server():
+        told = host.run("status")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "pending" not in told.stdout
 
 
 def test_a_bad_answer_of_the_ca(host: Host) -> None:

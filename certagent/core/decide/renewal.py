@@ -238,6 +238,8 @@ def _newest(want: Want, failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 
 def _told(want: Want, count: int, how: str, attempts: list[Attempt]) -> str:
+    if attempts[-1].kind == "rollback":
+        return f"the pair before is back: {attempts[-1].reason}"
     if len(want.authorities) < 2:  # noqa: PLR2004 - the same
         return f"attempt {count} {how}: {attempts[-1].reason}"
     each = "; ".join(f"authority {a.digest} {how}: {a.reason}" if a.digest else a.reason for a in attempts)
