@@ -39,6 +39,7 @@ LEAVES = {
     "owner",
     "locks",
     "openat",
+    "directory",
     "pgwire",
     "hup_child",
     "roots",

@@ -4,6 +4,7 @@ import fcntl
 import os
 from contextlib import suppress
 
+from certagent.host.directory import open_directory
 from certagent.host.errors import HostError
 
 OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -27,7 +28,7 @@ def lock(path: str, what: str, directory: int | None = None) -> int:
 def lock_directory(path: str) -> int:
     """The same for a directory in which nothing may be written. HostError where another process holds it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = open_directory(path)
     except OSError as error:
         raise HostError(f"cannot open {path}: {error.strerror}", error.errno) from error
     try:

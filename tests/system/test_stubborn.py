@@ -1,6 +1,7 @@
 """What cannot be used stays what it is, a finding: the agent neither ends nor turns in circles because of it."""
 
 import os
+import pwd
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from cryptography import x509 as pyca
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.system.running import Host
+from tests.system.running import Host, open_tmp
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -70,3 +71,32 @@ def test_a_staging_area_that_cannot_be_used(host: Host, how: str, tmp_path: Path
         assert host.json("status")["daemon"] is not None
         if how == "number":
             wait_until((host.certs / "client.root.crt").exists, "it is issued anew")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("victim", [0, 1])
+def test_root_is_nobodys_deputy(host: Host, victim: int) -> None:
+    """A link that a user made in place of its certs-dir to somebody else's directory is not followed by root."""
+    base = open_tmp()
+    home, other = base / "home", base / "other"
+    home.mkdir()
+    other.mkdir()
+    host.certs = home / "certs"
+    host.write(owner='"nobody"')
+    host.certs.symlink_to(other)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    os.chown(home, nobody, nobody)
+    os.chown(other, victim, victim)
+    os.chown(host.certs, nobody, nobody, follow_symlinks=False)
+    (other / "node.key").write_text("somebody's own")
+    (other / "node.key").chmod(0o644)
+    host.run("run", "--once", "--log", "json")
+    assert [p.name for p in other.iterdir()] == ["node.key"]
+    assert (other / "node.key").read_text() == "somebody's own"
+    assert (other / "node.key").stat().st_mode & 0o777 == 0o644
+    found = [f["message"] for d in host.json("status")["certs_dirs"] for f in d["findings"]]
+    assert "root does not follow it" in " ".join(found)
+    (other / "node.key").unlink()
+    os.chown(other, nobody, nobody)
+    host.run("run", "--once", "--log", "json")
+    assert (other / "node.crt").exists()

@@ -6,12 +6,12 @@ import stat
 
 from certagent.core.facts import CertFile, File, FileKind, KeyFile
 from certagent.host import x509
+from certagent.host.directory import open_directory
 from certagent.host.openat import BENEATH, NO_MAGICLINKS, open_within
 
 LIMIT = 1 << 20
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 OPEN_LINK = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 INSIDE = BENEATH | NO_MAGICLINKS
 KINDS: dict[int, FileKind] = {
     stat.S_IFREG: "file",
@@ -61,7 +61,7 @@ def read_file(directory: int, name: str) -> bytes:
 
 def read_live(path: str, name: str) -> bytes:
     """The bytes of one live file of a certs-dir. Raises OSError."""
-    fd = os.open(path, OPEN_DIRECTORY)
+    fd = open_directory(path)
     try:
         return read_file(fd, name)
     finally:

@@ -12,7 +12,6 @@ from certagent.core.facts import CertFile, Directory, File, KeyFile, Pair
 from certagent.core.names import Name
 from certagent.host.certs.mounts import mount_below
 from certagent.host.certs.reading import (
-    OPEN_DIRECTORY,
     file_fact,
     inside_fact,
     printable,
@@ -20,6 +19,7 @@ from certagent.host.certs.reading import (
     read_key,
 )
 from certagent.host.certs.trust import Verdicts
+from certagent.host.directory import open_directory
 
 AREA = ".certagent"
 F = TypeVar("F", CertFile, KeyFile)
@@ -55,7 +55,7 @@ class Scanner:
     def scan(self, path: str, now: datetime) -> Scan:
         """Look at the directory. A problem of the directory is part of the fact, never raised."""
         try:
-            fd = os.open(path, OPEN_DIRECTORY)
+            fd = open_directory(path)
         except OSError as error:
             gone = error.errno in {errno.ENOENT, errno.ENOTDIR}
             return Scan(Directory(path, exists=not gone, problem=None if gone else error.strerror))
@@ -69,7 +69,7 @@ class Scanner:
     def glance(self, path: str) -> Scan:
         """The keys that changed since the last scan: modes and owners only, nothing is opened."""
         try:
-            fd = os.open(path, OPEN_DIRECTORY)
+            fd = open_directory(path)
         except OSError:
             return Scan(Directory(path, exists=False))
         try:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 
 from certagent.host import x509
+from certagent.host.directory import open_directory
 from certagent.host.errors import HostError
 from certagent.host.owner import acting_as, privileged
 
@@ -140,7 +141,7 @@ def exists(path: str, below: str = "") -> bool:
 def opened(path: str, *, make: bool = True) -> Iterator[Area]:
     """The area of a certs-dir, acting as its owner. Raises HostError."""
     try:
-        live = os.open(path, DIRECTORY)
+        live = open_directory(path)
     except OSError as error:
         raise HostError(f"cannot open {path}: {error.strerror}", error.errno) from error
     try:
