@@ -177,3 +177,21 @@ def test_when_a_process_started() -> None:
     at = started_at(start_ticks(child.pid)).timestamp()
     child.communicate(b"\n")
     assert before - 0.02 <= at <= after + 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_pid_file_of_somebody_else(host: Host, running: StandIn) -> None:
+    """A user who writes a pid_file cannot have root signal another user's process; a link as one is not followed."""
+    pid_file = host.base / "pid"
+    pid_file.write_text(f"{running.process.pid}\n")
+    os.chown(pid_file, 65534, 65534)
+    rule = ProcessRule(pid_file=str(pid_file), probe=(("127.0.0.1", 1, "sql"),))
+    assert [p.state for p in owners(host.base, rule)] == ["forbidden"]
+    os.chown(pid_file, 0, 0)
+    assert [p.state for p in owners(host.base, rule)] == ["serving"]
+    pid_file.chmod(0o666)
+    assert [p.state for p in owners(host.base, rule)] == ["forbidden"]
+    link = host.base / "link"
+    link.symlink_to(pid_file)
+    assert owners(host.base, ProcessRule(pid_file=str(link))) == ()

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import stat
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from certagent.host.openat import IN_ROOT, open_within
 from certagent.host.procs.arguments import Arguments, parse
 
 SIGHUP_BIT = 1
+PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 TICKS = os.sysconf("SC_CLK_TCK")
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "busybox"})
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a listener says, not where we listen
@@ -179,14 +181,20 @@ def _hup_masks(pid: int) -> tuple[bool, bool]:
 
 
 def _by_pid_file(rule: ProcessRule) -> Process | None:
+    """Root would signal whatever process the file names: its writer must be root, us, or that process's own user."""
     try:
-        fd = os.open(rule.pid_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(rule.pid_file, PID_FILE)
         with os.fdopen(fd, "rb") as file:
-            pid = int(file.read(64).split()[0])
+            info, pid = os.fstat(fd), int(file.read(64).split()[0])
         process = psutil.Process(pid)
         if pid <= 1 or process.status() == psutil.STATUS_ZOMBIE:
             return None
         base = replace(_base(process), command=process.name(), found_by="pid_file")
     except (OSError, ValueError, IndexError, psutil.Error):
         return None
+    if info.st_uid not in {0, os.geteuid(), base.uid} or info.st_mode & stat.S_IWOTH:
+        problem = (
+            f"pid {pid} is not that of the user who may write {rule.pid_file}, uid {info.st_uid}: it is not believed"
+        )
+        return replace(base, state="forbidden", problem=problem)
     return _look(base, process, None, rule)
