@@ -32,7 +32,7 @@ class Holding:
             self._fd = self._store.lock()
         except (HostError, OSError) as error:
             self.problem = str(error)
-            raise HostError(self.problem) from error
+            raise HostError(self.problem, error.errno) from error
         self._identity, self.problem = (info.st_dev, info.st_ino), None
 
     def retry(self) -> None:

@@ -3,6 +3,7 @@
 Locks: one per state directory and one per certs-dir, both flocks of the kernel, so that no stale lock exists.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -92,7 +93,11 @@ class Service:
         state = self.config.settings.state_dir
         lock(os.path.join(state, "lock"), state)
         for world in self.worlds.values():
-            world.holding.take()
+            try:
+                world.holding.take()
+            except HostError as error:  # one that cannot be locked at all is a finding: the others go on
+                if error.errno == errno.EWOULDBLOCK:
+                    raise
         self._forget_unwanted()
         with suppress(HostError):  # a full disk: what is open counts as failed all the same
             self.ledger.close_interrupted()

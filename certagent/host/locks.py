@@ -1,7 +1,9 @@
 """One agent per directory: a flock of the kernel, which no crash leaves behind."""
 
+import errno
 import fcntl
 import os
+import stat
 from contextlib import suppress
 
 from certagent.host.directory import open_directory
@@ -13,6 +15,9 @@ OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 def lock(path: str, what: str, directory: int | None = None) -> int:
     """Hold a lock file until its fd is closed; return the fd. HostError names the holder."""
     fd = os.open(path, OPEN, 0o600, dir_fd=directory)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise HostError(f"cannot use {what}: its lock is no regular file; remove it", errno.EINVAL)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

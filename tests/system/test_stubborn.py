@@ -10,7 +10,7 @@ from cryptography import x509 as pyca
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.system.running import Host, open_tmp
+from tests.system.running import ME, Host, open_tmp
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -100,3 +100,25 @@ def test_root_is_nobodys_deputy(host: Host, victim: int) -> None:
     os.chown(other, nobody, nobody)
     host.run("run", "--once", "--log", "json")
     assert (other / "node.crt").exists()
+
+
+@pytest.mark.parametrize("how", ["file", "link", "fifo"])
+def test_one_directory_that_cannot_be_locked(host: Host, how: str) -> None:
+    """What the owner of one certs-dir puts in the place of its lock keeps the agent from none of the others."""
+    other = host.base / "other"
+    other.mkdir(mode=0o700)
+    table = f"[[certs_dir]]\npath = '{other}'\nowner = '{ME}'\nauthority = 'house'\nnames = ['localhost']"
+    host.write(extra=table)
+    host.make_certs()
+    area = host.certs / ".certagent"
+    if how == "file":
+        area.write_text("")
+    elif how == "link":
+        area.symlink_to(host.base)
+    else:
+        area.mkdir(mode=0o700)
+        os.mkfifo(area / "lock")
+    told = host.once().stdout
+    assert (other / "node.crt").exists()
+    assert not (host.certs / "node.crt").exists()
+    assert "dir.foreign" in told
