@@ -24,7 +24,7 @@ def change(config: Config, workers: Workers, name: str, operation: str, now: dat
     if found is None or found.type not in KINDS:
         known = ", ".join(n for n, a in config.authorities.items() if a.type in KINDS) or "none"
         raise HostError(f"cannot {operation} the account of {name!r}: it keeps none; those that do: {known}")
-    _as_the_agent(config.settings.state_dir)
+    as_the_agent(config.settings.state_dir)
     book = Book(os.path.join(config.settings.state_dir, "authority"))
     authority = authorities_of(config, workers, book)[name]
     if not isinstance(authority, Remote):
@@ -41,8 +41,8 @@ def change(config: Config, workers: Workers, name: str, operation: str, now: dat
     raise HostError(f"cannot {operation} the account of {name!r}: the CA does not get to an end; try again")
 
 
-def _as_the_agent(state_dir: str) -> None:
-    """Another user's file in the state directory would lock the agent out of its own account."""
+def as_the_agent(state_dir: str) -> None:
+    """Another user's file in the state directory would lock the agent out of its own account. Raises HostError."""
     try:
         owner = os.stat(state_dir).st_uid
     except OSError as error:

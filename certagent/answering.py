@@ -112,7 +112,7 @@ def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) 
     from certagent.trying import trial
 
     book = SharedOnly(os.path.join(config.settings.state_dir, "authority"))
-    return trial(config, workers, book, name, certs_dir, clock())
+    return trial(config, workers, book, name, certs_dir, clock)
 
 
 def plans(service: Service) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Asking an authority for nothing but an answer: a throw-away key, every check of an issuance, nothing installed."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from certagent.authority.messages import Pending
 from certagent.config import Config
 from certagent.core.policy import Policy, Want, bundle_of
 from certagent.core.rules import gate
-from certagent.core.trial import FAILS, steps
+from certagent.core.trial import FAILS, UNTOLD, steps
 from certagent.host import staged, x509
 from certagent.host.certs import read_live
 from certagent.host.errors import HostError
@@ -22,15 +23,18 @@ BUNDLES = ("ca", "ca-client", "ca-ui", "ca-client-tenant")
 
 
 class _FailedError(Exception):
-    def __init__(self, step: str, reason: str) -> None:
+    def __init__(self, step: str, reason: str, untold: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
-        self.step, self.reason = step, reason
+        self.step, self.reason, self.untold = step, reason, untold
 
 
 def trial(
-    config: Config, workers: Workers, book: SharedOnly, name: str, certs_dir: str, now: datetime
+    config: Config, workers: Workers, book: SharedOnly, name: str, certs_dir: str, clock: Callable[[], datetime]
 ) -> dict[str, Any]:
-    """Ask the authority of that name; return what worked. Raises HostError where there is no such thing to ask."""
+    """Ask the authority of that name; return what worked. Raises HostError where there is no such thing to ask.
+
+    The clock is read again when the answer is there: a certificate may be valid from this very second on.
+    """
     authority = authorities_of(config, workers, book).get(name)
     if name not in config.authorities:
         known = ", ".join(config.authorities) or "none"
@@ -38,19 +42,19 @@ def trial(
     if authority is None:
         raise HostError(f"cannot test authority {name!r}: nobody is asked by one of type none")
     policy, want = _wanted(config, name, certs_dir)
-    failed, reason, leaf = "", "", None
+    found, leaf = steps("", ""), None
     try:
-        leaf = _tried(authority, policy, want, now)
+        leaf = _tried(authority, policy, want, clock)
     except _FailedError as error:
-        failed, reason = error.step, error.reason
+        found = steps(error.step, error.reason, error.untold)
     return {
         "version": 1,
         "authority": name,
         "type": config.authorities[name].type,
         "certs_dir": policy.path,
         "file": want.name.stem,
-        "ok": not failed,
-        "steps": [asdict(s) for s in steps(failed, reason)],
+        "ok": leaf is not None,
+        "steps": [asdict(s) for s in found],
         "certificate": leaf,
     }
 
@@ -67,7 +71,9 @@ def _wanted(config: Config, name: str, certs_dir: str) -> tuple[Policy, Want]:
     return order[0]
 
 
-def _tried(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> dict[str, Any]:
+def _tried(
+    authority: CertificateAuthority, policy: Policy, want: Want, clock: Callable[[], datetime]
+) -> dict[str, Any]:
     if isinstance(authority, Remote):
         try:
             authority.ready()
@@ -75,10 +81,11 @@ def _tried(authority: CertificateAuthority, policy: Policy, want: Want, now: dat
             raise _FailedError("settings", str(error)) from error
     try:
         key = x509.generate_key(want.key)
-        chain = _issued(authority, policy, want, key, now)
-        bundles = _bundles(authority, policy, want, now)
+        chain = _issued(authority, policy, want, key, clock())
+        bundles = _bundles(authority, policy, want, clock())
     except AuthorityError as error:
-        raise _FailedError(FAILS[error.kind], str(error)) from error
+        raise _failed(error) from error
+    now = clock()
     pair = staged.pair_fact(want.name.stem, chain, key, now.timestamp())
     if pair is None or pair.leaf is None:
         raise _FailedError("answer", "it is no certificate")
@@ -90,6 +97,13 @@ def _tried(authority: CertificateAuthority, policy: Policy, want: Want, now: dat
         raise _FailedError("gate", problem)
     shown = pair.leaf
     return {"subject": shown.subject, "issuer": shown.issuer, "sans": list(shown.sans), "key": shown.key}
+
+
+def _failed(error: AuthorityError) -> _FailedError:
+    """At which step; a cause on this host means that nobody was asked."""
+    if isinstance(error.__cause__, HostError):
+        return _FailedError("settings", str(error))
+    return _FailedError(FAILS[error.kind], str(error), UNTOLD.get(error.kind, ()))
 
 
 def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:

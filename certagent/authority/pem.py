@@ -33,15 +33,18 @@ def certificates(texts: Iterable[Any]) -> list[str]:
 def chain(texts: Iterable[Any]) -> str:
     """Given a leaf and then what is above it, return them as one PEM text without self-issued ones.
 
-    Raises AuthorityError where one does not parse.
+    Raises AuthorityError where one does not parse, or the leaf is none: what is above it must not take its place.
     """
-    blocks = certificates(texts)
+    given = [*texts]
+    if any(isinstance(text, str) and not CERTIFICATE.search(text) for text in given[:1]):
+        raise AuthorityError("cannot use the answer: what should be the certificate is no PEM", kind="malformed")
+    blocks = certificates(given)
     try:
         facts = [x509.parse_certificates(block.encode())[0] for block in blocks]
     except x509.X509Error as error:
         raise AuthorityError(f"cannot use the answer: {error}", kind="malformed") from error
-    above = [block for block, leaf in zip(blocks, facts, strict=True) if leaf.subject != leaf.issuer]
-    return "".join(dict.fromkeys((blocks[0], *above)))
+    issued = [block for block, fact in zip(blocks, facts, strict=True) if fact.subject != fact.issuer]
+    return "".join(dict.fromkeys((blocks[0], *issued)))
 
 
 def der(pem: str) -> bytes:

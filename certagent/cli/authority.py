@@ -1,6 +1,7 @@
 """`certagent authority test NAME`: ask a CA for a certificate that nobody uses, and say step by step what worked."""
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -53,12 +54,15 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _by_ourselves(config: Any, name: str, certs_dir: str) -> dict[str, Any]:
+    from certagent.accounts import as_the_agent
     from certagent.answering import authority_test
     from certagent.host.errors import HostError
     from certagent.host.worker import Workers
 
-    user = config.settings.worker_user
+    user, state_dir = config.settings.worker_user, config.settings.state_dir
     try:
+        if os.path.lexists(state_dir):
+            as_the_agent(state_dir)
         return {"document": authority_test(config, Workers((user.uid, user.gid)), name, certs_dir)}
     except HostError as error:
         return {"error": str(error), "code": "refused"}

@@ -5,7 +5,7 @@ from typing import Literal
 
 STEPS = ("settings", "reachable", "tls", "credentials", "policy", "answer", "chain", "gate")
 MEANING = {
-    "settings": "the settings, secrets and files can be read",
+    "settings": "the settings, secrets and files can be read, and there is a process to ask with",
     "reachable": "the CA answers",
     "tls": "its endpoint is the one that is trusted",
     "credentials": "it takes our credentials",
@@ -23,21 +23,25 @@ FAILS = {
     "malformed": "answer",
     "failed": "answer",
 }
+UNTOLD = dict.fromkeys(("malformed", "failed"), ("credentials", "policy"))  # an answer that says nothing of these
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step; `untried` after one that failed."""
+    """One step; `untried` after one that failed, and where the failure does not tell."""
 
     name: str
     outcome: Literal["ok", "failed", "untried"]
     reason: str = ""
 
 
-def steps(failed: str, reason: str) -> tuple[Step, ...]:
-    """Given the step that failed ("": none) and why, return all of them."""
+def steps(failed: str, reason: str, untold: tuple[str, ...] = ()) -> tuple[Step, ...]:
+    """Given the step that failed ("": none), why, and those before it of which that tells nothing, return all."""
     place = STEPS.index(failed) if failed else len(STEPS)
-    return tuple(
-        Step(name, "ok") if i < place else Step(name, "failed", reason) if i == place else Step(name, "untried")
-        for i, name in enumerate(STEPS)
-    )
+
+    def step(i: int, name: str) -> Step:
+        if i == place:
+            return Step(name, "failed", reason)
+        return Step(name, "ok" if i < place and name not in untold else "untried")
+
+    return tuple(step(i, name) for i, name in enumerate(STEPS))

@@ -8,9 +8,10 @@ import fcntl
 import json
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from certagent.host.errors import HostError
@@ -18,6 +19,9 @@ from certagent.host.errors import HostError
 LIMIT = 4 << 20
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+PAUSE = 0.05  # seconds between two looks: a lock of the kernel is not waited for with a deadline
+UNDER_WAY = "cannot ask {}: another request to it is still under way"
 Document = dict[str, Any]
 
 
@@ -58,14 +62,32 @@ class Book:
 
     @contextmanager
     def alone(self, name: str, seconds: float) -> Iterator[None]:
-        """One request at a time to that authority. Raises HostError after so many seconds of waiting."""
-        lock = self._first[name]
+        """One request at a time to that authority, whichever Book or process makes it.
+
+        Raises HostError after so many seconds of waiting.
+        """
+        end, lock = time.monotonic() + seconds, self._first[name]
         if not lock.acquire(timeout=seconds):
-            raise HostError(f"cannot ask {name}: another request to it is still under way")
+            raise HostError(UNDER_WAY.format(name))
         try:
-            yield
+            with self._alone_of_all(name, end):
+                yield
         finally:
             lock.release()
+
+    @contextmanager
+    def _alone_of_all(self, name: str, end: float) -> Iterator[None]:
+        """A lock of the kernel; on a full disk there is none to be had, and that holds nobody up."""
+        with ExitStack() as stack:
+            with suppress(OSError):
+                os.makedirs(self._directory, mode=0o700, exist_ok=True)
+                fd = os.open(os.path.join(self._directory, f".{name}.lock"), LOCK, 0o600)
+                stack.callback(os.close, fd)
+                while not _locked(fd):
+                    if time.monotonic() > end:
+                        raise HostError(UNDER_WAY.format(name))
+                    time.sleep(PAUSE)
+            yield
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -114,6 +136,15 @@ class Book:
             os.close(fd)
         except OSError as error:
             raise HostError(f"cannot write {path}: {error.strerror}; free space, or repair state_dir") from error
+
+
+def _locked(fd: int) -> bool:
+    """Whether the lock is ours now. Raises OSError where there are none."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class SharedOnly(Book):

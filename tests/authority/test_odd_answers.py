@@ -162,6 +162,15 @@ def test_no_chain(texts: list[Any]) -> None:
     assert caught.value.kind == "malformed"
 
 
+@pytest.mark.parametrize("kind", ["vault", "cfssl"])
+def test_a_leaf_that_is_no_pem(kind: str) -> None:
+    """What is above it does not take its place: the CA's own certificate is no answer, and the error says why."""
+    signed = {"certificate": "no PEM", "issuing_ca": make_ca().cert.decode()}
+    with answering(200, json.dumps({"success": True, "result": signed, "data": signed}).encode()) as url:
+        error = asker(kind, url).refusal()
+    assert (error.kind, "what should be the certificate is no PEM" in str(error)) == ("malformed", True)
+
+
 def test_a_megabyte_of_nothing_takes_no_time() -> None:
     """PEM that begins and never ends is looked at once."""
     for text in ("-----BEGIN CERTIFICATE-----" + " " * (1 << 20), "-----BEGIN CERTIFICATE-----\n" * 40_000):

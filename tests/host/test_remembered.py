@@ -104,9 +104,14 @@ def test_memory_that_cannot_be_used(tmp_path: Path, content: str) -> None:
     assert (tmp_path / "pki.json").read_text() == content
 
 
-def test_one_request_first(tmp_path: Path) -> None:
-    """While nothing is shared the second request waits for the first, and then sees what it left; later ones do not."""
+@pytest.mark.parametrize("another", [False, True], ids=["one book", "beside a trial"])
+def test_one_request_first(tmp_path: Path, another: bool) -> None:
+    """While nothing is shared the second request waits for the first, and then sees what it left; later ones do not.
+
+    The same for a trial, which has a Book of its own and may be another process: its lock is the kernel's.
+    """
     book, order = Book(str(tmp_path)), []
+    beside = SharedOnly(str(tmp_path)) if another else book
     inside, go = threading.Event(), threading.Event()
 
     def first() -> None:
@@ -118,7 +123,7 @@ def test_one_request_first(tmp_path: Path) -> None:
 
     def second() -> None:
         inside.wait(60)
-        with book.first("acme", 60):
+        with beside.first("acme", 60):
             order.append(f"second, account {book.read('acme', '')[0]['account']}")
 
     threads = [threading.Thread(target=t) for t in (first, second)]
@@ -138,8 +143,17 @@ def test_one_request_first(tmp_path: Path) -> None:
 def test_the_first_that_never_ends(tmp_path: Path) -> None:
     """The second gives up with a sentence, instead of waiting for ever."""
     book = Book(str(tmp_path))
-    with book.first("acme", 1), pytest.raises(HostError, match="still under way"), book.first("acme", 0.05):
-        pytest.fail("it was let in")
+    with book.first("acme", 1):
+        for other in (book, Book(str(tmp_path))):
+            with pytest.raises(HostError, match="still under way"), other.first("acme", 0.05):
+                pytest.fail("it was let in")
+
+
+def test_no_lock_to_be_had(tmp_path: Path) -> None:
+    """Where no lock file can be made, as on a full disk, one request is not held up by it."""
+    (tmp_path / "authority").write_text("no directory")
+    with Book(str(tmp_path / "authority")).alone("acme", 60):
+        assert not (tmp_path / "authority").is_dir()
 
 
 CSR, KEY = b"-----BEGIN CERTIFICATE REQUEST-----\n", b"a key"

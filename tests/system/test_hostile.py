@@ -127,8 +127,8 @@ WRONGS: dict[str, Wrong] = {
     "sends-nested-json": (raw(NESTED), "not JSON", FAILING),
     "sends-no-pem": (
         raw(b'{"success": true, "result": {"certificate": "none"}}'),
-        "not the principal",  # all that is left of the chain is the CA's own certificate
-        REFUSED,
+        "what should be the certificate is no PEM",
+        FAILING,
     ),
     "sends-broken-der": (lambda h, _: certificate(h, BROKEN_DER), "cannot", FAILING),
     "sends-another-type": (raw(b'{"success": true, "result": {"certificate": 7}}'), "cannot", FAILING),

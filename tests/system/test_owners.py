@@ -114,11 +114,11 @@ def test_root_group_keys(shared: Host) -> None:
         assert agent.events("mode.repaired") == []
 
 
-def reachable(base: Path) -> dict[str, str]:
-    """Copies of the program and its libraries where any user may read them."""
+def reachable(base: Path, *more: str) -> dict[str, str]:
+    """Copies of the program and its libraries, and of `more`, where any user may read them."""
     lib = base / "lib"
     lib.mkdir()
-    for package in LIBRARIES:
+    for package in (*LIBRARIES, *more):
         found = importlib.util.find_spec(package)
         assert found is not None
         assert found.origin is not None

@@ -1,0 +1,140 @@
+"""`certagent authority test` where something is wrong on this host, and beside requests that are under way."""
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certagent.config import load
+from certagent.host.remembered import SharedOnly
+from certagent.host.worker import Workers
+from certagent.issuing import clock
+from certagent.trying import trial
+from tests.authority.test_odd_answers import answering
+from tests.servers.pebble import Pebble
+from tests.system.running import Host, open_tmp
+from tests.system.test_acme import PUBLIC, UI
+from tests.system.test_owners import reachable
+
+pytestmark = pytest.mark.slow
+CFSSL = """
+[authority.pki]
+type = "cfssl"
+url = "{url}"
+auth_key = "{base}/auth.key"
+"""
+FOR_ACME = ("acme", "josepy", "OpenSSL", "requests", "certifi", "idna", "pyrfc3339", "dns", "typing_extensions")
+CONSOLE = UI.format(name="console.test")
+
+
+@pytest.fixture
+def shared() -> Iterator[Host]:
+    """A host in a directory that other users may enter."""
+    made = Host(open_tmp())
+    yield made
+    shutil.rmtree(made.base)
+
+
+def configure(host: Host, url: str, **options: str) -> None:
+    (host.base / "auth.key").write_text("00" * 16)
+    host.write(house=CFSSL.format(url=url, base=host.base), authority='"pki"', **options)
+    host.make_certs()
+
+
+def outcomes(host: Host) -> dict[str, str]:
+    done = host.run("authority", "test", "pki", "--json")
+    assert 1 == done.returncode
+    return {s["name"]: s["outcome"] for s in json.loads(done.stdout)["steps"]}
+
+
+def test_an_answer_that_does_not_tell(host: Host) -> None:
+    """A CA that is not well, or answers rubbish: it was reached, and nothing is said of credentials and policy."""
+    for status, body in ((500, b"no"), (200, b"{")):
+        with answering(status, body) as url:
+            configure(host, url)
+            found = outcomes(host)
+        assert {"settings": "ok", "reachable": "ok", "tls": "ok"} == {k: found[k] for k in list(found)[:3]}
+        assert ("untried", "untried", "failed") == (found["credentials"], found["policy"], found["answer"])
+
+
+def test_nobody_can_be_asked(host: Host) -> None:
+    """Where no worker can be had, the fault is on this host: a CA that nobody asked is not said to be reachable."""
+    configure(host, "http://127.0.0.1:1")
+    workers = Workers(None)
+    workers.stop()
+    book = SharedOnly(str(host.base / "state" / "authority"))
+    document = trial(load(str(host.config)), workers, book, "pki", "", clock)
+    assert "failed" == document["steps"][0]["outcome"]
+    assert "cannot ask" in document["steps"][0]["reason"]
+    assert {"untried"} == {s["outcome"] for s in document["steps"][1:]}
+
+
+@pytest.mark.root
+def test_another_users_state(host: Host) -> None:
+    """Without a daemon, root leaves nothing in the state of an agent that is somebody else: it says whom to be."""
+    configure(host, "http://127.0.0.1:1")
+    state, nobody = host.base / "state", pwd.getpwnam("nobody")
+    state.mkdir(mode=0o700)
+    os.chown(state, nobody.pw_uid, nobody.pw_gid)
+    done = host.run("authority", "test", "pki")
+    assert (64, f"belongs to uid {nobody.pw_uid}" in done.stderr) == (done.returncode, True)
+    assert [] == list(state.iterdir())
+
+
+@pytest.mark.real
+def test_beside_the_first_request(host: Host, tmp_path: Path) -> None:
+    """A trial at the moment of the first request: one after the other on one port, and one account for both."""
+    with Pebble(tmp_path / "pebble") as pebble:
+        (host.base / "roots.pem").write_bytes(pebble.root())
+        where = {"port": pebble.http_port, "ca": pebble.ca, "roots": host.base / "roots.pem"}
+        table = PUBLIC.format(url=pebble.directory_url, address="127.0.0.1", **where)
+        host.write(house=table, clients="[]", extra=CONSOLE)
+        host.make_certs()
+        words = [sys.executable, "-m", "certagent", "authority", "test", "public", "-c", str(host.config)]
+        trials = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
+        assert 0 == host.once().returncode
+        said = [child.communicate(timeout=120)[0].decode() for child in trials]
+        log = (tmp_path / "pebble" / "pebble.log").read_text()
+    assert [0, 0] == [child.returncode for child in trials], said
+    assert ["ok"] == [a["outcome"] for a in host.history("issue") if a["subject"] == "ui"]
+    assert 1 == log.count("accounts in memory"), log
+
+
+@pytest.mark.real
+@pytest.mark.root
+def test_acme_without_privilege(shared: Host, tmp_path: Path) -> None:
+    """An agent as nobody, without a capability: account, challenge on a port above 1024 and certificate, confined."""
+    host, nobody = shared, pwd.getpwnam("nobody")
+    with Pebble(tmp_path / "pebble") as pebble:
+        (host.base / "roots.pem").write_bytes(pebble.root())
+        (host.base / "endpoint.pem").write_bytes(pebble.ca.read_bytes())
+        where = {"port": pebble.http_port, "ca": host.base / "endpoint.pem", "roots": host.base / "roots.pem"}
+        table = PUBLIC.format(url=pebble.directory_url, address="127.0.0.1", **where)
+        others = "[certs_dir.process]\nnames = ['none-of-this-host']\n"
+        host.write(house=table, owner='"nobody"', clients="[]", extra=others + CONSOLE)
+        host.make_certs()
+        for path in (host.base, host.certs):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        drop = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--inh-caps=-all"]
+        python = [*drop, "/usr/bin/python3", "-m", "certagent"]
+        environ = reachable(host.base, *FOR_ACME)
+
+        def run(*words: str) -> "subprocess.CompletedProcess[str]":
+            command = [*python, *words, "-c", str(host.config)]
+            return subprocess.run(
+                command, env=environ, cwd="/", check=False, capture_output=True, text=True, timeout=120
+            )
+
+        tried, done = run("authority", "test", "public"), run("run", "--once", "--log", "json")
+    assert (0, 0) == (tried.returncode, done.returncode), tried.stdout + done.stdout + done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert "ui" in {e["file"] for e in events if e["event"] == "pair.installed"}
+    assert "worker.unconfined" not in done.stdout
+    kept = [host.certs / "ui.key", host.base / "state" / "authority" / "public.json"]
+    assert [(nobody.pw_uid, 0o600)] * 2 == [(p.stat().st_uid, p.stat().st_mode & 0o777) for p in kept]
