@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from certagent.cli import main, parser
+from certagent.cli import main, parser, status
 from certagent.cli.plan import text
+from certagent.core.decide import decide
+from certagent.core.status import document
+from tests.core.building import NOW, pair, policy, revocation, snapshot, want
 
 CONFIG = """
 [agent]
@@ -47,6 +50,18 @@ def test_the_configuration_before_the_verb_or_behind_it(tmp_path: Path, capsys: 
     first, second = capsys.readouterr().out.splitlines()
     assert first == second == f"{file}: ok: certs-dirs: {tmp_path}/certs; authorities: house, public"
     assert parser().parse_args(["status"]).config in {os.environ.get("CERTAGENT_CONFIG"), "/etc/certagent/config.toml"}
+
+
+def test_status_tells_of_revocation_where_it_is_asked_about() -> None:
+    """The text has a column of it as soon as something was asked, with its age; none while OCSP is off."""
+    told = (revocation("node-1", "good"),)
+    for revocations, cells in ((told, ["good, 0 s ago", "-"]), ((), [])):
+        found = snapshot(pair("node"), pair("client.root"), revocations=revocations)
+        rules = policy(want("node"), want("client.root"))
+        lines = status.text(document([(rules, found, decide(rules, found, NOW))], NOW, None)).split("\n")
+        head = next(n for n, line in enumerate(lines) if "expires" in line)
+        assert ("revocation" in lines[head]) is bool(cells)
+        assert [line.endswith(c) for line, c in zip(lines[head + 1 :], cells, strict=False)] == [True] * len(cells)
 
 
 @pytest.mark.parametrize("verb", [["run"], ["config", "check"], ["authority", "test"], ["retire"]])

@@ -49,7 +49,7 @@ def text(document: dict[str, Any]) -> str:
     lines = [f"certagent: {document['severity']}, {who}"]
     for directory in document["certs_dirs"]:
         lines += ["", f"{directory['path']}: {directory['severity']}"]
-        lines += _table([HEAD, *(_file(f, now) for f in directory["files"])])
+        lines += _files(directory["files"], now)
         lines += [
             f"  process {p['pid']} ({p['user']}): {p['state']} {' '.join(p['listeners'])}"
             for p in directory["processes"]
@@ -62,20 +62,27 @@ def text(document: dict[str, Any]) -> str:
 
 
 NO_DAEMON = "no daemon: observed just now"
-HEAD = ("file", "certificate", "expires", "renews", "proof")
+HEAD = ("file", "certificate", "expires", "renews", "proof", "revocation")
 UNITS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _files(files: list[dict[str, Any]], now: datetime) -> list[str]:
+    """One row each; what is known of revocation only where something was asked: it is off by default."""
+    rows = [HEAD, *(_file(f, now) for f in files)]
+    return _table(rows if any(f["revocation"] for f in files) else [row[:-1] for row in rows])
 
 
 def _file(file: dict[str, Any], now: datetime) -> tuple[str, ...]:
     if not file["fingerprint"]:
-        return (file["name"], "missing", "", "", "")
-    until, renew = _when(file["not_after"], now), file["renew_at"]
-    return (file["name"], file["fingerprint"][:12], until, _when(renew, now) if renew else "-", file["proof"])
+        return (file["name"], "missing", "", "", "", "")
+    until, renew, asked = _when(file["not_after"], now), file["renew_at"], file["revocation"]
+    known = f"{asked['status']}, {_span(now - _time(asked['at']))} ago" if asked else "-"
+    return (file["name"], file["fingerprint"][:12], until, _when(renew, now) if renew else "-", file["proof"], known)
 
 
 def _finding(finding: dict[str, Any]) -> list[str]:

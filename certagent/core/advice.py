@@ -15,10 +15,11 @@ from certagent.core.policy import OcspRule
 from certagent.core.status import rfc3339
 
 Outcome = Literal["passes", "fails", "not-checked"]
-Safety = Literal["safe", "unsafe-in-strict", "breaks-now"]
-EXITS: dict[str, int] = {"safe": 0, "unsafe-in-strict": 1, "breaks-now": 2}
+Safety = Literal["safe", "nothing-to-check", "unsafe-in-strict", "breaks-now"]
+EXITS: dict[str, int] = {"safe": 0, "nothing-to-check": 1, "unsafe-in-strict": 1, "breaks-now": 2}
 SAYS: dict[str, str] = {
     "safe": "strict is safe here",
+    "nothing-to-check": "strict would check nothing here: no certificate names a responder, no revocation is noticed",
     "unsafe-in-strict": "strict is NOT safe here: it would refuse connections; lax is fine",
     "breaks-now": "connections are refused as it is",
 }
@@ -36,10 +37,12 @@ class Evidence:
 def directory(path: str, rule: OcspRule, evidence: Iterable[Evidence]) -> dict[str, Any]:
     """Given the evidence of one certs-dir and what its cluster's mode is said to be, return the advice."""
     rows = [row for e in evidence for row in _chain(rule, e)]
-    safety = max((_safety(rule, r) for r in rows), key=list(EXITS).index, default="unsafe-in-strict")
     unchecked = sum(r["strict"] == "not-checked" for r in rows)
+    safety: Safety = max((_safety(rule, r) for r in rows), key=list(EXITS).index, default="nothing-to-check")
+    if unchecked == len(rows):
+        safety = "nothing-to-check"
     says = SAYS[safety] if rows else "there is no certificate here that could be judged"
-    if unchecked and rows:
+    if 0 < unchecked < len(rows):
         says += f"; {unchecked} of {len(rows)} certificates name no responder, and are never checked"
     seconds = rule.timeout.total_seconds()
     return {
@@ -54,7 +57,7 @@ def directory(path: str, rule: OcspRule, evidence: Iterable[Evidence]) -> dict[s
 
 def document(directories: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
     """The advice on every certs-dir, and the exit code of the worst."""
-    worst = max((d["safety"] for d in directories), key=list(EXITS).index, default="unsafe-in-strict")
+    worst = max((d["safety"] for d in directories), key=list(EXITS).index, default="nothing-to-check")
     return {
         "version": 1,
         "now": rfc3339(now),

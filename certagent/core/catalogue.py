@@ -34,7 +34,11 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         LOADER,
         "certagent renew NAME; check the CA's template",
     ),
-    "cert.san": ("a configured name is not in the certificate", HANDSHAKE, "certagent renew NAME"),
+    "cert.san": (
+        "a configured name is not in the certificate, or a server's has no name at all",
+        HANDSHAKE,
+        "certagent renew NAME",
+    ),
     "cert.eku": (
         "the extended key usage lacks serverAuth or clientAuth",
         HANDSHAKE,

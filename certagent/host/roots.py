@@ -1,4 +1,4 @@
-"""The roots of this machine, by which browsers here verify the DB Console's pair: where they lie, and their bytes.
+"""The roots of this machine, by which browsers here verify the DB Console's pair: where they lie, and the usable ones.
 
 The first file of OpenSSL's default and of the list that Go looks through (crypto/x509, root_linux.go). Rejected: the
 hashed directory beside it; every distribution that has one has the file as well.
@@ -8,6 +8,8 @@ import os
 import ssl
 import stat
 from functools import lru_cache
+
+from certagent.host import x509
 
 PLACES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -39,7 +41,7 @@ def mark(configured: str = "") -> Mark:
 
 
 def read(configured: str = "") -> bytes:
-    """The file's bytes, b"" where it cannot be read; read anew after it changed."""
+    """Its roots as PEM, without those that cannot be used; b"" where it cannot be read; read anew after it changed."""
     return _read(mark(configured))
 
 
@@ -48,6 +50,6 @@ def _read(at: Mark) -> bytes:
     """Followed, other than what lies in a certs-dir: distributions link it, and only root may write there."""
     try:
         with open(os.open(at[0], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            return file.read(LIMIT) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+            return x509.usable(file.read(LIMIT)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
     except OSError:
         return b""

@@ -48,12 +48,23 @@ def test_what_cockroach_would_do(what: str, answers: Any, mode: Any, outcomes: A
 
 
 def test_who_names_nobody_is_never_checked() -> None:
-    """No responder: nothing breaks, and the advice says that nothing is checked either, with a remedy."""
+    """No responder: nothing breaks, nothing is checked either: who wants strict is told so, by exit 1."""
     found = judged(urls=())
     (row,) = found["certificates"]
-    assert (row["lax"], row["strict"], found["safety"]) == ("not-checked", "not-checked", "safe")
-    assert "never checked" in found["message"]
+    assert (row["lax"], row["strict"], found["safety"]) == ("not-checked", "not-checked", "nothing-to-check")
+    assert "strict would check nothing here" in found["message"]
     assert "authorityInfoAccess" in row["remedy"]
+    assert advice.document([found], NOW)["exit"] == 1
+
+
+def test_some_name_a_responder() -> None:
+    """One that is good and one that names nobody: safe, and the message counts the second."""
+    good, silent = leaf(ocsp=(A,)), leaf("client.root", ocsp=())
+    told = Revocation(good.fingerprint, NOW, (Checked(good.fingerprint, good.subject, (answer("good"),), (A,)),))
+    none = Revocation(silent.fingerprint, NOW, (Checked(silent.fingerprint, silent.subject),))
+    both = [advice.Evidence("node.crt", good, told), advice.Evidence("client.root.crt", silent, none)]
+    found = advice.directory("/certs", OcspRule(), both)
+    assert (found["safety"], "1 of 2 certificates name no responder" in found["message"]) == ("safe", True)
 
 
 def test_the_worst_directory_counts() -> None:

@@ -330,6 +330,17 @@ def test_a_rollback_is_told_as_one() -> None:
     assert told == ["the pair before is back: an operator asked for it"]
 
 
+def test_a_server_without_a_name() -> None:
+    """Go reads no name from the common name: a finding, but no reason to ask a CA; a client's pair needs none."""
+    bare = pair(cert=leaf(dns=(), ips=()))
+    for names in (None, ()):
+        made = plan(snapshot(pair("ca"), bare), policy(want("ca"), want(names=names)))
+        assert [("cert.san", "critical")] == [(f.code, f.severity) for f in made.findings if f.code == "cert.san"]
+        assert (kinds(made), made.held) == ([], ())
+    wants = (want("ca"), want(names=None), want("client.root"))
+    assert "cert.san" not in codes(plan(snapshot(pair("ca"), pair(), pair("client.root")), policy(*wants)))
+
+
 def test_failing_renewals_alarm() -> None:
     """A failed attempt is a warning; after three it is critical; under a twentieth of the lifetime it is overdue."""
     old = [replace(JUST, at=NOW - n * MINUTE) for n in range(9)]

@@ -1,5 +1,6 @@
 """Who verifies what: the roots of the machine for the DB Console, tenants, anchors, bundles put together."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -88,6 +89,36 @@ def test_a_roots_file_that_is_none(tmp_path: Path) -> None:
     found = trust_of(scanner, directory, "ui")
     assert found is not None
     assert found.problem
+
+
+def test_a_root_that_cannot_be_used_spoils_no_other(tmp_path: Path, public: Ca) -> None:
+    """A serial number 0, a truncated certificate, a key among them, a word: passed over, as Go's system pool has it."""
+    zero, broken = serial_zero(), base64.b64encode(b"\x30\x03\x02\x01\x05").decode()
+    rubbish = f"-----BEGIN CERTIFICATE-----\n{broken}\n-----END CERTIFICATE-----\n".encode()
+    place = tmp_path / "store.pem"
+    place.write_bytes(b"# roots\n" + zero + rubbish + x509.generate_key("ecdsa-p256") + public.cert)
+    assert public.cert in roots.read(str(place))
+    assert len(x509.parse_certificates(roots.read(str(place)))) in {
+        1,
+        2,
+    }  # cryptography may read the 0 some day, or not
+    directory, scanner = tmp_path / "certs", Scanner()
+    filled(directory, "node")
+    put(directory, "ui", public.pair("ui"))
+    scanner.verdicts.roots = str(place)
+    assert trust_of(scanner, directory, "ui") == Trust("system")
+
+
+def serial_zero() -> bytes:
+    """A root with the serial number 0, as old ones have; its own signature is nobody's business."""
+    der = bytearray(base64.b64decode("".join(make_ca("zero").cert.decode().split("\n")[1:-2])))
+    at = der.index(b"\xa0\x03\x02\x01\x02\x02") + 5  # behind the version
+    less = der[at + 1] - 1
+    der[at : at + 2 + der[at + 1]] = b"\x02\x01\x00"
+    for length in (2, 6):  # of the certificate, and of what is signed; both in two bytes
+        assert der[length - 1] == 0x82
+        der[length : length + 2] = (int.from_bytes(der[length : length + 2]) - less).to_bytes(2)
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bytes(der)) + b"-----END CERTIFICATE-----\n"
 
 
 def test_this_machines_roots() -> None:

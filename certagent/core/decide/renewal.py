@@ -32,13 +32,28 @@ def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part
     stem = want.name.stem
     pair = snapshot.pair(stem) or Pair(want.name)
     findings = tuple(pair_findings(want, pair, now))
-    known = Part(findings=findings + failover.findings(snapshot, want)) + _adoption(snapshot, want, pair)
+    known = Part(findings=findings + _nameless(want, pair) + failover.findings(snapshot, want))
+    known += _adoption(snapshot, want, pair)
     reason = due(policy, snapshot, want, pair, findings, now)
     if reason is None:
         return known + _outlook(policy, snapshot, want, pair, findings)
     if snapshot.directory.foreign or not want.authorities:
         return known
     return known + _asking(policy, snapshot, want, pair, reason, now)
+
+
+def _nameless(want: Want, pair: Pair) -> tuple[Finding, ...]:
+    """A server's certificate without any name: Go reads none from the common name.
+
+    A finding alone: no reason to ask a CA, which would leave the names out again, nor to refuse what is as good as the
+    live one. Where names are configured, their absence is one.
+    """
+    leaf, file = pair.leaf, f"{want.name.stem}.crt"
+    if not want.server or leaf is None or want.names or leaf.dns or leaf.ips:
+        return ()
+    message = "has no DNS name and no IP address: Go ignores the common name, and whoever verifies the host refuses it"
+    remedy = f"configure its names, then certagent renew {want.name.stem}"
+    return (Finding("cert.san", "critical" if want.name == NODE else "warning", file, message, remedy),)
 
 
 def _outlook(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:

@@ -15,7 +15,7 @@ from certagent.host.x509.answers import (
     roots_of,
     same_identity,
 )
-from certagent.host.x509.bundles import anchors, merged
+from certagent.host.x509.bundles import anchors, merged, usable
 from certagent.host.x509.chain import Usage, verify_chain
 from certagent.host.x509.crl import crl_answer
 from certagent.host.x509.errors import X509Error
@@ -62,6 +62,7 @@ __all__ = [
     "sign_csr",
     "sign_jws",
     "split_certificates",
+    "usable",
     "verify_chain",
 ]
 

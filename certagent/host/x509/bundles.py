@@ -3,11 +3,14 @@
 from datetime import datetime
 from hashlib import sha256
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from certagent.host.x509.chain import Usage, verify_chain
 from certagent.host.x509.errors import REFUSALS, X509Error
+from certagent.host.x509.node import node_of
 from certagent.host.x509.parsing import PRINTED, load_certificates
+from certagent.host.x509.pem import blocks
 
 PEM = serialization.Encoding.PEM
 
@@ -16,6 +19,26 @@ def merged(*bundles: bytes) -> bytes:
     """Given bundles as PEM, return one with the certificates of all, in order, each once. Raises X509Error."""
     found = [c.public_bytes(PEM) for bundle in bundles for c in load_certificates(bundle)]
     return b"".join(dict.fromkeys(found))
+
+
+def usable(bundle_pem: bytes) -> bytes:
+    """Given the roots of a system as PEM, return those that can be used, newly written.
+
+    As Go's AppendCertsFromPEM: what is no certificate, or does not parse, is passed over; hundreds stand beside it.
+    """
+    found = []
+    for kind, der in blocks(bundle_pem):
+        try:
+            if kind == b"CERTIFICATE":
+                found.append(_read(x509.load_der_x509_certificate(der)))
+        except REFUSALS:
+            continue
+    return b"".join(found)
+
+
+def _read(certificate: x509.Certificate) -> bytes:
+    """Its PEM, once everything that verification asks of it could be read."""
+    return node_of(certificate).certificate.public_bytes(PEM)
 
 
 def anchors(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> tuple[str, ...]:
