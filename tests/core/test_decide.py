@@ -362,6 +362,7 @@ def test_unmanaged_pairs_are_judged() -> None:
     eve = replace(pair("client.eve"), key=None)
     made = plan(snapshot(pair("ca"), pair(), eve))
     assert (kinds(made), "key.missing" in codes(made)) == ([], True)
+    assert "certagent renew" not in str(made.findings)
 
 
 def test_adoption_of_a_newer_pair() -> None:

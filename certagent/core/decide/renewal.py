@@ -5,6 +5,7 @@ from the configuration is a finding, and it is renewed when due. Only a pair tha
 or whose configuration changed since is re-issued at once.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from certagent.core.actions import Adopt, Finding, Issue
@@ -24,8 +25,17 @@ ALARM_AFTER = 3
 def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     """Findings of every pair, and the issuances and adoptions that are due."""
     wanted = {w.name.stem for w in policy.wants}
-    unmanaged = [Part(findings=tuple(pair_findings(None, p, now))) for p in snapshot.pairs if p.name.stem not in wanted]
+    others = (p for p in snapshot.pairs if p.name.stem not in wanted)
+    unmanaged = [Part(findings=tuple(_unmanaged(f) for f in pair_findings(None, p, now))) for p in others]
     return total([_want(policy, snapshot, want, now) for want in policy.wants] + unmanaged)
+
+
+def _unmanaged(found: Finding) -> Finding:
+    """The same of a pair that nobody configured: no command renews it."""
+    if "certagent renew" not in found.remedy:
+        return found
+    stem = found.file.removesuffix(".crt").removesuffix(".key")
+    return replace(found, remedy=f"replace or remove {stem}.crt and {stem}.key: nothing of it is configured here")
 
 
 def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part:
