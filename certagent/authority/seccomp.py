@@ -6,12 +6,15 @@ Everything not listed is allowed. Numbers are those of x86_64 and aarch64; -1: t
 import ctypes
 import os
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 SET_SECCOMP, MODE_FILTER = 22, 2
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 ALLOWED, REFUSED = 0x7FFF0000, 0x00050001  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EPERM
 NR, ARCH, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 X32 = 0x40000000
+REFUSE = -1  # a jump to the end
 AF_UNIX = 1
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column, AUDIT_ARCH
 
@@ -88,7 +91,23 @@ ALWAYS = {
     "adjtimex": (159, 171),
     "clock_adjtime": (305, 266),
 }
-SOCKET = (41, 198)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A call that is judged by the low half of one argument: refused for these values, or for all but one."""
+
+    numbers: tuple[int, int]
+    argument: int
+    refused: tuple[int, ...] = ()
+    only: int | None = None
+
+
+SOCKETS = Rule((41, 198), 0, (AF_UNIX,))
+# The kernel signals whoever is called the owner of a file, and any signal: F_SETOWN, F_SETSIG, F_SETOWN_EX; and who
+# runs out of a limit that another process set: prlimit64 is for oneself.
+OWNERS = (Rule((72, 25), 1, (8, 10, 15)), Rule((16, 29), 1, (0x8901, 0x8902)))
+LIMITS = Rule((302, 261), 0, only=0)
 
 
 class _Program(ctypes.Structure):
@@ -107,17 +126,27 @@ def deny(*, programs: bool, signals: bool, files: bool) -> bool:
     column, arch = machine
     tables = [ALWAYS, *([] if programs else [PROGRAMS]), *([SIGNALS] if signals else []), *([FILES] if files else [])]
     numbers = [n[column] for table in tables for n in table.values() if n[column] >= 0]
-    code = program(arch, numbers, SOCKET[column] if files else None, x32=column == 0)
+    rules = (LIMITS, *(OWNERS if signals else ()), *((SOCKETS,) if files else ()))
+    code = program(arch, numbers, rules)
     filters = _Program(len(code) // 8, code)
     return int(ctypes.CDLL(None, use_errno=True).prctl(SET_SECCOMP, MODE_FILTER, ctypes.byref(filters), 0, 0)) == 0
 
 
-def program(arch: int, numbers: list[int], socket: int | None, *, x32: bool) -> bytes:
-    """The filter: another machine's calls are refused, then each number; a socket by its family."""
-    tail = [] if socket is None else [(EQUAL, 0, 2, socket), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 1, 0, AF_UNIX)]
-    body = [(AT_LEAST, X32)] if x32 else []
-    body += [(EQUAL, n) for n in numbers]
-    rows = [(LOAD, 0, 0, ARCH), (EQUAL, 1, 0, arch), (RETURN, 0, 0, REFUSED), (LOAD, 0, 0, NR)]
-    rows += [(op, len(body) - i + len(tail), 0, n) for i, (op, n) in enumerate(body)]
-    rows += [*tail, (RETURN, 0, 0, ALLOWED), (RETURN, 0, 0, REFUSED)]
-    return b"".join(struct.pack("=HBBI", *row) for row in rows)
+def program(arch: int, numbers: Sequence[int], rules: Sequence[Rule]) -> bytes:
+    """The filter: another machine's calls are refused, then each number; then what is judged by an argument."""
+    column = next(column for column, known in MACHINES.values() if known == arch)
+    rows = [(LOAD, 0, 0, ARCH), (EQUAL, 0, REFUSE, arch), (LOAD, 0, 0, NR)]
+    rows += [(AT_LEAST, REFUSE, 0, X32)] if column == 0 else []
+    rows += [(EQUAL, REFUSE, 0, n) for n in numbers]
+    for rule in rules:
+        tests = [(EQUAL, REFUSE, 0, value) for value in rule.refused]
+        tests += [(EQUAL, 0, REFUSE, rule.only)] if rule.only is not None else []
+        judged = [(LOAD, 0, 0, FIRST_ARGUMENT + 8 * rule.argument), *tests, (RETURN, 0, 0, ALLOWED)]
+        rows += [(EQUAL, 0, len(judged), rule.numbers[column]), *judged]
+    rows += [(RETURN, 0, 0, ALLOWED), (RETURN, 0, 0, REFUSED)]
+    left = [len(rows) - 2 - i for i in range(len(rows))]  # rows between each and the last, which refuses
+    jumps = [
+        (op, *(at if where == REFUSE else where for where in (yes, no)), k)
+        for (op, yes, no, k), at in zip(rows, left, strict=True)
+    ]
+    return b"".join(struct.pack("=HBBI", *row) for row in jumps)

@@ -199,7 +199,7 @@ import ctypes, json, os, sys
 from certagent.authority import confine, seccomp
 from certagent.host.worker import Workers
 column, arch = seccomp.MACHINES[os.uname().machine]
-code = seccomp.program(arch, json.loads(sys.argv[1]), None, x32=column == 0)
+code = seccomp.program(arch, json.loads(sys.argv[1]), ())
 libc = ctypes.CDLL(None)
 assert libc.prctl(confine.SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
 assert libc.prctl(seccomp.SET_SECCOMP, 2, ctypes.byref(seccomp._Program(len(code) // 8, code)), 0, 0) == 0

@@ -9,8 +9,10 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from typing import Any
 from certagent.authority.confine import Profile, confine
 
 PTRACE_ATTACH = 16
+F_SETSIG, FIOSETOWN = 10, 0x8901
 
 
 def attempt(action: Callable[[], Any]) -> str:
@@ -98,6 +101,10 @@ def attempts(key: str, pid: int, control: str, port: int) -> dict[str, str]:
         "signal the process": lambda: os.kill(pid, signal.SIGHUP),
         "signal it by a pidfd": lambda: signal.pidfd_send_signal(os.pidfd_open(pid), signal.SIGHUP),
         "signal everything": lambda: os.kill(-1, signal.SIGHUP),
+        "have the kernel signal it": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, pid),
+        "choose that signal": lambda: fcntl.fcntl(0, F_SETSIG, signal.SIGKILL),
+        "own a socket for it": lambda: fcntl.ioctl(0, FIOSETOWN, struct.pack("i", pid)),
+        "end its processor time": lambda: resource.prlimit(pid, resource.RLIMIT_CPU, (0, 0)),
         "run a program": lambda: subprocess.run(["/bin/true"], check=True),
         "command the agent": lambda: connected(socket.AF_UNIX, control),
         "connect to another port": lambda: connected(socket.AF_INET, ("127.0.0.1", port)),
