@@ -164,7 +164,7 @@ def load_answer(data: bytes) -> tuple[Answer, State]:
         answer = kind(**document)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise AuthorityError(f"cannot read the worker's answer: {type(error).__name__}", kind="malformed") from error
-    sound = all(isinstance(v, str) if k in TEXTS else _number(v) for k, v in asdict(answer).items())
+    sound = all(isinstance(v, str) if k in TEXTS else _number(k, v) for k, v in asdict(answer).items())
     if not (sound and isinstance(state.shared, dict) and isinstance(state.own, dict)):
         raise AuthorityError("cannot read the worker's answer: a field of another type", kind="malformed")
     said = {k: plain(v) for k, v in asdict(answer).items() if k in WORDS}
@@ -176,9 +176,9 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)[:LONGEST_REASON]
 
 
-def _number(value: Any) -> bool:
-    """A moment that a datetime can hold, or none."""
-    return value is None or (isinstance(value, int | float) and 0 <= value < LAST_MOMENT)
+def _number(name: str, value: Any) -> bool:
+    """A moment that a datetime can hold; none where an error does not say when to come back."""
+    return (value is None and name == "retry_at") or (isinstance(value, int | float) and 0 <= value < LAST_MOMENT)
 
 
 def failure_of(error: AuthorityError) -> Failure:

@@ -121,7 +121,13 @@ class Control:
             if full:
                 connection.close()
             else:
-                self._pools[peer.trusted].submit(self._serve, connection, peer)
+                self._hand_on(connection, peer)
+
+    def _hand_on(self, connection: socket.socket, peer: Peer) -> None:
+        try:
+            self._pools[peer.trusted].submit(self._serve, connection, peer)
+        except RuntimeError:  # no thread can be started now: the pool has kept it, for the next one that can
+            self._stopping.wait(BREATH)
 
     def _serve(self, connection: socket.socket, peer: Peer) -> None:
         try:

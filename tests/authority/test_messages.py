@@ -63,6 +63,8 @@ def test_an_answer_arrives_as_it_was(answer: Answer) -> None:
         {"answer": "issued", "chain": "x", "state": {"shared": [], "own": {}}},
         {"answer": "issued", "chain": "x", "state": {"shared": {}, "own": {}, "more": 1}},
         {"answer": "pending", "again_at": "soon", "reason": "x", "state": STATE},
+        {"answer": "pending", "again_at": None, "reason": "x", "state": STATE},
+        {"answer": "renewal", "start": None, "end": 2, "again_at": 3, "state": STATE},
         {"answer": "pending", "again_at": 1e300, "reason": "x", "state": STATE},
         {"answer": "pending", "again_at": float("nan"), "reason": "x", "state": STATE},
         {"answer": "pending", "again_at": -1, "reason": "x", "state": STATE},

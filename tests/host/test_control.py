@@ -234,3 +234,33 @@ def test_the_trusted() -> None:
     assert Peer(1, 0, 0).trusted
     assert Peer(1, os.geteuid(), 0).trusted
     assert not Peer(1, pwd.getpwnam("nobody").pw_uid, 0).trusted
+
+
+NO_THREADS = """
+import resource, sys
+sys.path.insert(0, sys.argv[2])
+from certagent.host.control import Control
+from certagent.host.control_client import DaemonSilent, ask
+control = Control(sys.argv[1], others="refuse", answer=lambda c, a, p: {"ok": True})
+control.start()
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (2 << 20), resource.RLIM_INFINITY))
+try:
+    ask(sys.argv[1], "status", {}, 1.0)
+except DaemonSilent:
+    print("silent")
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(ask(sys.argv[1], "status", {}, 30.0))
+control.stop()
+"""
+
+
+@pytest.mark.slow
+def test_it_survives_the_end_of_threads(path: str) -> None:
+    """Where no thread can be started for a while, the one that accepts goes on: later everybody is answered."""
+    root = str(Path(__file__).parent.parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", NO_THREADS, path, root], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.splitlines() == ["silent", "{'ok': True}"], done.stderr
