@@ -109,8 +109,9 @@ class Service:
                 pending.only(policy.path, frozenset(w.name.stem for w in policy.wants))
 
     def look_at_workers(self) -> None:
-        """Where a worker would be asked: what this kernel cannot confine, tried once in a worker of its own."""
-        if any(isinstance(a.options, RemoteConfig) for a in self.config.authorities.values()):
+        """Where strangers would be asked: what this kernel cannot confine, tried once in a worker of its own."""
+        authorities, policies = self.config.authorities.values(), self.config.policies
+        if any(isinstance(a.options, RemoteConfig) for a in authorities) or any(p.ocsp.mode != "off" for p in policies):
             self.unconfined = unconfined(self.workers, self.worlds)
 
     def paths(self) -> list[str]:

@@ -14,10 +14,10 @@ from certagent.authorities.asked import CertificateAuthority, Order
 from certagent.authorities.embedded import Embedded
 from certagent.authorities.remote import GRACE, WORKER, Remote
 from certagent.authority import dropbox
-from certagent.authority.confine import shown
 from certagent.config import Config, LocalConfig
 from certagent.config.remote import RemoteConfig
 from certagent.core.facts import Degraded
+from certagent.host.confine import shown
 from certagent.host.errors import HostError
 from certagent.host.remembered import Book
 from certagent.host.worker import Workers

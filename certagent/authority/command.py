@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 
-from certagent.authority.confine import Profile
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError, Kind
 from certagent.authority.http import moment
 from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
 from certagent.authority.program import Ended, run
 from certagent.host import x509
+from certagent.host.confine import Profile
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PENDING, UNSUPPORTED = 75, 64

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
-from certagent.authority.confine import Missing, Profile, confine
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.http import Http
@@ -31,6 +30,7 @@ from certagent.authority.messages import (
     load_question,
     plain,
 )
+from certagent.host.confine import Missing, Profile, confine
 
 LAZY = (
     "encodings.idna",

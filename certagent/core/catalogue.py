@@ -125,7 +125,7 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         "certagent history NAME; the key waits in the staging area",
     ),
     "worker.unconfined": (
-        "the process that talks to a CA lacks a guard that this kernel does not have (info: none that matters to keys)",
+        "a process that talks to a CA or an OCSP responder lacks a guard of the kernel (info: none for keys)",
         AGENT,
         "a kernel with Landlock and seccomp; the unit allows their system calls",
     ),

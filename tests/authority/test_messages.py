@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from certagent.authority.confine import Profile
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import (
     Answer,
@@ -26,6 +25,7 @@ from certagent.authority.messages import (
     load_question,
 )
 from certagent.authority.worker import paths_of, ports_of, redacted
+from certagent.host.confine import Profile
 
 STATE = {"shared": {}, "own": {}}
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from certagent.authority.confine import Profile, confine
+from certagent.host.confine import Profile, confine
 
 
 def closing() -> None:

@@ -25,7 +25,13 @@ HOUR = timedelta(hours=1)
 CA, OTHER = make_ca("house"), make_ca("other")
 LEAF, SECOND = CA.pair()[0], CA.pair()[0]
 UNKNOWN, REVOKED = co.OCSPCertStatus.UNKNOWN, co.OCSPCertStatus.REVOKED
-NOBODY = ("Uid:\t65534\t65534\t65534\t65534", "NoNewPrivs:\t1", "CapEff:\t0000000000000000", "Groups:\t \n")
+NOBODY = (
+    "Uid:\t65534\t65534\t65534\t65534",
+    "NoNewPrivs:\t1",
+    "CapEff:\t0000000000000000",
+    "Groups:\t \n",
+    "Seccomp:\t2",
+)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\n\r\n"
 GOOD = answer(CA, LEAF)
 
@@ -221,7 +227,7 @@ def test_a_list_where_no_responder_decides() -> None:
 @pytest.mark.slow
 @pytest.mark.root
 def test_the_asking_process_is_nobody() -> None:
-    """Where we are root it is another user, has no new privileges, and knows nothing of our environment."""
+    """Where we are root it is another user, confined, has no new privileges, and knows nothing of our environment."""
     cert, issuer = links(LEAF, CA)
     children: SimpleQueue[Any] = SimpleQueue()
     with responder(silent) as url, ThreadPoolExecutor(1) as pool:

@@ -1,5 +1,6 @@
 """Workers: what they may not, shown by trying; deadline, caps, and that nothing of them stays."""
 
+import io
 import json
 import os
 import pwd
@@ -15,10 +16,15 @@ from typing import Any
 
 import pytest
 
-from certagent.authority import confine
+from certagent.config import load
+from certagent.events import Log
+from certagent.host import confine
+from certagent.host.confine import confining
 from certagent.host.errors import HostError
+from certagent.host.ledger import Ledger
 from certagent.host.worker import PREFIX, Workers
-from tests.system.running import open_tmp
+from certagent.service import Service, clock
+from tests.system.running import Host, open_tmp
 from tests.system.test_owners import reachable
 from tests.waiting import wait_until
 
@@ -67,8 +73,8 @@ class Scene:
             listener.listen()
             self.ports.append(listener.getsockname()[1])
 
-    def question(self) -> bytes:
-        about = {"key": str(self.key), "pid": self.victim.pid, "control": str(self.control)}
+    def question(self, **more: Any) -> bytes:
+        about = more | {"key": str(self.key), "pid": self.victim.pid, "control": str(self.control)}
         return json.dumps(about | {"ca": self.ports[0], "port": self.ports[1]}).encode()
 
     def unharmed(self) -> bool:
@@ -76,18 +82,18 @@ class Scene:
         return self.victim.poll() is None and (mode, self.key.read_text()) == (0o600, "a private key")
 
 
-def as_root(scene: Scene, base: Path) -> Any:
+def as_root(question: bytes, base: Path) -> Any:
     del base
-    return json.loads(Workers((NOBODY.pw_uid, NOBODY.pw_gid)).ask("tests.host.trying", [], scene.question(), 30))
+    return json.loads(Workers((NOBODY.pw_uid, NOBODY.pw_gid)).ask("tests.host.trying", [], question, 30))
 
 
-def as_owner(scene: Scene, base: Path) -> Any:
+def as_owner(question: bytes, base: Path) -> Any:
     """The agent as the keys' owner, without any privilege."""
     environ = reachable(base)
     shutil.copy(TRYING, base / "lib" / "trying.py")
     drop = ["setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_uid}", "--clear-groups", "--inh-caps=-all"]
     command = [*drop, "/usr/bin/python3", "-c", AS_OWNER]
-    done = subprocess.run(command, env=environ, input=scene.question(), capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environ, input=question, capture_output=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 
@@ -99,7 +105,7 @@ def test_a_worker_may_do_nothing_but_ask(base: Path, agent: Any, owner: int) -> 
     """For an agent as root, and for one that is the keys' own owner: no key, no signal, no file, no other port."""
     with ExitStack() as stack:
         scene = Scene(base, owner, stack)
-        found = agent(scene, base)
+        found = agent(scene.question(), base)
         assert found["missing"] == []
         done = {k for k, v in found["forbidden"].items() if v == "done"}
         assert done == set(), found["forbidden"]
@@ -109,6 +115,21 @@ def test_a_worker_may_do_nothing_but_ask(base: Path, agent: Any, owner: int) -> 
         assert found["descriptors"] == [0, 1, 2]
         assert scene.unharmed()
         assert not os.path.exists(found["place"])
+
+
+@pytest.mark.root
+@needs_all
+@pytest.mark.parametrize(("agent", "owner"), [(as_root, 0), (as_root, 2), (as_owner, NOBODY.pw_uid)])
+def test_who_asks_about_revocation_may_do_no_more(base: Path, agent: Any, owner: int) -> None:
+    """The process that asks responders: any port, and nothing else; it has no place to write."""
+    with ExitStack() as stack:
+        scene = Scene(base, owner, stack)
+        found = agent(scene.question(asker=True), base)
+        done = {k for k, v in (found["forbidden"] | found["allowed"]).items() if v == "done"}
+        reads, ports = {"resolve a name", "read what resolves names"}, {"connect to the CA", "connect to another port"}
+        assert done - {"use a gigabyte"} == reads | ports, found
+        assert (found["uid"], found["groups"]) == (NOBODY.pw_uid, [])
+        assert scene.unharmed()
 
 
 @needs_all
@@ -196,12 +217,12 @@ def test_root_without_capabilities(base: Path) -> None:
 
 WITHOUT = """
 import ctypes, json, os, sys
-from certagent.authority import confine, seccomp
+from certagent.host.confine import confining, seccomp
 from certagent.host.worker import Workers
 column, arch = seccomp.MACHINES[os.uname().machine]
 code = seccomp.program(arch, json.loads(sys.argv[1]), ())
 libc = ctypes.CDLL(None)
-assert libc.prctl(confine.SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+assert libc.prctl(confining.SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
 assert libc.prctl(seccomp.SET_SECCOMP, 2, ctypes.byref(seccomp._Program(len(code) // 8, code)), 0, 0) == 0
 from certagent.authorities import unconfined
 print(json.dumps([[d.code, d.severity, d.reason] for d in unconfined(Workers((65534, 65534)))]))
@@ -212,8 +233,8 @@ print(json.dumps([[d.code, d.severity, d.reason] for d in unconfined(Workers((65
     ("denied", "severity", "reason"),
     [
         ([], None, ""),
-        ([confine.CREATE_RULESET], "warning" if os.geteuid() else "info", "Landlock: files are guarded by"),
-        ([confine.RESTRICT_SELF], "warning" if os.geteuid() else "info", "Landlock: Operation not permitted"),
+        ([confining.CREATE_RULESET], "warning" if os.geteuid() else "info", "Landlock: files are guarded by"),
+        ([confining.RESTRICT_SELF], "warning" if os.geteuid() else "info", "Landlock: Operation not permitted"),
         ([116, 117, 119, 147, 149, 159] if os.geteuid() == 0 else [157, 167], "warning", "cannot be tried"),
     ],
 )
@@ -227,6 +248,18 @@ def test_what_is_missing_is_said(denied: list[int], severity: str | None, reason
         return
     assert [(code, how) for code, how, _ in found] == [("worker.unconfined", severity)]
     assert reason in found[0][2]
+
+
+@pytest.mark.parametrize(("mode", "codes"), [("off", []), ("lax", ["worker.unconfined"])])
+def test_where_it_is_tried(base: Path, mode: str, codes: list[str]) -> None:
+    """With an embedded CA alone no stranger is asked, so nothing is tried; with OCSP responders to ask, it is."""
+    host = Host(base)
+    host.write(extra=f"[certs_dir.ocsp]\nmode = '{mode}'")
+    log = Log(io.StringIO(), "text", clock)
+    service = Service(load(str(host.config)), "", Ledger.looking(str(base / "none")), log, lambda _: None)
+    service.workers.stop()  # what is tried fails
+    service.look_at_workers()
+    assert [d.code for d in service.unconfined] == codes
 
 
 def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:

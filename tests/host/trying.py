@@ -1,4 +1,4 @@
-"""What a worker tries after it gave everything up: run by test_worker.py as a worker is.
+"""What a worker, or the process that asks about revocation, tries after it gave everything up: run as a worker is.
 
 Each attempt ends as "done" or as the name of the error.
 """
@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from certagent.authority.confine import Profile, confine
+from certagent.host.confine import Missing, Profile, confine
+from certagent.host.ocsp import child
 
 PTRACE_ATTACH = 16
 F_SETSIG, FIOSETOWN = 10, 0x8901
@@ -125,11 +126,15 @@ def allowed(port: int) -> dict[str, str]:
 
 
 def main() -> int:
-    """The question: the key, a process, the control socket, a port that is the CA's and one that is not."""
+    """The question: the key, a process, the control socket, a port that is the CA's and one that is not; who asks."""
     who = sys.argv[1]
     given = json.load(sys.stdin)
     user = None if who == "-" else (int(who.split(":")[0]), int(who.split(":")[1]))
-    missing = confine(Profile(connect=(given["ca"],)), user, os.getcwd(), 30)
+    if given.get("asker"):
+        child.give_up()
+        missing: tuple[Missing, ...] = ()
+    else:
+        missing = confine(Profile(connect=(given["ca"],)), user, os.getcwd(), 30)
     answer = {
         "missing": [asdict(m) for m in missing],
         "uid": os.geteuid(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from certagent.authority import confine
+from certagent.host import confine
 from certagent.host.x509 import parse_certificates
 from tests.host.making import make_ca
 from tests.servers.scep import ScepServer

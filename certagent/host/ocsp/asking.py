@@ -86,8 +86,9 @@ def _run(request: bytes, deadline: float, started: Callable[[subprocess.Popen[by
             except subprocess.TimeoutExpired:
                 child.kill()
                 problem = f"no answer within {deadline:g} s"
-        size = min(os.fstat(output).st_size, 1 << 24)
-        return os.pread(output, size, 0), problem or f"the asking process ended with {child.returncode}"
+        said = os.pread(output, min(os.fstat(output).st_size, 1 << 24), 0)
+        last = said.decode("utf-8", "replace").rstrip().rpartition("\n")[2]
+        return said, problem or _printable(f"the asking process ended with {child.returncode}: {last}")
     except OSError as error:
         return b"", f"no process can be started to ask: {error.strerror}"
     finally:

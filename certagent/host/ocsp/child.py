@@ -1,23 +1,21 @@
 """The asking process: questions on stdin, one line of JSON for each on stdout. Run by path with -I.
 
-It gets certificates and URLs, never a key; where we are root it becomes `nobody` before it reads or asks anything.
-Everything is imported before that: a virtual environment may be root's alone. Its parent ends it at a deadline.
+It gets certificates and URLs, never a key; before it reads or asks anything it gives up what a worker gives up, by
+Landlock and seccomp, and where we are root it becomes `nobody`. Everything is imported before that: a virtual
+environment may be root's alone. Its parent ends it at a deadline.
 """
 
 import base64
-import ctypes
 import encodings.idna  # noqa: F401 - resolving a name imports it, too late
 import json
 import os
 import pwd
-import resource
 import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -26,20 +24,16 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from certagent.host import x509
+from certagent.host.confine import Profile, confine
 from certagent.host.ocsp.fetching import Fetch, FetchError, fetch
 
 TYPE = "application/ocsp-response"
 HEADERS = {"Content-Type": "application/ocsp-request", "Accept": TYPE, "User-Agent": "certagent"}
 MOST_ANSWER = 1 << 20
 MOST_LIST = 32 << 20
-NO_NEW_PRIVILEGES = 38
 OVERFLOW = 65534  # the kernel's own nobody
-LIMITS = {
-    resource.RLIMIT_CORE: 0,
-    resource.RLIMIT_FSIZE: 16 << 20,
-    resource.RLIMIT_AS: 2 << 30,
-    resource.RLIMIT_CPU: 120,
-}
+SECONDS = 120  # of processor time
+MEMORY = 2 << 30  # of address space: each thread reserves more than it uses
 DECISIVE = frozenset({"good", "revoked"})
 
 
@@ -69,18 +63,13 @@ class Lists:
         return found
 
 
-def confine() -> None:
-    """Give up what the work does not need; what the machine refuses to take is kept."""
-    ctypes.CDLL(None).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    for kind, value in LIMITS.items():
-        with suppress(OSError, ValueError):
-            resource.setrlimit(kind, (value, value))
-    if os.geteuid() == 0:
-        uid, gid = nobody()
-        with suppress(OSError):
-            os.setgroups([])
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
+def give_up() -> None:
+    """Everything but the questions: files, processes, programs; where we are root, being root. Raises OSError.
+
+    Responders are whoever the certificates name, at whichever port they redirect to: ports are not limited.
+    """
+    user = nobody() if os.geteuid() == 0 else None
+    confine(Profile(connect=None, memory=MEMORY), user, "", SECONDS)
 
 
 def nobody() -> tuple[int, int]:
@@ -157,7 +146,7 @@ def answer(source: str, url: str, way: Callable[[str, float], x509.Said], until:
 
 def main() -> None:
     """Answer every question, several at a time; one that fails takes no other with it."""
-    confine()
+    give_up()
     request = json.load(sys.stdin)
     lists, guard = Lists(), threading.Lock()
 

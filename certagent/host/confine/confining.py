@@ -1,4 +1,4 @@
-"""A process gives up everything but one CA: user, groups, capabilities, then Landlock and seccomp, for good.
+"""A process gives up everything but whom it asks: user, groups, capabilities, then Landlock and seccomp, for good.
 
 Landlock is the guard where the agent has no privilege: a worker of the keys' own owner still may not open them.
 It says nothing of chmod, of signals (before its sixth version) and of sockets in the file system; the system call
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from certagent.authority.seccomp import deny
+from certagent.host.confine.seccomp import deny
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 SET_DUMPABLE, SET_KEEPCAPS, SET_NO_NEW_PRIVS, SET_PDEATHSIG = 4, 8, 38, 1
@@ -109,7 +109,9 @@ class _CapData(ctypes.Structure):
 
 
 def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: float) -> tuple[Missing, ...]:
-    """Give up everything but what the profile needs; return what this kernel could not do. `area` stays writable.
+    """Give up everything but what the profile needs; return what this kernel could not do.
+
+    `area` stays writable; "": no place does.
 
     `user` (uid, gid): whom root becomes for good. Raises OSError where root could not: then nothing may go on.
     """
