@@ -142,13 +142,14 @@ def _findings(target: Target, scan: Scan, judged: tuple[Verdict, ...], now: date
 def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Want, ...]:
     """Given what is configured and what lies there, return what cockroach needs of each: principals, usages.
 
-    A directory needs `ca` and `node`; a key without a certificate is nobody's.
+    A directory needs `ca` and `node`, unless a configuration says otherwise; a key without a certificate is nobody's.
     """
     present = {p.name for p in pairs if p.cert is not None}
     known = {w.name for w in configured}
     split = Name(Role.CLIENT, "node") in present | known
     wants = list(configured)
-    for name in sorted({*present, CA, NODE} - known, key=lambda n: n.stem):
+    needed = set() if configured else {CA, NODE}
+    for name in sorted((present | needed) - known, key=lambda n: n.stem):
         client = name.role in {Role.CLIENT, Role.TENANT} or (name == NODE and not split)
         server = name.role in {Role.NODE, Role.UI}
         principal = name.subject if name.role is Role.CLIENT else "node" if name == NODE and not split else None

@@ -259,7 +259,8 @@ class World:
             problem = str(error)
         self.memory.repairs.append(Repair(action.file, now, not problem, problem))
         event = "mode.repair-failed" if problem else "mode.repaired"
-        self._say(event, action.file, problem or f"{action.reason}, now {action.mode:04o}")
+        owner = "" if action.uid is None else f"{action.uid}:{action.gid} "
+        self._say(event, action.file, problem or f"{action.reason}, now {owner}{action.mode:04o}")
 
     def _quarantine(self, action: actions.Quarantine, now: datetime) -> None:
         self.ledger.quarantine(self.policy.path, action.fingerprint, now)

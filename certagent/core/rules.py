@@ -44,8 +44,11 @@ def key_mode_accepted(file: File, gid: int) -> bool:
     return file.uid == 0 and file.gid == gid and file.mode & ~ROOT_GROUP_LIMIT == 0
 
 
-def key_file(file: File, owner: Owner, terms: tuple[Terms, ...] = ()) -> Iterator[Finding]:
-    """What is wrong with the mode and the owner of a key; `ca.key` is never loaded, its mode matters all the same."""
+def key_file(file: File, owner: Owner, terms: tuple[Terms, ...] = (), *, path: str) -> Iterator[Finding]:
+    """What is wrong with the mode and the owner of a key; `ca.key` is never loaded, its mode matters all the same.
+
+    `path`: the directory, for remedies that work anywhere.
+    """
     if file.kind != "file":
         return
     if not key_mode_accepted(file, owner.gid):
@@ -60,7 +63,7 @@ def key_file(file: File, owner: Owner, terms: tuple[Terms, ...] = ()) -> Iterato
             "warning" if loaded and skipped else "critical",
             file.name,
             f"mode is {file.mode:04o}: {why}",
-            f"chmod 0600 {file.name}",
+            f"chmod 0600 {path}/{file.name}",
         )
     if file.uid != owner.uid and not (file.uid == 0 and file.gid == owner.gid and file.mode & 0o040):
         yield Finding(
@@ -68,7 +71,7 @@ def key_file(file: File, owner: Owner, terms: tuple[Terms, ...] = ()) -> Iterato
             "critical",
             file.name,
             f"owned by uid {file.uid}, not by {owner.user}",
-            f"chown {owner.uid}:{owner.gid} {file.name}",
+            f"chown {owner.uid}:{owner.gid} {path}/{file.name}",
         )
 
 
@@ -96,6 +99,8 @@ def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Find
 
 def _key(pair: Pair) -> Iterator[Finding]:
     file, key = f"{pair.name.stem}.key", pair.key
+    if key is None and pair.cert is None:
+        return  # cert.missing says it: there is nothing that a key would be missing from
     if key is None:
         yield Finding(
             "key.missing",

@@ -100,9 +100,9 @@ def test_key_mode(mode: int, uid: int, gid: int, *, accepted: bool) -> None:
 
 def test_key_owner() -> None:
     """A key of another user is a finding that prints the exact chown; root:cockroach 0640 is cockroach's other way."""
-    found = list(key_file(file("node.key", uid=0, gid=0), OWNER))
-    assert [("key.owner", "chown 999:999 node.key")] == [(f.code, f.remedy) for f in found]
-    assert not list(key_file(file("node.key", 0o640, uid=0, gid=999), Owner("cockroach", 999, 999)))
+    found = list(key_file(file("node.key", uid=0, gid=0), OWNER, path="/certs"))
+    assert [("key.owner", "chown 999:999 /certs/node.key")] == [(f.code, f.remedy) for f in found]
+    assert not list(key_file(file("node.key", 0o640, uid=0, gid=999), Owner("cockroach", 999, 999), path="/certs"))
 
 
 LATER = NOW + 30 * DAY

@@ -209,3 +209,12 @@ def test_the_daemon_knows_the_flags_of_its_process(tmp_path: Path) -> None:
     with host.server(flags=["--cert-principal-map=custom:node"]):
         assert "cert.principal" not in host.codes()
         assert "cert.principal" not in {f["code"] for f in host.json("check")["findings"]}
+
+
+def test_a_directory_of_clients_is_no_broken_node(tmp_path: Path) -> None:
+    """Client pairs and no `node`: a warning, no more, and nothing about a key that nobody needs."""
+    filled(tmp_path, "client.root")
+    for name in ("node.crt", "node.key"):
+        (tmp_path / name).unlink(missing_ok=True)
+    code, document = check("--certs-dir", str(tmp_path))
+    assert (code, codes(document)) == (1, {("cert.missing", "node.crt")})

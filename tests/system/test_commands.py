@@ -136,6 +136,15 @@ def test_a_renewal_that_is_held_says_why_at_once(host: Host) -> None:
     assert "is not in ca.crt" in held.stdout
 
 
+@pytest.mark.parametrize("layout", ["client", "tenant"])
+def test_check_of_a_layout_without_a_node(host: Host, layout: str) -> None:
+    """What the configuration does not ask for is not missed: no node.crt in a client's or a SQL server's directory."""
+    host.write(layout=f'"{layout}"')
+    host.once()
+    told = host.run("check")
+    assert (told.returncode, host.json("check")["findings"]) == (0, []), told.stdout
+
+
 def test_status_without_a_daemon_has_looked_at_everything(host: Host) -> None:
     """What is proven is told as proven by one look, and nothing but the document is printed."""
     host.once()

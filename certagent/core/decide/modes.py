@@ -27,7 +27,7 @@ def _key_files(snapshot: Snapshot) -> Iterator[File]:
 def _key(policy: Policy, snapshot: Snapshot, file: File, now: datetime) -> Part:
     want = policy.want(file.name.removesuffix(".key"))
     owner = want.key_owner if want and want.key_owner else policy.owner
-    findings = tuple(key_file(file, owner, policy.terms))
+    findings = tuple(key_file(file, owner, policy.terms, path=policy.path))
     if not findings:
         return Part()
     if policy.enforce == "report" or snapshot.directory.foreign:
