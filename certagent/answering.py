@@ -36,11 +36,13 @@ def _answer(  # noqa: PLR0911 - one arm per command
     match command:
         case "status":
             return {"ok": True, "document": service.status(daemon_fact(service))}
+        case "plan" if not peer.trusted:
+            return {"ok": True, "document": known_plans(service)}
         case "plan":
             with service.lock:
                 return {"ok": True, "document": plans(service)}
         case "history":
-            limit = min(int(arguments.get("limit", 50)), MOST_ROWS)
+            limit = max(0, min(int(arguments.get("limit", 50)), MOST_ROWS))
             return {"ok": True, "rows": service.ledger.history(certs_dir, file, limit)}
         case "advise-ocsp":
             return {"ok": True, "document": advise(_managed(service, certs_dir))}
@@ -120,6 +122,13 @@ def plans(service: Service) -> dict[str, Any]:
     found = []
     for path, world in service.worlds.items():
         found.append({"path": path, **plan_document(world.policy, world.observe(clock()), clock())})
+    return {"version": 1, "certs_dirs": found}
+
+
+def known_plans(service: Service) -> dict[str, Any]:
+    """The same by what the last turn saw: whoever may only read has nothing observed, and holds no turn up."""
+    rows = list(service.last.values())
+    found = [{"path": e.policy.path, **plan_document(e.policy, e.snapshot, clock())} for e in rows]
     return {"version": 1, "certs_dirs": found}
 
 

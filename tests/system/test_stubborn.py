@@ -1,7 +1,9 @@
 """What cannot be used stays what it is, a finding: the agent neither ends nor turns in circles because of it."""
 
+import io
 import os
 import pwd
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +12,12 @@ from cryptography import x509 as pyca
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from certagent.answering import answer
+from certagent.config import load
+from certagent.events import Log
+from certagent.host.control import Peer
+from certagent.host.ledger import Ledger
+from certagent.service import Service, clock
 from tests.system.running import ME, Host, open_tmp
 from tests.waiting import wait_until
 
@@ -122,3 +130,20 @@ def test_one_directory_that_cannot_be_locked(host: Host, how: str) -> None:
     assert (other / "node.crt").exists()
     assert not (host.certs / "node.crt").exists()
     assert "dir.foreign" in told
+
+
+def test_others_hold_no_turn_up(host: Host) -> None:
+    """Whoever may only read is told the plan of the last turn, without the turn's lock; and no more rows than exist."""
+    host.make_certs()
+    ledger = Ledger.writing(str(host.base / "ledger.db"))
+    log = Log(io.StringIO(), "json", clock)
+    service = Service(load(str(host.config)), str(host.config), ledger, log, lambda _reason: None)
+    other = Peer(1, 65534, 65534)
+    try:
+        service.turn()
+        with ThreadPoolExecutor(1) as pool, service.lock:
+            told = pool.submit(answer, service, "plan", {}, other).result(30)
+        assert [d["path"] for d in told["document"]["certs_dirs"]] == [str(host.certs)]
+        assert answer(service, "history", {"limit": -1}, other)["rows"] == []
+    finally:
+        service.stop()
