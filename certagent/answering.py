@@ -39,6 +39,8 @@ def _answer(  # noqa: PLR0911 - one arm per command
         case "plan" if not peer.trusted:
             return {"ok": True, "document": known_plans(service)}
         case "plan":
+            if arguments.get("config", service.path) not in {service.path, os.path.realpath(service.path)}:
+                raise HostError("cannot plan by a configuration that the daemon does not run by")
             with service.lock:
                 return {"ok": True, "document": plans(service)}
         case "history":

@@ -1,6 +1,7 @@
 """`certagent plan`: what would be done now, what is held back and why, and when the next step is due."""
 
 import argparse
+import os
 from typing import Any
 
 from certagent.cli.common import USAGE, ask, config_option, emit, json_option, local_service
@@ -17,9 +18,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the plan; exit 0 quiet, 2 work to do. Asks the daemon; without one it looks for itself."""
-    answer = ask(arguments.config, "plan")
-    document = answer.get("document") if answer else _observed(arguments.config)
+    """Print the plan; exit 0 quiet, 2 work to do. Asks the daemon.
+
+    Without one, or for another configuration than the daemon's (what would it do?), it looks for itself.
+    """
+    answer = ask(arguments.config, "plan", config=os.path.realpath(arguments.config))
+    document = answer["document"] if answer and answer.get("ok") else _observed(arguments.config)
     if document is None:
         return USAGE
     emit(document) if arguments.json else print(text(document))

@@ -51,10 +51,11 @@ from certagent.core.requests import fulfilled
 
 STEPS = 40
 LIFETIME = timedelta(days=30)
+MOMENT = timedelta(milliseconds=1)
 
 
 def forecast(policy: Policy, snapshot: Snapshot, now: datetime) -> tuple[Action, ...]:
-    """Given a snapshot, return every action until nothing is left to do, if each succeeds at once."""
+    """Given a snapshot, return every action until nothing is left to do, if each succeeds at once: in a millisecond."""
     found: list[Action] = []
     for _ in range(STEPS):
         plan = decide(policy, snapshot, now)
@@ -63,6 +64,7 @@ def forecast(policy: Policy, snapshot: Snapshot, now: datetime) -> tuple[Action,
         for action in plan.actions:
             snapshot = predict(snapshot, action, now)
         found += plan.actions
+        now += MOMENT  # an answer from the future would be asked for again
     return tuple(found)
 
 
@@ -238,7 +240,7 @@ def _rolled_back(snapshot: Snapshot, action: Rollback, now: datetime) -> Snapsho
 
 def _reloaded(snapshot: Snapshot, action: Reload, now: datetime) -> Snapshot:
     """The process serves what is on disk, and answers say so a moment later."""
-    later = now + timedelta(milliseconds=1)
+    later = now + MOMENT
     served = tuple(_serving(snapshot, s, later) if s.process == action.subject else s for s in snapshot.served)
     attempt = Attempt("reload", action.subject, now, "unproven", action.reason, action.material)
     return _tried(replace(snapshot, served=served), attempt)
@@ -263,7 +265,7 @@ def _serving(snapshot: Snapshot, served: Served, at: datetime) -> Served:
 def _probed(snapshot: Snapshot, action: Probe, now: datetime) -> Snapshot:
     kind = "sql" if action.kind == "auto" else action.kind
     host = f"[{action.host}]" if ":" in action.host else action.host
-    later = now + timedelta(milliseconds=1)
+    later = now + MOMENT
     asked = Served(f"{host}:{action.port}", kind, action.process, later, "served", client=action.client)
     answer = _serving(snapshot, asked, later)
     others = [

@@ -31,7 +31,7 @@ def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: Terms) 
     if name == NODE and (terms.node_user in have or (terms.node_dn and same_name(terms.node_dn, leaf.subject))):
         return ""
     mapped = " after --cert-principal-map" if terms.principal_map else ""
-    named = ", ".join(n if n.isprintable() else repr(n) for n in have)
+    named = ", ".join(n if n.isprintable() else repr(n) for n in dict.fromkeys(have))
     return f"names {named or 'nobody'}{mapped}, not the principal {wanted!r}"
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from certagent.core.actions import Adopt, Discard, Install, Issue, Plan, Recover, Restrict
+from certagent.core.actions import Adopt, Discard, Install, Issue, Plan, Recover, Restrict, subject_of
 from certagent.core.decide import decide, severity
 from certagent.core.facts import (
     Adopted,
@@ -21,10 +21,28 @@ from certagent.core.facts import (
     Snapshot,
 )
 from certagent.core.policy import Policy
+from certagent.core.predict import forecast
 from certagent.core.requests import fulfilled
-from tests.core.building import DAY, NOW, file, generation, leaf, name_of, pair, policy, snapshot, staged, want
+from tests.core.building import (
+    DAY,
+    NOW,
+    file,
+    generation,
+    leaf,
+    name_of,
+    pair,
+    policy,
+    process,
+    served,
+    snapshot,
+    staged,
+    want,
+)
 
 MINUTE = timedelta(minutes=1)
+
+
+SERVING = {"processes": (process(),), "served": (served(),)}
 
 
 def plan(found: Snapshot, rules: Policy | None = None) -> Plan:
@@ -339,6 +357,15 @@ def test_a_server_without_a_name() -> None:
         assert (kinds(made), made.held) == ([], ())
     wants = (want("ca"), want(names=None), want("client.root"))
     assert "cert.san" not in codes(plan(snapshot(pair("ca"), pair(), pair("client.root")), policy(*wants)))
+
+
+def test_each_step_is_foreseen_once() -> None:
+    """The forecast of a live host ends: a probe answers once, and nothing comes twice, reloads included."""
+    steps = forecast(policy(want("ca"), want(), want("client.root")), snapshot(pair("ca"), pair(), **SERVING), NOW)
+    told = [(type(a).__name__, subject_of(a)) for a in steps]
+    assert len(told) == len(set(told))
+    assert {("Issue", "client.root"), ("Install", "client.root")} < set(told)
+    assert [s for k, s in told if k == "Probe" and "root" in s]
 
 
 def test_failing_renewals_alarm() -> None:

@@ -62,7 +62,7 @@ def test_a_leaf_that_is_dated_back(life: timedelta, gone: float, windowed: bool)
     cert = leaf(not_before=NOW - life * gone, not_after=NOW + life * (1 - gone))
     done = [tried("ok", kind="install", digest=cert.fingerprint)]
     if windowed:
-        late = Window(cert.not_after - SECOND, cert.not_after)
+        late = Window(cert.not_after - min(SECOND, life * (1 - gone) / 2), cert.not_after)
         done.append(tried("ok", kind="window", digest=cert.fingerprint, reason=written(late)))
     at = renew_at(want(), cert, "db1", done)
     assert NOW + life * (1 - gone) / 5 <= at < cert.not_after

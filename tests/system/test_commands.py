@@ -91,6 +91,20 @@ def test_plan(host: Host) -> None:
     assert host.run("plan").returncode == 0
 
 
+def test_plan_of_another_configuration(host: Host) -> None:
+    """A changed copy of the file shows what it would do, while the daemon runs by its own, and nothing is done."""
+    host.once()
+    with host.agent():
+        changed = host.base / "changed.toml"
+        changed.write_text(host.config.read_text().replace('["root"]', '["root", "app"]'))
+        before = sorted(os.listdir(host.certs))
+        command = [sys.executable, "-m", "certagent", "plan", "-c", str(changed)]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert (shown.returncode, "issue client.app: client.app.crt is missing" in shown.stdout) == (2, True)
+        assert host.run("plan").returncode == 0
+        assert sorted(os.listdir(host.certs)) == before
+
+
 def test_renew_rollback_reload(host: Host) -> None:
     """Done and proven is exit 0; each is in the history with who asked."""
     host.once()
