@@ -1,6 +1,7 @@
 """`certagent recover`: finish an interrupted swap; for an ExecStartPre of cockroach.service."""
 
 import argparse
+import errno
 import sys
 
 from certagent.cli.common import USAGE, config_option, emit, json_option, read_config
@@ -42,7 +43,8 @@ def _recover(path: str, keep: int) -> tuple[bool, str]:
         store.lock()
         what = store.recover() or "nothing to recover"
     except HostError as error:
-        what = f"nothing done: {error}"  # most often a running agent's lock: it recovers by itself
+        held = error.errno == errno.EAGAIN  # a running agent has the lock
+        what = f"nothing done: {error}" + ("; it recovers by itself" if held else "")
     except OSError as error:
         print(f"certagent: cannot recover {path}: {error.strerror}", file=sys.stderr)
         return False, str(error)

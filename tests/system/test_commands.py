@@ -56,6 +56,7 @@ def test_one_daemon_only(host: Host) -> None:
         second = host.run("run")
         assert second.returncode == 3
         assert str(agent.process.pid) in second.stderr
+        assert "; it recovers by itself" in host.run("recover").stdout
         retired = host.run("retire", str(host.certs))
         assert retired.returncode == 1
         assert str(agent.process.pid) in retired.stderr
