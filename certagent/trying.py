@@ -12,7 +12,7 @@ from certagent.authority.messages import Pending
 from certagent.config import Config
 from certagent.core.policy import Policy, Want, bundle_of
 from certagent.core.rules import gate
-from certagent.core.trial import FAILS, UNTOLD, steps
+from certagent.core.trial import FAILS, steps, untold
 from certagent.host import staged, x509
 from certagent.host.certs import read_live
 from certagent.host.errors import HostError
@@ -84,7 +84,7 @@ def _tried(
         chain = _issued(authority, policy, want, key, clock())
         bundles = _bundles(authority, policy, want, clock())
     except AuthorityError as error:
-        raise _failed(error) from error
+        raise _failed(error, authority.fact().kind) from error
     now = clock()
     pair = staged.pair_fact(want.name.stem, chain, key, now.timestamp())
     if pair is None or pair.leaf is None:
@@ -99,11 +99,11 @@ def _tried(
     return {"subject": shown.subject, "issuer": shown.issuer, "sans": list(shown.sans), "key": shown.key}
 
 
-def _failed(error: AuthorityError) -> _FailedError:
+def _failed(error: AuthorityError, type_: str) -> _FailedError:
     """At which step; a cause on this host means that nobody was asked."""
     if isinstance(error.__cause__, HostError):
         return _FailedError("settings", str(error))
-    return _FailedError(FAILS[error.kind], str(error), UNTOLD.get(error.kind, ()))
+    return _FailedError(FAILS[error.kind], str(error), untold(error.kind, type_))
 
 
 def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,6 +27,30 @@ def test_a_hung_ca_holds_nothing_else_up(kind: Any) -> None:
         wait_until(lambda: ended, "its end is told")
         assert ended[0][:2] == (kind, "x")
         assert len([j for j in jobs.in_flight() if j.kind == "issue"]) == 2 * WORKERS
+    finally:
+        go.set()
+        jobs.stop()
+
+
+def test_so_many_at_once() -> None:
+    """Requests of different files run side by side, as many as there are workers and no more."""
+    go, full = threading.Event(), threading.Barrier(WORKERS + 1)
+    inside: list[int] = []
+
+    def work(number: int) -> None:
+        inside.append(number)
+        if len(inside) <= WORKERS:
+            full.wait(60)
+        go.wait(60)
+
+    jobs = Jobs(lambda *_: None)
+    try:
+        for number in range(2 * WORKERS):
+            jobs.submit(InFlight("issue", str(number), NOW), partial(work, number))
+        full.wait(60)  # so many wait for one another: they run at once
+        assert sorted(inside) == list(range(WORKERS))
+        go.set()
+        wait_until(lambda: len(inside) == 2 * WORKERS, "the others follow")
     finally:
         go.set()
         jobs.stop()

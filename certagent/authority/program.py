@@ -39,7 +39,7 @@ def run(argv: Sequence[str], data: bytes, environ: Mapping[str, str], cwd: str, 
             )
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise AuthorityError(f"cannot run {argv[0]}: {why}; check `command`") from error
+        raise AuthorityError(f"cannot run {argv[0]}: {why}; check `command`", kind="credentials") from error
     try:
         out, err = _listen(argv[0], child, end)
         return Ended(child.wait(), out, err)

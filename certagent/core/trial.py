@@ -23,7 +23,8 @@ FAILS = {
     "malformed": "answer",
     "failed": "answer",
 }
-UNTOLD = dict.fromkeys(("malformed", "failed"), ("credentials", "policy"))  # an answer that says nothing of these
+UNTOLD = dict.fromkeys(("malformed", "failed"), ("credentials", "policy"))  # kinds that say nothing of these
+UNSEEN = frozenset({"local", "command", "dropbox"})  # types that ask no endpoint of ours: a failure tells nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,18 @@ class Step:
     reason: str = ""
 
 
-def steps(failed: str, reason: str, untold: tuple[str, ...] = ()) -> tuple[Step, ...]:
+def untold(kind: str, type_: str) -> tuple[str, ...]:
+    """Given how asking failed and whom, return the steps before it of which that tells nothing."""
+    return STEPS[1:] if type_ in UNSEEN else UNTOLD.get(kind, ())
+
+
+def steps(failed: str, reason: str, dark: tuple[str, ...] = ()) -> tuple[Step, ...]:
     """Given the step that failed ("": none), why, and those before it of which that tells nothing, return all."""
     place = STEPS.index(failed) if failed else len(STEPS)
 
     def step(i: int, name: str) -> Step:
         if i == place:
             return Step(name, "failed", reason)
-        return Step(name, "ok" if i < place and name not in untold else "untried")
+        return Step(name, "ok" if i < place and name not in dark else "untried")
 
     return tuple(step(i, name) for i, name in enumerate(STEPS))

@@ -158,4 +158,5 @@ class SharedOnly(Book):
     def write(self, name: str, key: str, before: Document, shared: Document, own: Document) -> None:
         """The shared part alone."""
         del key, own
-        super().write(name, "", before, shared, {})
+        if shared != before:  # else nothing is made: who tries may not be who will own the directory
+            super().write(name, "", before, shared, {})

@@ -90,6 +90,8 @@ def test_a_trial_leaves_the_account_only(tmp_path: Path) -> None:
     assert trial.read("pki", "node") == ({"account": 1}, {})
     trial.write("pki", "node", {"account": 1}, {"account": 1, "more": 2}, {"order": 9})
     assert book.read("pki", "node") == ({"account": 1, "more": 2}, {"order": 1})
+    SharedOnly(str(tmp_path / "new")).write("pki", "node", {}, {}, {"order": 9})
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"version": 2, "shared": {}, "own": {}}', '{"version": 1}'])

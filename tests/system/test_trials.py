@@ -63,6 +63,20 @@ def test_an_answer_that_does_not_tell(host: Host) -> None:
         assert ("untried", "untried", "failed") == (found["credentials"], found["policy"], found["answer"])
 
 
+@pytest.mark.parametrize("line", ["#!/nowhere", "#!/bin/sh\nexit 3", "#!/bin/sh\necho no"])
+def test_a_program_that_fails(host: Host, line: str) -> None:
+    """A program that cannot be run, fails, or prints no certificate: of an endpoint nothing is said."""
+    script = host.base / "ca.sh"
+    script.write_text(line + "\n")
+    script.chmod(0o755)
+    host.base.chmod(0o755)
+    host.write(house=f"[authority.pki]\ntype = 'command'\ncommand = ['{script}']", authority='"pki"')
+    host.make_certs()
+    found = outcomes(host)
+    assert ("ok", "untried", "untried") == (found["settings"], found["reachable"], found["tls"])
+    assert "failed" in {found["credentials"], found["answer"]}
+
+
 def test_nobody_can_be_asked(host: Host) -> None:
     """Where no worker can be had, the fault is on this host: a CA that nobody asked is not said to be reachable."""
     configure(host, "http://127.0.0.1:1")

@@ -1,0 +1,33 @@
+"""What `certagent authority test` says of each step, by how asking ended."""
+
+import pytest
+
+from certagent.core.trial import FAILS, STEPS, steps, untold
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "shown"),
+    [
+        ("unreachable", "step", "+F------"),
+        ("tls", "step", "++F-----"),
+        ("credentials", "step", "+++F----"),
+        ("refused", "step", "++++F---"),
+        ("rate-limited", "step", "++++F---"),
+        ("malformed", "step", "+++--F--"),
+        ("failed", "acme", "+++--F--"),
+        ("refused", "command", "+---F---"),
+        ("credentials", "command", "+--F----"),
+        ("failed", "local", "+----F--"),
+    ],
+)
+def test_what_a_failure_tells(kind: str, asked: str, shown: str) -> None:
+    """A step is ok only where the failure shows that it was passed."""
+    found = steps(FAILS[kind], "why", untold(kind, asked))
+    assert "".join({"ok": "+", "failed": "F", "untried": "-"}[s.outcome] for s in found) == shown
+    assert [s.reason for s in found if s.reason] == ["why"]
+
+
+def test_all_of_them() -> None:
+    """No failure: every step is ok; one behind the answer: all before it are."""
+    assert {s.outcome for s in steps("", "")} == {"ok"}
+    assert [s.name for s in steps("gate", "why") if s.outcome == "ok"] == list(STEPS[:-1])
