@@ -65,14 +65,14 @@ class Staging:
         self._store = store
         self._path = path
         self._judged: dict[tuple[object, ...], Staged] = {}
+        self._before = self._judged
         self._generations: tuple[tuple[object, ...], tuple[Generation, ...]] = ((), ())
 
     def add(self, snapshot: Snapshot, policy: Policy, now: datetime) -> Snapshot:
         """Given a snapshot of the live files, return it with the staged pairs and the generations."""
         rows = self._store.staged()
+        self._before, self._judged = self._judged, {}  # what is held for weeks is judged every minute, and kept once
         staged = tuple(s for row in rows if (s := self._staged(snapshot, policy, row, now)) is not None)
-        if not rows:
-            self._judged.clear()
         return replace(snapshot, staged=staged, generations=self._kept(snapshot.quarantined))
 
     def _kept(self, quarantined: frozenset[str]) -> tuple[Generation, ...]:
@@ -105,12 +105,10 @@ class Staging:
         return self._once(mark, lambda: self._establish(snapshot, policy, (stem, cert, kept_key, at), now))
 
     def _once(self, mark: tuple[object, ...], establish: Callable[[], Staged | None]) -> Staged | None:
-        if mark not in self._judged:
-            found = establish()
-            if found is None:
-                return None
+        found = self._before.get(mark) or establish()
+        if found is not None:
             self._judged[mark] = found
-        return self._judged[mark]
+        return found
 
     def _establish(
         self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime

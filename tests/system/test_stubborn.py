@@ -14,9 +14,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certagent.answering import answer
 from certagent.config import load
+from certagent.core.facts import Snapshot
 from certagent.events import Log
+from certagent.host import x509
+from certagent.host.certs import Scanner
 from certagent.host.control import Peer
+from certagent.host.files import Store
 from certagent.host.ledger import Ledger
+from certagent.observing import Staging
 from certagent.service import Service, clock
 from tests.system.running import ME, Host, open_tmp
 from tests.waiting import wait_until
@@ -147,3 +152,21 @@ def test_others_hold_no_turn_up(host: Host) -> None:
         assert answer(service, "history", {"limit": -1}, other)["rows"] == []
     finally:
         service.stop()
+
+
+def test_a_staged_pair_that_is_held_takes_no_more_memory(host: Host) -> None:
+    """What stands in the staging area for a day is judged anew every minute, and the newest is kept."""
+    host.make_certs()
+    store, policy = Store(str(host.certs)), load(str(host.config)).policies[0]
+    cert, key = x509.make_ca("root", timedelta(days=30), datetime.now(UTC))
+    store.stage("node", cert, key)
+    staging, now = Staging(store, policy.path), datetime.now(UTC)
+    scan = Scanner().scan(policy.path, now)
+    seen = Snapshot(scan.directory, scan.pairs, scan.strangers)
+
+    def look(minutes: int) -> int:
+        found = staging.add(seen, policy, now + timedelta(minutes=minutes)).staged
+        assert [s.pair.name.stem for s in found] == ["node"]
+        return len(staging._judged)
+
+    assert {look(minutes) for minutes in range(60)} == {1}
