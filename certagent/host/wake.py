@@ -16,35 +16,13 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirModifiedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from certagent.core.facts import Degraded
 
-CHANGES: list[type[FileSystemEvent]] = [  # what opens and reads is not even asked of the kernel: we do so ourselves
-    FileCreatedEvent,
-    FileModifiedEvent,
-    FileClosedEvent,
-    FileMovedEvent,
-    FileDeletedEvent,
-    DirCreatedEvent,
-    DirModifiedEvent,
-    DirMovedEvent,
-    DirDeletedEvent,
-]
+IGNORED = frozenset({"opened", "closed_no_write"})
 AREA = ".certagent"
 JUMP = 5.0
 STA_UNSYNC = 0x40
@@ -60,7 +38,7 @@ class _Put(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         names = [os.fsdecode(p) for p in (event.src_path, event.dest_path) if p]
-        if all(f"/{AREA}" in n for n in names):
+        if event.event_type in IGNORED or all(f"/{AREA}" in n for n in names):
             return
         if self._only and self._only not in {os.path.basename(n) for n in names}:
             return
@@ -102,9 +80,7 @@ class Wake:
             observer.start()
             for path in self._armed:
                 self._arm(observer, path)
-            observer.schedule(
-                _Put(self.queue, os.path.basename(self._file)), os.path.dirname(self._file), event_filter=CHANGES
-            )
+            observer.schedule(_Put(self.queue, os.path.basename(self._file)), os.path.dirname(self._file))
         except OSError as error:
             self._blind_since = time.monotonic()
             self._problems.append(
@@ -119,9 +95,9 @@ class Wake:
         real = os.path.realpath(path)
         parent = os.path.dirname(real)
         if os.path.isdir(parent):
-            observer.schedule(_Put(self.queue, os.path.basename(real)), parent, event_filter=CHANGES)
+            observer.schedule(_Put(self.queue, os.path.basename(real)), parent)
         if os.path.isdir(real):
-            observer.schedule(_Put(self.queue), real, event_filter=CHANGES)
+            observer.schedule(_Put(self.queue), real)
         elif os.path.isdir(parent):
             self._problems.append(Degraded("watch.degraded", f"{path} is not there to be watched", ""))
 
