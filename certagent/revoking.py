@@ -41,12 +41,12 @@ class Revoking:
         """End the question that runs, and ask no other: nobody waits for the answer any more."""
         self._stopped = True
         if self._child is not None:
-            self._child.kill()
+            ocsp.end(self._child)
 
     def _started(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
         if self._stopped:
-            child.kill()
+            ocsp.end(child)
 
     def ask(self, rule: OcspRule, leaves: Iterable[tuple[str, str]], *, every: bool = False) -> tuple[Revocation, ...]:
         """Given (stem, fingerprint) of leaves, live or staged, return what is known of each; never raises.

@@ -19,6 +19,7 @@ _SETGROUPS, _SETRESUID, _SETRESGID = {"x86_64": (116, 117, 119), "aarch64": (159
     os.uname().machine, (0, 0, 0)
 )
 KEEP = -1
+OVERFLOW = 65534  # the kernel's own nobody
 
 
 def _call(number: int, *arguments: object) -> None:
@@ -72,3 +73,12 @@ def _groups_of(uid: int, gid: int) -> list[int]:
         return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
     except KeyError:
         return [gid]
+
+
+def nobody() -> tuple[int, int]:
+    """Its uid and gid; a container may have no such name."""
+    try:
+        account = pwd.getpwnam("nobody")
+    except KeyError:
+        return OVERFLOW, OVERFLOW
+    return account.pw_uid, account.pw_gid

@@ -1,5 +1,7 @@
 """OCSP and revocation lists: what counts as an answer, and what a hostile responder gets out of us."""
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,6 +19,7 @@ from certagent.host import ocsp, x509
 from certagent.host.x509.fractions import whole_seconds
 from tests.host.making import Ca, make_ca
 from tests.host.responders import answer, dripping, endless, links, reply, responder, sending, silent
+from tests.host.test_worker import FEW
 from tests.servers.openssl_ocsp import delegate
 from tests.waiting import wait_until
 
@@ -238,3 +241,30 @@ def test_the_asking_process_is_nobody() -> None:
         assert b"HOME" not in (place / "environ").read_bytes()
         child.kill()
         assert asking.result(60)[0][0].status == "unreachable"
+
+
+AS_FEW = """
+import sys, threading, time
+from pathlib import Path
+from certagent.host import ocsp
+def later(child):
+    while "\\t65534\\t" not in Path(f"/proc/{child.pid}/status").read_text():
+        pass
+    ocsp.end(child)
+begun = lambda child: threading.Thread(target=later, args=(child,)).start()
+cert, issuer = (bytes.fromhex(v) for v in sys.argv[2:])
+print(ocsp.ask([ocsp.Question(cert, issuer, (sys.argv[1],))], 600.0, started=begun)[0][0].status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_root_without_capabilities_ends_it() -> None:
+    """With the capabilities of the root unit, which has no CAP_KILL, the asking process is ended all the same."""
+    cert, issuer = links(LEAF, CA)
+    few = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", AS_FEW]
+    with responder(silent) as url:
+        done = subprocess.run(
+            [*few, url, cert.hex(), issuer.hex()], capture_output=True, text=True, check=False, timeout=60
+        )
+    assert done.stdout.strip() == "unreachable", done.stderr

@@ -7,6 +7,6 @@ of a second of one core, is paid once for fifty certificates, every few minutes 
 neither urllib3 nor an HTTP client is imported here. Rejected: plain threads in the daemon, for both reasons.
 """
 
-from certagent.host.ocsp.asking import Question, ask
+from certagent.host.ocsp.asking import Question, ask, end
 
-__all__ = ["Question", "ask"]
+__all__ = ["Question", "ask", "end"]

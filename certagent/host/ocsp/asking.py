@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args
 
 from certagent.core.facts import Answer
 from certagent.core.facts.revocation import Status
+from certagent.host.errors import HostError
+from certagent.host.owner import acting_as, nobody
 
 CHILD = str(Path(__file__).with_name("child.py"))
 WORKERS = 8
@@ -46,7 +48,7 @@ def ask(
 
     `timeout` (seconds) is that of one certificate, all its responders together, as cockroach has it; with `every` each
     responder is asked, with that much time of its own. A list is read only where no responder decides. `started` is
-    handed the child: whoever must not wait for it may kill it.
+    handed the child: whoever must not wait for it may `end` it.
     """
     rows = [_row(number, q) for number, q in enumerate(questions)]
     if not rows:
@@ -84,7 +86,7 @@ def _run(request: bytes, deadline: float, started: Callable[[subprocess.Popen[by
             try:
                 child.communicate(request, timeout=deadline)
             except subprocess.TimeoutExpired:
-                child.kill()
+                end(child)
                 problem = f"no answer within {deadline:g} s"
         said = os.pread(output, min(os.fstat(output).st_size, 1 << 24), 0)
         last = said.decode("utf-8", "replace").rstrip().rpartition("\n")[2]
@@ -93,6 +95,13 @@ def _run(request: bytes, deadline: float, started: Callable[[subprocess.Popen[by
         return b"", f"no process can be started to ask: {error.strerror}"
     finally:
         os.close(output)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Kill it: as ourselves before it became nobody, as nobody since. Root without CAP_KILL is nobody's master."""
+    for who in (nullcontext(), acting_as(*nobody())):
+        with suppress(OSError, HostError), who:
+            child.kill()
 
 
 def _told(output: bytes) -> dict[int, tuple[Answer, ...]]:

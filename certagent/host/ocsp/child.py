@@ -9,7 +9,6 @@ import base64
 import encodings.idna  # noqa: F401 - resolving a name imports it, too late
 import json
 import os
-import pwd
 import sys
 import threading
 import time
@@ -26,12 +25,12 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))
 from certagent.host import x509
 from certagent.host.confine import Profile, confine
 from certagent.host.ocsp.fetching import Fetch, FetchError, fetch
+from certagent.host.owner import nobody
 
 TYPE = "application/ocsp-response"
 HEADERS = {"Content-Type": "application/ocsp-request", "Accept": TYPE, "User-Agent": "certagent"}
 MOST_ANSWER = 1 << 20
 MOST_LIST = 32 << 20
-OVERFLOW = 65534  # the kernel's own nobody
 SECONDS = 120  # of processor time
 MEMORY = 2 << 30  # of address space: each thread reserves more than it uses
 DECISIVE = frozenset({"good", "revoked"})
@@ -70,15 +69,6 @@ def give_up() -> None:
     """
     user = nobody() if os.geteuid() == 0 else None
     confine(Profile(connect=None, memory=MEMORY), user, "", SECONDS)
-
-
-def nobody() -> tuple[int, int]:
-    """Its uid and gid; a container may have no such name."""
-    try:
-        account = pwd.getpwnam("nobody")
-    except KeyError:
-        return OVERFLOW, OVERFLOW
-    return account.pw_uid, account.pw_gid
 
 
 def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> list[dict[str, Any]]:
