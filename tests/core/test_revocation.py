@@ -138,12 +138,19 @@ def test_nobody_is_asked_where_somebody_else_rotates() -> None:
 
 
 def test_a_responder_that_condemns_all_is_no_storm() -> None:
-    """Replaced three times within the hour, a revoked pair waits until the hour is over."""
-    tries = tuple(Attempt("install", "node", NOW - n * MINUTE, "ok") for n in (50, 30, 10))
-    found = world(revocation("node-1", "revoked"), attempts=tries)
+    """Three of the last hour revoked: the next waits until the hour is over, or an operator asks.
+
+    Three that nobody condemned are no reason to wait.
+    """
+    marks = {50: "node-8", 30: "node-9", 10: "node-1"}
+    tries = tuple(Attempt("install", "node", NOW - n * MINUTE, "ok", digest=m) for n, m in marks.items())
+    found = world(revocation("node-1", "revoked"), attempts=tries, quarantined=frozenset({"node-8", "node-9"}))
     assert len(done(LAX, replace(found, attempts=tries[1:]), Issue)) == 1
     assert done(LAX, found, Issue) == []
+    assert ["`certagent renew` does not" in h.reason for h in decide(LAX, found, NOW).held] == [True]
     assert len(done(LAX, found, Issue, NOW + 11 * MINUTE)) == 1
+    assert len(done(LAX, replace(found, requests=(Request("renew", "node", NOW),)), Issue)) == 1
+    assert len(done(LAX, replace(found, quarantined=frozenset()), Issue)) == 1
 
 
 def test_never_back_to_a_revoked_one() -> None:

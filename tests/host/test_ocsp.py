@@ -21,6 +21,7 @@ from tests.host.making import Ca, make_ca
 from tests.host.responders import answer, dripping, endless, links, reply, responder, sending, silent
 from tests.host.test_worker import FEW
 from tests.servers.openssl_ocsp import delegate
+from tests.servers.process import free_port
 from tests.waiting import wait_until
 
 NOW = datetime.now(UTC)
@@ -142,6 +143,17 @@ def test_hostile_responders() -> None:
     assert {what: a.reason for what, a in found.items() if HOSTILE[what][1] not in a.reason or not a.reason} == {}
     assert all(a.latency_ms < 1500 for a in found.values())
     assert took < 15.0
+
+
+@pytest.mark.slow
+def test_why_nobody_was_reached() -> None:
+    """A closed port is refused, a name that nobody has is not known: neither is called late."""
+    cert, issuer = links(LEAF, CA)
+    urls = (f"http://127.0.0.1:{free_port()}", "http://responder.invalid")
+    refused, unknown = ocsp.ask([ocsp.Question(cert, issuer, urls)], 20.0, every=True)[0]
+    assert (refused.status, refused.reason) == ("unreachable", "Connection refused")
+    assert unknown.status == "unreachable"
+    assert "not known" in unknown.reason or "resol" in unknown.reason
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, s
 from certagent.core.timing import emergency_at, failures, renew_at, waiting
 
 ALARM_AFTER = 3
+CONDEMNED = "those that replaced it were revoked within the hour, too: the next one waits; `certagent renew` does not"
 
 
 def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
@@ -154,9 +155,11 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     if held := _unsuitable(want, pair) or (None if order else failover.untrusted(snapshot, want, want.authorities[0])):
         return _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
     choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
-    at = choice.at or revoked_again_at(snapshot, pair, now)
+    again = None if asked else revoked_again_at(snapshot, pair, now)
+    at = choice.at or again
     if at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
+        why = CONDEMNED if choice.at is None else why
         return findings + holding("issue", stem, f"{reason}; {why}", at)
     if waits := layouts.unaccepted(policy, snapshot, want, choice.authority):
         return findings + holding("issue", stem, f"{reason}; {waits}")

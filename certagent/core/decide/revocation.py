@@ -21,7 +21,7 @@ from certagent.core.timing import emergency_at, unit
 MOST = 50  # leaves of one job: a directory of ten thousand pairs is asked about piece by piece
 SOON = timedelta(seconds=15)  # a new certificate that its responder does not know yet; then ever slower
 WINDOW = timedelta(hours=1)
-BURST = 3  # installations within the window before a revocation waits: a responder that condemns all is no storm
+BURST = 3  # that were installed within the window and are revoked already: a responder that condemns all is no storm
 Asked = tuple[str, CertFile, datetime | None]  # stem, certificate, since when it is staged
 
 
@@ -174,10 +174,14 @@ def same_key(snapshot: Snapshot, staged: Staged, live: Pair | None) -> bool:
 
 
 def revoked_again_at(snapshot: Snapshot, pair: Pair, now: datetime) -> datetime | None:
-    """When a pair that is revoked again and again may be issued anew; None: at once."""
-    if not snapshot.revoked(pair.leaf):
+    """When a pair that is revoked again and again may be issued anew; None: at once.
+
+    Renewals that nobody condemned do not count: an operator's, or those of certificates that live for minutes.
+    """
+    if pair.leaf is None or not snapshot.revoked(pair.leaf):
         return None
-    done = [a for a in snapshot.attempts if a.kind == "install" and a.subject == pair.name.stem and a.outcome == "ok"]
-    recent = [a.at for a in done if now - a.at < WINDOW]
+    condemned = snapshot.quarantined | {pair.leaf.fingerprint}
+    done = [a for a in snapshot.attempts if (a.kind, a.subject, a.outcome) == ("install", pair.name.stem, "ok")]
+    recent = [a.at for a in done if a.digest in condemned and now - a.at < WINDOW]
     again = recent[-BURST] + WINDOW if len(recent) >= BURST else now
     return again if again > now else None

@@ -102,7 +102,8 @@ def _read(what: Fetch, answer: urllib3.BaseHTTPResponse, end: float) -> tuple[in
 def _cause(error: BaseException) -> str:
     """The innermost reason in a few words."""
     while True:
-        if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
+        refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # to urllib3 that is a kind of time-out
+        if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError) and not refused:
             return "no answer in time"
         parts = (getattr(error, "reason", None), error.__cause__, *error.args)
         inner = next((p for p in parts if isinstance(p, BaseException)), None)
