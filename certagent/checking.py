@@ -183,7 +183,8 @@ def _remedied(target: Target, found: Finding) -> Finding:
     if "certagent renew" not in found.remedy:
         return found
     stem = names.stem_of(found.file)
-    return replace(found, remedy=f"have {stem}.crt issued again, and put it there together with its key")
+    wanted = " with the names and addresses by which it is reached" if found.code == "cert.san" else ""
+    return replace(found, remedy=f"have {stem}.crt issued again{wanted}, and put it there together with its key")
 
 
 def _tenants(judged: tuple[Verdict, ...]) -> Iterator[Finding]:
