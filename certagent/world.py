@@ -22,6 +22,7 @@ from certagent.core.facts import (
     Clock,
     Degraded,
     InFlight,
+    Listener,
     Process,
     Repair,
     Request,
@@ -187,7 +188,10 @@ class World:
         for identity in before.keys() - after.keys():
             self._say("process.gone", f"pid {before[identity].pid}", "it ended, or owns another directory now")
         self.memory.processes, self.memory.processes_at = seen.processes, seen.at
-        self.memory.served = {k: s for k, s in self.memory.served.items() if s.process in after}
+        set_by_hand = tuple(Listener(host, port, kind) for host, port, kind in self.policy.process.probe)
+        ports = {(i, port.address) for i, p in after.items() for port in p.listeners or set_by_hand}
+        served = {k: s for k, s in self.memory.served.items() if (s.process, s.address) in ports}
+        self.memory.served = {k: s for k, s in served.items() if not s.client or self.policy.want(s.client)}
 
     def _forget(self, snapshot: Snapshot, now: datetime) -> None:
         """Drop what is old, and requests that were carried out."""

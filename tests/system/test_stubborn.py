@@ -23,6 +23,8 @@ from certagent.host.files import Store
 from certagent.host.ledger import Ledger
 from certagent.observing import Staging
 from certagent.service import Service, clock
+from certagent.working import Seen
+from tests.core.building import process, served
 from tests.system.running import ME, Host, open_tmp
 from tests.waiting import wait_until
 
@@ -170,3 +172,20 @@ def test_a_staged_pair_that_is_held_takes_no_more_memory(host: Host) -> None:
         return len(staging._judged)
 
     assert {look(minutes) for minutes in range(60)} == {1}
+
+
+def test_what_is_asked_no_more_is_told_no_more(host: Host) -> None:
+    """A port that was closed, a client pair that is no longer configured: what they answered last is forgotten."""
+    host.make_certs()
+    log = Log(io.StringIO(), "json", clock)
+    ledger = Ledger.writing(str(host.base / "ledger.db"))
+    service = Service(load(str(host.config)), str(host.config), ledger, log, lambda _reason: None)
+    world, one = service.worlds[str(host.certs)], process()
+    kept = served()
+    refused = served(client="client.gone", outcome="refused")
+    for message in (Seen((one,), clock()), kept, refused, served(address="127.0.0.1:1"), Seen((one,), clock())):
+        world.inbox.put(message)
+    try:
+        assert world.observe(clock()).served == (kept,)
+    finally:
+        service.stop()
