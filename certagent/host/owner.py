@@ -10,9 +10,13 @@ import os
 import pwd
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
 from certagent.host.errors import HostError
+
+if TYPE_CHECKING:
+    import subprocess
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SETGROUPS, _SETRESUID, _SETRESGID = {"x86_64": (116, 117, 119), "aarch64": (159, 147, 149)}.get(
@@ -73,6 +77,16 @@ def _groups_of(uid: int, gid: int) -> list[int]:
         return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
     except KeyError:
         return [gid]
+
+
+def kill(child: "subprocess.Popen[bytes]", uid: int, gid: int) -> None:
+    """Kill a child that becomes that user: as ourselves before it did, as that user since.
+
+    Root without CAP_KILL, as the unit has it, is nobody's master.
+    """
+    for who in (nullcontext(), acting_as(uid, gid)):
+        with suppress(OSError, HostError), who:
+            child.kill()
 
 
 def nobody() -> tuple[int, int]:

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from certagent.host.owner import kill
+
 CHILD = str(Path(__file__).with_name("hup_child.py"))
 
 
@@ -61,7 +63,7 @@ def _send(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:
         try:
             _, errors = child.communicate(timeout=deadline)
         except subprocess.TimeoutExpired:
-            child.kill()
+            kill(child, uid, gid)
             return f"the signalling child did not end within {deadline:g} s"
     if child.returncode == 0:
         return None

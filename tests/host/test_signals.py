@@ -11,6 +11,7 @@ import pytest
 
 from certagent.host.procs import start_ticks
 from certagent.host.signals import send_hup
+from tests.host.test_worker import FEW
 from tests.waiting import wait_until
 
 LISTEN = """
@@ -95,3 +96,24 @@ def test_the_child_has_a_deadline() -> None:
     assert problem == "the signalling child did not end within 0 s"
     process.kill()
     process.communicate()
+
+
+AS_FEW = """
+import subprocess
+from certagent.host.owner import kill
+child = subprocess.Popen(["sleep", "600"], user=65534, group=65534, extra_groups=[])
+try:
+    child.kill()
+except PermissionError:
+    print("refused")
+kill(child, 65534, 65534)
+print(child.wait(30))
+"""
+
+
+@pytest.mark.root
+def test_a_child_that_is_somebody_else_by_now() -> None:
+    """Root without CAP_KILL, as in the unit, may not kill a child that has become the owner; as the owner it may."""
+    command = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", AS_FEW]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["refused", "-9"], done.stderr

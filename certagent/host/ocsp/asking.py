@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,7 @@ from typing import Any, Literal, get_args
 
 from certagent.core.facts import Answer
 from certagent.core.facts.revocation import Status
-from certagent.host.errors import HostError
-from certagent.host.owner import acting_as, nobody
+from certagent.host.owner import kill, nobody
 
 CHILD = str(Path(__file__).with_name("child.py"))
 WORKERS = 8
@@ -98,10 +97,8 @@ def _run(request: bytes, deadline: float, started: Callable[[subprocess.Popen[by
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """Kill it: as ourselves before it became nobody, as nobody since. Root without CAP_KILL is nobody's master."""
-    for who in (nullcontext(), acting_as(*nobody())):
-        with suppress(OSError, HostError), who:
-            child.kill()
+    """Kill it, who is nobody by now."""
+    kill(child, *nobody())
 
 
 def _told(output: bytes) -> dict[int, tuple[Answer, ...]]:
