@@ -16,11 +16,15 @@ from certagent.host.remembered import SharedOnly
 from certagent.host.worker import Workers
 from certagent.issuing import clock
 from certagent.trying import trial
+from tests.authority.test_http import tunnel
 from tests.authority.test_odd_answers import answering
 from tests.servers.pebble import Pebble
+from tests.servers.stepca import StepCa
+from tests.servers.web import Web
 from tests.system.running import Host, open_tmp
 from tests.system.test_acme import PUBLIC, UI
 from tests.system.test_owners import reachable
+from tests.system.test_remote import configure as step_ca
 
 pytestmark = pytest.mark.slow
 CFSSL = """
@@ -87,6 +91,19 @@ def test_nobody_can_be_asked(host: Host) -> None:
     assert "failed" == document["steps"][0]["outcome"]
     assert "cannot ask" in document["steps"][0]["reason"]
     assert {"untried"} == {s["outcome"] for s in document["steps"][1:]}
+
+
+@pytest.mark.real
+def test_through_a_proxy(host: Host, tmp_path: Path) -> None:
+    """The confined worker reaches a CA by CONNECT through the configured proxy, whose port it may connect to."""
+    asked: list[str] = []
+    with StepCa(tmp_path / "step") as ca, Web(tunnel(asked)) as proxy:
+        pin = f'issuing_fingerprints = ["{ca.fingerprint}"]\nproxy = "{proxy.url}"'
+        step_ca(host, ca, pin)
+        host.make_certs()
+        found = host.json("authority", "test", "pki")
+    assert (True, {"ok"}) == (found["ok"], {s["outcome"] for s in found["steps"]})
+    assert {f"CONNECT {ca.url.removeprefix('https://')}"} == set(asked)
 
 
 @pytest.mark.root
