@@ -66,6 +66,7 @@ BREAKAGES: list[tuple[str, Callable[[Path], object], tuple[str, str], bool]] = [
         ("cert.unparsable", "ui.crt"),
         False,
     ),
+    ("no names", lambda d: put(d, "node", filled(d).pair(names=())), ("cert.san", "node.crt"), True),
     ("no key", lambda d: (d / "node.key").unlink(), ("key.missing", "node.key"), False),
     ("no bundle", lambda d: (d / "ca.crt").unlink(), ("ca.missing", "ca.crt"), True),
     ("an empty bundle", lambda d: (d / "ca.crt").write_text(""), ("cert.empty", "ca.crt"), False),

@@ -180,6 +180,7 @@ def test_the_console_by_a_public_ca(host: Host) -> None:
     host.once()
     assert not (host.certs / "ui.crt").exists()  # the second CA is not among the system's roots
     assert [a["outcome"] for a in host.history("install") if a["subject"] == "ui"][:1] == ["refused"]
+    assert '`roots = "FILE"` under [certs_dir.file.ui]' in host.run("status").stdout
     configure(host, text + f'roots = "{host.base}/public/ca.crt"\n')
     with host.server() as server, host.agent():
         wait_until(lambda: host.run("renew", "ui", "--force").returncode == 0, "issued")

@@ -20,6 +20,7 @@ from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, s
 from certagent.core.timing import emergency_at, failures, renew_at, waiting
 
 ALARM_AFTER = 3
+OTHER_ROOTS = 'a CA that the system does not trust, but browsers here do: `roots = "FILE"` under [certs_dir.file.ui]'
 CONDEMNED = "those that replaced it were revoked within the hour, too: the next one waits; `certagent renew` does not"
 
 
@@ -250,6 +251,7 @@ def _failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime)
     if refused := [a for a in newest if a.outcome == "refused"]:
         message = _told(want, len(failed), "was refused", refused)
         remedy = f"{history}: what was refused must change, the configuration or the CA's policy"
+        remedy = OTHER_ROOTS if "roots of the system" in message else remedy
         found += Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", message, remedy),))
     if others := [a for a in newest if a.outcome != "refused"]:
         message = _told(want, len(failed), "failed", others)
