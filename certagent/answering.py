@@ -17,6 +17,7 @@ from certagent.host.worker import Workers
 from certagent.service import Last, Service, clock
 
 MOST_ROWS = 10_000
+FIRST_LOOK = 4.0  # seconds that a status query waits for it: under the five of its client
 NOTHING_EARLIER = "no earlier pair is kept that is sound, unexpired, not revoked and was never rolled back"
 ROTATION = "put the file with old and new CAs there on every node, and renew the leaves later (docs/configuration.md)"
 
@@ -35,6 +36,7 @@ def _answer(  # noqa: PLR0911 - one arm per command
     certs_dir, file = str(arguments.get("certs_dir", "")), str(arguments.get("file", ""))
     match command:
         case "status":
+            service.looked.wait(FIRST_LOOK)
             return {"ok": True, "document": service.status(daemon_fact(service))}
         case "plan" if not peer.trusted:
             return {"ok": True, "document": known_plans(service)}

@@ -58,6 +58,7 @@ class Service:
         self.config, self.path, self.ledger, self.log, self.wake = config, path, ledger, log, wake
         self.started = clock()
         self.turns = 0
+        self.looked = threading.Event()  # set while every certs-dir was looked at
         self._told: str | None = None  # the ledger's problem that was logged last
         self.degraded: tuple[Degraded, ...] = ()
         self.unconfined: tuple[Degraded, ...] = ()
@@ -78,6 +79,7 @@ class Service:
         for policy in config.policies:
             world = before.pop(policy.path, None)
             if world is None:
+                self.looked.clear()
                 world = World(policy, authorities, self.ledger, self.log, self.wake)
             else:
                 world.adopt(policy, authorities)
@@ -130,6 +132,7 @@ class Service:
                 world.holding.retry()
                 self._converge(world)
             self.turns += 1
+            self.looked.set()
             if self.turns % PRUNE_EVERY == 1 and fact.sound:
                 self._prune(now)
 
@@ -211,9 +214,10 @@ class Service:
         self.log.emit("config.loaded", file=self.path, reason=f"{len(self.worlds)} certs-dirs{later}")
 
     def status(self, daemon: dict[str, Any] | None) -> dict[str, Any]:
-        """The status document of the last turn."""
+        """The status document of the last turn; "unknown" while a certs-dir was never looked at."""
         entries = list(self.last.values())
-        return document([(e.policy, e.snapshot, e.plan) for e in entries], clock(), daemon)
+        found = document([(e.policy, e.snapshot, e.plan) for e in entries], clock(), daemon)
+        return found if len(entries) == len(self.worlds) else {**found, "severity": "unknown"}
 
     def summary(self) -> str:
         """One line for `systemctl status`."""

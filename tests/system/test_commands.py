@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from certagent.host.control_client import ask
 from tests.system.running import Host, open_tmp
 from tests.waiting import wait_until
 
@@ -46,6 +47,14 @@ def test_status_with_a_daemon(host: Host) -> None:
         assert document["daemon"]["pid"] == agent.process.pid
         assert document["certs_dirs"][0]["next"]["action"] == "issue"
         assert "embedded CA" in host.run("status").stdout
+
+
+def test_the_first_answer_is_a_look(host: Host) -> None:
+    """Whoever asks before the first look is over waits for it: no answer shows a host without certs-dirs as ok."""
+    host.once()
+    with host.agent():
+        document = ask(str(host.base / "control.sock"), "status", {}, 30.0)["document"]
+        assert [str(host.certs)] == [d["path"] for d in document["certs_dirs"]]
 
 
 def test_one_daemon_only(host: Host) -> None:
