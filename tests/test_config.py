@@ -190,8 +190,8 @@ def test_addresses_are_canonical() -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    """A missing file, one that is no TOML, one that is no text: each an error that names it."""
-    for content in (None, b"[[", b"\xff\xfe"):
+    """A missing file, one that is no TOML, no text, or nested without end: each an error that names it."""
+    for content in (None, b"[[", b"\xff\xfe", b"x = " + b"[" * 200_000):
         path = tmp_path / "config.toml"
         if content is not None:
             path.write_bytes(content)

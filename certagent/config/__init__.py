@@ -21,6 +21,6 @@ def load(path: str) -> Config:
         raise ConfigError(
             (f"{path}: cannot read it: {error.strerror}; name another with -c or CERTAGENT_CONFIG",)
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError((f"{path}: not TOML: {error}",)) from error
     return build(path, document)
