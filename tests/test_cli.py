@@ -11,8 +11,8 @@ import pytest
 from certagent.cli import main, parser, status
 from certagent.cli.plan import text
 from certagent.core.decide import decide
-from certagent.core.status import document
-from tests.core.building import NOW, pair, policy, revocation, snapshot, want
+from certagent.core.status import document, plan_document
+from tests.core.building import NOW, pair, policy, process, revocation, served, snapshot, want
 
 CONFIG = """
 [agent]
@@ -62,6 +62,14 @@ def test_status_tells_of_revocation_where_it_is_asked_about() -> None:
         head = next(n for n, line in enumerate(lines) if "expires" in line)
         assert ("revocation" in lines[head]) is bool(cells)
         assert [line.endswith(c) for line, c in zip(lines[head + 1 :], cells, strict=False)] == [True] * len(cells)
+
+
+def test_noting_a_process_is_no_work() -> None:
+    """A process that is seen for the first time is told of, and counts as nothing to do."""
+    found = snapshot(pair("ca"), pair(), processes=(process(),), served=(served(),))
+    told = text({"certs_dirs": [{"path": "/certs", **plan_document(policy(), found, NOW)}]})
+    assert "/certs: 0 to do, 0 held" in told
+    assert "presume" in told
 
 
 @pytest.mark.parametrize("verb", [["run"], ["config", "check"], ["authority", "test"], ["retire"]])

@@ -6,7 +6,7 @@ from typing import Any
 
 from certagent.cli.common import USAGE, ask, config_option, emit, json_option, local_service
 
-LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation"})  # looking is no work on the certificates
+LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation", "presume", "proven"})  # looking, and noting it
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
