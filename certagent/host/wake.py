@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
+import watchdog.events
 from apscheduler.schedulers.background import BackgroundScheduler
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -23,6 +24,15 @@ from watchdog.observers.api import BaseObserver
 from certagent.core.facts import Degraded
 
 IGNORED = frozenset({"opened", "closed_no_write"})
+# Opening and reading is not even asked of the kernel: we do so ourselves. Attrib is an event of its own since 7.1;
+# without it in the list no chmod is seen.
+KINDS = ("Created", "Modified", "Attrib", "Closed", "Moved", "Deleted")
+CHANGES: list[type[FileSystemEvent]] = [
+    found
+    for kind in KINDS
+    for what in ("File", "Dir")
+    if (found := getattr(watchdog.events, f"{what}{kind}Event", None)) is not None
+]
 AREA = ".certagent"
 JUMP = 5.0
 STA_UNSYNC = 0x40
@@ -80,7 +90,9 @@ class Wake:
             observer.start()
             for path in self._armed:
                 self._arm(observer, path)
-            observer.schedule(_Put(self.queue, os.path.basename(self._file)), os.path.dirname(self._file))
+            observer.schedule(
+                _Put(self.queue, os.path.basename(self._file)), os.path.dirname(self._file), event_filter=CHANGES
+            )
         except OSError as error:
             self._blind_since = time.monotonic()
             self._problems.append(
@@ -95,9 +107,9 @@ class Wake:
         real = os.path.realpath(path)
         parent = os.path.dirname(real)
         if os.path.isdir(parent):
-            observer.schedule(_Put(self.queue, os.path.basename(real)), parent)
+            observer.schedule(_Put(self.queue, os.path.basename(real)), parent, event_filter=CHANGES)
         if os.path.isdir(real):
-            observer.schedule(_Put(self.queue), real)
+            observer.schedule(_Put(self.queue), real, event_filter=CHANGES)
         elif os.path.isdir(parent):
             self._problems.append(Degraded("watch.degraded", f"{path} is not there to be watched", ""))
 
