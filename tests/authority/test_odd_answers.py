@@ -18,6 +18,7 @@ import pytest
 from certagent.authority.errors import AuthorityError
 from certagent.authority.pem import certificates, chain, der
 from tests.authority.asker import Asker, facts, now
+from tests.authority.asking import Client
 from tests.host.making import make_ca
 from tests.servers.stepca import fingerprint, intermediate, new_jwk
 from tests.servers.tls import ServerPair, server_pair
@@ -91,6 +92,22 @@ def test_busy(kind: str, status: int, headers: dict[str, str], expected: str, pa
     assert at is None or pause is None or pause - 30 < at <= pause
 
 
+@pytest.mark.parametrize("body", [b"busy", b"<html>", b'{"type": "about:blank", "detail": "busy"}', b"[" * 50_000])
+@pytest.mark.parametrize(("status", "headers", "expected"), [
+    (429, {"Retry-After": "120"}, "rate-limited"),
+    (503, {"Retry-After": "7"}, "rate-limited"),
+    (502, {}, "failed"),
+    (403, {}, "credentials"),
+    (404, {}, "refused"),
+])  # fmt: skip
+def test_in_front_of_an_acme_server(body: bytes, status: int, headers: dict[str, str], expected: str) -> None:
+    """What a proxy or a load balancer says in its place is no problem document: its status and Retry-After count."""
+    with answering(status, body, **headers) as url, pytest.raises(AuthorityError) as caught:
+        Client(f"{url}/dir", options={"terms_accepted": True}).ask("issue", ("a.test",))
+    assert (expected, bool(headers)) == (caught.value.kind, caught.value.retry_at is not None)
+    assert f"answered {status}" in str(caught.value)
+
+
 SHAPES: list[Any] = [
     None,
     7,
@@ -115,6 +132,17 @@ def test_other_shapes(kind: str, status: int, shape: str) -> None:
         mine = asker(kind, url)
         errors = [mine.refusal(), *([mine.refusal(mine.request("roots"))] if status == 200 else [])]
     assert {"malformed", "refused", "credentials", "failed"} >= {error.kind for error in errors}
+
+
+@pytest.mark.parametrize("operation", ["issue", "renewal", "rollover", "deactivate"])
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("shape", [*map(json.dumps, SHAPES), "{", "\x00", "[" * 50_000], ids=range(len(SHAPES) + 3))
+def test_other_shapes_of_a_directory(operation: str, status: int, shape: str) -> None:
+    """The same for ACME: never another error."""
+    names = ("a.test",) if operation == "issue" else ()
+    with answering(status, shape.encode()) as url, pytest.raises(AuthorityError) as caught:
+        Client(f"{url}/dir", options={"terms_accepted": True}).ask(operation, names)
+    assert caught.value.kind in {"malformed", "refused", "credentials", "failed"}
 
 
 def test_a_root_that_is_another() -> None:

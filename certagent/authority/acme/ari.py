@@ -7,7 +7,7 @@ from acme import messages
 
 from certagent.authority.acme.account import directory
 from certagent.authority.acme.net import Net
-from certagent.authority.acme.problems import error_of, mapped, printable
+from certagent.authority.acme.problems import mapped, printable
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Renewal, Request
@@ -42,11 +42,11 @@ def renewal(request: Request, context: Context) -> Renewal:
 def _read(net: Net, url: str) -> dict[str, Any]:
     """A CA that does not know this certificate may know the next one: no refusal."""
     try:
-        document: dict[str, Any] = net.get(url).json()
-    except messages.Error as error:
-        problem = error_of(error, "read the renewal information", net.retry_at)
-        problem.kind = "failed" if problem.refused else problem.kind
-        raise problem from error
+        with mapped(net, "read the renewal information"):
+            document: dict[str, Any] = net.get(url).json()
+    except AuthorityError as error:
+        error.kind = "failed" if error.refused else error.kind
+        raise
     return document
 
 

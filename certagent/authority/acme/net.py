@@ -4,6 +4,7 @@ The library retries a refused nonce once; a strict server, or a pool of them beh
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,10 +16,11 @@ from josepy.jwa import ES256, RS256
 from josepy.jwk import JWK
 from requests.structures import CaseInsensitiveDict
 
-from certagent.authority.http import Http, retry_after
+from certagent.authority.errors import AuthorityError
+from certagent.authority.http import Http, Reply, refusal, retry_after
 
 NONCES = 12
-CONFLICT = 409
+BAD, CONFLICT = 400, 409
 ALGORITHMS = {"EC": ES256, "RSA": RS256}
 
 
@@ -55,6 +57,8 @@ class Net(ClientNetwork):
         body = body.encode() if isinstance(body, str) else body
         reply = self._http.request(method, url, body=body, headers=kwargs.get("headers"))
         self.retry_at = retry_after(reply, self._now())
+        if reply.status >= BAD and not _problem(reply):  # whatever stands in front of the CA
+            raise refusal(reply, "ask the ACME server", self._now())
         response = requests.Response()
         response.status_code, response.url, response.encoding = reply.status, url, "utf-8"
         response.headers = CaseInsensitiveDict(reply.headers)
@@ -78,3 +82,11 @@ class Net(ClientNetwork):
                     raise
                 self._nonces.clear()
         return self._post_once(*args, **kwargs)
+
+
+def _problem(reply: Reply) -> bool:
+    """Whether it is a problem document of ACME: only those have types that say who can act."""
+    with suppress(AuthorityError):
+        document = reply.json()
+        return isinstance(document, dict) and str(document.get("type")).startswith("urn:")
+    return False

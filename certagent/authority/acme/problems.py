@@ -29,7 +29,7 @@ KINDS: dict[str, Kind] = {
 }
 REMEDIES = {
     "externalAccountRequired": "set eab_kid and eab_key",
-    "accountDoesNotExist": "certagent authority account NAME forget",
+    "accountDoesNotExist": "renew again: it is registered anew; else move authority/NAME.json out of state_dir",
     "userActionRequired": "do what the CA's page says, then renew",
     "badCSR": "try another key, or common_name = true",
     "rejectedIdentifier": "check the CA's policy for these names",
@@ -44,6 +44,7 @@ REMEDIES = {
     "unauthorized": "something else answers the challenge, or the account is not valid any more",
 }
 LONGEST = 400
+NONSENSE = (errors.Error, DeserializationError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
 
 
 def printable(value: object) -> str:
@@ -74,6 +75,6 @@ def mapped(net: Net, what: str) -> Iterator[None]:
         yield
     except messages.Error as error:
         raise error_of(error, what, net.retry_at) from error
-    except (errors.Error, DeserializationError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except NONSENSE as error:
         why = f"{type(error).__name__} {printable(error)}"[:LONGEST]
         raise AuthorityError(f"cannot {what}: the CA's answer makes no sense: {why}", kind="malformed") from error
