@@ -22,6 +22,8 @@ from tests.authority.asking import Client
 from tests.host.making import make_ca
 from tests.servers.stepca import fingerprint, intermediate, new_jwk
 from tests.servers.tls import ServerPair, server_pair
+from tests.servers.web import Handler as WebHandler
+from tests.servers.web import Web
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -106,6 +108,20 @@ def test_in_front_of_an_acme_server(body: bytes, status: int, headers: dict[str,
         Client(f"{url}/dir", options={"terms_accepted": True}).ask("issue", ("a.test",))
     assert (expected, bool(headers)) == (caught.value.kind, caught.value.retry_at is not None)
     assert f"answered {status}" in str(caught.value)
+
+
+def test_no_window_for_this_one() -> None:
+    """A 404 in place of the renewal information, without a problem document: no refusal, the next one may have one."""
+
+    def answer(handler: WebHandler) -> None:
+        url = f"http://127.0.0.1:{handler.server.server_port}/"
+        names = ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange", "renewalInfo")
+        found = handler.path == "/dir"
+        handler.reply(200 if found else 404, json.dumps(dict.fromkeys(names, url) if found else "no").encode())
+
+    with Web(answer) as server, pytest.raises(AuthorityError, match="answered 404") as caught:
+        Client(f"{server.url}/dir").ask("renewal", live=make_ca().pair()[0].decode())
+    assert caught.value.kind == "failed"
 
 
 SHAPES: list[Any] = [
