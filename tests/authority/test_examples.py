@@ -20,7 +20,7 @@ from certagent.host import x509
 from tests.authority.calling import context, key_and_csr, request
 from tests.host.making import make_ca
 from tests.servers.cmp import REFERENCE, CmpServer
-from tests.servers.process import free_port, missing
+from tests.servers.process import free_port, missing, program
 from tests.servers.scep import ScepServer
 from tests.servers.sshd import Sshd
 
@@ -239,6 +239,7 @@ def test_scep(scep_server: ScepServer) -> None:
     leaf = leaf_of(found)
     assert (leaf.spki, leaf.common_names, leaf.eku) == (x509.parse_key(key)[0], ("root",), ("clientAuth",))
     assert verifies(found, scep_server.ca, "client") is None
+    program("curl", "apt-get install -y curl")
     roots = answer("scep", {"SCEP_URL": scep_server.url}, operation="roots")
     assert isinstance(roots, Roots)
     assert x509.parse_certificates(roots.pem.encode()) == x509.parse_certificates(scep_server.ca.read_bytes())
