@@ -14,7 +14,8 @@ from certagent.host.control import Peer
 from certagent.host.errors import HostError
 from certagent.host.remembered import SharedOnly
 from certagent.host.worker import Workers
-from certagent.service import Last, Service, clock
+from certagent.service import Last, Service
+from certagent.wallclock import clock
 
 MOST_ROWS = 10_000
 FIRST_LOOK = 4.0  # seconds that a status query waits for it: under the five of its client

@@ -21,11 +21,7 @@ from certagent.host.certs import read_live
 from certagent.host.errors import HostError
 from certagent.host.files import Store, pending
 from certagent.host.ledger import Ledger
-
-
-def clock() -> datetime:
-    """The wall clock, in UTC."""
-    return datetime.now(UTC)
+from certagent.wallclock import clock
 
 
 @dataclass(frozen=True, slots=True)

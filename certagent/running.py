@@ -16,7 +16,8 @@ from certagent.host.errors import HostError
 from certagent.host.ledger import Ledger
 from certagent.host.systemd import Notifier
 from certagent.host.wake import Wake
-from certagent.service import Last, Service, clock
+from certagent.service import Last, Service
+from certagent.wallclock import clock
 
 LEDGER = "ledger.db"
 LOOKS = 2

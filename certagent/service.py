@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from certagent.authorities import authorities_of, inboxes, unconfined
@@ -30,15 +30,11 @@ from certagent.host.locks import lock
 from certagent.host.remembered import Book
 from certagent.host.wake import clock_synchronised
 from certagent.host.worker import Workers
+from certagent.wallclock import clock
 from certagent.world import World
 
 QUIET = frozenset({"Probe", "Scan", "Presume", "AskWindow", "AskRevocation"})  # looking: no line in the log
 PRUNE_EVERY = 1000
-
-
-def clock() -> datetime:
-    """The wall clock, in UTC; read here and handed down."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,7 @@ from certagent.host.files import Store
 from certagent.host.ledger import Ledger
 from certagent.issuing import Issuing
 from certagent.revoking import Revoking, Told
-
-
-def clock() -> datetime:
-    """The wall clock, in UTC."""
-    return datetime.now(UTC)
+from certagent.wallclock import clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,6 @@ def repeated(request: Request) -> Leaf | None:
 
 def _spki(request: Request) -> str:
     try:
-        return x509.csr_spki(request.csr.encode())
+        return x509.parse_request(request.csr.encode()).spki
     except x509.X509Error as error:
         raise AuthorityError(f"cannot use the request: {error}") from error

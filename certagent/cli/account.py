@@ -43,7 +43,7 @@ def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any] | None:
     from certagent.accounts import change
     from certagent.host.errors import HostError
     from certagent.host.worker import Workers
-    from certagent.service import clock
+    from certagent.wallclock import clock
 
     config = read_config(arguments.config)
     if config is None:

@@ -200,7 +200,6 @@ Action = (
     | AskRevocation
     | Quarantine
 )
-JOBS = (Issue, Reload, Probe, Scan, AskWindow, AskRevocation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Every field is already valid: parsed at the edge, never checked again inside.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 from functools import cached_property
@@ -97,7 +97,6 @@ class Policy:
     enforce: Literal["repair", "report"] = "repair"
     process: ProcessRule = ProcessRule()
     keep: int = 5  # generations
-    authority_kinds: dict[str, str] = field(default_factory=dict)
     terms: tuple[Terms, ...] = ()
     ocsp: OcspRule = OcspRule()
 

@@ -23,7 +23,8 @@ from certagent.host.confine import confining
 from certagent.host.errors import HostError
 from certagent.host.ledger import Ledger
 from certagent.host.worker import PREFIX, Workers
-from certagent.service import Service, clock
+from certagent.service import Service
+from certagent.wallclock import clock
 from tests.system.running import Host, open_tmp
 from tests.system.test_owners import reachable
 from tests.waiting import wait_until

@@ -22,7 +22,8 @@ from certagent.host.control import Peer
 from certagent.host.files import Store
 from certagent.host.ledger import Ledger
 from certagent.observing import Staging
-from certagent.service import Service, clock
+from certagent.service import Service
+from certagent.wallclock import clock
 from certagent.working import Seen
 from tests.core.building import process, served
 from tests.system.running import ME, Host, open_tmp

@@ -14,8 +14,8 @@ import pytest
 from certagent.config import load
 from certagent.host.remembered import SharedOnly
 from certagent.host.worker import Workers
-from certagent.issuing import clock
 from certagent.trying import trial
+from certagent.wallclock import clock
 from tests.authority.test_http import tunnel
 from tests.authority.test_odd_answers import answering
 from tests.servers.pebble import Pebble

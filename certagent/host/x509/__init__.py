@@ -26,7 +26,7 @@ from certagent.host.x509.jws import sign_jws
 from certagent.host.x509.links import Link, chain_links
 from certagent.host.x509.making import generate_key, make_ca, make_csr, sign_csr
 from certagent.host.x509.ocsp import Said, ocsp_answer, ocsp_request
-from certagent.host.x509.parsing import csr_spki, parse_certificates, parse_key, split_certificates
+from certagent.host.x509.parsing import parse_certificates, parse_key, split_certificates
 
 __all__ = [
     "Link",
@@ -40,7 +40,6 @@ __all__ = [
     "chain_links",
     "challenge_pair",
     "crl_answer",
-    "csr_spki",
     "from_pkcs7",
     "generate_key",
     "handshake",

@@ -225,12 +225,3 @@ def parse_key(data: bytes) -> tuple[str, str]:
     """
     public = load_key(data).public_key()
     return sha256(public.public_bytes(*PRINTED)).hexdigest(), key_name(public)
-
-
-def csr_spki(data: bytes) -> str:
-    """Given a certificate request as PEM, return the SHA-256 of its public key (as Leaf.spki). X509Error."""
-    try:
-        public = x509.load_pem_x509_csr(data).public_key()
-        return sha256(public.public_bytes(*PRINTED)).hexdigest()
-    except REFUSALS as error:
-        raise X509Error("unparsable", f"the certificate request cannot be parsed: {reason_of(error)}") from error
