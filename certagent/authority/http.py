@@ -1,7 +1,9 @@
 """HTTPS to a CA: roots or a pinned fingerprint, a proxy, a client certificate, caps, one deadline, no redirects.
 
 Rejected: following redirects (a CA that sends us elsewhere is answered with an error that names the place), retries
-(the daemon's backoff is the one place where waiting is decided), and plain http to anything but this host.
+(the daemon's backoff is the one place where waiting is decided), and plain http to anything but this host. Also
+rejected: connections kept alive. A server that closes an idle one while the next request is under way leaves nobody
+knowing whether that was read, and a POST may not be sent again then (RFC 9110, section 9.2.2).
 """
 
 import json
@@ -104,6 +106,7 @@ class Http:
             sent.setdefault("Content-Type", "application/json")
         sent.setdefault("User-Agent", "certagent")
         sent["Accept-Encoding"] = "identity"  # a compressed megabyte is no megabyte
+        sent["Connection"] = "close"
         try:
             reply = self._exchange(method, url, body, sent)
         except urllib3.exceptions.SSLError as error:

@@ -192,6 +192,22 @@ def test_a_drip_ends_at_the_deadline() -> None:
         assert time.monotonic() - begin < 10
 
 
+def test_every_request_has_a_connection_of_its_own() -> None:
+    """However long the server would keep one: what it closes while a request is under way cannot be ours."""
+    ports: list[int] = []
+
+    def patient(handler: Handler) -> None:
+        handler.close_connection = handler.headers["Connection"] == "close"
+        ports.append(handler.client_address[1])
+        handler.reply(200, b"{}")
+
+    with Web(patient) as running:
+        client = Http(Tls(), 20)
+        for _ in range(3):
+            client.request("POST", running.url, document={})
+    assert len(set(ports)) == len(ports) == 3
+
+
 def test_nobody_there() -> None:
     """A closed port, a name that does not exist: unreachable, with the cause."""
     with Web(hello) as running:
