@@ -8,6 +8,7 @@ import hmac
 import json
 from base64 import b64encode
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from certagent.authority.context import Context
@@ -25,17 +26,18 @@ def ask(request: Request, context: Context) -> Answer:
         return Roots("".join(certificates([_info(request, context)])))
     if request.operation != "issue":
         raise AuthorityError(f"cannot ask CFSSL for {request.operation}: it has no such thing", kind="refused")
-    signed = _post(request, context, "authsign", "have a certificate signed", _sealed(request, context))
+    body = sealed(request, context.secrets["auth_key"])
+    signed = _post(request, context, "authsign", "have a certificate signed", body)
     above: list[Any] = []
     with suppress(AuthorityError):  # an endpoint that may be switched off; a chain with a gap is the gate's to refuse
         above.append(_info(request, context))
     return Issued(chain([signed.get("certificate"), *above]))
 
 
-def _sealed(request: Request, context: Context) -> dict[str, str]:
-    """The request, and its HMAC-SHA-256 by the shared key: the provider `standard`."""
+def sealed(request: Request, auth_key: str) -> dict[str, str]:
+    """The request, and its HMAC-SHA-256 by the shared key: the provider `standard`. Raises AuthorityError."""
     try:
-        key = bytes.fromhex(context.secrets["auth_key"].strip())
+        key = bytes.fromhex(auth_key.strip())
     except ValueError:
         raise AuthorityError("cannot use auth_key: it is not in hex", kind="credentials") from None
     asked = {"certificate_request": request.csr, **_place(request)}
@@ -57,13 +59,18 @@ def _info(request: Request, context: Context) -> Any:
 def _post(request: Request, context: Context, endpoint: str, what: str, body: Any) -> dict[str, Any]:
     """The result of a success. Raises AuthorityError."""
     reply = context.http.request("POST", f"{request.options['url']}/api/v1/cfssl/{endpoint}", document=body)
+    return result(reply, what, context.now())
+
+
+def result(reply: Reply, what: str, now: datetime) -> dict[str, Any]:
+    """Given an answer and what was asked, return the result of a success. Raises AuthorityError."""
     document = _document(reply)
     if reply.status != OK or document.get("success") is not True:
-        raise _refusal(reply, what, document, context)
-    result = document.get("result")
-    if not isinstance(result, dict):
+        raise _refusal(reply, what, document, now)
+    found = document.get("result")
+    if not isinstance(found, dict):
         raise AuthorityError(f"cannot read the answer of {reply.url}: it has no result", kind="malformed")
-    return result
+    return found
 
 
 def _document(reply: Reply) -> dict[str, Any]:
@@ -77,7 +84,7 @@ def _document(reply: Reply) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _refusal(reply: Reply, what: str, document: dict[str, Any], context: Context) -> AuthorityError:
+def _refusal(reply: Reply, what: str, document: dict[str, Any], now: datetime) -> AuthorityError:
     """A bad token is HTTP 400 like everything else; its text alone tells it apart."""
     listed = document.get("errors")
     errors = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
@@ -89,4 +96,4 @@ def _refusal(reply: Reply, what: str, document: dict[str, Any], context: Context
     if reply.status == OK or (reply.status in CLIENT_ERRORS and reason):
         message = f"cannot {what}: {reply.url} answered {reply.status}: {reason or 'no success'}; see profile and label"
         return AuthorityError(message, kind="refused")
-    return refusal(reply, what, context.now(), reason)
+    return refusal(reply, what, now, reason)

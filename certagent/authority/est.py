@@ -9,7 +9,7 @@ key is never in a process that talks to a CA.
 
 import base64
 import binascii
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from certagent.authority.context import Context
@@ -20,6 +20,8 @@ from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
 from certagent.host import x509
 
 OK, ACCEPTED, NO_CONTENT, NOT_FOUND = 200, 202, 204, 404
+RENEW, ENROL = "simplereenroll", "simpleenroll"
+WHAT = {RENEW: "renew by simplereenroll", ENROL: "enrol"}
 PAUSE = timedelta(minutes=5)  # section 4.2.3 demands a Retry-After; without one
 
 
@@ -29,13 +31,22 @@ def ask(request: Request, context: Context) -> Answer:
         return Roots(_cacerts(request, context).decode())
     if request.operation != "issue":
         raise AuthorityError("cannot ask by EST when to renew: it has no such question", kind="refused")
+    return _issue(request, context)
+
+
+def _issue(request: Request, context: Context) -> Pending | Issued:
     if request.options.get("csrattrs"):
         _compare_attributes(request, context)
     reply = _enrol(request, context)
-    if reply.status == ACCEPTED:
-        at = retry_after(reply, context.now()) or context.now() + PAUSE
-        return Pending(at.timestamp(), "the EST server has taken the request and has not decided yet")
-    return Issued(_chain(request, context, _certificates(reply)))
+    return pending(reply, context.now()) or Issued(_chain(request, context, certificates(reply)))
+
+
+def pending(reply: Reply, now: datetime) -> Pending | None:
+    """Given the answer of a server that took the request, return until when it waits; None where it is answered."""
+    if reply.status != ACCEPTED:
+        return None
+    at = retry_after(reply, now) or now + PAUSE
+    return Pending(at.timestamp(), "the EST server has taken the request and has not decided yet")
 
 
 def _url(request: Request, operation: str) -> str:
@@ -53,18 +64,27 @@ def _headers(request: Request, context: Context) -> dict[str, str]:
 
 
 def _enrol(request: Request, context: Context) -> Reply:
-    """The answer to a request: 200 or 202."""
+    """The answer to a request: 200 or 202. Raises AuthorityError."""
     if _renews(request):
-        reply = _post(request, context, "simplereenroll")
-        if reply.status in {OK, ACCEPTED}:
+        reply = _post(request, context, RENEW)
+        if taken(reply, RENEW, context.now()):
             return reply
-        error = refusal(reply, "renew by simplereenroll", context.now())
-        if error.kind != "refused":
-            raise error
-    reply = _post(request, context, "simpleenroll")
-    if reply.status not in {OK, ACCEPTED}:
-        raise refusal(reply, "enrol", context.now())
+    reply = _post(request, context, ENROL)
+    taken(reply, ENROL, context.now())
     return reply
+
+
+def taken(reply: Reply, operation: str, now: datetime) -> bool:
+    """Given an answer, return whether the server took the request; False: what it refuses to renew, it may enrol.
+
+    Raises AuthorityError.
+    """
+    if reply.status in {OK, ACCEPTED}:
+        return True
+    error = refusal(reply, WHAT[operation], now)
+    if operation == RENEW and error.refused:
+        return False
+    raise error
 
 
 def _renews(request: Request) -> bool:
@@ -81,7 +101,7 @@ def _post(request: Request, context: Context, operation: str) -> Reply:
     return context.http.request("POST", _url(request, operation), body=body, headers=sent)
 
 
-def _certificates(reply: Reply) -> bytes:
+def certificates(reply: Reply) -> bytes:
     """The certificates of a certs-only answer, as PEM."""
     try:
         return x509.from_pkcs7(_decoded(reply))
@@ -99,9 +119,14 @@ def _decoded(reply: Reply) -> bytes:
 
 def _cacerts(request: Request, context: Context) -> bytes:
     reply = context.http.request("GET", _url(request, "cacerts"), headers=_headers(request, context))
+    return issuers(reply, context.now())
+
+
+def issuers(reply: Reply, now: datetime) -> bytes:
+    """Given the answer to cacerts, return its certificates as PEM. Raises AuthorityError."""
     if reply.status != OK:
-        raise refusal(reply, "read the CA certificates", context.now())
-    return _certificates(reply)
+        raise refusal(reply, "read the CA certificates", now)
+    return certificates(reply)
 
 
 def _chain(request: Request, context: Context, answer: bytes) -> str:
@@ -117,17 +142,21 @@ def _chain(request: Request, context: Context, answer: bytes) -> str:
 def _compare_attributes(request: Request, context: Context) -> None:
     """What the server wants in a request, as far as it is understood: the kind of key. Raises AuthorityError."""
     reply = context.http.request("GET", _url(request, "csrattrs"), headers=_headers(request, context))
-    if reply.status in {NO_CONTENT, NOT_FOUND}:
-        return
-    if reply.status != OK:
-        raise refusal(reply, "read the CSR attributes", context.now())
-    try:
-        keys = wanted_keys(_decoded(reply))
-    except ValueError as error:
-        raise AuthorityError(f"cannot read the CSR attributes of {reply.url}: {error}", kind="malformed") from error
-    have = x509.parse_request(request.csr.encode()).key
+    keys, have = attributes(reply, context.now()), x509.parse_request(request.csr.encode()).key
     if keys and have not in keys:
         wanted = " or ".join(keys)
         raise AuthorityError(
             f"cannot enrol a key of kind {have}: the EST server wants {wanted}; set `key`", kind="refused"
         )
+
+
+def attributes(reply: Reply, now: datetime) -> tuple[str, ...]:
+    """Given the answer to csrattrs, return the kinds of key it wants; () for any. Raises AuthorityError."""
+    if reply.status in {NO_CONTENT, NOT_FOUND}:
+        return ()
+    if reply.status != OK:
+        raise refusal(reply, "read the CSR attributes", now)
+    try:
+        return wanted_keys(_decoded(reply))
+    except ValueError as error:
+        raise AuthorityError(f"cannot read the CSR attributes of {reply.url}: {error}", kind="malformed") from error

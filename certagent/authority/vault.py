@@ -5,9 +5,10 @@ renewable. A token file that somebody else keeps fresh (an agent) is read anew f
 Rejected: keeping a login's token for the next request: it would lie in the state directory for weeks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -39,28 +40,32 @@ class Session:
 
     def data(self, method: str, path: str, what: str, body: Any = None) -> dict[str, Any]:
         """The object in the answer of a success. Raises AuthorityError."""
-        reply = self.call(method, path, body)
-        if reply.status not in SUCCESSES:
-            raise self._refusal(reply, what)
-        document = reply.json()
-        found = document.get("data") or document.get("auth") if isinstance(document, dict) else None
-        if not isinstance(found, dict):
-            raise AuthorityError(f"cannot read the answer of {reply.url}: it has no data", kind="malformed")
-        return found
+        return content(self.call(method, path, body), what, self.request.options, self.context.now())
 
-    def _refusal(self, reply: Reply, what: str) -> AuthorityError:
-        reason = "; ".join(reasons(reply)) or reply.text()
-        if reply.status == FORBIDDEN:
-            options = self.request.options
-            needed = f"does its policy allow update on {signing_path(options)}?"
-            namespace = f" in the namespace {options['namespace']}" if options["namespace"] else ""
-            reason = f"{reason} (is the token valid{namespace}, and {needed})"
-        if reply.status == NOT_FOUND:
-            reason = f"{reason} (see mount, auth_mount, role and namespace)"
-        error = refusal(reply, what, self.context.now(), reason)
-        if reply.status == PRECONDITION:  # a replica that is behind: asking again changes something
-            error.kind = "failed"
-        return error
+
+def content(reply: Reply, what: str, options: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Given an answer and what was asked, return the object in that of a success. Raises AuthorityError."""
+    if reply.status not in SUCCESSES:
+        raise _refusal(reply, what, options, now)
+    document = reply.json()
+    found = document.get("data") or document.get("auth") if isinstance(document, dict) else None
+    if not isinstance(found, dict):
+        raise AuthorityError(f"cannot read the answer of {reply.url}: it has no data", kind="malformed")
+    return found
+
+
+def _refusal(reply: Reply, what: str, options: dict[str, Any], now: datetime) -> AuthorityError:
+    reason = "; ".join(reasons(reply)) or reply.text()
+    if reply.status == FORBIDDEN:
+        needed = f"does its policy allow update on {signing_path(options)}?"
+        namespace = f" in the namespace {options['namespace']}" if options["namespace"] else ""
+        reason = f"{reason} (is the token valid{namespace}, and {needed})"
+    if reply.status == NOT_FOUND:
+        reason = f"{reason} (see mount, auth_mount, role and namespace)"
+    error = refusal(reply, what, now, reason)
+    if reply.status == PRECONDITION:  # a replica that is behind: asking again changes something
+        error.kind = "failed"
+    return error
 
 
 def reasons(reply: Reply) -> list[str]:
@@ -148,15 +153,23 @@ def _printable(token: str) -> str:
 
 
 def _login(nobody: Session) -> str:
-    options, secrets = nobody.request.options, nobody.context.secrets
-    method = options["auth"]
-    if method == "approle":
-        shown = {"role_id": secrets["role_id"].strip(), "secret_id": secrets["secret_id"].strip()}
-    else:
-        shown = {"name": options["cert_role"]} if options["cert_role"] else {}
+    options = nobody.request.options
+    path = f"auth/{options['auth_mount'] or options['auth']}/login"
+    reply = nobody.call("POST", path, shown(options, nobody.context.secrets))
+    return token_of(reply, options, nobody.context.now())
+
+
+def shown(options: dict[str, Any], secrets: Mapping[str, str]) -> dict[str, str]:
+    """What a login tells about us: the rest is the client certificate."""
+    if options["auth"] == "approle":
+        return {"role_id": secrets["role_id"].strip(), "secret_id": secrets["secret_id"].strip()}
+    return {"name": options["cert_role"]} if options["cert_role"] else {}
+
+
+def token_of(reply: Reply, options: dict[str, Any], now: datetime) -> str:
+    """Given the answer to a login, return its token. Raises AuthorityError."""
     try:
-        path = f"auth/{options['auth_mount'] or method}/login"
-        token = nobody.data("POST", path, f"log in by {method}", shown).get("client_token")
+        token = content(reply, f"log in by {options['auth']}", options, now).get("client_token")
     except AuthorityError as error:
         if error.refused:  # 400: "invalid role or secret ID", "invalid certificate or no client certificate supplied"
             error.kind = "credentials"
@@ -169,8 +182,15 @@ def _login(nobody: Session) -> str:
 def _keep_alive(session: Session) -> None:
     """Renew the token in time; what it may not, it may not: the signing says what is wrong with it."""
     with suppress(AuthorityError):
-        token = session.data("GET", "auth/token/lookup-self", "look the token up")
-        left, whole = token.get("ttl"), token.get("creation_ttl")
-        if token.get("renewable") is True and isinstance(left, int) and isinstance(whole, int) and 3 * left < 2 * whole:
+        life = renewed_by(session.data("GET", "auth/token/lookup-self", "look the token up"))
+        if life is not None:
             # without the increment it would be renewed by that of the last renewal, however short
-            session.data("POST", "auth/token/renew-self", "renew the token", {"increment": f"{whole}s"})
+            session.data("POST", "auth/token/renew-self", "renew the token", {"increment": f"{life}s"})
+
+
+def renewed_by(token: dict[str, Any]) -> int | None:
+    """Given what is known of a token, return the seconds that it is renewed by; None where it is not to be renewed."""
+    left, whole = token.get("ttl"), token.get("creation_ttl")
+    if token.get("renewable") is not True or not isinstance(left, int) or not isinstance(whole, int):
+        return None
+    return whole if 3 * left < 2 * whole else None
