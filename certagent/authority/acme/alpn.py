@@ -12,6 +12,7 @@ from typing import Self
 
 from certagent.authority.acme.listening import listening
 from certagent.authority.acme.options import Options
+from certagent.authority.acme.polling import Patience
 from certagent.host import x509
 
 SOCKET = "certagent-tlsalpn01"
@@ -56,7 +57,7 @@ class Alpn:
             context.load_cert_chain(path)
         self._contexts[server_name(name)] = context
 
-    def ready(self, until: float) -> None:
+    def ready(self, patience: Patience) -> None:
         """At once."""
 
     def _serve(self, sock: socket.socket) -> None:

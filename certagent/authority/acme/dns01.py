@@ -5,7 +5,6 @@ values are left alone. A CNAME at `_acme-challenge.NAME` is followed on the conf
 """
 
 import subprocess
-import time
 from base64 import b64decode, urlsafe_b64encode
 from contextlib import suppress
 from hashlib import sha256
@@ -22,6 +21,7 @@ import dns.tsig
 import dns.update
 
 from certagent.authority.acme.options import Options, address
+from certagent.authority.acme.polling import Patience
 from certagent.authority.errors import AuthorityError
 
 LABEL = "_acme-challenge"
@@ -77,13 +77,12 @@ class Update:
         self._made.append((zone, owner, value))
         self._send(zone, owner, value, add=True)
 
-    def ready(self, until: float) -> None:
+    def ready(self, patience: Patience) -> None:
         """Wait until the server answers with every record, then `dns_wait` for its secondaries."""
         for _, name, value in self._made:
-            while value not in self._values(name) and time.monotonic() < until:
-                time.sleep(PAUSE)
-        if self._options.dns_wait:
-            time.sleep(max(0.0, min(self._options.dns_wait, until - time.monotonic())))
+            while value not in self._values(name) and patience.wait(PAUSE):
+                pass
+        patience.rest(self._options.dns_wait)
 
     def _ask(self, message: dns.message.Message) -> dns.message.Message:
         host, port = self._server
@@ -170,10 +169,9 @@ class Hook:
         self._made.append((owner, value))
         self._run("present", owner, value)
 
-    def ready(self, until: float) -> None:
+    def ready(self, patience: Patience) -> None:
         """The command returned when the record was there; `dns_wait` for its secondaries."""
-        if self._options.dns_wait:
-            time.sleep(max(0.0, min(self._options.dns_wait, until - time.monotonic())))
+        patience.rest(self._options.dns_wait)
 
     def _run(self, verb: str, name: str, value: str) -> None:
         words = [*self._options.dns_hook, verb, name, value]

@@ -4,9 +4,8 @@ What an order needs next is read from its status, never remembered: an order tha
 by the next one. Polling follows the CA's Retry-After within the request's patience; then the answer is Pending.
 """
 
-import time
 from base64 import b64decode, urlsafe_b64encode
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +14,7 @@ from requests.utils import parse_header_links
 
 from certagent.authority.acme.account import Account
 from certagent.authority.acme.options import Options, identifier
+from certagent.authority.acme.polling import Patience, pauses
 from certagent.authority.acme.problems import mapped
 from certagent.authority.acme.proving import prove
 from certagent.authority.context import Context
@@ -22,7 +22,6 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending, Request
 from certagent.host import x509
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 AGAIN = timedelta(seconds=30)
 MARGIN = 3.0  # of the request's time, for the last answers
 MOST_CHAINS = 8
@@ -37,7 +36,7 @@ class Order:
         self.account, self.request, self.context = account, request, context
         self.options = Options.of(request.options)
         self.memory = context.state.own
-        self.end = time.monotonic() + min(self.options.patience, max(context.http.left() - MARGIN, 1.0))
+        self.patience = Patience(min(self.options.patience, max(context.http.left() - MARGIN, 1.0)))
         self.url = ""
         self.body = messages.Order()
 
@@ -62,7 +61,7 @@ class Order:
             self._begin()
         if self._status() == "pending":
             names = frozenset(i["value"].removeprefix("*.") for i in self._wants())
-            prove(self.account, list(self.body.authorizations), names, self.context, self.end)
+            prove(self.account, list(self.body.authorizations), names, self.context, self.patience)
             self._look()
             self._look_until({"ready", "processing", "valid"})
         if self._status() == "ready":
@@ -141,23 +140,13 @@ class Order:
 
     def _look_until(self, wanted: set[str]) -> None:
         """Poll until the order is as wanted, or the patience is over; an order that failed raises."""
-        pause = FIRST_PAUSE
-        while self._status() not in wanted:
-            if self._status() not in {*WAITS, "ready"}:
-                raise self._failed()
-            at, now = self.account.net.retry_at, self.context.now()
-            asked = (at - now).total_seconds() if at and self._status() == "processing" else 0.0
-            delay = max(pause, asked)
-            if time.monotonic() + delay > self.end:
+        for pause in pauses():
+            if reached(self.body, wanted):
                 return
-            time.sleep(delay)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            asked = asked_for(self._status(), self.account.net.retry_at, self.context.now())
+            if not self.patience.wait(max(pause, asked)):
+                return
             self._look()
-
-    def _failed(self) -> AuthorityError:
-        if self.body.error is not None:
-            raise self.body.error
-        return AuthorityError(f"cannot get the certificate: the CA calls the order {self._status()}", kind="failed")
 
     def _finalize(self) -> None:
         der = b64decode("".join(self.request.csr.split("-----")[2].split()))
@@ -177,6 +166,26 @@ class Order:
         others = [str(link["url"]) for link in links if link.get("rel") == "alternate" and "url" in link]
         wanted = others[:MOST_CHAINS] if self.options.preferred_chain else []
         return [first.text, *(self.account.post(url, None).text for url in wanted)]
+
+
+def reached(order: messages.Order, wanted: set[str]) -> bool:
+    """Given an order and the statuses to wait for, return whether it has one; raises where it failed.
+
+    Raises AuthorityError, or the problem that the CA names as a messages.Error.
+    """
+    status = str(order.status.name)
+    if status in wanted:
+        return True
+    if status in {*WAITS, "ready"}:
+        return False
+    if order.error is not None:
+        raise order.error
+    raise AuthorityError(f"cannot get the certificate: the CA calls the order {status}", kind="failed")
+
+
+def asked_for(status: str, retry_at: datetime | None, now: datetime) -> float:
+    """Seconds that the CA asks to wait: its Retry-After counts while it works on the certificate itself."""
+    return (retry_at - now).total_seconds() if retry_at and status == "processing" else 0.0
 
 
 def directory_fields(account: Account) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Authorizations: show that the names are ours, by the configured challenge."""
 
 import os
-import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -14,12 +13,11 @@ from certagent.authority.acme.account import Account
 from certagent.authority.acme.alpn import Alpn
 from certagent.authority.acme.listening import inherited
 from certagent.authority.acme.options import Options, identifier
+from certagent.authority.acme.polling import Patience, pauses
 from certagent.authority.acme.problems import error_of, printable
 from certagent.authority.acme.web import Standalone, Webroot
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 
 
 class Responder(AbstractContextManager["Responder"], Protocol):
@@ -31,19 +29,19 @@ class Responder(AbstractContextManager["Responder"], Protocol):
     def present(self, name: str, token: str, authorization: str) -> None:
         """Answer for one more name."""
 
-    def ready(self, until: float) -> None:
-        """Return when a CA would see it, at `until` (monotonic) at the latest."""
+    def ready(self, patience: Patience) -> None:
+        """Return when a CA would see it, or the patience is over."""
 
 
-def responder(options: Options, secrets: Mapping[str, str], sockets: Mapping[str, int]) -> Responder:
-    """The one that the configuration asks for."""
+def responder(options: Options, dns_key: str, sockets: Mapping[str, int]) -> Responder:
+    """The one that the configuration asks for; a TSIG key and systemd's sockets are for those that need them."""
     if options.challenge == "http-01":
         return Webroot(options) if options.webroot else Standalone(options, sockets)
     if options.challenge == "tls-alpn-01":
         return Alpn(options, sockets)
     from certagent.authority.acme.dns01 import Hook, Update
 
-    return Hook(options) if options.dns_hook else Update(options, secrets.get("dns_key", ""))
+    return Hook(options) if options.dns_hook else Update(options, dns_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def _challenge(document: dict[str, Any]) -> Challenge:
     return Challenge(kind, url, token, status, problem)
 
 
-def prove(account: Account, urls: list[str], names: frozenset[str], context: Context, end: float) -> None:
+def prove(account: Account, urls: list[str], names: frozenset[str], context: Context, patience: Patience) -> None:
     """Answer every authorization that is pending, and wait until none is; only for `names`, which were asked for.
 
     Raises AuthorityError, messages.Error.
@@ -89,15 +87,16 @@ def prove(account: Account, urls: list[str], names: frozenset[str], context: Con
         return
     chosen = [_chosen(found, options.challenge) for found in waiting.values()]
     print_of_key = urlsafe_b64encode(account.key.thumbprint()).decode().rstrip("=")
-    with responder(options, context.secrets, inherited(os.environ)) as answering:
+    dns_key = context.secrets.get("dns_key", "")
+    with responder(options, dns_key, inherited(os.environ)) as answering:
         for found, challenge in zip(waiting.values(), chosen, strict=True):
             answering.present(found.name, challenge.token, f"{challenge.token}.{print_of_key}")
-        answering.ready(end)
+        answering.ready(patience)
         for challenge in chosen:
             if challenge.status == "pending":
                 account.post(challenge.url, {})
         for url in waiting:
-            _settled(account, url, options, names, end)
+            _settled(account, url, options, names, patience)
 
 
 def _fetch(account: Account, url: str, names: frozenset[str]) -> Authorization:
@@ -120,17 +119,18 @@ def _chosen(found: Authorization, kind: str) -> Challenge:
     )
 
 
-def _settled(account: Account, url: str, options: Options, names: frozenset[str], end: float) -> None:
+def _settled(account: Account, url: str, options: Options, names: frozenset[str], patience: Patience) -> None:
     """Poll one authorization; over the patience it stays pending, which the order's status shows."""
-    pause = FIRST_PAUSE
-    while (found := _fetch(account, url, names)).status == "pending":
-        if time.monotonic() + pause > end:
+    for pause in pauses():
+        if proven(_fetch(account, url, names), options.challenge) or not patience.wait(pause):
             return
-        time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
-    if found.status == "valid":
-        return
-    what = f"prove {printable(found.name)} by {options.challenge}"
+
+
+def proven(found: Authorization, kind: str) -> bool:
+    """Given an authorization, return whether the name is proven; False while it is pending. Raises AuthorityError."""
+    if found.status in {"pending", "valid"}:
+        return found.status == "valid"
+    what = f"prove {printable(found.name)} by {kind}"
     problem = next((c.problem for c in found.challenges if c.problem is not None), None)
     if problem is None:
         raise AuthorityError(f"cannot {what}: the CA calls the authorization {printable(found.status)}", kind="refused")

@@ -12,6 +12,7 @@ from typing import Self
 
 from certagent.authority.acme.listening import listening
 from certagent.authority.acme.options import Options
+from certagent.authority.acme.polling import Patience
 from certagent.authority.errors import AuthorityError
 
 PREFIX = "/.well-known/acme-challenge/"
@@ -51,7 +52,7 @@ class Standalone:
         del name
         self._answers[PREFIX + token] = authorization.encode()
 
-    def ready(self, until: float) -> None:
+    def ready(self, patience: Patience) -> None:
         """At once."""
 
 
@@ -124,5 +125,5 @@ class Webroot:
         except OSError as error:
             raise AuthorityError(f"cannot write {path}: {error.strerror}; make it writable for us") from error
 
-    def ready(self, until: float) -> None:
+    def ready(self, patience: Patience) -> None:
         """At once."""
