@@ -9,8 +9,8 @@ the last other line of standard error is the reason.
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError, Kind
@@ -50,16 +50,25 @@ def ask(request: Request, context: Context) -> Answer:
     with tempfile.TemporaryDirectory(prefix="certagent-") as area:
         environ = _environ(request, context, area)
         ended = run(request.options["command"], request.csr.encode(), environ, area, context.http.left())
-    said = dict(_notes(ended))
     context.state.own.pop("state", None)
+    answer, memory = reading(request, ended, [*context.secrets.values()], context.now())
+    if memory:
+        context.state.own["state"] = memory
+    return answer
+
+
+def reading(request: Request, ended: Ended, hidden: Sequence[str], now: datetime) -> tuple[Answer, str]:
+    """Given how the program ended, return its answer, and what it wants to be reminded of ("": nothing).
+
+    Nothing of what is `hidden` stands in a reason. Raises AuthorityError.
+    """
+    program, said = request.options["command"][0], dict(_notes(ended))
     if ended.code == 0:
-        return _answer(request, program, ended.out)
-    at = moment(said.get("retry-after:", ""), context.now())
-    reason = _reason(ended, context) or f"it ended with {_code(ended.code)} and said nothing"
+        return _answer(request, program, ended.out), ""
+    at = moment(said.get("retry-after:", ""), now)
+    reason = _reason(ended, hidden) or f"it ended with {_code(ended.code)} and said nothing"
     if ended.code == PENDING:
-        if state := said.get("state:"):
-            context.state.own["state"] = state[:STATE]
-        return Pending((at or context.now() + PAUSE).timestamp(), reason)
+        return Pending((at or now + PAUSE).timestamp(), reason), said.get("state:", "")[:STATE]
     what = "read the CA's roots" if request.operation == "roots" else "have a certificate"
     kind = KINDS.get(ended.code, "failed")
     raise AuthorityError(f"cannot {what} by {program}: {reason}", kind=kind, retry_at=at)
@@ -122,11 +131,11 @@ def _notes(ended: Ended) -> Iterator[tuple[str, str]]:
                 yield name, line[len(name) :].strip()
 
 
-def _reason(ended: Ended, context: Context) -> str:
+def _reason(ended: Ended, hidden: Sequence[str]) -> str:
     """The last line of standard error that is not for us, without a secret in it."""
     lines = [line for line in _lines(ended.err) if line and not line.lower().startswith(OURS)]
     reason = lines[-1] if lines else ""
-    for value in filter(None, context.secrets.values()):
+    for value in filter(None, hidden):
         reason = reason.replace(value, "[secret]")
     return reason[:REASON]
 

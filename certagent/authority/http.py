@@ -159,16 +159,27 @@ def loopback(host: str) -> bool:
 def context_of(tls: Tls) -> ssl.SSLContext:
     """The TLS context: configured roots or the system's; with a fingerprint alone nothing but that counts."""
     try:
-        context = ssl.create_default_context(cadata=_blocks(tls.roots) or None)
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go: what is configured is trusted, root or not
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if tls.unverified or (tls.fingerprint and not tls.roots):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+        context = _verifying(_blocks(tls.roots), names=by_name(tls))
         if tls.client_cert:
             _present(context, tls.client_cert, tls.client_key)
     except (ssl.SSLError, ValueError, OSError) as error:
         raise AuthorityError(f"cannot use the TLS settings: {_cause(error)}", kind="credentials") from error
+    return context
+
+
+def by_name(tls: Tls) -> bool:
+    """Whether the endpoint is recognised by its name and a root: not by its fingerprint, nor by what it sends."""
+    return bool(tls.roots or not tls.fingerprint) and not tls.unverified
+
+
+def _verifying(roots: str, *, names: bool) -> ssl.SSLContext:
+    """A context that trusts these roots ("": the system's), or whoever answers where no `names` count."""
+    context = ssl.create_default_context(cadata=roots or None)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go: what is configured is trusted, root or not
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not names:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 

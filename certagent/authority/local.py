@@ -101,15 +101,10 @@ class LocalAuthority:
     def _finish(self) -> None:
         """A crash between the two renames left the key and a certificate that waits beside it."""
         waiting = f"{self._cert}.new"
-        if self.exists() or not os.path.exists(waiting):
+        if self.exists() or not os.path.exists(waiting) or not matching(self._read(waiting), self._read(self._key)):
             return
-        try:
-            belongs = x509.parse_certificates(self._read(waiting))[0].spki == x509.parse_key(self._read(self._key))[0]
-        except x509.X509Error:
-            return
-        if belongs:
-            os.rename(waiting, self._cert)
-            self._settle()
+        os.rename(waiting, self._cert)
+        self._settle()
 
     def _settle(self) -> None:
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -135,13 +130,9 @@ class LocalAuthority:
 
         Raises AuthorityError.
         """
-        try:
-            info = os.stat(self._cert)
-        except FileNotFoundError:
+        mark = self._mark()
+        if mark is None:
             return ()
-        except OSError as error:
-            raise AuthorityError(f"cannot read {self._cert}: {error.strerror}") from error
-        mark = (info.st_ino, info.st_mtime_ns)
         if self._known[0] != mark:
             try:
                 self._known = (mark, x509.parse_certificates(self.roots()))
@@ -149,12 +140,20 @@ class LocalAuthority:
                 raise AuthorityError(f"cannot use {self._cert}: {error}") from error
         return self._known[1]
 
+    def _mark(self) -> tuple[int, int] | None:
+        """What changes with the file; None where there is none."""
+        try:
+            info = os.stat(self._cert)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise AuthorityError(f"cannot read {self._cert}: {error.strerror}") from error
+        return info.st_ino, info.st_mtime_ns
+
     def issue(self, csr_pem: bytes, now: datetime, *, server: bool, client: bool, lifetime: timedelta | None) -> bytes:
         """Given a request, return a leaf as PEM; its notAfter is clipped to the CA's. Raises AuthorityError."""
-        if os.path.exists(self._key) and stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
-            raise AuthorityError(f"cannot use {self._key}: others may read it; chmod 0600 it")
-        life = lifetime or self._lifetime
-        begin = now - min(BACKDATE, life / 20)
+        self._guard()
+        begin, end = span(now, lifetime or self._lifetime)
         try:
             return x509.sign_csr(
                 csr_pem,
@@ -163,8 +162,26 @@ class LocalAuthority:
                 server=server,
                 client=client,
                 not_before=begin,
-                not_after=now + life,
+                not_after=end,
                 urls=self._urls,
             )
         except (x509.X509Error, ValueError) as error:
             raise AuthorityError(f"cannot sign with the CA in {self._directory}: {error}") from error
+
+    def _guard(self) -> None:
+        """Nothing is signed with a key that others may read. Raises AuthorityError."""
+        if os.path.exists(self._key) and stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
+            raise AuthorityError(f"cannot use {self._key}: others may read it; chmod 0600 it")
+
+
+def matching(cert: bytes, key: bytes) -> bool:
+    """Whether a certificate is that of a key; what is neither matches nothing."""
+    try:
+        return x509.parse_certificates(cert)[0].spki == x509.parse_key(key)[0]
+    except x509.X509Error:
+        return False
+
+
+def span(now: datetime, life: timedelta) -> tuple[datetime, datetime]:
+    """When a leaf begins and ends: it begins a little earlier, for the clocks of others."""
+    return now - min(BACKDATE, life / 20), now + life

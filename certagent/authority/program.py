@@ -68,21 +68,48 @@ def _memory(data: bytes) -> IO[bytes]:
 
 def _listen(name: str, child: subprocess.Popen[bytes], end: float) -> tuple[bytes, bytes]:
     """Both outputs until both are closed and the program ended. Raises AuthorityError."""
+    settled = False
     with selectors.DefaultSelector() as ready:
-        for stream, most in ((child.stdout, OUT), (child.stderr, ERR)):
-            if stream is not None:
-                ready.register(stream, selectors.EVENT_READ, (stream.fileno(), bytearray(), most))
-        taken = [key.data for key in ready.get_map().values()]
-        while ready.get_map() or child.poll() is None:
-            if time.monotonic() > end:
-                raise AuthorityError(f"cannot wait for {name} any longer: the deadline is over", kind="unreachable")
-            events = ready.select(min(GRACE, max(end - time.monotonic(), 0.01)))
-            for key, _ in events:
-                if not _take(name, *key.data):
-                    ready.unregister(key.fileobj)
-            if not events and child.poll() is not None:
-                break
-    return bytes(taken[0][1]), bytes(taken[1][1])
+        out, err = _register(ready, child)
+        while True:
+            ended = child.poll() is not None  # asked before what it wrote is looked for: nothing is written after it
+            if over(name, ended=ended, open_outputs=len(ready.get_map()), settled=settled, left=_left(end)):
+                return bytes(out), bytes(err)
+            settled = not _heard(name, ready, _left(end)) and ended
+
+
+def _register(ready: selectors.BaseSelector, child: subprocess.Popen[bytes]) -> tuple[bytearray, bytearray]:
+    """Have both outputs listened to; what they fill."""
+    out, err = bytearray(), bytearray()
+    for stream, buffer, most in ((child.stdout, out, OUT), (child.stderr, err, ERR)):
+        if stream is not None:
+            ready.register(stream, selectors.EVENT_READ, (stream.fileno(), buffer, most))
+    return out, err
+
+
+def over(name: str, *, ended: bool, open_outputs: int, settled: bool, left: float) -> bool:
+    """Whether there is no more to hear of a program; `settled`: it had ended, and its outputs were silent behind it.
+
+    Raises AuthorityError where there is, and no time is left.
+    """
+    if settled or (ended and not open_outputs):
+        return True
+    if left < 0:
+        raise AuthorityError(f"cannot wait for {name} any longer: the deadline is over", kind="unreachable")
+    return False
+
+
+def _left(end: float) -> float:
+    return end - time.monotonic()
+
+
+def _heard(name: str, ready: selectors.BaseSelector, seconds: float) -> int:
+    """Wait a moment and read what is there; how many outputs had something, or ended."""
+    events = ready.select(min(GRACE, max(seconds, 0.01)))
+    for key, _ in events:
+        if not _take(name, *key.data):
+            ready.unregister(key.fileobj)
+    return len(events)
 
 
 def _take(name: str, fd: int, buffer: bytearray, most: int) -> bool:

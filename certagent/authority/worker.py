@@ -53,18 +53,30 @@ def main() -> int:
     kind, who = sys.argv[1:3]
     out = os.dup(1)
     os.dup2(2, 1)  # a library that prints spoils no answer
-    user = None if who == "-" else (int(who.split(":")[0]), int(who.split(":")[1]))
-    if kind == PROBE:
-        _write(out, json.dumps([asdict(m) for m in confine(Profile(), user, os.getcwd(), 10)]).encode())
-        return 0
+    _write(out, _probed(user_of(who)) if kind == PROBE else _answered(kind, user_of(who)))
+    return 0
+
+
+def user_of(who: str) -> tuple[int, int] | None:
+    """Given "UID:GID", return whom to become; None for "-": nobody else."""
+    uid, _, gid = who.partition(":")
+    return None if who == "-" else (int(uid), int(gid))
+
+
+def _probed(user: tuple[int, int] | None) -> bytes:
+    """Everything is given up, and nothing asked."""
+    return json.dumps([asdict(missing) for missing in confine(Profile(), user, os.getcwd(), 10)]).encode()
+
+
+def _answered(kind: str, user: tuple[int, int] | None) -> bytes:
+    """The answer to the question on standard input."""
     backend = importlib.import_module(f"certagent.authority.{kind}")
     for name in LAZY:
         importlib.import_module(name)
     request, secrets, state = load_question(sys.stdin.buffer.read())
     confine(profile_of(backend, request), user, os.getcwd(), request.timeout)
     answer = redacted(answer_of(backend, request, secrets, state), [*secrets.values(), request.tls.client_key])
-    _write(out, dump_answer(answer, state))
-    return 0
+    return dump_answer(answer, state)
 
 
 def _write(fd: int, data: bytes) -> None:

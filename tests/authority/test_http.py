@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from certagent.authority.errors import AuthorityError
-from certagent.authority.http import Http, Reply, permitted, retry_after
+from certagent.authority.http import Http, Reply, by_name, permitted, retry_after
 from certagent.authority.messages import Tls
 from certagent.host import x509
 from tests.servers.tls import ServerPair, server_pair
@@ -64,6 +64,19 @@ def test_who_is_trusted(server: Web, pair: ServerPair, other: ServerPair) -> Non
         assert get(server.url, tls).json() == {"hello": True}
     for tls in (Tls(), Tls(wrong), Tls(fingerprint=bad), Tls(roots, bad), Tls(wrong, good)):
         assert problem(server.url, tls).kind == "tls"
+
+
+@pytest.mark.parametrize(("tls", "expected"), [
+    (Tls(), True),
+    (Tls(roots="PEM"), True),
+    (Tls(roots="PEM", fingerprint="ab"), True),
+    (Tls(fingerprint="ab"), False),
+    (Tls(unverified=True), False),
+    (Tls(roots="PEM", unverified=True), False),
+])  # fmt: skip
+def test_when_the_name_counts(tls: Tls, *, expected: bool) -> None:
+    """Everywhere but where a fingerprint alone is configured, or a pinned digest vouches for what is fetched."""
+    assert expected == by_name(tls)
 
 
 def test_roots_with_words_between(server: Web, pair: ServerPair) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from certagent.authority.errors import AuthorityError
-from certagent.authority.local import LocalAuthority
+from certagent.authority.local import LocalAuthority, matching, span
 from certagent.host import x509
 
 NOW = datetime.now(UTC)
@@ -79,3 +79,44 @@ def test_none_is_made_unasked(tmp_path: Path) -> None:
     with pytest.raises(AuthorityError, match="set create = true"):
         local(tmp_path, create=False).ensure(NOW)
     assert not (tmp_path / "ca").exists()
+
+
+def test_what_belongs_together() -> None:
+    """A certificate is that of its own key; what is neither matches nothing."""
+    (cert, key), (_, other) = x509.make_ca("one", DAY, NOW), x509.make_ca("other", DAY, NOW)
+    pairs = [(cert, key), (cert, other), (b"", key), (cert, b""), (key, cert)]
+    assert [True, False, False, False, False] == [matching(*pair) for pair in pairs]
+
+
+@pytest.mark.parametrize(("life", "early"), [(20, 1), (1199, 59.95), (1200, 60), (86400, 60)])
+def test_when_a_leaf_begins(life: float, early: float) -> None:
+    """A minute ago, a twentieth of a short life ago; it ends a whole life from now."""
+    assert (NOW - timedelta(seconds=early), NOW + timedelta(seconds=life)) == span(NOW, timedelta(seconds=life))
+
+
+def test_a_key_that_others_may_read_signs_nothing(tmp_path: Path) -> None:
+    """An error with the remedy, until its mode is right again."""
+    authority = local(tmp_path)
+    authority.ensure(NOW)
+    csr = x509.make_csr(x509.generate_key("ecdsa-p256"), "node", ("localhost",))
+    (tmp_path / "ca" / "ca.key").chmod(0o640)
+    with pytest.raises(AuthorityError, match="others may read it; chmod 0600 it"):
+        authority.issue(csr, NOW, server=True, client=True, lifetime=None)
+    (tmp_path / "ca" / "ca.key").chmod(0o600)
+    assert authority.issue(csr, NOW, server=True, client=True, lifetime=None)
+
+
+def test_the_roots_are_those_of_the_file(tmp_path: Path) -> None:
+    """None before there is one; parsed anew when the file is another; what is no certificate is an error."""
+    authority, cert = local(tmp_path), tmp_path / "ca" / "ca.crt"
+    assert authority.known_roots() == ()
+    authority.ensure(NOW)
+    assert authority.known_roots() == x509.parse_certificates(cert.read_bytes())
+    other = tmp_path / "other"
+    other.write_bytes(x509.make_ca("other", DAY, NOW)[0])
+    other.rename(cert)
+    assert ["CN=other,O=Cockroach"] == [c.subject for c in authority.known_roots()]
+    cert.unlink()
+    cert.write_bytes(b"no PEM")
+    with pytest.raises(AuthorityError, match=r"cannot use .*ca\.crt"):
+        authority.known_roots()

@@ -24,7 +24,7 @@ from certagent.authority.messages import (
     load_answer,
     load_question,
 )
-from certagent.authority.worker import paths_of, ports_of, redacted
+from certagent.authority.worker import paths_of, ports_of, redacted, user_of
 from certagent.host.confine import Profile
 
 STATE = {"shared": {}, "own": {}}
@@ -125,3 +125,8 @@ def test_ports_and_paths_of_options() -> None:
         "/etc/ca",
     }
     assert Profile().connect == ()
+
+
+def test_whom_a_worker_becomes() -> None:
+    """The user and the group that the daemon names; nobody else where it may not."""
+    assert [(65534, 65533), None] == [user_of("65534:65533"), user_of("-")]
