@@ -21,6 +21,7 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 PAUSE = 0.05  # seconds between two looks: a lock of the kernel is not waited for with a deadline
+PATIENCE = 10.0  # seconds for a lock that is held while one file is written
 UNDER_WAY = "cannot ask {}: another request to it is still under way"
 Document = dict[str, Any]
 
@@ -28,9 +29,12 @@ Document = dict[str, Any]
 class Book:
     """The files of all authorities; safe to use from several threads."""
 
-    def __init__(self, directory: str) -> None:
-        """Touches nothing; the directory is made with the first thing to remember."""
-        self._directory = directory
+    def __init__(self, directory: str, patience: float = PATIENCE) -> None:
+        """Touches nothing; the directory is made with the first thing to remember.
+
+        `patience`: how many seconds to wait for another process that writes.
+        """
+        self._directory, self._patience = directory, patience
         self._guard = threading.Lock()
         self._first: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -42,7 +46,7 @@ class Book:
 
     def write(self, name: str, key: str, before: Document, shared: Document, own: Document) -> None:
         """Remember what a request made of them; `before`: the shared part that it was given. Raises HostError."""
-        with self._guard, self._locked():
+        with self._locked(), self._guard:  # the wait comes first: who only reads is not held up by it
             document = self._load(name)
             kept = {k: v for k, v in document["shared"].items() if k in shared or k not in before}
             changed = {k: v for k, v in shared.items() if k not in before or before[k] != v}
@@ -83,25 +87,26 @@ class Book:
                 os.makedirs(self._directory, mode=0o700, exist_ok=True)
                 fd = os.open(os.path.join(self._directory, f".{name}.lock"), LOCK, 0o600)
                 stack.callback(os.close, fd)
-                while not _locked(fd):
-                    if time.monotonic() > end:
-                        raise HostError(UNDER_WAY.format(name))
-                    time.sleep(PAUSE)
+                if not _held(fd, end):
+                    raise HostError(UNDER_WAY.format(name))
             yield
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Against other processes: `certagent authority test` without a daemon, or beside one."""
-        try:
-            os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            fd = os.open(os.path.join(self._directory, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise HostError(f"cannot write to {self._directory}: {error.strerror}; repair state_dir") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        """Against other processes: `certagent authority test` without a daemon, or beside one. Raises HostError."""
+        path = os.path.join(self._directory, ".lock")
+        with ExitStack() as stack:
+            try:
+                os.makedirs(self._directory, mode=0o700, exist_ok=True)
+                fd = os.open(path, LOCK, 0o600)
+                stack.callback(os.close, fd)
+                held = _held(fd, time.monotonic() + self._patience)
+            except OSError as error:
+                raise HostError(f"cannot write to {self._directory}: {error.strerror}; repair state_dir") from error
+            if not held:
+                why = f"another process has held {path} for {self._patience:g} s"
+                raise HostError(f"cannot write to {self._directory}: {why}; `fuser {path}` names it: end it")
             yield
-        finally:
-            os.close(fd)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, f"{name}.json")
@@ -136,6 +141,15 @@ class Book:
             os.close(fd)
         except OSError as error:
             raise HostError(f"cannot write {path}: {error.strerror}; free space, or repair state_dir") from error
+
+
+def _held(fd: int, end: float) -> bool:
+    """Wait for the lock until the monotonic clock says so; return whether it is ours. Raises OSError."""
+    while not _locked(fd):
+        if time.monotonic() > end:
+            return False
+        time.sleep(PAUSE)
+    return True
 
 
 def _locked(fd: int) -> bool:

@@ -1,5 +1,6 @@
 """Secrets, what authorities remember, and requests that wait for their answer."""
 
+import fcntl
 import os
 import stat
 import threading
@@ -149,6 +150,23 @@ def test_the_first_that_never_ends(tmp_path: Path) -> None:
         for other in (book, Book(str(tmp_path))):
             with pytest.raises(HostError, match="still under way"), other.first("acme", 0.05):
                 pytest.fail("it was let in")
+
+
+def test_another_process_that_never_lets_go(tmp_path: Path) -> None:
+    """Who writes gives up with a sentence that names the lock; who reads meanwhile is not held up."""
+    book = Book(str(tmp_path), patience=0.2)
+    book.write("acme", "", {}, {"account": 1}, {})
+    lock = tmp_path / ".lock"
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(HostError, match=f"another process has held {lock} for 0.2 s; `fuser {lock}` names it"):
+            book.write("acme", "", {"account": 1}, {"account": 2}, {})
+        patient = Book(str(tmp_path), patience=60)
+        waiting = threading.Thread(target=patient.write, args=("acme", "", {}, {"order": 1}, {}))
+        waiting.start()
+        assert patient.read("acme", "")[0] == {"account": 1}
+    waiting.join(60)
+    assert Book(str(tmp_path)).read("acme", "")[0] == {"account": 1, "order": 1}
 
 
 def test_no_lock_to_be_had(tmp_path: Path) -> None:
