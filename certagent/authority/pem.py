@@ -31,20 +31,19 @@ def certificates(texts: Iterable[Any]) -> list[str]:
 
 
 def chain(texts: Iterable[Any]) -> str:
-    """Given a leaf and then what is above it, return them as one PEM text without self-issued ones.
+    """Given a leaf and then what is above it, return its chain as one PEM text, arranged, without a root.
 
-    Raises AuthorityError where one does not parse, or the leaf is none: what is above it must not take its place.
+    The CA says which one is the leaf: one for another key is the gate's to refuse, in its words. Raises AuthorityError
+    where one does not parse, or the leaf is none: what is above it must not take its place.
     """
     given = [*texts]
     if any(isinstance(text, str) and not CERTIFICATE.search(text) for text in given[:1]):
         raise AuthorityError("cannot use the answer: what should be the certificate is no PEM", kind="malformed")
-    blocks = certificates(given)
+    pem = "".join(certificates(given)).encode()
     try:
-        facts = [x509.parse_certificates(block.encode())[0] for block in blocks]
+        return x509.arranged(pem, x509.parse_certificates(pem)[0].spki).decode()
     except x509.X509Error as error:
         raise AuthorityError(f"cannot use the answer: {error}", kind="malformed") from error
-    issued = [block for block, fact in zip(blocks, facts, strict=True) if fact.subject != fact.issuer]
-    return "".join(dict.fromkeys((blocks[0], *issued)))
 
 
 def der(pem: str) -> bytes:

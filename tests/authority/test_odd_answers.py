@@ -19,7 +19,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.pem import certificates, chain, der
 from tests.authority.asker import Asker, facts, now
 from tests.authority.asking import Client
-from tests.host.making import make_ca
+from tests.host.making import Ca, make_ca
 from tests.servers.stepca import fingerprint, intermediate, new_jwk
 from tests.servers.tls import ServerPair, server_pair
 from tests.servers.web import Handler as WebHandler
@@ -185,8 +185,8 @@ def test_an_impostor_that_relays_the_root(tmp_path: Path) -> None:
 def test_a_chain_without_its_root() -> None:
     """The leaf first, each certificate once, self-issued ones left out; Windows line ends do no harm, nor does text."""
     root = make_ca("root")
-    middle = intermediate(root.cert, root.key)[0].decode()
-    leaf = root.pair()[0].decode()
+    issuing = Ca(*intermediate(root.cert, root.key))
+    middle, leaf = issuing.cert.decode(), issuing.pair()[0].decode()
     text = chain([leaf, f"text\n{middle}".replace("\n", "\r\n"), middle, root.cert.decode()])
     assert ["CN=node,O=Cockroach", "CN=step-ca test intermediate"] == [c.subject for c in facts(text)]
     assert facts(chain([root.cert.decode(), root.cert.decode()]))[0].is_ca

@@ -5,6 +5,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509 as pyca
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +30,23 @@ def signed(ca: Ca, days: int = 30) -> bytes:
     return x509.sign_csr(CSR, ca.cert, ca.key, server=True, client=True, **span)
 
 
+def cross_signed(cert: bytes, by: Ca) -> bytes:
+    """The same CA, name and key, below another root."""
+    known, above = pyca.load_pem_x509_certificate(cert), pyca.load_pem_x509_certificate(by.cert)
+    builder = pyca.CertificateBuilder(
+        above.subject,
+        known.subject,
+        known.public_key(),
+        pyca.random_serial_number(),
+        known.not_valid_before_utc,
+        known.not_valid_after_utc,
+        [pyca.Extension(e.oid, e.critical, e.value) for e in known.extensions],
+    )
+    key = serialization.load_pem_private_key(by.key, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 LEAF = signed(ISSUING)
 
 
@@ -46,6 +66,16 @@ def test_any_order() -> None:
     for seed in range(20):
         shuffled = random.Random(seed).sample(bag, len(bag))
         assert x509.arranged(b"".join(shuffled), SPKI) == LEAF + ISSUING.cert
+
+
+def test_an_issuer_that_is_cross_signed() -> None:
+    """Both of its certificates stay, whichever comes first: the one or the other leads to a node's root."""
+    crossed = cross_signed(ISSUING.cert, OTHER)
+    for above in ([ISSUING.cert, crossed], [crossed, ISSUING.cert]):
+        found = x509.arranged(b"".join([*above, ROOT.cert, LEAF]), SPKI)
+        assert b"".join([LEAF, *above]) == found
+        now = datetime.now(UTC)
+        assert [x509.verify_chain(found, root.cert, "server", now) for root in (ROOT, OTHER)] == [None, None]
 
 
 def test_several_of_our_key() -> None:

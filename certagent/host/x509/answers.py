@@ -4,7 +4,6 @@ A CA's answer is a set: PKCS#7 keeps no order, and people return whatever their 
 certificate that belongs to the key, and the chain is put together by issuer and signature.
 """
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -104,7 +103,8 @@ def _from_der(data: bytes) -> list[x509.Certificate]:
 def arranged(pem: bytes, spki: str) -> bytes:
     """Given certificates in any order, return the one of that key and its chain as PEM, without the root.
 
-    X509Error where none belongs to the key; several do: the one that lasts longest. Strangers are left out.
+    X509Error where none belongs to the key; several do: the one that lasts longest. Strangers are left out; of an
+    issuer that is cross-signed every certificate stays, for which of them leads to a root is the node's bundle's word.
     """
     try:
         pool = load_certificates(pem)
@@ -124,17 +124,14 @@ def _arranged(pool: list[x509.Certificate], spki: str) -> bytes:
     if not ours:
         raise X509Error("unparsable", "none of its certificates belongs to the key of the request")
     chain = [max(ours, key=lambda c: c.not_valid_after_utc)]
-    while (issuer := _issuer(chain[-1], pool)) is not None and issuer not in chain:
-        chain.append(issuer)
+    for certificate in chain:
+        chain += [c for c in pool if c not in chain and _issued(certificate, c)]
     return b"".join(c.public_bytes(PEM) for c in chain)
 
 
-def _issuer(certificate: x509.Certificate, pool: Iterable[x509.Certificate]) -> x509.Certificate | None:
-    """The intermediate that issued it: never a root."""
-    for candidate in pool:
-        if candidate.subject == certificate.issuer and not _self_issued(candidate) and _signed(certificate, candidate):
-            return candidate
-    return None
+def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
+    """By that intermediate: never by a root."""
+    return by.subject == certificate.issuer and not _self_issued(by) and _signed(certificate, by)
 
 
 def _self_issued(certificate: x509.Certificate) -> bool:
