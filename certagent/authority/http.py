@@ -15,14 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import urllib3
 
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Tls
+from certagent.core.endpoints import barred
 
 LIMIT = 1 << 20
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
@@ -139,21 +138,8 @@ class Http:
 
 def permitted(url: str, *, allow_http: bool) -> None:
     """Only https, and http to this host (or where `allow_http` says so). Raises AuthorityError."""
-    parts = urlsplit(url)
-    plain = parts.scheme == "http" and (allow_http or loopback(parts.hostname or ""))
-    if not parts.hostname or (parts.scheme != "https" and not plain):
-        why = "plain http goes to this host only; see allow_http" if parts.scheme == "http" else "it is not https"
+    if why := barred(url, allow_http=allow_http):
         raise AuthorityError(f"cannot ask {url[:200]}: {why}", kind="tls")
-
-
-def loopback(host: str) -> bool:
-    """Whether a host name or address is this host."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:

@@ -1,12 +1,20 @@
-"""Mistakes in the settings of `est`, `command` and `dropbox`: each with its key and what to write instead."""
+"""Mistakes in the settings of remote authorities: each with its key and what to write instead."""
 
 import pytest
 
-from certagent.config import ConfigError, build
+from certagent.config import ConfigError, build, remote
 
 EST = {"type": "est", "url": "https://est.example.com", "client_cert": "/e.crt", "client_key": "/e.key"}
 COMMAND = {"type": "command", "command": ["/usr/local/bin/ca"]}
 DROPBOX = {"type": "dropbox", "outbox": "/srv/out", "inbox": "/srv/in"}
+PLAIN = "plain http goes to this host only: use https, or set allow_http = true"
+URLS = {  # every setting that is the URL of a CA
+    "acme": ("directory_url", {"contact": "ops@example.com", "terms_accepted": True}),
+    "cfssl": ("url", {"auth_key": "/key"}),
+    "est": ("url", {"client_cert": "/e.crt", "client_key": "/e.key"}),
+    "step": ("url", {"provisioner": "jwk", "provisioner_key": "/jwk"}),
+    "vault": ("url", {"role": "node", "token": "/token"}),
+}
 SOUND = [EST, COMMAND, DROPBOX, {**EST, "label": "a.b-c"}, {**COMMAND, "command": "/usr/local/bin/ca"}]
 MISTAKES = [
     ({**EST, "client_cert": "", "client_key": ""}, "client_cert: must be an absolute path"),
@@ -49,3 +57,23 @@ def test_mistakes(table: dict[str, object], words: str) -> None:
         build("f", document(table))
     assert caught.value.errors[0].startswith(f"f: authority.pki.{words}")
     assert not [e for e in caught.value.errors if "hunter2" in e]
+
+
+@pytest.mark.parametrize("kind", URLS)
+def test_plain_http_leaves_this_host_only_where_it_is_allowed(kind: str) -> None:
+    """The rule that each request is held to is held to by the configuration already, with the remedy."""
+    key, more = URLS[kind]
+    for host in ("ca.example.com", "10.0.0.5:8080", "127.0.0.1.example.com", "[2001:db8::1]"):
+        table = {"type": kind, **more, key: f"http://{host}/x"}
+        with pytest.raises(ConfigError) as caught:
+            build("f", document(table))
+        assert (f"f: authority.pki.{key}: {PLAIN}",) == caught.value.errors
+        assert build("f", document({**table, "allow_http": True})).authorities["pki"].type == kind
+    for good in ("http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost", "https://ca.example.com"):
+        assert build("f", document({"type": kind, **more, key: good})).authorities["pki"].type == kind
+
+
+def test_every_url_is_covered() -> None:
+    """A new type with a URL belongs into the table above."""
+    found = {(kind, key) for kind in remote.kinds() for key, s in remote.settings(kind).items() if s.read is remote.url}
+    assert {(kind, key) for kind, (key, _) in URLS.items()} == found

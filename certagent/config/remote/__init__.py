@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from certagent.config.reader import Table, UnsaidError, absolute, duration, flag, text, texts
+from certagent.core.endpoints import barred
 
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 SOURCE = re.compile(r"/[^\0]*|credential:[A-Za-z0-9_.-]+|env:[A-Za-z_][A-Za-z0-9_]*")
@@ -131,6 +132,9 @@ def read(table: Table, kind: str) -> RemoteConfig:
     )
     if bool(made.client_cert) != bool(made.client_key):
         table.error("client_key", "client_cert and client_key belong together: an enrolment pair of its own")
+    for key, setting in settings(kind).items():
+        if setting.read is url and options[key] and (why := barred(options[key], allow_http=made.allow_http)):
+            table.error(key, why)
     for key, sentence in _problems(kind, made):
         table.error(key, sentence)
     return made
