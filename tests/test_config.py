@@ -71,9 +71,37 @@ ROWS = [
     ),
     ("a bad duration", BASE + '[certs_dir.file.node]\nlifetime = "3 weeks"', 'write a duration such as "20s"'),
     ("a fraction over one", BASE + '[certs_dir.file.node]\nrenew_at = "3/2"', "a fraction between 0 and 1"),
-    ("a bad name", BASE.replace('"db1.example.com"', '"db 1"'), "'db 1' is neither a DNS name nor an IP address"),
+    (
+        "bad names",
+        BASE.replace('"db1.example.com"', '"db 1", "a..b"'),
+        "names: neither a DNS name nor an IP address: 'db 1', 'a..b'",
+    ),
+    ("a user that makes no file", BASE.replace('"root"]', '"", "a/b"]'), "no name after 'client'"),
+    ("a user that leads elsewhere", BASE.replace('"root"]', '"x/../../y"]'), "'client.x/../../y' is no file name"),
+    ("a file that leads elsewhere", BASE + "[certs_dir.file.'client.a/b']\n", "'client.a/b' is no file name"),
+    (
+        "a dot without quotes",
+        BASE + "[certs_dir.file.client.root]\nlifetime = '5d'",
+        'file.client: a name with a dot is written in quotes: [certs_dir.file."client.root"]',
+    ),
+    (
+        "a warning after the alarm",
+        BASE + "[certs_dir.file.node]\nwarn = '1d'\ncritical = '5d'",
+        "file.node.warn: must not be shorter than critical",
+    ),
+    ("a socket that is too long", BASE + f"[agent]\nsocket = '/{'s' * 120}'", "agent.socket: longer than 107 bytes"),
+    (
+        "the state inside the certs-dir",
+        BASE + "[agent]\nstate_dir = '/certs/state'",
+        "agent.state_dir: the state must not lie in the certs-dir /certs",
+    ),
+    ("an authority that is no table", "[authority]\ntype = 'local'\n" + BASE, "authority.type: must be a table"),
     ("a file cockroach refuses", BASE + "[certs_dir.file.'node.foo']\n", "takes no further part"),
-    ("a probe without a port", BASE + '[certs_dir.process]\nprobe = ["127.0.0.1"]', 'write "127.0.0.1:26257/sql"'),
+    (
+        "probes without a port",
+        BASE + '[certs_dir.process]\nprobe = ["127.0.0.1", "h:0", "h:1"]',
+        """write "127.0.0.1:26257/sql", not '127.0.0.1', 'h:0'""",
+    ),
     (
         "the CA inside the certs-dir",
         BASE.replace("/var/lib/certagent/ca", "/certs/ca"),
@@ -94,6 +122,12 @@ def test_errors(label: str, text: str, message: str) -> None:
     found = errors(text)
     assert [e for e in found if message in e], (label, found)
     assert all(e.startswith("c.toml: ") for e in found)
+
+
+def test_what_is_no_path_is_not_compared() -> None:
+    """Two paths that are none are two errors, not one directory that is configured twice."""
+    text = BASE.replace('"/certs"', '"certs"')
+    assert not [e for e in errors(text + text[text.index("[[") :]) if "2 times" in e]
 
 
 def test_a_secret_is_not_repeated() -> None:

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from certagent.config.reader import ConfigError, Table, absolute, count, duration, flag, mode, one_of, text, texts
+from certagent.config.reader import (
+    ConfigError,
+    Table,
+    UnsaidError,
+    absolute,
+    count,
+    duration,
+    flag,
+    mode,
+    one_of,
+    text,
+    texts,
+)
 from certagent.config.schema import KEYS, AuthorityConfig, LocalConfig, authority, ocsp, owner, process, renew_at, san
 from certagent.core import names
 from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Name, Role
@@ -15,7 +27,9 @@ from certagent.core.policy import Owner, Policy, RenewAt, Want
 NOBODY = Owner("", 0, 0)
 WORKER = Owner("nobody", 65534, 65534)
 OF_CLIENTS = frozenset({Role.CLIENT, Role.CA_CLIENT, Role.TENANT, Role.CA_TENANT})
-NO_NAMES: tuple[str, ...] = ()
+LONGEST_SOCKET = 107  # bytes of a unix socket's path (unix(7): sun_path)
+NOWHERE = ""  # the path of a certs-dir that has none: an error already
+NO_CLIENTS: tuple[Name, ...] = ()
 Layout = Literal["standard", "split-node", "split-ca", "tenant", "client"]
 
 
@@ -46,10 +60,7 @@ def build(path: str, document: dict[str, Any]) -> Config:
     errors: list[str] = []
     top = Table("", document, errors)
     settings = _settings(top.sub("agent"))
-    tables = top.sub("authority")
-    authorities = {
-        name: authority(Table(f"authority.{name}", values, errors), name) for name, values in tables.values.items()
-    }
+    authorities = _authorities(top.sub("authority"))
     directories = top.get("certs_dir", _tables, [])
     if not directories:
         top.error("certs_dir", "at least one [[certs_dir]] is required")
@@ -57,10 +68,20 @@ def build(path: str, document: dict[str, Any]) -> Config:
         _policy(Table(f"certs_dir[{i}]", values, errors), settings, authorities) for i, values in enumerate(directories)
     )
     top.done()
-    errors += _across(authorities, policies)
+    errors += _across(settings, authorities, [p.path for p in policies if p.path != NOWHERE])
     if errors:
         raise ConfigError(tuple(f"{path}: {e}" for e in errors))
     return Config(settings, authorities, policies)
+
+
+def _authorities(tables: Table) -> dict[str, AuthorityConfig]:
+    found = {}
+    for name, values in tables.values.items():
+        if isinstance(values, dict):
+            found[name] = authority(Table(f"authority.{name}", values, tables.errors), name)
+        else:
+            tables.error(name, "must be a table: [authority.NAME], one for each")
+    return found
 
 
 def _tables(value: Any) -> list[Any]:
@@ -72,7 +93,7 @@ def _tables(value: Any) -> list[Any]:
 def _settings(table: Table) -> Settings:
     found = Settings(
         table.get("state_dir", absolute, "/var/lib/certagent"),
-        table.get("socket", absolute, "/run/certagent/control.sock"),
+        table.get("socket", _socket, "/run/certagent/control.sock"),
         table.get("rescan", duration, timedelta(seconds=30)),
         table.get("enforce", one_of("repair", "report"), "repair"),
         table.get("log", one_of("auto", "json", "text"), "auto"),
@@ -83,6 +104,13 @@ def _settings(table: Table) -> Settings:
     return found
 
 
+def _socket(value: Any) -> str:
+    found = absolute(value)
+    if len(found.encode()) > LONGEST_SOCKET:
+        raise ValueError(f"longer than {LONGEST_SOCKET} bytes: the kernel takes no more")
+    return found
+
+
 def _worker(value: Any) -> Owner:
     found = owner(value)
     if found.uid == 0:
@@ -90,19 +118,26 @@ def _worker(value: Any) -> Owner:
     return found
 
 
-def _across(authorities: dict[str, AuthorityConfig], policies: tuple[Policy, ...]) -> list[str]:
+def _across(settings: Settings, authorities: dict[str, AuthorityConfig], directories: list[str]) -> list[str]:
     """What is wrong between the tables."""
-    paths = Counter(p.path for p in policies)
+    paths = Counter(directories)
     errors = [f"certs_dir: {path} is configured {n} times" for path, n in paths.items() if n > 1]
-    for a in authorities.values():
-        if isinstance(a.options, LocalConfig):
-            inside = [p for p in paths if a.options.directory == p or a.options.directory.startswith(p + "/")]
-            errors += [f"authority.{a.name}.directory: the CA's key must not lie in the certs-dir {p}" for p in inside]
-    return errors
+    outside = [("agent.state_dir", settings.state_dir, "the state"), ("agent.socket", settings.socket, "the socket")]
+    outside += [
+        (f"authority.{a.name}.directory", a.options.directory, "the CA's key")
+        for a in authorities.values()
+        if isinstance(a.options, LocalConfig)
+    ]
+    return errors + [
+        f"{key}: {what} must not lie in the certs-dir {path}"
+        for key, place, what in outside
+        for path in paths
+        if f"{place}/".startswith(f"{path}/")
+    ]
 
 
 def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityConfig]) -> Policy:
-    path = table.require("path", absolute, "/")
+    path = table.require("path", absolute, NOWHERE)
     who = table.require("owner", owner, NOBODY)
     layout: Layout = table.get("layout", one_of("standard", "split-node", "split-ca", "tenant", "client"), "standard")
     default = _asked(table, "authority", authorities, ())
@@ -110,7 +145,7 @@ def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityCo
     if layout == "split-ca" and "client_authority" not in table.values:
         table.error("client_authority", 'is required by layout = "split-ca"')
     sans = table.get("names", _sans, None)
-    stems = _layout(layout) | {Name(Role.CLIENT, user) for user in table.get("clients", texts, NO_NAMES)}
+    stems = _layout(layout) | set(table.get("clients", _clients, NO_CLIENTS))
     files = table.sub("file")
     overrides = {stem: Table(f"{files.path}.{stem}", values, table.errors) for stem, values in files.values.items()}
     stems |= {n for stem, t in overrides.items() if (n := _named(t, stem)) is not None}
@@ -144,6 +179,15 @@ def _sans(value: Any) -> tuple[str, ...] | None:
     return san(value)
 
 
+def _clients(value: Any) -> tuple[Name, ...]:
+    """Users, as the pairs that they are kept in. Raises UnsaidError for one that makes no file name."""
+    found = [names.parse(f"{Role.CLIENT.value}.{user}") for user in texts(value)]
+    bad = [n.reason for n in found if isinstance(n, names.Unknown)]
+    if bad:
+        raise UnsaidError("; ".join(bad))
+    return tuple(n for n in found if isinstance(n, Name))
+
+
 def _layout(layout: Layout) -> set[Name]:
     """The files of a layout. `tenant` is a SQL server's directory: its pairs are named by the id, in `file`.
 
@@ -160,10 +204,14 @@ def _layout(layout: Layout) -> set[Name]:
 
 def _named(table: Table, stem: str) -> Name | None:
     parsed = names.parse(stem)
-    if isinstance(parsed, names.Unknown):
+    if isinstance(parsed, Name):
+        return parsed
+    below = next((key for key, value in table.values.items() if isinstance(value, dict)), None)
+    if below is None:
         table.error("", parsed.reason)
-        return None
-    return parsed
+    else:
+        table.error("", f'a name with a dot is written in quotes: [certs_dir.file."{stem}.{below}"]')
+    return None
 
 
 def _asked(
@@ -205,6 +253,8 @@ def _want(
         table.get("minimum", duration, None),
         roots=_roots(table, name),
     )
+    if found.warn and found.critical and found.warn < found.critical:
+        table.error("warn", "must not be shorter than critical")
     table.done()
     return found
 

@@ -82,16 +82,19 @@ def owner(value: Any) -> Owner:
 
 def san(value: Any) -> tuple[str, ...]:
     """DNS names and IPs, the latter in canonical text."""
-    return tuple(dict.fromkeys(_name(v) for v in texts(value)))
+    found = {v: _name(v) for v in texts(value)}
+    bad = [repr(v) for v, name in found.items() if not name]
+    if bad:
+        raise UnsaidError(f"neither a DNS name nor an IP address: {', '.join(bad)}")
+    return tuple(dict.fromkeys(found.values()))
 
 
 def _name(value: str) -> str:
+    """The name as certificates have it; empty where it is none."""
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
-        if not LABEL.fullmatch(value):
-            raise UnsaidError(f"{value!r} is neither a DNS name nor an IP address") from None
-        return value
+        return value if LABEL.fullmatch(value) and ".." not in value else ""
 
 
 def renew_at(value: Any) -> RenewAt:
@@ -109,13 +112,12 @@ def renew_at(value: Any) -> RenewAt:
 
 def probe(value: Any) -> tuple[tuple[str, int, Any], ...]:
     """A list of "host:port", "/sql" or "/http" behind it where it is known."""
-    found = []
-    for item in texts(value):
-        match = PROBE.fullmatch(item)
-        if not match or not 0 < int(match[2]) < PORTS:
-            raise UnsaidError(f'{item!r}: write "127.0.0.1:26257/sql"')
-        found.append((match[1].strip("[]"), int(match[2]), match[3] or "auto"))
-    return tuple(found)
+    found = {item: PROBE.fullmatch(item) for item in texts(value)}
+    good = {item: m for item, m in found.items() if m and 0 < int(m[2]) < PORTS}
+    bad = [repr(item) for item in found if item not in good]
+    if bad:
+        raise UnsaidError(f'write "127.0.0.1:26257/sql", not {", ".join(bad)}')
+    return tuple((m[1].strip("[]"), int(m[2]), m[3] or "auto") for m in good.values())
 
 
 def process(table: Table) -> ProcessRule:

@@ -64,6 +64,8 @@ def parse(stem: str) -> Name | Unknown:
 
     Everything between `client.` and the ending is the user, dots included; the other roles take no further part.
     """
+    if "/" in stem or "\0" in stem:
+        return Unknown(stem, f"{stem!r} is no file name")
     prefix, dot, rest = stem.partition(".")
     role = BY_PREFIX.get(prefix)
     if role is None:

@@ -24,7 +24,9 @@ def test_names_that_cockroach_loads(stem: str, expected: Name) -> None:
     assert stem == expected.stem
 
 
-@pytest.mark.parametrize("stem", ["node.foo", "node.", "ca.client", "client", "client.", "ui.x", "random", "", ".node"])
+@pytest.mark.parametrize(
+    "stem", ["node.foo", "node.", "ca.client", "client", "client.", "ui.x", "random", "", ".node", "client.a/b"]
+)
 def test_names_that_cockroach_refuses_or_ignores(stem: str) -> None:
     """Extra parts, empty users and unknown prefixes are no names."""
     assert isinstance(parse(stem), Unknown)
