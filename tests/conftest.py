@@ -1,8 +1,17 @@
-"""Tests marked `root` need root: on a laptop they are skipped, in CI that is a failure."""
+"""Tests marked `root` need root: on a laptop they are skipped, in CI that is a failure.
+
+Under nohup every process of a test would ignore SIGHUP from birth, and none could be told to reload.
+"""
 
 import os
+import signal
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """SIGHUP does what it does by default, whatever started the tests."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
