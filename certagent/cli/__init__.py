@@ -1,4 +1,4 @@
-"""The command line: one file per verb, each with add(subparsers) and run(arguments) -> exit code.
+"""The command line: one file per verb, each with add(subparsers) and run(arguments) -> Reply.
 
 A status query must start fast: only the verb that was asked for is imported, the verbs import what is heavy inside
 run, and `status` asks the daemon before anything of the core is imported. Exit codes: 64 for usage and configuration
@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn, cast
 
-from certagent.cli.common import config_option, default_config
+from certagent.cli.common import USAGE, Reply, Stopped, config_option, default_config, show
 
-USAGE = 64
 VERBS = {  # each verb, and its module here
     "run": "run",
     "status": "status",
@@ -62,7 +61,7 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
         prog="certagent", description=about, epilog=f"{more} A mistake in what you typed or configured exits 64."
     )
     config_option(top)
-    top.set_defaults(config=default_config())
+    top.set_defaults(config=default_config(), run=lambda _: Reply(USAGE, top.format_help().rstrip("\n")))
     top.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = top.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser, prog="certagent")
     for module in dict.fromkeys([VERBS[verb]] if verb in VERBS else VERBS.values()):
@@ -73,20 +72,22 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    top = parser(words[0] if words else "")
-    arguments = top.parse_args(argv)
-    if arguments.version:
-        from certagent import __version__
-
-        print(f"certagent {__version__}")
-        return 0
-    if not arguments.verb:
-        top.print_help()
-        return USAGE
+    arguments = parser(words[0] if words else "").parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        return show(_reply(arguments), as_json=getattr(arguments, "json", False))
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _reply(arguments: argparse.Namespace) -> Reply:
+    if arguments.version:
+        from certagent import __version__
+
+        return Reply(text=f"certagent {__version__}")
+    try:
+        return cast("Reply", arguments.run(arguments))
+    except Stopped as stopped:
+        return stopped.reply

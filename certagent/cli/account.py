@@ -1,10 +1,9 @@
 """`certagent authority account NAME rollover|deactivate`: what becomes of the account with a CA."""
 
 import argparse
-import sys
 from typing import Any
 
-from certagent.cli.common import UNKNOWN, USAGE, config_option, emit, json_option, read_config, socket_of
+from certagent.cli.common import UNKNOWN, Reply, complaint, config_option, json_option, read_config, socket_of
 
 LONGEST = 300.0
 REFUSED = 1
@@ -20,34 +19,35 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Reply:
     """Exit 0 where it was done, 1 where not. The daemon does it; without one, we do."""
+    return reply_of(_done(arguments))
+
+
+def reply_of(answer: dict[str, Any]) -> Reply:
+    """Given what became of it, return what is said, and the exit code."""
+    if answer["ok"]:
+        return Reply(0, answer["note"], {"version": 1, "done": answer["note"]})
+    return complaint(answer["error"], UNKNOWN if answer.get("code") == "forbidden" else REFUSED)
+
+
+def _done(arguments: argparse.Namespace) -> dict[str, Any]:
     from certagent.host.control_client import DaemonSilent, ask
 
     about = {"name": arguments.name, "operation": arguments.operation}
     try:
-        answer = ask(socket_of(arguments.config), "authority-account", about, LONGEST)
+        return ask(socket_of(arguments.config), "authority-account", about, LONGEST)
     except DaemonSilent:
-        found = _by_ourselves(arguments)
-        if found is None:
-            return USAGE
-        answer = found
-    if not answer["ok"]:
-        print(f"certagent: {answer['error']}", file=sys.stderr)
-        return UNKNOWN if answer.get("code") == "forbidden" else REFUSED
-    emit({"version": 1, "done": answer["note"]}) if arguments.json else print(answer["note"])
-    return 0
+        return _by_ourselves(arguments)
 
 
-def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any] | None:
+def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any]:
     from certagent.accounts import change
     from certagent.host.errors import HostError
     from certagent.host.worker import Workers
     from certagent.wallclock import clock
 
     config = read_config(arguments.config)
-    if config is None:
-        return None
     user = config.settings.worker_user
     try:
         workers = Workers((user.uid, user.gid))

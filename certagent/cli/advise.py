@@ -5,10 +5,9 @@ Exit 0 safe, 1 not safe in strict but fine in lax, or nothing that strict would 
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
-from certagent.cli.common import USAGE, config_option, emit, json_option, read_config, socket_of
+from certagent.cli.common import USAGE, Reply, Stopped, complaint, config_option, json_option, read_config, socket_of
 
 if TYPE_CHECKING:
     from certagent.core.policy import Policy
@@ -30,13 +29,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the advice; ask the daemon for it, and without one look by ourselves."""
+def run(arguments: argparse.Namespace) -> Reply:
+    """The advice; ask the daemon for it, and without one look by ourselves."""
     document = _from_daemon(arguments) or _by_ourselves(arguments)
-    if document is None:
-        return USAGE
-    emit(document) if arguments.json else print(text(document))
-    return int(document["exit"])
+    return Reply(int(document["exit"]), text(document), document)
 
 
 def _from_daemon(arguments: argparse.Namespace) -> dict[str, Any] | None:
@@ -51,21 +47,15 @@ def _from_daemon(arguments: argparse.Namespace) -> dict[str, Any] | None:
     return answer["document"] if answer.get("ok") else None
 
 
-def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any] | None:
+def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any]:
     from certagent.advising import advise, chosen
     from certagent.host.errors import HostError
 
-    if arguments.certs_dir:
-        policies = _known(arguments.config)
-    elif (config := read_config(arguments.config)) is None:
-        return None
-    else:
-        policies = config.policies
+    policies = _known(arguments.config) if arguments.certs_dir else read_config(arguments.config).policies
     try:
         return advise(chosen(policies, arguments.certs_dir))
     except HostError as error:
-        print(f"certagent: {error}", file=sys.stderr)
-        return None
+        raise Stopped(complaint(error, USAGE)) from error
 
 
 def _known(path: str) -> "tuple[Policy, ...]":

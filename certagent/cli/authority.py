@@ -2,11 +2,10 @@
 
 import argparse
 import os
-import sys
 from typing import Any
 
 from certagent.cli import account
-from certagent.cli.common import UNKNOWN, USAGE, config_option, emit, json_option, read_config, socket_of
+from certagent.cli.common import UNKNOWN, USAGE, Reply, complaint, config_option, json_option, read_config, socket_of
 
 LONGEST = 900.0
 
@@ -24,20 +23,20 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     test.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Reply:
     """Exit 0 where every step worked, 1 where one did not. The daemon asks, as it always does; without one, we do."""
-    answer = _asked(arguments)
-    if answer is None:
-        return USAGE
+    return reply_of(_asked(arguments))
+
+
+def reply_of(answer: dict[str, Any]) -> Reply:
+    """Given the trial, or why there was none, return what is said, and the exit code."""
     if "error" in answer:
-        print(f"certagent: {answer['error']}", file=sys.stderr)
-        return USAGE if answer.get("code") == "refused" else UNKNOWN
+        return complaint(answer["error"], USAGE if answer.get("code") == "refused" else UNKNOWN)
     document = answer["document"]
-    emit(document) if arguments.json else print(text(document))
-    return 0 if document["ok"] else 1
+    return Reply(0 if document["ok"] else 1, text(document), document)
 
 
-def _asked(arguments: argparse.Namespace) -> dict[str, Any] | None:
+def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     from certagent.host.control_client import DaemonSilent, ask
 
     about = {"name": arguments.name, "certs_dir": arguments.certs_dir.rstrip("/")}
@@ -47,10 +46,7 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any] | None:
         answer = None
     if answer is not None and answer.get("code") != "forbidden":
         return answer
-    config = read_config(arguments.config)
-    if config is None:
-        return None
-    return _by_ourselves(config, **about)
+    return _by_ourselves(read_config(arguments.config), **about)
 
 
 def _by_ourselves(config: Any, name: str, certs_dir: str) -> dict[str, Any]:

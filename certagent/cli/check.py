@@ -1,10 +1,9 @@
 """`certagent check`: what cockroach would say of a certs-dir when it loads it, and what it would not say but should."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
-from certagent.cli.common import USAGE, config_option, emit, json_option, read_config
+from certagent.cli.common import USAGE, Reply, complaint, config_option, json_option, read_config
 
 if TYPE_CHECKING:
     from certagent.checking import Target
@@ -33,27 +32,29 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the verdict; exit 0, 1, 2 by the worst finding."""
-    from certagent.checking import check, worst
+def run(arguments: argparse.Namespace) -> Reply:
+    """The verdict; exit 0, 1, 2 by the worst finding."""
+    from certagent.checking import check
     from certagent.host.errors import HostError
 
     try:
         targets = _targets(arguments)
     except HostError as error:
-        print(f"certagent: {error}", file=sys.stderr)
-        return USAGE
-    if targets is None:
-        return USAGE
-    documents = [check(target) for target in targets]
-    document = (
-        documents[0] if len(documents) == 1 else {"version": 1, "severity": worst(documents), "certs_dirs": documents}
-    )
-    emit(document) if arguments.json else print("\n\n".join(text(d) for d in documents))
-    return EXITS[worst(documents)]
+        return complaint(error, USAGE)
+    return reply_of([check(target) for target in targets])
 
 
-def _targets(arguments: argparse.Namespace) -> "list[Target] | None":
+def reply_of(documents: list[dict[str, Any]]) -> Reply:
+    """Given the verdict on each directory, return what is said: one stands for itself, several are listed."""
+    from certagent.checking import worst
+
+    severity = worst(documents)
+    several = {"version": 1, "severity": severity, "certs_dirs": documents}
+    document = documents[0] if len(documents) == 1 else several
+    return Reply(EXITS[severity], "\n\n".join(text(d) for d in documents), document)
+
+
+def _targets(arguments: argparse.Namespace) -> "list[Target]":
     from certagent.checking import configured_target, directory_target, own_terms, process_target
     from certagent.host.errors import HostError
 
@@ -65,8 +66,7 @@ def _targets(arguments: argparse.Namespace) -> "list[Target] | None":
     terms = own_terms(options)
     if arguments.certs_dir:
         return [directory_target(arguments.certs_dir, arguments.user, terms)]
-    config = read_config(arguments.config)
-    return None if config is None else [configured_target(policy, terms) for policy in config.policies]
+    return [configured_target(policy, terms) for policy in read_config(arguments.config).policies]
 
 
 def text(document: dict[str, Any]) -> str:

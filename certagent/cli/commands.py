@@ -8,8 +8,18 @@ import sys
 import time
 from typing import Any
 
-from certagent.cli.common import UNKNOWN, Progress, ask, config_option, emit, json_option, socket_of
-from certagent.cli.proving import PENDING, held_back, judge
+from certagent.cli.common import (
+    UNKNOWN,
+    Progress,
+    Reply,
+    ask,
+    complaint,
+    config_option,
+    json_option,
+    socket_of,
+    stem_of,
+)
+from certagent.cli.proving import PENDING, Command, blocked, seen
 
 REFUSED = 1
 POLL = 0.1
@@ -37,56 +47,58 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         parser.set_defaults(run=run, kind=verb)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Reply:
     """Send the command, then wait until `status` shows that it was done and proven."""
-    file = getattr(arguments, "file", "").removesuffix(".crt").removesuffix(".key")
-    answer = ask(
-        arguments.config,
-        arguments.kind,
-        file=file,
-        certs_dir=arguments.certs_dir,
-        force=getattr(arguments, "force", False),
-    )
+    kind, file, where = arguments.kind, stem_of(getattr(arguments, "file", "")), arguments.certs_dir
+    force = getattr(arguments, "force", False)
+    answer = ask(arguments.config, kind, file=file, certs_dir=where, force=force)
+    if answer is None or not answer["ok"]:
+        return refusal(answer, socket_of(arguments.config))
+    command = Command(kind, file, answer["certs_dir"] if file else where, answer["row"])
+    return reply_of(command, _wait(arguments.config, command, arguments.wait))
+
+
+def refusal(answer: dict[str, Any] | None, socket: str) -> Reply:
+    """Given the answer that is no, or none at all, return what is said."""
     if answer is None:
         how = "systemctl start certagent, or `certagent run`"
-        print(f"certagent: no daemon answers at {socket_of(arguments.config)}: {how}", file=sys.stderr)
-        return UNKNOWN
-    if not answer["ok"]:
-        print(f"certagent: {answer['error']}", file=sys.stderr)
-        return REFUSED
-    outcome = _wait(arguments, file, answer)
-    emit({"version": 1, **outcome}) if arguments.json else print(
-        f"{arguments.kind} {file}".strip() + f": {outcome['state']}: {outcome['reason']}"
-    )
-    return 0 if outcome["state"] == "proven" else REFUSED
+        return complaint(f"no daemon answers at {socket}: {how}", UNKNOWN)
+    return complaint(answer["error"], REFUSED)
 
 
-def _wait(arguments: argparse.Namespace, file: str, answer: dict[str, Any]) -> dict[str, str]:
-    where = answer["certs_dir"] if file else arguments.certs_dir
+def reply_of(command: Command, outcome: dict[str, str]) -> Reply:
+    """Given how a command ended, return what is said; exit 0 only for what is proven. Its step is the terminal's."""
+    document = {"version": 1, "state": outcome["state"], "reason": outcome["reason"]}
+    told = f"{command.kind} {command.file}".strip() + f": {outcome['state']}: {outcome['reason']}"
+    return Reply(0 if outcome["state"] == "proven" else REFUSED, told, document)
+
+
+def _wait(config: str, command: Command, longest: float) -> dict[str, str]:
     begin = time.monotonic()
-    progress = Progress(sys.stderr)
-    outcome, held, look = PENDING, PENDING, begin + 1
-    while outcome["state"] == "pending" and time.monotonic() < begin + arguments.wait:
+    progress, pause = Progress(sys.stderr), _Pause(config, command)
+    outcome = PENDING
+    while outcome["state"] == "pending" and time.monotonic() < begin + longest:
         time.sleep(POLL)
-        history = ask(arguments.config, "history", certs_dir=where, limit=ROWS)
-        status = ask(arguments.config, "status")  # after the history: never older than what that says
-        if not status or not history:
-            outcome = {"state": "pending", "reason": "the daemon does not answer any more"}
-            continue
-        dirs = [d for d in status["document"]["certs_dirs"] if where in ("", d["path"])]
-        outcome = judge(arguments.kind, file, answer["row"], dirs, history["rows"])
+        history = ask(config, "history", certs_dir=command.where, limit=ROWS)
+        status = ask(config, "status")  # after the history: never older than what that says
+        outcome = seen(command, status, history)
         if outcome == PENDING:
-            if time.monotonic() >= look:
-                look, held = time.monotonic() + 1, _held(arguments, file, where)
-            outcome = held
-        progress.show(f"{arguments.kind} {file}: {outcome.get('step', 'waiting')}", time.monotonic() - begin)
+            outcome = pause.reason()
+        progress.show(f"{command.kind} {command.file}: {outcome.get('step', 'waiting')}", time.monotonic() - begin)
     progress.clear()
-    return {k: v for k, v in outcome.items() if k != "step"}
+    return outcome
 
 
-def _held(arguments: argparse.Namespace, file: str, where: str) -> dict[str, str]:
-    """Nothing was attempted so far: why, by the plan."""
-    plan = ask(arguments.config, "plan")
-    dirs = [d for d in plan["document"]["certs_dirs"] if where in ("", d["path"])] if plan else []
-    reason, for_good = held_back(arguments.kind, file, dirs)
-    return {"state": "refused" if for_good else "pending", "reason": reason} if reason else PENDING
+class _Pause:
+    """Why nothing was attempted so far, by the plan; which is dear, so asked for once a second, the first one over."""
+
+    def __init__(self, config: str, command: Command) -> None:
+        """Nothing is known yet."""
+        self._config, self._command = config, command
+        self._look, self._held = time.monotonic() + 1, PENDING
+
+    def reason(self) -> dict[str, str]:
+        """What was found last."""
+        if time.monotonic() >= self._look:
+            self._look, self._held = time.monotonic() + 1, blocked(self._command, ask(self._config, "plan"))
+        return self._held

@@ -1,10 +1,14 @@
-"""What several verbs share: the -c option, reading the configuration, asking the daemon, printing."""
+"""What several verbs share: the -c option, reading the configuration, asking the daemon, and the reply.
+
+A verb asks, reads and acts; what that comes to is a Reply, a value that a function of facts makes and that is printed
+in one place. A verb that cannot go on raises Stopped with the reply it ends with.
+"""
 
 import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from certagent.config import Config
@@ -14,6 +18,45 @@ DEFAULT_CONFIG = "/etc/certagent/config.toml"
 DEFAULT_SOCKET = "/run/certagent/control.sock"
 USAGE = 64
 UNKNOWN = 3
+
+
+class Reply(NamedTuple):
+    """What a verb has to say: the exit code, the text for people, the document for --json, what goes to stderr.
+
+    Without a document --json changes nothing; without a text nothing is printed.
+    """
+
+    code: int = 0
+    text: str | None = None
+    document: object = None
+    error: str = ""
+
+
+class Stopped(Exception):  # noqa: N818 - the end of a verb, by its own reply
+    """A verb cannot go on, and `reply` is all that it has to say."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.error)
+        self.reply = reply
+
+
+def complaint(reason: object, code: int) -> Reply:
+    """Given why a verb did not do it, return the reply that says so on stderr."""
+    return Reply(code, error=f"certagent: {reason}")
+
+
+def said(reply: Reply, *, as_json: bool) -> str | None:
+    """Given a reply and whether --json was asked for, return what stdout gets of it; None: nothing."""
+    return json.dumps(reply.document, indent=2) if as_json and reply.document is not None else reply.text
+
+
+def show(reply: Reply, *, as_json: bool) -> int:
+    """Print a reply; return its exit code."""
+    if reply.error:
+        print(reply.error, file=sys.stderr)
+    if (words := said(reply, as_json=as_json)) is not None:
+        print(words)
+    return reply.code
 
 
 def config_option(parser: argparse.ArgumentParser) -> None:
@@ -32,15 +75,19 @@ def json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def read_config(path: str) -> "Config | None":
-    """The configuration, or None after its errors were printed."""
+def stem_of(file: str) -> str:
+    """The pair that a word on the command line means: node, node.crt and node.key are the same."""
+    return file.removesuffix(".crt").removesuffix(".key")
+
+
+def read_config(path: str) -> "Config":
+    """The configuration. Raises Stopped with all of its errors."""
     from certagent.config import ConfigError, load
 
     try:
         return load(path)
     except ConfigError as error:
-        print("\n".join(error.errors), file=sys.stderr)
-        return None
+        raise Stopped(Reply(USAGE, error="\n".join(error.errors))) from error
 
 
 def socket_of(path: str) -> str:
@@ -66,24 +113,16 @@ def ask(path: str, command: str, **arguments: Any) -> dict[str, Any] | None:
         return None
 
 
-def local_service(path: str) -> "Service | None":
-    """A service that has looked once, for when there is no daemon; None after an error was printed."""
+def local_service(path: str) -> "Service":
+    """A service that has looked once, for when there is no daemon. Raises Stopped."""
     from certagent.host.errors import HostError
     from certagent.running import look
 
     config = read_config(path)
-    if config is None:
-        return None
     try:
         return look(config, path)
     except (HostError, OSError) as error:
-        print(f"certagent: {error}", file=sys.stderr)
-        return None
-
-
-def emit(document: object) -> None:
-    """Print JSON."""
-    print(json.dumps(document, indent=2))
+        raise Stopped(complaint(error, USAGE)) from error
 
 
 class Progress:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from certagent.cli.common import USAGE
+from certagent.cli.common import USAGE, Reply, complaint
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -12,19 +12,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the script; `certagent completion bash > /etc/bash_completion.d/certagent` installs it."""
-    import sys
-
+def run(arguments: argparse.Namespace) -> Reply:
+    """The script; `certagent completion bash > /etc/bash_completion.d/certagent` installs it."""
     from certagent.cli import parser
 
     try:
         import shtab
     except ImportError:
-        print(
-            "certagent: cannot make a completion: shtab is missing; pip install 'certagent[completion]'",
-            file=sys.stderr,
-        )
-        return USAGE
-    print(shtab.complete(parser(), arguments.shell))
-    return 0
+        return complaint("cannot make a completion: shtab is missing; pip install 'certagent[completion]'", USAGE)
+    return Reply(text=shtab.complete(parser(), arguments.shell))

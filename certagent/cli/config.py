@@ -1,9 +1,8 @@
 """`certagent config check`: every error of a configuration at once."""
 
 import argparse
-import sys
 
-from certagent.cli.common import USAGE, config_option, emit, json_option
+from certagent.cli.common import USAGE, Reply, config_option, json_option
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,22 +15,15 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     check.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Exit 0 when sound, 64 with all errors on stderr."""
+def run(arguments: argparse.Namespace) -> Reply:
+    """Exit 0 when sound, 64 with all errors: on stderr, with --json in the document."""
     from certagent.config import ConfigError, load
 
-    errors: tuple[str, ...] = ()
-    summary = ""
     try:
         config = load(arguments.config)
-        paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
-        summary = f"{arguments.config}: ok: certs-dirs: {paths}; authorities: {names}"
     except ConfigError as error:
-        errors = error.errors
-    if arguments.json:
-        emit({"version": 1, "ok": not errors, "errors": list(errors)})
-    elif errors:
-        print("\n".join(errors), file=sys.stderr)
-    else:
-        print(summary)
-    return USAGE if errors else 0
+        document = {"version": 1, "ok": False, "errors": list(error.errors)}
+        return Reply(USAGE, None, document, "" if arguments.json else "\n".join(error.errors))
+    paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
+    summary = f"{arguments.config}: ok: certs-dirs: {paths}; authorities: {names}"
+    return Reply(0, summary, {"version": 1, "ok": True, "errors": []})

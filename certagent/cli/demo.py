@@ -2,6 +2,8 @@
 
 import argparse
 
+from certagent.cli.common import Reply
+
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
@@ -9,9 +11,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Reply:
     """Tell the story in a temporary directory on loopback; exit 0 when every step held."""
     del arguments
     from certagent.demo.story import tell
 
-    return tell()
+    return Reply(tell())

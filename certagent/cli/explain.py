@@ -2,9 +2,8 @@
 
 import argparse
 import difflib
-import sys
 
-from certagent.cli.common import USAGE, emit, json_option
+from certagent.cli.common import USAGE, Reply, complaint, json_option
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -15,21 +14,17 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print one explanation, or the list."""
+def run(arguments: argparse.Namespace) -> Reply:
+    """One explanation, or the list."""
     from certagent.core.catalogue import FINDINGS
 
-    if not arguments.code:
-        emit({"version": 1, "codes": FINDINGS}) if arguments.json else print(
-            "\n".join(f"{c:<20} {t[0]}" for c, t in FINDINGS.items())
-        )
-        return 0
-    if arguments.code not in FINDINGS:
-        near = difflib.get_close_matches(arguments.code, FINDINGS, 1)
-        hint = f"; did you mean {near[0]}?" if near else "; `certagent explain` lists them"
-        print(f"certagent: there is no code {arguments.code!r}{hint}", file=sys.stderr)
-        return USAGE
-    means, source, remedy = FINDINGS[arguments.code]
-    document = {"version": 1, "code": arguments.code, "means": means, "source": source, "remedy": remedy}
-    emit(document) if arguments.json else print(f"{arguments.code}: {means}\n  rule: {source}\n  remedy: {remedy}")
-    return 0
+    code = arguments.code
+    if not code:
+        return Reply(0, "\n".join(f"{c:<20} {t[0]}" for c, t in FINDINGS.items()), {"version": 1, "codes": FINDINGS})
+    if code not in FINDINGS:
+        near = difflib.get_close_matches(code, FINDINGS, 1)
+        hint = f"did you mean {near[0]}?" if near else "`certagent explain` lists them"
+        return complaint(f"there is no code {code!r}; {hint}", USAGE)
+    means, source, remedy = FINDINGS[code]
+    document = {"version": 1, "code": code, "means": means, "source": source, "remedy": remedy}
+    return Reply(0, f"{code}: {means}\n  rule: {source}\n  remedy: {remedy}", document)

@@ -2,10 +2,19 @@
 
 import argparse
 import os
-import sys
 from typing import Any
 
-from certagent.cli.common import USAGE, ask, config_option, emit, json_option, read_config
+from certagent.cli.common import (
+    USAGE,
+    Reply,
+    Stopped,
+    ask,
+    complaint,
+    config_option,
+    json_option,
+    read_config,
+    stem_of,
+)
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -18,34 +27,30 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the newest attempts; asks the daemon, else reads the ledger."""
-    rows = _rows(arguments, arguments.file.removesuffix(".crt").removesuffix(".key"))
-    if rows is None:
-        return USAGE
-    if arguments.json:
-        emit({"version": 1, "attempts": rows})
-    else:
-        print("\n".join(line(r) for r in rows) or "nothing was attempted yet")
-    return 0
-
-
-def _rows(arguments: argparse.Namespace, stem: str) -> list[dict[str, Any]] | None:
+def run(arguments: argparse.Namespace) -> Reply:
+    """The newest attempts; asks the daemon, else reads the ledger."""
+    stem = stem_of(arguments.file)
     answer = ask(arguments.config, "history", file=stem, limit=arguments.limit)
-    if answer is not None and answer["ok"]:
-        return list(answer["rows"])
+    return reply_of(answer["rows"] if answer and answer["ok"] else _kept(arguments.config, stem, arguments.limit))
+
+
+def reply_of(rows: list[dict[str, Any]]) -> Reply:
+    """Given the attempts, newest first, return what is said."""
+    told = "\n".join(line(r) for r in rows) or "nothing was attempted yet"
+    return Reply(0, told, {"version": 1, "attempts": rows})
+
+
+def _kept(path: str, stem: str, limit: int) -> list[dict[str, Any]]:
+    """What the ledger holds, without a daemon. Raises Stopped."""
     from certagent.host.errors import HostError
     from certagent.host.ledger import Ledger
     from certagent.running import LEDGER
 
-    config = read_config(arguments.config)
-    if config is None:
-        return None
+    ledger = os.path.join(read_config(path).settings.state_dir, LEDGER)
     try:
-        return Ledger.looking(os.path.join(config.settings.state_dir, LEDGER)).history("", stem, arguments.limit)
+        return Ledger.looking(ledger).history("", stem, limit)
     except HostError as error:
-        print(f"certagent: {error}", file=sys.stderr)
-        return None
+        raise Stopped(complaint(error, USAGE)) from error
 
 
 def line(row: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import Any
 
-from certagent.cli.common import USAGE, ask, config_option, emit, json_option, local_service
+from certagent.cli.common import Reply, ask, config_option, json_option, local_service
 
 LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation", "presume", "proven"})  # looking, and noting it
 
@@ -17,23 +17,23 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the plan; exit 0 quiet, 2 work to do. Asks the daemon.
+def run(arguments: argparse.Namespace) -> Reply:
+    """The plan; exit 0 quiet, 2 work to do. Asks the daemon.
 
     Without one, or for another configuration than the daemon's (what would it do?), it looks for itself.
     """
     answer = ask(arguments.config, "plan", config=os.path.realpath(arguments.config))
-    document = answer["document"] if answer and answer.get("ok") else _observed(arguments.config)
-    if document is None:
-        return USAGE
-    emit(document) if arguments.json else print(text(document))
-    return 2 if any(a["action"] not in LOOKS for d in document["certs_dirs"] for a in d["actions"]) else 0
+    return reply_of(answer["document"] if answer and answer.get("ok") else _observed(arguments.config))
 
 
-def _observed(path: str) -> dict[str, Any] | None:
+def reply_of(document: dict[str, Any]) -> Reply:
+    """Given the plan, return what is said; looking, and noting what was seen, is no work."""
+    work = any(a["action"] not in LOOKS for d in document["certs_dirs"] for a in d["actions"])
+    return Reply(2 if work else 0, text(document), document)
+
+
+def _observed(path: str) -> dict[str, Any]:
     service = local_service(path)
-    if service is None:
-        return None
     from certagent.answering import plans
 
     document = plans(service)

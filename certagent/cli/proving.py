@@ -1,7 +1,7 @@
 """Whether a command is done and proven, by the daemon's own status and history: a function of those two documents."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 Row = dict[str, Any]
 PENDING = {"state": "pending", "reason": "not proven in time"}
@@ -13,6 +13,34 @@ STEPS = {
     ("rollback", "ok"): "rolled back; waiting until it is served",
     ("reload", "unproven"): "SIGHUP sent; waiting until the new files are served",
 }
+
+
+class Command(NamedTuple):
+    """What was asked of the daemon: renew, rollback or reload, of which file, where, after which row of the ledger."""
+
+    kind: str
+    file: str
+    where: str
+    since: int
+
+
+def seen(command: Command, status: Row | None, history: Row | None) -> dict[str, str]:
+    """Given the daemon's two answers (None: silence), return the state of a command and why."""
+    if not status or not history:
+        return {"state": "pending", "reason": "the daemon does not answer any more"}
+    directories = _within(command.where, status)
+    return judge(command.kind, command.file, command.since, directories, history["rows"])
+
+
+def blocked(command: Command, plan: Row | None) -> dict[str, str]:
+    """Given the daemon's plan, return the state of a command that nothing was attempted for."""
+    reason, for_good = held_back(command.kind, command.file, _within(command.where, plan) if plan else [])
+    return {"state": "refused" if for_good else "pending", "reason": reason} if reason else PENDING
+
+
+def _within(where: str, answer: Row) -> list[Row]:
+    """The certs-dirs of an answer that a command is about; without a directory, all of them."""
+    return [d for d in answer["document"]["certs_dirs"] if where in ("", d["path"])]
 
 
 def judge(kind: str, file: str, since: int, directories: Iterable[Row], rows: Iterable[Row]) -> dict[str, str]:

@@ -2,11 +2,26 @@
 
 import argparse
 import errno
-import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from certagent.cli.common import USAGE, config_option, emit, json_option, read_config
+from certagent.cli.common import Reply, config_option, json_option, read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from certagent.core.facts import Pair
+    from certagent.host.errors import HostError
 
 CRITICAL = 2
+
+
+class Recovered(NamedTuple):
+    """What became of one directory: what was done, or why it could not be, and the pairs that still do not match."""
+
+    what: str
+    torn: tuple[str, ...] = ()
+    error: str = ""
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,38 +34,50 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Reply:
     """Recover every certs-dir; a running daemon does it itself."""
-    config = read_config(arguments.config)
-    if config is None:
-        return USAGE
-    done = {policy.path: _recover(policy.path, policy.keep) for policy in config.policies}
-    emit({"version": 1, "certs_dirs": done}) if arguments.json else print(
-        "\n".join(f"{path}: {what}" for path, (_, what) in done.items())
+    policies = read_config(arguments.config).policies
+    return reply_of({policy.path: _recover(policy.path, policy.keep) for policy in policies})
+
+
+def reply_of(done: Mapping[str, Recovered]) -> Reply:
+    """Given what became of each directory, return what is said; exit 2 where no matched pair could be made."""
+    told = {path: (not (found.torn or found.error), _sentence(found)) for path, found in done.items()}
+    return Reply(
+        0 if all(good for good, _ in told.values()) else CRITICAL,
+        "\n".join(f"{path}: {what}" for path, (_, what) in told.items()),
+        {"version": 1, "certs_dirs": told},
+        "\n".join(f"certagent: cannot recover {path}: {found.error}" for path, found in done.items() if found.error),
     )
-    return CRITICAL if any(not ok for ok, _ in done.values()) else 0
 
 
-def _recover(path: str, keep: int) -> tuple[bool, str]:
-    from datetime import UTC, datetime
+def _sentence(found: Recovered) -> str:
+    return found.what + (f"; still mismatched: {', '.join(found.torn)}" if found.torn else "")
 
+
+def undone(error: "HostError") -> str:
+    """Given why nothing was done, return the sentence; a lock is no failure, for a running agent has it."""
+    held = error.errno == errno.EAGAIN
+    return f"nothing done: {error}" + ("; it recovers by itself" if held else "")
+
+
+def torn(pairs: "Iterable[Pair]") -> tuple[str, ...]:
+    """The pairs whose key and certificate are both there and do not match."""
+    return tuple(p.name.stem for p in pairs if not p.name.is_bundle and p.leaf and p.key and not p.matched)
+
+
+def _recover(path: str, keep: int) -> Recovered:
     from certagent.host.certs import Scanner
     from certagent.host.errors import HostError
     from certagent.host.files import Store
+    from certagent.wallclock import clock
 
     store = Store(path, keep)
     try:
         store.lock()
         what = store.recover() or "nothing to recover"
     except HostError as error:
-        held = error.errno == errno.EAGAIN  # a running agent has the lock
-        what = f"nothing done: {error}" + ("; it recovers by itself" if held else "")
+        what = undone(error)
     except OSError as error:
-        print(f"certagent: cannot recover {path}: {error.strerror}", file=sys.stderr)
-        return False, str(error)
-    torn = [
-        p.name.stem
-        for p in Scanner().scan(path, datetime.now(UTC)).pairs
-        if not p.name.is_bundle and p.leaf and p.key and not p.matched
-    ]
-    return not torn, what + (f"; still mismatched: {', '.join(torn)}" if torn else "")
+        return Recovered(str(error), error=error.strerror or str(error))
+    return Recovered(what, torn(Scanner().scan(path, clock()).pairs))

@@ -2,10 +2,9 @@
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING
 
-from certagent.cli.common import USAGE, config_option, read_config
+from certagent.cli.common import USAGE, Reply, complaint, config_option, read_config
 
 if TYPE_CHECKING:
     from certagent.core.policy import Policy
@@ -24,30 +23,28 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Reply:
     """Remove the staging area, and the keys where asked; refused while a daemon holds the directory."""
     from certagent.host.errors import HostError
+
+    path, configured = os.path.abspath(arguments.certs_dir), arguments.config
+    policy = next((p for p in read_config(configured).policies if p.path == path), None)
+    if policy is None and not os.path.isdir(os.path.join(path, AREA)):
+        return complaint(f"{path} is not managed: it has no {AREA}, and {configured} does not name it", USAGE)
+    try:
+        _retire(path, policy, remove_keys=arguments.remove_keys)
+    except (HostError, OSError) as error:
+        return complaint(error, 1)
+    left = f"; remove its [[certs_dir]] from {configured}" if policy else ""
+    return Reply(text=f"{path}: retired{left}")
+
+
+def _retire(path: str, policy: "Policy | None", *, remove_keys: bool) -> None:
     from certagent.host.files import Store
 
-    config = read_config(arguments.config)
-    if config is None:
-        return USAGE
-    path = os.path.abspath(arguments.certs_dir)
-    policy = next((p for p in config.policies if p.path == path), None)
-    if policy is None and not os.path.isdir(os.path.join(path, AREA)):
-        why = f"it has no {AREA}, and {arguments.config} does not name it"
-        print(f"certagent: {path} is not managed: {why}", file=sys.stderr)
-        return USAGE
     store = Store(path, policy.keep if policy else 1)
-    try:
-        store.lock()
-        store.remove_all((_configured(policy) if policy else _lying(path)) if arguments.remove_keys else ())
-    except (HostError, OSError) as error:
-        print(f"certagent: {error}", file=sys.stderr)
-        return 1
-    left = f"; remove its [[certs_dir]] from {arguments.config}" if policy else ""
-    print(f"{path}: retired{left}")
-    return 0
+    store.lock()
+    store.remove_all((_configured(policy) if policy else _lying(path)) if remove_keys else ())
 
 
 def _configured(policy: "Policy") -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from certagent.cli.common import UNKNOWN, USAGE, config_option, read_config
+from certagent.cli.common import UNKNOWN, Reply, complaint, config_option, read_config
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -20,18 +20,15 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Reply:
     """Start, converge, and unless --once keep going until SIGTERM."""
     from certagent.host.errors import HostError
     from certagent.running import agent
 
     config = read_config(arguments.config)
-    if config is None:
-        return USAGE
     form = arguments.log or config.settings.log
     once = arguments.deadline if arguments.once else None
     try:
-        return agent(config, arguments.config, sys.stdout, form, once=once)
+        return Reply(agent(config, arguments.config, sys.stdout, form, once=once))
     except (HostError, OSError) as error:
-        print(f"certagent: {error}", file=sys.stderr)
-        return UNKNOWN
+        return complaint(error, UNKNOWN)

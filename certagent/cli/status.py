@@ -4,7 +4,7 @@ import argparse
 from datetime import datetime, timedelta
 from typing import Any
 
-from certagent.cli.common import UNKNOWN, USAGE, ask, config_option, emit, json_option
+from certagent.cli.common import UNKNOWN, Reply, ask, config_option, json_option, local_service
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
 
@@ -17,25 +17,21 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the status; exit 0 ok, 1 warning, 2 critical, 3 unknown."""
-    answer = ask(arguments.config, "status")
-    if answer is not None and not answer.get("ok"):
-        print(f"certagent: {answer.get('error')}")
-        return UNKNOWN
-    document = answer["document"] if answer else _observed(arguments.config)
-    if document is None:
-        return USAGE
-    emit(document) if arguments.json else print(text(document))
-    return EXITS.get(document["severity"], UNKNOWN)
+def run(arguments: argparse.Namespace) -> Reply:
+    """The status; exit 0 ok, 1 warning, 2 critical, 3 unknown."""
+    return reply_of(ask(arguments.config, "status") or {"ok": True, "document": _observed(arguments.config)})
 
 
-def _observed(path: str) -> dict[str, Any] | None:
-    from certagent.cli.common import local_service
+def reply_of(answer: dict[str, Any]) -> Reply:
+    """Given the daemon's answer, or one of our own, return what is said, and the exit code."""
+    if not answer.get("ok"):
+        return Reply(UNKNOWN, f"certagent: {answer.get('error')}")
+    document = answer["document"]
+    return Reply(EXITS.get(document["severity"], UNKNOWN), text(document), document)
 
+
+def _observed(path: str) -> dict[str, Any]:
     service = local_service(path)
-    if service is None:
-        return None
     document = service.status(None)
     service.stop()
     return document

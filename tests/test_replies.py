@@ -1,0 +1,286 @@
+"""What each verb says, and how it exits: rows of facts -> the reply, without a daemon or a file."""
+
+import errno
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certagent.cli import account, authority, check, commands, history, main, plan, recover, status
+from certagent.cli.common import Reply, Stopped, complaint, local_service, read_config, said, show, stem_of
+from certagent.cli.proving import PENDING, Command, blocked, seen
+from certagent.host.errors import HostError
+from tests.core.building import pair
+
+RENEW = Command("renew", "node", "/certs", 7)
+EVERYWHERE = Command("reload", "", "", 7)
+
+
+@pytest.mark.parametrize(
+    ("reply", "as_json", "expected"),
+    [
+        (Reply(text="for people"), False, "for people"),
+        (Reply(text="for people"), True, "for people"),
+        (Reply(text="for people", document={"a": 1}), False, "for people"),
+        (Reply(text="for people", document={"a": 1}), True, '{\n  "a": 1\n}'),
+        (Reply(text="", document=[]), True, "[]"),
+        (Reply(text=""), False, ""),
+        (Reply(document={"a": 1}), False, None),
+        (complaint("no", 3), True, None),
+    ],
+)
+def test_what_stdout_gets(reply: Reply, as_json: bool, expected: str | None) -> None:
+    """--json takes the document where there is one; an empty text is a line, no text is nothing."""
+    assert said(reply, as_json=as_json) == expected
+
+
+def test_a_reply_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The error on stderr, the text on stdout, the code returned."""
+    assert show(Reply(2, "this", {"that": 1}, "but"), as_json=False) == 2
+    assert capsys.readouterr() == ("this\n", "but\n")
+
+
+def test_a_verb_that_cannot_go_on_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stopped carries the reply: every error of the configuration, 64; main prints it."""
+    config = tmp_path / "config.toml"
+    config.write_text("[agent]\nrescan = 3\nnonsense = 1\n")
+    for reader in (read_config, local_service):
+        with pytest.raises(Stopped) as stopped:
+            reader(str(config))
+        assert stopped.value.reply.code == 64
+        assert len(stopped.value.reply.error.splitlines()) > 1
+    assert main(["plan", "-c", str(config)]) == 64
+    assert capsys.readouterr() == ("", stopped.value.reply.error + "\n")
+
+
+def test_without_a_verb_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The list of verbs, and 64; --version is answered with a verb as without one."""
+    assert main([]) == 64
+    assert "COMMAND" in capsys.readouterr().out
+    assert main(["--version"]) == main(["--version", "plan"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.startswith("certagent ")
+
+
+@pytest.mark.parametrize(
+    ("word", "stem"), [("node", "node"), ("node.crt", "node"), ("client.root.key", "client.root"), ("", "")]
+)
+def test_the_pair_that_a_word_means(word: str, stem: str) -> None:
+    """A pair is named by either of its files."""
+    assert stem_of(word) == stem
+
+
+STATUS = {"now": "2026-01-01T00:00:00Z", "daemon": None, "certs_dirs": []}
+
+
+@pytest.mark.parametrize(
+    ("severity", "code"), [("ok", 0), ("info", 0), ("warning", 1), ("critical", 2), ("unheard of", 3)]
+)
+def test_status_exits_by_severity(severity: str, code: int) -> None:
+    """0, 1, 2; what we do not know is unknown."""
+    reply = status.reply_of({"ok": True, "document": {**STATUS, "severity": severity}})
+    assert (reply.code, reply.text) == (code, f"certagent: {severity}, no daemon: observed just now")
+    assert reply.document == {**STATUS, "severity": severity}
+
+
+def test_status_that_the_daemon_refuses() -> None:
+    """Unknown, with the daemon's reason."""
+    assert status.reply_of({"ok": False, "error": "stopping"}) == Reply(3, "certagent: stopping")
+
+
+def planned(*actions: str) -> dict[str, Any]:
+    rows = [{"action": a, "subject": "node", "reason": "so"} for a in actions]
+    lists: dict[str, Any] = {"actions": rows, "steps": rows, "held": [], "findings": [], "wake_at": None}
+    return {"certs_dirs": [{"path": "/certs", **lists}]}
+
+
+@pytest.mark.parametrize(
+    ("actions", "code"), [((), 0), (("probe", "scan"), 0), (("presume",), 0), (("probe", "issue"), 2)]
+)
+def test_a_plan_exits_by_its_work(actions: tuple[str, ...], code: int) -> None:
+    """2 where something would be done; to look is not to do."""
+    assert plan.reply_of(planned(*actions)).code == code
+
+
+ATTEMPT = {"at": "2026-01-01T00:00:00Z", "kind": "issue", "subject": "node", "outcome": "ok", "reason": "due"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [([], "nothing was attempted yet"), ([ATTEMPT], "2026-01-01T00:00:00Z issue    node           ok        due")],
+)
+def test_history_lists_what_there_is(rows: list[dict[str, Any]], told: str) -> None:
+    """A line for each attempt, and a sentence for none."""
+    assert history.reply_of(rows) == Reply(0, told, {"version": 1, "attempts": rows})
+
+
+@pytest.mark.parametrize(
+    ("answer", "reply"),
+    [
+        ({"ok": True, "note": "a new key"}, Reply(0, "a new key", {"version": 1, "done": "a new key"})),
+        ({"ok": False, "error": "no", "code": "refused"}, complaint("no", 1)),
+        ({"ok": False, "error": "no"}, complaint("no", 1)),
+        ({"ok": False, "error": "not you", "code": "forbidden"}, complaint("not you", 3)),
+    ],
+)
+def test_an_account_that_was_changed_or_not(answer: dict[str, Any], reply: Reply) -> None:
+    """0 done, 1 not done, 3 for whoever may not ask."""
+    assert account.reply_of(answer) == reply
+
+
+@pytest.mark.parametrize(("code", "exits"), [("refused", 64), ("forbidden", 3), ("", 3)])
+def test_a_trial_that_was_not_made(code: str, exits: int) -> None:
+    """What was typed wrongly is a usage error; the rest is unknown."""
+    assert authority.reply_of({"error": "no", "code": code}) == complaint("no", exits)
+
+
+@pytest.mark.parametrize(("good", "mark"), [(True, "ok     "), (False, "FAILED ")])
+def test_a_trial_that_was_made(good: bool, mark: str) -> None:
+    """0 where every step worked, else 1."""
+    steps = [{"outcome": "ok" if good else "failed", "name": "settings", "reason": "because"}]
+    about = {"authority": "house", "type": "local", "file": "node", "certs_dir": "/certs", "certificate": None}
+    reply = authority.reply_of({"document": {**about, "ok": good, "steps": steps}})
+    assert reply.code == (0 if good else 1)
+    assert str(reply.text).splitlines()[1] == f"  {mark} settings     because"
+
+
+def verdict(path: str, severity: str) -> dict[str, Any]:
+    about = {"version": 1, "certs_dir": path, "severity": severity, "user": "cockroach", "pid": None}
+    return {**about, "files": [], "findings": [], "start": {"accepted": True, "reason": ""}}
+
+
+@pytest.mark.parametrize(
+    ("severities", "code"), [(("ok",), 0), (("info",), 0), (("ok", "warning"), 1), (("critical", "warning"), 2)]
+)
+def test_check_exits_by_the_worst(severities: tuple[str, ...], code: int) -> None:
+    """One directory is the document itself; several are listed below the worst severity."""
+    documents = [verdict(f"/{n}", s) for n, s in enumerate(severities)]
+    reply = check.reply_of(documents)
+    assert reply.code == code
+    assert reply.text == "\n\n".join(f"/{n} (user cockroach): {s}" for n, s in enumerate(severities))
+    several = {"version": 1, "severity": severities[code == 1], "certs_dirs": documents}
+    assert reply.document == (documents[0] if len(documents) == 1 else several)
+
+
+DONE = {
+    "/a": recover.Recovered("nothing to recover"),
+    "/b": recover.Recovered("rolled forward", ("node", "ui")),
+    "/c": recover.Recovered("[Errno 5] Input/output error", error="Input/output error"),
+}
+TOLD = {"/a": "nothing to recover", "/b": "rolled forward; still mismatched: node, ui", "/c": DONE["/c"].what}
+
+
+@pytest.mark.parametrize(
+    ("paths", "code", "error"),
+    [
+        (("/a",), 0, ""),
+        (("/a", "/b"), 2, ""),
+        (("/c", "/a"), 2, "certagent: cannot recover /c: Input/output error"),
+    ],
+)
+def test_recover_exits_by_whether_the_pairs_match(paths: tuple[str, ...], code: int, error: str) -> None:
+    """A line for each directory; 2 as soon as one is left without a matched pair."""
+    reply = recover.reply_of({path: DONE[path] for path in paths})
+    assert (reply.code, reply.error) == (code, error)
+    assert reply.text == "\n".join(f"{path}: {TOLD[path]}" for path in paths)
+    assert json.loads(str(said(reply, as_json=True))) == {
+        "version": 1,
+        "certs_dirs": {path: [path == "/a", TOLD[path]] for path in paths},
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [(errno.EAGAIN, "nothing done: cannot lock; it recovers by itself"), (errno.EIO, "nothing done: cannot lock")],
+)
+def test_a_lock_is_no_failure_of_recover(number: int, sentence: str) -> None:
+    """A running agent has it, and recovers by itself."""
+    assert recover.undone(HostError("cannot lock", number)) == sentence
+
+
+def test_which_pairs_are_torn() -> None:
+    """Both files are there and do not match; a bundle has no key, and half a pair is not torn."""
+    other = pair("client.root").key
+    without, bundle = pair("ui", key=None), pair("ca", key=other)
+    assert recover.torn([pair("node", key=other), pair("client.root"), without, bundle]) == ("node",)
+    assert recover.torn([replace(pair("ui"), cert=None, key=other)]) == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reply"),
+    [
+        (None, complaint("no daemon answers at /sock: systemctl start certagent, or `certagent run`", 3)),
+        ({"ok": False, "error": "no such pair"}, complaint("no such pair", 1)),
+    ],
+)
+def test_a_command_that_nobody_takes(answer: dict[str, Any] | None, reply: Reply) -> None:
+    """3 without a daemon, 1 where it refuses."""
+    assert commands.refusal(answer, "/sock") == reply
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "code", "told"),
+    [
+        (RENEW, "proven", 0, "renew node: proven: so"),
+        (RENEW, "pending", 1, "renew node: pending: so"),
+        (RENEW, "refused", 1, "renew node: refused: so"),
+        (EVERYWHERE, "proven", 0, "reload: proven: so"),
+    ],
+)
+def test_a_command_that_ended(command: Command, state: str, code: int, told: str) -> None:
+    """0 for what is proven only; the step is a terminal's, not the document's."""
+    reply = commands.reply_of(command, {"state": state, "reason": "so", "step": "waiting"})
+    assert reply == Reply(code, told, {"version": 1, "state": state, "reason": "so"})
+
+
+def answered(*directories: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": True, "document": {"certs_dirs": [{"path": "/certs", **d} for d in directories]}}
+
+
+SERVED = {"files": [{"name": "node", "fingerprint": "new", "proof": "served"}], "processes": []}
+INSTALLED = {"id": 8, "kind": "install", "outcome": "ok", "subject": "node", "digest": "new", "reason": ""}
+SILENT = {"state": "pending", "reason": "the daemon does not answer any more"}
+
+
+@pytest.mark.parametrize(
+    ("status_answer", "rows", "expected"),
+    [
+        (None, [INSTALLED], SILENT),
+        (answered(SERVED), None, SILENT),
+        (answered(SERVED), [], PENDING),
+        (answered(SERVED), [{**INSTALLED, "id": 7}], PENDING),
+        (
+            answered({**SERVED, "path": "/other"}),
+            [INSTALLED],
+            {**PENDING, "step": "installed; waiting until it is served"},
+        ),
+        (answered(SERVED), [INSTALLED], {"state": "proven", "reason": "served"}),
+    ],
+)
+def test_what_is_seen_of_a_command(
+    status_answer: dict[str, Any] | None, rows: list[dict[str, Any]] | None, expected: dict[str, str]
+) -> None:
+    """Only its own directory and only what came after it count; silence is nothing but silence."""
+    assert seen(RENEW, status_answer, None if rows is None else {"rows": rows}) == expected
+
+
+HELD = {"action": "issue", "file": "node", "reason": "a pause", "at": None}
+REFUSED = {"code": "renewal.refused", "file": "node.crt"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (None, PENDING),
+        (answered({"held": [], "findings": []}), PENDING),
+        (answered({"held": [HELD], "findings": []}), {"state": "pending", "reason": "a pause"}),
+        (answered({"held": [HELD], "findings": [REFUSED]}), {"state": "refused", "reason": "a pause"}),
+        (answered({"held": [HELD], "findings": [], "path": "/other"}), PENDING),
+    ],
+)
+def test_what_holds_a_command_back(answer: dict[str, Any] | None, expected: dict[str, str]) -> None:
+    """By the plan of its own directory; refused where only a person lifts it."""
+    assert blocked(RENEW, answer) == expected
