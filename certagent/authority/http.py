@@ -203,11 +203,11 @@ def moment(text: str, now: datetime) -> datetime | None:
     value = text.strip()
     if not value:
         return None
-    if value.isdigit():
-        return now + min(timedelta(seconds=min(int(value), 10**9)), LONGEST_PAUSE)
+    if value.isascii() and value.isdigit():  # alone, isdigit takes superscripts; int takes no 5000 digits
+        return now + min(timedelta(seconds=int(value.lstrip("0")[:10] or "0")), LONGEST_PAUSE)
     try:
         at = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(max(at, now), now + LONGEST_PAUSE)

@@ -50,7 +50,10 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         "add the issuing root to the bundle first, then renew",
     ),
     "cert.weak": (
-        "RSA under 2048 bits, a kind of key that no handshake takes, or a hash that Go refuses (SHA-1, MD5)",
+        (
+            "RSA under 2048 bits, or a hash that Go refuses (SHA-1, MD5); critical: a key that no handshake takes"
+            " (DSA, P-224, RSA over 8192 bits)"
+        ),
         HANDSHAKE,
         "certagent renew NAME",
     ),

@@ -13,12 +13,10 @@ from certagent.core.facts import File, Leaf, Pair, Staged, Terms
 from certagent.core.names import Name, Role, parse, stem_of
 from certagent.core.policy import Owner, Want
 from certagent.core.principals import refused_principal, refused_subject
+from certagent.core.strength import weakness
 from certagent.core.timing import expires_soon, lifetime
 
 Severity = Literal["ok", "info", "warning", "critical"]
-LEAST_RSA = 2048
-SIGNATURES = frozenset({"sha256", "sha384", "sha512", ""})  # that Go's verifier takes; "" is Ed25519's
-UNUSABLE_KEYS = ("dsa", "ed448", "unknown")
 UNUSABLE = frozenset(
     {
         "cert.missing",
@@ -136,14 +134,9 @@ def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[
             f"not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}",
             "certagent explain cert.untrusted",
         )
-    if weak_key(leaf.key) or leaf.signature not in SIGNATURES:
-        yield Finding(
-            "cert.weak",
-            "warning",
-            file,
-            f"weak: {leaf.key}, signed with {leaf.signature or 'ed25519'}",
-            f"certagent renew {pair.name.stem}",
-        )
+    if weak := weakness(leaf):
+        grade, sentence = weak
+        yield Finding("cert.weak", grade, file, sentence, f"certagent renew {pair.name.stem}")
 
 
 def _validity(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
@@ -291,9 +284,3 @@ def _bundle_gate(staged: Staged, live: Pair | None, now: datetime) -> str | None
 def stamp(at: datetime) -> str:
     """RFC 3339 in UTC, to the second."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def weak_key(key: str) -> bool:
-    """RSA under 2048 bits, and kinds that no handshake takes."""
-    kind, _, bits = key.partition("-")
-    return kind in UNUSABLE_KEYS or (kind == "rsa" and bits.isdigit() and int(bits) < LEAST_RSA)

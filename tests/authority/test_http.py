@@ -241,6 +241,12 @@ def test_nobody_there() -> None:
         ("soon", None),
         ("", None),
         ("1.5", None),
+        ("000000000000000120", 120),
+        ("9" * 5000, 7 * 86400),
+        ("\xb2", None),
+        ("\u0663", None),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2026 00:00:00 +99999999999999", None),
     ],
 )
 def test_retry_after(value: str, seconds: int | None) -> None:

@@ -45,6 +45,7 @@ ROWS = [
     ("anyExtendedKeyUsage", pair(cert=leaf(eku=("any",))), want(), []),
     ("no chain to the bundle", pair(trust=Trust("ca", "no chain")), want(), ["cert.untrusted"]),
     ("a short RSA key", pair(cert=leaf(key="rsa-1024")), want(), ["cert.weak"]),
+    ("a curve that TLS 1.3 has no scheme for", pair(cert=leaf(key="ecdsa-p224")), want(), ["cert.weak"]),
     ("a SHA-1 signature", pair(cert=leaf(signature="sha1")), want(), ["cert.weak"]),
 ]
 
@@ -53,6 +54,24 @@ ROWS = [
 def test_pair_findings(label: str, found: Pair, wanted: Want, codes: list[str]) -> None:
     """Each thing that is wrong with a pair is one finding with its own code."""
     assert codes == [f.code for f in pair_findings(wanted, found, NOW)], label
+
+
+@pytest.mark.parametrize(
+    ("key", "severity"),
+    [
+        ("rsa-1024", "warning"),
+        ("rsa-8192", None),
+        ("rsa-8193", "critical"),
+        ("ecdsa-p224", "critical"),
+        ("ecdsa-p521", None),
+        ("ed25519", None),
+        ("dsa-2048", "critical"),
+        ("unknown", "critical"),
+    ],
+)
+def test_a_key_that_no_handshake_takes_is_critical(key: str, severity: str | None) -> None:
+    """A weak key still serves; one that Go's TLS refuses breaks every new connection."""
+    assert severity == next((f.severity for f in pair_findings(want(), pair(cert=leaf(key=key)), NOW)), None)
 
 
 def bundle(*cas: object) -> Pair:

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cryptography.x509.verification import Store
 from certagent.host import x509
 from certagent.host.x509 import pem
 from certagent.host.x509.profile import chain_to
+from tests.host.making import make_ca
 from tests.servers.process import program
 from tests.verifying.chains import Case, cases
 from tests.verifying.go import ask
@@ -97,3 +99,26 @@ def test_where_the_library_fits() -> None:
         store = Store([pyca.load_der_x509_certificate(der) for _, der in pem.blocks(case.bundle)])
         found += bool(chain_to(store, leaf, rest, case.at))
     assert len(sound) / 3 < found < len(sound)
+
+
+@pytest.mark.real
+def test_certificates_with_headers() -> None:
+    """What has PEM headers is left out of Go's pool, though cockroach loads the file; in a leaf's file it counts."""
+    house, other = make_ca("house"), make_ca("other")
+    leaf, at = house.pair()[0], datetime.now(UTC)
+    rows = [
+        (leaf, headed(house.cert)),
+        (leaf, headed(other.cert) + house.cert),
+        (leaf, headed(house.cert) + other.cert),
+    ]
+    rows += [(leaf, house.cert + headed(house.cert)), (headed(leaf), house.cert)]
+    mine = [x509.verify_chain(certs, bundle, "server", at) or "" for certs, bundle in rows]
+    theirs = ask((certs, bundle, "server", int(at.timestamp())) for certs, bundle in rows)
+    assert [said == "" for said in theirs] == [problem == "" for problem in mine] == [False, True, False, True, True]
+    assert "remove the header lines" in mine[0]
+    assert x509.anchors(leaf, headed(house.cert), "server", at) == ()
+
+
+def headed(pem_block: bytes) -> bytes:
+    """The same certificate, with a header line as some tools write."""
+    return pem_block.replace(b"CERTIFICATE-----\n", b"CERTIFICATE-----\nComment: ours\n\n", 1)

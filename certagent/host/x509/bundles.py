@@ -6,11 +6,11 @@ from hashlib import sha256
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from certagent.host.x509.chain import Usage, verify_chain
+from certagent.host.x509.chain import Usage, authorities, verify_chain
 from certagent.host.x509.errors import REFUSALS, X509Error
 from certagent.host.x509.node import node_of
 from certagent.host.x509.parsing import PRINTED, load_certificates
-from certagent.host.x509.pem import blocks
+from certagent.host.x509.pem import pooled
 
 PEM = serialization.Encoding.PEM
 
@@ -27,10 +27,9 @@ def usable(bundle_pem: bytes) -> bytes:
     As Go's AppendCertsFromPEM: what is no certificate, or does not parse, is passed over; hundreds stand beside it.
     """
     found = []
-    for kind, der in blocks(bundle_pem):
+    for der in pooled(bundle_pem):
         try:
-            if kind == b"CERTIFICATE":
-                found.append(_read(x509.load_der_x509_certificate(der)))
+            found.append(_read(x509.load_der_x509_certificate(der)))
         except REFUSALS:
             continue
     return b"".join(found)
@@ -47,7 +46,7 @@ def anchors(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> 
     The rest of the bundle counts as intermediates then: a leaf under an intermediate hangs on its root as well.
     """
     try:
-        cas = load_certificates(bundle_pem)
+        cas = [node.certificate for node in authorities(bundle_pem).roots]
         chain = certs_pem.rstrip() + b"\n" + bundle_pem
         good = [ca for ca in cas if verify_chain(chain, ca.public_bytes(PEM), usage, at) is None]
         return tuple(dict.fromkeys(sha256(ca.public_key().public_bytes(*PRINTED)).hexdigest() for ca in good))

@@ -14,12 +14,14 @@ from functools import lru_cache
 from typing import Literal
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import Store
 
 from certagent.host.x509.constraints import names_problem
 from certagent.host.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.host.x509.node import Node, node_of, text_of
 from certagent.host.x509.parsing import load_certificates
+from certagent.host.x509.pem import pooled
 from certagent.host.x509.profile import chain_to
 
 Usage = Literal["server", "client", "any"]
@@ -32,6 +34,7 @@ class Bundle:
 
     roots: tuple[Node, ...]
     store: Store | None
+    passed_over: int = 0  # certificates with PEM headers: cockroach loads them, Go's pool leaves them out
 
 
 @dataclass(slots=True)
@@ -69,11 +72,14 @@ def verify_chain(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime
         return _rules_problem((leaf,), usage)
     if _found(leaf, bundle, search) or _builds((leaf,), search):
         return None
-    return (
-        search.problems[0]
-        if search.problems
-        else f"no certificate of the bundle issued it (issuer {text_of(leaf.certificate.issuer)})"
-    )
+    return search.problems[0] if search.problems else _unissued(leaf, bundle)
+
+
+def _unissued(leaf: Node, bundle: Bundle) -> str:
+    sentence = f"no certificate of the bundle issued it (issuer {text_of(leaf.certificate.issuer)})"
+    if bundle.passed_over:
+        sentence += f"; Go passes over those with PEM headers, {bundle.passed_over} here: remove the header lines"
+    return sentence
 
 
 def _found(leaf: Node, bundle: Bundle, search: Search) -> bool:
@@ -96,9 +102,11 @@ def authorities(bundle_pem: bytes) -> Bundle:
 
     Kept: one bundle verifies many leaves.
     """
-    certificates = load_certificates(bundle_pem)
+    listed, counted = load_certificates(bundle_pem), frozenset(pooled(bundle_pem))
+    certificates = [c for c in listed if c.public_bytes(Encoding.DER) in counted]
     try:
-        return Bundle(tuple(node_of(c) for c in certificates), Store(certificates))
+        store = Store(certificates) if certificates else None
+        return Bundle(tuple(node_of(c) for c in certificates), store, len(listed) - len(certificates))
     except REFUSALS as error:
         raise X509Error("unparsable", reason_of(error)) from error
 

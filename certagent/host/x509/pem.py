@@ -13,6 +13,15 @@ BEGIN, END, DASHES = b"-----BEGIN ", b"\n-----END ", b"-----"
 
 def blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Given the bytes of a file, yield type and content of each block. What is no block is passed over."""
+    return ((kind, content) for kind, content, _ in _blocks(data))
+
+
+def pooled(data: bytes) -> Iterator[bytes]:
+    """The contents of those that AppendCertsFromPEM would look at: certificates without headers (`Comment: ...`)."""
+    return (content for kind, content, headed in _blocks(data) if kind == b"CERTIFICATE" and not headed)
+
+
+def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
     start = 0
     while (end := data.find(END, start)) >= 0:
         found = _block(data, start, end)
@@ -23,8 +32,8 @@ def blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = _line(data, end + len(END))[1]
 
 
-def _block(data: bytes, start: int, end: int) -> tuple[bytes, bytes] | None:
-    """The block that ends at this END line, begun by the last BEGIN line before it."""
+def _block(data: bytes, start: int, end: int) -> tuple[bytes, bytes, bool] | None:
+    """The block that ends at this END line, begun by the last BEGIN line before it; whether it has headers."""
     begin = data.rfind(BEGIN, start, end)
     if begin < 0 or (begin > start and data[begin - 1] != ord("\n")):
         return None
@@ -41,7 +50,7 @@ def _block(data: bytes, start: int, end: int) -> tuple[bytes, bytes] | None:
         payload = data[body:end].translate(None, b" \t\r\n") if end > body else b""
         if len(payload) % 4:  # Python passes over a superfluous =
             return None
-        return kind, base64.b64decode(payload, validate=True)
+        return kind, base64.b64decode(payload, validate=True), body > headers
     except (binascii.Error, ValueError):
         return None
 
