@@ -166,6 +166,70 @@ def test_a_directory_that_workers_may_read() -> None:
     assert [confine.shown(p) for p in ("/var/lib/cockroach/certs", "/etc/ssl/private", "/", "/usr/library")] == [""] * 4
 
 
+NAMESPACES = """
+import ctypes, errno, json, os, subprocess, sys, threading
+from certagent.host.confine import confining, seccomp
+libc = ctypes.CDLL(None, use_errno=True)
+CLONE, UNSHARE = {"x86_64": (56, 272), "aarch64": (220, 97)}[os.uname().machine]
+NEW = {"mnt": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "user": 0x10000000, "pid": 0x20000000,
+       "net": 0x40000000}
+
+class Args(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in
+                ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls")]
+
+def tried(number, *arguments):
+    pid = libc.syscall(number, *map(ctypes.c_long, arguments))
+    if pid == 0:
+        os._exit(0)
+    return "done" if pid > 0 and os.waitpid(pid, 0) else errno.errorcode[ctypes.get_errno()]
+
+def unshared(flag):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if libc.syscall(UNSHARE, ctypes.c_long(flag)) == 0 else ctypes.get_errno())
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return errno.errorcode[code] if code else "done"
+
+if sys.argv[1] == "confined":
+    assert libc.prctl(confining.SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    assert seccomp.deny(programs=True, signals=False, files=False)
+found = {}
+for name, flag in NEW.items():
+    args = Args(flags=flag | NEW["user"], exit_signal=17)
+    found[name] = [tried(CLONE, flag | NEW["user"] | 17, 0, 0, 0, 0), unshared(flag | NEW["user"]),
+                   tried(435, ctypes.addressof(args), ctypes.sizeof(args))]
+thread = threading.Thread(target=lambda: found.setdefault("thread", "done"))
+thread.start()
+thread.join()
+found["program"] = subprocess.run(["/bin/sh", "-c", "/bin/echo done"], capture_output=True, text=True).stdout.strip()
+print(json.dumps(found))
+"""
+
+
+def namespaces(how: str) -> dict[str, Any]:
+    words = [sys.executable, "-c", NAMESPACES, how]
+    found: dict[str, Any] = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert (found.pop("thread"), found.pop("program")) == ("done", "done")
+    return found
+
+
+def test_no_namespace_of_its_own() -> None:
+    """Where programs may run, too: neither by clone nor by unshare nor by clone3; threads and programs still start."""
+    found = namespaces("confined")
+    assert set(found) == {"mnt", "cgroup", "uts", "ipc", "user", "pid", "net"}
+    assert {tuple(ends) for ends in found.values()} == {("EPERM", "EPERM", "ENOSYS")}
+
+
+@pytest.mark.root
+def test_the_namespaces_are_there_to_be_refused() -> None:
+    """Without the filter each of them is made: the test above can fail."""
+    found = {tuple(ends) for ends in namespaces("free").values()}
+    if not any("done" in ends for ends in found):
+        pytest.skip(f"this kernel makes no namespaces: {found}")
+    assert found == {("done", "done", "done")}
+
+
 def places() -> set[Path]:
     return set(Path("/tmp").glob(f"{PREFIX}*"))
 

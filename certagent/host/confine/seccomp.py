@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SET_SECCOMP, MODE_FILTER = 22, 2
-LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
+LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 ALLOWED, REFUSED = 0x7FFF0000, 0x00050001  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EPERM
+UNKNOWN = 0x00050026  # SECCOMP_RET_ERRNO with ENOSYS
 NR, ARCH, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 X32 = 0x40000000
 REFUSE = -1  # a jump to the end
@@ -95,12 +96,13 @@ ALWAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A call that is judged by the low half of one argument: refused for these values, or for all but one."""
+    """A call that is judged by the low half of one argument: refused for these values or bits, or for all but one."""
 
     numbers: tuple[int, int]
     argument: int
     refused: tuple[int, ...] = ()
     only: int | None = None
+    bits: int = 0
 
 
 SOCKETS = Rule((41, 198), 0, (AF_UNIX,))
@@ -108,6 +110,11 @@ SOCKETS = Rule((41, 198), 0, (AF_UNIX,))
 # runs out of a limit that another process set: prlimit64 is for oneself.
 OWNERS = (Rule((72, 25), 1, (8, 10, 15)), Rule((16, 29), 1, (0x8901, 0x8902)))
 LIMITS = Rule((302, 261), 0, only=0)
+# In a user namespace of its own everybody has all capabilities, and with them what of the kernel only root reaches:
+# CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. The flags of clone3 are in memory, where no filter
+# sees them: a kernel without it is what every libc can do with (it starts threads and programs by clone then).
+NAMESPACES = Rule((56, 220), 0, bits=0x7E020000)
+CLONE3 = 435
 
 
 class _Program(ctypes.Structure):
@@ -126,21 +133,23 @@ def deny(*, programs: bool, signals: bool, files: bool) -> bool:
     column, arch = machine
     tables = [ALWAYS, *([] if programs else [PROGRAMS]), *([SIGNALS] if signals else []), *([FILES] if files else [])]
     numbers = [n[column] for table in tables for n in table.values() if n[column] >= 0]
-    rules = (LIMITS, *(OWNERS if signals else ()), *((SOCKETS,) if files else ()))
+    rules = (LIMITS, NAMESPACES, *(OWNERS if signals else ()), *((SOCKETS,) if files else ()))
     code = program(arch, numbers, rules)
     filters = _Program(len(code) // 8, code)
     return int(ctypes.CDLL(None, use_errno=True).prctl(SET_SECCOMP, MODE_FILTER, ctypes.byref(filters), 0, 0)) == 0
 
 
 def program(arch: int, numbers: Sequence[int], rules: Sequence[Rule]) -> bytes:
-    """The filter: another machine's calls are refused, then each number; then what is judged by an argument."""
+    """The filter: another machine's calls are refused, clone3 is unknown, each number refused; then by an argument."""
     column = next(column for column, known in MACHINES.values() if known == arch)
     rows = [(LOAD, 0, 0, ARCH), (EQUAL, 0, REFUSE, arch), (LOAD, 0, 0, NR)]
     rows += [(AT_LEAST, REFUSE, 0, X32)] if column == 0 else []
+    rows += [(EQUAL, 0, 1, CLONE3), (RETURN, 0, 0, UNKNOWN)]
     rows += [(EQUAL, REFUSE, 0, n) for n in numbers]
     for rule in rules:
         tests = [(EQUAL, REFUSE, 0, value) for value in rule.refused]
         tests += [(EQUAL, 0, REFUSE, rule.only)] if rule.only is not None else []
+        tests += [(ANY_BIT, REFUSE, 0, rule.bits)] if rule.bits else []
         judged = [(LOAD, 0, 0, FIRST_ARGUMENT + 8 * rule.argument), *tests, (RETURN, 0, 0, ALLOWED)]
         rows += [(EQUAL, 0, len(judged), rule.numbers[column]), *judged]
     rows += [(RETURN, 0, 0, ALLOWED), (RETURN, 0, 0, REFUSED)]
