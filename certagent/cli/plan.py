@@ -6,7 +6,7 @@ from typing import Any
 
 from certagent.cli.common import Reply, ask, config_option, json_option, local_service
 
-LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation", "presume", "proven"})  # looking, and noting it
+LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation", "adopt", "presume", "proven"})  # looking, noting it
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
