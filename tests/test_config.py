@@ -24,6 +24,7 @@ authority = "house"
 names = ["db1.example.com", "10.0.0.5"]
 clients = ["root"]
 """
+HANDED = "[authority.x]\ntype = 'command'\ncommand = ['/usr/bin/ca']\n{setting}\n"
 
 
 def read(text: str) -> Config:
@@ -107,6 +108,36 @@ ROWS = [
         BASE.replace("/var/lib/certagent/ca", "/certs/ca"),
         "must not lie in the certs-dir",
     ),
+    (
+        "a managed key as an enrolment pair",
+        BASE + HANDED.format(setting="client_cert = '/certs/node.crt'\nclient_key = '/certs/node.key'"),
+        "authority.x.client_key: /certs/node.key lies in the certs-dir /certs: no managed key is handed on",
+    ),
+    (
+        "a managed key as a secret",
+        BASE + HANDED.format(setting="secret = '/certs/client.root.key'"),
+        "authority.x.secret: /certs/client.root.key lies in the certs-dir /certs",
+    ),
+    (
+        "a program that may read the keys",
+        BASE + HANDED.format(setting="readable = ['/']"),
+        "authority.x.readable: / would open the certs-dir /certs to a process that asks a CA",
+    ),
+    (
+        "a program that may write into the certs-dir",
+        BASE + HANDED.format(setting="writable = ['/certs/out']"),
+        "authority.x.writable: /certs/out would open the certs-dir /certs",
+    ),
+    (
+        "a program that may read the agent's state",
+        BASE + HANDED.format(setting="readable = ['/var/lib']"),
+        "authority.x.readable: /var/lib would open the agent's state /var/lib/certagent",
+    ),
+    (
+        "a program that may read the key of the embedded CA",
+        BASE + HANDED.format(setting="readable = ['/var/lib/certagent/ca']"),
+        "authority.x.readable: /var/lib/certagent/ca would open the embedded CA",
+    ),
     ("no certs-dir at all", "[agent]\n", "at least one [[certs_dir]] is required"),
     ("one bracket", "[certs_dir]\npath = '/c'\n", "write [[certs_dir]], with two brackets"),
     ("a directory twice", BASE + "[[certs_dir]]\npath = '/certs'\nowner = 'root'\n", "/certs is configured 2 times"),
@@ -122,6 +153,12 @@ def test_errors(label: str, text: str, message: str) -> None:
     found = errors(text)
     assert [e for e in found if message in e], (label, found)
     assert all(e.startswith("c.toml: ") for e in found)
+
+
+def test_what_lies_beside_a_managed_key_may_be_named() -> None:
+    """The bundle of the certs-dir as roots, a directory whose name begins alike, a part of the state of one's own."""
+    fine = "issuing_roots = '/certs/ca.crt'\nreadable = ['/certs-of-others', '/var/lib/certagent/openssl-ca']\n"
+    assert read(BASE + HANDED.format(setting=fine + "secret = '/etc/ca/key'")).authorities["x"].type == "command"
 
 
 def test_what_is_no_path_is_not_compared() -> None:

@@ -18,7 +18,6 @@ from certagent.authority.http import moment
 from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
 from certagent.authority.program import Ended, run
 from certagent.host import x509
-from certagent.host.confine import Profile
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PENDING, UNSUPPORTED = 75, 64
@@ -27,18 +26,6 @@ PAUSE = timedelta(minutes=5)
 REASON, STATE = 300, 4096
 OURS = ("retry-after:", "state:")
 SHARED_WRITE = 0o022
-
-
-def profile(request: Request) -> Profile:
-    """It may run programs, read and write what the configuration names, and connect to wherever its CA is."""
-    o = request.options
-    return Profile(
-        programs=True,
-        read=(o["command"][0], *o["readable"]),
-        write=tuple(o["writable"]),
-        connect=None,
-        memory=0,  # of address space: Go's runtime alone asks for more than any sensible limit
-    )
 
 
 def ask(request: Request, context: Context) -> Answer:

@@ -45,6 +45,7 @@ LAZY = (
 PORT = re.compile(r"https?://(?:\[[^\]]*\]|[^/:\s]+)(?::(\d+))?", re.IGNORECASE)
 HTTP, HTTPS = 80, 443
 PROBE = "probe"
+PROGRAMS = ("command", "dns_hook")  # options that are a program and its arguments
 PROGRAM_MEMORY = 8 << 30  # of address space: Go and Java reserve more than they use
 
 
@@ -87,12 +88,12 @@ def _write(fd: int, data: bytes) -> None:
 def profile_of(backend: ModuleType, request: Request) -> Profile:
     """What the backend says that it needs (`needs(options)`, optional), and what is in the options anyway.
 
-    That are the ports of URLs; and with programs, the files that are named.
+    That are the ports of URLs; and with programs, the files that the program's own words name.
     """
     needs = backend.needs(request.options) if hasattr(backend, "needs") else _named(request.options)
     made = needs if isinstance(needs, Profile) else _profile(needs)
     if made.programs:
-        return replace(made, read=(*made.read, *paths_of(request.options)))
+        return replace(made, read=(*made.read, *paths_of([request.options.get(k) for k in PROGRAMS])))
     if made.connect is None:
         return made
     return replace(made, connect=(*made.connect, *ports_of([request.options, request.tls.proxy])))

@@ -1,11 +1,11 @@
 """From tables to policies: layouts and defaults worked in."""
 
 import socket
-from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from certagent.config.across import across
 from certagent.config.reader import (
     ConfigError,
     Table,
@@ -19,7 +19,7 @@ from certagent.config.reader import (
     text,
     texts,
 )
-from certagent.config.schema import KEYS, AuthorityConfig, LocalConfig, authority, ocsp, owner, process, renew_at, san
+from certagent.config.schema import KEYS, AuthorityConfig, authority, ocsp, owner, process, renew_at, san
 from certagent.core import names
 from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Name, Role
 from certagent.core.policy import Owner, Policy, RenewAt, Want
@@ -61,14 +61,15 @@ def build(path: str, document: dict[str, Any]) -> Config:
     top = Table("", document, errors)
     settings = _settings(top.sub("agent"))
     authorities = _authorities(top.sub("authority"))
-    directories = top.get("certs_dir", _tables, [])
-    if not directories:
+    listed = top.get("certs_dir", _tables, [])
+    if not listed:
         top.error("certs_dir", "at least one [[certs_dir]] is required")
     policies = tuple(
-        _policy(Table(f"certs_dir[{i}]", values, errors), settings, authorities) for i, values in enumerate(directories)
+        _policy(Table(f"certs_dir[{i}]", values, errors), settings, authorities) for i, values in enumerate(listed)
     )
     top.done()
-    errors += _across(settings, authorities, [p.path for p in policies if p.path != NOWHERE])
+    directories = [p.path for p in policies if p.path != NOWHERE]
+    errors += across(settings.state_dir, settings.socket, authorities, directories)
     if errors:
         raise ConfigError(tuple(f"{path}: {e}" for e in errors))
     return Config(settings, authorities, policies)
@@ -116,24 +117,6 @@ def _worker(value: Any) -> Owner:
     if found.uid == 0:
         raise ValueError("must not be root: what talks to a CA has no privilege")
     return found
-
-
-def _across(settings: Settings, authorities: dict[str, AuthorityConfig], directories: list[str]) -> list[str]:
-    """What is wrong between the tables."""
-    paths = Counter(directories)
-    errors = [f"certs_dir: {path} is configured {n} times" for path, n in paths.items() if n > 1]
-    outside = [("agent.state_dir", settings.state_dir, "the state"), ("agent.socket", settings.socket, "the socket")]
-    outside += [
-        (f"authority.{a.name}.directory", a.options.directory, "the CA's key")
-        for a in authorities.values()
-        if isinstance(a.options, LocalConfig)
-    ]
-    return errors + [
-        f"{key}: {what} must not lie in the certs-dir {path}"
-        for key, place, what in outside
-        for path in paths
-        if f"{place}/".startswith(f"{path}/")
-    ]
 
 
 def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityConfig]) -> Policy:

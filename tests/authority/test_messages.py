@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from certagent.authority import command
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import (
     Answer,
@@ -24,7 +25,7 @@ from certagent.authority.messages import (
     load_answer,
     load_question,
 )
-from certagent.authority.worker import paths_of, ports_of, redacted, user_of
+from certagent.authority.worker import paths_of, ports_of, profile_of, redacted, user_of
 from certagent.host.confine import Profile
 
 STATE = {"shared": {}, "own": {}}
@@ -125,6 +126,18 @@ def test_ports_and_paths_of_options() -> None:
         "/etc/ca",
     }
     assert Profile().connect == ()
+
+
+def test_what_a_program_may_read() -> None:
+    """What its own words and `readable` name; a variable of its environment opens nothing."""
+    options = {
+        "command": ["/opt/ca", "/etc/ca.conf"],
+        "environment": {"CERTS": "/var/lib/cockroach/certs"},
+        "readable": ["/etc/ca"],
+        "writable": ["/srv/ca"],
+    }
+    made = profile_of(command, Request("issue", "command", options))
+    assert ({"/opt/ca", "/etc/ca.conf", "/etc/ca"}, ("/srv/ca",)) == (set(made.read), made.write)
 
 
 def test_whom_a_worker_becomes() -> None:
