@@ -47,12 +47,16 @@ class StandIn:
         end = time.monotonic() + deadline
         while not os.path.exists(self._ports_path):
             if self.process.poll() is not None or time.monotonic() > end:
-                self.process.kill()
-                raise RuntimeError((self.process.communicate()[1] or b"the stand-in does not listen").decode())
+                raise RuntimeError(self._last_words())
             time.sleep(0.01)
         with open(self._ports_path) as file:
             self.ports = json.load(file)
         return self
+
+    def _last_words(self) -> str:
+        """End it; what it said of its end."""
+        self.process.kill()
+        return (self.process.communicate()[1] or b"the stand-in does not listen").decode()
 
     def log(self) -> list[dict[str, Any]]:
         """Its log so far."""
@@ -89,6 +93,16 @@ class StandIn:
 
 def connect(port: int, kind: str, roots: str = "", pair: tuple[str, str] | None = None) -> ssl.SSLSocket:
     """A new TLS connection, verified by `roots` where given, with a client pair where given. Raises OSError."""
+    context = _context(roots, pair)
+    raw = socket.create_connection((LOCALHOST, port), timeout=20)
+    try:
+        return context.wrap_socket(_asked(raw) if kind == "sql" else raw)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _context(roots: str, pair: tuple[str, str] | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     if roots:
@@ -97,12 +111,7 @@ def connect(port: int, kind: str, roots: str = "", pair: tuple[str, str] | None 
         context.verify_mode = ssl.CERT_NONE
     if pair:
         context.load_cert_chain(*pair)
-    raw = socket.create_connection((LOCALHOST, port), timeout=20)
-    try:
-        return context.wrap_socket(_asked(raw) if kind == "sql" else raw)
-    except BaseException:
-        raw.close()
-        raise
+    return context
 
 
 def call(port: int, roots: str, pair: tuple[str, str]) -> str:

@@ -7,7 +7,7 @@ import nothing of certagent but the X.509 parser. A test holds the two against e
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from certagent.host import x509
@@ -49,6 +49,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """One file as the disk has it, links followed: what is there, its bytes where it is regular, or the error."""
+
+    info: os.stat_result | None = None
+    data: bytes = b""
+    error: OSError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Material:
     """Everything of a directory that was loaded at once."""
 
@@ -77,10 +86,30 @@ def load(path: str, flags: Flags | None = None, gid: int | None = None) -> Mater
     Raises FileNotFoundError as its loader does.
     """
     flags = flags or Flags.of("", "", os.environ)
-    stems = [n.removesuffix(".crt") for n in sorted(os.listdir(path)) if n.endswith(".crt")]
-    known = [s for s in stems if _named(s) and not stat.S_ISDIR(os.lstat(f"{path}/{s}.crt").st_mode)]
     group = os.getgid() if gid is None else gid
-    return Material({stem: _entry(Path(path), stem, flags, group) for stem in known}, flags)
+    return Material({stem: _load(Path(path), stem, flags, group) for stem in _listed(path)}, flags)
+
+
+def _listed(path: str) -> list[str]:
+    stems = [n.removesuffix(".crt") for n in sorted(os.listdir(path)) if n.endswith(".crt")]
+    return [s for s in stems if _named(s) and not stat.S_ISDIR(os.lstat(f"{path}/{s}.crt").st_mode)]
+
+
+def _load(path: Path, stem: str, flags: Flags, gid: int) -> Entry:
+    """A certificate, and its key unless it is a CA's, or refused already."""
+    entry = certificate(stem, _found(path / f"{stem}.crt"), flags)
+    if entry.error or stem.startswith("ca"):
+        return entry
+    return with_key(entry, f"{stem}.key", _found(path / f"{stem}.key"), flags, gid)
+
+
+def _found(path: Path) -> Found:
+    info = None
+    try:
+        info = path.stat()
+        return Found(info, path.read_bytes() if stat.S_ISREG(info.st_mode) else b"")
+    except OSError as error:
+        return Found(info, error=error)
 
 
 def _named(stem: str) -> bool:
@@ -91,34 +120,33 @@ def _named(stem: str) -> bool:
     return ".".join(rest) != "" if prefix in NAMED else not rest
 
 
-def _entry(path: Path, stem: str, flags: Flags, gid: int) -> Entry:
+def certificate(stem: str, found: Found, flags: Flags) -> Entry:
+    """Given a certificate's file, return its entry, still without a key."""
     prefix, _, rest = stem.partition(".")
+    if found.error is not None:
+        return Entry(error=f"{stem}.crt: {found.error}")
     try:
-        cert = (path / f"{stem}.crt").read_bytes()
-        leaf = x509.parse_certificates(cert)[0]
-    except (OSError, x509.X509Error) as error:
+        leaf = x509.parse_certificates(found.data)[0]
+    except x509.X509Error as error:
         return Entry(error=f"{stem}.crt: {error}")
     until = int(leaf.not_after.timestamp())
     if prefix.startswith("ca"):
-        return Entry(cert, not_after=until)
-    named = [*leaf.common_names[-1:], *leaf.dns]
-    principals = tuple(flags.principal_map.get(n, n) for n in named)
+        return Entry(found.data, not_after=until)
+    principals = tuple(flags.principal_map.get(n, n) for n in [*leaf.common_names[-1:], *leaf.dns])
     if prefix == "client" and rest not in principals:
         return Entry(error=f"{stem}.crt: no principal {rest}")
-    return _with_key(path / f"{stem}.key", Entry(cert, b"", principals, leaf.subject, until), flags, gid)
+    return Entry(found.data, b"", principals, leaf.subject, until)
 
 
-def _with_key(key: Path, entry: Entry, flags: Flags, gid: int) -> Entry:
-    try:
-        info = key.stat()
-        if not stat.S_ISREG(info.st_mode):
-            return Entry(error=f"{key.name}: not a regular file")
-        if not flags.skip and not permitted(info, gid):
-            return Entry(error=f"{key.name}: mode {stat.S_IMODE(info.st_mode):04o} is too wide")
-        data = key.read_bytes()
-    except OSError as error:
-        return Entry(error=f"{key.name}: {error.strerror}")
-    return Entry(entry.cert, data, entry.principals, entry.subject, entry.not_after)
+def with_key(entry: Entry, name: str, found: Found, flags: Flags, gid: int) -> Entry:
+    """Given an entry and its key's file, return the entry with the key, or why it may not have it."""
+    if found.info is not None and not stat.S_ISREG(found.info.st_mode):
+        return Entry(error=f"{name}: not a regular file")
+    if found.info is not None and not flags.skip and not permitted(found.info, gid):
+        return Entry(error=f"{name}: mode {stat.S_IMODE(found.info.st_mode):04o} is too wide")
+    if found.error is not None:
+        return Entry(error=f"{name}: {found.error.strerror}")
+    return replace(entry, key=found.data)
 
 
 def permitted(info: os.stat_result, gid: int) -> bool:

@@ -21,9 +21,11 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
-from certagent.demo.loader import Flags, Material, load, reload_problem, start_problem
+from certagent.demo.loader import Entry, Flags, Material, load, reload_problem, start_problem
 from certagent.host.x509 import memory_file, parse_certificates
 
 PR_SET_NAME, PR_SET_DUMPABLE = 15, 4
@@ -35,22 +37,57 @@ SIGNALS = {signal.SIGHUP, signal.SIGTERM}
 TIMEOUT = 30.0
 
 
-def context_of(material: Material, kind: str) -> ssl.SSLContext:
-    """Build what one handshake uses. Raises ssl.SSLError for a pair that does not match."""
-    entry = (kind == "http" and material.good("ui")) or material.server()
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """How a test wants it to misbehave."""
+
+    start_delay: float = 0.0
+    reload_delay: float = 0.0
+    deaf: bool = False
+    ignore_hup: bool = False
+    mute: bool = False
+    faithful: bool = False
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> "Quirks":
+        """Given the environment; ValueError for a delay that is no number."""
+        start, reload = (float(environ.get(f"STANDIN_{name}_DELAY", "0")) for name in ("START", "RELOAD"))
+        deaf, ignore, mute, faithful = (
+            bool(environ.get(f"STANDIN_{name}")) for name in ("DEAF", "IGNORE_HUP", "MUTE", "FAITHFUL")
+        )
+        return cls(start, reload, deaf, ignore, mute, faithful)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one handshake uses: a pair, the CAs that clients are asked for (none: they are not asked), ALPN."""
+
+    entry: Entry
+    clients: bytes = b""
+    protocols: tuple[str, ...] = ()
+
+
+def offer(material: Material, kind: str) -> Offer | None:
+    """Given what is loaded and the port that speaks, return what it offers; None: nothing can be served."""
+    entry = (material.good("ui") if kind == "http" else None) or material.server()
     clients = material.client_cas()
     if not entry or not clients:
-        raise ssl.SSLError("nothing to serve")
+        return None
+    return Offer(entry) if kind == "http" else Offer(entry, clients, ("h2",) if kind == "rpc" else ())
+
+
+def context_of(what: Offer) -> ssl.SSLContext:
+    """Build what one handshake uses. Raises ssl.SSLError for a pair that does not match."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with memory_file(entry.cert, entry.key) as path:
+    with memory_file(what.entry.cert, what.entry.key) as path:
         context.load_cert_chain(path)
-    if kind != "http":
+    if what.clients:
         context.verify_mode = ssl.CERT_OPTIONAL
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(cadata=clients.decode("ascii", "replace"))
-        advertise(context, clients)
-    if kind == "rpc":
-        context.set_alpn_protocols(["h2"])
+        context.load_verify_locations(cadata=what.clients.decode("ascii", "replace"))
+        advertise(context, what.clients)
+    if what.protocols:
+        context.set_alpn_protocols(what.protocols)
     return context
 
 
@@ -70,12 +107,29 @@ def user_of(message: bytes) -> str:
     return words[words.index(b"user") + 1].decode("utf-8", "replace") if b"user" in words[:-1] else ""
 
 
+def rpc_answer(names: tuple[str, ...]) -> bytes:
+    """Another node calls: it must have shown a certificate of `node`, or of `root`; a tenant's names its id."""
+    good = {"node", "root"} & set(names) or any(name.isdigit() for name in names)
+    return b"OK" if good else f"refused: {names or 'no certificate'}".encode()
+
+
+def sql_answer(message: bytes, names: tuple[str, ...] | None) -> tuple[bytes, bool]:
+    """Given a start-up message and whom the client's certificate names, return the answer, and whether it may go on.
+
+    `names` None: no certificate was shown, which is left to a password.
+    """
+    user = user_of(message)
+    if user and names is not None and user not in names:
+        return b"E" + struct.pack("!I", 4 + len(REFUSED)) + REFUSED, False
+    return (AUTHENTICATION_OK if message else b""), True
+
+
 class Server:
     """One stand-in."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, quirks: Quirks) -> None:
         """Loads the directory; SystemExit where cockroach would not come up."""
-        self.arguments = arguments
+        self.arguments, self.quirks = arguments, quirks
         self.flags = Flags.of(arguments.cert_principal_map, arguments.node_cert_distinguished_name, os.environ)
         self.material = self.first = load(arguments.certs_dir, self.flags)
         if problem := start_problem(self.material):
@@ -100,21 +154,20 @@ class Server:
             threading.Thread(target=self._serve, args=(kind, raw), daemon=True).start()
 
     def _serve(self, kind: str, raw: socket.socket) -> None:
-        if os.environ.get("STANDIN_MUTE"):
+        if self.quirks.mute:
             threading.Event().wait()
         with raw, suppress(OSError):
             raw.settimeout(TIMEOUT)
-            if kind == "sql" and raw.recv(1, socket.MSG_PEEK) == HANDSHAKE:
-                kind = "rpc"  # as cockroach tells them apart on its one port
-            if kind == "sql":
-                if raw.recv(8) != SSL_REQUEST:
-                    return
-                raw.sendall(b"S")
-            if os.environ.get("STANDIN_FAITHFUL") and self.material.good("node") != self.first.good("node"):
+            spoken = _spoken(kind, raw)
+            if self._faithless():
                 raw.recv(4096)
-                return
-            with context_of(self.material, kind).wrap_socket(raw, server_side=True) as tls:
-                {"sql": self._sql, "rpc": self._rpc, "http": self._http}[kind](tls)
+            elif what := offer(self.material, spoken):
+                with context_of(what).wrap_socket(raw, server_side=True) as tls:
+                    {"sql": self._sql, "rpc": self._rpc, "http": self._http}[spoken](tls)
+
+    def _faithless(self) -> bool:
+        """Another node pair than the first one is held, which STANDIN_FAITHFUL forbids."""
+        return self.quirks.faithful and self.material.good("node") != self.first.good("node")
 
     def _principals(self, tls: ssl.SSLSocket) -> tuple[str, ...] | None:
         """The principals of the client's certificate, as the flags map them; None without one."""
@@ -125,22 +178,14 @@ class Server:
         return tuple(self.flags.principal_map.get(name, name) for name in names)
 
     def _rpc(self, tls: ssl.SSLSocket) -> None:
-        """Another node calls: it must have shown a certificate of `node`, or of `root`; a tenant's names its id."""
         tls.recv(4096)
-        names = self._principals(tls) or ()
-        good = {"node", "root"} & set(names) or any(name.isdigit() for name in names)
-        tls.sendall(b"OK" if good else f"refused: {names or 'no certificate'}".encode())
+        tls.sendall(rpc_answer(self._principals(tls) or ()))
 
     def _sql(self, tls: ssl.SSLSocket) -> None:
         """Answer the start-up message, then echo: an open connection shows that a reload does not end it."""
-        message = tls.recv(4096)
-        user, names = user_of(message), self._principals(tls)
-        if user and names is not None and user not in names:
-            tls.sendall(b"E" + struct.pack("!I", 4 + len(REFUSED)) + REFUSED)
-            return
-        if message:
-            tls.sendall(AUTHENTICATION_OK)
-        while data := tls.recv(4096):
+        told, welcome = sql_answer(tls.recv(4096), self._principals(tls))
+        tls.sendall(told)
+        while welcome and (data := tls.recv(4096)):
             tls.sendall(data)
 
     def _http(self, tls: ssl.SSLSocket) -> None:
@@ -152,15 +197,27 @@ class Server:
 
     def reload(self, uid: int) -> None:
         """Load again, and keep the old where something would be lost."""
-        time.sleep(float(os.environ.get("STANDIN_RELOAD_DELAY", "0")))
+        time.sleep(self.quirks.reload_delay)
         try:
             fresh = load(self.arguments.certs_dir, self.flags)
             problem = reload_problem(self.material, fresh)
         except OSError as error:
             fresh, problem = self.material, f"missing certs directory: {error.strerror}"
-        if not problem and not os.environ.get("STANDIN_DEAF"):
+        if not problem and not self.quirks.deaf:
             self.material = fresh
         self.log("reload", ok=not problem, reason=problem, sender_uid=uid)
+
+
+def _spoken(kind: str, raw: socket.socket) -> str:
+    """What a connection to a port speaks, once its TLS may begin. Raises OSError where it speaks neither."""
+    if kind != "sql":
+        return kind
+    if raw.recv(1, socket.MSG_PEEK) == HANDSHAKE:
+        return "rpc"  # as cockroach tells them apart on its one port
+    if raw.recv(8) != SSL_REQUEST:
+        raise ConnectionError("neither TLS nor pgwire")
+    raw.sendall(b"S")
+    return kind
 
 
 def become(user: str) -> None:
@@ -192,24 +249,26 @@ def main() -> None:
     """Start, listen, then wait for signals."""
     arguments = options().parse_args()
     ctypes.CDLL(None).prctl(PR_SET_NAME, b"cockroach")
+    quirks = Quirks.of(os.environ)
     if arguments.user:
         become(arguments.user)
-    time.sleep(float(os.environ.get("STANDIN_START_DELAY", "0")))
-    server = Server(arguments)
+    time.sleep(quirks.start_delay)
+    server = Server(arguments, quirks)
     signal.signal(signal.SIGHUP, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    ports = {
-        kind: server.listen(kind, getattr(arguments, f"{flag}_addr"))
-        for kind, flag in (("sql", "listen"), ("http", "http"))
-    }
-    if arguments.pid_file:
-        _write(arguments.pid_file, f"{os.getpid()}\n")
-    _write(arguments.ports_file, json.dumps({"pid": os.getpid(), **ports}))
-    if os.environ.get("STANDIN_IGNORE_HUP"):
+    ports = {"sql": server.listen("sql", arguments.listen_addr), "http": server.listen("http", arguments.http_addr)}
+    _announce(arguments, ports)
+    if quirks.ignore_hup:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server.log("started", **ports)
     while (info := signal.sigwaitinfo(SIGNALS)).si_signo == signal.SIGHUP:
         server.reload(info.si_uid)
+
+
+def _announce(arguments: argparse.Namespace, ports: Mapping[str, int]) -> None:
+    if arguments.pid_file:
+        _write(arguments.pid_file, f"{os.getpid()}\n")
+    _write(arguments.ports_file, json.dumps({"pid": os.getpid(), **ports}))
 
 
 def _write(path: str, text: str) -> None:

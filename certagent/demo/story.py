@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -116,26 +117,54 @@ def _first_issuance(story: Story) -> None:
     say(f"2. `certagent run --once`: {files} in {time.monotonic() - start:.2f} s")
 
 
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What was measured of the rotations: seconds of each that was proven, fingerprints, connections, SIGHUPs."""
+
+    took: tuple[float, ...]
+    before: str
+    after: str
+    connections: int
+    failures: tuple[str, ...]
+    proof: str
+    senders: tuple[int, ...]
+
+
+def rotated(facts: Rotated) -> tuple[list[str], bool]:
+    """Given what was measured, return the lines of it and whether every step held."""
+    if len(facts.took) < ROTATIONS:
+        return ["   a renewal was not proven"], False
+    one, other, sent = facts.before[:12], facts.after[:12], len(facts.senders)
+    who = f", sent by uid {facts.senders[-1]}, as the owner" if facts.senders else ""
+    lines = [
+        f"4. {ROTATIONS} rotations, {max(facts.took):.2f} s at most from command to proof: {one} -> {other}",
+        f"   meanwhile {facts.connections} new connections, {len(facts.failures)} failed",
+        f"5. the proof: {facts.proof}; {sent} SIGHUPs came{who}",
+    ]
+    return lines, not facts.failures and facts.before != facts.after and facts.proof == "served"
+
+
 def _rotation(story: Story, server: StandIn) -> bool:
     """Rotate the node's pair under a stream of new, verified, mutually authenticated connections."""
     pair = (f"{story.certs}/client.root.crt", f"{story.certs}/client.root.key")
     stream = Stream(server, f"{story.certs}/ca.crt", pair)
-    before, took = server.served(), []
+    before = server.served()
+    took = tuple(_renewals(story))
+    stream.stop()
+    after, proof = server.served(), story.file("node")["proof"]
+    senders = tuple(e["sender_uid"] for e in server.log() if e["event"] == "reload")
+    lines, good = rotated(Rotated(took, before, after, stream.connections, tuple(stream.failures), proof, senders))
+    say("\n".join(lines))
+    return good
+
+
+def _renewals(story: Story) -> Iterator[float]:
+    """Seconds from command to proof, of each; ends with the first that is not proven."""
     for _ in range(ROTATIONS):
         start = time.monotonic()
         if story.certagent("renew", "node", "--force").returncode:
-            stream.stop()
-            say("   a renewal was not proven")
-            return False
-        took.append(time.monotonic() - start)
-    stream.stop()
-    after = server.served()
-    say(f"4. {ROTATIONS} rotations, {max(took):.2f} s at most from command to proof: {before[:12]} -> {after[:12]}")
-    say(f"   meanwhile {stream.connections} new connections, {len(stream.failures)} failed")
-    proof = story.file("node")["proof"]
-    signals = [e for e in server.log() if e["event"] == "reload"]
-    say(f"5. the proof: {proof}; {len(signals)} SIGHUPs came, sent by uid {signals[-1]['sender_uid']}, as the owner")
-    return not stream.failures and before != after and proof == "served"
+            return
+        yield time.monotonic() - start
 
 
 def _bad_answer(story: Story, server: StandIn) -> bool:
@@ -146,12 +175,20 @@ def _bad_answer(story: Story, server: StandIn) -> bool:
     _write(f"{story.base}/ca/ca.crt", keep["ca.crt"] + rogue)
     before = server.served()
     refused = story.certagent("renew", "node")
-    say(f"6. the CA answers with a certificate of another root: exit {refused.returncode}, {refused.stdout.strip()}")
     for name, data in keep.items():
         _write(f"{story.base}/ca/{name}", data)
-    same = server.served() == before
-    say(f"   the old pair {'is still' if same else 'IS NO LONGER'} served")
-    return refused.returncode == 1 and same
+    lines, good = withstood(refused.returncode, refused.stdout.strip(), same=server.served() == before)
+    say("\n".join(lines))
+    return good
+
+
+def withstood(code: int, told: str, *, same: bool) -> tuple[list[str], bool]:
+    """Given how the renewal from a wrong CA ended, and whether the old pair is still served, return the lines."""
+    lines = [
+        f"6. the CA answers with a certificate of another root: exit {code}, {told}",
+        f"   the old pair {'is still' if same else 'IS NO LONGER'} served",
+    ]
+    return lines, code == 1 and same
 
 
 def _mode(story: Story) -> bool:
