@@ -1,34 +1,45 @@
 """Asking every responder of every certificate of some certs-dirs, now: for `certagent advise ocsp`."""
 
 import os
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from certagent.core import advice
+from certagent.core.facts import Leaf, Revocation
 from certagent.core.policy import OcspRule, Policy
-from certagent.host.certs import Scanner
+from certagent.host.certs import Scan, Scanner
 from certagent.host.errors import HostError
 from certagent.revoking import Revoking
+from certagent.wallclock import clock
 
 
 def advise(directories: Sequence[tuple[str, OcspRule]]) -> dict[str, Any]:
     """Given certs-dirs and what each cluster's mode is, return the advice; HostError where one cannot be read."""
-    found = [advice.directory(path, rule, _evidence(path, rule)) for path, rule in directories]
-    return advice.document(found, datetime.now(UTC))
+    found = [advice.directory(path, rule, _ask(path, rule, clock())) for path, rule in directories]
+    return advice.document(found, clock())
 
 
-def _evidence(path: str, rule: OcspRule) -> list[advice.Evidence]:
-    scan = Scanner().scan(path, datetime.now(UTC))
+def _ask(path: str, rule: OcspRule, now: datetime) -> list[advice.Evidence]:
+    leaves = leaves_of(path, Scanner().scan(path, now))
+    marks = [(stem, leaf.fingerprint) for stem, leaf in leaves.items()]
+    return evidence(leaves, Revoking(path, lambda: ()).ask(rule, marks, now, every=True))
+
+
+def leaves_of(path: str, scan: Scan) -> dict[str, Leaf]:
+    """Given what lies in a certs-dir, return the leaves by their stems; HostError where it cannot be read."""
     if not scan.directory.exists or scan.directory.problem:
         raise HostError(f"cannot read {path}: {scan.directory.problem or 'it does not exist'}")
-    leaves = {p.name.stem: p.leaf for p in scan.pairs if p.leaf and not p.name.is_bundle}
-    marks = [(stem, leaf.fingerprint) for stem, leaf in leaves.items()]
-    told = {r.fingerprint: r for r in Revoking(path, lambda: ()).ask(rule, marks, every=True)}
+    return {p.name.stem: p.leaf for p in scan.pairs if p.leaf and not p.name.is_bundle}
+
+
+def evidence(leaves: Mapping[str, Leaf], told: Iterable[Revocation]) -> list[advice.Evidence]:
+    """Given the leaves and what was said of them, return the evidence: a leaf that is gone by now is none."""
+    known = {r.fingerprint: r for r in told}
     return [
-        advice.Evidence(f"{stem}.crt", leaf, told[leaf.fingerprint])
+        advice.Evidence(f"{stem}.crt", leaf, known[leaf.fingerprint])
         for stem, leaf in leaves.items()
-        if leaf.fingerprint in told
+        if leaf.fingerprint in known
     ]
 
 

@@ -108,26 +108,25 @@ class Log:
         self, name: str, *, certs_dir: str = "", file: str = "", reason: str = "", remedy: str = "", **fields: Any
     ) -> None:
         """Write one event. Raises KeyError for a name or a field that the catalogue does not have."""
-        event = EVENTS[name]
-        if unknown := set(fields) - set(event.fields):
-            raise KeyError(f"{name} has no field {sorted(unknown)}")
-        at = self._now()
-        stamp = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
-        row = {
-            "ts": stamp,
-            "level": level_of(name, fields),
-            "event": name,
-            "certs_dir": certs_dir,
-            "file": file,
-            "reason": reason,
-            "remedy": remedy or event.remedy,
-            "pid": os.getpid(),
-            **fields,
-        }
-        row = {k: safe(v) for k, v in row.items()}
+        about = {"certs_dir": certs_dir, "file": file, "reason": reason, "remedy": remedy}
+        row = row_of(name, self._now(), os.getpid(), about, fields)
         with self._guard, suppress(OSError, ValueError):
             self._stream.write((json.dumps(row) if self._form == "json" else _text(row)) + "\n")
             self._stream.flush()
+
+
+def row_of(name: str, at: datetime, pid: int, about: Mapping[str, str], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Given an event, when and where it was, what it is about and its own fields, return what is written of it.
+
+    Raises KeyError for a name or a field that the catalogue does not have.
+    """
+    event = EVENTS[name]
+    if unknown := set(fields) - set(event.fields):
+        raise KeyError(f"{name} has no field {sorted(unknown)}")
+    stamp = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    row = {"ts": stamp, "level": level_of(name, fields), "event": name, **about, "pid": pid, **fields}
+    row["remedy"] = row["remedy"] or event.remedy
+    return {key: safe(value) for key, value in row.items()}
 
 
 def level_of(name: str, fields: Mapping[str, Any]) -> Level:

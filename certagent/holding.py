@@ -21,11 +21,8 @@ class Holding:
 
     def take(self) -> None:
         """Lock the directory that stands at the path now; a problem is remembered, and raised as HostError."""
-        try:
-            info = os.stat(self._store.path)
-        except OSError:
-            return
-        if self._fd is not None and self._identity == (info.st_dev, info.st_ino):
+        identity = _identity(self._store.path)
+        if identity is None or (self._fd is not None and self._identity == identity):
             return
         self.release()
         try:
@@ -33,7 +30,7 @@ class Holding:
         except (HostError, OSError) as error:
             self.problem = str(error)
             raise HostError(self.problem, error.errno) from error
-        self._identity, self.problem = (info.st_dev, info.st_ino), None
+        self._identity, self.problem = identity, None
 
     def retry(self) -> None:
         """As `take`, without raising: the problem is a fact of the next observation."""
@@ -52,3 +49,12 @@ class Holding:
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._identity = None, None
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which directory stands at a path now; None where none can be seen."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino

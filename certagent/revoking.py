@@ -5,10 +5,10 @@ nextUpdate, since lists may be large; what responders said is kept as a fact, an
 """
 
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from certagent.core import names
 from certagent.core.facts import Answer, Checked, Revocation
@@ -48,21 +48,16 @@ class Revoking:
         if self._stopped:
             ocsp.end(child)
 
-    def ask(self, rule: OcspRule, leaves: Iterable[tuple[str, str]], *, every: bool = False) -> tuple[Revocation, ...]:
-        """Given (stem, fingerprint) of leaves, live or staged, return what is known of each; never raises.
+    def ask(
+        self, rule: OcspRule, leaves: Iterable[tuple[str, str]], at: datetime, *, every: bool = False
+    ) -> tuple[Revocation, ...]:
+        """Given (stem, fingerprint) of leaves, live or staged, return what is known of each at `at`; never raises.
 
         One that is gone by now is left out. With `every` all responders are asked, not only until one decides.
         """
-        at = datetime.now(UTC)
         chains = {mark: chain for stem, mark in leaves if (chain := self._chain(stem, mark)) is not None}
         unique = {link.fingerprint: link for chain in chains.values() for link in chain}
-        checked = self._checked(rule, tuple(unique.values()), at, every=every)
-        return tuple(
-            Revocation(
-                mark, at, tuple(checked[c.fingerprint] for c in chain), "" if chain else "no chain builds to the bundle"
-            )
-            for mark, chain in chains.items()
-        )
+        return told(chains, self._checked(rule, tuple(unique.values()), at, every=every), at)
 
     def _chain(self, stem: str, mark: str) -> tuple[x509.Link, ...] | None:
         pem = self._find(stem, mark)
@@ -113,6 +108,18 @@ class Revoking:
         if not rule.crl or any(a.status in DECISIVE for a in answers):
             return answers
         return (*answers, *(a for url in link.crl if (a := self._lists.get((link.fingerprint, url)))))
+
+
+def told(
+    chains: Mapping[str, tuple[x509.Link, ...]], checked: Mapping[str, Checked], at: datetime
+) -> tuple[Revocation, ...]:
+    """Given the chains of leaves and what was said of their links, return what is known of each leaf."""
+    return tuple(
+        Revocation(
+            mark, at, tuple(checked[c.fingerprint] for c in chain), "" if chain else "no chain builds to the bundle"
+        )
+        for mark, chain in chains.items()
+    )
 
 
 def _fresh(answer: Answer, rule: OcspRule, at: datetime) -> bool:

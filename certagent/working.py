@@ -110,7 +110,7 @@ class Work:
 
     def revocation(self, action: act.AskRevocation) -> Told:
         """Ask the responders; every leaf that is still there gets a fact, whatever happens."""
-        return Told(self.revoking.ask(self.policy.ocsp, action.leaves))
+        return Told(self.revoking.ask(self.policy.ocsp, action.leaves, clock()))
 
     def scan(self) -> Seen:
         """Look for the owning processes."""

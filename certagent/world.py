@@ -7,8 +7,8 @@ Jobs and commands reach this world through its inbox alone; nothing but the deci
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -16,22 +16,8 @@ from certagent.authorities import CertificateAuthority
 from certagent.authority.errors import AuthorityError
 from certagent.core import actions
 from certagent.core.clock import believable
-from certagent.core.facts import (
-    Adopted,
-    Attempt,
-    Clock,
-    Degraded,
-    InFlight,
-    Listener,
-    Process,
-    Repair,
-    Request,
-    Revocation,
-    Served,
-    Snapshot,
-)
+from certagent.core.facts import Adopted, Attempt, InFlight, Repair, Snapshot
 from certagent.core.policy import Policy
-from certagent.core.requests import fulfilled
 from certagent.events import Log
 from certagent.holding import Holding
 from certagent.host.certs import Scanner
@@ -39,27 +25,10 @@ from certagent.host.errors import HostError
 from certagent.host.files import Store, restrict
 from certagent.host.ledger import Ledger
 from certagent.jobs import Jobs
+from certagent.memory import Memory, Message
 from certagent.observing import Records, Staging
-from certagent.revoking import Revoking, Told
-from certagent.working import Broken, Seen, Work
-
-REMEMBERED = timedelta(hours=1)
-RESTING = timedelta(seconds=30)  # a job that ended in an error left no fact: without a rest it would be begun at once
-
-
-@dataclass(slots=True)
-class Memory:
-    """What is known but not on disk: cached facts with an age, requests, repairs."""
-
-    processes: tuple[Process, ...] = ()
-    processes_at: datetime | None = None
-    served: dict[tuple[str, str, str], Served] = field(default_factory=dict)
-    revocations: dict[str, Revocation] = field(default_factory=dict)  # by the leaf's fingerprint
-    repairs: list[Repair] = field(default_factory=list)
-    requests: list[Request] = field(default_factory=list)
-    resting: dict[Broken, datetime] = field(default_factory=dict)  # until when
-    degraded: tuple[Degraded, ...] = ()
-    clock: Clock = field(default_factory=Clock)
+from certagent.revoking import Revoking
+from certagent.working import Broken, Work
 
 
 class World:
@@ -76,7 +45,7 @@ class World:
         """Touches nothing."""
         self.ledger, self.log, self._wake = ledger, log, wake
         self.memory = Memory()
-        self.inbox: SimpleQueue[Served | Seen | Told | Request | Broken] = SimpleQueue()
+        self.inbox: SimpleQueue[Message] = SimpleQueue()
         self.scanner = Scanner()
         self.jobs = Jobs(self._done)
         self.records = Records(ledger, policy.path)
@@ -113,44 +82,27 @@ class World:
         """
         running = self.jobs.in_flight()
         self._empty_inbox(now)
-        asked = self.memory.requests
-        self.memory.requests = [replace(r, at=min(r.at, now)) for r in asked]  # where the clock was set back since
-        scan = self.scanner.scan(self.policy.path, now)
-        memory = self.memory
-        in_flight = (*running, *self._resting(now))
+        scan, memory = self.scanner.scan(self.policy.path, now), self.memory
+        in_flight = (*running, *memory.rests(now))
         base = Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid(), in_flight=in_flight)
         known = self.records.add(self.holding.add(base))
-        known = replace(known, attempts=believable(known.attempts, now, memory.clock))
-        if scan.directory.exists and not scan.directory.problem:
-            known = self._staged(known, now)
-        self._forget(known, now)
+        known = self._staged(replace(known, attempts=believable(known.attempts, now, memory.clock)), now)
+        memory.forget(known, now)
         return replace(
-            known,
-            processes=memory.processes,
-            processes_at=memory.processes_at,
-            served=tuple(memory.served.values()),
-            revocations=tuple(memory.revocations.values()) if self.policy.ocsp.mode != "off" else (),
-            repairs=tuple(memory.repairs),
-            requests=tuple(memory.requests),
-            degraded=memory.degraded,
-            clock=memory.clock,
+            memory.add(known, self.policy),
             ledger_problem=self.ledger.problem or known.ledger_problem,
             authorities=tuple(a.fact() for a in self.authorities.values()),
         )
 
     def _staged(self, known: Snapshot, now: datetime) -> Snapshot:
         """With what is staged. An area that cannot be read is a fact of the directory: nothing is changed there."""
+        directory = known.directory
+        if not directory.exists or directory.problem:
+            return known
         try:
             return self.staging.add(known, self.policy, now)
         except (HostError, OSError) as error:
-            directory = known.directory
             return replace(known, directory=replace(directory, foreign=directory.foreign or str(error)))
-
-    def _resting(self, now: datetime) -> tuple[InFlight, ...]:
-        """The jobs that broke a moment ago, as if they still ran."""
-        memory = self.memory
-        memory.resting = {k: end for k, end in memory.resting.items() if now < end <= now + RESTING}
-        return tuple(InFlight(b.kind, b.subject, end - RESTING) for b, end in memory.resting.items())
 
     def glance(self) -> Snapshot:
         """The keys that changed since the last look, by their modes and owners alone."""
@@ -166,43 +118,8 @@ class World:
                 message = self.inbox.get_nowait()
             except Empty:
                 return
-            match message:
-                case Served():
-                    self.memory.served[(message.process, message.address, message.client)] = message
-                case Told():
-                    self.memory.revocations |= {r.fingerprint: r for r in message.revocations}
-                case Seen():
-                    self._seen(message)
-                case Request():
-                    self.memory.requests.append(message)
-                case Broken():
-                    self.memory.resting[message] = now + RESTING
-
-    def _seen(self, seen: Seen) -> None:
-        """Take note of a scan; what is new or gone is an event."""
-        before = {p.identity: p for p in self.memory.processes}
-        after = {p.identity: p for p in seen.processes}
-        for identity in after.keys() - before.keys():
-            process = after[identity]
-            self._say("process.appeared", f"pid {process.pid}", f"{process.state}, user {process.user}")
-        for identity in before.keys() - after.keys():
-            self._say("process.gone", f"pid {before[identity].pid}", "it ended, or owns another directory now")
-        self.memory.processes, self.memory.processes_at = seen.processes, seen.at
-        set_by_hand = tuple(Listener(host, port, kind) for host, port, kind in self.policy.process.probe)
-        ports = {(i, port.address) for i, p in after.items() for port in p.listeners or set_by_hand}
-        served = {k: s for k, s in self.memory.served.items() if (s.process, s.address) in ports}
-        self.memory.served = {k: s for k, s in served.items() if not s.client or self.policy.want(s.client)}
-
-    def _forget(self, snapshot: Snapshot, now: datetime) -> None:
-        """Drop what is old, and requests that were carried out."""
-        memory = self.memory
-        if memory.revocations:
-            pairs = (*snapshot.pairs, *(s.pair for s in snapshot.staged))
-            here = {p.leaf.fingerprint for p in pairs if p.leaf}
-            memory.revocations = {k: r for k, r in memory.revocations.items() if k in here}
-        memory.repairs = [r for r in memory.repairs if abs(now - r.at) < REMEMBERED]
-        waiting = [r for r in memory.requests if not fulfilled(r, snapshot.attempts)]
-        memory.requests = [r for r in waiting if now - r.at < REMEMBERED]
+            for event, file, reason in self.memory.take(message, self.policy, now):
+                self._say(event, file, reason)
 
     def act(self, action: actions.Action, now: datetime) -> None:
         """Carry out one action; a failure is logged and recorded, never raised."""

@@ -1,5 +1,6 @@
 """TOML -> policies: every error at once, with its key path; layouts and defaults worked in."""
 
+import socket
 import tomllib
 from datetime import timedelta
 from fractions import Fraction
@@ -281,3 +282,47 @@ def test_any_shape_is_an_error_not_a_crash(key: str, value: Any) -> None:
     except ConfigError as error:
         found = error.errors
     assert found
+
+
+SOURCES = """
+[authority.public]
+type = "local"
+directory = "/var/lib/certagent/public"
+[authority.other]
+type = "local"
+directory = "/var/lib/certagent/other"
+[[certs_dir]]
+path = "/certs"
+owner = "root"
+layout = "split-ca"
+authority = "house"
+client_authority = "other"
+clients = ["root"]
+[certs_dir.file.ui]
+authority = "public"
+[certs_dir.file.ca-ui]
+[certs_dir.file."tenant-signing.7"]
+"""
+
+
+def test_who_issues_a_file() -> None:
+    """Servers by `authority`, clients by `client_authority`, `ca-ui` by that of `ui`; nobody what tenants sign with."""
+    found = {w.name.stem: w.authorities for w in read(BASE.partition("[[certs_dir]]")[0] + SOURCES).policies[0].wants}
+    assert {
+        "ca": ("house",),
+        "ca-client": ("other",),
+        "ca-ui": ("public",),
+        "client.node": ("other",),
+        "client.root": ("other",),
+        "node": ("house",),
+        "tenant-signing.7": (),
+        "ui": ("public",),
+    } == found
+
+
+def test_a_host_by_its_name(tmp_path: Path) -> None:
+    """What is read from a file is for this host, whose name its jitter comes from."""
+    path = tmp_path / "c.toml"
+    path.write_text(BASE)
+    assert socket.gethostname() == load(str(path)).policies[0].host
+    assert "db1" == build("c.toml", tomllib.loads(BASE), "db1").policies[0].host

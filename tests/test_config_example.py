@@ -5,6 +5,7 @@ import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -27,7 +28,7 @@ SAID = {
 
 def uncommented() -> Config:
     """The example with every setting that is commented out put in."""
-    return build("example", tomllib.loads(SETTING.sub(r"\1", EXAMPLE.read_text())))
+    return build("example", tomllib.loads(SETTING.sub(r"\1", EXAMPLE.read_text())), gethostname())
 
 
 def asked_for() -> set[str]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from certagent.core.actions import Finding
-from certagent.events import EVENTS, Log, changes
+from certagent.events import EVENTS, Log, changes, row_of
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
 FIELDS = {"ts", "level", "event", "certs_dir", "file", "reason", "remedy", "pid"}
@@ -87,3 +87,12 @@ def test_the_level_follows_the_severity() -> None:
         for s in ("info", "warning", "critical")
     ]
     assert levels == ["info", "warning", "error"]
+
+
+def test_a_row_is_made_of_what_is_handed_in() -> None:
+    """When, who and what are arguments; the catalogue's remedy stands where none is given."""
+    about = {"certs_dir": "/c", "file": "node", "reason": "r", "remedy": ""}
+    row = row_of("reload.unproven", NOW, 7, about, {})
+    assert ("2026-11-24T12:00:00.123Z", "warning", 7) == (row["ts"], row["level"], row["pid"])
+    assert "look at the process's log" == row["remedy"]
+    assert "do this" == row_of("reload.unproven", NOW, 7, about | {"remedy": "do this"}, {})["remedy"]

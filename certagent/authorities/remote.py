@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from certagent.authorities.asked import Order
 from certagent.authority import dropbox
@@ -212,14 +213,21 @@ class Remote:
 
     def _proof(self, request: Request, order: Order, now: datetime) -> str:
         """A token signed with the live key, where the backend wants one."""
+        wanted = self._wanted(request, now) if order.live else None
+        return "" if wanted is None else self._signed(order, *wanted)
+
+    def _wanted(self, request: Request, now: datetime) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Header and claims of the token that the backend wants: most want none."""
         module = f"certagent.authority.{self._config.type}_token"
-        if not order.live or importlib.util.find_spec(module) is None:
-            return ""
-        wanted = importlib.import_module(module).live_token(request, now, secrets.token_hex(16))
-        if wanted is None:
-            return ""
+        if importlib.util.find_spec(module) is None:
+            return None
+        token: tuple[dict[str, Any], dict[str, Any]] | None
+        token = importlib.import_module(module).live_token(request, now, secrets.token_hex(16))
+        return token
+
+    def _signed(self, order: Order, header: dict[str, Any], claims: dict[str, Any]) -> str:
         try:
-            return x509.sign_jws(self._live_key(order), *wanted)
+            return x509.sign_jws(self._live_key(order), header, claims)
         except x509.X509Error as error:
             raise AuthorityError(f"cannot sign with {order.stem}.key: {error}", kind="credentials") from error
 

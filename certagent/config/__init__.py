@@ -3,6 +3,8 @@
 Rejected: msgspec and pydantic. One stops at the first error, the other costs more memory than the whole loop.
 """
 
+import socket
+
 from certagent.config.expand import Config, Settings, build
 from certagent.config.reader import ConfigError
 from certagent.config.schema import AuthorityConfig, LocalConfig
@@ -23,4 +25,4 @@ def load(path: str) -> Config:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError((f"{path}: not TOML: {error}",)) from error
-    return build(path, document)
+    return build(path, document, socket.gethostname())

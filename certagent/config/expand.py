@@ -1,6 +1,5 @@
 """From tables to policies: layouts and defaults worked in."""
 
-import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -55,8 +54,11 @@ class Config:
     policies: tuple[Policy, ...]
 
 
-def build(path: str, document: dict[str, Any]) -> Config:
-    """Given a parsed document, return the configuration. Raises ConfigError with every error."""
+def build(path: str, document: dict[str, Any], host: str = "") -> Config:
+    """Given a parsed document and the name of the host, return the configuration. Raises ConfigError with every error.
+
+    By its name a host has a jitter of its own.
+    """
     errors: list[str] = []
     top = Table("", document, errors)
     settings = _settings(top.sub("agent"))
@@ -64,9 +66,8 @@ def build(path: str, document: dict[str, Any]) -> Config:
     listed = top.get("certs_dir", _tables, [])
     if not listed:
         top.error("certs_dir", "at least one [[certs_dir]] is required")
-    policies = tuple(
-        _policy(Table(f"certs_dir[{i}]", values, errors), settings, authorities) for i, values in enumerate(listed)
-    )
+    tables = [Table(f"certs_dir[{i}]", values, errors) for i, values in enumerate(listed)]
+    policies = tuple(_policy(table, host, settings, authorities) for table in tables)
     top.done()
     directories = [p.path for p in policies if p.path != NOWHERE]
     errors += across(settings.state_dir, settings.socket, authorities, directories)
@@ -119,35 +120,15 @@ def _worker(value: Any) -> Owner:
     return found
 
 
-def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityConfig]) -> Policy:
+def _policy(table: Table, host: str, settings: Settings, authorities: dict[str, AuthorityConfig]) -> Policy:
     path = table.require("path", absolute, NOWHERE)
     who = table.require("owner", owner, NOBODY)
     layout: Layout = table.get("layout", one_of("standard", "split-node", "split-ca", "tenant", "client"), "standard")
-    default = _asked(table, "authority", authorities, ())
-    clients = _asked(table, "client_authority", authorities, default)
-    if layout == "split-ca" and "client_authority" not in table.values:
-        table.error("client_authority", 'is required by layout = "split-ca"')
-    sans = table.get("names", _sans, None)
-    stems = _layout(layout) | set(table.get("clients", _clients, NO_CLIENTS))
-    files = table.sub("file")
-    overrides = {stem: Table(f"{files.path}.{stem}", values, table.errors) for stem, values in files.values.items()}
-    stems |= {n for stem, t in overrides.items() if (n := _named(t, stem)) is not None}
-    split = CLIENT_NODE in stems
-    wants = []
-    for name in sorted(stems, key=lambda n: (not n.is_bundle, n.stem)):
-        source = () if name.role is Role.TENANT_SIGNING else clients if name.role in OF_CLIENTS else default
-        if name == CA_UI and "ui" in overrides:
-            source = _asked(overrides["ui"], "authority", authorities, default)
-        wants.append(
-            _want(
-                overrides.get(name.stem) or Table(name.stem, {}, table.errors), name, source, sans, split, authorities
-            )
-        )
     policy = Policy(
         path,
         who,
-        socket.gethostname(),
-        tuple(wants),
+        host,
+        _wants(table, layout, authorities),
         layout,
         table.get("enforce", one_of("repair", "report"), settings.enforce),
         process(table.sub("process")),
@@ -156,6 +137,37 @@ def _policy(table: Table, settings: Settings, authorities: dict[str, AuthorityCo
     )
     table.done()
     return policy
+
+
+def _wants(table: Table, layout: Layout, authorities: dict[str, AuthorityConfig]) -> tuple[Want, ...]:
+    """The files of the layout, `clients`, and what `file` names: bundles first."""
+    default = _asked(table, "authority", authorities, ())
+    clients = _asked(table, "client_authority", authorities, default)
+    if layout == "split-ca" and "client_authority" not in table.values:
+        table.error("client_authority", 'is required by layout = "split-ca"')
+    sans = table.get("names", _sans, None)
+    files = table.sub("file")
+    overrides = {stem: Table(f"{files.path}.{stem}", values, table.errors) for stem, values in files.values.items()}
+    stems = _layout(layout) | set(table.get("clients", _clients, NO_CLIENTS))
+    stems |= {n for stem, t in overrides.items() if (n := _named(t, stem)) is not None}
+    of_ui = default
+    if CA_UI in stems and "ui" in overrides:
+        of_ui = _asked(overrides["ui"], "authority", authorities, default)
+    wants = []
+    for name in sorted(stems, key=lambda n: (not n.is_bundle, n.stem)):
+        own = overrides.get(name.stem) or Table(name.stem, {}, table.errors)
+        source = _source(name, default, clients, of_ui)
+        wants.append(_want(own, name, source, sans, CLIENT_NODE in stems, authorities))
+    return tuple(wants)
+
+
+def _source(name: Name, default: tuple[str, ...], clients: tuple[str, ...], of_ui: tuple[str, ...]) -> tuple[str, ...]:
+    """Who issues a file, unless the file's own table says it: `ca-ui` comes from whoever issues `ui`."""
+    if name.role is Role.TENANT_SIGNING:
+        return ()
+    if name == CA_UI:
+        return of_ui
+    return clients if name.role in OF_CLIENTS else default
 
 
 def _sans(value: Any) -> tuple[str, ...] | None:

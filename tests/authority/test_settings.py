@@ -15,7 +15,21 @@ URLS = {  # every setting that is the URL of a CA
     "step": ("url", {"provisioner": "jwk", "provisioner_key": "/jwk"}),
     "vault": ("url", {"role": "node", "token": "/token"}),
 }
-SOUND = [EST, COMMAND, DROPBOX, {**EST, "label": "a.b-c"}, {**COMMAND, "command": "/usr/local/bin/ca"}]
+ACME = {"type": "acme", "directory_url": "https://ca.example.com/dir"}
+DNS = {**ACME, "challenge": "dns-01", "dns_server": "ns1.example.com"}
+SOUND = [
+    EST,
+    COMMAND,
+    DROPBOX,
+    ACME,
+    DNS,
+    {**EST, "label": "a.b-c"},
+    {**COMMAND, "command": "/usr/local/bin/ca"},
+    {**DNS, "dns_server": "", "dns_hook": ["/usr/local/bin/hook"]},
+    {**DNS, "dns_key_name": "agent", "dns_key": "/etc/key"},
+    {**ACME, "dns_key_name": "agent", "dns_hook": ["/usr/local/bin/hook"]},
+    {**ACME, "eab_kid": "kid-1", "eab_key": "env:EAB"},
+]
 MISTAKES = [
     ({**EST, "client_cert": "", "client_key": ""}, "client_cert: must be an absolute path"),
     ({k: v for k, v in EST.items() if not k.startswith("client")}, "client_cert: who asks?"),
@@ -36,6 +50,12 @@ MISTAKES = [
     ({**DROPBOX, "inbox": "/srv/out"}, "inbox: the outbox and the inbox must be two directories"),
     ({**DROPBOX, "inbox": "/srv/out/in"}, "inbox: the outbox and the inbox must be two directories"),
     ({**DROPBOX, "remind": "soon"}, "remind: write a duration"),
+    ({**DNS, "dns_server": ""}, "challenge: dns-01 needs dns_server"),
+    ({**DNS, "dns_hook": ["/usr/local/bin/hook"]}, "challenge: dns-01 needs dns_server"),
+    ({**DNS, "dns_key_name": "agent"}, "dns_key: dns_key_name and dns_key belong together"),
+    ({**DNS, "dns_key": "/etc/key"}, "dns_key: dns_key_name and dns_key belong together"),
+    ({**ACME, "eab_kid": "kid-1"}, "eab_key: eab_kid and eab_key belong together"),
+    ({**ACME, "eab_key": "/etc/key"}, "eab_key: eab_kid and eab_key belong together"),
 ]
 
 

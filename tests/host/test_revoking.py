@@ -46,14 +46,16 @@ def test_live_and_staged_are_found_by_their_fingerprint(tmp_path: Path) -> None:
         live, staged = issued(ca, down), issued(ca, down)
         put(tmp_path, "node", live)
         asking = Revoking(str(tmp_path), lambda: [("node", staged[0])])
-        known = asking.ask(OcspRule("lax"), [("node", mark(live[0])), ("node", mark(staged[0])), ("node", "gone")])
+        known = asking.ask(
+            OcspRule("lax"), [("node", mark(live[0])), ("node", mark(staged[0])), ("node", "gone")], datetime.now(UTC)
+        )
         assert [(r.fingerprint, r.status) for r in known] == [
             (mark(live[0]), "unreachable"),
             (mark(staged[0]), "unreachable"),
         ]
         url = running.enter_context(responder(sending(reply(answer(ca, live[0])))))
         put(tmp_path, "node", again := issued(ca, url))
-        (told,) = asking.ask(OcspRule("lax"), [("node", mark(again[0]))])
+        (told,) = asking.ask(OcspRule("lax"), [("node", mark(again[0]))], datetime.now(UTC))
         assert "another certificate" in told.chain[0].answers[0].reason
 
 
@@ -67,12 +69,12 @@ def test_a_list_is_fetched_once_until_it_is_old(tmp_path: Path) -> None:
         leaves = [("node", mark(pair[0]))]
         asking = Revoking(str(tmp_path), lambda: ())
         for _ in range(2):
-            (known,) = asking.ask(OcspRule("lax"), leaves)
+            (known,) = asking.ask(OcspRule("lax"), leaves, datetime.now(UTC))
             assert [(a.source, a.status) for a in known.chain[0].answers] == [("ocsp", "unreachable"), ("crl", "good")]
         assert len(calls) == 1
-        asking.ask(OcspRule("lax", max_interval=timedelta(0)), leaves)
+        asking.ask(OcspRule("lax", max_interval=timedelta(0)), leaves, datetime.now(UTC))
         assert len(calls) == 2
-        (known,) = Revoking(str(tmp_path), lambda: ()).ask(OcspRule("lax", crl=False), leaves)
+        (known,) = Revoking(str(tmp_path), lambda: ()).ask(OcspRule("lax", crl=False), leaves, datetime.now(UTC))
         assert ([a.source for a in known.chain[0].answers], len(calls)) == (["ocsp"], 2)
 
 
@@ -84,7 +86,7 @@ def test_a_chain_that_builds_to_nothing(tmp_path: Path) -> None:
     for bundle in (None, make_ca().cert, b"garbage"):
         if bundle is not None:
             (tmp_path / "ca.crt").write_bytes(bundle)
-        (known,) = Revoking(str(tmp_path), lambda: ()).ask(OcspRule("lax"), leaves)
+        (known,) = Revoking(str(tmp_path), lambda: ()).ask(OcspRule("lax"), leaves, datetime.now(UTC))
         assert (known.chain, known.status, known.problem != "") == ((), "unreachable", True)
 
 
@@ -94,5 +96,5 @@ def test_the_issuer_in_the_file_is_enough(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(make_ca().cert)
     cert, key = issued(public, "http://127.0.0.1:1/")
     put(tmp_path, "ui", (cert + public.cert, key))
-    (known,) = Revoking(str(tmp_path), lambda: ()).ask(OcspRule("lax"), [("ui", mark(cert))])
+    (known,) = Revoking(str(tmp_path), lambda: ()).ask(OcspRule("lax"), [("ui", mark(cert))], datetime.now(UTC))
     assert [c.status for c in known.chain] == ["unreachable"]

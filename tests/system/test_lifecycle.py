@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -115,9 +116,14 @@ def test_a_newer_pair_put_there_by_hand(host: Host) -> None:
         shutil.copytree(host.base / "ca", other.base / "ca")
         other.write()
         other.once()
+        assert agent.process is not None
+        agent.process.send_signal(
+            signal.SIGSTOP
+        )  # a key without its certificate would be answered by a pair of its own
         for name in ("node.key", "node.crt"):
             shutil.copy(other.certs / name, host.certs / f".{name}")
             os.rename(host.certs / f".{name}", host.certs / name)
+        agent.process.send_signal(signal.SIGCONT)
         agent.wait_event("pair.adopted", lambda e: e["file"] == "node")
         agent.wait_event("reload.proven")
         assert server.served() == host.file("node")["fingerprint"] == other.file("node")["fingerprint"]

@@ -93,12 +93,23 @@ SETTINGS: dict[str, Setting] = {
 
 def problems(made: RemoteConfig) -> list[tuple[str, str]]:
     """What is wrong between the settings: key and sentence."""
-    options, secrets, found = made.options, made.secrets, []
-    if options["challenge"] == "dns-01":
-        if bool(options["dns_server"]) == bool(options["dns_hook"]):
-            found.append(("challenge", "dns-01 needs dns_server (RFC 2136 updates) or dns_hook (a command), not both"))
-        if bool(options["dns_key_name"]) != bool(secrets.get("dns_key")):
-            found.append(("dns_key", "dns_key_name and dns_key belong together: the TSIG key"))
-    if bool(options["eab_kid"]) != bool(secrets.get("eab_key")):
-        found.append(("eab_key", "eab_kid and eab_key belong together: the CA gave you both"))
-    return found
+    given = {key for key, value in (made.options | made.secrets).items() if value}
+    dns = made.options["challenge"] == "dns-01"
+    rules = (
+        (
+            dns and ("dns_server" in given) == ("dns_hook" in given),
+            "challenge",
+            "dns-01 needs dns_server (RFC 2136 updates) or dns_hook (a command), not both",
+        ),
+        (
+            dns and ("dns_key_name" in given) != ("dns_key" in given),
+            "dns_key",
+            "dns_key_name and dns_key belong together: the TSIG key",
+        ),
+        (
+            ("eab_kid" in given) != ("eab_key" in given),
+            "eab_key",
+            "eab_kid and eab_key belong together: the CA gave you both",
+        ),
+    )
+    return [(key, sentence) for wrong, key, sentence in rules if wrong]

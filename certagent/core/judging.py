@@ -1,0 +1,150 @@
+"""A certs-dir as it lies there, judged: what cockroach says when it loads it, and what it would not say but should.
+
+The rules are those of the agent (rules.py, decide); what is different here is their weight. Where nobody configured
+anything a directory is held to what cockroach needs of it, and a finding names no verb of ours as its remedy.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from certagent.core import names
+from certagent.core.actions import Finding
+from certagent.core.decide import SEVERITIES, decide
+from certagent.core.facts import Pair, Snapshot, Terms
+from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
+from certagent.core.names import CA, NODE, Name, Role
+from certagent.core.policy import Policy, Want, under
+from certagent.core.status import finding, rfc3339
+
+OF_CHECK = ("cert.", "key.", "ca.", "name.", "dir.")
+OF_ORPHANS = frozenset({"cert.missing", "key.mode", "name.unknown"})  # what is said of a key without a certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One directory to judge: where it is, whom cockroach runs as, and what its process changes."""
+
+    policy: Policy
+    terms: Terms
+    gid: int  # real, of the process
+    groups: tuple[int, ...] | None = None
+    root: str = ""
+    pid: int | None = None
+    serving: bool = False  # a server loads it: without node.crt it does not start
+
+    @property
+    def configured(self) -> bool:
+        """A configuration manages it."""
+        return bool(self.policy.wants)
+
+
+def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
+    """Given a target and what lies there, return the verdict as a JSON-able document."""
+    judged = verdicts(seen.pairs, seen.strangers, target.gid, target.terms)
+    found = findings(target, seen, judged, now)
+    problem = seen.directory.problem or (start_problem(judged) if seen.directory.exists else "the directory is missing")
+    return {
+        "version": 1,
+        "certs_dir": target.policy.path,
+        "user": target.policy.owner.user,
+        "pid": target.pid,
+        "severity": max((f.severity for f in found), key=SEVERITIES.index, default="ok"),
+        "start": {"accepted": not problem, "reason": problem},
+        "findings": [finding(f) for f in found],
+        "files": _files(judged, seen.pairs),
+    }
+
+
+def _files(judged: tuple[Verdict, ...], pairs: tuple[Pair, ...]) -> list[dict[str, Any]]:
+    ends = {f"{p.name.stem}.crt": p.leaf.not_after for p in pairs if p.leaf}
+    return [
+        {
+            "name": v.name,
+            "role": v.role,
+            "user": v.user,
+            "accepted": v.accepted,
+            "reason": v.reason,
+            "not_after": rfc3339(ends.get(v.name)),
+        }
+        for v in judged
+    ]
+
+
+def findings(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: datetime) -> list[Finding]:
+    """Given a target, what lies there and cockroach's decision on it, return the findings, the worst first."""
+    found = dict.fromkeys((*_of_agent(target, seen, judged, now), *_tenants(judged)))
+    return sorted(found, key=lambda f: (-SEVERITIES.index(f.severity), f.file))
+
+
+def _of_agent(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: datetime) -> Iterator[Finding]:
+    wants = wants_for(target.policy.wants, seen.pairs)
+    plan = decide(under(replace(target.policy, wants=wants), (target.terms,)), seen, now)
+    accepted = {v.name for v in judged if v.accepted}
+    client_only = not target.serving and any(p.name.role is Role.CLIENT and p.cert for p in seen.pairs)
+    orphans = {p.name.stem for p in seen.pairs if p.cert is None and p.name not in {NODE, CA}}
+    for found in plan.findings:
+        ignored = names.stem_of(found.file) in orphans and found.code not in OF_ORPHANS
+        if found.code.startswith(OF_CHECK) and not ignored:
+            yield _remedied(target, _weighed(target, found, accepted, orphans, client_only=client_only))
+
+
+def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Want, ...]:
+    """Given what is configured and what lies there, return what cockroach needs of each: principals, usages.
+
+    A directory needs `ca` and `node`, unless a configuration says otherwise; a key without a certificate is nobody's.
+    """
+    present = {p.name for p in pairs if p.cert is not None}
+    known = {w.name for w in configured}
+    split = Name(Role.CLIENT, "node") in present | known
+    wants = list(configured)
+    needed = set() if configured else {CA, NODE}
+    for name in sorted((present | needed) - known, key=lambda n: n.stem):
+        client = name.role in {Role.CLIENT, Role.TENANT} or (name == NODE and not split)
+        server = name.role in {Role.NODE, Role.UI}
+        principal = name.subject if name.role is Role.CLIENT else "node" if name == NODE and not split else None
+        wants.append(Want(name, (), principal=principal, server=server, client=client))
+    return tuple(wants)
+
+
+def _weighed(target: Target, found: Finding, accepted: set[str], orphans: set[str], *, client_only: bool) -> Finding:
+    """A finding of the agent's as cockroach would weigh it: what it reads all the same is a warning."""
+    if found.code == "key.owner" and f"{found.file.removesuffix('.key')}.crt" in accepted:
+        return replace(found, severity="warning", message=f"{found.message}; cockroach can read it all the same")
+    if found.code == "cert.untrusted" and found.file == "ui.crt" and found.message.startswith("not trusted by ca.crt"):
+        message = f"{found.message}; nor by this system's roots: browsers must know its CA"
+        return replace(found, severity="warning", message=message)
+    if found.code == "dir.foreign" and not target.configured:
+        return replace(found, severity="info", remedy="none needed: whoever writes them renews them")
+    if found.code == "cert.missing" and found.file == "node.crt" and client_only:
+        message = "node.crt is missing: no server starts with this directory; a client needs none"
+        return replace(found, severity="warning", message=message)
+    if found.code == "cert.missing" and (stem := names.stem_of(found.file)) in orphans:
+        return replace(found, severity="warning", message=f"{stem}.key has no certificate: cockroach ignores it")
+    return found
+
+
+def _remedied(target: Target, found: Finding) -> Finding:
+    """Without a configuration there is nobody to renew anything: the remedy names the file, not our verb."""
+    if target.configured:
+        return found
+    if found.code == "ca.missing":
+        return replace(found, remedy="put the CA's certificate there")
+    if "certagent renew" not in found.remedy:
+        return found
+    stem = names.stem_of(found.file)
+    wanted = " with the names and addresses by which it is reached" if found.code == "cert.san" else ""
+    return replace(found, remedy=f"have {stem}.crt issued again{wanted}, and put it there together with its key")
+
+
+def _tenants(judged: tuple[Verdict, ...]) -> Iterator[Finding]:
+    for verdict in judged:
+        if not tenant_named(verdict):
+            message = "the tenant's id is not a number: cockroach refuses the whole directory"
+            yield Finding("name.unknown", "critical", verdict.name, message, "rename it, or move it out")
+
+
+def worst(documents: list[dict[str, Any]]) -> str:
+    """The worst severity of several verdicts."""
+    return max((str(d["severity"]) for d in documents), key=SEVERITIES.index, default="ok")

@@ -1,0 +1,144 @@
+"""`check`'s judgement: cockroach's decision, and the agent's findings by the weight they have without an agent."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from certagent.core.facts import Directory, Pair, Terms
+from certagent.core.judging import Target, document, wants_for, worst
+from certagent.core.names import Name, Role
+from tests.core.building import NOW, OWNER, leaf, pair, policy, snapshot, want
+
+ABSENT = Directory("/certs", exists=False)
+
+
+def target(**changes: Any) -> Target:
+    """Without any configuration, unless changed."""
+    return replace(Target(replace(policy(), wants=()), Terms(), OWNER.gid), **changes)
+
+
+def judged(*pairs: Pair, of: Target | None = None, **changes: Any) -> dict[str, Any]:
+    return document(of or target(), snapshot(*pairs, **changes), NOW)
+
+
+def said(found: dict[str, Any], code: str) -> list[tuple[str, str]]:
+    """Severity and sentence of the findings with a code."""
+    return [(f["severity"], f["message"]) for f in found["findings"] if f["code"] == code]
+
+
+def orphan(stem: str) -> Pair:
+    """A key without its certificate."""
+    return replace(pair(stem), cert=None)
+
+
+def test_a_sound_directory() -> None:
+    """Nothing to say, and every file as cockroach takes it."""
+    found = judged()
+    assert ("ok", [], {"accepted": True, "reason": ""}) == (found["severity"], found["findings"], found["start"])
+    assert [("ca.crt", True), ("node.crt", True)] == [(f["name"], f["accepted"]) for f in found["files"]]
+    assert leaf().not_after.strftime("%Y-%m-%dT%H:%M:%S.000Z") == found["files"][1]["not_after"]
+
+
+def test_whether_a_node_starts() -> None:
+    """Not without a directory, not with one that cannot be read, not without its certificate."""
+    broken = replace(snapshot().directory, problem="permission denied")
+    starts = [
+        judged(directory=ABSENT)["start"],
+        judged(directory=broken)["start"],
+        judged(pair("ca"))["start"],
+    ]
+    assert [False] * 3 == [start["accepted"] for start in starts]
+    assert ["the directory is missing", "permission denied"] == [start["reason"] for start in starts[:2]]
+    assert "node.crt" in starts[2]["reason"]
+
+
+CLIENT = (pair("ca"), pair("client.root"))
+
+
+@pytest.mark.parametrize(("serving", "severity"), [(False, "warning"), (True, "critical")])
+def test_a_directory_of_a_client(severity: str, *, serving: bool) -> None:
+    """It needs no node.crt, unless a server loads it."""
+    assert [severity] == [s for s, _ in said(judged(*CLIENT, of=target(serving=serving)), "cert.missing")]
+
+
+def test_a_key_without_a_certificate() -> None:
+    """cockroach ignores it, so that one warning is all; a node's or a CA's is missed."""
+    found = judged(pair("ca"), pair("node"), orphan("client.root"))
+    assert [("cert.missing", "warning")] == [(f["code"], f["severity"]) for f in found["findings"]]
+    assert "client.root.key has no certificate: cockroach ignores it" == found["findings"][0]["message"]
+    assert ["critical"] == [s for s, _ in said(judged(pair("ca"), orphan("node")), "cert.missing")]
+
+
+@pytest.mark.parametrize(("mode", "severity", "readable"), [(0o600, "warning", True), (0o640, "critical", False)])
+def test_a_key_of_another_owner(mode: int, severity: str, *, readable: bool) -> None:
+    """What cockroach reads all the same is a warning, and says so."""
+    key = pair().key
+    assert key is not None
+    lost = replace(pair(), key=replace(key, file=replace(key.file, uid=12345, mode=mode)))
+    ((found, message),) = said(judged(pair("ca"), lost), "key.owner")
+    assert (severity, readable) == (found, message.endswith("; cockroach can read it all the same"))
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_the_remedy(*, configured: bool) -> None:
+    """Without a configuration nobody renews anything: the remedy names the file, not our verb."""
+    wanted = replace(policy(), wants=(want("ca"), want("node")))
+    of = target(policy=wanted) if configured else target()
+    expired = pair(cert=leaf(not_after=NOW))
+    found = {f["code"]: f["remedy"] for f in judged(pair("ca"), expired, of=of)["findings"]}
+    assert configured == ("certagent" in found["cert.expired"])
+    assert configured != found["cert.expired"].startswith("have node.crt issued again")
+    lost = {f["code"]: f["remedy"] for f in judged(pair("node"), of=of)["findings"]}
+    assert configured != (lost["ca.missing"] == "put the CA's certificate there")
+
+
+def test_a_directory_that_something_else_writes() -> None:
+    """Without a configuration that is how it is; with one it is in the way."""
+    foreign = replace(snapshot().directory, foreign="Kubernetes writes it")
+    wanted = target(policy=replace(policy(), wants=(want("ca"), want("node"))))
+    severities = [said(judged(directory=foreign, of=of), "dir.foreign")[0][0] for of in (target(), wanted)]
+    assert "info" == severities[0] != severities[1]
+
+
+def test_a_tenant_without_a_number() -> None:
+    """cockroach refuses the whole directory for it."""
+    found = judged(pair("ca"), pair("node"), pair("client-tenant.seven"))
+    assert [("critical", "the tenant's id is not a number: cockroach refuses the whole directory")] == [
+        row for row in said(found, "name.unknown") if "tenant" in row[1]
+    ]
+    assert "name.unknown" not in {f["code"] for f in judged(pair("client-tenant.7"))["findings"]}
+
+
+def test_what_is_the_agents_own_affair_is_not_said() -> None:
+    """No renewal, no process, no probe: only files are judged, and the worst comes first."""
+    found = judged(pair("ca"), pair(cert=leaf(not_after=NOW), mode=0o644), orphan("ui"))["findings"]
+    assert {f["code"].partition(".")[0] for f in found} <= {"cert", "key", "ca", "name", "dir"}
+    assert ["critical", "critical", "warning"] == [f["severity"] for f in found]
+
+
+@pytest.mark.parametrize(("there", "needed"), [
+    ((), {"ca": (None, False, False), "node": ("node", True, True)}),
+    (("node",), {"ca": (None, False, False), "node": ("node", True, True)}),
+    (("node", "client.node"), {"ca": (None, False, False), "client.node": ("node", False, True),
+                               "node": (None, True, False)}),
+    (("ui", "client.root"), {"ca": (None, False, False), "node": ("node", True, True), "ui": (None, True, False),
+                             "client.root": ("root", False, True)}),
+])  # fmt: skip
+def test_what_a_directory_needs(there: tuple[str, ...], needed: dict[str, Any]) -> None:
+    """`ca` and `node`, and of what lies there what its role demands: principal, serverAuth, clientAuth."""
+    found = wants_for((), tuple(pair(stem) for stem in there))
+    assert needed == {w.name.stem: (w.principal, w.server, w.client) for w in found}
+
+
+def test_what_is_configured_is_needed_as_configured() -> None:
+    """Only what lies there beside it is added; a key without a certificate is nobody's."""
+    found = wants_for((want("ui"),), (pair("client.root"), orphan("client.app"), pair("ui")))
+    assert [want("ui").name, Name(Role.CLIENT, "root")] == [w.name for w in found]
+    assert want("ui") == found[0]
+
+
+def test_the_worst_of_several() -> None:
+    """As the exit code will say; of nothing it is ok."""
+    assert "critical" == worst([{"severity": s} for s in ("ok", "critical", "warning")])
+    assert "ok" == worst([])

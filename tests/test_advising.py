@@ -1,0 +1,58 @@
+"""What is asked about, and what is made of the answers: values in, values out."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from certagent.advising import evidence, leaves_of
+from certagent.core.advice import Evidence
+from certagent.core.facts import Checked, Directory
+from certagent.host.certs import Scan
+from certagent.host.errors import HostError
+from certagent.host.x509 import Link
+from certagent.revoking import told
+from tests.core.building import NOW, leaf, pair, revocation, snapshot
+
+
+def scan(directory: Directory | None = None) -> Scan:
+    pairs = (pair("ca"), pair("node"), pair("client.root"), replace(pair("ui"), cert=None))
+    return Scan(directory or snapshot().directory, pairs, ())
+
+
+def test_the_leaves_that_are_asked_about() -> None:
+    """Every certificate but the bundles; a key alone has none."""
+    assert {"node": leaf(), "client.root": leaf("client.root")} == leaves_of("/certs", scan())
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"exists": False}, "cannot read /certs: it does not exist"),
+    ({"problem": "permission denied"}, "cannot read /certs: permission denied"),
+])  # fmt: skip
+def test_a_directory_that_cannot_be_read(changes: dict[str, Any], words: str) -> None:
+    """An error: no advice is given on what was not seen."""
+    with pytest.raises(HostError, match=words):
+        leaves_of("/certs", scan(replace(snapshot().directory, **changes)))
+
+
+def test_the_evidence() -> None:
+    """A leaf with what was said of it; one that nothing was said of is left out."""
+    said = revocation("node-1", "good")
+    leaves = {"node": leaf(), "client.root": leaf("client.root")}
+    assert [Evidence("node.crt", leaf(), said)] == evidence(leaves, [said, revocation("another", "revoked")])
+
+
+def link(fingerprint: str) -> Link:
+    return Link(b"", b"", fingerprint, f"CN={fingerprint}", (), ())
+
+
+def test_what_is_known_of_a_leaf() -> None:
+    """That of each link of its chain, in order; links are shared between leaves. Without a chain: why."""
+    checked = {mark: Checked(mark, f"CN={mark}") for mark in ("a", "b", "above")}
+    chains = {"a": (link("a"), link("above")), "b": (link("b"), link("above")), "c": ()}
+    found = told(chains, checked, NOW)
+    assert [("a", ["a", "above"]), ("b", ["b", "above"]), ("c", [])] == [
+        (r.fingerprint, [c.fingerprint for c in r.chain]) for r in found
+    ]
+    assert ["", "", "no chain builds to the bundle"] == [r.problem for r in found]
+    assert {NOW} == {r.at for r in found}

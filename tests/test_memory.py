@@ -1,0 +1,124 @@
+"""What a certs-dir's world remembers: what jobs brought home, and for how long. Values in, values out."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from certagent.core.facts import Attempt, Listener, Repair, Request, Served
+from certagent.core.policy import OcspRule, ProcessRule
+from certagent.memory import RESTING, Memory, changes
+from certagent.revoking import Told
+from certagent.working import Broken, Seen
+from tests.core.building import NOW, leaf, pair, policy, process, revocation, served, snapshot, staged, want
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+OTHER = process(pid=200)
+
+
+def after(*messages: Any, of: Any = None) -> Memory:
+    """A memory that took these."""
+    memory = Memory()
+    for message in messages:
+        memory.take(message, of or policy(), NOW)
+    return memory
+
+
+def test_what_a_probe_found_replaces_what_it_found_before() -> None:
+    """One fact for each process, address and client."""
+    memory = after(served("old"), served("new"), served("new", client="client.root"))
+    assert [served("new"), served("new", client="client.root")] == [*memory.served.values()]
+
+
+GONE: list[tuple[str, Served, bool]] = [
+    ("a listener that is there", served(), True),
+    ("another process", served(process="1:1"), False),
+    ("another address", served(address="127.0.0.1:1"), False),
+    ("of a file that is wanted", served(client="node"), True),
+    ("of a file that is not", served(client="client.root"), False),
+]
+
+
+@pytest.mark.parametrize(("fact", "kept"), [row[1:] for row in GONE], ids=[row[0] for row in GONE])
+def test_what_a_scan_leaves_of_it(fact: Served, *, kept: bool) -> None:
+    """What is served by who is gone, or for what is not wanted any more, is forgotten."""
+    memory = after(fact, Seen((process(),), NOW))
+    assert ([fact] if kept else []) == [*memory.served.values()]
+    assert ((process(),), NOW) == (memory.processes, memory.processes_at)
+
+
+def test_addresses_set_by_hand() -> None:
+    """`probe` stands in for listeners that cannot be seen, and only for those."""
+    rule = policy(process=ProcessRule(probe=(("127.0.0.1", 9999, "sql"),)))
+    fact = served(address="127.0.0.1:9999")
+    for listeners, kept in (((), [fact]), ((Listener("127.0.0.1", 26257, "sql"),), [])):
+        memory = after(fact, Seen((process(listeners=listeners),), NOW), of=rule)
+        assert kept == [*memory.served.values()]
+
+
+def test_who_appeared_and_who_is_gone() -> None:
+    """Each once; a process that was there before is no event."""
+    assert (("process.appeared", "pid 200", "serving, user cockroach"),) == changes([process()], [process(), OTHER])
+    assert (("process.gone", "pid 200", "it ended, or owns another directory now"),) == changes([OTHER], [])
+    assert {("process.appeared", "pid 100"), ("process.gone", "pid 100")} == {
+        said[:2] for said in changes([process(start=1)], [process(start=2)])
+    }
+    assert () == changes([process()], [process(state="starting")])
+
+
+def test_a_job_that_broke_rests() -> None:
+    """As if it still ran, until its rest is over, or the clock was set back before it began."""
+    memory = after(Broken("probe", "x"))
+    (job,) = memory.rests(NOW + RESTING / 2)
+    assert ("probe", "x", NOW) == (job.kind, job.subject, job.since)
+    assert () == memory.rests(NOW + RESTING)
+    assert () == after(Broken("probe", "x")).rests(NOW - MINUTE)
+
+
+def test_what_is_known_of_revocation_lasts_as_long_as_the_leaf() -> None:
+    """Live or staged; what was said of one that is gone is dropped."""
+    live, waiting, gone = revocation("node-1", "good"), revocation("node-2", "good"), revocation("x", "good")
+    memory = after(Told((live, waiting)), Told((gone,)))
+    memory.forget(snapshot(pair("ca"), pair(cert=leaf()), staged=(staged(),)), NOW)
+    assert {"node-1": live, "node-2": waiting} == memory.revocations
+
+
+@pytest.mark.parametrize(("mode", "shown"), [("off", 0), ("lax", 1), ("strict", 1)])
+def test_revocation_that_is_switched_off(mode: Any, shown: int) -> None:
+    """What is remembered of it is no fact any more."""
+    found = after(Told((revocation("node-1", "revoked"),))).add(snapshot(), policy(ocsp=OcspRule(mode)))
+    assert shown == len(found.revocations)
+
+
+def test_what_is_old_is_forgotten() -> None:
+    """Repairs and requests after an hour; a repair from far in the future too, where the clock was set back."""
+    ages = [timedelta(0), HOUR - MINUTE, HOUR, -HOUR]
+    memory = after(*(Request("renew", str(age), NOW - age) for age in ages))
+    memory.repairs = [Repair(str(age), NOW - age, True) for age in ages]
+    memory.forget(snapshot(), NOW)
+    assert [str(age) for age in ages[:2]] == [r.file for r in memory.repairs]
+    assert [str(age) for age in (*ages[:2], ages[3])] == [r.subject for r in memory.requests]
+
+
+def test_a_request_is_never_in_the_future() -> None:
+    """Where the clock was set back since it came, it came now."""
+    memory = after(Request("renew", "node", NOW + HOUR))
+    memory.forget(snapshot(), NOW)
+    assert [NOW] == [r.at for r in memory.requests]
+
+
+def test_a_request_that_was_carried_out() -> None:
+    """The attempt that came of it ends it."""
+    memory = after(Request("renew", "node", NOW))
+    memory.forget(snapshot(attempts=(Attempt("install", "node", NOW + MINUTE, "ok"),)), NOW + MINUTE)
+    assert [] == memory.requests
+
+
+def test_a_snapshot_with_what_is_remembered() -> None:
+    """Every fact of the memory is in it, and what was on the disk stays."""
+    memory = after(Seen((process(),), NOW), served(), Request("reload", "", NOW), of=policy(want("ca"), want("node")))
+    memory.repairs = [Repair("node.key", NOW, True)]
+    found, disk = memory.add(snapshot(processes_at=None), policy()), snapshot()
+    assert (disk.pairs, disk.directory) == (found.pairs, found.directory)
+    assert ((process(),), NOW, (served(),)) == (found.processes, found.processes_at, found.served)
+    assert ((Repair("node.key", NOW, True),), (Request("reload", "", NOW),)) == (found.repairs, found.requests)
