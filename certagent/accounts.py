@@ -1,6 +1,7 @@
 """What an operator does with the account that an authority keeps with its CA: a new key, or its end."""
 
 import os
+from contextlib import suppress
 from datetime import datetime
 
 from certagent.authorities import Remote, authorities_of
@@ -8,6 +9,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Done, Operation, Pending
 from certagent.config import Config
 from certagent.host.errors import HostError
+from certagent.host.ledger import LEDGER
 from certagent.host.remembered import Book
 from certagent.host.worker import Workers
 
@@ -42,9 +44,14 @@ def change(config: Config, workers: Workers, name: str, operation: str, now: dat
 
 
 def as_the_agent(state_dir: str) -> None:
-    """Another user's file in the state directory would lock the agent out of its own account. Raises HostError."""
+    """Another user's file in the state directory would lock the agent out of its own account. Raises HostError.
+
+    The agent is whose ledger it is: the directory may be root's, for several owners' agents.
+    """
     try:
         owner = os.stat(state_dir).st_uid
+        with suppress(FileNotFoundError):
+            owner = os.stat(os.path.join(state_dir, LEDGER)).st_uid
     except OSError as error:
         raise HostError(f"cannot look into {state_dir}: {error.strerror}") from error
     if owner != os.geteuid():

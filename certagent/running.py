@@ -13,13 +13,12 @@ from certagent.daemon import run, run_once
 from certagent.events import Log, log_form
 from certagent.host.control import Control
 from certagent.host.errors import HostError
-from certagent.host.ledger import Ledger
+from certagent.host.ledger import LEDGER, Ledger
 from certagent.host.systemd import Notifier
 from certagent.host.wake import Wake
 from certagent.service import Last, Service
 from certagent.wallclock import clock
 
-LEDGER = "ledger.db"
 LOOKS = 2
 
 

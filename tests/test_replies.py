@@ -194,7 +194,11 @@ def test_recover_exits_by_whether_the_pairs_match(paths: tuple[str, ...], code: 
 
 @pytest.mark.parametrize(
     ("number", "sentence"),
-    [(errno.EAGAIN, "nothing done: cannot lock; it recovers by itself"), (errno.EIO, "nothing done: cannot lock")],
+    [
+        (errno.EAGAIN, "nothing done: cannot lock; it recovers by itself"),
+        (errno.EACCES, "nothing done: cannot lock; run this as the owner or as root"),
+        (errno.EIO, "nothing done: cannot lock"),
+    ],
 )
 def test_a_lock_is_no_failure_of_recover(number: int, sentence: str) -> None:
     """A running agent has it, and recovers by itself."""

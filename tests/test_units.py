@@ -37,8 +37,19 @@ def test_promises(path: Path) -> None:
     assert "PrivateUsers" not in found
     assert "ProcSubset" not in found
     assert any("landlock_create_ruleset" in value and "seccomp" in value for value in found["SystemCallFilter"])
-    assert found["ReadWritePaths"] == ["-/var/lib/cockroach"]
+    assert found["ReadWritePaths"][-1] == "-/var/lib/cockroach"
     assert found["NoNewPrivileges"] == ["yes"]
+
+
+def test_nothing_is_taken_from_a_further_owner() -> None:
+    """StateDirectory=certagent would be handed to its unit's user with all that certagent@NAME keeps below."""
+    by_name = {p.name: settings(p) for p in UNITS}
+    for name in ("certagent.service", "certagent-root.service"):
+        assert not {"StateDirectory", "RuntimeDirectory"} & by_name[name].keys()
+        made = [line.split(" -o root -g ") for line in by_name[name]["ExecStartPre"]]
+        assert [how.split(" -m ")[0] for how, _ in made] == ["+/usr/bin/install -d"] * 2
+        assert [where.split()[1] for _, where in made] == ["/var/lib/certagent", "/run/certagent"]
+    assert by_name["certagent@.service"]["StateDirectory"] == ["certagent/%i"]
 
 
 def test_no_capability_by_default() -> None:

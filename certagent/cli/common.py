@@ -122,7 +122,7 @@ def local_service(path: str) -> "Service":
     try:
         return look(config, path)
     except (HostError, OSError) as error:
-        raise Stopped(complaint(error, USAGE)) from error
+        raise Stopped(complaint(error, UNKNOWN)) from error
 
 
 class Progress:

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from certagent.cli.common import (
-    USAGE,
+    UNKNOWN,
     Reply,
     Stopped,
     ask,
@@ -43,14 +43,13 @@ def reply_of(rows: list[dict[str, Any]]) -> Reply:
 def _kept(path: str, stem: str, limit: int) -> list[dict[str, Any]]:
     """What the ledger holds, without a daemon. Raises Stopped."""
     from certagent.host.errors import HostError
-    from certagent.host.ledger import Ledger
-    from certagent.running import LEDGER
+    from certagent.host.ledger import LEDGER, Ledger
 
     ledger = os.path.join(read_config(path).settings.state_dir, LEDGER)
     try:
         return Ledger.looking(ledger).history("", stem, limit)
     except HostError as error:
-        raise Stopped(complaint(error, USAGE)) from error
+        raise Stopped(complaint(error, UNKNOWN)) from error
 
 
 def line(row: dict[str, Any]) -> str:

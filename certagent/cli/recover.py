@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from certagent.host.errors import HostError
 
 CRITICAL = 2
+DENIED = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Recovered(NamedTuple):
@@ -57,8 +59,9 @@ def _sentence(found: Recovered) -> str:
 
 def undone(error: "HostError") -> str:
     """Given why nothing was done, return the sentence; a lock is no failure, for a running agent has it."""
-    held = error.errno == errno.EAGAIN
-    return f"nothing done: {error}" + ("; it recovers by itself" if held else "")
+    held, denied = error.errno == errno.EAGAIN, error.errno in DENIED
+    more = "; it recovers by itself" if held else "; run this as the owner or as root" if denied else ""
+    return f"nothing done: {error}{more}"
 
 
 def torn(pairs: "Iterable[Pair]") -> tuple[str, ...]:
@@ -78,6 +81,8 @@ def _recover(path: str, keep: int) -> Recovered:
         what = store.recover() or "nothing to recover"
     except HostError as error:
         what = undone(error)
+        if error.errno in DENIED:
+            return Recovered(what, error=os.strerror(error.errno))
     except OSError as error:
         return Recovered(str(error), error=error.strerror or str(error))
     return Recovered(what, torn(Scanner().scan(path, clock()).pairs))

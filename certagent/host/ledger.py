@@ -15,6 +15,7 @@ from typing import Any
 from certagent.core.facts import Adopted, Attempt
 from certagent.host.errors import HostError
 
+LEDGER = "ledger.db"  # in the state directory
 VERSION = 1
 SCHEMA = """
 create table attempts (
@@ -85,16 +86,19 @@ class Ledger:
             base.execute("pragma journal_mode = truncate")  # the journal stays: no file is made and removed each time
             return _prepared(cls(base, path))
         except (OSError, sqlite3.Error) as error:
-            raise HostError(f"cannot open the ledger {path}: {error}; repair it or move it away") from error
+            remedy = (
+                "give it to the agent's user" if isinstance(error, PermissionError) else "repair it or move it away"
+            )
+            raise HostError(f"cannot open the ledger {path}: {error}; {remedy}") from error
 
     @classmethod
     def looking(cls, path: str) -> "Ledger":
         """Open for reading only; an empty one where there is no file. Raises HostError."""
         try:
-            if not os.path.exists(path):
+            if not _there(path):
                 return _prepared(cls(sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None), path))
             return _prepared(cls(sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False), path))
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise HostError(f"cannot read the ledger {path}: {error}; run this as the agent's user") from error
 
     def execute(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -260,6 +264,15 @@ class Ledger:
         for table in ("attempts", "issued"):
             newest = f"select rowid from {table} order by rowid desc limit {MOST}"  # noqa: S608 - our own words
             self._write(f"delete from {table} where at < ? or rowid not in ({newest})", end)  # noqa: S608 - our own words
+
+
+def _there(path: str) -> bool:
+    """Whether there is a file. Raises OSError where that cannot be seen: hidden is not empty."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _prepared(ledger: Ledger) -> Ledger:

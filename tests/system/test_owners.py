@@ -178,3 +178,18 @@ def test_an_unprivileged_agent(shared: Host) -> None:
             daemon.terminate()
             daemon.wait(20)
     assert owners(certs) == {account.pw_uid}
+
+
+def test_another_user_without_a_daemon(shared: Host) -> None:
+    """What this user may not see is unknown, never empty, critical or done; each verb says whom to be."""
+    shared.certs = directory(shared, USERS[0])
+    shared.write(owner=f'"{USERS[0]}"')
+    assert shared.once().returncode == 0
+    environ, account = reachable(shared.base), pwd.getpwnam(USERS[1])
+    drop = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    program = [*drop, "/usr/bin/python3", "-m", "certagent", "-c", str(shared.config)]
+    for words, code in (("status", 3), ("status --json", 3), ("plan", 3), ("history", 3), ("recover", 2)):
+        command = [*program, *words.split()]
+        done = subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, check=False, timeout=120)
+        told = done.stdout + done.stderr
+        assert (code, True, True) == (done.returncode, "Permission denied" in told, "run this as" in told), told

@@ -29,6 +29,27 @@ authority = "house"
 names = ["localhost", "127.0.0.1"]
 clients = ["root"]
 """
+SECOND = (
+    CONFIG.replace("/var/lib/certagent", "/var/lib/certagent/second")
+    .replace("/var/lib/cockroach/certs", "/srv/second/certs")
+    .replace('"cockroach"', '"second"')
+    .replace(
+        "[agent]",
+        '[agent]\nstate_dir = "/var/lib/certagent/second"\nsocket = "/run/certagent/second/control.sock"',
+    )
+)
+OF_SECOND = {
+    "second_started": "active notify",
+    "second_sandbox": "CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2",
+    "second_renewed": "renew node: proven: none-needed",
+    "second_state": "second second",
+    "second_to_others": "1",
+    "second_replaced": "no",
+    "second_beside": "1",
+    "second_renewed_after": "renew node: proven: none-needed",
+    "second_last": "renew node: proven: none-needed",
+    "second_owners": "second second",
+}
 INSIDE = Path(__file__).with_name("units.sh")
 
 
@@ -37,13 +58,17 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def test_the_units_are_booted(tmp_path: Path) -> None:
-    """Ready when notified; confined, it renews, signals and proves as cockroach; reloads; a hang is restarted."""
+    """Ready when notified; confined, it renews, signals and proves as cockroach; reloads; a hang is restarted.
+
+    Beside it certagent@second: whichever starts or stops first, each keeps its state and its socket.
+    """
     if not os.path.exists("/lib/systemd/systemd") or shutil.which("dbus-daemon") is None:
         missing("systemd that can be booted", INSTALL)
     reachable(tmp_path)
-    for unit in ("certagent.service", "certagent-root.service"):
-        shutil.copy(ROOT / "systemd" / unit, tmp_path)
+    for unit in (ROOT / "systemd").glob("*.service"):
+        shutil.copy(unit, tmp_path)
     (tmp_path / "config.toml").write_text(CONFIG)
+    (tmp_path / "second.toml").write_text(SECOND)
     shutil.copy(INSIDE, tmp_path / "inside")
     booted = subprocess.run([str(BOOT), str(tmp_path)], check=False, timeout=240)
     output = (tmp_path / "output").read_text() if (tmp_path / "output").exists() else ""
@@ -57,5 +82,6 @@ def test_the_units_are_booted(tmp_path: Path) -> None:
     assert told["sandbox"] == "CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2"
     assert (told["owners"], told["owners_after"]) == ("cockroach", "cockroach")
     assert min(int(told["restarts"]), int(told["watchdog"])) >= 1
+    assert {k: v for k, v in told.items() if k.startswith("second_")} == OF_SECOND
     reloads = [e for e in rows(tmp_path / "server.log") if e["event"] == "reload"]
     assert [(e["ok"], e["sender_uid"]) for e in reloads] == [(True, int(told["uid"]))] * 3

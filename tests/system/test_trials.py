@@ -107,15 +107,23 @@ def test_through_a_proxy(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_another_users_state(host: Host) -> None:
-    """Without a daemon, root leaves nothing in the state of an agent that is somebody else: it says whom to be."""
+@pytest.mark.parametrize("theirs", ["state", "state/ledger.db"])
+def test_another_users_state(host: Host, theirs: str) -> None:
+    """Without a daemon, root leaves nothing in the state of an agent that is somebody else: it says whom to be.
+
+    In the units the directory is root's, for several owners' agents; the ledger says whose agent it is.
+    """
     configure(host, "http://127.0.0.1:1")
     state, nobody = host.base / "state", pwd.getpwnam("nobody")
-    state.mkdir(mode=0o700)
-    os.chown(state, nobody.pw_uid, nobody.pw_gid)
+    state.mkdir(mode=0o711)
+    (host.base / "state/ledger.db").touch()
+    os.chown(host.base / theirs, nobody.pw_uid, nobody.pw_gid)
+    if theirs == "state":
+        (state / "ledger.db").unlink()
+    before = list(state.iterdir())
     done = host.run("authority", "test", "pki")
     assert (64, f"belongs to uid {nobody.pw_uid}" in done.stderr) == (done.returncode, True)
-    assert [] == list(state.iterdir())
+    assert before == list(state.iterdir())
 
 
 @pytest.mark.real

@@ -8,26 +8,39 @@ until_true() {
     done
     echo "in vain: $1"
     certagent status || true
-    journalctl -u certagent -u certagent-root -n 20 -o cat
+    journalctl -u certagent -u certagent-root -u certagent@second -n 20 -o cat
     exit 1
 }
 tell() { printf '{"%s": "%s"}\n' "$1" "$2" >> /mnt/told; }
 shows() { systemctl show "$1" -p "$2" --value; }
 served() { certagent status | grep '^  node .* served$'; }
-owners() { find /var/lib/cockroach/certs -printf '%u\n' | sort -u | xargs; }
+owners() { find "${1:-/var/lib/cockroach/certs}" -printf '%u\n' | sort -u | xargs; }
+sandbox() { grep -h -E '^(CapEff|NoNewPrivs|Seccomp):' "/proc/$(shows "$1" MainPID)/status" | xargs; }
+second() { certagent "$@" -c /etc/certagent/second.toml; }
 
 useradd --system --home-dir /var/lib/cockroach cockroach
-install -d -m 0755 /opt/lib /etc/certagent /etc/systemd/system/certagent.service.d
+useradd --system --home-dir /srv/second second
+install -d -m 0755 /opt/lib /etc/certagent /etc/systemd/system/certagent.service.d /etc/systemd/system/certagent@second.service.d
 cp -r /mnt/lib/. /opt/lib/
 printf '#!/bin/sh\nPYTHONPATH=/opt/lib exec /usr/bin/python3 -m certagent "$@"\n' > /usr/bin/certagent
 chmod 0755 /usr/bin/certagent
-cp /mnt/config.toml /etc/certagent/
-install -m 0644 /mnt/certagent.service /mnt/certagent-root.service /etc/systemd/system/
+cp /mnt/config.toml /mnt/second.toml /etc/certagent/
+install -m 0644 /mnt/certagent*.service /etc/systemd/system/
 install -d -m 0755 -o cockroach -g cockroach /var/lib/cockroach
 install -d -m 0700 -o cockroach -g cockroach /var/lib/cockroach/certs
+install -d -m 0755 -o second -g second /srv/second
+install -d -m 0700 -o second -g second /srv/second/certs
+# the drop-in that the unit shows
+printf '[Service]\nReadWritePaths=/srv/second\n' > /etc/systemd/system/certagent@second.service.d/place.conf
 # the same unit, a shorter wait
 printf '[Service]\nWatchdogSec=3\nRestartSec=200ms\nTimeoutStopSec=2\n' > /etc/systemd/system/certagent.service.d/test.conf
 systemctl daemon-reload
+
+# the further owner first: what it keeps stays its own when the main agent starts, and stops
+systemctl start certagent@second
+tell second_started "$(shows certagent@second ActiveState) $(shows certagent@second Type)"
+until_true 'test -e /srv/second/certs/client.root.crt'
+tell second_sandbox "$(sandbox certagent@second)"
 
 systemctl start certagent
 tell started "$(shows certagent ActiveState) $(shows certagent Type)"
@@ -42,8 +55,15 @@ tell status "$(shows certagent StatusText)"
 systemctl reload certagent
 until_true 'journalctl -u certagent -o cat | grep config.loaded'
 tell reloaded "$(shows certagent ActiveState)"
-tell sandbox "$(grep -h -E '^(CapEff|NoNewPrivs|Seccomp):' "/proc/$(shows certagent MainPID)/status" | xargs)"
+tell sandbox "$(sandbox certagent)"
 tell owners "$(owners)"
+tell second_renewed "$(second renew node)"
+tell second_state "$(owners /var/lib/certagent/second) $(owners /run/certagent/second)"
+systemctl reload certagent@second
+until_true 'journalctl -u certagent@second -o cat | grep config.loaded'
+tell second_to_others "$(runuser -u nobody -- certagent status -c /etc/certagent/second.toml | grep -c 'daemon pid')"
+replaced() { runuser -u cockroach -- mv /var/lib/certagent/second /var/lib/certagent/theirs 2> /dev/null && echo yes || echo no; }
+tell second_replaced "$(replaced)"
 
 first=$(shows certagent MainPID)
 kill -STOP "$first"
@@ -55,10 +75,16 @@ tell renewed_after "$(certagent renew node)"
 
 systemctl stop certagent
 tell stopped "$(shows certagent Result)"
-chown -R root:root /var/lib/certagent
+tell second_beside "$(second status | grep -c 'daemon pid')"
+systemctl restart certagent@second
+tell second_renewed_after "$(second renew node)"
+chown -R root:root /var/lib/certagent/{ca,ledger.db,ledger.db-journal,lock}
 systemctl start certagent-root
 until_true served
 tell renewed_by_root "$(certagent renew node)"
 tell owners_after "$(owners)"
+systemctl stop certagent-root
+tell second_last "$(second renew node)"
+tell second_owners "$(owners /srv/second/certs) $(owners /var/lib/certagent/second)"
 tell uid "$(id -u cockroach)"
 cp /var/lib/cockroach/log /mnt/server.log
