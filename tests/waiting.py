@@ -6,15 +6,18 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-DEADLINE = 60.0  # generous: the machine is shared
+DEADLINE = 120.0  # generous: the machine is shared; only a failure ever takes it
 
 
-def wait_until(condition: Callable[[], T], what: str = "", deadline: float = DEADLINE) -> T:
-    """Return the condition's value once it is true; AssertionError with `what` after the deadline (seconds)."""
+def wait_until(condition: Callable[[], T], what: str | Callable[[], str] = "", deadline: float = DEADLINE) -> T:
+    """Return the condition's value once it is true; AssertionError with `what` after the deadline (seconds).
+
+    `what` may be a function: then it says what is seen at the end.
+    """
     end = time.monotonic() + deadline
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f"waited {deadline:g} s in vain: {what}"
+        assert time.monotonic() < end, f"waited {deadline:g} s in vain: {what if isinstance(what, str) else what()}"
         threading.Event().wait(0.01)

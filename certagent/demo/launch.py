@@ -59,11 +59,11 @@ class StandIn:
         return (self.process.communicate()[1] or b"the stand-in does not listen").decode()
 
     def log(self) -> list[dict[str, Any]]:
-        """Its log so far."""
+        """Its log so far; whole lines only."""
         if not os.path.exists(self.log_path):
             return []
         with open(self.log_path) as file:
-            return [json.loads(line) for line in file]
+            return [json.loads(line) for line in file if line.endswith("\n")]
 
     def served(self, kind: str = "sql") -> str:
         """The fingerprint that a new connection gets now. Raises OSError."""

@@ -1,6 +1,5 @@
 """ACME at step-ca, whose template makes a certificate that cockroach takes for `node`."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +8,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Issued
 from certagent.host import x509
 from tests.authority.asking import Client, now
+from tests.servers.process import free_address
 from tests.servers.stepca import StepCa
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.root]
@@ -20,28 +20,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StepCa]:
         yield running
 
 
+@pytest.fixture(scope="module")
 def address() -> str:
-    """One of 127/8 for this process alone: step-ca asks at its port 80."""
-    return f"127.{100 + os.getpid() // 65536 % 50}.{os.getpid() // 256 % 256}.{os.getpid() % 254 + 1}"
+    """For these tests alone: step-ca asks at its port 80."""
+    return free_address()
 
 
-def test_a_node_certificate(server: StepCa) -> None:
+def test_a_node_certificate(server: StepCa, address: str) -> None:
     """An IP identifier by http-01: CN=node by the CA's template, both usages, for as long as was asked; renewed."""
-    client = Client(server.directory_url, server.root, {"listen_address": address()})
-    answer = client.ask("issue", (address(),), lifetime=1800.0)
+    client = Client(server.directory_url, server.root, {"listen_address": address})
+    answer = client.ask("issue", (address,), lifetime=1800.0)
     assert isinstance(answer, Issued)
     leaf = x509.parse_certificates(answer.chain.encode())[0]
     assert ("node",) == leaf.common_names
-    assert (address(),) == leaf.ips
+    assert (address,) == leaf.ips
     assert {"serverAuth", "clientAuth"} == set(leaf.eku or ())
     assert abs((leaf.not_after - now()).total_seconds() - 1800) < 120
     assert x509.verify_chain(answer.chain.encode(), server.root.encode(), "client", now()) is None
-    assert isinstance(client.ask("issue", (address(),), live=answer.chain), Issued)
+    assert isinstance(client.ask("issue", (address,), live=answer.chain), Issued)
 
 
-def test_a_lifetime_beyond_the_cas(server: StepCa) -> None:
+def test_a_lifetime_beyond_the_cas(server: StepCa, address: str) -> None:
     """step-ca calls it an error of its own: said in its words, and nothing of the order is remembered."""
-    client = Client(server.directory_url, server.root, {"listen_address": address()})
+    client = Client(server.directory_url, server.root, {"listen_address": address})
     with pytest.raises(AuthorityError, match="serverInternal") as caught:
-        client.ask("issue", (address(),), lifetime=10 * 86400.0)
+        client.ask("issue", (address,), lifetime=10 * 86400.0)
     assert ("failed", {}) == (caught.value.kind, client.own)

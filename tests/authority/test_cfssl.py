@@ -10,7 +10,7 @@ import pytest
 from certagent.host import x509
 from tests.authority.asker import Asker, facts, now, trusted
 from tests.servers.cfssl import Cfssl, MultiRoot
-from tests.servers.process import free_port
+from tests.servers.process import closed_port
 from tests.servers.tls import server_pair
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -100,7 +100,7 @@ def test_another_key(server: Cfssl, labels: MultiRoot) -> None:
 
 def test_a_key_that_is_no_hex(server: Cfssl) -> None:
     """It is said before anything is sent, without the key."""
-    mine = asker(server, url=f"https://localhost:{free_port()}")
+    mine = asker(server, url=f"https://localhost:{closed_port()}")
     mine.secrets = {"auth_key": "correct horse"}
     assert mine.refusal().kind == "credentials"
 
@@ -122,7 +122,7 @@ def test_policy(server: Cfssl, labels: MultiRoot, label: str, many: bool, option
 
 def test_unreachable(server: Cfssl) -> None:
     """Nobody listens."""
-    assert asker(server, url=f"https://localhost:{free_port()}").refusal().kind == "unreachable"
+    assert asker(server, url=f"https://localhost:{closed_port()}").refusal().kind == "unreachable"
 
 
 def test_an_endpoint_that_others_signed(server: Cfssl, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from certagent.authority.messages import Issued, Pending, Request, Roots, Tls
 from certagent.host import x509
 from tests.authority.calling import NAMES, NOW, context, key_and_csr, request
 from tests.servers.est import PASSWORD, USER, EstServer
-from tests.servers.process import free_port
+from tests.servers.process import closed_port
 
 OPTIONS: dict[str, Any] = {"label": "", "username": "", "credential": "enrolment", "csrattrs": False}
 
@@ -207,7 +207,7 @@ def test_the_kind_of_key_that_is_wanted(server: EstServer) -> None:
 
 def test_a_server_that_is_not_there() -> None:
     """Nobody listens: unreachable."""
-    asked = request("est", {**OPTIONS, "url": f"https://127.0.0.1:{free_port()}"}, key_and_csr()[1])
+    asked = request("est", {**OPTIONS, "url": f"https://127.0.0.1:{closed_port()}"}, key_and_csr()[1])
     with pytest.raises(AuthorityError) as caught:
         ask(asked, context())
     assert "unreachable" == caught.value.kind

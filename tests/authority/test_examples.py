@@ -20,7 +20,7 @@ from certagent.host import x509
 from tests.authority.calling import context, key_and_csr, request
 from tests.host.making import make_ca
 from tests.servers.cmp import REFERENCE, CmpServer
-from tests.servers.process import free_port, missing, program
+from tests.servers.process import closed_port, missing, program
 from tests.servers.scep import ScepServer
 from tests.servers.sshd import Sshd
 
@@ -167,7 +167,7 @@ def test_the_host_of_the_ca_decides(by_ssh: dict[str, str], label: str, asked: d
 @pytest.mark.real
 def test_ssh_itself_fails(by_ssh: dict[str, str], tmp_path: Path) -> None:
     """Nobody listens: unreachable. A key that the server does not know, a host key that we do not: credentials."""
-    nowhere = {**by_ssh, "CA_HOST": f"ssh://127.0.0.1:{free_port()}"}
+    nowhere = {**by_ssh, "CA_HOST": f"ssh://127.0.0.1:{closed_port()}"}
     assert "unreachable" == failure("cockroach-ssh", nowhere).kind
     stranger = {**by_ssh, "SSH_KEY": by_ssh["SSH_KEY"].replace("key", "stranger")}
     assert "credentials" == failure("cockroach-ssh", stranger).kind
@@ -215,7 +215,7 @@ def test_cmp_fails(cmp_server: CmpServer) -> None:
     assert "credentials" == failure("cmp", settings, cmp_server.csr(), secrets={"secret": "wrong"}).kind
     other = failure("cmp", settings, key_and_csr()[1], secrets=secret)
     assert ("failed", True) == (other.kind, "does not match our enrollment key" in str(other)), str(other)
-    nowhere = {**settings, "CMP_SERVER": f"127.0.0.1:{free_port()}"}
+    nowhere = {**settings, "CMP_SERVER": f"127.0.0.1:{closed_port()}"}
     assert "unreachable" == failure("cmp", nowhere, cmp_server.csr(), secrets=secret, timeout=3.0).kind
     assert "refused" == failure("cmp", settings, operation="roots", secrets=secret).kind
 
@@ -249,5 +249,5 @@ def test_scep(scep_server: ScepServer) -> None:
 def test_scep_fails(scep_server: ScepServer) -> None:
     """A wrong challenge is refused; a server that is not there unreachable."""
     assert "refused" == failure("scep", {"SCEP_URL": scep_server.url}, scep_csr("wrong")[1]).kind
-    nowhere = {"SCEP_URL": f"http://127.0.0.1:{free_port()}/scep"}
+    nowhere = {"SCEP_URL": f"http://127.0.0.1:{closed_port()}/scep"}
     assert "unreachable" == failure("scep", nowhere, scep_csr("x")[1]).kind

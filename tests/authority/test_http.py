@@ -15,6 +15,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.http import Http, Reply, by_name, permitted, retry_after
 from certagent.authority.messages import Tls
 from certagent.host import x509
+from tests.servers.process import closed_port
 from tests.servers.tls import ServerPair, server_pair
 from tests.servers.web import Handler, Web, tunnel
 
@@ -223,9 +224,7 @@ def test_every_request_has_a_connection_of_its_own() -> None:
 
 def test_nobody_there() -> None:
     """A closed port, a name that does not exist: unreachable, with the cause."""
-    with Web(hello) as running:
-        url = running.url
-    assert problem(url, Tls()).kind == "unreachable"
+    assert problem(f"http://127.0.0.1:{closed_port()}", Tls()).kind == "unreachable"
     assert problem("https://does-not-exist.invalid", Tls()).kind == "unreachable"
 
 

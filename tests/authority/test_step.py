@@ -14,7 +14,7 @@ from certagent.authority import step_token
 from certagent.authority.messages import Request, Tls
 from certagent.host import x509
 from tests.authority.asker import NAMES, Asker, facts, now, trusted
-from tests.servers.process import free_port
+from tests.servers.process import closed_port
 from tests.servers.stepca import StepCa, new_jwk
 from tests.servers.tls import server_pair
 from tests.waiting import wait_until
@@ -260,7 +260,7 @@ def test_policy(server: StepCa) -> None:
 
 def test_unreachable(server: StepCa) -> None:
     """Nobody listens."""
-    assert asker(server, url=f"https://localhost:{free_port()}").refusal().kind == "unreachable"
+    assert asker(server, url=f"https://localhost:{closed_port()}").refusal().kind == "unreachable"
 
 
 def test_renewal_information(server: StepCa) -> None:

@@ -12,7 +12,7 @@ from certagent.authority.messages import Tls
 from certagent.host import x509
 from tests.authority.asker import Asker, facts, now, trusted
 from tests.servers.openbao import ROLE, OpenBao, RefusedError
-from tests.servers.process import free_port
+from tests.servers.process import closed_port
 from tests.servers.tls import server_pair
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -251,7 +251,7 @@ def test_rate_limited(server: OpenBao) -> None:
 
 def test_unreachable(server: OpenBao) -> None:
     """Nobody listens."""
-    assert asker(server, url=f"https://localhost:{free_port()}").refusal().kind == "unreachable"
+    assert asker(server, url=f"https://localhost:{closed_port()}").refusal().kind == "unreachable"
 
 
 def test_an_endpoint_that_others_signed(server: OpenBao, tmp_path: Path) -> None:

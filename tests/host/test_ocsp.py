@@ -21,7 +21,7 @@ from tests.host.making import Ca, make_ca
 from tests.host.responders import answer, dripping, endless, links, reply, responder, sending, silent
 from tests.host.test_worker import FEW
 from tests.servers.openssl_ocsp import delegate
-from tests.servers.process import free_port
+from tests.servers.process import closed_port
 from tests.waiting import wait_until
 
 NOW = datetime.now(UTC)
@@ -149,7 +149,7 @@ def test_hostile_responders() -> None:
 def test_why_nobody_was_reached() -> None:
     """A closed port is refused, a name that nobody has is not known: neither is called late."""
     cert, issuer = links(LEAF, CA)
-    urls = (f"http://127.0.0.1:{free_port()}", "http://responder.invalid")
+    urls = (f"http://127.0.0.1:{closed_port()}", "http://responder.invalid")
     refused, unknown = ocsp.ask([ocsp.Question(cert, issuer, urls)], 20.0, every=True)[0]
     assert (refused.status, refused.reason) == ("unreachable", "Connection refused")
     assert unknown.status == "unreachable"

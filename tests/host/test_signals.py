@@ -81,7 +81,7 @@ def test_a_zombie_is_not_signalled() -> None:
     assert send_hup(process.pid, start, os.getuid(), os.getgid()) == f"pid {process.pid} is gone"
 
 
-@pytest.mark.parametrize("pid", [0, 1, -1, os.getpid()])
+@pytest.mark.parametrize("pid", [0, 1, -1, os.getpid()], ids=["group", "init", "all", "itself"])
 def test_never(pid: int) -> None:
     """Neither init, nor a process group, nor the agent itself."""
     assert send_hup(pid, 0, os.getuid(), os.getgid()) == f"pid {pid} is never signalled"

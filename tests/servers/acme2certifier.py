@@ -4,14 +4,13 @@ It validates http-01 at port 80 of the address that an IP identifier names: `add
 Leaves last a day; the suggested window begins at 85 % of that. Install: tests/servers/acme2certifier/install.
 """
 
-import os
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 from certagent.host import x509
-from tests.servers.process import SERVERS, Running, free_port, listens, missing
+from tests.servers.process import SERVERS, Running, free_address, free_port, listens, missing
 
 INSTALL = "tests/servers/acme2certifier/install"
 SERVE = Path(__file__).parent / "acme2certifier" / "serve.py"
@@ -74,7 +73,7 @@ class Acme2certifier:
         (directory / "certs").mkdir(parents=True)
         self.port = free_port()
         self.directory_url = f"http://127.0.0.1:{self.port}/directory"
-        self.address = f"127.{200 + os.getpid() // 65536 % 50}.{os.getpid() // 256 % 256}.{os.getpid() % 254 + 1}"
+        self.address = free_address()
         self.ca, key = x509.make_ca("acme2certifier test CA", timedelta(days=30), datetime.now(UTC), "rsa-2048")
         self.configure(threshold)
         texts = {"ext.cnf": EXTENSIONS, "crl.cnf": CRL, "index.txt": "", "crlnumber": "01\n"}

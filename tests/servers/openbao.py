@@ -87,6 +87,14 @@ class OpenBao:
 
     def __enter__(self) -> Self:
         self.running.__enter__()
+        try:
+            self._begin()
+        except BaseException:
+            self.running.stop()
+            raise
+        return self
+
+    def _begin(self) -> None:
         fresh = not self.token
         if fresh:
             made = self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
@@ -95,7 +103,6 @@ class OpenBao:
         wait_until(lambda: self.call("GET", "sys/leader")["is_self"], "OpenBao leads")
         if fresh:
             self._set_up()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.running.stop()

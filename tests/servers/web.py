@@ -44,6 +44,7 @@ class Web(ThreadingHTTPServer):
     """One server on loopback, for the `with` block."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(
         self, answer: Answer, cert: Path | None = None, key: Path | None = None, clients: Path | None = None

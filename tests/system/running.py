@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from certagent.demo.launch import StandIn
-from tests.waiting import wait_until
+from tests.logs import note
+from tests.waiting import DEADLINE, wait_until
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 Event = dict[str, Any]
@@ -40,13 +41,15 @@ class Host:
     def make_certs(self) -> None:
         self.certs.mkdir(mode=0o700, exist_ok=True)
 
-    def run(self, *words: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 240.0) -> subprocess.CompletedProcess[str]:
         """One command of certagent."""
         command = [sys.executable, "-m", "certagent", *words, "-c", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
 
     def json(self, *words: str) -> Any:
-        return json.loads(self.run(*words, "--json").stdout)
+        done = self.run(*words, "--json")
+        assert done.stdout, f"{words}: exit code {done.returncode}, and no document: {done.stderr}"
+        return json.loads(done.stdout)
 
     def once(self) -> subprocess.CompletedProcess[str]:
         """`run --once` on a certs-dir that is made where it is missing."""
@@ -79,6 +82,7 @@ class Host:
         place.chmod(0o777)
         for name in ("ports.json", "cockroach.log"):
             (place / name).unlink(missing_ok=True)
+        note(place / "cockroach.log")
         return StandIn(str(options.pop("certs", self.certs)), str(place), **options)
 
 
@@ -91,10 +95,15 @@ class Agent:
 
     def __enter__(self) -> Self:
         command = [*self.prefix, sys.executable, "-m", "certagent", "run", "--log", "json", "-c", str(self.host.config)]
-        with open(self.log_path, "ab") as log:
+        with open(note(self.log_path), "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(lambda: self.events("agent.started") or self.ended(), "the agent starts")
-        assert not self.ended(), self.log_path.read_text()
+        try:
+            wait_until(lambda: self.events("agent.started") or self.ended(), "the agent starts")
+            assert not self.ended(), self.log_path.read_text()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
         return self
 
     def ended(self) -> bool:
@@ -111,9 +120,10 @@ class Agent:
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
-            return self.process.wait(20)
+            return self.process.wait(DEADLINE)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
             raise
 
     def events(self, name: str = "") -> list[Event]:
@@ -129,7 +139,7 @@ class Agent:
             rows = [e for e in self.events(name) if test(e)]
             return rows if len(rows) >= count else []
 
-        return wait_until(found, f"{count} {name} in {self.log_path}")[count - 1]
+        return wait_until(found, f"the log tells {name}, {count} times")[count - 1]
 
 
 def open_tmp() -> Path:

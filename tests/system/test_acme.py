@@ -1,7 +1,6 @@
 """ACME under a whole daemon: the console's pair from pebble by http-01; node from a CA with renewal windows."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ import pytest
 from certagent.host.x509 import parse_certificates
 from tests.servers.acme2certifier import Acme2certifier
 from tests.servers.pebble import Pebble
+from tests.servers.process import free_address
 from tests.servers.stepca import StepCa
 from tests.system.running import Host
 from tests.waiting import wait_until
@@ -106,7 +106,7 @@ def test_the_account_with_the_ca(host: Host, pebble: Pebble) -> None:
 @pytest.mark.root
 def test_a_node_from_step_ca(host: Host, tmp_path: Path) -> None:
     """The CA's template makes CN=node of a request without a common name, which the gate lets in; served."""
-    place = f"127.{150 + os.getpid() // 65536 % 50}.{os.getpid() // 256 % 256}.{os.getpid() % 254 + 1}"
+    place = free_address()
     with StepCa(tmp_path / "step-ca") as ca:
         table = PUBLIC.format(url=ca.directory_url, port=80, address=place, ca=ca.ca, roots=ca.ca)
         host.write(house=table, authority='"public"', client_authority='"public"', names=f'["{place}"]', clients="[]")

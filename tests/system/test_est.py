@@ -6,7 +6,7 @@ import pytest
 
 from certagent.host.x509 import parse_certificates
 from tests.servers.est import PASSWORD, USER, EstServer
-from tests.servers.process import free_port
+from tests.servers.process import closed_port
 from tests.system.running import Host
 from tests.waiting import wait_until
 
@@ -96,7 +96,7 @@ def test_an_answer_that_takes_its_time(host: Host, server: EstServer) -> None:
 
 def test_failover(host: Host, server: EstServer) -> None:
     """The first is down, the second refuses, the third issues, at once; the next renewal begins with the first."""
-    down = f"https://127.0.0.1:{free_port()}"
+    down = f"https://127.0.0.1:{closed_port()}"
     tables = [
         table(server, name="down", url=down),
         table(server, enrolled(server) + 'label = "strict"', name="strict"),
@@ -114,7 +114,7 @@ def test_failover(host: Host, server: EstServer) -> None:
 
 def test_another_root_is_refused(host: Host, server: EstServer) -> None:
     """The second authority's root is not in the bundle: the gate refuses its answer with that reason."""
-    house = f"[authority.down]\ntype = 'est'\nurl = 'https://127.0.0.1:{free_port()}'\n{enrolled(server)}"
+    house = f"[authority.down]\ntype = 'est'\nurl = 'https://127.0.0.1:{closed_port()}'\n{enrolled(server)}"
     host.write()
     assert host.once().returncode == 0
     before = (host.certs / "node.crt").read_bytes()

@@ -88,7 +88,7 @@ def test_damage_is_caught_before_the_signal(shared: Host, damage: Callable[[Path
             assert refused.returncode == 1
             barred(agent)
         assert server.served() == before
-        assert "received SIGHUP" not in server.log()
+        assert "received SIGHUP" not in server.said()
 
 
 def barred(agent: Agent) -> None:
@@ -102,5 +102,5 @@ def test_a_wide_key_is_repaired_before_the_signal(shared: Host) -> None:
         os.chmod(shared.certs / "node.key", 0o644)
         assert shared.run("reload").returncode == 0
         agent.wait_event("mode.repaired")
-        assert "has group or world access" not in server.log()
+        assert "has group or world access" not in server.said()
         assert server.served() == shared.file("node")["fingerprint"]
