@@ -6,7 +6,7 @@ from datetime import datetime
 
 from certagent.authorities import Remote, authorities_of
 from certagent.authority.errors import AuthorityError
-from certagent.authority.messages import Done, Operation, Pending
+from certagent.authority.messages import Done, Operation
 from certagent.config import Config
 from certagent.host.errors import HostError
 from certagent.host.ledger import LEDGER
@@ -20,27 +20,31 @@ STEPS = 3  # a rollover is two requests
 
 def change(config: Config, workers: Workers, name: str, operation: str, now: datetime) -> str:
     """Do it, through a worker; return what was done. Raises HostError with the reason."""
-    if operation not in OPERATIONS:
-        raise HostError(f"cannot {operation!r} an account: one of {', '.join(OPERATIONS)}")
-    found = config.authorities.get(name)
-    if found is None or found.type not in KINDS:
-        known = ", ".join(n for n, a in config.authorities.items() if a.type in KINDS) or "none"
-        raise HostError(f"cannot {operation} the account of {name!r}: it keeps none; those that do: {known}")
+    asked = permitted(config, name, operation)
     as_the_agent(config.settings.state_dir)
     book = Book(os.path.join(config.settings.state_dir, "authority"))
     authority = authorities_of(config, workers, book)[name]
     if not isinstance(authority, Remote):
         raise HostError(f"cannot {operation} the account of {name!r}: it is not asked over a wire")
     try:
-        for _ in range(STEPS):
-            match authority.account(OPERATIONS[operation], now):
-                case Done(note):
-                    return note
-                case Pending():
-                    continue
+        answers = (authority.account(asked, now) for _ in range(STEPS))
+        note = next((answer.note for answer in answers if isinstance(answer, Done)), None)
     except AuthorityError as error:
         raise HostError(str(error)) from error
-    raise HostError(f"cannot {operation} the account of {name!r}: the CA does not get to an end; try again")
+    if note is None:
+        raise HostError(f"cannot {operation} the account of {name!r}: the CA does not get to an end; try again")
+    return note
+
+
+def permitted(config: Config, name: str, operation: str) -> Operation:
+    """Given the configuration and an operation, return what the CA is asked. HostError where it is no such thing."""
+    if operation not in OPERATIONS:
+        raise HostError(f"cannot {operation!r} an account: one of {', '.join(OPERATIONS)}")
+    found = config.authorities.get(name)
+    if found is None or found.type not in KINDS:
+        known = ", ".join(n for n, a in config.authorities.items() if a.type in KINDS) or "none"
+        raise HostError(f"cannot {operation} the account of {name!r}: it keeps none; those that do: {known}")
+    return OPERATIONS[operation]
 
 
 def as_the_agent(state_dir: str) -> None:

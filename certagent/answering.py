@@ -1,6 +1,7 @@
 """The answers to commands of the control socket. Each runs in a thread of its own, and only reads or puts."""
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from certagent import __version__
@@ -8,7 +9,7 @@ from certagent.advising import advise, chosen
 from certagent.config import Config
 from certagent.core.decide.generations import going_back
 from certagent.core.facts import Request
-from certagent.core.policy import OcspRule
+from certagent.core.policy import OcspRule, Policy
 from certagent.core.status import plan_document, rfc3339
 from certagent.host.control import Peer
 from certagent.host.errors import HostError
@@ -86,25 +87,34 @@ def _managed(service: Service, certs_dir: str) -> list[tuple[str, OcspRule]]:
 
 def put(service: Service, request: Request, certs_dir: str, reason: str) -> str:
     """Put an operator's command where decide sees it; HostError where it names nothing here, or several things."""
+    worlds = dict(service.worlds)  # as they are now, whatever configuration is taken meanwhile
+    found = addressed([w.policy for w in worlds.values()], request, certs_dir)
+    if request.subject and (last := service.last.get(found[0])):
+        possible(last, request)
+    for path in found:
+        worlds[path].inbox.put(request)
+    service.log.emit("command.received", certs_dir=certs_dir, file=request.subject, reason=reason)
+    service.wake(f"command {request.kind}")
+    return found[0]
+
+
+def addressed(policies: Iterable[Policy], request: Request, certs_dir: str) -> list[str]:
+    """Given what is managed, a command and the certs-dir that it names ("": none), return whom it is for.
+
+    HostError where it is for nothing here, or a file is in several places.
+    """
     stem = request.subject
-    found = [w for w in service.worlds.values() if certs_dir in ("", w.policy.path)]
-    found = [w for w in found if not stem or w.policy.want(stem)]
+    found = [p.path for p in policies if certs_dir in ("", p.path) and (not stem or p.want(stem))]
     if not found:
         where = f"in {certs_dir}" if certs_dir else "here"
         what = f"{stem} is not" if stem else "nothing is"
         raise HostError(f"cannot {request.kind}: {what} managed {where}; `certagent status` lists what is")
     if len(found) > 1 and stem:
         raise HostError(f"cannot {request.kind} {stem}: several certs-dirs have it; add --certs-dir")
-    if stem and (last := service.last.get(found[0].policy.path)):
-        _possible(last, request)
-    for world in found:
-        world.inbox.put(request)
-    service.log.emit("command.received", certs_dir=certs_dir, file=stem, reason=reason)
-    service.wake(f"command {request.kind}")
-    return found[0].policy.path
+    return found
 
 
-def _possible(last: Last, request: Request) -> None:
+def possible(last: Last, request: Request) -> None:
     """HostError where a command cannot come true, by what was seen last: nobody should wait for it."""
     stem = request.subject
     if request.kind == "renew" and stem in last.snapshot.bundles:

@@ -22,7 +22,9 @@ from certagent.host.worker import Workers
 BUNDLES = ("ca", "ca-client", "ca-ui", "ca-client-tenant")
 
 
-class _FailedError(Exception):
+class StepError(Exception):
+    """A step that failed, why, and what is not known because of it."""
+
     def __init__(self, step: str, reason: str, untold: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.step, self.reason, self.untold = step, reason, untold
@@ -45,7 +47,7 @@ def trial(
     found, leaf = steps("", ""), None
     try:
         leaf = _tried(authority, policy, want, clock)
-    except _FailedError as error:
+    except StepError as error:
         found = steps(error.step, error.reason, error.untold)
     return {
         "version": 1,
@@ -78,44 +80,48 @@ def _tried(
         try:
             authority.ready()
         except AuthorityError as error:
-            raise _FailedError("settings", str(error)) from error
+            raise StepError("settings", str(error)) from error
     try:
         key = x509.generate_key(want.key)
         chain = _issued(authority, policy, want, key, clock())
         bundles = _bundles(authority, policy, want, clock())
     except AuthorityError as error:
         raise _failed(error, authority.fact().kind) from error
-    now = clock()
+    return accepted(want, chain, key, bundles, clock())
+
+
+def accepted(want: Want, chain: bytes, key: bytes, bundles: dict[str, bytes], now: datetime) -> dict[str, Any]:
+    """Given an answer, its key and the bundles, return what is shown of it. Raises StepError."""
     pair = staged.pair_fact(want.name.stem, chain, key, now.timestamp())
     if pair is None or pair.leaf is None:
-        raise _FailedError("answer", "it is no certificate")
+        raise StepError("answer", "it is no certificate")
     judged = staged.judge(pair, want, chain, key, bundles, True, now.timestamp(), now)
     if judged.pair.trust is not None and judged.pair.trust.problem:
-        raise _FailedError("chain", judged.pair.trust.problem)
+        raise StepError("chain", judged.pair.trust.problem)
     problem = gate(want, judged, None, asked=True, now=now)
     if problem is not None:
-        raise _FailedError("gate", problem)
+        raise StepError("gate", problem)
     shown = pair.leaf
     return {"subject": shown.subject, "issuer": shown.issuer, "sans": list(shown.sans), "key": shown.key}
 
 
-def _failed(error: AuthorityError, type_: str) -> _FailedError:
+def _failed(error: AuthorityError, type_: str) -> StepError:
     """At which step; a cause on this host means that nobody was asked."""
     if isinstance(error.__cause__, HostError):
-        return _FailedError("settings", str(error))
-    return _FailedError(FAILS[error.kind], str(error), untold(error.kind, type_))
+        return StepError("settings", str(error))
+    return StepError(FAILS[error.kind], str(error), untold(error.kind, type_))
 
 
 def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:
     if isinstance(authority, Remote) and authority.by_hand:
-        raise _FailedError("reachable", "a person answers; outbox and inbox can be used, a test leaves nothing there")
+        raise StepError("reachable", "a person answers; outbox and inbox can be used, a test leaves nothing there")
     live = _live(policy, want)
     names = want.names if want.names is not None else _names(live)
     common_name = want.principal or (names[0] if names else None) if authority.common_name else None
     try:
         csr = x509.make_csr(key, common_name, names, challenge=authority.challenge())
     except x509.X509Error as error:
-        raise _FailedError("settings", str(error)) from error
+        raise StepError("settings", str(error)) from error
     order = Order(
         policy.path, want.name.stem, csr, names, want.principal or "", want.server, want.client, want.lifetime, live
     )
@@ -123,7 +129,7 @@ def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: by
         order = replace(order, live=b"")  # some CAs take it for the renewal of that certificate
     answer = authority.issue(order, now)
     if isinstance(answer, Pending):
-        raise _FailedError("answer", f"the CA has the request and answers later: {answer.reason}")
+        raise StepError("answer", f"the CA has the request and answers later: {answer.reason}")
     return answer
 
 
@@ -155,5 +161,5 @@ def _bundles(authority: CertificateAuthority, policy: Policy, want: Want, now: d
         try:
             found[needed] = authority.bundle(policy.path, needed, now)
         except AuthorityError as error:
-            raise _FailedError("chain", str(error)) from error
+            raise StepError("chain", str(error)) from error
     return found

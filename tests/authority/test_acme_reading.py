@@ -4,14 +4,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+import dns.message
+import dns.name
+import dns.rcode
 import pytest
 from acme import messages
 
+from certagent.authority.acme.account import agreed, registration
 from certagent.authority.acme.alpn import Alpn
 from certagent.authority.acme.ari import place, window
-from certagent.authority.acme.dns01 import Hook, Update
+from certagent.authority.acme.dns01 import Hook, Update, alias, refusal, texts, zone_of
 from certagent.authority.acme.options import Options
-from certagent.authority.acme.order import asked_for, reached
+from certagent.authority.acme.order import asked_for, reached, wish, without_it
 from certagent.authority.acme.polling import Patience, pauses
 from certagent.authority.acme.proving import Authorization, proven, responder
 from certagent.authority.acme.web import Standalone, Webroot
@@ -164,3 +168,116 @@ def test_patience_that_would_be_over_is_not_waited_for() -> None:
     assert not over.wait(0)
     over.rest(3600)
     assert over.left() < 0
+
+
+WANTS = [{"type": "dns", "value": "a.test"}]
+
+
+@pytest.mark.parametrize(("profile", "lifetime", "fields"), [
+    ("", None, {}),
+    ("short", None, {"profile": "short"}),
+    ("", 90.0, {"notAfter": "2026-11-25T12:01:30Z"}),
+])  # fmt: skip
+def test_what_is_ordered(profile: str, lifetime: float | None, fields: dict[str, str]) -> None:
+    """The names, and only what is configured beside them."""
+    assert {"identifiers": WANTS, **fields} == wish(WANTS, profile, {"short": "", "long": ""}, lifetime, NOW)
+
+
+@pytest.mark.parametrize(("offered", "words"), [({"b": "", "a": ""}, "are: a, b"), ({}, "are: none")])
+def test_a_profile_that_is_not_offered(offered: dict[str, str], words: str) -> None:
+    """Refused before anything is ordered, with what there is."""
+    with pytest.raises(AuthorityError, match=f"cannot order profile 'short': the CA's profiles {words}") as caught:
+        wish(WANTS, "short", offered, None, NOW)
+    assert caught.value.refused
+
+
+@pytest.mark.parametrize(("code", "again"), [
+    ("alreadyReplaced", True),
+    ("malformed", True),
+    ("rateLimited", False),
+    ("accountDoesNotExist", False),
+])  # fmt: skip
+def test_an_order_without_what_it_replaces(code: str, *, again: bool) -> None:
+    """Whatever the CA has against it; not where it is about us: another order would be as bad."""
+    problem = messages.Error.from_json({"type": f"urn:ietf:params:acme:error:{code}", "detail": ""})
+    assert again == without_it(problem)
+
+
+def meta(**fields: Any) -> messages.Directory.Meta:
+    return messages.Directory.Meta.from_json(fields)
+
+
+TERMS = {"termsOfService": "https://ca/terms"}
+
+
+def test_the_terms_of_a_ca() -> None:
+    """Agreed to where the configuration says so; none where there are none."""
+    assert (None, None) == (agreed(meta(), accepted=False), agreed(meta(), accepted=True))
+    assert agreed(meta(**TERMS), accepted=True)
+    with pytest.raises(AuthorityError, match="read https://ca/terms and set terms_accepted = true") as caught:
+        agreed(meta(**TERMS), accepted=False)
+    assert caught.value.refused
+
+
+def test_an_account_that_a_ca_binds_to_its_own() -> None:
+    """Without a binding it is not asked for."""
+    with pytest.raises(AuthorityError, match="set eab_kid and eab_key") as caught:
+        registration(meta(externalAccountRequired=True), (), None, None)
+    assert "credentials" == caught.value.kind
+    for required, binding in ((True, {"a": "b"}), (False, None)):
+        asked = registration(meta(externalAccountRequired=required), ["mailto:a@b"], True, binding)
+        assert (("mailto:a@b",), True, binding) == (
+            asked.contact,
+            asked.terms_of_service_agreed,
+            asked.external_account_binding,
+        )
+
+
+NAME = dns.name.from_text("_acme-challenge.a.test")
+
+
+def told_by_dns(text: str) -> dns.message.Message:
+    return dns.message.from_text(f"id 1\nopcode QUERY\nrcode NOERROR\nflags QR\n{text}")
+
+
+def test_where_an_alias_points() -> None:
+    """The CNAME of this very name; that of another, or another record of this one, is none."""
+    pointing = told_by_dns(f";ANSWER\n{NAME} 60 IN CNAME a.elsewhere.\n")
+    other = told_by_dns(f";ANSWER\nb.test. 60 IN CNAME a.elsewhere.\n{NAME} 60 IN TXT x\n")
+    assert dns.name.from_text("a.elsewhere.") == alias(pointing, NAME)
+    assert [None, None] == [alias(other, NAME), alias(told_by_dns(""), NAME)]
+
+
+SOA = "60 IN SOA ns. host. 1 2 3 4 5"
+
+
+@pytest.mark.parametrize("section", ["ANSWER", "AUTHORITY"])
+def test_the_zone_of_a_name(section: str) -> None:
+    """Whichever section names it; one that the name is not in is not it."""
+    assert dns.name.from_text("test.") == zone_of(told_by_dns(f";{section}\ntest. {SOA}\n"), NAME, "ns")
+    for text in ("", f";{section}\nelsewhere. {SOA}\n", f";{section}\ntest. 60 IN NS ns.\n"):
+        with pytest.raises(AuthorityError, match="at ns: set dns_zone") as caught:
+            zone_of(told_by_dns(text), NAME, "ns")
+        assert caught.value.refused
+
+
+def test_the_values_of_a_name() -> None:
+    """Every TXT record, its strings as one."""
+    found = told_by_dns(f';ANSWER\n{NAME} 60 IN TXT "one" "two"\n{NAME} 60 IN TXT "three"\n{NAME} 60 IN CNAME x.\n')
+    assert ({"onetwo", "three"}, set()) == (texts(found), texts(told_by_dns("")))
+
+
+@pytest.mark.parametrize(("code", "kind"), [
+    (dns.rcode.REFUSED, "refused"),
+    (dns.rcode.NOTAUTH, "credentials"),
+    (dns.rcode.SERVFAIL, "failed"),
+])  # fmt: skip
+def test_an_update_that_was_not_made(code: dns.rcode.Rcode, kind: str) -> None:
+    """By policy, by the key, or the server is not well."""
+    answer = told_by_dns("")
+    assert refusal(answer, "update x") is None
+    answer.set_rcode(code)
+    error = refusal(answer, "update x")
+    assert error is not None
+    assert kind == error.kind
+    assert str(error).startswith(f"cannot update x: {dns.rcode.to_text(code)}; check the zone's update policy")

@@ -4,6 +4,7 @@ A server that forgot the account (a laboratory's) gets it registered anew, under
 requests: the new key is remembered before the CA is told, so that no crash between loses the account.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import requests
@@ -61,21 +62,8 @@ class Account:
 
     def _register(self) -> None:
         meta = self.client.directory.meta
-        if meta.terms_of_service and not self.options["terms_accepted"]:
-            raise AuthorityError(
-                f"cannot register: read {str(meta.terms_of_service)[:200]} and set terms_accepted = true",
-                kind="refused",
-            )
-        binding = self._binding()
-        if meta.external_account_required and binding is None:
-            raise AuthorityError(
-                "cannot register: this CA binds accounts to one of its own: set eab_kid and eab_key", kind="credentials"
-            )
-        asked = messages.NewRegistration(
-            contact=tuple(self.options["contact"]),
-            terms_of_service_agreed=True if meta.terms_of_service else None,
-            external_account_binding=binding,
-        )
+        terms = agreed(meta, accepted=self.options["terms_accepted"])
+        asked = registration(meta, self.options["contact"], terms, self._binding())
         try:
             uri = self.client.new_account(asked).uri
         except errors.ConflictError as error:
@@ -144,6 +132,30 @@ class Account:
         payload = Document({"account": uri, "oldKey": self.key.public_key().to_partial_json()})
         inner = jws.JWS.sign(payload.json_dumps().encode(), key=fresh, alg=ES256, nonce=None, url=url)
         self.net.post(url, inner, new_nonce_url=self.nonces)
+
+
+def agreed(meta: messages.Directory.Meta, *, accepted: bool) -> bool | None:
+    """Whether the CA's terms are agreed to; None where it has none. Raises AuthorityError where they are not."""
+    if not meta.terms_of_service:
+        return None
+    if not accepted:
+        raise AuthorityError(
+            f"cannot register: read {str(meta.terms_of_service)[:200]} and set terms_accepted = true", kind="refused"
+        )
+    return True
+
+
+def registration(
+    meta: messages.Directory.Meta, contact: Iterable[str], terms: bool | None, binding: dict[str, Any] | None
+) -> messages.NewRegistration:
+    """Given what the CA demands and what we have, return the account to ask for. Raises AuthorityError."""
+    if meta.external_account_required and binding is None:
+        raise AuthorityError(
+            "cannot register: this CA binds accounts to one of its own: set eab_kid and eab_key", kind="credentials"
+        )
+    return messages.NewRegistration(
+        contact=tuple(contact), terms_of_service_agreed=terms, external_account_binding=binding
+    )
 
 
 def directory(net: Net, url: str) -> messages.Directory:

@@ -22,12 +22,13 @@ import dns.update
 
 from certagent.authority.acme.options import Options, address
 from certagent.authority.acme.polling import Patience
-from certagent.authority.errors import AuthorityError
+from certagent.authority.errors import AuthorityError, Kind
 
 LABEL = "_acme-challenge"
 ALIASES = 8
 PATIENCE = 10.0
 PAUSE = 0.2
+KINDS: dict[int, Kind] = {dns.rcode.REFUSED: "refused", dns.rcode.NOTAUTH: "credentials"}
 HOOK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -101,30 +102,20 @@ class Update:
 
     def _followed(self, name: dns.name.Name) -> dns.name.Name:
         for _ in range(ALIASES):
-            answer = self._query(name, dns.rdatatype.CNAME).answer
-            found = [r for s in answer if s.name == name and s.rdtype == dns.rdatatype.CNAME for r in s]
-            if not found:
+            target = alias(self._query(name, dns.rdatatype.CNAME), name)
+            if target is None:
                 return name
-            name = found[0].target
+            name = target
         raise AuthorityError(f"cannot use {name}: over {ALIASES} CNAMEs in a row", kind="refused")
 
     def _zone(self, name: dns.name.Name) -> dns.name.Name:
         """The configured zone, else the one that the server says it is authoritative for."""
         if self._options.dns_zone:
             return dns.name.from_text(self._options.dns_zone)
-        answer = self._query(name, dns.rdatatype.SOA)
-        for section in (answer.answer, answer.authority):
-            for records in section:
-                if records.rdtype == dns.rdatatype.SOA and name.is_subdomain(records.name):
-                    return records.name
-        host = self._server[0]
-        raise AuthorityError(f"cannot find the zone of {name} at {host}: set dns_zone", kind="refused")
+        return zone_of(self._query(name, dns.rdatatype.SOA), name, self._server[0])
 
     def _values(self, name: dns.name.Name) -> set[str]:
-        answer = self._query(name, dns.rdatatype.TXT).answer
-        return {
-            b"".join(r.strings).decode("ascii", "replace") for s in answer if s.rdtype == dns.rdatatype.TXT for r in s
-        }
+        return texts(self._query(name, dns.rdatatype.TXT))
 
     def _send(self, zone: dns.name.Name, name: dns.name.Name, value: str, *, add: bool) -> None:
         update = dns.update.UpdateMessage(zone, **self._key)  # type: ignore[arg-type]
@@ -132,14 +123,39 @@ class Update:
             update.add(name, self._options.dns_ttl, "TXT", value)
         else:
             update.delete(name, "TXT", value)
-        code = self._ask(update).rcode()
-        if code != dns.rcode.NOERROR:
-            host, text = self._server[0], dns.rcode.to_text(code)
-            who = {dns.rcode.REFUSED: "refused", dns.rcode.NOTAUTH: "credentials"}.get(code, "failed")
-            raise AuthorityError(
-                f"cannot update {name} in {zone} at {host}: {text}; check the zone's update policy and the TSIG key",
-                kind=who,  # type: ignore[arg-type]
-            )
+        if problem := refusal(self._ask(update), f"update {name} in {zone} at {self._server[0]}"):
+            raise problem
+
+
+def alias(answer: dns.message.Message, name: dns.name.Name) -> dns.name.Name | None:
+    """Given the answer to a question for a CNAME, return where it points; None where it is none."""
+    found = [r for s in answer.answer if s.name == name and s.rdtype == dns.rdatatype.CNAME for r in s]
+    return found[0].target if found else None
+
+
+def zone_of(answer: dns.message.Message, name: dns.name.Name, host: str) -> dns.name.Name:
+    """Given the answer to a question for a SOA, return the zone of a name. Raises AuthorityError."""
+    for section in (answer.answer, answer.authority):
+        for records in section:
+            if records.rdtype == dns.rdatatype.SOA and name.is_subdomain(records.name):
+                return records.name
+    raise AuthorityError(f"cannot find the zone of {name} at {host}: set dns_zone", kind="refused")
+
+
+def texts(answer: dns.message.Message) -> set[str]:
+    """The values of the TXT records in an answer."""
+    records = (r for s in answer.answer if s.rdtype == dns.rdatatype.TXT for r in s)
+    return {b"".join(r.strings).decode("ascii", "replace") for r in records}
+
+
+def refusal(answer: dns.message.Message, what: str) -> AuthorityError | None:
+    """Given the answer to an update, return the error that it means; None where it was made."""
+    code = answer.rcode()
+    if code == dns.rcode.NOERROR:
+        return None
+    kind = KINDS.get(code, "failed")
+    remedy = "check the zone's update policy and the TSIG key"
+    return AuthorityError(f"cannot {what}: {dns.rcode.to_text(code)}; {remedy}", kind=kind)
 
 
 class Hook:

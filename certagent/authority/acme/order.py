@@ -5,6 +5,7 @@ by the next one. Polling follows the CA's Retry-After within the request's patie
 """
 
 from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -96,17 +97,13 @@ class Order:
 
     def _begin(self) -> None:
         """A new order; where the CA does not take `replaces`, without it."""
-        fields: dict[str, Any] = {"identifiers": self._wants()}
-        if self.options.profile:
-            fields["profile"] = self._profile()
-        if self.request.lifetime:
-            until = self.context.now().astimezone(UTC) + timedelta(seconds=self.request.lifetime)
-            fields["notAfter"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
+        offered = self.account.client.directory.meta.profiles or {}
+        fields = wish(self._wants(), self.options.profile, offered, self.request.lifetime, self.context.now())
         replaced = self._replaces()
         try:
             answer = self._new({**fields, **replaced})
         except messages.Error as error:
-            if not replaced or error.code in {"rateLimited", "accountDoesNotExist"}:
+            if not (replaced and without_it(error)):
                 raise
             answer = self._new(fields)
         self.url = str(answer)
@@ -116,15 +113,6 @@ class Order:
         answer = self.account.post(self.account.client.directory["newOrder"], fields)
         self.body = messages.Order.from_json(answer.json())
         return str(answer.headers["Location"])
-
-    def _profile(self) -> str:
-        offered = self.account.client.directory.meta.profiles or {}
-        if self.options.profile not in offered:
-            has = ", ".join(sorted(offered)) or "none"
-            raise AuthorityError(
-                f"cannot order profile {self.options.profile!r}: the CA's profiles are: {has}", kind="refused"
-            )
-        return self.options.profile
 
     def _replaces(self) -> dict[str, str]:
         """RFC 9773, section 5: which certificate this one follows."""
@@ -166,6 +154,27 @@ class Order:
         others = [str(link["url"]) for link in links if link.get("rel") == "alternate" and "url" in link]
         wanted = others[:MOST_CHAINS] if self.options.preferred_chain else []
         return [first.text, *(self.account.post(url, None).text for url in wanted)]
+
+
+def wish(
+    wants: list[dict[str, str]], profile: str, offered: Collection[str], lifetime: float | None, now: datetime
+) -> dict[str, Any]:
+    """What is asked for in a new order. Raises AuthorityError for a profile that the CA does not offer."""
+    if profile and profile not in offered:
+        has = ", ".join(sorted(offered)) or "none"
+        raise AuthorityError(f"cannot order profile {profile!r}: the CA's profiles are: {has}", kind="refused")
+    fields: dict[str, Any] = {"identifiers": wants}
+    if profile:
+        fields["profile"] = profile
+    if lifetime:
+        until = now.astimezone(UTC) + timedelta(seconds=lifetime)
+        fields["notAfter"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return fields
+
+
+def without_it(problem: messages.Error) -> bool:
+    """Whether an order that said what it replaces may be made without that: not where it is about ourselves."""
+    return problem.code not in {"rateLimited", "accountDoesNotExist"}
 
 
 def reached(order: messages.Order, wanted: set[str]) -> bool:

@@ -1,0 +1,134 @@
+"""What an operator asks of the daemon and of a CA: for whom it is, whether it can be. Values in, values out."""
+
+import tomllib
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from certagent.accounts import permitted
+from certagent.answering import addressed, possible
+from certagent.config import build
+from certagent.core.actions import Plan
+from certagent.core.facts import Request
+from certagent.host import x509
+from certagent.host.errors import HostError
+from certagent.service import Last
+from certagent.trying import StepError, accepted
+from tests.core.building import NOW, generation, policy, snapshot, want
+from tests.host.making import make_ca
+
+HERE = policy(want("ca"), want("node"), path="/here")
+THERE = policy(want("ca"), want("node"), want("ui"), path="/there")
+
+
+def asked(kind: Any, subject: str = "") -> Request:
+    return Request(kind, subject, NOW)
+
+
+ADDRESSED = [
+    ("reload", "", "", ["/here", "/there"]),
+    ("reload", "", "/there", ["/there"]),
+    ("renew", "ui", "", ["/there"]),
+    ("renew", "node", "/here", ["/here"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "subject", "certs_dir", "paths"), ADDRESSED)
+def test_whom_a_command_is_for(kind: str, subject: str, certs_dir: str, paths: list[str]) -> None:
+    """Every certs-dir, the one that is named, or the only one that has the file."""
+    assert paths == addressed([HERE, THERE], asked(kind, subject), certs_dir)
+
+
+NOBODY = [
+    ("renew", "client.root", "", "cannot renew: client.root is not managed here"),
+    ("renew", "ui", "/here", "cannot renew: ui is not managed in /here"),
+    ("reload", "", "/elsewhere", "cannot reload: nothing is managed in /elsewhere"),
+    ("rollback", "node", "", "cannot rollback node: several certs-dirs have it; add --certs-dir"),
+]
+
+
+@pytest.mark.parametrize(("kind", "subject", "certs_dir", "words"), NOBODY)
+def test_a_command_that_is_for_nobody(kind: str, subject: str, certs_dir: str, words: str) -> None:
+    """Nothing here has it, or several do: an error that says so."""
+    with pytest.raises(HostError, match=words):
+        addressed([HERE, THERE], asked(kind, subject), certs_dir)
+
+
+def last(**changes: Any) -> Last:
+    return Last(policy(), snapshot(**changes), Plan((), (), (), None))
+
+
+def test_a_command_that_can_come_true() -> None:
+    """A renewal of a pair, and a way back where there is one."""
+    possible(last(), asked("renew", "node"))
+    possible(last(generations=(generation(),)), asked("rollback", "node"))
+
+
+@pytest.mark.parametrize(("kind", "subject", "words"), [
+    ("renew", "ca", "a trust bundle is never replaced by an issuance"),
+    ("rollback", "node", "no earlier pair is kept"),
+])  # fmt: skip
+def test_a_command_that_cannot_come_true(kind: str, subject: str, words: str) -> None:
+    """Nobody should wait for it."""
+    with pytest.raises(HostError, match=words):
+        possible(last(), asked(kind, subject))
+
+
+CONFIG = build("c.toml", tomllib.loads("""
+[authority.public]
+type = "acme"
+directory_url = "https://ca.example.com/dir"
+[authority.house]
+type = "local"
+directory = "/var/lib/certagent/ca"
+[[certs_dir]]
+path = "/certs"
+owner = "root"
+authority = "house"
+"""))  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", ["rollover", "deactivate"])
+def test_what_an_account_can_be_asked(operation: str) -> None:
+    """Of the type that keeps one."""
+    assert operation == permitted(CONFIG, "public", operation)
+
+
+@pytest.mark.parametrize(("name", "operation", "words"), [
+    ("public", "issue", "one of rollover, deactivate"),
+    ("house", "rollover", "'house': it keeps none; those that do: public"),
+    ("pubic", "rollover", "'pubic': it keeps none; those that do: public"),
+])  # fmt: skip
+def test_what_no_account_can_be_asked(name: str, operation: str, words: str) -> None:
+    """Another operation, another type, nobody."""
+    with pytest.raises(HostError, match=words):
+        permitted(CONFIG, name, operation)
+
+
+def now() -> datetime:
+    return x509.parse_certificates(CERT)[0].not_before + timedelta(hours=25)  # the pair of a test began yesterday
+
+
+CA, STRANGER = make_ca(), make_ca("stranger")
+CERT, KEY = CA.pair(names=("localhost",))
+WANT = want("node", names=("localhost",))
+
+
+def test_an_answer_that_would_be_installed() -> None:
+    """What is shown of it."""
+    found = accepted(WANT, CERT, KEY, {"ca": CA.cert}, now())
+    assert (["DNS:localhost"], "ecdsa-p256") == (found["sans"], found["key"])
+
+
+@pytest.mark.parametrize(("wanted", "chain", "key", "bundle", "step"), [
+    (WANT, b"rubbish", KEY, CA.cert, "answer"),
+    (WANT, CERT, KEY, STRANGER.cert, "chain"),
+    (want("node", names=("elsewhere",)), CERT, KEY, CA.cert, "gate"),
+    (WANT, CERT, CA.pair()[1], CA.cert, "gate"),
+])  # fmt: skip
+def test_an_answer_that_would_not(wanted: Any, chain: bytes, key: bytes, bundle: bytes, step: str) -> None:
+    """The first step that it fails: it is no certificate, the nodes would not trust it, the gate would not pass it."""
+    with pytest.raises(StepError) as caught:
+        accepted(wanted, chain, key, {"ca": bundle}, now())
+    assert step == caught.value.step
