@@ -11,6 +11,7 @@ from cryptography import x509 as bare
 from cryptography.hazmat.primitives import hashes, serialization
 
 from bench.figures import Figure
+from certagent.authorities import Known
 from certagent.core.decide import decide
 from certagent.core.names import CA, Name, Role
 from certagent.core.policy import Owner, Policy, Want
@@ -60,7 +61,14 @@ def _figures(base: Path, certs: Path, size: int, now: datetime) -> list[Figure]:
     )
     with open(os.devnull, "w") as nowhere:
         log = Log(nowhere, "json", lambda: now)
-        world = World(policy, {}, Ledger.writing(str(base / f"ledger-{size}.db")), log, lambda _reason: None)
+        world = World(
+            policy,
+            {},
+            Known({}, {}, lambda: None),
+            Ledger.writing(str(base / f"ledger-{size}.db")),
+            log,
+            lambda _reason: None,
+        )
         _parse(certs)
         parse = min(_took(lambda: _parse(certs)) for _ in range(3))
         first = _took(lambda: world.observe(now))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from certagent.authorities import inboxes, prepare
 from certagent.core.actions import Action, Plan
 from certagent.core.decide import decide, modes
 from certagent.core.facts import Snapshot
@@ -15,6 +16,7 @@ from certagent.core.policy import Policy
 from certagent.core.timing import PROOF_WAIT
 from certagent.host.systemd import Notifier
 from certagent.host.wake import ClockWatch, Wake
+from certagent.wallclock import clock
 from certagent.world import World
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def run_once(service: "Service", wake: Wake, clock: Callable[[], datetime], dead
 def run(service: "Service", wake: Wake, notifier: Notifier) -> None:
     """The daemon's loop; returns when told to stop."""
     jumps = ClockWatch()
-    wake.watch(service.paths(), service.path)
+    _watch(service, wake)
     while True:
         service.degraded = tuple(wake.problems())
         service.turn()
@@ -83,11 +85,20 @@ def run(service: "Service", wake: Wake, notifier: Notifier) -> None:
         if "stop" in reasons:
             notifier.stopping()
             return
-        if "config" in reasons or service.config_changed():
+        if "config" in reasons:
+            service.file.force(clock())
+        if (fresh := service.file.fresh()) is not None:
             notifier.reloading()
-            service.reload()
-            wake.watch(service.paths(), service.path)
+            service.reload(fresh)
+            _watch(service, wake)
         for reason in wake.rearm_if_changed():
             service.log.emit("watch.rearmed", reason=reason)
         if (jump := jumps.jumped()) is not None:
             service.log.emit("clock.jumped", reason=f"the wall clock moved by {jump:.0f} s against the boot clock")
+
+
+def _watch(service: "Service", wake: Wake) -> None:
+    """The certs-dirs, and beside them what may lie on another machine: where people bring answers, our file."""
+    config = service.config
+    wake.watch(service.worlds)
+    wake.beside(inboxes(config), service.path, lambda: prepare(config))

@@ -64,12 +64,17 @@ class Staging:
         """Nothing is read before `add`."""
         self._store = store
         self._path = path
+        self._system: roots.Roots | None = None
         self._judged: dict[tuple[object, ...], Staged] = {}
         self._before = self._judged
         self._generations: tuple[tuple[object, ...], tuple[Generation, ...]] = ((), ())
 
-    def add(self, snapshot: Snapshot, policy: Policy, now: datetime) -> Snapshot:
-        """Given a snapshot of the live files, return it with the staged pairs and the generations."""
+    def add(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None, now: datetime) -> Snapshot:
+        """Given a snapshot of the live files, return it with the staged pairs and the generations.
+
+        `system`: the roots beside `ca.crt` for `ui`; None: not read yet.
+        """
+        self._system = system
         rows = self._store.staged()
         self._before, self._judged = self._judged, {}  # what is held for weeks is judged every minute, and kept once
         staged = tuple(s for row in rows if (s := self._staged(snapshot, policy, row, now)) is not None)
@@ -95,7 +100,7 @@ class Staging:
         }
         mark = (
             stem,
-            roots.mark(policy.roots),
+            roots.mark_of(self._system),
             want.digest if (want := policy.want(stem)) else "",
             sha256(cert).digest(),
             sha256(kept_key or b"").digest(),
@@ -122,7 +127,7 @@ class Staging:
             return facts.judge_bundle(pair, cert, self._leaves_under(snapshot, stem, now), asked, at, now)
         present = [p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert and p.cert.leaf]
         bundles = {stem: read_live(self._path, f"{stem}.crt") for stem in present}
-        return facts.judge(pair, policy.want(stem), cert, key, bundles, asked, at, now)
+        return facts.judge(pair, policy.want(stem), cert, key, (bundles, self._system), asked, at, now)
 
     def _leaves_under(self, snapshot: Snapshot, bundle: str, now: datetime) -> dict[str, tuple[bytes, x509.Usage]]:
         """The live leaves that a new bundle of that name would verify; not those that fail today as it is.

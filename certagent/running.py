@@ -20,6 +20,7 @@ from certagent.service import Last, Service
 from certagent.wallclock import clock
 
 LOOKS = 2
+FOREIGN = 5.0  # seconds that a look waits for files that may lie on another machine
 
 
 def agent(config: Config, path: str, stream: TextIO, form: str, *, once: float | None) -> int:
@@ -71,6 +72,7 @@ def look(config: Config, path: str) -> Service:
     ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
     service = Service(config, path, ledger, Log(io.StringIO(), "text", clock), lambda _reason: None)
     service.look_at_workers()
+    service.read(clock(), FOREIGN)
     for world in service.worlds.values():
         world.memory.degraded = service.unconfined
         world.inbox.put(world.work.scan())

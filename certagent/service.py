@@ -6,23 +6,25 @@ Locks: one per state directory and one per certs-dir, both flocks of the kernel,
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from certagent.authorities import authorities_of, inboxes, unconfined
-from certagent.config import Config, ConfigError, load
+from certagent.authorities import Known, authorities_of, hangs, unconfined
+from certagent.config import Config, ConfigError
 from certagent.config.remote import RemoteConfig
 from certagent.core.actions import Action, Plan, subject_of
 from certagent.core.clock import clock_fact
 from certagent.core.decide import severity
 from certagent.core.facts import Degraded, Snapshot
 from certagent.core.policy import Policy
-from certagent.core.status import document
+from certagent.core.status import document, rfc3339
 from certagent.daemon import converge, pause, settled
 from certagent.events import Log, changes
+from certagent.host.aside import Aside
 from certagent.host.errors import HostError
 from certagent.host.files import pending
 from certagent.host.ledger import Ledger
@@ -30,6 +32,7 @@ from certagent.host.locks import lock
 from certagent.host.remembered import Book
 from certagent.host.wake import clock_synchronised
 from certagent.host.worker import Workers
+from certagent.reloading import Reloading
 from certagent.wallclock import clock
 from certagent.world import World
 
@@ -65,20 +68,23 @@ class Service:
         self.lock = threading.Lock()  # held during a turn: a command's answer never sees half of one
         self.last: dict[str, Last] = {}
         self.worlds: dict[str, World] = {}
-        self._mark = _mark(path)
+        self.file = Reloading(path, wake)
+        self.known: Known | None = None
         self._adopt(config)
 
     def _adopt(self, config: Config) -> None:
         """Make a configuration the one in force: worlds that stay keep what they know."""
         authorities = authorities_of(config, self.workers, self.book)
+        known = Known(config.authorities, authorities, lambda: self.wake("authorities read"), self.known)
+        self.known = known
         before, self.worlds = self.worlds, {}
         for policy in config.policies:
             world = before.pop(policy.path, None)
             if world is None:
                 self.looked.clear()
-                world = World(policy, authorities, self.ledger, self.log, self.wake)
+                world = World(policy, authorities, known, self.ledger, self.log, self.wake)
             else:
-                world.adopt(policy, authorities)
+                world.adopt(policy, authorities, known)
             self.worlds[policy.path] = world
         for path, world in before.items():
             world.stop()
@@ -112,19 +118,39 @@ class Service:
         if any(isinstance(a.options, RemoteConfig) for a in authorities) or any(p.ocsp.mode != "off" for p in policies):
             self.unconfined = unconfined(self.workers, self.worlds)
 
-    def paths(self) -> list[str]:
-        """What is watched: the certs-dirs, and the inboxes of CAs run by people."""
-        return [*self.worlds, *inboxes(self.config)]
+    def readings(self) -> list[Aside[Any]]:
+        """What is read aside: files of authorities and roots, the configuration. No turn waits for them."""
+        known = self.known.readings.values() if self.known else ()
+        return [*known, *(w.roots for w in self.worlds.values() if w.roots), self.file.reading]
+
+    def look(self, now: datetime) -> None:
+        """Have all of it read again."""
+        for reading in self.readings():
+            reading.begin(now)
+
+    def read(self, now: datetime, seconds: float) -> None:
+        """The same, and wait for it so long at most: for those that look once."""
+        self.look(now)
+        end = time.monotonic() + seconds
+        for reading in self.readings():
+            reading.wait(max(0.0, end - time.monotonic()))
+
+    def _hung(self, now: datetime) -> tuple[Degraded, ...]:
+        """What has not answered for longer than a disk of this host takes."""
+        found = [f"{r.what}: no answer since {rfc3339(r.since)}" for r in self.readings() if hangs(r, now)]
+        remedy = "mount what it lies on again, or name a file of this host"
+        return (Degraded("path.hung", "; ".join(found), remedy),) if found else ()
 
     def turn(self) -> None:
         """One look at everything: converge each certs-dir, log what changed."""
         now, synchronised = clock(), clock_synchronised()
         self._settle()
+        self.look(now)
         with self.lock:
             fact = clock_fact(now, self._newest(), synchronised=synchronised)
             for world in self.worlds.values():
                 world.memory.clock = fact
-                world.memory.degraded = (*self.degraded, *self.unconfined, *self._rejected())
+                world.memory.degraded = (*self.degraded, *self.unconfined, *self._hung(now), *self._rejected())
                 world.holding.retry()
                 self._converge(world)
             self.turns += 1
@@ -180,20 +206,14 @@ class Service:
         return pause((e.plan.wake_at for e in self.last.values()), clock(), self.config.settings.rescan)
 
     def settled(self) -> bool:
-        """Nothing in flight, nothing to do, nothing unproven."""
-        return all(settled(w.policy, w.observe(clock()), clock()) for w in self.worlds.values())
+        """Nothing in flight, nothing to do, nothing unproven, everything read."""
+        read = all(r.ended for r in self.readings())
+        return read and all(settled(w.policy, w.observe(clock()), clock()) for w in self.worlds.values())
 
-    def config_changed(self) -> bool:
-        """Whether the configuration file is another one than was read."""
-        return _mark(self.path) != self._mark
-
-    def reload(self) -> None:
-        """Read the configuration again; a bad file keeps the old one, and is an event and a finding."""
-        self._mark = _mark(self.path)
-        try:
-            fresh = load(self.path)
-        except ConfigError as error:
-            self.config_problem = "; ".join(error.errors)
+    def reload(self, fresh: Config | ConfigError) -> None:
+        """Go by the configuration that was read; a bad file keeps the old one, and is an event and a finding."""
+        if isinstance(fresh, ConfigError):
+            self.config_problem = "; ".join(fresh.errors)
             self.log.emit("config.rejected", file=self.path, reason=self.config_problem)
             return
         restart = replace(fresh.settings, rescan=self.config.settings.rescan, enforce=self.config.settings.enforce)
@@ -230,11 +250,3 @@ class Service:
 def step(action: Action) -> str:
     """One word and what it was done to: "install node"."""
     return f"{type(action).__name__.lower()} {subject_of(action)}".strip()
-
-
-def _mark(path: str) -> tuple[int, int, int] | None:
-    try:
-        info = os.stat(path)
-    except OSError:
-        return None
-    return info.st_ino, info.st_mtime_ns, info.st_size

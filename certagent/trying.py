@@ -13,7 +13,7 @@ from certagent.config import Config
 from certagent.core.policy import Policy, Want, bundle_of
 from certagent.core.rules import gate
 from certagent.core.trial import FAILS, steps, untold
-from certagent.host import staged, x509
+from certagent.host import roots, staged, x509
 from certagent.host.certs import read_live
 from certagent.host.errors import HostError
 from certagent.host.remembered import SharedOnly
@@ -95,7 +95,7 @@ def accepted(want: Want, chain: bytes, key: bytes, bundles: dict[str, bytes], no
     pair = staged.pair_fact(want.name.stem, chain, key, now.timestamp())
     if pair is None or pair.leaf is None:
         raise StepError("answer", "it is no certificate")
-    judged = staged.judge(pair, want, chain, key, bundles, True, now.timestamp(), now)
+    judged = staged.judge(pair, want, chain, key, (bundles, roots.load(want.roots)), True, now.timestamp(), now)
     if judged.pair.trust is not None and judged.pair.trust.problem:
         raise StepError("chain", judged.pair.trust.problem)
     problem = gate(want, judged, None, asked=True, now=now)

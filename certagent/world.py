@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from certagent.authorities import CertificateAuthority
+from certagent.authorities import CertificateAuthority, Known
 from certagent.authority.errors import AuthorityError
 from certagent.core import actions
 from certagent.core.clock import believable
@@ -20,10 +21,12 @@ from certagent.core.facts import Adopted, Attempt, InFlight, Repair, Snapshot
 from certagent.core.policy import Policy
 from certagent.events import Log
 from certagent.holding import Holding
+from certagent.host.aside import Aside
 from certagent.host.certs import Scanner
 from certagent.host.errors import HostError
 from certagent.host.files import Store, restrict
 from certagent.host.ledger import Ledger
+from certagent.host.roots import Roots, load
 from certagent.jobs import Jobs
 from certagent.memory import Memory, Message
 from certagent.observing import Records, Staging
@@ -38,12 +41,14 @@ class World:
         self,
         policy: Policy,
         authorities: Mapping[str, CertificateAuthority],
+        known: Known,
         ledger: Ledger,
         log: Log,
         wake: Callable[[str], None],
     ) -> None:
         """Touches nothing."""
         self.ledger, self.log, self._wake = ledger, log, wake
+        self.roots: Aside[Roots] | None = None  # those that the policy names
         self.memory = Memory()
         self.inbox: SimpleQueue[Message] = SimpleQueue()
         self.scanner = Scanner()
@@ -51,15 +56,27 @@ class World:
         self.records = Records(ledger, policy.path)
         self.holding = Holding(Store(policy.path))
         self.revoking = Revoking(policy.path, lambda: [(stem, cert) for stem, cert, _, _ in self.store.staged()])
-        self.adopt(policy, authorities)
+        self.policy = policy
+        self.adopt(policy, authorities, known)
 
-    def adopt(self, policy: Policy, authorities: Mapping[str, CertificateAuthority]) -> None:
+    def adopt(self, policy: Policy, authorities: Mapping[str, CertificateAuthority], known: Known) -> None:
         """Take a policy for the same directory; what is known and what runs stays."""
-        self.policy, self.authorities = policy, authorities
+        if policy.roots != self.policy.roots or self.roots is None:
+            self.roots = self._reading(policy.roots) if policy.roots else None
+        self.policy, self.authorities, self.known = policy, authorities, known
         self.store = Store(policy.path, policy.keep)
         self.staging = Staging(self.store, policy.path)
-        self.scanner.verdicts.roots = policy.roots
+        self.scanner.verdicts.roots = self._roots
         self.work = Work(policy, authorities, self.ledger, self.store, self.log, self.revoking)
+
+    def _reading(self, path: str) -> Aside[Roots]:
+        return Aside(
+            f"roots of ui in {self.policy.path}: {path}", partial(load, path), lambda: self._wake("roots read")
+        )
+
+    def _roots(self) -> Roots | None:
+        """The roots beside `ca.crt` for `ui`: of this system, or those that the policy names; None: not read yet."""
+        return self.roots.found if self.roots else load()
 
     def stop(self) -> None:
         """End the pools and let the directory go."""
@@ -91,7 +108,7 @@ class World:
         return replace(
             memory.add(known, self.policy),
             ledger_problem=self.ledger.problem or known.ledger_problem,
-            authorities=tuple(a.fact() for a in self.authorities.values()),
+            authorities=self.known.facts(now),
         )
 
     def _staged(self, known: Snapshot, now: datetime) -> Snapshot:
@@ -100,7 +117,7 @@ class World:
         if not directory.exists or directory.problem:
             return known
         try:
-            return self.staging.add(known, self.policy, now)
+            return self.staging.add(known, self.policy, self._roots(), now)
         except (HostError, OSError) as error:
             return replace(known, directory=replace(directory, foreign=directory.foreign or str(error)))
 

@@ -34,6 +34,7 @@ LAYERS = {  # what each may import of ours; what is not listed is the shell arou
     "config": {"config", "core"},
 }
 LEAVES = {
+    "aside",
     "errors",
     "x509",
     "owner",

@@ -8,10 +8,11 @@ asked for by name and shown by `status`.
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from certagent.authorities.asked import CertificateAuthority, Order
 from certagent.authorities.embedded import Embedded
+from certagent.authorities.known import Known, hangs
 from certagent.authorities.remote import GRACE, WORKER, Remote
 from certagent.authority import dropbox
 from certagent.config import Config, LocalConfig
@@ -22,7 +23,17 @@ from certagent.host.errors import HostError
 from certagent.host.remembered import Book
 from certagent.host.worker import Workers
 
-__all__ = ["CertificateAuthority", "Order", "Remote", "authorities_of", "inboxes", "unconfined"]
+__all__ = [
+    "CertificateAuthority",
+    "Known",
+    "Order",
+    "Remote",
+    "authorities_of",
+    "hangs",
+    "inboxes",
+    "prepare",
+    "unconfined",
+]
 
 
 def unconfined(workers: Workers, certs_dirs: Iterable[str] = ()) -> tuple[Degraded, ...]:
@@ -43,13 +54,19 @@ def unconfined(workers: Workers, certs_dirs: Iterable[str] = ()) -> tuple[Degrad
 
 
 def inboxes(config: Config) -> list[str]:
-    """Where people bring certificates, made where it is missing: a directory that is not there cannot be watched."""
-    found = []
-    for o in (a.options for a in config.authorities.values() if a.type == "dropbox"):
-        if isinstance(o, RemoteConfig):
-            dropbox.prepare(o.options)
-            found.append(str(o.options["inbox"]))
-    return found
+    """Where people bring certificates."""
+    return [str(o["inbox"]) for o in _dropboxes(config)]
+
+
+def prepare(config: Config) -> None:
+    """Make what is missing there: a directory that is not there cannot be watched. It may wait for another machine."""
+    for options in _dropboxes(config):
+        dropbox.prepare(options)
+
+
+def _dropboxes(config: Config) -> list[dict[str, Any]]:
+    found = (a.options for a in config.authorities.values() if a.type == "dropbox")
+    return [o.options for o in found if isinstance(o, RemoteConfig)]
 
 
 def authorities_of(config: Config, workers: Workers, book: Book) -> Mapping[str, CertificateAuthority]:

@@ -24,7 +24,7 @@ class Order:
 
 
 class CertificateAuthority(Protocol):
-    """What the jobs ask. Every method but `fact` raises AuthorityError."""
+    """What the jobs ask. Every method but `fact` raises AuthorityError; each may wait for whoever holds its files."""
 
     @property
     def later(self) -> bool:
@@ -33,6 +33,10 @@ class CertificateAuthority(Protocol):
     @property
     def common_name(self) -> bool:
         """Whether its requests carry a common name: public CAs refuse one that is no name of the certificate."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What it reads, each by its path: another machine may hold it."""
 
     def challenge(self) -> str:
         """A challengePassword for the request itself, as SCEP has it; "": none."""

@@ -18,8 +18,13 @@ class Embedded:
     def __init__(self, name: str, config: LocalConfig) -> None:
         """Touches nothing."""
         c = config
-        self._name = name
+        self._name, self._directory = name, c.directory
         self._ca = LocalAuthority(c.directory, c.create, c.lifetime, c.ca_lifetime, c.key, c.ca_cert, c.ca_key, c.urls)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its directory."""
+        return (self._directory,)
 
     def challenge(self) -> str:
         """It wants none."""

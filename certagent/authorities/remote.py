@@ -62,6 +62,14 @@ class Remote:
         """Whether a person answers."""
         return self._config.type in FILES
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Everything that its settings name: certificates, secrets, the drop-box."""
+        c = self._config
+        places = (c.options["outbox"], c.options["inbox"]) if self.by_hand else ()
+        named = (c.issuing_roots, c.tls_roots, c.client_cert, c.client_key, *c.secrets.values(), *places)
+        return tuple(dict.fromkeys(path for path in named if path.startswith("/")))
+
     def _news(self) -> datetime | None:
         if not self.by_hand:
             return None
@@ -97,7 +105,9 @@ class Remote:
             raise AuthorityError(str(error), kind="credentials") from error
 
     def fact(self) -> Authority:
-        """Its pinned roots, where a file holds them."""
+        """Its pinned roots, where a file holds them. Where one of its files hangs, so does this."""
+        for path in self.files:
+            os.path.exists(path)
         note = 'credential = "leaf": the worker is handed the managed pair' if self.by_leaf else ""
         try:
             windows = bool(self._config.options.get("ari", False))

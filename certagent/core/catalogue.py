@@ -163,6 +163,11 @@ FINDINGS: dict[str, tuple[str, str, str]] = {
         AGENT,
         "certagent config check",
     ),
+    "path.hung": (
+        "a file that the configuration names does not answer, as on a mount that hangs: who needs it is not asked",
+        AGENT,
+        "mount what it lies on again, or name a file of this host",
+    ),
     "watch.degraded": (
         "file events do not arrive: changes are seen at the next rescan only",
         AGENT,

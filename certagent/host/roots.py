@@ -7,6 +7,7 @@ hashed directory beside it; every distribution that has one has the file as well
 import os
 import ssl
 import stat
+from dataclasses import dataclass
 from functools import lru_cache
 
 from certagent.host import x509
@@ -20,6 +21,26 @@ PLACES = (
 )
 LIMIT = 8 << 20
 Mark = tuple[str, int, int, int]
+UNREAD: Mark = ("", -1, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """What a file of roots holds, as PEM, and what changes when the file changes."""
+
+    mark: Mark
+    pem: bytes
+
+
+def load(configured: str = "") -> Roots:
+    """The configured file, else the system's. Never raises; a path of another machine may hold the caller up."""
+    at = mark(configured)
+    return Roots(at, _read(at))
+
+
+def mark_of(found: Roots | None) -> Mark:
+    """What changes when the file changes, or is read for the first time."""
+    return found.mark if found else UNREAD
 
 
 def place(configured: str = "") -> str:
@@ -40,14 +61,12 @@ def mark(configured: str = "") -> Mark:
     return (path, info.st_ino, info.st_mtime_ns, info.st_size)
 
 
-def read(configured: str = "") -> bytes:
-    """Its roots as PEM, without those that cannot be used; b"" where it cannot be read; read anew after it changed."""
-    return _read(mark(configured))
-
-
 @lru_cache(maxsize=4)
 def _read(at: Mark) -> bytes:
-    """Followed, other than what lies in a certs-dir: distributions link it, and only root may write there."""
+    """Its roots as PEM, without those that cannot be used; b"" where it cannot be read.
+
+    Followed, other than what lies in a certs-dir: distributions link it, and only root may write there.
+    """
     try:
         with open(os.open(at[0], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             return x509.usable(file.read(LIMIT)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""

@@ -43,12 +43,16 @@ def judge(
     want: Want | None,
     cert: bytes,
     key: bytes | None,
-    bundles: dict[str, bytes],
+    verifiers: tuple[dict[str, bytes], roots.Roots | None],
     asked: bool,
     at: float,
     now: datetime,
 ) -> Staged:
-    """Given a staged pair and the bundles in use, establish chain and handshake."""
+    """Given a staged pair, the bundles in use and the system's roots, establish chain and handshake.
+
+    Roots that are None were not read yet.
+    """
+    bundles, system = verifiers
     when = datetime.fromtimestamp(at, UTC)
     if want is None or pair.leaf is None or not pair.matched:
         return Staged(pair, when, asked)
@@ -57,17 +61,16 @@ def judge(
         return Staged(pair, when, asked)
     if stems[0] not in bundles:
         return Staged(_trusting(pair, Trust(stems[0], f"there is no {stems[0]}.crt to verify it by")), when, asked)
-    trust, bundle = _verified(pair, want, cert, [(s, _bundle(s, want, bundles)) for s in stems], now)
+    known = [(s, bundles[s] if s != SYSTEM else system.pem if system else b"") for s in stems]
+    trust, bundle = _verified(pair, want, cert, known, now)
+    if trust.problem and SYSTEM in stems and system is None:
+        return Staged(_trusting(pair, Trust(SYSTEM, unread=True)), when, asked)
     shake = (
         None
         if trust.problem or key is None
         else x509.handshake(cert, key, bundle, server=want.server, client=want.client)
     )
     return Staged(_trusting(pair, trust), when, asked, shake)
-
-
-def _bundle(stem: str, want: Want, bundles: dict[str, bytes]) -> bytes:
-    return roots.read(want.roots) if stem == SYSTEM else bundles[stem]
 
 
 def _verified(

@@ -9,8 +9,9 @@ backward clock step stalls APScheduler.
 import ctypes
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -61,13 +62,14 @@ class Wake:
     def __init__(self, rescan: float) -> None:
         """`rescan` in seconds: the longest wait."""
         self.queue: SimpleQueue[str] = SimpleQueue()
-        self._rescan = rescan
+        self.rescan = rescan
         self._observer: BaseObserver | None = None
         self._scheduler: BackgroundScheduler | None = None
         self._file = ""
         self._armed: dict[str, tuple[int, int] | None] = {}
         self._problems: list[Degraded] = []
         self._blind_since: float | None = None  # monotonic; inotify could not be had
+        self._beside: _Beside | None = None
 
     def put(self, reason: str) -> None:
         """Make the loop turn."""
@@ -79,10 +81,10 @@ class Wake:
         signal.signal(signal.SIGTERM, lambda *_: self.queue.put("stop"))
         signal.signal(signal.SIGINT, lambda *_: self.queue.put("stop"))
 
-    def watch(self, paths: Iterable[str], file: str) -> None:
+    def watch(self, paths: Iterable[str], file: str = "") -> None:
         """Watch these directories, that one file, and nothing else, anew."""
         self._drop()
-        self._file = os.path.abspath(file)
+        self._file = os.path.abspath(file) if file else ""
         self._armed = {path: _identity(path) for path in paths}
         self._problems, self._blind_since = [], None
         try:
@@ -90,9 +92,9 @@ class Wake:
             observer.start()
             for path in self._armed:
                 self._arm(observer, path)
-            observer.schedule(
-                _Put(self.queue, os.path.basename(self._file)), os.path.dirname(self._file), event_filter=CHANGES
-            )
+            if self._file:
+                put = _Put(self.queue, os.path.basename(self._file))
+                observer.schedule(put, os.path.dirname(self._file), event_filter=CHANGES)
         except OSError as error:
             self._blind_since = time.monotonic()
             self._problems.append(
@@ -116,7 +118,7 @@ class Wake:
     def rearm_if_changed(self) -> list[str]:
         """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""
         changed = [path for path, armed in self._armed.items() if _identity(path) != armed]
-        again = self._blind_since is not None and time.monotonic() - self._blind_since >= self._rescan
+        again = self._blind_since is not None and time.monotonic() - self._blind_since >= self.rescan
         dead = self._observer is not None and any(not e.is_alive() for e in self._observer.emitters)
         if not changed and not dead and not again:
             return []
@@ -129,7 +131,17 @@ class Wake:
 
     def problems(self) -> list[Degraded]:
         """What watching does without."""
-        return list(self._problems)
+        return [*self._problems, *(self._beside.problems() if self._beside else ())]
+
+    def beside(self, paths: Iterable[str], file: str, prepare: Callable[[], None]) -> None:
+        """Watch these, and nothing else beside, from a thread of its own: a mount that hangs holds only that one up.
+
+        `prepare` is called in it before each look.
+        """
+        if self._beside is not None:
+            self._beside.end()
+        self._beside = _Beside(self, list(paths), file, prepare)
+        self._beside.start()
 
     def at(self, when: datetime | None) -> None:
         """Ask APScheduler for a wake at that moment: a hint, on top of the queue's timeout."""
@@ -150,7 +162,7 @@ class Wake:
         Return the reasons without repeats.
         """
         try:
-            reasons = {self.queue.get(timeout=min(timeout, self._rescan)): None}
+            reasons = {self.queue.get(timeout=min(timeout, self.rescan)): None}
         except Empty:
             return []
         for _ in range(BATCH):
@@ -169,10 +181,40 @@ class Wake:
             self._observer = None
 
     def stop(self) -> None:
-        """End the threads."""
+        """End the threads; not one that hangs, which ends with the process."""
+        if self._beside is not None:
+            self._beside.end()
         self._drop()
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
+
+
+class _Beside(threading.Thread):
+    """Watches what another machine may hold; a watch of its own, so that nothing of it is waited for."""
+
+    def __init__(self, wake: Wake, paths: list[str], file: str, prepare: Callable[[], None]) -> None:
+        super().__init__(name="beside", daemon=True)
+        self._own = Wake(wake.rescan)
+        self._own.queue = wake.queue
+        self._paths, self._path, self._prepare = paths, file, prepare
+        self._over = threading.Event()
+
+    def problems(self) -> list[Degraded]:
+        """What watching does without."""
+        return self._own.problems()
+
+    def end(self) -> None:
+        """Watch no more, as soon as it can; nobody waits for that."""
+        self._over.set()
+
+    def run(self) -> None:
+        """Look again with each rescan."""
+        self._prepare()
+        self._own.watch(self._paths, self._path)
+        while not self._over.wait(self._own.rescan):
+            self._prepare()
+            self._own.rearm_if_changed()
+        self._own.stop()
 
 
 def _identity(path: str) -> tuple[int, int] | None:

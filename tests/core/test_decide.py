@@ -19,6 +19,7 @@ from certagent.core.facts import (
     Repair,
     Request,
     Snapshot,
+    Trust,
 )
 from certagent.core.policy import Policy
 from certagent.core.predict import forecast
@@ -126,6 +127,20 @@ def test_nothing_is_asked_twice() -> None:
     due = ISSUES[0][1]
     assert "issue" not in kinds(plan(replace(due, in_flight=(InFlight("issue", "node", NOW),))))
     assert "issue" not in kinds(plan(replace(due, staged=(staged(),))))
+
+
+def test_a_chain_that_cannot_be_judged_yet() -> None:
+    """The system's roots did not answer: a staged pair is neither installed nor put aside, the live one no finding."""
+    unread = Trust("system", unread=True)
+    wants = policy(want("ca"), want("node"), want("ui"))
+    waits = staged(
+        "ui", pair=replace(pair("ui", leaf("ui", 2, not_before=NOW, not_after=NOW + 30 * DAY)), trust=unread)
+    )
+    live = snapshot(pair("ca"), pair("node"), replace(pair("ui"), trust=unread))
+    made = decide(wants, replace(live, staged=(waits,)), NOW)
+    assert not [a for a in made.actions if isinstance(a, Install | Discard | Issue)]
+    assert ["the roots that verify it did not answer so far" in h.reason for h in made.held] == [True]
+    assert "cert.untrusted" not in {f.code for f in made.findings}
 
 
 SWAPS = Attempt("install", "node", NOW - timedelta(seconds=3), "failed", "disk full", "node-2")

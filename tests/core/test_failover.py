@@ -174,3 +174,42 @@ def test_a_request_is_asked_about_to_its_end() -> None:
     assert ["house"] == asked(waits)
     assert [] == asked(replace(waits, attempts=(*waits.attempts, done(SECOND))))
     assert () == decide(policy(want("ca"), want(authorities=("other",))), waits, NOW).actions
+
+
+def silent(**how: Any) -> tuple[Authority, ...]:
+    return tuple(Authority(name, "est", (OURS,), silent=word) for name, word in how.items())
+
+
+SILENT = [
+    ("not read yet: waited for, though others are known", silent(house="unread", backup="", third=""), (), []),
+    ("a later one is not read yet: nobody is hurried", silent(house="", backup="unread", third=""), (), []),
+    ("its files hang: the next", silent(house="hung", backup="", third=""), (), ["backup"]),
+    ("a later one's hang: the first", silent(house="", backup="hung", third="hung"), (), ["house"]),
+    ("all hang: nobody", silent(house="hung", backup="hung", third="hung"), (), []),
+    (
+        "one that hangs has the request: it is waited for",
+        silent(house="hung", backup=""),
+        (failed("house", **OVER),),
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "authorities", "attempts", "expected"), SILENT, ids=[r[0] for r in SILENT])
+def test_files_that_do_not_answer(
+    label: str, authorities: tuple[Authority, ...], attempts: tuple[Attempt, ...], expected: list[str]
+) -> None:
+    """Whoever cannot be known by its files is not asked, and that is held by name; nothing else is touched by it."""
+    del label
+    found = replace(DUE, authorities=authorities, attempts=attempts)
+    assert expected == asked(found)
+    held = [h.reason for h in plan(found).held if h.subject == "node"]
+    assert [not expected] * len(held) == ["did not answer so far" in reason for reason in held]
+    assert bool(held) is not bool(expected)
+
+
+def test_a_bundle_is_made_by_the_first_alone() -> None:
+    """Its files hang: no other authority's roots come in their place."""
+    found = replace(snapshot(pair()), authorities=silent(house="hung", backup="", third=""))
+    rules = policy(want("ca", authorities=("house", "backup")), want(authorities=("backup",)))
+    assert not [a for a in decide(rules, found, NOW).actions if isinstance(a, Issue)]

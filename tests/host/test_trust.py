@@ -2,6 +2,7 @@
 
 import base64
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,11 @@ def test_the_console_by_the_systems_roots(tmp_path: Path, public: Ca) -> None:
     directory, scanner = tmp_path / "certs", Scanner()
     house = filled(directory, "node")
     put(directory, "ui", public.pair("ui"))
-    scanner.verdicts.roots = str(tmp_path / "nothing")
+    scanner.verdicts.roots = partial(roots.load, str(tmp_path / "nothing"))
     refused = trust_of(scanner, directory, "ui")
     assert refused is not None
     assert "nor by the roots of the system" in str(refused.problem)
-    scanner.verdicts.roots = str(tmp_path / "roots.pem")
+    scanner.verdicts.roots = partial(roots.load, str(tmp_path / "roots.pem"))
     assert trust_of(scanner, directory, "ui") == Trust("system")
     (tmp_path / "roots.pem").write_bytes(house.cert)
     changed = trust_of(scanner, directory, "ui")
@@ -66,7 +67,7 @@ def test_the_gate_knows_the_systems_roots(tmp_path: Path, public: Ca) -> None:
         want = Want(name, ("public",), server=True, client=False, roots=str(tmp_path / "roots.pem"))
         pair = staged.pair_fact(stem, cert, key, 0.0)
         assert pair is not None
-        found = staged.judge(pair, want, cert, key, bundles, True, 0.0, NOW)
+        found = staged.judge(pair, want, cert, key, (bundles, roots.load(want.roots)), True, 0.0, NOW)
         assert found.pair.trust is not None
         assert (found.pair.trust.bundle, found.pair.trust.problem is None, found.handshake) == (
             "system" if good else "ca",
@@ -80,12 +81,12 @@ def test_a_roots_file_that_is_none(tmp_path: Path) -> None:
     import os
 
     os.mkfifo(tmp_path / "fifo")
-    assert [b"", b"", b""] == [roots.read(str(tmp_path / name)) for name in ("missing", "fifo", "")]
+    assert [b"", b"", b""] == [roots.load(str(tmp_path / name)).pem for name in ("missing", "fifo", "")]
     (tmp_path / "rubbish").write_text("rubbish")
     directory, scanner = tmp_path / "certs", Scanner()
     filled(directory, "node")
     put(directory, "ui", make_ca("public").pair("ui"))
-    scanner.verdicts.roots = str(tmp_path / "rubbish")
+    scanner.verdicts.roots = partial(roots.load, str(tmp_path / "rubbish"))
     found = trust_of(scanner, directory, "ui")
     assert found is not None
     assert found.problem
@@ -97,15 +98,15 @@ def test_a_root_that_cannot_be_used_spoils_no_other(tmp_path: Path, public: Ca) 
     rubbish = f"-----BEGIN CERTIFICATE-----\n{broken}\n-----END CERTIFICATE-----\n".encode()
     place = tmp_path / "store.pem"
     place.write_bytes(b"# roots\n" + zero + rubbish + x509.generate_key("ecdsa-p256") + public.cert)
-    assert public.cert in roots.read(str(place))
-    assert len(x509.parse_certificates(roots.read(str(place)))) in {
+    assert public.cert in roots.load(str(place)).pem
+    assert len(x509.parse_certificates(roots.load(str(place)).pem)) in {
         1,
         2,
     }  # cryptography may read the 0 some day, or not
     directory, scanner = tmp_path / "certs", Scanner()
     filled(directory, "node")
     put(directory, "ui", public.pair("ui"))
-    scanner.verdicts.roots = str(place)
+    scanner.verdicts.roots = partial(roots.load, str(place))
     assert trust_of(scanner, directory, "ui") == Trust("system")
 
 
@@ -125,7 +126,7 @@ def test_this_machines_roots() -> None:
     """Where the machine has roots, they are read and usable."""
     if not roots.place():
         pytest.skip("apt-get install ca-certificates")
-    assert "issued it" in str(x509.verify_chain(make_ca().pair("ui")[0], roots.read(), "server", NOW))
+    assert "issued it" in str(x509.verify_chain(make_ca().pair("ui")[0], roots.load().pem, "server", NOW))
 
 
 def test_anchors(tmp_path: Path) -> None:

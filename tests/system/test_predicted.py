@@ -81,10 +81,13 @@ class Deciding:
         ledger = Ledger.writing(str(host.base / "state" / "ledger.db"))
         with open(os.devnull, "w") as nowhere:
             service = Service(config, str(host.config), ledger, Log(nowhere, "json", clock), lambda _reason: None)
+        self.service = service
         self.world = service.worlds[str(host.certs)]
         self.world.holding.take()
 
     def look(self) -> Snapshot:
+        self.service.look(clock())
+        wait_until(lambda: not any(r.since for r in self.service.readings()), "all is read")
         return self.world.observe(clock())
 
     def planned(self, kind: type[act.Action]) -> act.Action:

@@ -168,7 +168,7 @@ def test_a_staged_pair_that_is_held_takes_no_more_memory(host: Host) -> None:
     seen = Snapshot(scan.directory, scan.pairs, scan.strangers)
 
     def look(minutes: int) -> int:
-        found = staging.add(seen, policy, now + timedelta(minutes=minutes)).staged
+        found = staging.add(seen, policy, None, now + timedelta(minutes=minutes)).staged
         assert [s.pair.name.stem for s in found] == ["node"]
         return len(staging._judged)
 

@@ -43,7 +43,28 @@ def usable(snapshot: Snapshot, want: Want) -> tuple[str, ...]:
     """The authorities of the order that are not known to be useless; a bundle is made by the first alone."""
     if want.name.is_bundle:
         return want.authorities[:1]
-    return tuple(a for a in want.authorities if untrusted(snapshot, want, a) is None)
+    silent = _silent(snapshot)
+    return tuple(a for a in want.authorities if a not in silent and untrusted(snapshot, want, a) is None)
+
+
+def unread(snapshot: Snapshot, want: Want, later: Attempt | None) -> str | None:
+    """Why nobody is asked now: whoever asks would read files that did not answer so far, and nothing is known by them.
+
+    Who was not read yet is waited for: a moment, and no reason to ask another one. Where a file hangs, the next of the
+    order is asked; but whoever has a request is waited for, and so is the first, where a bundle is made.
+    """
+    order = want.authorities[:1] if want.name.is_bundle else want.authorities
+    order = (later.digest,) if later and later.digest in order else order
+    silent = _silent(snapshot)
+    waited = [a for a in order if a in silent]
+    able = any(a not in silent and untrusted(snapshot, want, a) is None for a in order)
+    if not waited or (able and all(silent[a] == "hung" for a in waited)):
+        return None
+    return f"the files of authority {waited[0]} did not answer so far: it is asked when they do"
+
+
+def _silent(snapshot: Snapshot) -> dict[str, str]:
+    return {a.name: a.silent for a in snapshot.authorities if a.silent}
 
 
 def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.renewal import due
 from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Pair, Snapshot, Staged
+from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want
 from certagent.core.rules import UNUSABLE, gate, pair_findings
 from certagent.core.timing import swap_retry_at
@@ -34,7 +35,8 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
         return Part()
     live = snapshot.pair(stem)
     reason = _never_again(snapshot, staged, live)
-    if reason is None and (held := layouts.waits(snapshot, staged, now) or waits(policy, snapshot, staged, live, now)):
+    held = _unread(snapshot, want, staged) or layouts.waits(snapshot, staged, now)
+    if reason is None and (held := held or waits(policy, snapshot, staged, live, now)):
         return held
     reason = reason or _refused(policy, snapshot, want, staged, now)
     if reason is not None or leaf is None:
@@ -45,6 +47,15 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
     owner = want.key_owner or policy.owner
     why = f"a sound pair is staged: {leaf.fingerprint[:12]}"
     return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))
+
+
+def _unread(snapshot: Snapshot, want: Want, staged: Staged) -> Part | None:
+    """It waits where what it is judged by was not read yet: the system's roots, or for `client.node` its CA's."""
+    silent = [a.name for a in snapshot.authorities if a.silent and a.name in want.authorities]
+    what = f"the files of authority {silent[0]}" if silent and want.name == CLIENT_NODE else ""
+    if staged.pair.trust and staged.pair.trust.unread:
+        what = "the roots that verify it"
+    return holding("install", want.name.stem, f"{what} did not answer so far: it cannot be judged") if what else None
 
 
 def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str | None:

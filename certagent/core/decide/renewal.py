@@ -149,7 +149,7 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     ):
         return findings
     asked = _requested(snapshot, stem)
-    if waits := _waits(policy, snapshot, want, now):
+    if waits := failover.unread(snapshot, want, later) or _waits(policy, snapshot, want, now):
         return findings + holding("issue", stem, f"{reason}; {waits}")
     want = layouts.widened(snapshot, want, now)
     order = failover.usable(snapshot, want)

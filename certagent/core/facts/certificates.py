@@ -95,6 +95,7 @@ class Trust:
     bundle: str  # the stem of the bundle file used: "ca", "ca-client", "ca-ui", or "system"
     problem: str | None = None  # None: it verifies
     anchors: tuple[str, ...] = ()  # of a node's own pairs: the spki of every CA of the bundle that suffices alone
+    unread: bool = False  # the bundle did not answer so far: nothing is known, for good or bad
 
 
 @dataclass(frozen=True, slots=True)

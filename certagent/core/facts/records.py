@@ -63,6 +63,7 @@ class Authority:
     note: str = ""  # what an operator should know of it
     windows: bool = False  # it says when it wants its certificates renewed (RFC 9773)
     news: datetime | None = None  # when something last came that may be the answer to a request that waits
+    silent: Literal["", "unread", "hung"] = ""  # its files: not read yet, or for longer than a disk takes
 
 
 @dataclass(frozen=True, slots=True)

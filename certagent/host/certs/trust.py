@@ -1,6 +1,8 @@
 """What the chain of each live leaf builds to; verified once for the same bytes, until a CA begins or ends."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from certagent.core.facts import CertFile, Leaf, Pair, Trust
 from certagent.core.names import CLIENT_NODE, NODE, Role
@@ -15,18 +17,18 @@ Key = tuple[str, str, Role]
 
 
 class Verdicts:
-    """The verdicts on unchanged chains. `roots` is the file of roots beside `ca.crt` for `ui`; "": the system's."""
+    """The verdicts on unchanged chains. `roots`: those beside `ca.crt` for `ui`, the system's; None: not read yet."""
 
     def __init__(self) -> None:
         """No verdict yet."""
-        self.roots = ""
+        self.roots: Callable[[], roots.Roots | None] = roots.load
         self._known: dict[Key, Trust] = {}
         self._window = (LAST, FIRST)  # between two ends or beginnings of CAs no verdict on a chain can change
         self._asked: tuple[roots.Mark, datetime] | None = None  # the system's roots were asked, until when it holds
 
     def hold(self, now: datetime) -> bool:
         """Whether every verdict of the last look still stands, if no file of the directory changed."""
-        if self._asked is not None and (self._asked[0] != roots.mark(self.roots) or now >= self._asked[1]):
+        if self._asked is not None and (self._asked[0] != roots.mark_of(self.roots()) or now >= self._asked[1]):
             return False
         return self._window[0] <= now < self._window[1]
 
@@ -37,7 +39,7 @@ class Verdicts:
         self._move_window(bundles, pairs, now)
         self._asked = None
         before, self._known = self._known, {}
-        look = _Look(fd, bundles, pem, before, now)
+        look = _Look(fd, bundles, pem, before, (now, self.roots))
         return tuple(
             p
             if p.name.is_bundle or p.leaf is None or p.cert is None
@@ -58,7 +60,9 @@ class Verdicts:
         """By the first of its verifiers that it builds to; else what the first one says. Some are never verified."""
         found = [self._by(look, stem, pair, (cert, leaf)) for stem in bundles_of(pair.name, look.present)[:1] if stem]
         if found and found[0].problem and SYSTEM in bundles_of(pair.name, look.present):
-            self._asked = (roots.mark(self.roots), look.now + AGAIN)
+            self._asked = (roots.mark_of(look.roots), look.now + AGAIN)
+            if look.roots is None:
+                return Trust(SYSTEM, unread=True)
             found.append(self._by(look, SYSTEM, pair, (cert, leaf)))
         good = [trust for trust in found if trust.problem is None]
         if good or not found:
@@ -69,11 +73,11 @@ class Verdicts:
         (cert, leaf), by_system = what, stem == SYSTEM
         if not by_system and stem not in look.bundles:
             return Trust(stem, f"there is no {stem}.crt to verify it by")
-        mark = f"{roots.mark(self.roots)} {look.now:%Y%m%d}" if by_system else look.bundles[stem].digest
+        mark = f"{roots.mark_of(look.roots)} {look.now:%Y%m%d}" if by_system else look.bundles[stem].digest
         key = (cert.digest, mark, pair.name.role)
         if key not in look.before:
             at = min(max(look.now, leaf.not_before), leaf.not_after)  # its own validity is another finding
-            bundle = roots.read(self.roots) if by_system else look.pem[stem]
+            bundle = look.roots.pem if by_system and look.roots else look.pem[stem]
             look.before[key] = _verdict(pair, stem, read_file(look.fd, f"{pair.name.stem}.crt"), bundle, at)
         self._known[key] = look.before[key]
         return look.before[key]
@@ -83,11 +87,21 @@ class _Look:
     """One look at one directory."""
 
     def __init__(
-        self, fd: int, bundles: dict[str, CertFile], pem: dict[str, bytes], before: dict[Key, Trust], now: datetime
+        self,
+        fd: int,
+        bundles: dict[str, CertFile],
+        pem: dict[str, bytes],
+        before: dict[Key, Trust],
+        at: tuple[datetime, Callable[[], roots.Roots | None]],
     ) -> None:
-        """`before`: the verdicts that may still stand."""
-        self.fd, self.bundles, self.pem, self.before, self.now = fd, bundles, pem, before, now
+        """`before`: the verdicts that may still stand. The roots are asked for where they are needed, once."""
+        self.fd, self.bundles, self.pem, self.before, (self.now, self._source) = fd, bundles, pem, before, at
         self.present = frozenset(bundles)
+
+    @cached_property
+    def roots(self) -> roots.Roots | None:
+        """The roots of the system, at this moment."""
+        return self._source()
 
 
 def _verdict(pair: Pair, stem: str, data: bytes, bundle: bytes, at: datetime) -> Trust:

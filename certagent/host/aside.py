@@ -1,0 +1,79 @@
+"""A reading that may never end, in a thread of its own: of a path that another machine may hold.
+
+A hung mount holds whoever looks at it, and no deadline ends that: the thread is left behind, one for each reading at
+most, and what was found last is what is known. Rejected: the pools of jobs, which a few hung paths would fill for
+good, and which are waited for at the end; a process for each look, which costs more than all of the rest of a turn.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Aside(Generic[T]):
+    """Reads again and again, once at a time; what it found last is remembered.
+
+    `read` raises nothing. `changed` is called in the thread, after something else was found, and must not wait.
+    """
+
+    def __init__(self, what: str, read: Callable[[], T], changed: Callable[[], None]) -> None:
+        """Reads nothing yet. `what` is said where it hangs."""
+        self.what, self._read, self._changed = what, read, changed
+        self._lock = threading.Lock()
+        self._found: list[T] = []
+        self._since: datetime | None = None
+        self._again: datetime | None = None
+        self._known = threading.Event()
+
+    def begin(self, now: datetime) -> None:
+        """Read, or where a reading runs, read once more after it: it may have begun before what is to be seen."""
+        with self._lock:
+            if self._since is not None:
+                self._again = now
+                return
+            self._since = now
+        try:
+            threading.Thread(target=self._run, name="aside", daemon=True).start()
+        except RuntimeError:  # no thread to be had: with the next turn
+            self._since = None
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            news = False
+            try:
+                found = self._read()
+                news = self._found != [found]
+                self._found = [found]
+            finally:
+                with self._lock:
+                    self._since, self._again = self._again, None
+                    more = self._since is not None
+            self._known.set()
+            if news:
+                self._changed()
+
+    @property
+    def found(self) -> T | None:
+        """What was found last; None before the first reading ended."""
+        with suppress(IndexError):
+            return self._found[0]
+        return None
+
+    @property
+    def since(self) -> datetime | None:
+        """When the reading that runs began; None where none does."""
+        return self._since
+
+    @property
+    def ended(self) -> bool:
+        """Whether a reading ever ended."""
+        return self._known.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the first reading ended, at most so long: for those who may."""
+        self._known.wait(seconds)

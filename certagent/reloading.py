@@ -1,0 +1,64 @@
+"""The configuration file, looked at again and again by a thread of its own: it may lie on another machine.
+
+So may whatever names its users (owner = "..." asks the host's name service). What was read is handed over by a queue.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from queue import Empty, SimpleQueue
+
+from certagent.config import Config, ConfigError, load
+from certagent.host.aside import Aside
+
+Mark = tuple[int, int, int] | None
+
+
+class Reloading:
+    """One file. `wake` only puts; it is called from the thread."""
+
+    def __init__(self, path: str, wake: Callable[[str], None]) -> None:
+        """What lies there now counts as read."""
+        self._path, self._wake = path, wake
+        self._mark = _mark(path)
+        self._forced = threading.Event()
+        self._read: SimpleQueue[Config | ConfigError] = SimpleQueue()
+        self.reading: Aside[None] = Aside(f"the configuration: {path}", self._look, lambda: None)
+
+    def look(self, now: datetime) -> None:
+        """Read the file where it is another one than was read."""
+        self.reading.begin(now)
+
+    def force(self, now: datetime) -> None:
+        """Read it whatever it is."""
+        self._forced.set()
+        self.reading.begin(now)
+
+    def fresh(self) -> Config | ConfigError | None:
+        """What was read since the last call, None where nothing was."""
+        try:
+            return self._read.get_nowait()
+        except Empty:
+            return None
+
+    def _look(self) -> None:
+        forced = self._forced.is_set()
+        self._forced.clear()
+        mark = _mark(self._path)
+        if mark == self._mark and not forced:
+            return
+        self._mark = mark
+        try:
+            self._read.put(load(self._path))
+        except ConfigError as error:
+            self._read.put(error)
+        self._wake("configuration read")
+
+
+def _mark(path: str) -> Mark:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_ino, info.st_mtime_ns, info.st_size
