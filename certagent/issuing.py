@@ -13,8 +13,8 @@ from certagent.authorities import CertificateAuthority, Order
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending
 from certagent.core import actions as act
-from certagent.core.facts import Attempt
-from certagent.core.policy import Policy
+from certagent.core.facts import Adopted, Attempt
+from certagent.core.policy import Policy, Want
 from certagent.events import Log
 from certagent.host import x509
 from certagent.host.certs import read_live
@@ -78,7 +78,7 @@ class Issuing:
             raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", kind="refused")
         if action.want.name.is_bundle:
             along = (read_live(path, f"{action.along}.crt"),) if action.along else ()
-            self._stage(stem, x509.merged(authority.bundle(path, stem, clock()), *along), None)
+            self._stage(action.want, x509.merged(authority.bundle(path, stem, clock()), *along), None)
             return None
         csr, key = (
             self._drafted(action, _Style(authority.common_name, authority.challenge()))
@@ -88,7 +88,7 @@ class Issuing:
         answer = self._answered(authority, action, csr)
         if isinstance(answer, Pending):
             return answer
-        self._stage(stem, answer, key)
+        self._stage(action.want, answer, key)
         if authority.later:
             pending.forget(path, stem)
         return None
@@ -137,10 +137,11 @@ class Issuing:
         pending.keep(path, stem, mark, csr, key)
         return csr, key
 
-    def _stage(self, stem: str, chain: bytes, key: bytes | None) -> None:
+    def _stage(self, want: Want, chain: bytes, key: bytes | None) -> None:
         """Remember as ours what is staged, before it is staged: a crash between leaves a pair that is known."""
-        leaf = x509.parse_certificates(chain)[0]
-        self.ledger.add_issued(self.policy.path, stem, leaf.fingerprint, clock())
+        stem, leaf, now = want.name.stem, x509.parse_certificates(chain)[0], clock()
+        self.ledger.add_issued(self.policy.path, stem, leaf.fingerprint, now)
+        self.ledger.adopt(self.policy.path, Adopted(stem, leaf.fingerprint, want.digest), now)
         self.store.stage(stem, chain, key)
 
 

@@ -145,8 +145,9 @@ def _issued(snapshot: Snapshot, action: Issue, now: datetime) -> Snapshot:
         snapshot = replace(snapshot, authorities=tuple(_known(a, action.authority, leaf) for a in snapshot.authorities))
     staged = (*snapshot.staged, Staged(pair, now, asked=True))
     issued = snapshot.issued | ({leaf.fingerprint} if leaf else set())
+    adopted = (Adopted(action.subject, leaf.fingerprint, action.want.digest),) if leaf else ()
     attempt = Attempt("issue", action.subject, now, "ok", digest=action.authority)
-    return _tried(replace(snapshot, staged=staged, issued=issued), attempt)
+    return _tried(replace(snapshot, staged=staged, issued=issued, adopted=(*snapshot.adopted, *adopted)), attempt)
 
 
 def _known(authority: Authority, asked: str, root: Leaf) -> Authority:

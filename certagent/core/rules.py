@@ -5,6 +5,7 @@ refuses), and what Go's verifier refuses at the next handshake (what cockroach w
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -250,7 +251,8 @@ def gate(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dateti
     """
     if want.name.is_bundle:
         return _bundle_gate(staged, live, now)
-    wrong = [f for f in pair_findings(want, staged.pair, now) if f.code != "cert.expires-soon"]
+    judged = replace(want, drop_names=False) if staged.asked else want  # names beside those asked for: the CA's doing
+    wrong = [f for f in pair_findings(judged, staged.pair, now) if f.code != "cert.expires-soon"]
     if wrong:
         return wrong[0].message
     leaf = staged.pair.leaf

@@ -39,6 +39,10 @@ select id, kind, subject, at, outcome, reason, digest, retry_at from (
   from (select * from attempts where directory = ? order by id desc limit ?))
 where age <= ? order by id
 """
+NEWEST = """
+delete from adopted where directory = ? and stem = ? and rowid not in (
+  select rowid from adopted where directory = ? and stem = ? order by rowid desc limit ?)
+"""
 RECENT = 20_000
 PER_SUBJECT = 30
 MOST = 100_000
@@ -210,14 +214,16 @@ class Ledger:
         self._write("insert or ignore into issued values (?, ?, ?, ?)", directory, stem, fingerprint, at.timestamp())
 
     def adopted(self, directory: str) -> tuple[Adopted, ...]:
-        """The pairs that others made, as first seen."""
+        """What was wanted of the pairs that others made, as first seen, and of our own."""
         sql = "select stem, fingerprint, want from adopted where directory = ? order by at"
         return tuple(Adopted(*r) for r in self.execute(sql, directory))
 
     def adopt(self, directory: str, adopted: Adopted, at: datetime) -> None:
-        """Remember a pair as somebody else's."""
-        values = (directory, adopted.stem, adopted.fingerprint, adopted.want, at.timestamp())
+        """Remember what was wanted of a pair; of each name the newest few."""
+        of = (directory, adopted.stem)
+        values = (*of, adopted.fingerprint, adopted.want, at.timestamp())
         self._write("insert or ignore into adopted values (?, ?, ?, ?, ?)", *values)
+        self._write(NEWEST, *of, *of, PER_SUBJECT)
 
     def quarantined(self, directory: str) -> frozenset[str]:
         """Fingerprints that were rolled back."""

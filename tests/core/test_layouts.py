@@ -223,6 +223,8 @@ def test_a_staged_narrow_node_waits_a_minute_then_goes_aside() -> None:
     assert ["client.node.crt is not there" in r for r in held(made, "node")] == [True]
     late = plan(SPLIT_NODE, replace(HOST, staged=(replace(answer, at=NOW - 2 * timedelta(minutes=1)),)))
     assert [Discard] == [type(a) for a in late.actions if isinstance(a, Install | Discard)]
+    refused = plan(STANDARD, base)
+    assert [Discard] == [type(a) for a in refused.actions if isinstance(a, Install | Discard)]
     ready = plan(SPLIT_NODE, replace(HOST_SPLIT, staged=(answer,), requests=(Request("renew", "node", NOW),)))
     assert [Install] == [type(a) for a in ready.actions if isinstance(a, Install | Discard)]
 

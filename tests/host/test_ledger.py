@@ -10,7 +10,7 @@ import pytest
 
 from certagent.core.facts import Adopted, Attempt
 from certagent.host.errors import HostError
-from certagent.host.ledger import Ledger
+from certagent.host.ledger import PER_SUBJECT, Ledger
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -159,3 +159,14 @@ def test_history(path: str) -> None:
         ledger.attempt("/certs", Attempt("issue", stem, NOW + timedelta(seconds=n), "ok"))
     assert ["2026-11-24T12:00:02.000Z", "2026-11-24T12:00:00.000Z"] == [r["at"] for r in ledger.history("", "node", 10)]
     assert len(ledger.history("/certs", "", 2)) == 2
+
+
+def test_what_was_wanted_is_kept_for_the_newest_of_each_name(path: str) -> None:
+    """A leaf that lives for seconds does not fill the ledger, nor push another name's row out."""
+    ledger = Ledger.writing(path)
+    ledger.adopt("/certs", Adopted("ui", "f", "want"), NOW)
+    for number in range(PER_SUBJECT + 5):
+        ledger.adopt("/certs", Adopted("node", f"f{number}", "want"), NOW + timedelta(seconds=number))
+    found = ledger.adopted("/certs")
+    assert [a.fingerprint for a in found if a.stem == "node"] == [f"f{n}" for n in range(5, PER_SUBJECT + 5)]
+    assert Adopted("ui", "f", "want") in found

@@ -60,7 +60,7 @@ def projection(found: Snapshot, *, fingerprints: bool = True) -> dict[str, Any]:
         "staged": staged,
         "kept": kept,
         "attempts": [(a.kind, a.subject, a.outcome, a.digest) for a in found.attempts if a.kind in ANSWERED],
-        "adopted": found.adopted,
+        "adopted": found.adopted if fingerprints else [(a.stem, a.want) for a in found.adopted],
         "issued": len(found.issued),
         "quarantined": found.quarantined,
         "served": {

@@ -6,12 +6,12 @@ from certagent.core.actions import Discard, Install
 from certagent.core.decide import layouts
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
-from certagent.core.decide.renewal import due
+from certagent.core.decide.renewal import due, live_findings
 from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Pair, Snapshot, Staged
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want
-from certagent.core.rules import UNUSABLE, gate, pair_findings
+from certagent.core.rules import UNUSABLE, gate
 from certagent.core.timing import swap_retry_at
 
 
@@ -35,7 +35,7 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
         return Part()
     live = snapshot.pair(stem)
     reason = _never_again(snapshot, staged, live)
-    held = _unread(snapshot, want, staged) or layouts.waits(snapshot, staged, now)
+    held = _unread(snapshot, want, staged) or layouts.waits(policy, snapshot, staged, now)
     if reason is None and (held := held or waits(policy, snapshot, staged, live, now)):
         return held
     reason = reason or _refused(policy, snapshot, want, staged, now)
@@ -78,7 +78,8 @@ def _refused(policy: Policy, snapshot: Snapshot, want: Want, staged: Staged, now
 
 def _asked(policy: Policy, snapshot: Snapshot, want: Want, live: Pair | None, now: datetime) -> bool:
     """Whether the change itself was asked for: then a NotAfter that is no later is no obstacle."""
-    if live is None or any(f.code in UNUSABLE for f in pair_findings(want, live, now)):
+    findings = live_findings(snapshot, want, live, now) if live else ()
+    if live is None or any(f.code in UNUSABLE for f in findings):
         return True
-    reason = due(policy, snapshot, want, live, tuple(pair_findings(want, live, now)), now)
+    reason = due(policy, snapshot, want, live, findings, now)
     return reason is not None and not reason.startswith("renewal is due")

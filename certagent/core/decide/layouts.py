@@ -61,8 +61,13 @@ def widened(snapshot: Snapshot, want: Want, now: datetime) -> Want:
     return replace(want, client=True, principal=named[0] if named else NODE_USER)
 
 
-def waits(snapshot: Snapshot, staged: Staged, now: datetime) -> Part | None:
-    """Why a staged node does not go live yet, for a minute: `client.node` is not loaded. Later the gate refuses it."""
+def waits(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -> Part | None:
+    """Why a staged node does not go live yet, for a minute: `client.node` is not loaded. Later the gate refuses it.
+
+    Where no `client.node` is configured there is nothing to wait for: the gate says so at once.
+    """
+    if policy.want(CLIENT_NODE.stem) is None:
+        return None
     narrow = staged.pair.name == NODE and staged.pair.leaf and not is_node(snapshot, staged.pair)
     if not narrow or not is_node(snapshot, snapshot.pair("node")) or (why := not_in_use(snapshot, now)) is None:
         return None

@@ -12,7 +12,7 @@ from certagent.core.actions import Adopt, Finding, Issue
 from certagent.core.decide import failover, layouts
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.revocation import revoked_again_at
-from certagent.core.facts import Attempt, Leaf, Pair, Request, Snapshot
+from certagent.core.facts import Adopted, Attempt, Leaf, Pair, Request, Snapshot
 from certagent.core.names import NODE
 from certagent.core.policy import Policy, Want
 from certagent.core.principals import NODE_USER
@@ -43,7 +43,7 @@ def _unmanaged(found: Finding) -> Finding:
 def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part:
     stem = want.name.stem
     pair = snapshot.pair(stem) or Pair(want.name)
-    findings = tuple(pair_findings(want, pair, now))
+    findings = live_findings(snapshot, want, pair, now)
     known = Part(findings=findings + _nameless(want, pair) + failover.findings(snapshot, want))
     known += _adoption(snapshot, want, pair)
     reason = due(policy, snapshot, want, pair, findings, now)
@@ -52,6 +52,19 @@ def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part
     if snapshot.directory.foreign or not want.authorities:
         return known
     return known + _asking(policy, snapshot, want, pair, reason, now)
+
+
+def live_findings(snapshot: Snapshot, want: Want, pair: Pair, now: datetime) -> tuple[Finding, ...]:
+    """What is wrong with a live pair. A name that its CA added is no name that the configuration gave up."""
+    judged = replace(want, drop_names=False) if want.drop_names and _asked_by(snapshot, want, pair.leaf) else want
+    return tuple(pair_findings(judged, pair, now))
+
+
+def _asked_by(snapshot: Snapshot, want: Want, leaf: Leaf | None) -> bool:
+    """Whether we asked for it by this very want: whatever other names it has are the CA's own doing."""
+    if leaf is None or leaf.fingerprint not in snapshot.issued:
+        return False
+    return Adopted(want.name.stem, leaf.fingerprint, want.digest) in snapshot.adopted
 
 
 def _nameless(want: Want, pair: Pair) -> tuple[Finding, ...]:
@@ -74,6 +87,8 @@ def _outlook(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, finding
         return Part()
     at = renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))
     differs = [f for f in findings if f.code in DIFFERENT]
+    if dropped := _vanishing(snapshot, want, pair.leaf):
+        return _refused(want.name.stem, f"its renewal at {stamp(at)} will be held: {dropped}", "warning", at)
     if not differs:
         return Part(wakes=(at,))
     until = f"the pair was made by somebody else and stays until {stamp(at)}"
@@ -153,7 +168,9 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
         return findings + holding("issue", stem, f"{reason}; {waits}")
     want = layouts.widened(snapshot, want, now)
     order = failover.usable(snapshot, want)
-    if held := _unsuitable(want, pair) or (None if order else failover.untrusted(snapshot, want, want.authorities[0])):
+    if held := _unsuitable(snapshot, want, pair) or (
+        None if order else failover.untrusted(snapshot, want, want.authorities[0])
+    ):
         return _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
     choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
     again = None if asked else revoked_again_at(snapshot, pair, now)
@@ -191,14 +208,19 @@ def _unsound(snapshot: Snapshot) -> str | None:
     return f"the ledger cannot be written: {snapshot.ledger_problem}" if snapshot.ledger_problem else None
 
 
-def _unsuitable(want: Want, pair: Pair) -> str | None:
+def _unsuitable(snapshot: Snapshot, want: Want, pair: Pair) -> str | None:
     """What can be known of an answer before any CA is asked: no names, or names that would vanish."""
     if want.server and not _names(want, pair.leaf):
         return f"no names are configured for {want.name.stem} and no live certificate shows any: set `names`"
-    if missing := _dropped(want, pair.leaf):
-        has = f"the live certificate has names that are not configured ({', '.join(missing)})"
-        return f"{has}: add them to `names`, or set drop_names = true"
-    return None
+    return _vanishing(snapshot, want, pair.leaf)
+
+
+def _vanishing(snapshot: Snapshot, want: Want, live: Leaf | None) -> str | None:
+    missing = _dropped(want, live)
+    if not missing or _asked_by(snapshot, want, live):
+        return None
+    has = f"the live certificate has names that are not configured ({', '.join(missing)})"
+    return f"{has}: add them to `names`, or set drop_names = true"
 
 
 def _dropped(want: Want, live: Leaf | None) -> list[str]:
@@ -238,9 +260,9 @@ def _overdue(want: Want, pair: Pair, now: datetime) -> Part:
     return Part(findings=(Finding("renewal.overdue", "critical", f"{want.name.stem}.crt", message, remedy),))
 
 
-def _refused(stem: str, why: str) -> Part:
+def _refused(stem: str, why: str, severity: Severity = "critical", *wakes: datetime) -> Part:
     remedy = "certagent plan; certagent explain renewal.refused"
-    return Part(findings=(Finding("renewal.refused", "critical", f"{stem}.crt", why, remedy),))
+    return Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", why, remedy),), wakes=wakes)
 
 
 def _failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) -> Part:

@@ -26,7 +26,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A live pair that somebody else made, as first seen: what the configuration wanted then."""
+    """What the configuration wanted of a pair when it was first seen (somebody else's), or asked for (our own)."""
 
     stem: str
     fingerprint: str
