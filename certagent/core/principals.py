@@ -2,8 +2,9 @@
 
 Sources: the loader wants the file's user among the principals, and `node` in a dual-purpose node.crt; with
 `--node-cert-distinguished-name` or `--root-cert-distinguished-name` set, every RPC and root's SQL log-in want an exact
-subject instead, which nothing says before the next handshake. Rejected: comparing DNs as text; `CN=node, O=Cockroach`
-and `cn=node,o=Cockroach` are one name.
+subject instead, which nothing says before the next handshake. cockroach writes a subject in the order of its encoding
+(`O=Cockroach,CN=node` for what `cockroach cert` makes), the reverse of RFC 4514, in which a Leaf has it. Rejected:
+comparing DNs as text; `O=Cockroach, CN=node` and `o=Cockroach,cn=node` are one name.
 """
 
 import re
@@ -12,7 +13,8 @@ from certagent.core.facts import Leaf, Terms
 from certagent.core.names import NODE, Name, Role
 
 NODE_USER = "node"
-PART = re.compile(r"((?:[^\\,+]|\\.)+)(?:[,+]|$)")
+RDN = re.compile(r"(?:[^\\,]|\\.)+")
+PART = re.compile(r"(?:[^\\+]|\\.)+")
 
 
 def principals(leaf: Leaf, terms: Terms) -> tuple[str, ...]:
@@ -28,7 +30,7 @@ def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: Terms) 
     have = principals(leaf, terms)
     if wanted in have:
         return ""
-    if name == NODE and (terms.node_user in have or (terms.node_dn and same_name(terms.node_dn, leaf.subject))):
+    if name == NODE and (terms.node_user in have or (terms.node_dn and is_subject(terms.node_dn, leaf.subject))):
         return ""
     mapped = " after --cert-principal-map" if terms.principal_map else ""
     named = ", ".join(n if n.isprintable() else repr(n) for n in dict.fromkeys(have))
@@ -46,19 +48,24 @@ def refused_subject(name: Name, wanted: str | None, leaf: Leaf, terms: Terms) ->
         allowed, flags = [terms.root_dn], "--root-cert-distinguished-name allows"
     else:
         return ""
-    if any(same_name(dn, leaf.subject) for dn in allowed):
+    if any(is_subject(dn, leaf.subject) for dn in allowed):
         return ""
-    return f"its subject is {leaf.subject or '(empty)'}, and {flags} {' or '.join(allowed)}: servers refuse it"
+    written = ",".join(reversed(RDN.findall(leaf.subject)))
+    return f"its subject is {written or '(empty)'}, and {flags} {' or '.join(allowed)}: servers refuse it"
 
 
-def same_name(one: str, other: str) -> bool:
-    """Given two distinguished names as RFC 4514 text, return whether they are one: types in any case, values exact."""
-    return _parts(one) == _parts(other)
+def is_subject(flag: str, subject: str) -> bool:
+    """Given the value of a flag and a subject as RFC 4514 text, return whether they are one for cockroach.
+
+    Types in any case, values exact; the parts of one multi-valued RDN in any order.
+    """
+    return _rdns(flag) == _rdns(subject)[::-1]
 
 
-def _parts(text: str) -> list[tuple[str, str]]:
-    found = []
-    for part in PART.findall(text):
-        kind, _, value = part.partition("=")
-        found.append((kind.strip().upper(), re.sub(r"\\(.)", r"\1", value.strip())))
-    return found
+def _rdns(text: str) -> list[frozenset[tuple[str, str]]]:
+    return [frozenset(_attribute(part) for part in PART.findall(rdn)) for rdn in RDN.findall(text)]
+
+
+def _attribute(part: str) -> tuple[str, str]:
+    kind, _, value = part.partition("=")
+    return kind.strip().upper(), re.sub(r"\\(.)", r"\1", value.strip())

@@ -5,6 +5,7 @@ import nothing of certagent but the X.509 parser. A test holds the two against e
 """
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -180,5 +181,6 @@ def dual_purpose_problem(fresh: Material) -> str:
     if node is None or "client.node" in fresh.entries:
         return ""
     by_name = {"node", flags.node_user} & {*node.principals}
-    by_subject = flags.node_dn and flags.node_dn == node.subject
+    written = ",".join(re.split(r"(?<!\\),", node.subject)[::-1])  # cockroach keeps the order of the encoding
+    by_subject = flags.node_dn and flags.node_dn == written
     return "" if by_name or by_subject else "node.crt: no principal node"

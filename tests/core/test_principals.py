@@ -6,13 +6,13 @@ import pytest
 
 from certagent.core.facts import Leaf, Terms
 from certagent.core.policy import on_terms_of, under, verifiers
-from certagent.core.principals import principals, refused_principal, refused_subject, same_name
+from certagent.core.principals import is_subject, principals, refused_principal, refused_subject
 from certagent.core.rules import pair_findings
 from tests.core.building import NOW, leaf, name_of, pair, policy, process, want
 
 CUSTOM = leaf(common_names=("custom",), dns=("db1",), subject="CN=custom,O=Cockroach")
 TO_NODE = Terms(principal_map=(("custom", "node"),))
-BY_DN = Terms(node_dn="cn=custom, O=Cockroach")
+BY_DN = Terms(node_dn="O=Cockroach, cn=custom")
 
 
 def test_the_last_mapping_and_the_last_common_name_win() -> None:
@@ -48,7 +48,7 @@ SUBJECTS = [
     ("no flag, no rule", "node", CUSTOM, Terms(), True),
     ("the node's subject", "node", CUSTOM, BY_DN, True),
     ("not the node's subject", "node", leaf(), BY_DN, False),
-    ("root's subject serves for RPC too", "node", CUSTOM, Terms(root_dn="CN=custom,O=Cockroach"), True),
+    ("root's subject serves for RPC too", "node", CUSTOM, Terms(root_dn="O=Cockroach,CN=custom"), True),
     ("root's flag alone bars the node", "node", leaf(), Terms(root_dn="CN=root"), False),
     ("root", "client.root", leaf("client.root"), Terms(root_dn="CN=root"), True),
     ("not root's subject", "client.root", CUSTOM, Terms(root_dn="CN=root"), False),
@@ -66,19 +66,25 @@ def test_what_servers_take(label: str, stem: str, cert: Leaf, terms: Terms, *, t
 
 
 DNS = [
-    ("CN=a,O=b", "cn=a, o=b", True),
-    ("CN=a,O=b", "O=b,CN=a", False),
+    ("O=b,CN=a", "CN=a,O=b", True),
+    ("o=b, cn=a", "CN=a,O=b", True),
+    ("CN=a,O=b", "CN=a,O=b", False),
+    ("CN=a,O=b", "O=b,CN=a", True),
     ("CN=a", "CN=A", False),
+    ("CN=a", "CN=a", True),
     (r"CN=a\,b", r"CN=a\,b", True),
     (r"CN=a\,O=b", "CN=a,O=b", False),
+    (r"CN=a\+O=b", "CN=a+O=b", False),
+    ("OU=x+CN=a,O=b", "O=b,CN=a+OU=x", True),
+    ("OU=x,CN=a,O=b", "O=b,CN=a+OU=x", False),
     ("", "CN=a", False),
 ]
 
 
-@pytest.mark.parametrize(("one", "other", "same"), DNS)
-def test_distinguished_names(one: str, other: str, *, same: bool) -> None:
-    """Attribute types in any case, blanks between attributes, values and order exactly."""
-    assert same == same_name(one, other)
+@pytest.mark.parametrize(("flag", "subject", "same"), DNS)
+def test_distinguished_names(flag: str, subject: str, *, same: bool) -> None:
+    """In the order of the encoding, which RFC 4514 reverses; types in any case, blanks between, values exactly."""
+    assert same == is_subject(flag, subject)
 
 
 def test_the_daemon_judges_by_the_flags_of_its_processes() -> None:

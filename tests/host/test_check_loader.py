@@ -160,7 +160,7 @@ TERMS = st.builds(
     Terms,
     skip_key_check=st.booleans(),
     principal_map=st.sampled_from([(), (("custom", "node"),), (("custom", "root"), ("node", "x"))]),
-    node_dn=st.sampled_from(["", "CN=custom,O=Cockroach"]),
+    node_dn=st.sampled_from(["", "O=Cockroach,CN=custom", "CN=custom,O=Cockroach"]),
     node_user=st.sampled_from(["node", "custom"]),
 )
 
