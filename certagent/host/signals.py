@@ -34,16 +34,20 @@ def send_hup(pid: int, start: int, uid: int, gid: int, deadline: float = 5.0) ->
 
 
 def _refusal(pidfd: int, pid: int, start: int) -> str | None:
-    """Why this pidfd is not the process that was meant."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read(4096).rpartition(b")")[2].split()
+            said = file.read(4096)
     except OSError:
         return f"pid {pid} is gone"
+    return refusal(pid, said, start, ended=bool(select.select([pidfd], [], [], 0)[0]))
+
+
+def refusal(pid: int, said: bytes, start: int, *, ended: bool) -> str | None:
+    """Given /proc/PID/stat and whether the pidfd's process has ended, return why it is not the one that was meant."""
+    fields = said.rpartition(b")")[2].split()
     if int(fields[19]) != start:
         return f"pid {pid} is another process by now"
-    dead = fields[0] in {b"Z", b"X"} or bool(select.select([pidfd], [], [], 0)[0])
-    return f"pid {pid} has ended" if dead else None
+    return f"pid {pid} has ended" if ended or fields[0] in {b"Z", b"X"} else None
 
 
 def _directly(pidfd: int) -> str | None:

@@ -1,25 +1,22 @@
-"""From every comm to the few that own the directory."""
+"""From every comm to the few that own the directory: what is read of each; judging.py says what is made of it."""
 
 import os
 import pwd
-import stat
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import psutil
 
-from certagent.core.facts import Listener, Process
+from certagent.core.facts import Process
 from certagent.core.policy import ProcessRule
 from certagent.host.openat import IN_ROOT, open_within
 from certagent.host.procs.arguments import Arguments, parse
+from certagent.host.procs.judging import disbelief, hidden, hup_masks, judged, listeners_of, named, serves
 
-SIGHUP_BIT = 1
 PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 TICKS = os.sysconf("SC_CLK_TCK")
-SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "busybox"})
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a listener says, not where we listen
 
 
 def find(device: int, inode: int, rule: ProcessRule) -> tuple[Process, ...]:
@@ -32,18 +29,16 @@ def find(device: int, inode: int, rule: ProcessRule) -> tuple[Process, ...]:
 
 
 def _candidates(rule: ProcessRule) -> list[int]:
-    pids = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/comm", "rb") as file:
-                comm = file.read(64).rstrip(b"\n").decode("utf-8", "replace")
-        except OSError:
-            continue
-        if any(comm == n[:15] or comm.startswith((f"{n}-"[:15], f"{n}."[:15])) for n in rule.names):
-            pids.append(int(name))
-    return pids
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and named(_comm(name), rule.names)]
+
+
+def _comm(pid: str) -> str:
+    """The name of a process as the kernel has it, "" of one that is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read(64).rstrip(b"\n").decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def start_ticks(pid: int) -> int:
@@ -52,43 +47,62 @@ def start_ticks(pid: int) -> int:
         return int(file.read(4096).rpartition(b")")[2].split()[19])
 
 
+@dataclass(frozen=True, slots=True)
+class Insides:
+    """What only its own user and root may see of a process: the program's name, environment, working directory."""
+
+    exe: str
+    environ: Mapping[str, str]
+    cwd: str
+
+
 def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | None:
     try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE or pid == os.getpid():
+        seen = _seen(pid)
+        if seen is None:
             return None
-        argv = process.cmdline()
-        base = _base(process)
+        process, base, argv = seen
+        insides = _insides(process)
     except (psutil.Error, OSError):
         return None
-    try:
-        exe = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
-        environ = process.environ()
-        cwd = cwd_of(pid)
-    except (psutil.AccessDenied, PermissionError):
+    if insides is None:
         return _hidden(base, parse(argv, {}), device, inode)
-    except (psutil.Error, OSError):
+    said = parse(argv, insides.environ)
+    if not serves(insides.exe, said) or not _same(pid, insides.cwd, said.certs_dir, device, inode):
         return None
-    said = parse(argv, environ)
-    if exe in SHELLS or not said.subcommand or said.insecure or not _same(pid, cwd, said.certs_dir, device, inode):
+    return _look(replace(base, command=f"{insides.exe} {said.subcommand}", terms=said.terms), process, said, rule)
+
+
+def _seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
+    """What everybody may see, the arguments last; None of a zombie and of ourselves. Raises psutil.Error, OSError."""
+    process = psutil.Process(pid)
+    if process.status() == psutil.STATUS_ZOMBIE or pid == os.getpid():
         return None
-    return _look(replace(base, command=f"{exe} {said.subcommand}", terms=said.terms), process, said, rule)
+    return process, _base(process), process.cmdline()
+
+
+def _insides(process: psutil.Process) -> Insides | None:
+    """None where they are denied to us. Raises psutil.Error, OSError where it is gone."""
+    try:
+        exe = os.path.basename(os.readlink(f"/proc/{process.pid}/exe"))
+        return Insides(exe, process.environ(), cwd_of(process.pid))
+    except (psutil.AccessDenied, PermissionError):
+        return None
 
 
 def _hidden(base: Process, said: Arguments, device: int, inode: int) -> Process | None:
-    """One whose insides are denied to us: ours by its arguments alone, or because it is our own user's.
-
-    Another user's that names another directory, or none, is that user's agent's business.
-    """
-    if not said.subcommand or said.insecure:
+    if not serves("", said):
         return None
+    return hidden(base, said, ours=_named(said.certs_dir, device, inode), mine=os.geteuid())
+
+
+def _named(path: str, device: int, inode: int) -> bool | None:
+    """Whether an absolute path is the directory we mean; None where that cannot be said."""
     try:
-        named = os.stat(said.certs_dir) if said.certs_dir.startswith("/") else None
+        info = os.stat(path) if path.startswith("/") else None
     except OSError:
-        named = None
-    ours = (named.st_dev, named.st_ino) == (device, inode) if named else base.uid == os.geteuid()
-    problem = f"what pid {base.pid} runs is denied to this user: set `pid_file` and `probe`"
-    return replace(base, state="forbidden", problem=problem, terms=said.terms) if ours else None
+        return None
+    return None if info is None else (info.st_dev, info.st_ino) == (device, inode)
 
 
 def _base(process: psutil.Process) -> Process:
@@ -137,64 +151,38 @@ def _same(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:
 def _look(base: Process, process: psutil.Process, said: Arguments | None, rule: ProcessRule) -> Process:
     """State and listeners."""
     try:
-        connections = [c for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        addresses = [(c.laddr[0], c.laddr[1]) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
     except (psutil.Error, OSError):
-        connections = []
-    listeners = _listeners(connections, said)
-    ignored, caught = _hup_masks(base.pid)
-    if ignored:
-        return replace(
-            base, state="ignoring", listeners=listeners, problem=f"pid {base.pid} ignores SIGHUP: it cannot be reloaded"
-        )
-    if not caught:
-        return replace(base, state="starting", listeners=listeners)
-    if listeners:
-        return replace(base, state="serving", listeners=listeners)
-    if rule.probe:
-        return replace(base, state="serving", listeners=tuple(Listener(h, p, k) for h, p, k in rule.probe))
-    if base.uid != os.geteuid() and os.geteuid() != 0:
-        return replace(base, state="forbidden", problem=f"the listeners of pid {base.pid} cannot be seen: set `probe`")
-    return base
-
-
-def _listeners(connections: list[Any], said: Arguments | None) -> tuple[Listener, ...]:
-    found = []
-    for connection in connections:
-        host, port = connection.laddr[0], connection.laddr[1]
-        kind = "http" if said is not None and port == said.http_port else "auto"
-        found.append(Listener(ANYWHERE.get(host, host), port, kind))  # type: ignore[arg-type]
-    return tuple(sorted(set(found), key=lambda x: (x.port, x.host)))
+        addresses = []
+    return judged(base, listeners_of(addresses, said), _hup_masks(base.pid), rule, os.geteuid())
 
 
 def _hup_masks(pid: int) -> tuple[bool, bool]:
-    """(ignored, caught) of SIGHUP. For a Go program `caught` is always set, and listening is the better evidence."""
-    masks = {}
     try:
         with open(f"/proc/{pid}/status") as file:
-            for line in file:
-                if line.startswith(("SigIgn:", "SigCgt:")):
-                    name, _, value = line.partition(":")
-                    masks[name] = bool(int(value, 16) & SIGHUP_BIT)
+            return hup_masks(file)
     except OSError:
         return False, False
-    return masks.get("SigIgn", False), masks.get("SigCgt", False)
 
 
 def _by_pid_file(rule: ProcessRule) -> Process | None:
-    """Root would signal whatever process the file names: its writer must be root, us, or that process's own user."""
     try:
-        fd = os.open(rule.pid_file, PID_FILE)
-        with os.fdopen(fd, "rb") as file:
-            info, pid = os.fstat(fd), int(file.read(64).split()[0])
-        process = psutil.Process(pid)
-        if pid <= 1 or process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        base = replace(_base(process), command=process.name(), found_by="pid_file")
+        written, process, base = _pid_file(rule.pid_file)
     except (OSError, ValueError, IndexError, psutil.Error):
         return None
-    if info.st_uid not in {0, os.geteuid(), base.uid} or info.st_mode & stat.S_IWOTH:
-        problem = (
-            f"pid {pid} is not that of the user who may write {rule.pid_file}, uid {info.st_uid}: it is not believed"
-        )
+    if problem := disbelief(base.pid, rule.pid_file, written, base.uid, os.geteuid()):
         return replace(base, state="forbidden", problem=problem)
     return _look(base, process, None, rule)
+
+
+def _pid_file(path: str) -> tuple[tuple[int, int], psutil.Process, Process]:
+    """(uid, mode) of the file, and the process that it names. Raises OSError, ValueError, IndexError, psutil.Error."""
+    fd = os.open(path, PID_FILE)
+    with os.fdopen(fd, "rb") as file:
+        info, pid = os.fstat(fd), int(file.read(64).split()[0])
+    process = psutil.Process(pid)
+    if pid <= 1:
+        raise ValueError("never signalled")
+    if process.status() == psutil.STATUS_ZOMBIE:
+        raise psutil.ZombieProcess(pid)
+    return (info.st_uid, info.st_mode), process, replace(_base(process), command=process.name(), found_by="pid_file")

@@ -1,6 +1,7 @@
 """One process by its pid: where its certs-dir is, whom it runs as, and what its flags and environment change."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -27,26 +28,55 @@ class Running:
     terms: Terms
 
 
+@dataclass(frozen=True, slots=True)
+class Insides:
+    """What was read of a process: arguments, environment, its name, its working directory, and its ids."""
+
+    argv: Sequence[str]
+    environ: Mapping[str, str]
+    comm: str
+    cwd: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
 def running(pid: int) -> Running:
     """Given a pid, return what it says of its certs-dir; HostError where it is gone, or denied to us."""
     try:
-        process = psutil.Process(pid)
-        argv, environ, comm = process.cmdline(), process.environ(), process.name()
-        cwd = cwd_of(pid)
-        uid, gid, groups = process.uids().effective, process.gids().real, _groups(pid)
-    except psutil.NoSuchProcess as error:
-        raise HostError(f"cannot check pid {pid}: there is no such process") from error
-    except (psutil.AccessDenied, PermissionError) as error:
-        raise HostError(f"cannot look into pid {pid}: run certagent as root, or as the user of that process") from error
+        insides = _insides(pid)
     except (psutil.Error, OSError) as error:
-        raise HostError(f"cannot check pid {pid}: {error}") from error
+        raise HostError(denial(pid, error)) from error
+    return told(pid, insides, user_name(insides.uid))
+
+
+def _insides(pid: int) -> Insides:
+    """Raises psutil.Error, OSError."""
+    process = psutil.Process(pid)
+    argv, environ, comm = process.cmdline(), process.environ(), process.name()
+    cwd = cwd_of(pid)
+    return Insides(argv, environ, comm, cwd, process.uids().effective, process.gids().real, _groups(pid))
+
+
+def denial(pid: int, error: Exception) -> str:
+    """Given why a process could not be read, return the sentence, with the remedy where there is one."""
+    if isinstance(error, psutil.NoSuchProcess):
+        return f"cannot check pid {pid}: there is no such process"
+    if isinstance(error, psutil.AccessDenied | PermissionError):
+        return f"cannot look into pid {pid}: run certagent as root, or as the user of that process"
+    return f"cannot check pid {pid}: {error}"
+
+
+def told(pid: int, insides: Insides, user: str) -> Running:
+    """Given what was read, return what it says of a certs-dir. Raises HostError for what is no cockroach."""
+    argv, environ, comm = insides.argv, insides.environ, insides.comm
     if flag(argv, "certs-dir") is None and "COCKROACH_CERTS_DIR" not in environ and not comm.startswith("cockroach"):
         raise HostError(f"cannot check pid {pid}: {comm} is no cockroach, and names no --certs-dir")
     said = parse(argv, environ)
-    path = os.path.normpath(os.path.join(cwd, said.certs_dir))
+    path = os.path.normpath(os.path.join(insides.cwd, said.certs_dir))
     command = f"{os.path.basename(argv[0]) if argv else ''} {said.subcommand}".strip()
-    root = f"/proc/{pid}/root"
-    return Running(pid, uid, gid, groups, user_name(uid), command, path, root, said.insecure, said.terms)
+    ids = (insides.uid, insides.gid, insides.groups)
+    return Running(pid, *ids, user, command, path, f"/proc/{pid}/root", said.insecure, said.terms)
 
 
 def _groups(pid: int) -> tuple[int, ...]:
