@@ -91,16 +91,9 @@ class Control:
             return
         if not stat.S_ISSOCK(mode):
             raise HostError(f"cannot bind {self._path}: something that is no socket stands there; remove it")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
-            knock.settimeout(1)
-            try:
-                knock.connect(self._path)
-            except ConnectionRefusedError:
-                os.unlink(self._path)
-                return
-            except OSError as error:
-                raise HostError(f"cannot bind {self._path}: {error.strerror}", error.errno) from error
-        raise HostError(f"cannot bind {self._path}: another daemon answers there")
+        if _answered(self._path):
+            raise HostError(f"cannot bind {self._path}: another daemon answers there")
+        os.unlink(self._path)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -164,6 +157,19 @@ class Control:
             pool.shutdown(wait=False, cancel_futures=True)
         with suppress(OSError):
             os.unlink(self._path)
+
+
+def _answered(path: str) -> bool:
+    """Whether somebody takes connections at a socket. Raises HostError where that cannot be told."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        knock.settimeout(1)
+        try:
+            knock.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError as error:
+            raise HostError(f"cannot bind {path}: {error.strerror}", error.errno) from error
+    return True
 
 
 def _line(connection: socket.socket) -> bytes:

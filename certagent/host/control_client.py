@@ -19,31 +19,42 @@ def ask(path: str, command: str, arguments: dict[str, Any], timeout: float = 5.0
     """
     end = time.monotonic() + timeout
     request = json.dumps({"version": 1, "command": command, "args": arguments}).encode() + b"\n"
-    while True:
-        try:
-            return _once(path, request, max(0.1, end - time.monotonic()))
-        except (BlockingIOError, ConnectionResetError, BrokenPipeError) as error:
-            if time.monotonic() >= end:
-                raise DaemonSilent(path) from error
-            time.sleep(RETRY)
-        except (OSError, ValueError) as error:
-            raise DaemonSilent(f"{path}: {error}") from error
+    while (answer := _tried(path, request, max(0.1, end - time.monotonic()))) is None:
+        if time.monotonic() >= end:
+            raise DaemonSilent(path)
+        time.sleep(RETRY)
+    return answer
 
 
-def _once(path: str, request: bytes, timeout: float) -> dict[str, Any]:
+def _tried(path: str, request: bytes, timeout: float) -> dict[str, Any] | None:
+    """The answer, None where the daemon is too busy to give one. Raises DaemonSilent."""
+    try:
+        return answer_of(_exchanged(path, request, timeout))
+    except (BlockingIOError, ConnectionResetError, BrokenPipeError):
+        return None
+    except (OSError, ValueError) as error:
+        raise DaemonSilent(f"{path}: {error}") from error
+
+
+def _exchanged(path: str, request: bytes, timeout: float) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout)
         client.connect(path)
         client.sendall(request)
         answer = b""
-        while not answer.endswith(b"\n"):
-            part = client.recv(1 << 16)
-            if not part:
-                break
+        while not answer.endswith(b"\n") and (part := client.recv(1 << 16)):
             answer += part
-    if not answer:
-        raise BlockingIOError("closed without a word: it is busy")
-    found = json.loads(answer)
+    return answer
+
+
+def answer_of(line: bytes) -> dict[str, Any] | None:
+    """Given what the daemon sent, return its answer, None where it closed without a word: it is busy then.
+
+    Raises ValueError for what is no answer.
+    """
+    if not line:
+        return None
+    found = json.loads(line)
     if not isinstance(found, dict):
         raise ValueError("not an answer")
     return found

@@ -77,7 +77,7 @@ class Ledger:
         self.problem: str | None = None  # of the last write
         self._owed: dict[int, tuple[str, Attempt]] = {}  # by row, negative where there is none yet
         self._rows: dict[int, int] = {}  # the rows that they got later
-        self._bad: set[tuple[str, str]] = set()  # quarantined, and not written yet
+        self._bad: dict[tuple[str, str], datetime] = {}  # quarantined when, and not written yet
         self._last = 0
 
     @classmethod
@@ -189,9 +189,9 @@ class Ledger:
             else:
                 self._update(row, attempt.outcome, attempt.reason, attempt.digest, attempt.retry_at)
             self._owed.pop(row)
-        for directory, fingerprint in tuple(self._bad):
-            self.quarantine(directory, fingerprint, datetime.now(UTC))
-            self._bad.discard((directory, fingerprint))
+        for (directory, fingerprint), at in tuple(self._bad.items()):
+            self._quarantine(directory, fingerprint, at)
+            self._bad.pop((directory, fingerprint))
 
     def attempts(self, directory: str) -> tuple[Attempt, ...]:
         """The newest attempts of every kind and subject of a directory, oldest first."""
@@ -233,9 +233,12 @@ class Ledger:
     def quarantine(self, directory: str, fingerprint: str, at: datetime) -> None:
         """Never install this one again. What cannot be written is owed."""
         try:
-            self._write("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
+            self._quarantine(directory, fingerprint, at)
         except HostError:
-            self._bad.add((directory, fingerprint))
+            self._bad[directory, fingerprint] = at
+
+    def _quarantine(self, directory: str, fingerprint: str, at: datetime) -> None:
+        self._write("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
 
     def history(self, directory: str, subject: str, limit: int) -> list[dict[str, Any]]:
         """The newest attempts as JSON-able rows, newest first; "" for every directory or subject.

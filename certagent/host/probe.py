@@ -46,18 +46,27 @@ def probe(
     timeout: float = 5.0,
 ) -> Served:
     """Given an address, return what it serves; never raises for what the peer does."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    ways: tuple[Literal["sql", "http"], ...] = ("sql", "http") if kind == "auto" else (kind,)
+    context = _unverified()
     address = Listener(host, port).address
-    for way in ways:
+    for way in ways(kind):
         outcome, fingerprint, reason, expiry = _ask(host, port, way, context, client, timeout)
-        if not (kind == "auto" and way == "sql" and reason == NOT_PGWIRE):
+        if reason != NOT_PGWIRE:
             break
     names = advertised(host, port, timeout) if way == "sql" and client is None and outcome == "served" else ()
     offered = (client.stem, client.fingerprint) if client else ("", "")
     return Served(address, way, process, now, outcome, fingerprint, names, expiry, reason, *offered)
+
+
+def ways(kind: Literal["sql", "http", "auto"]) -> tuple[Literal["sql", "http"], ...]:
+    """How a port is asked, one way after the other: the next only where the one before found no pgwire."""
+    return ("sql", "http") if kind == "auto" else (kind,)
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 Outcome = tuple[Literal["served", "refused", "unreachable"], str, str, int]
@@ -73,10 +82,14 @@ def _ask(host: str, port: int, kind: str, context: ssl.SSLContext, client: Clien
             if kind == "sql":
                 ssl_request(raw)
             return _handshake(raw, context, client, kind, end)
-    except NotPgwireError:
-        return "unreachable", "", NOT_PGWIRE, 0
     except OSError as error:
-        return "unreachable", "", error.strerror or str(error) or type(error).__name__, 0
+        return unreachable(error)
+
+
+def unreachable(error: OSError) -> Outcome:
+    """Given why there was no handshake at all, return the outcome."""
+    reason = NOT_PGWIRE if isinstance(error, NotPgwireError) else error.strerror or str(error) or type(error).__name__
+    return "unreachable", "", reason, 0
 
 
 def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | None, kind: str, end: float) -> Outcome:
@@ -85,31 +98,45 @@ def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | Non
     try:
         tls.settimeout(max(0.1, end - time.monotonic()))
         tls.do_handshake()
-        fingerprint = sha256(tls.getpeercert(True) or b"").hexdigest()
+        fingerprint = _fingerprint(tls)
         if client is not None:
             _start_up(tls, client.stem.partition(".")[2])
         elif kind == "http":
-            expiry = _expiry(tls, end)
-    except TimeoutError:
-        return "unreachable", fingerprint, "no answer in time", 0
-    except (ssl.SSLError, ConnectionError) as error:
-        return "refused", fingerprint, _reason(error), 0
+            expiry = expiry_in(_metrics(tls, end))
+    except (TimeoutError, ssl.SSLError, ConnectionError) as error:
+        return failed(error, fingerprint)
     finally:
         with suppress(OSError):
             tls.close()
     return "served", fingerprint, "", expiry
 
 
-def _expiry(tls: ssl.SSLSocket, end: float) -> int:
-    """The metric of `client.node`'s expiry, 0 where the port does not tell."""
+def failed(error: OSError, fingerprint: str) -> Outcome:
+    """Given what ended a handshake that had begun, return the outcome: only silence says nothing of the pair."""
+    if isinstance(error, TimeoutError):
+        return "unreachable", fingerprint, "no answer in time", 0
+    return "refused", fingerprint, _reason(error), 0
+
+
+def _fingerprint(tls: ssl.SSLSocket) -> str:
+    return sha256(tls.getpeercert(True) or b"").hexdigest()
+
+
+def _metrics(tls: ssl.SSLSocket, end: float) -> bytes:
+    """What the port answers when it is asked for its metrics; b"" where it does not."""
     data = b""
     try:
         tls.sendall(METRICS)
         while len(data) < MOST and time.monotonic() < end and (part := tls.recv(1 << 16)):
             data += part
     except OSError:
-        return 0
-    found = EXPIRY.search(data)
+        return b""
+    return data
+
+
+def expiry_in(metrics: bytes) -> int:
+    """The metric of `client.node`'s expiry, 0 where the port does not tell."""
+    found = EXPIRY.search(metrics)
     with suppress(ValueError, OverflowError):  # whatever a stranger calls a number
         return int(float(found[1])) if found else 0
     return 0

@@ -26,6 +26,13 @@ UNDER_WAY = "cannot ask {}: another request to it is still under way"
 Document = dict[str, Any]
 
 
+def sound(document: object) -> bool:
+    """Whether what a file holds is a document of this version."""
+    if not isinstance(document, dict) or document.get("version") != 1:
+        return False
+    return all(isinstance(document.get(part), dict) for part in ("shared", "own"))
+
+
 class Book:
     """The files of all authorities; safe to use from several threads."""
 
@@ -120,8 +127,7 @@ class Book:
             return empty
         except (OSError, ValueError) as error:
             raise HostError(f"cannot read {self._path(name)}: {error}; repair it, or move it away") from error
-        sound = isinstance(document, dict) and document.get("version") == 1
-        if not (sound and all(isinstance(document.get(k), dict) for k in ("shared", "own"))):
+        if not sound(document):
             raise HostError(f"cannot use {self._path(name)}: it is not of this version; move it away")
         return document
 

@@ -44,6 +44,11 @@ def read_file(setting: str, path: str, limit: int = LARGEST) -> str:
         raise HostError(f"cannot read {setting}: {path} is not a regular file")
     with os.fdopen(fd, "rb") as file:
         data = file.read(limit + 1)
+    return text_of(setting, path, data, limit)
+
+
+def text_of(setting: str, path: str, data: bytes, limit: int) -> str:
+    """Given what was read of a file, one byte more than the limit at most, return it as text. Raises HostError."""
     if len(data) > limit:
         raise HostError(f"cannot read {setting}: {path} is larger than {limit} bytes")
     if not data.strip():

@@ -56,6 +56,13 @@ class _Put(FileSystemEventHandler):
         self._queue.put("files changed")
 
 
+def rearmed(changed: list[str], *, blind: bool) -> list[str]:
+    """Given which directories were replaced and whether nothing can be watched now, return what is said of it."""
+    if blind:
+        return []
+    return [f"{path} was replaced: watching the new one" for path in changed] or ["a watch had ended: watching again"]
+
+
 class Wake:
     """What makes the loop turn."""
 
@@ -118,16 +125,18 @@ class Wake:
     def rearm_if_changed(self) -> list[str]:
         """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""
         changed = [path for path, armed in self._armed.items() if _identity(path) != armed]
-        again = self._blind_since is not None and time.monotonic() - self._blind_since >= self.rescan
-        dead = self._observer is not None and any(not e.is_alive() for e in self._observer.emitters)
-        if not changed and not dead and not again:
+        if not changed and not self._dead() and not self._due():
             return []
         self.watch(list(self._armed), self._file)
-        if self._blind_since is not None:
-            return []
-        return [f"{path} was replaced: watching the new one" for path in changed] or [
-            "a watch had ended: watching again"
-        ]
+        return rearmed(changed, blind=self._blind_since is not None)
+
+    def _dead(self) -> bool:
+        """An emitter of watchdog's has ended."""
+        return self._observer is not None and any(not e.is_alive() for e in self._observer.emitters)
+
+    def _due(self) -> bool:
+        """Inotify could not be had a rescan ago, and may be by now."""
+        return self._blind_since is not None and time.monotonic() - self._blind_since >= self.rescan
 
     def problems(self) -> list[Degraded]:
         """What watching does without."""

@@ -196,17 +196,22 @@ def _feed(ready: selectors.BaseSelector, child: "subprocess.Popen[bytes]", rest:
     """Write what fits; close when everything is written, or when nobody reads."""
     if child.stdin is None:
         return rest
-    try:
-        rest = rest[os.write(child.stdin.fileno(), rest) :] if rest else rest
-    except BlockingIOError:
-        return rest
-    except OSError:
-        rest = rest[len(rest) :]
+    rest = _written(child.stdin.fileno(), rest)
     if not rest:
         ready.unregister(child.stdin)
         with suppress(OSError):
             child.stdin.close()
     return rest
+
+
+def _written(fd: int, rest: memoryview) -> memoryview:
+    """What is left to be written; nothing where nobody reads."""
+    try:
+        return rest[os.write(fd, rest) :] if rest else rest
+    except BlockingIOError:
+        return rest
+    except OSError:
+        return rest[len(rest) :]
 
 
 def _drained(fd: int, into: bytearray, cap: int) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from certagent.core import names
-from certagent.core.facts import CertFile, Directory, File, KeyFile, Leaf, Pair, Trust
+from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Leaf, Pair, Trust
 from certagent.core.names import CLIENT_NODE, Name, Role
 from certagent.core.policy import SYSTEM, verifiers
 from certagent.host import x509
@@ -109,26 +109,23 @@ class Loaded:
 
 
 def _load(place: Place, path: str) -> Loaded:
+    entries, directory = _listed(place, path)
+    names_of = [(entry, _name_of(entry)) for entry in entries]
+    known = [(entry, name) for entry, name in names_of if name is not None]
+    pem: dict[str, bytes] = {}
+    certs = {name: _cert(place, path, entry, pem) for entry, name in known if entry[0].endswith(".crt")}
+    keys = {name: _key(place, path, entry, name) for entry, name in known if not entry[0].endswith(".crt")}
+    pairs = [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)]
+    strangers = tuple(file_fact(*entry) for entry, name in names_of if name is None)
+    return Loaded(Scan(directory, tuple(pairs), strangers), pem)
+
+
+def _listed(place: Place, path: str) -> tuple[list[Entry], Directory]:
     fd = place.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        entries = entries_of(fd)
-        directory = directory_fact(path, fd)
+        return entries_of(fd), directory_fact(path, fd)
     finally:
         os.close(fd)
-    certs: dict[Name, CertFile] = {}
-    keys: dict[Name, KeyFile] = {}
-    pem: dict[str, bytes] = {}
-    strangers: list[File] = []
-    for entry in entries:
-        name = _name_of(entry)
-        if name is None:
-            strangers.append(file_fact(*entry))
-        elif entry[0].endswith(".crt"):
-            certs[name] = _cert(place, path, entry, pem)
-        else:
-            keys[name] = _key(place, path, entry, name)
-    pairs = [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)]
-    return Loaded(Scan(directory, tuple(pairs), tuple(strangers)), pem)
 
 
 def _name_of(entry: Entry) -> Name | None:
@@ -143,7 +140,7 @@ def _cert(place: Place, path: str, entry: Entry, pem: dict[str, bytes]) -> CertF
         fact = file_fact(name, place.stat(f"{path}/{name}"))
         data = place.read(f"{path}/{name}")
     except OSError as error:
-        problem = _problem(place, f"{path}/{name}", error)
+        problem = unread(error, _kind(place, f"{path}/{name}"))
         return CertFile(file_fact(name, info), "", None, (), problem, "irregular")
     pem[name[:-4]] = data
     return x509.cert_file(fact, data)
@@ -159,20 +156,24 @@ def _key(place: Place, path: str, entry: Entry, parsed: Name) -> KeyFile:
             return KeyFile(fact, "", None)
         data = place.read(f"{path}/{name}")
     except OSError as error:
-        return KeyFile(fact, "", None, "", _problem(place, f"{path}/{name}", error), "irregular")
+        return KeyFile(fact, "", None, "", unread(error, _kind(place, f"{path}/{name}")), "irregular")
     return x509.key_file(fact, data)
 
 
-def _problem(place: Place, path: str, error: OSError) -> str:
-    """Why a name cannot be read, in words; a FIFO or a device is named."""
+def _kind(place: Place, path: str) -> FileKind:
+    """What is at the end of a path; of what cannot be seen any more, "file"."""
+    try:
+        return file_fact(path, place.stat(path)).kind
+    except OSError:
+        return "file"
+
+
+def unread(error: OSError, kind: FileKind) -> str:
+    """Given why a name cannot be read, and its kind, return the sentence; a FIFO or a device is named."""
     if error.errno == errno.ENOENT:
         return "a link that leads nowhere"
     if not isinstance(error, IrregularFileError):
         return f"cannot be read: {error.strerror}"
-    try:
-        kind = file_fact(path, place.stat(path)).kind
-    except OSError:
-        kind = "file"
     return f"{error.strerror}: not read" if kind == "file" else f"a {kind}, not a regular file: not read"
 
 

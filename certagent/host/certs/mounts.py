@@ -14,12 +14,16 @@ ESCAPED = re.compile(rb"\\([0-7]{3})")
 def mount_below(directory: int) -> str | None:
     """Given a directory fd, return the name of an entry that is a mount, as decoded by the file system; else None."""
     try:
-        below = os.fsencode(os.readlink(f"/proc/self/fd/{directory}")) + b"/"
+        path = os.fsencode(os.readlink(f"/proc/self/fd/{directory}"))
         with open(MOUNTINFO, "rb") as file:
-            data = file.read()
+            return mount_in(path, file.read())
     except OSError:
         return None
-    points = (line.split(b" ", 5)[4] for line in data.splitlines())
+
+
+def mount_in(directory: bytes, mountinfo: bytes) -> str | None:
+    """Given a directory's path and the kernel's table, return the name of an entry that is a mount, else None."""
+    points = (line.split(b" ", 5)[4] for line in mountinfo.splitlines())
     decoded = (ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), point) for point in points)
-    names = (point.removeprefix(below) for point in decoded if point.startswith(below))
+    names = (point.removeprefix(directory + b"/") for point in decoded if point.startswith(directory + b"/"))
     return next((os.fsdecode(name) for name in names if b"/" not in name), None)

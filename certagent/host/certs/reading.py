@@ -34,13 +34,19 @@ def read_fd(fd: int, limit: int = LIMIT) -> bytes:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise IrregularFileError(errno.EINVAL, "not a regular file")
-        data = os.read(fd, min(info.st_size, limit) + 1)
-        while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
-            data += more
+        data = _read(fd, info.st_size, limit)
     finally:
         os.close(fd)
     if len(data) > limit:
         raise IrregularFileError(errno.EFBIG, f"larger than {limit} bytes")
+    return data
+
+
+def _read(fd: int, size: int, limit: int) -> bytes:
+    """Up to the end, or one byte more than the limit; `size` is no promise, for the file may grow."""
+    data = os.read(fd, min(size, limit) + 1)
+    while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
+        data += more
     return data
 
 

@@ -11,7 +11,6 @@ import os
 import resource
 import ssl
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -124,7 +123,7 @@ def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: 
         _prctl(SET_DUMPABLE, 0)
     _limit(profile, timeout)
     abi = landlock_abi()
-    missing = [*_landlock(profile, abi, area, dropped)]
+    missing = lacking(abi, _landlock(profile, abi, area) if abi else "", dropped=dropped)
     filtered = deny(
         programs=profile.programs,
         signals=not (profile.programs and abi >= SCOPE_ABI),
@@ -186,27 +185,52 @@ def landlock_abi() -> int:
     return max(0, int(LIBC.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ABI_VERSION)))
 
 
-def _landlock(profile: Profile, abi: int, area: str, dropped: bool) -> Iterable[Missing]:
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What a ruleset takes away unless a rule gives it back, and how much of the structure this kernel knows."""
+
+    files: int
+    net: int
+    scopes: int
+    size: int
+
+
+def handled(abi: int, *, connect: bool) -> Handled:
+    """Given the version of Landlock and whether the ports to connect to are limited, return all it can take away."""
+    files = (1 << FS_BITS[min(abi, len(FS_BITS) - 1)]) - 1
+    net = (BIND | CONNECT if connect else BIND) if abi >= NET_ABI else 0
+    size = 24 if abi >= SCOPE_ABI else 16 if abi >= NET_ABI else 8
+    return Handled(files, net, SCOPES if abi >= SCOPE_ABI else 0, size)
+
+
+def lacking(abi: int, problem: str, *, dropped: bool) -> list[Missing]:
+    """Given the version of Landlock and why its ruleset does not hold ("": it does), return what is done without.
+
+    `dropped`: we were root, and became a user to whom the keys are closed.
+    """
     if abi == 0:
-        yield Missing("Landlock: files are guarded by their owners and modes alone", not dropped)
-        return
-    rights = (1 << FS_BITS[min(abi, len(FS_BITS) - 1)]) - 1
-    net = BIND | CONNECT if profile.connect is not None else BIND
-    wanted = _Ruleset(rights, net if abi >= NET_ABI else 0, SCOPES if abi >= SCOPE_ABI else 0)
-    size = ctypes.sizeof(wanted) if abi >= SCOPE_ABI else 16 if abi >= NET_ABI else 8
-    ruleset = int(LIBC.syscall(CREATE_RULESET, ctypes.byref(wanted), ctypes.c_size_t(size), 0))
+        return [Missing("Landlock: files are guarded by their owners and modes alone", not dropped)]
+    ports = f"Landlock {abi}: TCP ports are not limited (Linux 6.7 limits them)"
+    return [
+        *([Missing(ports, severe=False)] if abi < NET_ABI else []),
+        *([Missing(f"Landlock: {problem}", not dropped)] if problem else []),
+    ]
+
+
+def _landlock(profile: Profile, abi: int, area: str) -> str:
+    """Take away what this version can, and give back what the profile needs; return why it does not hold, or ""."""
+    take = handled(abi, connect=profile.connect is not None)
+    wanted = _Ruleset(take.files, take.net, take.scopes)
+    ruleset = int(LIBC.syscall(CREATE_RULESET, ctypes.byref(wanted), ctypes.c_size_t(take.size), 0))
     if ruleset < 0:
-        yield Missing(f"Landlock: {os.strerror(ctypes.get_errno())}", not dropped)
-        return
-    _allow_files(ruleset, rights, profile, area)
-    if abi >= NET_ABI:
+        return os.strerror(ctypes.get_errno())
+    _allow_files(ruleset, take.files, profile, area)
+    if take.net:
         _allow_ports(ruleset, profile)
-    else:
-        yield Missing(f"Landlock {abi}: TCP ports are not limited (Linux 6.7 limits them)", severe=False)
     failed = LIBC.syscall(RESTRICT_SELF, ruleset, 0) != 0
+    problem = os.strerror(ctypes.get_errno()) if failed else ""
     os.close(ruleset)
-    if failed:
-        yield Missing(f"Landlock: {os.strerror(ctypes.get_errno())}", not dropped)
+    return problem
 
 
 def _allow_files(ruleset: int, rights: int, profile: Profile, area: str) -> None:

@@ -127,16 +127,25 @@ def deny(*, programs: bool, signals: bool, files: bool) -> bool:
     `programs`: executing stays allowed. `signals`: they are refused. `files`: modes and owners by path, and sockets of
     the file system (the agent's own control socket is one), are refused.
     """
-    machine = MACHINES.get(os.uname().machine)
-    if machine is None:
+    code = filter_of(os.uname().machine, programs=programs, signals=signals, files=files)
+    if not code:
         return False
-    column, arch = machine
+    filters = _Program(len(code) // 8, code)
+    return int(ctypes.CDLL(None, use_errno=True).prctl(SET_SECCOMP, MODE_FILTER, ctypes.byref(filters), 0, 0)) == 0
+
+
+def filter_of(machine: str, *, programs: bool, signals: bool, files: bool) -> bytes:
+    """Given what uname calls the machine, and what is allowed or refused as `deny` says, return the filter.
+
+    b"" for a machine whose numbers are not known.
+    """
+    if machine not in MACHINES:
+        return b""
+    column, arch = MACHINES[machine]
     tables = [ALWAYS, *([] if programs else [PROGRAMS]), *([SIGNALS] if signals else []), *([FILES] if files else [])]
     numbers = [n[column] for table in tables for n in table.values() if n[column] >= 0]
     rules = (LIMITS, NAMESPACES, *(OWNERS if signals else ()), *((SOCKETS,) if files else ()))
-    code = program(arch, numbers, rules)
-    filters = _Program(len(code) // 8, code)
-    return int(ctypes.CDLL(None, use_errno=True).prctl(SET_SECCOMP, MODE_FILTER, ctypes.byref(filters), 0, 0)) == 0
+    return program(arch, numbers, rules)
 
 
 def program(arch: int, numbers: Sequence[int], rules: Sequence[Rule]) -> bytes:

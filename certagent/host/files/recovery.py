@@ -1,6 +1,7 @@
 """Finish or undo an interrupted swap, by cryptographic match alone."""
 
 import os
+from collections.abc import Iterable
 
 from certagent.host.files.area import INTENT, OLD, STAGED, Area, finish, matched, read, remove, write
 from certagent.host.files.pending import tidy
@@ -9,21 +10,44 @@ from certagent.host.files.pending import tidy
 def recover(area: Area) -> str | None:
     """Make every live pair match that can be made to; return what was done, None where nothing was to do."""
     with area.sub(STAGED) as staged:
-        for name in [n for n in area.listed(STAGED) if n.startswith(".")]:
-            remove(staged, name)
-        names = [n for n in os.listdir(area.live) if n.endswith((".crt", ".key"))]
-        live = {n.removesuffix(".crt").removesuffix(".key") for n in names} - {"ca"}
-        done = [what for stem in sorted(live) if (what := _heal(area, staged, stem))]
-        certs = {n.removesuffix(".crt") for n in area.listed(STAGED) if n.endswith(".crt")}
-        for name in [n for n in area.listed(STAGED) if n.endswith(".key") and n.removesuffix(".key") not in certs]:
-            remove(staged, name)
+        _remove(staged, [n for n in area.listed(STAGED) if n.startswith(".")])
+        done = [what for stem in stems(os.listdir(area.live)) if (what := _heal(area, staged, stem))]
+        _remove(staged, keys_alone(area.listed(STAGED)))
     tidy(area)
-    if INTENT in os.listdir(area.area):
+    return told(done, interrupted=_ended(area))
+
+
+def stems(names: Iterable[str]) -> list[str]:
+    """Given the names in a certs-dir, return those of its pairs."""
+    pairs = [n for n in names if n.endswith((".crt", ".key"))]
+    return sorted({n.removesuffix(".crt").removesuffix(".key") for n in pairs} - {"ca"})
+
+
+def keys_alone(names: Iterable[str]) -> list[str]:
+    """Given the names that are staged, return the keys without a certificate: a staging that was cut off."""
+    present = set(names)
+    return sorted(n for n in present if n.endswith(".key") and f"{n.removesuffix('.key')}.crt" not in present)
+
+
+def told(done: list[str], *, interrupted: bool) -> str | None:
+    """Given what was done to each pair and whether a swap was interrupted, return the sentence; None for nothing."""
+    as_it_stood = ["an interrupted swap was left as it stood: every pair matches"] if interrupted else []
+    return "; ".join(done or as_it_stood) or None
+
+
+def _remove(directory: int, names: Iterable[str]) -> None:
+    for name in names:
+        remove(directory, name)
+
+
+def _ended(area: Area) -> bool:
+    """Forget the intent of a swap; whether there was one."""
+    interrupted = INTENT in os.listdir(area.area)
+    if interrupted:
         remove(area.area, INTENT)
         os.fsync(area.area)
-        done = done or ["an interrupted swap was left as it stood: every pair matches"]
     remove(area.area, f".{INTENT}.new")
-    return "; ".join(done) or None
+    return interrupted
 
 
 def _heal(area: Area, staged: int, stem: str) -> str | None:

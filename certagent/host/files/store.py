@@ -148,13 +148,18 @@ class Store:
         with self._guard, opened(self.path) as area:
             for stem in stems:
                 remove(area.live, f"{stem}.key")
-            kept = [f"{OLD}/{s}" for s in area.listed(OLD)]
-            for path in (STAGED, PENDING, REFUSED, *(f"{k}/{n}" for k in kept for n in area.listed(k)), *kept, OLD):
+            for path in (STAGED, PENDING, REFUSED, *_generations(area), OLD):
                 area.drop(path)
             for name in os.listdir(area.area):
                 remove(area.area, name)
             os.rmdir(AREA, dir_fd=area.live)
             os.fsync(area.live)
+
+
+def _generations(area: Area) -> list[str]:
+    """The directories of all generations, the inner ones first."""
+    pairs = [f"{OLD}/{stem}" for stem in area.listed(OLD)]
+    return [*(f"{pair}/{number}" for pair in pairs for number in area.listed(pair)), *pairs]
 
 
 def _time(directory: int, name: str) -> float:

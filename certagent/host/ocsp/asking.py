@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,8 +55,13 @@ def ask(
     request = json.dumps({"timeout": timeout, "every": every, "list": LIST, "workers": WORKERS, "questions": rows})
     end = _deadline(questions, timeout, every=every)
     lines, problem = _run(request.encode(), end, started)
-    told = _told(lines)
-    return tuple(told.get(n) or _silent(q, problem) for n, q in enumerate(questions))
+    return told(questions, lines, problem, datetime.now(UTC))
+
+
+def told(questions: Sequence[Question], output: bytes, problem: str, at: datetime) -> tuple[tuple[Answer, ...], ...]:
+    """Given the child's output and what was wrong with it, return the answers to each question."""
+    answers = _answers_in(output, at)
+    return tuple(answers.get(n) or _silent(q, problem, at) for n, q in enumerate(questions))
 
 
 def _row(number: int, question: Question) -> dict[str, Any]:
@@ -74,26 +79,36 @@ def _deadline(questions: Sequence[Question], timeout: float, *, every: bool) -> 
 
 def _run(request: bytes, deadline: float, started: Callable[[subprocess.Popen[bytes]], None]) -> tuple[bytes, str]:
     """The child's output, whole or cut off, and what was wrong with it."""
-    environ = {k: v for k, v in os.environ.items() if k.upper() in KEPT}
     output = os.memfd_create("ocsp", os.MFD_CLOEXEC)
-    problem = ""
+    words, environ = [sys.executable, "-I", CHILD], environment(os.environ)
+    late = False
     try:
         with subprocess.Popen(
-            [sys.executable, "-I", CHILD], stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ, cwd="/"
+            words, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ, cwd="/"
         ) as child:
             started(child)
             try:
                 child.communicate(request, timeout=deadline)
             except subprocess.TimeoutExpired:
                 end(child)
-                problem = f"no answer within {deadline:g} s"
+                late = True
         said = os.pread(output, min(os.fstat(output).st_size, 1 << 24), 0)
-        last = said.decode("utf-8", "replace").rstrip().rpartition("\n")[2]
-        return said, problem or _printable(f"the asking process ended with {child.returncode}: {last}")
+        return said, f"no answer within {deadline:g} s" if late else ended(child.returncode, said)
     except OSError as error:
         return b"", f"no process can be started to ask: {error.strerror}"
     finally:
         os.close(output)
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of our environment the child gets: proxies, and where roots are."""
+    return {k: v for k, v in environ.items() if k.upper() in KEPT}
+
+
+def ended(code: int, said: bytes) -> str:
+    """Given how the child ended and what it said, return the sentence for whatever it did not answer."""
+    last = said.decode("utf-8", "replace").rstrip().rpartition("\n")[2]
+    return _printable(f"the asking process ended with {code}: {last}")
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
@@ -101,21 +116,20 @@ def end(child: subprocess.Popen[bytes]) -> None:
     kill(child, *nobody())
 
 
-def _told(output: bytes) -> dict[int, tuple[Answer, ...]]:
-    """Whole lines of JSON; anything else is a traceback or was cut off."""
+def _answers_in(output: bytes, at: datetime) -> dict[int, tuple[Answer, ...]]:
+    """Whole lines of JSON, by question; anything else is a traceback or was cut off."""
     found = {}
     for line in output.split(b"\n")[:-1]:
         with suppress(ValueError, KeyError, TypeError):
             row = json.loads(line)
-            found[int(row["id"])] = tuple(_answer(a) for a in row["answers"])
+            found[int(row["id"])] = tuple(_answer(a, at) for a in row["answers"])
     return found
 
 
-def _answer(row: dict[str, Any]) -> Answer:
+def _answer(row: dict[str, Any], at: datetime) -> Answer:
     """One answer of the child; ValueError, KeyError, TypeError for what is none."""
     if row["status"] not in get_args(Status) or row["source"] not in {"ocsp", "crl"}:
         raise ValueError("not an answer")
-    at = datetime.now(UTC)
     this, following, since = (
         datetime.fromtimestamp(row[k], UTC) if row[k] else None for k in ("this_update", "next_update", "revoked_at")
     )
@@ -127,8 +141,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:LONGEST])
 
 
-def _silent(question: Question, problem: str) -> tuple[Answer, ...]:
+def _silent(question: Question, problem: str, at: datetime) -> tuple[Answer, ...]:
     """What is known where the child did not tell."""
-    at = datetime.now(UTC)
     source: Literal["ocsp", "crl"] = "ocsp" if question.ocsp else "crl"
     return tuple(Answer(source, url, "unreachable", at, problem) for url in question.ocsp or question.crl)

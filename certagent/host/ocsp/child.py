@@ -74,8 +74,7 @@ def give_up() -> None:
 def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> list[dict[str, Any]]:
     """Given a question, ask its responders in order until one decides (or all of them), then its lists."""
     cert, issuer = (base64.b64decode(question[k]) for k in ("cert", "issuer"))
-    patience, every = float(request["timeout"]), bool(request["every"])
-    end = time.monotonic() + patience
+    end = time.monotonic() + float(request["timeout"])
 
     def by_ocsp(url: str, until: float) -> x509.Said:
         what = Fetch("POST", url, x509.ocsp_request(cert, issuer), HEADERS, TYPE, MOST_ANSWER)
@@ -85,13 +84,28 @@ def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> 
         return x509.crl_answer(lists.get(url, until), cert, issuer, datetime.now(UTC))
 
     found: list[dict[str, Any]] = []
-    for url in question["ocsp"]:
-        if every or not decided(found):
-            found.append(answer("ocsp", url, by_ocsp, time.monotonic() + patience if every else end))
-    for url in question["crl"]:
-        if not decided(found):
-            found.append(answer("crl", url, by_list, time.monotonic() + float(request["list"])))
+    ways = {"ocsp": by_ocsp, "crl": by_list}
+    for source, url in turns(question):
+        if due(source, found, every=bool(request["every"])):
+            found.append(answer(source, url, ways[source], deadline(source, request, time.monotonic(), end)))
     return found
+
+
+def turns(question: dict[str, Any]) -> list[tuple[str, str]]:
+    """Whom to ask, in order: responders, then lists."""
+    return [(source, url) for source in ("ocsp", "crl") for url in question[source]]
+
+
+def due(source: str, found: list[dict[str, Any]], *, every: bool) -> bool:
+    """Whether the next one is asked, after what was found: until one decides; with `every` each responder."""
+    return not decided(found) or (every and source == "ocsp")
+
+
+def deadline(source: str, request: dict[str, Any], now: float, end: float) -> float:
+    """When an answer is too late: its responders together have until `end`, with `every` each has its own time."""
+    if source == "crl":
+        return now + float(request["list"])
+    return now + float(request["timeout"]) if request["every"] else end
 
 
 def decided(found: list[dict[str, Any]]) -> bool:

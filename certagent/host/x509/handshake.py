@@ -37,7 +37,7 @@ def handshake(certs_pem: bytes, key_pem: bytes, bundle_pem: bytes, *, server: bo
         return f"no handshake can be tried: {error.message}"
     except (ssl.SSLError, OSError, ValueError) as error:
         return f"the pair cannot be loaded: {_reason(error)}"
-    return _shake(one, other)
+    return _shake(_sides(one, other))
 
 
 def _reason(error: Exception) -> str:
@@ -78,9 +78,14 @@ def _throwaway() -> tuple[bytes, bytes]:
     return make_ca("throwaway", timedelta(days=1), datetime.now(UTC))
 
 
-def _shake(one: ssl.SSLContext, other: ssl.SSLContext) -> str | None:
+def _sides(one: ssl.SSLContext, other: ssl.SSLContext) -> dict[str, ssl.SSLObject]:
+    """A server and its client, joined in memory."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sides = {"client": other.wrap_bio(down, up), "server": one.wrap_bio(up, down, server_side=True)}
+    return {"client": other.wrap_bio(down, up), "server": one.wrap_bio(up, down, server_side=True)}
+
+
+def _shake(sides: dict[str, ssl.SSLObject]) -> str | None:
+    """Turn by turn until neither side waits for the other."""
     for _ in range(ROUNDS):
         waiting = 0
         for role, side in sides.items():
