@@ -72,45 +72,39 @@ class Issuing:
         self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)
 
     def _ask(self, action: act.Issue) -> Pending | None:
-        stem, path = action.subject, self.policy.path
         authority = self.authorities.get(action.authority)
         if authority is None:
             raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", kind="refused")
         if action.want.name.is_bundle:
-            along = (read_live(path, f"{action.along}.crt"),) if action.along else ()
-            self._stage(action.want, x509.merged(authority.bundle(path, stem, clock()), *along), None)
+            self._bundle(authority, action)
             return None
+        return self._leaf(authority, action)
+
+    def _bundle(self, authority: CertificateAuthority, action: act.Issue) -> None:
+        stem, path = action.subject, self.policy.path
+        along = (read_live(path, f"{action.along}.crt"),) if action.along else ()
+        self._stage(action.want, x509.merged(authority.bundle(path, stem, clock()), *along), None)
+
+    def _leaf(self, authority: CertificateAuthority, action: act.Issue) -> Pending | None:
         csr, key = (
             self._drafted(action, _Style(authority.common_name, authority.challenge()))
             if authority.later
             else _made(action, self._live_key(action), _Style(authority.common_name, ""))
         )
-        answer = self._answered(authority, action, csr)
+        answer = self._answered(authority, order_of(self.policy.path, action, csr, self._live(action.subject)))
         if isinstance(answer, Pending):
             return answer
         self._stage(action.want, answer, key)
         if authority.later:
-            pending.forget(path, stem)
+            pending.forget(self.policy.path, action.subject)
         return None
 
-    def _answered(self, authority: CertificateAuthority, action: act.Issue, csr: bytes) -> bytes | Pending:
-        want, stem = action.want, action.subject
-        order = Order(
-            self.policy.path,
-            stem,
-            csr,
-            action.names,
-            want.principal or "",
-            want.server,
-            want.client,
-            want.lifetime,
-            self._live(stem),
-        )
+    def _answered(self, authority: CertificateAuthority, order: Order) -> bytes | Pending:
         try:
             return authority.issue(order, clock())
         except AuthorityError as error:
             if error.refused and authority.later:
-                pending.forget(self.policy.path, stem)
+                pending.forget(order.certs_dir, order.stem)
             raise
 
     def _live(self, stem: str) -> bytes:
@@ -128,8 +122,7 @@ class Issuing:
         path, stem = self.policy.path, action.subject
         live = self._live_key(action)
         spki = x509.parse_key(live)[0] if live else ""
-        parts = (action.want.digest, action.authority, sorted(action.names), spki, *filter(None, [style.challenge]))
-        mark = sha256(repr(parts).encode()).hexdigest()
+        mark = mark_of(action, spki, style.challenge)
         found = pending.kept(path, stem, mark)
         if found is not None:
             return found
@@ -143,6 +136,28 @@ class Issuing:
         self.ledger.add_issued(self.policy.path, stem, leaf.fingerprint, now)
         self.ledger.adopt(self.policy.path, Adopted(stem, leaf.fingerprint, want.digest), now)
         self.store.stage(stem, chain, key)
+
+
+def order_of(certs_dir: str, action: act.Issue, csr: bytes, live: bytes) -> Order:
+    """Given what is wanted, a request and the live certificate, return what an authority is asked for."""
+    want = action.want
+    return Order(
+        certs_dir,
+        action.subject,
+        csr,
+        action.names,
+        want.principal or "",
+        want.server,
+        want.client,
+        want.lifetime,
+        live,
+    )
+
+
+def mark_of(action: act.Issue, spki: str, challenge: str) -> str:
+    """What tells one request that waits from another: whom it is for, what it asks for, and by which live key."""
+    parts = (action.want.digest, action.authority, sorted(action.names), spki, *filter(None, [challenge]))
+    return sha256(repr(parts).encode()).hexdigest()
 
 
 def _made(action: act.Issue, live: bytes | None, style: "_Style") -> tuple[bytes, bytes | None]:

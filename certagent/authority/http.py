@@ -99,25 +99,12 @@ class Http:
         Raises AuthorityError.
         """
         permitted(url, allow_http=self._allow_http)
-        sent = dict(headers or {})
-        if document is not None:
-            body = json.dumps(document).encode()
-            sent.setdefault("Content-Type", "application/json")
-        sent.setdefault("User-Agent", "certagent")
-        sent["Accept-Encoding"] = "identity"  # a compressed megabyte is no megabyte
-        sent["Connection"] = "close"
+        payload, sent = message(body, document, headers or {})
         try:
-            reply = self._exchange(method, url, body, sent)
-        except urllib3.exceptions.SSLError as error:
-            raise AuthorityError(
-                f"cannot trust {url}: {_cause(error)}; see tls_roots and tls_fingerprint", kind="tls"
-            ) from error
+            reply = self._exchange(method, url, payload, sent)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise AuthorityError(f"cannot reach {url}: {_cause(error)}", kind="unreachable") from error
-        if reply.status in REDIRECTS:
-            place = reply.headers.get("location", "nowhere")[:200]
-            raise AuthorityError(f"cannot use {url}: it redirects to {place}, which is not followed", kind="failed")
-        return reply
+            raise broken(url, error) from error
+        return direct(reply)
 
     def _exchange(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
         timeout = urllib3.Timeout(connect=min(CONNECT, self.left()), read=self.left())
@@ -134,6 +121,32 @@ class Http:
         finally:
             answer.close()
         return Reply(url, answer.status, {k.lower(): answer.headers[k] for k in answer.headers}, data)
+
+
+def message(body: bytes | None, document: Any, headers: Mapping[str, str]) -> tuple[bytes | None, dict[str, str]]:
+    """Given what to send, and headers, return the body and all headers of the request."""
+    sent = {"User-Agent": "certagent", **headers}
+    if document is not None:
+        body = json.dumps(document).encode()
+        sent.setdefault("Content-Type", "application/json")
+    sent["Accept-Encoding"] = "identity"  # a compressed megabyte is no megabyte
+    sent["Connection"] = "close"
+    return body, sent
+
+
+def broken(url: str, error: Exception) -> AuthorityError:
+    """Given what an exchange ended with, return the error that it means."""
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return AuthorityError(f"cannot trust {url}: {_cause(error)}; see tls_roots and tls_fingerprint", kind="tls")
+    return AuthorityError(f"cannot reach {url}: {_cause(error)}", kind="unreachable")
+
+
+def direct(reply: Reply) -> Reply:
+    """The reply, where it is none that sends us elsewhere. Raises AuthorityError."""
+    if reply.status in REDIRECTS:
+        place = reply.headers.get("location", "nowhere")[:200]
+        raise AuthorityError(f"cannot use {reply.url}: it redirects to {place}, which is not followed", kind="failed")
+    return reply
 
 
 def permitted(url: str, *, allow_http: bool) -> None:

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from urllib3.exceptions import ProtocolError, SSLError
 
 from certagent.authority.errors import AuthorityError
-from certagent.authority.http import Http, Reply, by_name, permitted, retry_after
+from certagent.authority.http import Http, Reply, broken, by_name, direct, message, permitted, retry_after
 from certagent.authority.messages import Tls
 from certagent.host import x509
 from tests.servers.process import closed_port
@@ -65,6 +67,42 @@ def test_who_is_trusted(server: Web, pair: ServerPair, other: ServerPair) -> Non
         assert get(server.url, tls).json() == {"hello": True}
     for tls in (Tls(), Tls(wrong), Tls(fingerprint=bad), Tls(roots, bad), Tls(wrong, good)):
         assert problem(server.url, tls).kind == "tls"
+
+
+ALWAYS = {"Accept-Encoding": "identity", "Connection": "close"}
+
+
+@pytest.mark.parametrize(("body", "document", "headers", "sent"), [
+    (None, None, {}, (None, {"User-Agent": "certagent"})),
+    (b"x", None, {"Content-Type": "a/b"}, (b"x", {"User-Agent": "certagent", "Content-Type": "a/b"})),
+    (None, {"a": 1}, {}, (b'{"a": 1}', {"User-Agent": "certagent", "Content-Type": "application/json"})),
+    (None, [], {"Content-Type": "a/b"}, (b"[]", {"User-Agent": "certagent", "Content-Type": "a/b"})),
+    (None, None, {"User-Agent": "x", "Connection": "keep-alive"}, (None, {"User-Agent": "x"})),
+])  # fmt: skip
+def test_what_is_sent(body: bytes | None, document: object, headers: dict[str, str], sent: Any) -> None:
+    """A document as JSON; headers as given, but nothing compressed and no connection kept."""
+    assert (sent[0], sent[1] | ALWAYS) == message(body, document, headers)
+
+
+@pytest.mark.parametrize(("error", "kind", "words"), [
+    (SSLError("certificate has expired"), "tls", "cannot trust URL: certificate has expired; see tls_roots"),
+    (ProtocolError("cut", OSError("reset")), "unreachable", "cannot reach URL: reset"),
+    (OSError("no route"), "unreachable", "cannot reach URL: no route"),
+])  # fmt: skip
+def test_an_exchange_that_failed(error: Exception, kind: str, words: str) -> None:
+    """The endpoint is not the one that is trusted, or there is none; the innermost reason is the one that is told."""
+    found = broken("URL", error)
+    assert (kind, True) == (found.kind, str(found).startswith(words)), str(found)
+
+
+def test_a_reply_that_sends_elsewhere() -> None:
+    """Not followed, and named; every other reply is one."""
+    for status in (300, 307, 399):
+        with pytest.raises(AuthorityError, match="it redirects to elsewhere") as caught:
+            direct(Reply("URL", status, {"location": "elsewhere"}, b""))
+        assert "failed" == caught.value.kind
+    for status in (200, 299, 400, 503):
+        assert status == direct(Reply("URL", status, {"location": "elsewhere"}, b"")).status
 
 
 @pytest.mark.parametrize(("tls", "expected"), [

@@ -70,6 +70,17 @@ def test_a_key_without_a_certificate() -> None:
     assert ["critical"] == [s for s, _ in said(judged(pair("ca"), orphan("node")), "cert.missing")]
 
 
+def test_what_is_said_of_a_key_that_nothing_loads() -> None:
+    """That it is there, and that others may read it; what it holds is nobody's business."""
+    key = orphan("client.root").key
+    assert key is not None
+    broken = replace(key, file=replace(key.file, mode=0o644), spki=None, problem="no PEM", problem_kind="unparsable")
+    found = judged(pair("ca"), pair("node"), replace(orphan("client.root"), key=broken))
+    assert {"cert.missing", "key.mode"} == {f["code"] for f in found["findings"]}
+    paired = judged(pair("ca"), pair("node"), replace(pair("client.root"), key=broken))
+    assert "key.unparsable" in {f["code"] for f in paired["findings"]}
+
+
 @pytest.mark.parametrize(("mode", "severity", "readable"), [(0o600, "warning", True), (0o640, "critical", False)])
 def test_a_key_of_another_owner(mode: int, severity: str, *, readable: bool) -> None:
     """What cockroach reads all the same is a warning, and says so."""
@@ -112,9 +123,11 @@ def test_a_tenant_without_a_number() -> None:
 
 def test_what_is_the_agents_own_affair_is_not_said() -> None:
     """No renewal, no process, no probe: only files are judged, and the worst comes first."""
-    found = judged(pair("ca"), pair(cert=leaf(not_after=NOW), mode=0o644), orphan("ui"))["findings"]
+    found = judged(pair("ca"), pair(cert=leaf(not_after=NOW), mode=0o644), orphan("client.app"))["findings"]
     assert {f["code"].partition(".")[0] for f in found} <= {"cert", "key", "ca", "name", "dir"}
-    assert ["critical", "critical", "warning"] == [f["severity"] for f in found]
+    assert [("critical", "node.crt"), ("critical", "node.key"), ("warning", "client.app.crt")] == [
+        (f["severity"], f["file"]) for f in found
+    ]
 
 
 @pytest.mark.parametrize(("there", "needed"), [
