@@ -11,8 +11,8 @@ from certagent.config import build
 from certagent.config.remote import RemoteConfig, settings
 from certagent.host import x509
 from tests.authority.asking import Client
-from tests.authority.test_acme_stepca import address
 from tests.authority.test_documented import DOCS, blocks
+from tests.servers.process import free_address
 from tests.servers.stepca import StepCa
 
 DIRECTORY = """
@@ -51,8 +51,9 @@ def test_step_ca(tmp_path: Path) -> None:
     """The provisioner of the page makes what cockroach takes for `node`."""
     ca = StepCa(tmp_path)
     ca.configure(provisioners=[json.loads(text) for text in blocks("acme", "json")])
+    address = free_address()
     with ca:
-        answer = Client(ca.directory_url, ca.root, {"listen_address": address()}).ask("issue", (address(),))
+        answer = Client(ca.directory_url, ca.root, {"listen_address": address}).ask("issue", (address,))
     assert isinstance(answer, Issued)
     leaf = x509.parse_certificates(answer.chain.encode())[0]
     assert (("node",), {"serverAuth", "clientAuth"}) == (leaf.common_names, set(leaf.eku or ()))
