@@ -83,8 +83,13 @@ class Memory:
             self.revocations = {k: r for k, r in self.revocations.items() if k in here}
         self.repairs = [r for r in self.repairs if abs(now - r.at) < REMEMBERED]
         requests = (replace(r, at=min(r.at, now)) for r in self.requests)  # where the clock was set back since
-        waiting = [r for r in requests if not fulfilled(r, known.attempts)]
+        waiting = [r for r in requests if not fulfilled(r, known.attempts) and not self._moot(r)]
         self.requests = [r for r in waiting if now - r.at < REMEMBERED]
+
+    def _moot(self, request: Request) -> bool:
+        """A reload that found nobody to reload is refused: whoever starts later loads what is on the disk."""
+        seen = self.processes_at is not None and self.processes_at >= request.at
+        return request.kind == "reload" and seen and not self.processes
 
     def add(self, known: Snapshot, policy: Policy) -> Snapshot:
         """Given a snapshot of what is on the disk, return it with what is remembered."""

@@ -100,6 +100,22 @@ def test_what_is_old_is_forgotten() -> None:
     assert [str(age) for age in (*ages[:2], ages[3])] == [r.subject for r in memory.requests]
 
 
+REFUSED: list[tuple[str, Any, Any, bool]] = [
+    ("looked since, nobody there", "reload", Seen((), NOW + MINUTE), False),
+    ("looked before", "reload", Seen((), NOW - MINUTE), True),
+    ("looked since, somebody there", "reload", Seen((process(),), NOW + MINUTE), True),
+    ("another command", "renew", Seen((), NOW + MINUTE), True),
+]
+
+
+@pytest.mark.parametrize(("kind", "seen", "kept"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
+def test_a_reload_of_nobody_is_over(kind: Any, seen: Seen, *, kept: bool) -> None:
+    """It was refused: a process that starts within the hour is not signalled for it."""
+    memory = after(Request(kind, "", NOW), seen)
+    memory.forget(snapshot(), NOW + MINUTE)
+    assert kept == bool(memory.requests)
+
+
 def test_a_request_is_never_in_the_future() -> None:
     """Where the clock was set back since it came, it came now."""
     memory = after(Request("renew", "node", NOW + HOUR))

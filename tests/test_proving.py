@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from certagent.cli.proving import held_back, judge
+from certagent.cli.proving import Command, held_back, judge
 
 SINCE = 10
+ASKED, EARLIER, LATER = "2026-11-24T12:00:00.000Z", "2026-11-24T11:59:59.999Z", "2026-11-24T12:00:00.050Z"
+RENEW = Command("renew", "node", "", SINCE, ASKED)
 
 
 def row(kind: str, outcome: str, subject: str = "node", number: int = 1, digest: str = "new") -> dict[str, Any]:
@@ -23,7 +25,8 @@ def row(kind: str, outcome: str, subject: str = "node", number: int = 1, digest:
 
 def directory(proof: str = "served", fingerprint: str = "new", *states: str) -> dict[str, Any]:
     processes = [{"pid": 100 + n, "state": state} for n, state in enumerate(states or ("serving",))]
-    return {"files": [{"name": "node", "fingerprint": fingerprint, "proof": proof}], "processes": processes}
+    files = [{"name": "node", "fingerprint": fingerprint, "proof": proof}]
+    return {"files": files, "processes": processes, "processes_at": LATER}
 
 
 def ordered() -> dict[str, Any]:
@@ -64,6 +67,8 @@ CASES = [
     ("not sent", "reload", directory(), [row("reload", "failed", "100:5")], "refused"),
     ("a pair failed meanwhile", "reload", directory(), [row("issue", "failed"), SENT], "proven"),
     ("nobody there", "reload", {**directory(), "processes": []}, [], "refused"),
+    ("nobody was there before", "reload", {**directory(), "processes": [], "processes_at": EARLIER}, [], "pending"),
+    ("nobody was looked for", "reload", {**directory(), "processes": [], "processes_at": None}, [], "pending"),
     ("starting", "reload", directory("served", "new", "starting"), [], "refused"),
 ]
 
@@ -71,16 +76,16 @@ CASES = [
 def test_who_is_waited_for() -> None:
     """A CA has the request: that is the reason, even where it was asked before the command."""
     later = {"code": "renewal.waiting", "file": "node.crt", "message": "authority people has the request"}
-    found = judge("renew", "node", SINCE, [{**directory("pending", "old"), "findings": [later]}], [])
+    found = judge(RENEW, [{**directory("pending", "old"), "findings": [later]}], [])
     assert (found["state"], found["reason"]) == ("pending", "authority people has the request")
     other = {**later, "file": "ui.crt"}
-    assert "people" not in judge("renew", "node", SINCE, [{**directory(), "findings": [other]}], [])["reason"]
+    assert "people" not in judge(RENEW, [{**directory(), "findings": [other]}], [])["reason"]
 
 
 @pytest.mark.parametrize(("label", "kind", "seen", "rows", "state"), CASES, ids=[c[0] for c in CASES])
 def test_judge(label: str, kind: str, seen: dict[str, Any], rows: list[dict[str, Any]], state: str) -> None:
     """Proven only when the certificate that was installed is the one that is shown and served."""
-    found = judge(kind, "node" if kind != "reload" else "", SINCE, [seen], rows)
+    found = judge(Command(kind, "node" if kind != "reload" else "", "", SINCE, ASKED), [seen], rows)
     assert state == found["state"], (label, found)
     assert found["reason"]
 

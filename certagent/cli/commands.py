@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> Reply:
     answer = ask(arguments.config, kind, file=file, certs_dir=where, force=force)
     if answer is None or not answer["ok"]:
         return refusal(answer, socket_of(arguments.config))
-    command = Command(kind, file, answer["certs_dir"] if file else where, answer["row"])
+    command = Command(kind, file, answer["certs_dir"] if file else where, answer["row"], answer["at"])
     return reply_of(command, _wait(arguments.config, command, arguments.wait))
 
 

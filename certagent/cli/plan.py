@@ -47,9 +47,9 @@ def text(document: dict[str, Any]) -> str:
     for directory in document["certs_dirs"]:
         work = [a for a in directory["actions"] if a["action"] not in LOOKS]
         lines.append(f"{directory['path']}: {len(work)} to do, {len(directory['held'])} held")
-        lines += [f"  {a['action']} {a['subject']}: {a['reason']}" for a in directory["actions"]]
+        lines += [f"  {_step(a)}" for a in directory["actions"]]
         later = [a for a in directory["steps"] if a not in directory["actions"]]
-        lines += [f"    then {a['action']} {a['subject']}: {a['reason']}" for a in later]
+        lines += [f"    then {_step(a)}" for a in later if a["action"] not in LOOKS]
         lines += [
             f"  held {h['action']} {h['file']}: {h['reason']}" + (f" (until {_time(h['at'])})" if h["at"] else "")
             for h in directory["held"]
@@ -60,6 +60,11 @@ def text(document: dict[str, Any]) -> str:
         if directory["wake_at"]:
             lines.append(f"  next look: {_time(directory['wake_at'])}")
     return "\n".join(lines)
+
+
+def _step(action: dict[str, Any]) -> str:
+    what = f"{action['action']} {action['subject']}".strip()
+    return f"{what}: {action['reason']}"
 
 
 def _time(stamp: str) -> str:

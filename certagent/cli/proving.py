@@ -16,12 +16,13 @@ STEPS = {
 
 
 class Command(NamedTuple):
-    """What was asked of the daemon: renew, rollback or reload, of which file, where, after which row of the ledger."""
+    """What was asked of the daemon: renew, rollback or reload, of which file, where, after which row, and when."""
 
     kind: str
     file: str
     where: str
     since: int
+    at: str = ""  # by the daemon's clock
 
 
 def seen(command: Command, status: Row | None, history: Row | None) -> dict[str, str]:
@@ -29,7 +30,7 @@ def seen(command: Command, status: Row | None, history: Row | None) -> dict[str,
     if not status or not history:
         return {"state": "pending", "reason": "the daemon does not answer any more"}
     directories = _within(command.where, status)
-    return judge(command.kind, command.file, command.since, directories, history["rows"])
+    return judge(command, directories, history["rows"])
 
 
 def blocked(command: Command, plan: Row | None) -> dict[str, str]:
@@ -43,16 +44,17 @@ def _within(where: str, answer: Row) -> list[Row]:
     return [d for d in answer["document"]["certs_dirs"] if where in ("", d["path"])]
 
 
-def judge(kind: str, file: str, since: int, directories: Iterable[Row], rows: Iterable[Row]) -> dict[str, str]:
+def judge(command: Command, directories: Iterable[Row], rows: Iterable[Row]) -> dict[str, str]:
     """Given the certs-dirs of the status and the attempts, newest first, return the state of a command and why.
 
-    `since`: the ledger's newest row when the command came; a clock that was set back changes nothing.
+    Its `since` is the ledger's newest row when the command came; a clock that was set back changes nothing.
     "proven", "refused" (or undone again), else "pending" with what it waits for.
     """
-    mine = [r for r in rows if r["id"] > since or r["id"] < 0]
-    if kind == "reload":
-        return _reloaded(list(directories), [r for r in mine if r["kind"] == "reload"])
-    return _swapped(kind, file, list(directories), [r for r in mine if r["subject"] == file])
+    mine = [r for r in rows if r["id"] > command.since or r["id"] < 0]
+    if command.kind == "reload":
+        return _reloaded(command.at, list(directories), [r for r in mine if r["kind"] == "reload"])
+    about = [r for r in mine if r["subject"] == command.file]
+    return _swapped(command.kind, command.file, list(directories), about)
 
 
 def held_back(kind: str, file: str, directories: Iterable[Row]) -> tuple[str, bool]:
@@ -98,7 +100,9 @@ def _order(file: str, directories: list[Row]) -> int:
     return max([1, *(len(f.get("authorities", ())) for f in mine)])
 
 
-def _reloaded(directories: list[Row], rows: list[Row]) -> dict[str, str]:
+def _reloaded(at: str, directories: list[Row], rows: list[Row]) -> dict[str, str]:
+    if any((d["processes_at"] or "") < at for d in directories):
+        return _waiting(rows)  # what is known of the processes is older than the command
     processes = [p for d in directories for p in d["processes"]]
     serving = [p["pid"] for p in processes if p["state"] == "serving"]
     if directories and not serving:

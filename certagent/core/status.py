@@ -6,7 +6,7 @@ from typing import Any
 
 from certagent.core.actions import Action, Finding, Held, Plan, subject_of
 from certagent.core.decide import SEVERITIES, decide, severity
-from certagent.core.decide.serving import client_names, expected, other_leaf, signals
+from certagent.core.decide.serving import client_names, expected, looked, other_leaf, signals
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
 from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, Role
 from certagent.core.policy import Policy, Want
@@ -26,20 +26,21 @@ def document(
     parts: list[tuple[Policy, Snapshot, Plan]], now: datetime, daemon: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Given every certs-dir's policy, snapshot and plan, return the whole status."""
-    dirs = [certs_dir(policy, snapshot, plan) for policy, snapshot, plan in parts]
+    dirs = [certs_dir(policy, snapshot, plan, now) for policy, snapshot, plan in parts]
     worst = max((d["severity"] for d in dirs), key=SEVERITIES.index, default="ok")
     return {"version": 1, "severity": worst, "now": rfc3339(now), "daemon": daemon, "certs_dirs": dirs}
 
 
-def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan) -> dict[str, Any]:
+def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> dict[str, Any]:
     """One certs-dir."""
     return {
         "path": policy.path,
         "severity": severity(plan),
         "layout": policy.layout,
         "findings": [finding(f) for f in plan.findings],
-        "files": [_file(policy, snapshot, want) for want in policy.wants],
+        "files": [_file(policy, snapshot, want, now) for want in policy.wants],
         "processes": [_process(snapshot, p) for p in snapshot.processes],
+        "processes_at": rfc3339(snapshot.processes_at),
         "authorities": [_authority(a) for a in snapshot.authorities],
         "next": _next(policy, snapshot, plan),
     }
@@ -58,7 +59,7 @@ def _note(kind: str) -> str:
     return "an embedded CA: for one host or a laboratory; its key is on this host" if kind == "local" else ""
 
 
-def _file(policy: Policy, snapshot: Snapshot, want: Want) -> dict[str, Any]:
+def _file(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> dict[str, Any]:
     pair = snapshot.pair(want.name.stem) or Pair(want.name)
     failed = failures(snapshot.attempts, want.name.stem)
     last = next((a for a in reversed(snapshot.attempts) if a.subject == want.name.stem and a.kind != KIND), None)
@@ -80,7 +81,7 @@ def _file(policy: Policy, snapshot: Snapshot, want: Want) -> dict[str, Any]:
         "window": _window(snapshot, want.name.stem, leaf),
         "attempts": len(failed),
         "last_attempt": _attempt(last),
-        "proof": proof(snapshot, pair),
+        "proof": proof(snapshot, pair, now),
         "revocation": _revocation(snapshot, leaf),
         "served": [_served(snapshot, s) for s in snapshot.served if _about(snapshot, pair, s)],
     }
@@ -135,13 +136,13 @@ def _served(snapshot: Snapshot, served: Served) -> dict[str, Any]:
     }
 
 
-def proof(snapshot: Snapshot, pair: Pair) -> str:
+def proof(snapshot: Snapshot, pair: Pair, now: datetime) -> str:
     """What proves the file, by the design's table.
 
     "pending" where the proof is still owed, "none-needed" without an owning process.
     """
     if not snapshot.processes:
-        return "none-needed"
+        return "none-needed" if looked(snapshot, now) else "pending"
     about = [s for s in snapshot.served if _about(snapshot, pair, s)]
     leaf = pair.leaf
     if pair.name.role in {Role.NODE, Role.UI}:

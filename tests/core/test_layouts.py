@@ -400,7 +400,7 @@ def test_what_verifies_what(stem: str, present: set[str], expected: tuple[str, .
 
 
 def proofs(rules: Policy, found: Snapshot) -> dict[str, str]:
-    return {f["name"]: f["proof"] for f in certs_dir(rules, found, plan(rules, found))["files"]}
+    return {f["name"]: f["proof"] for f in certs_dir(rules, found, plan(rules, found), NOW)["files"]}
 
 
 def test_proofs() -> None:

@@ -1,7 +1,7 @@
 """Processes: when a signal goes, when it must not, what proves it, and when a pair goes back."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,6 +10,7 @@ from certagent.core.decide import decide
 from certagent.core.decide.serving import material
 from certagent.core.facts import Attempt, InFlight, Pair, Process, Request, Snapshot
 from certagent.core.policy import Policy, ProcessRule
+from certagent.core.status import certs_dir
 from tests.core.building import DAY, NOW, generation, leaf, pair, policy, process, served, snapshot
 
 SECOND = timedelta(seconds=1)
@@ -239,6 +240,52 @@ def test_scans_and_probes_have_an_age() -> None:
     assert Probe in [type(a) for a in plan(aged).actions]
     assert Probe in [type(a) for a in plan(sent(running(), 1, SECOND)).actions]
     assert Probe not in [type(a) for a in plan(running()).actions]
+
+
+LAST_SCAN = NOW - 5 * SECOND
+SINCE_THEN = [
+    ("nothing", (), (), "none-needed", False),
+    ("an install", (Attempt("install", "node", NOW - SECOND, "ok"),), (), "pending", True),
+    ("a rollback", (Attempt("rollback", "node", NOW - SECOND, "ok"),), (), "pending", True),
+    ("an install before", (Attempt("install", "node", LAST_SCAN - SECOND, "ok"),), (), "none-needed", False),
+    ("an install that failed", (Attempt("install", "node", NOW - SECOND, "failed"),), (), "none-needed", False),
+    (
+        "an install by a clock that was set back",
+        (Attempt("install", "node", NOW + SECOND, "ok"),),
+        (),
+        "none-needed",
+        False,
+    ),
+    ("a command", (), (Request("reload", "", NOW - SECOND),), "none-needed", True),
+    ("a command before", (), (Request("reload", "", LAST_SCAN),), "none-needed", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("label", "attempts", "requests", "expected", "again"), SINCE_THEN, ids=[r[0] for r in SINCE_THEN]
+)
+def test_nobody_there_is_no_proof_for_long(
+    label: str, attempts: tuple[Attempt, ...], requests: tuple[Request, ...], expected: str, *, again: bool
+) -> None:
+    """A process may have started since it was looked for, and serve what was on disk before: first a look."""
+    found = replace(running(), processes=(), served=(), attempts=attempts, requests=requests, processes_at=LAST_SCAN)
+    made = plan(found)
+    assert again == (Scan in [type(a) for a in made.actions]), label
+    node = next(f for f in certs_dir(policy(), found, made, NOW)["files"] if f["name"] == "node")
+    assert expected == node["proof"]
+
+
+@pytest.mark.parametrize(("looked", "signals"), [(LAST_SCAN, 0), (NOW, 1)])
+def test_a_command_signals_whom_it_looked_for(looked: datetime, signals: int) -> None:
+    """A process that was there before the command may have ended since: first a look, then the signal."""
+    asked = replace(running(), requests=(Request("reload", "", NOW - SECOND),), processes_at=looked)
+    assert signals == len(reloads(plan(asked)))
+
+
+def test_after_a_swap_known_processes_are_not_looked_for_again() -> None:
+    """What they serve tells more, and sooner."""
+    found = replace(running(), attempts=(Attempt("install", "node", NOW - SECOND, "ok"),), processes_at=LAST_SCAN)
+    assert Scan not in [type(a) for a in plan(found).actions]
 
 
 def test_an_answer_from_the_future_is_asked_again() -> None:

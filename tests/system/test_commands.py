@@ -314,3 +314,19 @@ def test_config_check_and_explain(host: Host) -> None:
     assert "ok" in host.run("config", "check").stdout
     command = [sys.executable, "-m", "certagent", "explain", "key.mismatch"]
     assert "another certificate" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_process_that_started_a_moment_ago(host: Host) -> None:
+    """Commands look for processes themselves: nobody there is never said of a server that began since the last look."""
+    host.once()
+    with host.agent() as agent:
+        agent.wait_event("converged")
+        nobody = host.run("reload")
+        assert (nobody.returncode, "nothing to reload" in nobody.stdout) == (1, True), nobody
+        with host.server() as first:
+            renewed = host.run("renew", "node")
+            assert (renewed.returncode, renewed.stdout.strip()) == (0, "renew node: proven: served"), renewed
+            assert first.served() == host.file("node")["fingerprint"]
+        with host.server() as second:
+            assert host.run("reload").returncode == 0
+            assert [e["ok"] for e in second.log() if e["event"] == "reload"] == [True]

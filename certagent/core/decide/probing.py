@@ -9,7 +9,7 @@ from typing import Literal
 
 from certagent.core.actions import Finding, Probe, Scan
 from certagent.core.decide.part import Part, total
-from certagent.core.decide.serving import changed_at, differs, signals
+from certagent.core.decide.serving import changed_at, differs, looked, signals
 from certagent.core.facts import Listener, Process, Served, Snapshot
 from certagent.core.names import CLIENT_NODE, Role
 from certagent.core.policy import Policy
@@ -35,11 +35,19 @@ def _scan(snapshot: Snapshot, now: datetime) -> Part:
     if any(j.kind == "scan" for j in snapshot.in_flight):
         return Part()
     at = snapshot.processes_at
+    if at is not None and _outdated(snapshot, at, now):
+        return Part((Scan("look for the owning processes again, after a swap or a command"),))
     young = any(p.state == "starting" and now - p.started < YOUNG for p in snapshot.processes)
     every = SCAN_STARTING if young else SCAN_EVERY
     if at is None or now - at >= every or at > now:
         return Part((Scan("look for the owning processes"),))
     return Part(wakes=(at + every,))
+
+
+def _outdated(snapshot: Snapshot, at: datetime, now: datetime) -> bool:
+    """Whether an operator asked since, or "there is none" is older than the last swap: no proof may rest on that."""
+    asked = any(at < r.at <= now for r in snapshot.requests)
+    return asked or (not snapshot.processes and not looked(snapshot, now))
 
 
 def _wanted(policy: Policy, snapshot: Snapshot) -> Iterator[tuple[Process, Probe]]:

@@ -65,7 +65,9 @@ def _not_serving(process: Process) -> Part:
 
 
 def _requested(snapshot: Snapshot, process: Process) -> str | None:
-    asked = [r for r in snapshot.requests if r.kind == "reload"]
+    """An operator's command, once the processes were looked for after it: one that is gone is not signalled for it."""
+    looked = snapshot.processes_at
+    asked = [r for r in snapshot.requests if r.kind == "reload" and looked is not None and r.at <= looked]
     if not asked or any(after(a, asked[-1]) for a in signals(snapshot, process)):
         return None
     return "an operator asked for it"

@@ -6,6 +6,7 @@ from hashlib import sha256
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.names import Role
 
+SWAPS = frozenset({"install", "rollback"})
 LOADED = frozenset(Role) - {Role.CLIENT}
 
 
@@ -20,13 +21,22 @@ def material(snapshot: Snapshot) -> str:
     return sha256("\n".join(sorted(parts)).encode()).hexdigest()
 
 
+def looked(snapshot: Snapshot, now: datetime) -> bool:
+    """Whether processes were looked for since the last swap: one that started in between may serve what was before.
+
+    A swap after `now` is not believed: the clock was set back since.
+    """
+    swaps = [a.at for a in snapshot.attempts if a.kind in SWAPS and a.outcome == "ok" and a.at <= now]
+    return snapshot.processes_at is not None and all(at <= snapshot.processes_at for at in swaps[-1:])
+
+
 def changed_at(snapshot: Snapshot, now: datetime) -> datetime:
     """When the newest of the loaded certificates came to stand where it stands.
 
     A moment after `now` is not believed.
     """
     stood = [datetime.fromtimestamp(p.cert.file.ctime_ns / 1e9, UTC) for p in loaded_pairs(snapshot) if p.cert]
-    arrived = [a.at for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok"]
+    arrived = [a.at for a in snapshot.attempts if a.kind in SWAPS and a.outcome == "ok"]
     return max((at for at in (*stood, *arrived) if at <= now), default=datetime.fromtimestamp(0, UTC))
 
 
