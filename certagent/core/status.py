@@ -150,7 +150,8 @@ def proof(snapshot: Snapshot, pair: Pair, now: datetime) -> str:
         return "served" if good and len(good) == len([s for s in about if s.outcome != "unreachable"]) else "pending"
     if pair.name.role in {Role.CLIENT, Role.TENANT} and pair.name.subject != "node":
         accepted = [s for s in about if leaf and s.outcome == "served" and s.client_fingerprint == leaf.fingerprint]
-        return "accepted" if accepted else "pending"
+        old = any(other_leaf(snapshot, s) for s in about)  # a SQL server serves its tenant pair, too
+        return "accepted" if accepted and not old else "pending"
     if not all(_reloaded(snapshot, p) for p in snapshot.processes):
         return "pending"
     return _seen(snapshot, pair) or "sent"

@@ -429,4 +429,6 @@ def test_a_tenants_server_serves_its_tenant_pair() -> None:
     stale = replace(found, served=(served("other", client_cas=("old", "new")),))
     assert ["client-tenant.5.crt is" in a.reason for a in plan(rules, stale).actions if isinstance(a, Reload)] == [True]
     told = served("client-tenant.5-1", client="client-tenant.5", client_fingerprint="client-tenant.5-1")
-    assert proofs(rules, replace(found, served=(*found.served, told)))["client-tenant.5"] == "accepted"
+    assert proofs(rules, replace(stale, served=(*stale.served, told)))["client-tenant.5"] == "pending"
+    now_served = served("client-tenant.5-1", client_cas=("old", "new"))
+    assert proofs(rules, replace(found, served=(now_served, told)))["client-tenant.5"] == "accepted"

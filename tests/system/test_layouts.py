@@ -126,14 +126,14 @@ def test_documented_layout(host: Host, heading: str, command: str, renewed: str,
     configure(host, documented(heading))
     host.once()
     with host.server(command=command) as server, host.agent():
-        wait_until(lambda: proofs(host) == expected, f"{expected}, not {proofs(host)}")
+        wait_until(lambda: proofs(host) == expected, lambda: f"{expected}, not {proofs(host)}")
         before = host.file(renewed)["fingerprint"]
         assert host.run("renew", renewed).returncode == 0
-        wait_until(lambda: proofs(host) == expected, "proven again")
+        wait_until(lambda: proofs(host) == expected, lambda: f"{expected} again, not {proofs(host)}")
         assert host.file(renewed)["fingerprint"] != before
         shown = {server.served("sql"), server.served("http")}
         assert shown <= {host.file(n)["fingerprint"] for n in expected}
-        assert host.json("status")["severity"] == "ok", host.codes()
+        wait_until(lambda: host.json("status")["severity"] == "ok", lambda: f"{host.codes()} are over")
 
 
 def test_a_host_of_clients(host: Host) -> None:
