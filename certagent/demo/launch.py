@@ -42,7 +42,7 @@ class StandIn:
         self.process = subprocess.Popen(words, env={**os.environ, **(environ or {})}, stderr=subprocess.PIPE)
         self.ports: dict[str, int] = {}
 
-    def wait(self, deadline: float = 30.0) -> Self:
+    def wait(self, deadline: float = 60.0) -> Self:
         """Until it listens. Raises RuntimeError with its last words where it ends instead, or takes too long."""
         end = time.monotonic() + deadline
         while not os.path.exists(self._ports_path):

@@ -4,9 +4,9 @@ SQL port (pgwire SSLRequest, client certificates verified; RPC of other nodes be
 (`/_status/vars`). As in Go the TLS configuration is built at each handshake from the bytes loaded last: a mismatched
 pair is taken without a word and then fails every new connection. SIGHUP ends the process until it listens.
 
-For tests, in the environment: STANDIN_START_DELAY and STANDIN_RELOAD_DELAY (seconds), STANDIN_DEAF (a reload is heard
-and changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets an answer), STANDIN_FAITHFUL (handshakes
-fail with any other node pair than the first one).
+For tests, in the environment: STANDIN_START_AFTER (a file: it waits until that is there), STANDIN_RELOAD_DELAY
+(seconds), STANDIN_DEAF (a reload is heard and changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets an
+answer), STANDIN_FAITHFUL (handshakes fail with any other node pair than the first one).
 """
 
 import _ssl
@@ -35,13 +35,14 @@ REFUSED = b"SFATAL\0C28000\0Mrequested user is not authorized for the certificat
 HANDSHAKE = b"\x16"
 SIGNALS = {signal.SIGHUP, signal.SIGTERM}
 TIMEOUT = 30.0
+POLL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
     """How a test wants it to misbehave."""
 
-    start_delay: float = 0.0
+    start_after: str = ""
     reload_delay: float = 0.0
     deaf: bool = False
     ignore_hup: bool = False
@@ -51,7 +52,7 @@ class Quirks:
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Quirks":
         """Given the environment; ValueError for a delay that is no number."""
-        start, reload = (float(environ.get(f"STANDIN_{name}_DELAY", "0")) for name in ("START", "RELOAD"))
+        start, reload = environ.get("STANDIN_START_AFTER", ""), float(environ.get("STANDIN_RELOAD_DELAY", "0"))
         deaf, ignore, mute, faithful = (
             bool(environ.get(f"STANDIN_{name}")) for name in ("DEAF", "IGNORE_HUP", "MUTE", "FAITHFUL")
         )
@@ -252,7 +253,8 @@ def main() -> None:
     quirks = Quirks.of(os.environ)
     if arguments.user:
         become(arguments.user)
-    time.sleep(quirks.start_delay)
+    while quirks.start_after and not os.path.exists(quirks.start_after):
+        time.sleep(POLL)
     server = Server(arguments, quirks)
     signal.signal(signal.SIGHUP, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
