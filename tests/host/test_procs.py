@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,15 +169,16 @@ def test_a_zombie_is_no_owner(host: Host, running: StandIn) -> None:
 
 
 def test_when_a_process_started() -> None:
-    """To a hundredth of a second: a child that was started now started now."""
-    import time
+    """To a hundredth of a second: a child that was started now started now, and never later.
 
+    Whoever is held up between the two clocks is told an earlier moment: then it is asked again.
+    """
     before = time.time()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     after = time.time()
-    at = started_at(start_ticks(child.pid)).timestamp()
+    told = [started_at(start_ticks(child.pid)).timestamp() for _ in range(20)]
     child.communicate(b"\n")
-    assert before - 0.02 <= at <= after + 0.02
+    assert before - 0.02 <= max(told) <= after + 0.02
 
 
 @pytest.mark.slow

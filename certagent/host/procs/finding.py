@@ -126,9 +126,13 @@ def user_name(uid: int) -> str:
 
 
 def started_at(start: int) -> datetime:
-    """When a process began, to 10 ms. Rejected: psutil's create_time, whose boot time is in whole seconds."""
+    """When a process began, to 10 ms; earlier, never later, where we are held up between the two clocks.
+
+    Later would be a reload too few. Rejected: psutil's create_time, whose boot time is in whole seconds.
+    """
+    now = time.time()
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - start / TICKS
-    return datetime.fromtimestamp(time.time() - age, UTC)
+    return datetime.fromtimestamp(now - age, UTC)
 
 
 def _same(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:
