@@ -142,6 +142,18 @@ class Agent:
         return wait_until(found, f"the log tells {name}, {count} times")[count - 1]
 
 
+def unmount(path: Path) -> None:
+    """As soon as nobody has anything open there: an agent may be looking just now."""
+
+    def done() -> bool:
+        found = subprocess.run(["umount", path], capture_output=True, text=True, check=False)
+        said.append(found.stderr.strip())
+        return found.returncode == 0
+
+    said: list[str] = []
+    wait_until(done, lambda: said[-1])
+
+
 def open_tmp() -> Path:
     """A temporary directory that other users may enter."""
     base = Path(tempfile.mkdtemp(prefix="certagent-test-"))

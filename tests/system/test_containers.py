@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.running import Host
+from tests.system.running import Host, unmount
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
@@ -52,7 +52,7 @@ def test_a_single_file_bind_mount(host: Host, where: str) -> None:
             agent.wait_event("finding.appeared", lambda e: e["code"] == "cert.expired")
             assert agent.events("issue.started") == []
             assert os.stat(key).st_mode & 0o777 == 0o644
-            subprocess.run(["umount", key], check=True)
+            unmount(key)
             agent.wait_event("pair.installed", lambda e: e["file"] == "node")
             wait_until(lambda: "dir.foreign" not in host.codes(), "it clears")
     finally:

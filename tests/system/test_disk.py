@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.running import Agent, Host
+from tests.system.running import Agent, Host, unmount
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
@@ -22,7 +22,7 @@ def mounted(path: Path, size: str) -> Iterator[Path]:
     try:
         yield path
     finally:
-        subprocess.run(["umount", path], check=True)
+        unmount(path)
 
 
 def fill(place: Path) -> Path:
@@ -96,7 +96,7 @@ def read_only(path: Path) -> Iterator[None]:
         subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
         yield
     finally:
-        subprocess.run(["umount", path], check=True)
+        unmount(path)
 
 
 def test_read_only_meanwhile(host: Host) -> None:
