@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,3 +22,14 @@ def wait_until(condition: Callable[[], T], what: str | Callable[[], str] = "", d
             return value
         assert time.monotonic() < end, f"waited {deadline:g} s in vain: {what if isinstance(what, str) else what()}"
         threading.Event().wait(0.01)
+
+
+def in_time(attempt: Callable[[float], T], *deadlines: float) -> T:
+    """What an attempt returns under the first deadline (seconds) that this machine is fast enough for.
+
+    It fails as the attempt under the last one does.
+    """
+    for deadline in deadlines[:-1]:
+        with suppress(AssertionError):
+            return attempt(deadline)
+    return attempt(deadlines[-1])

@@ -3,6 +3,7 @@
 import os
 import pwd
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from certagent.host.control import Control, Peer
 from certagent.host.control_client import DaemonSilent, ask
 from certagent.host.errors import HostError
+from tests.system.running import open_tmp
 
 CLIENT = """
 import os, sys
@@ -35,11 +37,11 @@ def answer(command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
+def path() -> Iterator[str]:
     """A socket's path that other users may reach."""
-    base = Path(f"/tmp/certagent-control-{os.getpid()}")
-    base.mkdir(mode=0o755, exist_ok=True)
-    return str(base / f"{tmp_path.name}.sock")
+    base = open_tmp()
+    yield str(base / "control.sock")
+    shutil.rmtree(base)
 
 
 @pytest.fixture
@@ -152,15 +154,24 @@ while True:
 @pytest.mark.slow
 @pytest.mark.root
 def test_a_slow_drip_of_others_delays_nobody(control: Control, path: str) -> None:
-    """Another user holds 256 connections and drips bytes: root is answered at once, and that user's are dropped."""
+    """Another user holds 256 connections and drips bytes: root is answered at once, and that user's are dropped.
+
+    In a queue with those it would wait for two seconds, every time; on a slow machine it may, but not every time.
+    """
+    assert any(_under_a_drip(path) < 1.5 for _ in range(5))
+    assert control
+
+
+def _under_a_drip(path: str) -> float:
+    """How long root waits for an answer (seconds)."""
     dripping = subprocess.Popen([sys.executable, "-c", DRIP, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert dripping.stdout is not None
     assert dripping.stdin is not None
     assert dripping.stdout.readline() == b"held\n"
     try:
-        end = time.monotonic() + 3
-        assert ask(path, "status", {}, timeout=3)["ok"]
-        assert time.monotonic() < end
+        begin = time.monotonic()
+        assert ask(path, "status", {}, timeout=60)["ok"]
+        took = time.monotonic() - begin
         for _ in range(3):
             dripping.stdin.write(b"\n")
             dripping.stdin.flush()
@@ -168,7 +179,7 @@ def test_a_slow_drip_of_others_delays_nobody(control: Control, path: str) -> Non
     finally:
         dripping.kill()
         dripping.communicate()
-    assert control
+    return took
 
 
 @pytest.mark.slow

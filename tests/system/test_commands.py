@@ -154,7 +154,7 @@ def test_a_renewal_that_is_held_says_why_at_once(host: Host) -> None:
     host.config.write_text(host.config.read_text().replace(f"{host.base}/ca'", f"{host.base}/another'"))
     assert host.run("authority", "test", "house").returncode == 1  # it makes the CA
     with host.agent():
-        held = host.run("renew", "node", "--wait", "50", timeout=45)
+        held = host.run("renew", "node", "--wait", "300", timeout=240)
     assert held.returncode == 1
     assert "refused: an operator asked for it" in held.stdout
     assert "is not in ca.crt" in held.stdout

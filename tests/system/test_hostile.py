@@ -28,7 +28,7 @@ PEM = serialization.Encoding.PEM
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 TIMEOUT = 3
-MOST_SECONDS = 60.0  # until the last of them is refused, on a machine that others use
+MOST_SECONDS = 120.0  # until the last of them is refused, on a machine that others use
 MOST_GROWTH = 40 << 10  # KiB of the daemon's memory, over all of them
 
 
@@ -190,13 +190,14 @@ class Hostile:
     def refused(self, stem: str, reason: str, code: str) -> None:
         """Its renewal ended with that reason, in the log and as that finding; nothing live has changed."""
 
-        def ended() -> str:
+        def ended() -> list[str]:
             events = [e for e in self.agent.events() if e["file"] == stem]
-            bad = [e["reason"] for e in events if e["event"] in {"issue.failed", "issue.refused", "pair.refused"}]
-            return bad[0] if bad else ""
+            return [e["reason"] for e in events if e["event"] in {"issue.failed", "issue.refused", "pair.refused"}]
 
-        said = wait_until(ended, f"{stem} is refused", MOST_SECONDS)
-        assert re.search(reason, said), said
+        def told() -> bool:  # a slow machine may be late for the first answer, and asks again
+            return any(re.search(reason, said) for said in ended())
+
+        wait_until(told, lambda: f"{stem} is refused: {reason}, not {ended()}", MOST_SECONDS)
         wait_until(lambda: (code, f"{stem}.crt") in self.findings(), f"{code} of {stem}")
         assert self.files() == self.before
 

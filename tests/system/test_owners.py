@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.running import Host, open_tmp
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 USERS = ("www-data", "daemon")  # not nobody: workers run as that one, and must not read a certs-dir
@@ -139,11 +139,13 @@ STRANGER = "import ctypes, signal; ctypes.CDLL(None).prctl(15, b'cockroach'); pr
 def stranger(*words: str) -> Iterator[int]:
     """Root's process called cockroach, whose insides are denied to others."""
     process = subprocess.Popen([sys.executable, "-c", STRANGER, "start", *words], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"on\n"
-    yield process.pid
-    process.kill()
-    process.communicate()
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"on\n"
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_an_unprivileged_agent(shared: Host) -> None:
@@ -176,7 +178,7 @@ def test_an_unprivileged_agent(shared: Host) -> None:
             assert {(p["pid"], p["state"]) for p in found} == told
         finally:
             daemon.terminate()
-            daemon.wait(20)
+            daemon.wait(DEADLINE)
     assert owners(certs) == {account.pw_uid}
 
 

@@ -167,7 +167,7 @@ def test_an_end_does_not_wait_for_a_ca(host: Host, ca: StepCa, how: signal.Signa
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         text = host.config.read_text().replace(ca.url, f"https://127.0.0.1:{silent.getsockname()[1]}")
-        host.config.write_text(text)
+        host.config.write_text(text.replace('type = "step"', 'type = "step"\ntimeout = "5m"'))
         with host.agent() as agent:
             host.run("renew", "node", "--wait", "0.1")
             agent.wait_event("issue.started")
@@ -177,8 +177,8 @@ def test_an_end_does_not_wait_for_a_ca(host: Host, ca: StepCa, how: signal.Signa
             agent.wait_event("mode.repaired")
             begin = time.monotonic()
             assert agent.stop(how) == (0 if how is signal.SIGTERM else -how)
-            assert time.monotonic() - begin < 15
-            connection.settimeout(10)
+            assert time.monotonic() - begin < 60, "the CA may take five minutes"
+            connection.settimeout(60)
             assert connection.recv(1 << 16) == b""
             connection.close()
 
