@@ -62,11 +62,26 @@ def _targets(arguments: argparse.Namespace) -> "list[Target]":
         raise HostError("cannot use --user without --certs-dir: a process and a configuration say it themselves")
     if arguments.pid is not None:
         return [process_target(arguments.pid)]
+    if problem := _malformed(
+        arguments.cert_principal_map, arguments.node_cert_distinguished_name + arguments.root_cert_distinguished_name
+    ):
+        raise HostError(f"{problem}: cockroach does not start with it")
     options = [f"--{flag}={v}" for flag in FLAGS for v in getattr(arguments, flag.replace("-", "_"))]
     terms = own_terms(options)
     if arguments.certs_dir:
         return [directory_target(arguments.certs_dir, arguments.user, terms)]
     return [configured_target(policy, terms) for policy in read_config(arguments.config).policies]
+
+
+def _malformed(maps: list[str], subjects: list[str]) -> str:
+    """What cockroach could not parse of the flags, "" where it can."""
+    if bad := [m for given in maps for m in given.split(",") if m and ":" not in m]:
+        return (
+            f"cannot use --cert-principal-map {bad[0]}: write CERTIFICATE-PRINCIPAL:USER, several with commas between"
+        )
+    if bad := [dn for dn in subjects if dn and "=" not in dn]:
+        return f"cannot use the distinguished name {bad[0]}: write it as in O=Cockroach,CN=node"
+    return ""
 
 
 def text(document: dict[str, Any]) -> str:

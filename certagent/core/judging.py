@@ -131,6 +131,8 @@ def _remedied(target: Target, found: Finding) -> Finding:
         return found
     if found.code == "ca.missing":
         return replace(found, remedy="put the CA's certificate there")
+    if found.code.endswith(".irregular") and found.message.startswith("cannot be read"):
+        return replace(found, remedy=f"let {target.policy.owner.user} read it")
     if "certagent renew" not in found.remedy:
         return found
     stem = names.stem_of(found.file)

@@ -168,6 +168,7 @@ def test_with_the_rights_of_the_user() -> None:
     code, document = check("--certs-dir", str(certs), "--user", "nobody")
     assert (code, accepted(document)) == (2, {"ca.crt": True, "node.crt": False})
     assert "denied" in next(f["reason"] for f in document["files"] if not f["accepted"])
+    assert "let nobody read it" in next(f["remedy"] for f in document["findings"] if f["code"] == "key.irregular")
 
 
 USAGE = [
@@ -177,6 +178,8 @@ USAGE = [
     ["--user", "root"],
     ["--certs-dir", "/", "--user", "no-such-user"],
     ["-c", "/nowhere.toml"],
+    ["--certs-dir", "/", "--user", "root", "--cert-principal-map", "a:b,node"],
+    ["--certs-dir", "/", "--user", "root", "--node-cert-distinguished-name", "node"],
 ]
 
 
@@ -187,6 +190,15 @@ def test_usage_is_never_a_state(words: list[str]) -> None:
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (64, "")
     assert found.stderr
+
+
+def test_a_file_in_the_place_of_a_directory(tmp_path: Path) -> None:
+    """It is there, and no directory: said so, without the advice to make one over it."""
+    filled(tmp_path)
+    code, document = check("--certs-dir", str(tmp_path / "ca.crt"), "--user", "root")
+    [found] = document["findings"]
+    assert (code, found["code"], found["remedy"]) == (2, "dir.missing", "name the directory itself")
+    assert found["message"].endswith("ca.crt cannot be read: Not a directory")
 
 
 def test_names_cannot_write_to_the_terminal(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from certagent.core.facts import Directory, Snapshot
 from certagent.core.policy import Policy
 
 SHARED_WRITE = 0o022
+NO_DIRECTORY = "Not a directory"  # in the kernel's words
 
 
 def part(policy: Policy, snapshot: Snapshot) -> Part:
@@ -28,15 +29,9 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         return [Finding("dir.missing", "critical", path, f"{path} does not exist", remedy)]
     found = []
     if directory.problem:
-        found.append(
-            Finding(
-                "dir.missing",
-                "critical",
-                path,
-                f"{path} cannot be read: {directory.problem}",
-                "give the agent's user access to it",
-            )
-        )
+        file = directory.problem == NO_DIRECTORY
+        remedy = "name the directory itself" if file else "give the agent's user access to it"
+        found.append(Finding("dir.missing", "critical", path, f"{path} cannot be read: {directory.problem}", remedy))
     if directory.foreign:
         remedy = "set `authority` to one of type none: the files are observed, reloaded and proven only"
         found.append(

@@ -94,7 +94,7 @@ def load(path: str, now: datetime, runner: Runner, root: str = "") -> Scan:
             loaded = _load(place, path)
         return replace(loaded.scan, pairs=_trusted(loaded, _system_roots(place), now))
     except OSError as error:
-        gone = error.errno in {errno.ENOENT, errno.ENOTDIR}
+        gone = error.errno == errno.ENOENT
         return Scan(Directory(path, exists=not gone, problem=None if gone else error.strerror))
     finally:
         place.close()
