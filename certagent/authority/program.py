@@ -29,8 +29,16 @@ class Ended:
     err: bytes
 
 
-def run(argv: Sequence[str], data: bytes, environ: Mapping[str, str], cwd: str, seconds: float) -> Ended:
-    """Run it to its end. Raises AuthorityError."""
+def run(
+    argv: Sequence[str],
+    data: bytes,
+    environ: Mapping[str, str],
+    cwd: str,
+    seconds: float,
+    *,
+    setting: str = "command",
+) -> Ended:
+    """Run it to its end; `setting` is what names it in the configuration. Raises AuthorityError."""
     end = time.monotonic() + seconds
     try:
         with _memory(data) as given:
@@ -39,7 +47,7 @@ def run(argv: Sequence[str], data: bytes, environ: Mapping[str, str], cwd: str, 
             )
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise AuthorityError(f"cannot run {argv[0]}: {why}; check `command`", kind="credentials") from error
+        raise AuthorityError(f"cannot run {argv[0]}: {why}; check `{setting}`", kind="credentials") from error
     try:
         out, err = _listen(argv[0], child, end)
         return Ended(child.wait(), out, err)

@@ -1,11 +1,15 @@
 """dns-01: pebble looks into knot, which takes signed updates; a wildcard beside its base name, a CNAME, a hook."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from certagent.authority.acme.dns01 import Hook
+from certagent.authority.acme.options import Options
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Issued
 from certagent.host import x509
@@ -93,3 +97,20 @@ def test_what_the_dns_server_refuses(
         client.ask("issue", ("n1.test",))
     assert kind == caught.value.kind
     assert knot.secret not in str(caught.value)
+
+
+def test_a_hook_that_leaves_a_process_behind(tmp_path: Path) -> None:
+    """It ended, and that counts: whoever it left behind with its outputs open is not waited for."""
+    hook, left = tmp_path / "hook", tmp_path / "pid"
+    hook.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {left}\n")
+    hook.chmod(0o700)
+    try:
+        Hook(Options("", dns_hook=(str(hook),), patience=60)).present("n1.test", "token", "authorization")
+    finally:
+        os.kill(int(left.read_text()), signal.SIGKILL)
+
+
+def test_a_hook_that_prints_for_ever() -> None:
+    """It is stopped, in bounded memory."""
+    with pytest.raises(AuthorityError, match="over 1048576 bytes"):
+        Hook(Options("", dns_hook=("/usr/bin/yes",), patience=60)).present("n1.test", "token", "authorization")

@@ -151,6 +151,18 @@ def answered(questions: list[ocsp.Question], timeout: float) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_no_url_takes_no_other_with_it() -> None:
+    """A certificate may name anything, a responder may redirect anywhere: the next responder is asked all the same."""
+    cert, issuer = links(LEAF, CA)
+    with ExitStack() as stack:
+        lost = stack.enter_context(responder(sending(reply(b"", b"307 Moved", extra=b"Location: http://[::1\r\n"))))
+        good = stack.enter_context(responder(sending(reply(GOOD))))
+        urls = ("http://[::1", "http://127.0.0.1:99999/", "http://127.0.0.1:x/", "ldap://ca", "http://", lost, good)
+        [told] = ocsp.ask([ocsp.Question(cert, issuer, urls)], 60.0)
+    assert [a.reason for a in told] == ["not an http or https URL"] * 5 + ["it redirects to no URL: http://[::1", ""]
+    assert told[-1].status == "good"
+
+
 def test_why_nobody_was_reached() -> None:
     """A closed port is refused, a name that nobody has is not known: neither is called late."""
     cert, issuer = links(LEAF, CA)

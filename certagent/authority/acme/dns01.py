@@ -4,7 +4,7 @@ Each value is added and removed by itself: a wildcard and its base name share on
 values are left alone. A CNAME at `_acme-challenge.NAME` is followed on the configured server (delegated challenges).
 """
 
-import subprocess
+import os
 from base64 import b64decode, urlsafe_b64encode
 from contextlib import suppress
 from hashlib import sha256
@@ -23,6 +23,7 @@ import dns.update
 from certagent.authority.acme.options import Options, address
 from certagent.authority.acme.polling import Patience
 from certagent.authority.errors import AuthorityError, Kind
+from certagent.authority.program import run
 
 LABEL = "_acme-challenge"
 ALIASES = 8
@@ -191,17 +192,7 @@ class Hook:
 
     def _run(self, verb: str, name: str, value: str) -> None:
         words = [*self._options.dns_hook, verb, name, value]
-        try:
-            done = subprocess.run(
-                words,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self._options.patience,
-                env={"PATH": HOOK_PATH},
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise AuthorityError(f"cannot run {words[0]}: {error}") from error
-        if done.returncode:
-            said = done.stderr[-300:].decode("utf-8", "replace").strip()
-            raise AuthorityError(f"cannot set {name}: {words[0]} {verb} exited {done.returncode}: {said}")
+        done = run(words, b"", {"PATH": HOOK_PATH}, os.getcwd(), self._options.patience, setting="dns_hook")
+        if done.code:
+            said = done.err[-300:].decode("utf-8", "replace").strip()
+            raise AuthorityError(f"cannot set {name}: {words[0]} {verb} exited {done.code}: {said}")

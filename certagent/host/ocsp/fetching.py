@@ -44,22 +44,47 @@ def fetch(what: Fetch, end: float) -> bytes:
             return data
         if status not in (AGAIN if what.body is not None else ELSEWHERE) or not location:
             raise FetchError(f"HTTP status {status}" + (f", to {location}" if location else ""))
-        there = urljoin(url, location)
-        if urlsplit(there).scheme != urlsplit(url).scheme:
-            raise FetchError(f"it redirects to another scheme: {there}")
-        url = there
+        url = _redirected(url, location)
     raise FetchError(f"more than {HOPS} redirects")
 
 
-def _once(what: Fetch, url: str, end: float) -> tuple[int, str, bytes]:
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.hostname:
-        raise FetchError("not an http or https URL")
+def _redirected(url: str, location: str) -> str:
+    """Where a redirect leads. Raises FetchError."""
     try:
-        with _pool(parts.scheme, parts.hostname) as pool:
+        there = urljoin(url, location)
+        same = urlsplit(there).scheme == urlsplit(url).scheme
+    except ValueError as error:
+        raise FetchError(f"it redirects to no URL: {location}") from error
+    if not same:
+        raise FetchError(f"it redirects to another scheme: {there}")
+    return there
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Scheme and host of what a certificate or a responder calls a URL. Raises FetchError."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is none
+        sound = False
+    if not sound:
+        raise FetchError("not an http or https URL")
+    return parts.scheme, str(parts.hostname)
+
+
+def _once(what: Fetch, url: str, end: float) -> tuple[int, str, bytes]:
+    scheme, host = _parts(url)
+    try:
+        with _pool(scheme, host) as pool:
             timeout = urllib3.Timeout(total=_left(end))
             answer = pool.request(
-                what.method, url, body=what.body, headers=what.headers, timeout=timeout, preload_content=False
+                what.method,
+                url,
+                body=what.body,
+                headers=what.headers,
+                timeout=timeout,
+                redirect=False,
+                preload_content=False,
             )
             try:
                 return _read(what, answer, end)
