@@ -68,6 +68,23 @@ def test_the_console_from_a_public_ca(host: Host, pebble: Pebble) -> None:
     assert 0o600 == (host.base / "state" / "authority" / "public.json").stat().st_mode & 0o777
 
 
+@pytest.mark.parametrize(("trusted", "failed"), [(True, None), (False, "chain")])
+def test_trying_a_public_ca_before_there_is_a_bundle(
+    host: Host, pebble: Pebble, trusted: bool, failed: str | None
+) -> None:
+    """An empty directory: `ui` is judged by what browsers trust, for `ca.crt` is none of that CA's business."""
+    roots = host.base / "browsers.pem"
+    roots.write_bytes(pebble.root() if trusted else pebble.ca.read_bytes())
+    fields = {"url": pebble.directory_url, "port": pebble.http_port, "address": "127.0.0.1", "ca": pebble.ca}
+    table = PUBLIC.format(**fields, roots="").replace('issuing_roots = ""', "")
+    ui = f'[certs_dir.file.ui]\nauthority = "public"\nnames = ["console.test"]\nroots = "{roots}"'
+    host.write(house=table, extra=ui)
+    host.make_certs()
+    found = host.json("authority", "test", "public")
+    assert (found["file"], found["ok"]) == ("ui", failed is None)
+    assert [s["name"] for s in found["steps"] if s["outcome"] == "failed"] == ([failed] if failed else [])
+
+
 def test_a_port_of_systemd(host: Host, pebble: Pebble) -> None:
     """The socket that the agent was started with goes to the worker: the configured port is bound by nobody."""
     configure(host, pebble, port=1)
