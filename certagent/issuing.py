@@ -45,7 +45,8 @@ class Issuing:
     def issue(self, action: act.Issue) -> None:
         """Ask the authority, leave the answer staged; a bundle is the authority's roots. Never raises for a failure."""
         stem = action.subject
-        row = self.ledger.attempt(self.policy.path, Attempt("issue", stem, clock(), digest=action.authority))
+        attempt = Attempt("issue", stem, clock(), reason=action.reason, digest=action.authority)
+        row = self.ledger.attempt(self.policy.path, attempt)
         self._say("issue.started", stem, action.reason)
         try:
             later = self._ask(action)
@@ -65,7 +66,7 @@ class Issuing:
             event = "issue.reminder" if later.reminder else "issue.waiting"
             self._say(event, action.subject, f"authority {action.authority}: {later.reason}")
             return
-        self.ledger.finish(row, "ok", "")
+        self.ledger.finish(row, "ok", action.reason)
         self._say("issue.succeeded", action.subject, f"authority {action.authority} answered")
 
     def _say(self, event: str, file: str, reason: str) -> None:

@@ -146,7 +146,7 @@ def _issued(snapshot: Snapshot, action: Issue, now: datetime) -> Snapshot:
     staged = (*snapshot.staged, Staged(pair, now, asked=True))
     issued = snapshot.issued | ({leaf.fingerprint} if leaf else set())
     adopted = (Adopted(action.subject, leaf.fingerprint, action.want.digest),) if leaf else ()
-    attempt = Attempt("issue", action.subject, now, "ok", digest=action.authority)
+    attempt = Attempt("issue", action.subject, now, "ok", action.reason, action.authority)
     return _tried(replace(snapshot, staged=staged, issued=issued, adopted=(*snapshot.adopted, *adopted)), attempt)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 
@@ -80,6 +81,11 @@ def test_a_healthy_directory_needs_nothing() -> None:
 
 ISSUES = [
     ("due", snapshot(pair("ca"), DUE), "renewal is due since"),
+    (
+        "an emergency",
+        snapshot(pair("ca"), pair(cert=leaf(not_before=NOW - 29 * DAY, not_after=NOW + DAY))),
+        "less than a twentieth of the lifetime is left",
+    ),
     ("missing", snapshot(pair("ca")), "node.crt is missing"),
     ("the key is missing", snapshot(pair("ca"), replace(pair(), key=None)), "node.key is missing"),
     ("the certificate is missing", snapshot(pair("ca"), replace(pair(), cert=None)), "node.crt is missing"),
@@ -96,6 +102,13 @@ def test_issue(label: str, found: Snapshot, reason: str) -> None:
     actions = [a for a in plan(found).actions if isinstance(a, Issue)]
     assert len(actions) == 1, label
     assert reason in actions[0].reason
+
+
+@pytest.mark.parametrize("outcome", ["asked", "ok"])
+def test_why_it_was_made_is_no_failure(outcome: Literal["asked", "ok"]) -> None:
+    """An issuance that runs, or was answered and is not installed yet, carries its reason, and is no finding."""
+    made = Attempt("issue", "node", NOW - timedelta(seconds=1), outcome, "node.crt is missing", "house")
+    assert not {c for c in codes(plan(replace(ISSUES[0][1], attempts=(made,)))) if c.startswith("renewal.")}
 
 
 JUST = Attempt("issue", "node", NOW - timedelta(seconds=1), "failed", "unreachable")

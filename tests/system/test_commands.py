@@ -130,6 +130,19 @@ def test_renew_rollback_reload(host: Host) -> None:
         assert commands == ["renew", "rollback", "reload"]
 
 
+def test_history_says_why(host: Host) -> None:
+    """Each issuance with its reason: it was missing, an operator asked, the configuration changed."""
+    host.once()
+    with host.agent() as agent:
+        assert host.run("renew", "node").returncode == 0
+        host.write(names='["localhost", "127.0.0.1", "db9.example.com"]')
+        agent.wait_event("pair.installed", lambda e: e["file"] == "node", 2)
+    told = [a["reason"] for a in host.history("issue") if (a["subject"], a["outcome"]) == ("node", "ok")][::-1]
+    expected = ("node.crt is missing", "an operator asked for it at", "lacks the configured names db9.example.com")
+    assert [e in t for e, t in zip(expected, told, strict=True)] == [True] * len(expected), told
+    assert "an operator asked for it at" in host.run("history", "node").stdout
+
+
 def test_commands_that_are_refused(host: Host) -> None:
     """What is not managed, and what cannot be rolled back, is exit 1 with the reason; without a daemon 3."""
     host.once()

@@ -20,7 +20,9 @@ from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, s
 from certagent.core.timing import emergency_at, failures, renew_at, waiting
 
 ALARM_AFTER = 3
+ENDED_BADLY = frozenset({"failed", "refused"})  # not what runs, nor what was answered and is not installed yet
 OTHER_ROOTS = 'a CA that the system does not trust, but browsers here do: `roots = "FILE"` under [certs_dir.file.ui]'
+EMERGENCY = ", and less than a twentieth of the lifetime is left"
 CONDEMNED = "those that replaced it were revoked within the hour, too: the next one waits; `certagent renew` does not"
 
 
@@ -127,7 +129,8 @@ def due(
     if changed and pair.leaf is not None and _ours_to_change(snapshot, want, pair.leaf):
         return changed[0].message
     if pair.leaf is not None and now >= (at := renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))):
-        return f"renewal is due since {stamp(at)}"
+        late = now >= emergency_at(pair.leaf)
+        return f"renewal is due since {stamp(at)}" + (EMERGENCY if late else "")
     return _waited_for(snapshot, want)
 
 
@@ -267,7 +270,8 @@ def _refused(stem: str, why: str, severity: Severity = "critical", *wakes: datet
 
 def _failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) -> Part:
     """What was tried in vain: refused (by the CA's policy, or by the gate) is told apart from not answered."""
-    found, stem, newest = _overdue(want, pair, now), want.name.stem, [a for a in _newest(want, failed) if a.reason]
+    found, stem = _overdue(want, pair, now), want.name.stem
+    newest = [a for a in _newest(want, failed) if a.reason and (a.kind == "rollback" or a.outcome in ENDED_BADLY)]
     severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
     history = f"certagent history {stem}"
     if refused := [a for a in newest if a.outcome == "refused"]:

@@ -11,7 +11,8 @@ from certagent.core.facts.certificates import Leaf
 class Attempt:
     """One recorded attempt; recorded before it was made. "asked" while nobody knows how it ended.
 
-    "retry": the CA has the request and answers later; no failure.
+    "retry": the CA has the request and answers later; no failure. `reason`: why it was made; where it failed, was
+    refused or waits, why it did.
     """
 
     kind: Literal["issue", "install", "reload", "rollback", "renew", "window"]
