@@ -76,6 +76,11 @@ EVENTS: dict[str, Event] = {
     ),
     "action.failed": Event("error", "something that was to be done could not be done", "as the reason says"),
     "command.received": Event("info", "an operator's command was taken"),
+    "command.declined": Event(
+        "warning",
+        "an operator's command was taken back: nothing comes of it later",
+        "as the reason says; repeat it then",
+    ),
     "directory.retired": Event("info", "a certs-dir is no longer managed"),
 }
 LEVELS: dict[str, Level] = {"ok": "info", "info": "info", "warning": "warning", "critical": "error"}

@@ -76,15 +76,14 @@ class Memory:
         return tuple(InFlight(b.kind, b.subject, end - RESTING) for b, end in self.resting.items())
 
     def forget(self, known: Snapshot, now: datetime) -> None:
-        """Drop what is old, requests that were carried out, and what was said of leaves that are gone."""
+        """Drop old repairs, requests that were carried out or taken back, and what was said of leaves that are gone."""
         if self.revocations:
             pairs = (*known.pairs, *(s.pair for s in known.staged))
             here = {p.leaf.fingerprint for p in pairs if p.leaf}
             self.revocations = {k: r for k, r in self.revocations.items() if k in here}
         self.repairs = [r for r in self.repairs if abs(now - r.at) < REMEMBERED]
         requests = (replace(r, at=min(r.at, now)) for r in self.requests)  # where the clock was set back since
-        waiting = [r for r in requests if not fulfilled(r, known.attempts) and not self._moot(r)]
-        self.requests = [r for r in waiting if now - r.at < REMEMBERED]
+        self.requests = [r for r in requests if not fulfilled(r, known.attempts) and not self._moot(r)]
 
     def _moot(self, request: Request) -> bool:
         """A reload that found nobody to reload is refused: whoever starts later loads what is on the disk."""

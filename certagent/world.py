@@ -179,6 +179,9 @@ class World:
                 self.jobs.submit(InFlight("window", action.stem, now), lambda: self.work.window(action))
             case actions.AskRevocation():
                 self.jobs.submit(InFlight("revocation", "", now), lambda: self.work.revocation(action))
+            case actions.Decline():
+                self._record(Attempt("command", action.stem, now, "refused", action.reason, action.command))
+                self._say("command.declined", action.stem, f"{action.command}: {action.reason}")
             case actions.Quarantine():
                 self._quarantine(action, now)
 

@@ -10,7 +10,7 @@ import pytest
 
 from certagent.cli import account, authority, check, commands, history, main, plan, recover, status
 from certagent.cli.common import Reply, Stopped, complaint, local_service, read_config, said, show, stem_of
-from certagent.cli.proving import PENDING, Command, blocked, seen
+from certagent.cli.proving import PENDING, QUEUED, Command, blocked, seen
 from certagent.host.errors import HostError
 from tests.core.building import pair
 
@@ -280,7 +280,7 @@ REFUSED = {"code": "renewal.refused", "file": "node.crt"}
     [
         (None, PENDING),
         (answered({"held": [], "findings": []}), PENDING),
-        (answered({"held": [HELD], "findings": []}), {"state": "pending", "reason": "a pause"}),
+        (answered({"held": [HELD], "findings": []}), {"state": "pending", "reason": f"a pause; {QUEUED}"}),
         (answered({"held": [HELD], "findings": [REFUSED]}), {"state": "refused", "reason": "a pause"}),
         (answered({"held": [HELD], "findings": [], "path": "/other"}), PENDING),
     ],

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 Row = dict[str, Any]
 PENDING = {"state": "pending", "reason": "not proven in time"}
+QUEUED = "it stays queued until that is over, an hour at most"
 DONE = {"renew": "install", "rollback": "rollback"}
 STEPS = {
     ("issue", "asked"): "the authority is being asked",
@@ -36,7 +37,9 @@ def seen(command: Command, status: Row | None, history: Row | None) -> dict[str,
 def blocked(command: Command, plan: Row | None) -> dict[str, str]:
     """Given the daemon's plan, return the state of a command that nothing was attempted for."""
     reason, for_good = held_back(command.kind, command.file, _within(command.where, plan) if plan else [])
-    return {"state": "refused" if for_good else "pending", "reason": reason} if reason else PENDING
+    if for_good or not reason:
+        return {"state": "refused", "reason": reason} if reason else PENDING
+    return {"state": "pending", "reason": f"{reason}; {QUEUED}"}
 
 
 def _within(where: str, answer: Row) -> list[Row]:
@@ -51,9 +54,12 @@ def judge(command: Command, directories: Iterable[Row], rows: Iterable[Row]) -> 
     "proven", "refused" (or undone again), else "pending" with what it waits for.
     """
     mine = [r for r in rows if r["id"] > command.since or r["id"] < 0]
+    taken_back = ("command", command.kind, command.file)
+    if declined := [r for r in mine if (r["kind"], r["digest"], r["subject"]) == taken_back]:
+        return {"state": "refused", "reason": declined[0]["reason"]}
     if command.kind == "reload":
         return _reloaded(command.at, list(directories), [r for r in mine if r["kind"] == "reload"])
-    about = [r for r in mine if r["subject"] == command.file]
+    about = [r for r in mine if r["subject"] == command.file and r["kind"] != "command"]
     return _swapped(command.kind, command.file, list(directories), about)
 
 

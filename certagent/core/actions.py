@@ -183,6 +183,15 @@ class Quarantine:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """Answer an operator's command that cannot be carried out, and take it back: nothing comes of it later."""
+
+    command: Literal["renew", "rollback", "reload"]
+    stem: str
+    reason: str
+
+
 Action = (
     Recover
     | Restrict
@@ -199,6 +208,7 @@ Action = (
     | AskWindow
     | AskRevocation
     | Quarantine
+    | Decline
 )
 
 

@@ -12,6 +12,7 @@ from certagent.core.actions import (
     Adopt,
     AskRevocation,
     AskWindow,
+    Decline,
     Discard,
     Install,
     Issue,
@@ -104,6 +105,8 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _tried(snapshot, Attempt("window", action.stem, now, "refused", refused, action.fingerprint))
         case AskRevocation():
             return _asked(snapshot, action, now)
+        case Decline():
+            return _tried(snapshot, Attempt("command", action.stem, now, "refused", action.reason, action.command))
         case Quarantine():
             return replace(snapshot, quarantined=snapshot.quarantined | {action.fingerprint})
 

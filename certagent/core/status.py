@@ -62,7 +62,10 @@ def _note(kind: str) -> str:
 def _file(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> dict[str, Any]:
     pair = snapshot.pair(want.name.stem) or Pair(want.name)
     failed = failures(snapshot.attempts, want.name.stem)
-    last = next((a for a in reversed(snapshot.attempts) if a.subject == want.name.stem and a.kind != KIND), None)
+    last = next(
+        (a for a in reversed(snapshot.attempts) if a.subject == want.name.stem and a.kind not in {KIND, "command"}),
+        None,
+    )
     leaf = pair.leaf
     due = leaf and want.authorities and not want.name.is_bundle
     return {

@@ -166,11 +166,17 @@ def test_a_renewal_that_is_held_says_why_at_once(host: Host) -> None:
     host.once()
     host.config.write_text(host.config.read_text().replace(f"{host.base}/ca'", f"{host.base}/another'"))
     assert host.run("authority", "test", "house").returncode == 1  # it makes the CA
-    with host.agent():
+    with host.agent() as agent:
         held = host.run("renew", "node", "--wait", "300", timeout=240)
-    assert held.returncode == 1
-    assert "refused: an operator asked for it" in held.stdout
-    assert "is not in ca.crt" in held.stdout
+        assert held.returncode == 1
+        assert "refused: an operator asked for it" in held.stdout
+        assert "is not in ca.crt" in held.stdout
+        agent.wait_event("command.declined", lambda e: e["file"] == "node")
+        host.write()  # the CA that is trusted: what was refused does not come now
+        agent.wait_event("config.loaded")
+        assert host.run("renew", "client.root").returncode == 0
+        assert [a["outcome"] for a in host.history("command")] == ["refused"]
+        assert [a["subject"] for a in host.history("issue")].count("node") == 1
 
 
 @pytest.mark.parametrize("layout", ["client", "tenant"])

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from certagent.core.actions import Action, Install, Plan, Probe, Recover, Reload, Rollback
 from certagent.core.decide import (
+    commands,
     install,
     layouts,
     modes,
@@ -34,6 +35,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     directory = snapshot.directory
     policy = on_terms_of(policy, snapshot.processes)
     part = surroundings.part(policy, snapshot)
+    part += commands.part(policy, snapshot, now)
     if directory.exists and not directory.problem:
         part += modes.part(policy, snapshot, now)
         part += renewal.part(policy, snapshot, now)

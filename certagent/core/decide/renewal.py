@@ -8,11 +8,11 @@ or whose configuration changed since is re-issued at once.
 from dataclasses import replace
 from datetime import datetime
 
-from certagent.core.actions import Adopt, Finding, Issue
+from certagent.core.actions import Adopt, Decline, Finding, Issue
 from certagent.core.decide import failover, layouts
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.revocation import revoked_again_at
-from certagent.core.facts import Adopted, Attempt, Leaf, Pair, Request, Snapshot
+from certagent.core.facts import Adopted, Attempt, Leaf, Pair, Snapshot
 from certagent.core.names import NODE
 from certagent.core.policy import Policy, Want
 from certagent.core.principals import NODE_USER
@@ -122,7 +122,7 @@ def due(
     unusable = [f for f in findings if f.code in UNUSABLE]
     if unusable:
         return unusable[0].message
-    asked = _requested(snapshot, want.name.stem)
+    asked = snapshot.renewal(want.name.stem)
     if at_once := snapshot.revoked(pair.leaf) or (asked and f"an operator asked for it at {stamp(asked.at)}"):
         return at_once
     changed = [f for f in findings if f.code in DIFFERENT]
@@ -144,10 +144,6 @@ def _waited_for(snapshot: Snapshot, want: Want) -> str | None:
     )
 
 
-def _requested(snapshot: Snapshot, stem: str) -> Request | None:
-    return next((r for r in snapshot.requests if r.kind == "renew" and r.subject == stem), None)
-
-
 def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:
     """We issued it, or the configuration has changed since it was adopted."""
     if leaf.fingerprint in snapshot.issued:
@@ -166,7 +162,7 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
         j.kind == "issue" and j.subject == stem for j in snapshot.in_flight
     ):
         return findings
-    asked = _requested(snapshot, stem)
+    asked = snapshot.renewal(stem)
     if waits := failover.unread(snapshot, want, later) or _waits(policy, snapshot, want, now):
         return findings + holding("issue", stem, f"{reason}; {waits}")
     want = layouts.widened(snapshot, want, now)
@@ -174,7 +170,8 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     if held := _unsuitable(snapshot, want, pair) or (
         None if order else failover.untrusted(snapshot, want, want.authorities[0])
     ):
-        return _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
+        held_back = _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
+        return held_back + (Part((Decline("renew", stem, f"{reason}; held: {held}"),)) if asked else Part())
     choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
     again = None if asked else revoked_again_at(snapshot, pair, now)
     at = choice.at or again

@@ -11,11 +11,13 @@ from certagent.core.facts.certificates import Leaf
 class Attempt:
     """One recorded attempt; recorded before it was made. "asked" while nobody knows how it ended.
 
+    "command": an operator's that was taken back; `digest` is its name.
+
     "retry": the CA has the request and answers later; no failure. `reason`: why it was made; where it failed, was
     refused or waits, why it did.
     """
 
-    kind: Literal["issue", "install", "reload", "rollback", "renew", "window"]
+    kind: Literal["issue", "install", "reload", "rollback", "command", "window"]
     subject: str  # the stem of a pair; for a reload Process.identity
     at: datetime
     outcome: Literal["asked", "ok", "refused", "failed", "retry", "unproven", "presumed"] = "asked"

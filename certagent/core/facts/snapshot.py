@@ -45,6 +45,10 @@ class Snapshot:
         """What was attempted about that name, oldest first."""
         return self._tried.get(stem, ())
 
+    def renewal(self, stem: str) -> Request | None:
+        """An operator's `renew` of that name, which waits."""
+        return next((r for r in self.requests if r.kind == "renew" and r.subject == stem), None)
+
     @cached_property
     def _tried(self) -> dict[str, tuple[Attempt, ...]]:
         found: dict[str, list[Attempt]] = {}

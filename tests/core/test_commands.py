@@ -1,0 +1,86 @@
+"""Operators' commands that cannot be carried out: answered, taken back, and nothing comes of them later."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from certagent.core.actions import Decline, Issue
+from certagent.core.decide import decide
+from certagent.core.facts import Attempt, Authority, Request, Snapshot
+from certagent.core.predict import predict
+from tests.core.building import DAY, NOW, leaf, pair, policy, process, snapshot, want
+
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+RENEW, RELOAD = Request("renew", "node", NOW - SECOND), Request("reload", "", NOW - SECOND)
+TWO = policy(want("ca"), want(authorities=("house", "backup")))
+STARTING = (process(state="starting"),)
+STRANGE = Authority("house", "local", (leaf("ca", 77, spki="another root"),))
+
+
+def asked(request: Request, **changes: Any) -> Snapshot:
+    return snapshot(requests=(request,), **changes)
+
+
+def failed(outcome: Any, ago: timedelta = timedelta(0), authority: str = "house") -> Attempt:
+    return Attempt("issue", "node", NOW - ago, outcome, f"{authority} says no", authority)
+
+
+def foreign() -> Snapshot:
+    found = asked(RENEW)
+    return replace(found, directory=replace(found.directory, foreign="links through ..data"))
+
+
+DECLINED = [
+    ("its root is not trusted", policy(), asked(RENEW, authorities=(STRANGE,)), "held: the root of authority 'house'"),
+    ("nobody is configured", policy(want("ca"), want(authorities=())), asked(RENEW), "no authority is configured"),
+    ("somebody else's directory", policy(), foreign(), "something else owns the files"),
+    ("the only one refused", policy(), asked(RENEW, attempts=(failed("refused"),)), "house says no"),
+    (
+        "both failed",
+        TWO,
+        asked(RENEW, attempts=(failed("failed"), failed("refused", authority="backup"))),
+        "backup says no",
+    ),
+    ("an hour of pauses", policy(), asked(replace(RENEW, at=NOW - HOUR), ledger_problem="full"), "within an hour"),
+    ("an hour without anybody", policy(), asked(replace(RELOAD, at=NOW - HOUR), processes=STARTING), "within an hour"),
+]
+
+
+@pytest.mark.parametrize(("label", "rules", "found", "words"), DECLINED, ids=[r[0] for r in DECLINED])
+def test_taken_back(label: str, rules: Any, found: Snapshot, words: str) -> None:
+    """With its reason, once; and when what stood in the way is gone, no CA is asked for it."""
+    del label
+    (decline,) = [a for a in decide(rules, found, NOW).actions if isinstance(a, Decline)]
+    assert words in decline.reason
+    after = predict(found, decline, NOW)
+    assert after.requests == ()
+    free = replace(after, authorities=(), ledger_problem=None, directory=snapshot().directory, attempts=())
+    assert not [a for a in decide(policy(), free, NOW).actions if isinstance(a, Issue | Decline)]
+
+
+WAITS = [
+    ("one of two failed", TWO, asked(RENEW, attempts=(failed("failed"),))),
+    ("it failed before the command", policy(), asked(RENEW, attempts=(failed("failed", 2 * SECOND),))),
+    ("the ledger is full for a moment", policy(), asked(RENEW, ledger_problem="full")),
+    ("a person answers later", policy(), asked(replace(RENEW, at=NOW - HOUR), attempts=(failed("retry", SECOND),))),
+    ("who is to be signalled only starts", policy(), asked(RELOAD, processes=STARTING)),
+]
+
+
+@pytest.mark.parametrize(("label", "rules", "found"), WAITS, ids=[r[0] for r in WAITS])
+def test_waited_for(label: str, rules: Any, found: Snapshot) -> None:
+    """What lifts by itself."""
+    del label
+    made = decide(rules, found, NOW)
+    assert not [a for a in made.actions if isinstance(a, Decline)]
+    assert made.wake_at is not None
+
+
+def test_what_is_held_without_a_command_is_no_command() -> None:
+    """A renewal that is due, and held: a finding, and nothing to answer."""
+    due = pair(cert=leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
+    made = decide(policy(), snapshot(pair("ca"), due, authorities=(STRANGE,)), NOW)
+    assert "renewal.refused" in {f.code for f in made.findings}
+    assert not [a for a in made.actions if isinstance(a, Decline)]
