@@ -119,6 +119,9 @@ def possible(last: Last, request: Request) -> None:
     stem = request.subject
     if request.kind == "renew" and stem in last.snapshot.bundles:
         raise HostError(f"cannot renew {stem}: a trust bundle is never replaced by an issuance; {ROTATION}")
+    want = last.policy.want(stem)
+    if request.kind == "renew" and want and not want.authorities:
+        raise HostError(f"cannot renew {stem}: no authority issues it; whoever rotates it puts the pair there")
     back = going_back(last.policy, last.snapshot, stem, "", request.at)
     if request.kind == "rollback" and back is None:
         raise HostError(f"cannot roll back {stem}: {NOTHING_EARLIER}")

@@ -143,7 +143,8 @@ def level_of(name: str, fields: Mapping[str, Any]) -> Level:
 
 def _text(row: dict[str, Any]) -> str:
     remedy = f" ({row['remedy']})" if row["remedy"] and row["level"] != "info" else ""
-    return f"{row['ts'][11:19]} {row['level']:<7} {row['event']} {row['file']}: {row['reason']}{remedy}"
+    what = " ".join(filter(None, (row["event"], row.get("code", ""), row["file"])))
+    return f"{row['ts'][11:19]} {row['level']:<7} {what}: {row['reason']}{remedy}"
 
 
 def changes(before: tuple[Finding, ...], after: tuple[Finding, ...]) -> list[tuple[str, Finding]]:

@@ -46,6 +46,13 @@ def test_no_line_can_be_injected(text: str) -> None:
         assert line[:-1].isprintable()
 
 
+def test_text_names_the_code_of_a_finding() -> None:
+    """A person explains it by its code; where there is no file, no gap stands for it."""
+    told = logged("text", name="finding.appeared", code="key.mode", severity="critical", file="node.key", reason="r")
+    assert told.split("error   ")[1].startswith("finding.appeared key.mode node.key: r")
+    assert logged("text", name="agent.started", reason="r").endswith("info    agent.started: r\n")
+
+
 def test_no_secret() -> None:
     """A text that holds a private key is not written."""
     key = "-----BEGIN PRIVATE KEY-----\nMIGH"

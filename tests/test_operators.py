@@ -75,6 +75,13 @@ def test_a_command_that_cannot_come_true(kind: str, subject: str, words: str) ->
         possible(last(), asked(kind, subject))
 
 
+def test_nobody_to_renew_by() -> None:
+    """Where somebody else rotates, a renewal is refused at once."""
+    by_others = Last(policy(want("ca"), want(authorities=())), snapshot(), Plan((), (), (), None))
+    with pytest.raises(HostError, match="no authority issues it"):
+        possible(by_others, asked("renew", "node"))
+
+
 CONFIG = build("c.toml", tomllib.loads("""
 [authority.public]
 type = "acme"

@@ -106,3 +106,11 @@ def test_what_holds_a_command_back() -> None:
     assert held_back("renew", "node", [{"held": [timed], "findings": [REFUSED]}]) == (HELD["reason"], False)
     assert held_back("renew", "client.root", [found]) == ("", False)
     assert held_back("rollback", "node", [found]) == ("", False)
+
+
+def test_what_holds_a_reload() -> None:
+    """Its plan names the process, which the command does not."""
+    held = {"action": "reload", "file": "100:5", "at": None, "reason": "node.key has mode 0644"}
+    plan = [{"held": [held], "findings": []}]
+    assert ("node.key has mode 0644", False) == held_back("reload", "", plan)
+    assert ("", False) == held_back("renew", "node", plan)

@@ -19,5 +19,5 @@ def run(arguments: argparse.Namespace) -> Reply:
     try:
         import shtab
     except ImportError:
-        return complaint("cannot make a completion: shtab is missing; pip install 'certagent[completion]'", USAGE)
+        return complaint("cannot make a completion: shtab is missing; pip install shtab beside certagent", USAGE)
     return Reply(text=shtab.complete(parser(), arguments.shell))

@@ -69,7 +69,7 @@ def held_back(kind: str, file: str, directories: Iterable[Row]) -> tuple[str, bo
     for directory in directories:
         refused = any((f["code"], f["file"]) == ("renewal.refused", f"{file}.crt") for f in directory["findings"])
         for held in directory["held"]:
-            if (held["action"], held["file"]) == (action, file):
+            if held["action"] == action and (held["file"] == file or kind == "reload"):  # a reload is of a process
                 return held["reason"], refused and held["at"] is None
     return "", False
 

@@ -16,6 +16,7 @@ from certagent.core.facts import Pair, Snapshot, Terms
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
 from certagent.core.names import CA, NODE, Name, Role
 from certagent.core.policy import Policy, Want, under
+from certagent.core.remedies import renews, unmanaged
 from certagent.core.status import finding, rfc3339
 
 OF_CHECK = ("cert.", "key.", "ca.", "name.", "dir.")
@@ -126,14 +127,14 @@ def _weighed(target: Target, found: Finding, accepted: set[str], orphans: set[st
 
 
 def _remedied(target: Target, found: Finding) -> Finding:
-    """Without a configuration there is nobody to renew anything: the remedy names the file, not our verb."""
+    """Where nothing is configured for it there is nobody to renew it: the remedy names the file, not our verb."""
     if target.configured:
-        return found
+        return found if target.policy.want(names.stem_of(found.file)) else unmanaged(found)
     if found.code == "ca.missing":
         return replace(found, remedy="put the CA's certificate there")
     if found.code.endswith(".irregular") and found.message.startswith("cannot be read"):
         return replace(found, remedy=f"let {target.policy.owner.user} read it")
-    if "certagent renew" not in found.remedy:
+    if not renews(found):
         return found
     stem = names.stem_of(found.file)
     wanted = " with the names and addresses by which it is reached" if found.code == "cert.san" else ""

@@ -420,6 +420,20 @@ def test_unmanaged_pairs_are_judged() -> None:
     assert "certagent renew" not in str(made.findings)
 
 
+def test_who_rotates_a_pair_is_asked_for_it() -> None:
+    """Without an authority no command of ours renews: the remedy is another than where there is one."""
+    expired = pair(cert=leaf(not_after=NOW))
+    told = [
+        {
+            f.code: f.remedy
+            for f in plan(snapshot(pair("ca"), expired), policy(want("ca"), want(authorities=a))).findings
+        }
+        for a in ((), ("house",))
+    ]
+    by_others = "have node.crt issued again by whoever rotates it, or configure an authority"
+    assert (by_others, "certagent renew node") == (told[0]["cert.expired"], told[1]["cert.expired"])
+
+
 def test_adoption_of_a_newer_pair() -> None:
     """A newer sound pair that an operator put there by hand is taken note of, and stays."""
     newer = pair(cert=leaf(serial=5, not_before=NOW, not_after=NOW + 60 * DAY))

@@ -100,6 +100,11 @@ def test_the_remedy(*, configured: bool) -> None:
     found = {f["code"]: f["remedy"] for f in judged(pair("ca"), expired, of=of)["findings"]}
     assert configured == ("certagent" in found["cert.expired"])
     assert configured != found["cert.expired"].startswith("have node.crt issued again")
+    other = {
+        f["file"]: f["remedy"]
+        for f in judged(pair("ca"), pair(), replace(pair("client.eve"), key=None), of=of)["findings"]
+    }
+    assert configured == (other["client.eve.key"].endswith("nothing of it is configured here"))
     lost = {f["code"]: f["remedy"] for f in judged(pair("node"), of=of)["findings"]}
     assert configured != (lost["ca.missing"] == "put the CA's certificate there")
 

@@ -16,6 +16,7 @@ from certagent.core.facts import Adopted, Attempt, Leaf, Pair, Snapshot
 from certagent.core.names import NODE
 from certagent.core.policy import Policy, Want
 from certagent.core.principals import NODE_USER
+from certagent.core.remedies import by_others, unmanaged
 from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, stamp
 from certagent.core.timing import emergency_at, failures, renew_at, waiting
 
@@ -30,23 +31,16 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     """Findings of every pair, and the issuances and adoptions that are due."""
     wanted = {w.name.stem for w in policy.wants}
     others = (p for p in snapshot.pairs if p.name.stem not in wanted)
-    unmanaged = [Part(findings=tuple(_unmanaged(f) for f in pair_findings(None, p, now))) for p in others]
-    return total([_want(policy, snapshot, want, now) for want in policy.wants] + unmanaged)
-
-
-def _unmanaged(found: Finding) -> Finding:
-    """The same of a pair that nobody configured: no command renews it."""
-    if "certagent renew" not in found.remedy:
-        return found
-    stem = found.file.removesuffix(".crt").removesuffix(".key")
-    return replace(found, remedy=f"replace or remove {stem}.crt and {stem}.key: nothing of it is configured here")
+    strangers = [Part(findings=tuple(unmanaged(f) for f in pair_findings(None, p, now))) for p in others]
+    return total([_want(policy, snapshot, want, now) for want in policy.wants] + strangers)
 
 
 def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part:
     stem = want.name.stem
     pair = snapshot.pair(stem) or Pair(want.name)
     findings = live_findings(snapshot, want, pair, now)
-    known = Part(findings=findings + _nameless(want, pair) + failover.findings(snapshot, want))
+    shown = findings if want.authorities else tuple(by_others(f) for f in findings)
+    known = Part(findings=shown + _nameless(want, pair) + failover.findings(snapshot, want))
     known += _adoption(snapshot, want, pair)
     reason = due(policy, snapshot, want, pair, findings, now)
     if reason is None:
