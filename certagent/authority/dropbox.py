@@ -105,6 +105,8 @@ def _opened(path: str, mode: int, barred: int) -> Iterator[int]:
 
 def _contents(inbox: int) -> tuple[list[Found], list[str]]:
     """Every certificate that lies there, and what was ignored and why."""
+    from certagent.host.x509.bags import any_certificates
+
     found, ignored, taken = [], [], 0
     names = sorted(os.listdir(inbox))
     for name in names[:ENTRIES]:
@@ -114,7 +116,7 @@ def _contents(inbox: int) -> tuple[list[Found], list[str]]:
             if taken > TOTAL:
                 ignored.append("the rest (too much lies there)")
                 break
-            pem = x509.any_certificates(data)
+            pem = any_certificates(data)
             found += [Found(name, leaf.fingerprint, leaf.spki, own) for leaf, own in x509.split_certificates(pem)]
         except (OSError, ValueError, x509.X509Error) as error:
             ignored.append(f"{_printable(name)} ({getattr(error, 'strerror', None) or error})")

@@ -18,6 +18,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.http import Reply, refusal, retry_after
 from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
 from certagent.host import x509
+from certagent.host.x509.bags import from_pkcs7
 
 OK, ACCEPTED, NO_CONTENT, NOT_FOUND = 200, 202, 204, 404
 RENEW, ENROL = "simplereenroll", "simpleenroll"
@@ -104,7 +105,7 @@ def _post(request: Request, context: Context, operation: str) -> Reply:
 def certificates(reply: Reply) -> bytes:
     """The certificates of a certs-only answer, as PEM."""
     try:
-        return x509.from_pkcs7(_decoded(reply))
+        return from_pkcs7(_decoded(reply))
     except x509.X509Error as error:
         raise AuthorityError(f"cannot use the answer of {reply.url}: {error}", kind="malformed") from error
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from certagent.host import x509
 from certagent.host.x509 import X509Error
+from certagent.host.x509.bags import any_certificates, from_pkcs7
 from tests.host.making import Ca, make_ca
 from tests.servers.est import intermediate
 
@@ -108,8 +109,8 @@ def test_roots() -> None:
 
 
 READERS = [
-    x509.from_pkcs7,
-    x509.any_certificates,
+    from_pkcs7,
+    any_certificates,
     x509.parse_request,
     x509.request_der,
     x509.roots_of,

@@ -7,9 +7,7 @@ import warnings
 
 from certagent.host.x509.acme import challenge_pair, renewal_id
 from certagent.host.x509.answers import (
-    any_certificates,
     arranged,
-    from_pkcs7,
     parse_request,
     request_der,
     roots_of,
@@ -34,13 +32,11 @@ __all__ = [
     "Usage",
     "X509Error",
     "anchors",
-    "any_certificates",
     "arranged",
     "cert_file",
     "chain_links",
     "challenge_pair",
     "crl_answer",
-    "from_pkcs7",
     "generate_key",
     "handshake",
     "key_file",

@@ -1,4 +1,4 @@
-"""What CAs send back, and what they were sent: PKCS#7 bags, unordered certificates, certificate requests.
+"""What CAs send back, and what they were sent: unordered certificates, certificate requests. PKCS#7: see bags.py.
 
 A CA's answer is a set: PKCS#7 keeps no order, and people return whatever their tool wrote. So the leaf is the
 certificate that belongs to the key, and the chain is put together by issuer and signature.
@@ -10,7 +10,6 @@ from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import pkcs7
 
 from certagent.host.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.host.x509.parsing import PRINTED, key_name, load_certificates, sans_of
@@ -69,37 +68,6 @@ def _names(holder: x509.Certificate | x509.CertificateSigningRequest) -> tuple[t
     return (), ()
 
 
-def from_pkcs7(der: bytes) -> bytes:
-    """Given a PKCS#7 certs-only message as DER, return its certificates as PEM, in no order. X509Error."""
-    try:
-        found = pkcs7.load_der_pkcs7_certificates(der)
-        _bounded(found)
-        return b"".join(c.public_bytes(PEM) for c in found)
-    except REFUSALS as error:
-        raise X509Error("unparsable", f"it is no PKCS#7 with certificates: {reason_of(error)}") from error
-
-
-def any_certificates(data: bytes) -> bytes:
-    """Given certificates in any form that CAs hand to people (PEM, DER, PKCS#7 in either), return them as PEM.
-
-    X509Error where there is none.
-    """
-    for read in (_from_pem, _from_der, pkcs7.load_der_pkcs7_certificates, pkcs7.load_pem_pkcs7_certificates):
-        with suppress(*REFUSALS):
-            if found := read(data):
-                _bounded(found)
-                return b"".join(c.public_bytes(PEM) for c in found)
-    raise X509Error("unparsable", "it holds no certificate")
-
-
-def _from_pem(data: bytes) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(data)
-
-
-def _from_der(data: bytes) -> list[x509.Certificate]:
-    return [x509.load_der_x509_certificate(data)]
-
-
 def arranged(pem: bytes, spki: str) -> bytes:
     """Given certificates in any order, return the one of that key and its chain as PEM, without the root.
 
@@ -108,13 +76,14 @@ def arranged(pem: bytes, spki: str) -> bytes:
     """
     try:
         pool = load_certificates(pem)
-        _bounded(pool)
+        bounded(pool)
         return _arranged(pool, spki)
     except REFUSALS as error:
         raise X509Error("unparsable", f"a certificate in it cannot be used: {reason_of(error)}") from error
 
 
-def _bounded(certificates: list[x509.Certificate]) -> None:
+def bounded(certificates: list[x509.Certificate]) -> None:
+    """ValueError for an answer with more certificates than anybody looks at."""
     if len(certificates) > MOST:
         raise ValueError(f"it holds {len(certificates)} certificates, {MOST} are the most")
 
@@ -150,7 +119,7 @@ def roots_of(pem: bytes) -> bytes:
     """Given certificates, return the self-signed ones as PEM, b"" without any. X509Error."""
     try:
         found = load_certificates(pem)
-        _bounded(found)
+        bounded(found)
         return b"".join(c.public_bytes(PEM) for c in found if _self_issued(c) and _signed(c, c))
     except REFUSALS as error:
         raise X509Error("unparsable", f"a certificate in it cannot be used: {reason_of(error)}") from error
