@@ -72,6 +72,7 @@ class Wake:
         self.rescan = rescan
         self._observer: BaseObserver | None = None
         self._scheduler: BackgroundScheduler | None = None
+        self._asked: datetime | None = None  # of the scheduler
         self._file = ""
         self._armed: dict[str, tuple[int, int] | None] = {}
         self._problems: list[Degraded] = []
@@ -153,12 +154,18 @@ class Wake:
         self._beside.start()
 
     def at(self, when: datetime | None) -> None:
-        """Ask APScheduler for a wake at that moment: a hint, on top of the queue's timeout."""
+        """Ask APScheduler for a wake at that moment: a hint, on top of the queue's timeout.
+
+        Each question wakes its thread, so the same one is asked once.
+        """
         if self._scheduler is None:
             self._scheduler = BackgroundScheduler(
                 timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
             )
             self._scheduler.start()
+        if when == self._asked:
+            return
+        self._asked = when
         if when is None:
             with suppress(Exception):
                 self._scheduler.remove_job("wake")
