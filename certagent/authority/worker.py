@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+from base64 import b64encode
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from types import FrameType, ModuleType
@@ -23,6 +24,7 @@ from certagent.authority.http import Http
 from certagent.authority.messages import (
     Answer,
     Failure,
+    Pending,
     Request,
     State,
     dump_answer,
@@ -76,7 +78,7 @@ def _answered(kind: str, user: tuple[int, int] | None) -> bytes:
         importlib.import_module(name)
     request, secrets, state = load_question(sys.stdin.buffer.read())
     confine(profile_of(backend, request), user, os.getcwd(), request.timeout)
-    answer = redacted(answer_of(backend, request, secrets, state), [*secrets.values(), request.tls.client_key])
+    answer = redacted(answer_of(backend, request, secrets, state), hidden(request, secrets))
     return dump_answer(answer, state)
 
 
@@ -157,9 +159,17 @@ def _over(_number: int, _frame: FrameType | None) -> NoReturn:
     raise AuthorityError("cannot wait for the CA any longer: it did not answer within `timeout`", kind="unreachable")
 
 
+def hidden(request: Request, secrets: dict[str, str]) -> list[str]:
+    """What no reason may repeat: the secrets, the enrolment key, and user and password as a header has them."""
+    user = request.options.get("username")
+    pair = user.encode() + b":" + secrets["password"].encode() if user and "password" in secrets else b""
+    basic = [b64encode(pair).decode()] if pair else []
+    return [*basic, *secrets.values(), request.tls.client_key]
+
+
 def redacted(answer: Answer, secrets: list[str]) -> Answer:
-    """A failure without a secret in its words, printable and bounded."""
-    if not isinstance(answer, Failure):
+    """A failure, or a request that waits, without a secret in its words, printable and bounded."""
+    if not isinstance(answer, Failure | Pending):
         return answer
     reason = answer.reason
     for value in secrets:

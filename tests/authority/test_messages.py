@@ -25,7 +25,7 @@ from certagent.authority.messages import (
     load_answer,
     load_question,
 )
-from certagent.authority.worker import paths_of, ports_of, profile_of, redacted, user_of
+from certagent.authority.worker import hidden, paths_of, ports_of, profile_of, redacted, user_of
 from certagent.host.confine import Profile
 
 STATE = {"shared": {}, "own": {}}
@@ -110,6 +110,19 @@ def test_no_secret_is_said() -> None:
     assert isinstance(found, Failure)
     assert found.reason.startswith("cannot: token [secret], key [secret] [31m ")
     assert len(found.reason) == 1000
+
+
+def test_what_waits_says_no_secret_either() -> None:
+    """A queue's words are words of a stranger, too."""
+    found = redacted(Pending(5.0, "ticket for s3cr3t-token"), ["s3cr3t-token"])
+    assert found == Pending(5.0, "ticket for [secret]")
+
+
+def test_a_header_is_not_repeated() -> None:
+    """A server that echoes what it was sent: user and password as HTTP Basic has them are hidden like the password."""
+    known = hidden(Request("issue", "est", {"username": "db1"}), {"password": "hunter2"})
+    found = redacted(Failure("refused", "bad header Basic ZGIxOmh1bnRlcjI= of hunter2"), known)
+    assert found == Failure("refused", "bad header Basic [secret] of [secret]")
 
 
 def test_ports_and_paths_of_options() -> None:
