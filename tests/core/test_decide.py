@@ -333,6 +333,18 @@ def test_a_missing_directory() -> None:
     assert severity(made) == "critical"
 
 
+@pytest.mark.parametrize(("problem", "remedy"), [
+    ("Permission denied", "give the agent's user access to it"),
+    ("Not a directory", "name the directory itself"),
+])  # fmt: skip
+def test_a_directory_that_cannot_be_read(problem: str, remedy: str) -> None:
+    """One finding with one remedy: that it cannot be written to either says nothing of somebody else."""
+    directory = Directory("/certs", exists=True, problem=problem, foreign=f"cannot open /certs: {problem}")
+    made = plan(Snapshot(directory))
+    assert [("dir.missing", remedy)] == [(f.code, f.remedy) for f in made.findings if f.code.startswith("dir.")]
+    assert [] == kinds(made)
+
+
 def test_somebody_elses_directory_is_observed_only() -> None:
     """Kubernetes' ..data: nothing is issued, installed or repaired."""
     found = snapshot(pair("ca"), pair(mode=0o644, cert=DUE.leaf), staged=(staged(),))

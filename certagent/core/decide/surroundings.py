@@ -32,7 +32,7 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         file = directory.problem == NO_DIRECTORY
         remedy = "name the directory itself" if file else "give the agent's user access to it"
         found.append(Finding("dir.missing", "critical", path, f"{path} cannot be read: {directory.problem}", remedy))
-    if directory.foreign:
+    if directory.foreign and not directory.problem:
         remedy = "set `authority` to one of type none: the files are observed, reloaded and proven only"
         found.append(
             Finding("dir.foreign", "warning", path, f"something else owns the files: {directory.foreign}", remedy)

@@ -57,7 +57,7 @@ class Scanner:
         try:
             fd = open_directory(path)
         except OSError as error:
-            gone = error.errno in {errno.ENOENT, errno.ENOTDIR}
+            gone = error.errno == errno.ENOENT
             return Scan(Directory(path, exists=not gone, problem=None if gone else error.strerror))
         try:
             return self._scan(path, fd, now)
