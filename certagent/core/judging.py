@@ -16,7 +16,7 @@ from certagent.core.facts import Pair, Snapshot, Terms
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
 from certagent.core.names import CA, NODE, Name, Role
 from certagent.core.policy import Policy, Want, under
-from certagent.core.remedies import renews, unmanaged
+from certagent.core.remedies import renews, unmanaged, without_agent
 from certagent.core.status import finding, rfc3339
 
 OF_CHECK = ("cert.", "key.", "ca.", "name.", "dir.")
@@ -129,7 +129,7 @@ def _weighed(target: Target, found: Finding, accepted: set[str], orphans: set[st
 def _remedied(target: Target, found: Finding) -> Finding:
     """Where nothing is configured for it there is nobody to renew it: the remedy names the file, not our verb."""
     if target.configured:
-        return found if target.policy.want(names.stem_of(found.file)) else unmanaged(found)
+        return without_agent(found) if target.policy.want(names.stem_of(found.file)) else unmanaged(found)
     if found.code == "ca.missing":
         return replace(found, remedy="put the CA's certificate there")
     if found.code.endswith(".irregular") and found.message.startswith("cannot be read"):

@@ -10,6 +10,7 @@ from certagent.core.names import stem_of
 
 RENEW = "certagent renew"
 BY_OTHERS = "issued again by whoever rotates it, or configure an authority"
+ELSE = "where the agent runs; else start it: systemctl start certagent, or certagent run"
 
 
 def renews(found: Finding) -> bool:
@@ -28,3 +29,8 @@ def unmanaged(found: Finding) -> Finding:
 def by_others(found: Finding) -> Finding:
     """The same of a pair that no authority issues."""
     return replace(found, remedy=f"have {stem_of(found.file)}.crt {BY_OTHERS}") if renews(found) else found
+
+
+def without_agent(found: Finding) -> Finding:
+    """The same where no agent answered, or nobody asked whether one does: the command needs it."""
+    return replace(found, remedy=f"{found.remedy}, {ELSE}") if RENEW in found.remedy else found

@@ -1,6 +1,7 @@
 """snapshot x plan -> one JSON-able document: what `certagent status --json` prints, and metrics are made of."""
 
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served
 from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, Role
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
+from certagent.core.remedies import without_agent
 from certagent.core.timing import failures, renew_at
 from certagent.core.windows import KIND, window_of
 
@@ -26,9 +28,14 @@ def document(
     parts: list[tuple[Policy, Snapshot, Plan]], now: datetime, daemon: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Given every certs-dir's policy, snapshot and plan, return the whole status."""
-    dirs = [certs_dir(policy, snapshot, plan, now) for policy, snapshot, plan in parts]
+    dirs = [certs_dir(policy, snapshot, _true(plan, daemon), now) for policy, snapshot, plan in parts]
     worst = max((d["severity"] for d in dirs), key=SEVERITIES.index, default="ok")
     return {"version": 1, "severity": worst, "now": rfc3339(now), "daemon": daemon, "certs_dirs": dirs}
+
+
+def _true(plan: Plan, daemon: dict[str, Any] | None) -> Plan:
+    """With remedies that need an agent said to be so, where none answered."""
+    return plan if daemon else replace(plan, findings=tuple(map(without_agent, plan.findings)))
 
 
 def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> dict[str, Any]:

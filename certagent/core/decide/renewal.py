@@ -39,15 +39,14 @@ def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part
     stem = want.name.stem
     pair = snapshot.pair(stem) or Pair(want.name)
     findings = live_findings(snapshot, want, pair, now)
-    shown = findings if want.authorities else tuple(by_others(f) for f in findings)
-    known = Part(findings=shown + _nameless(want, pair) + failover.findings(snapshot, want))
+    nobody = snapshot.directory.foreign or not want.authorities
+    shown = findings + _nameless(want, pair)
+    known = Part(findings=(tuple(map(by_others, shown)) if nobody else shown) + failover.findings(snapshot, want))
     known += _adoption(snapshot, want, pair)
     reason = due(policy, snapshot, want, pair, findings, now)
     if reason is None:
         return known + _outlook(policy, snapshot, want, pair, findings)
-    if snapshot.directory.foreign or not want.authorities:
-        return known
-    return known + _asking(policy, snapshot, want, pair, reason, now)
+    return known if nobody else known + _asking(policy, snapshot, want, pair, reason, now)
 
 
 def live_findings(snapshot: Snapshot, want: Want, pair: Pair, now: datetime) -> tuple[Finding, ...]:

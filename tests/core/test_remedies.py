@@ -1,0 +1,43 @@
+"""Remedies are true where they are read: who is told to renew, and whether anything would listen."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from certagent.core.decide import decide
+from certagent.core.facts import Snapshot
+from certagent.core.remedies import ELSE, RENEW
+from certagent.core.status import document
+from tests.core.building import DAY, NOW, leaf, pair, policy, snapshot, want
+
+EXPIRED = snapshot(pair("ca"), pair(cert=leaf(not_before=NOW - 9 * DAY, not_after=NOW - DAY)))
+NAMELESS = snapshot(pair("ca"), pair(cert=leaf(dns=(), ips=())))
+MISSING = snapshot(pair("ca"))
+HALF = snapshot(pair("ca"), replace(pair(), cert=None))
+
+
+def remedies(found: Snapshot, daemon: dict[str, Any] | None, *authorities: str, **of: Any) -> list[str]:
+    rules = policy(want("ca", authorities=()), want(authorities=authorities, **of))
+    (told,) = document([(rules, found, decide(rules, found, NOW))], NOW, daemon)["certs_dirs"]
+    return [f["remedy"] for f in told["findings"] if f["file"] in {"node.crt", "node.key"} and f["severity"] != "info"]
+
+
+@pytest.mark.parametrize("found", [EXPIRED, NAMELESS, MISSING, HALF])
+def test_who_can_renew_it(found: Snapshot) -> None:
+    """With an authority and an agent the command; without an agent that it is needed first; else whoever makes it."""
+    told = remedies(found, {"pid": 1}, "house")
+    assert [r for r in told if RENEW in r]
+    assert not [r for r in told if ELSE in r]
+    assert [r for r in remedies(found, None, "house") if RENEW in r and not r.endswith(ELSE)] == []
+    by_hand = remedies(found, {"pid": 1})
+    assert by_hand
+    assert not [r for r in by_hand if RENEW in r]
+
+
+def test_what_somebody_else_writes() -> None:
+    """A volume of Kubernetes: no command of ours changes what lies there."""
+    found = replace(EXPIRED, directory=replace(EXPIRED.directory, foreign="links through ..data"))
+    told = remedies(found, {"pid": 1}, "house")
+    assert told
+    assert not [r for r in told if RENEW in r]
