@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +25,7 @@ import os, sys
 sys.path.insert(0, sys.argv[4])
 from certagent.host.control_client import ask
 os.setgid(65534); os.setuid(65534)
-print(ask(sys.argv[1], sys.argv[2], {}, 20.0))
+print(ask(sys.argv[1], sys.argv[2], {}, 60.0))
 """
 
 
@@ -158,20 +157,22 @@ def test_a_slow_drip_of_others_delays_nobody(control: Control, path: str) -> Non
 
     In a queue with those it would wait for two seconds, every time; on a slow machine it may, but not every time.
     """
-    assert any(_under_a_drip(path) < 1.5 for _ in range(5))
+    assert any(_at_once_under_a_drip(path) for _ in range(5))
     assert control
 
 
-def _under_a_drip(path: str) -> float:
-    """How long root waits for an answer (seconds)."""
+def _at_once_under_a_drip(path: str) -> bool:
+    """Whether root is answered before the first of them can have been dropped; the same user's next is, after that."""
     dripping = subprocess.Popen([sys.executable, "-c", DRIP, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert dripping.stdout is not None
     assert dripping.stdin is not None
     assert dripping.stdout.readline() == b"held\n"
+    at_once = False
     try:
-        begin = time.monotonic()
-        assert ask(path, "status", {}, timeout=60)["ok"]
-        took = time.monotonic() - begin
+        with suppress(DaemonSilent):
+            at_once = ask(path, "status", {}, timeout=1.5)["ok"]
+        if not at_once:
+            return False
         for _ in range(3):
             dripping.stdin.write(b"\n")
             dripping.stdin.flush()
@@ -179,7 +180,7 @@ def _under_a_drip(path: str) -> float:
     finally:
         dripping.kill()
         dripping.communicate()
-    return took
+    return True
 
 
 @pytest.mark.slow
