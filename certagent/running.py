@@ -1,5 +1,6 @@
 """Putting the agent together: for `run` and `run --once`, and for the verbs that only look."""
 
+import errno
 import io
 import os
 from typing import TextIO
@@ -48,6 +49,9 @@ def _make(state_dir: str) -> None:
     except OSError as error:
         remedy = "give it to the agent's user, or set agent.state_dir"
         raise HostError(f"cannot make {state_dir}: {error.strerror}; {remedy}", error.errno) from error
+    if os.statvfs(state_dir).f_flag & os.ST_RDONLY:
+        remedy = "mount it writable (ReadWritePaths= of the unit), or set agent.state_dir"
+        raise HostError(f"cannot write to {state_dir}: its file system is mounted read-only; {remedy}", errno.EROFS)
 
 
 def _forever(service: Service, wake: Wake) -> int:

@@ -113,3 +113,18 @@ def test_read_only_meanwhile(host: Host) -> None:
         assert host.run("renew", "node", "--force").returncode == 0
         assert server.served() == host.file("node")["fingerprint"] != before
         assert len(agent.events("issue.failed")) + len(agent.events("action.failed")) < 10
+
+
+def test_a_state_directory_that_is_read_only(host: Host) -> None:
+    """Nothing could be recorded: it does not start, exit 3, and says the path and what to do; nothing is touched."""
+    host.make_certs()
+    state = host.base / "state"
+    with mounted(state, "1m"):
+        subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+        for words in (("run",), ("run", "--once")):
+            told = host.run(*words)
+            assert (told.returncode, told.stdout) == (3, "")
+            assert told.stderr.startswith(f"certagent: cannot write to {state}: its file system is mounted read-only;")
+            assert "set agent.state_dir" in told.stderr
+        assert list(host.certs.iterdir()) == []
+    assert host.once().returncode == 0
