@@ -18,11 +18,12 @@ class Figure:
     note: str = ""
 
     @property
-    def ratio(self) -> float:
-        return self.ours / self.baseline if self.baseline else float("inf")
+    def ratio(self) -> float | None:
+        """None against a baseline of nothing."""
+        return round(self.ours / self.baseline, 2) if self.baseline else None
 
     def row(self) -> dict[str, Any]:
-        return {**asdict(self), "ratio": round(self.ratio, 2)}
+        return {**asdict(self), "ratio": self.ratio}
 
 
 def quantile(values: Sequence[float], part: float) -> float:
@@ -43,8 +44,8 @@ def table(figures: Sequence[Figure]) -> str:
     """The figures for people."""
     lines = [f"{'figure':<44}{'ours':>12}{'baseline':>12}{'ratio':>8}{'aim':>7}"]
     for f in figures:
-        aim = f"{f.aim:g}x" if f.aim else ""
+        aim, ratio = f"{f.aim:g}x" if f.aim else "", "-" if f.ratio is None else f"{f.ratio:.2f}x"
         lines.append(
-            f"{f.name:<44}{f.ours:>9.2f} {f.unit:<2}{f.baseline:>9.2f} {f.unit:<2}{f.ratio:>7.2f}x{aim:>7}  {f.note}"
+            f"{f.name:<44}{f.ours:>9.2f} {f.unit:<2}{f.baseline:>9.2f} {f.unit:<2}{ratio:>8}{aim:>7}  {f.note}"
         )
     return "\n".join(lines)

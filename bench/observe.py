@@ -5,6 +5,7 @@ import pwd
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509 as bare
@@ -61,17 +62,12 @@ def _figures(base: Path, certs: Path, size: int, now: datetime) -> list[Figure]:
     )
     with open(os.devnull, "w") as nowhere:
         log = Log(nowhere, "json", lambda: now)
-        world = World(
-            policy,
-            {},
-            Known({}, {}, lambda: None),
-            Ledger.writing(str(base / f"ledger-{size}.db")),
-            log,
-            lambda _reason: None,
-        )
+        ledger = Ledger.writing(str(base / f"ledger-{size}.db"))
+        worlds = [World(policy, {}, Known({}, {}, lambda: None), ledger, log, lambda _reason: None) for _ in range(3)]
         _parse(certs)
         parse = min(_took(lambda: _parse(certs)) for _ in range(3))
-        first = _took(lambda: world.observe(now))
+        first = min(_took(partial(world.observe, now)) for world in worlds)
+        world = worlds[-1]
         again = _took(lambda: world.observe(now))
         snapshot = world.observe(now)
         judged = _took(lambda: decide(policy, snapshot, now))

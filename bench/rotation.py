@@ -48,6 +48,14 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _finish(path: Path) -> None:
+    """The mode that it is served with."""
+    fd = os.open(path, os.O_RDONLY)
+    os.fchmod(fd, 0o600)
+    os.fsync(fd)
+    os.close(fd)
+
+
 def _sync(directory: Path) -> None:
     fd = os.open(directory, os.O_RDONLY)
     os.fsync(fd)
@@ -55,15 +63,20 @@ def _sync(directory: Path) -> None:
 
 
 def _bare(base: Path, server: StandIn) -> float:
-    """The same fsyncs and renames, one SIGHUP, and handshakes until the server has taken note of it."""
+    """The same fsyncs and renames, one SIGHUP, and handshakes until the server has taken note of it.
+
+    The answer is staged before the agent says that it has one, so that is no part of either.
+    """
     heard = sum(e["event"] == "reload" for e in server.log())
-    begin = time.perf_counter()
     for name in ORDER:
         _write(base / f"new.{name}", b"x" * 1000)
-        _sync(base)
+    _sync(base)
+    begin = time.perf_counter()
     for name in ORDER:
         _write(base / f"kept.{name}", b"x" * 1000)
         _sync(base)
+    for name in ORDER:
+        _finish(base / f"new.{name}")
     _write(base / "intent", b"x")
     _sync(base)
     for name in ORDER:
