@@ -7,11 +7,11 @@ h between tries).
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from hashlib import sha256
 
-from certagent.core.facts import Attempt, Leaf
+from certagent.core.facts import Attempt, Leaf, Pair
 from certagent.core.policy import Want
 from certagent.core.windows import not_before, window_of
 
@@ -21,6 +21,7 @@ CEILING = timedelta(hours=6)
 AFTER_EXPIRY = timedelta(minutes=15)
 ASSUMED_LIFETIME = timedelta(days=30)
 LEEWAY = timedelta(seconds=1)
+SETTLES = timedelta(seconds=10)  # longer than two files take to be copied, by a person's shell or by Ansible
 
 
 def unit(*parts: object) -> float:
@@ -157,3 +158,15 @@ def expires_soon(leaf: Leaf, want: Want | None, now: datetime) -> str:
     critical = want.critical if want and want.critical else lifetime(leaf) / 20
     warn = want.warn if want and want.warn else lifetime(leaf) / 6
     return "critical" if left < critical else "warning" if left < warn else ""
+
+
+def settled_at(pair: Pair, now: datetime) -> datetime | None:
+    """Until when whoever puts a pair there by hand may not be done: of half of one, or two halves that do not match.
+
+    None where there is nothing to wait for. A change in the future is a clock's, and no reason.
+    """
+    if pair.matched or pair.name.is_bundle:
+        return None
+    changed = max((f.file.ctime_ns for f in (pair.cert, pair.key) if f is not None), default=0)
+    at = datetime.fromtimestamp(changed // 1_000_000_000, UTC)
+    return at + SETTLES if at <= now < at + SETTLES else None

@@ -18,7 +18,7 @@ from certagent.core.policy import Policy, Want
 from certagent.core.principals import NODE_USER
 from certagent.core.remedies import by_others, unmanaged
 from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, stamp
-from certagent.core.timing import emergency_at, failures, renew_at, waiting
+from certagent.core.timing import emergency_at, failures, renew_at, settled_at, waiting
 
 ALARM_AFTER = 3
 ENDED_BADLY = frozenset({"failed", "refused"})  # not what runs, nor what was answered and is not installed yet
@@ -166,16 +166,23 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
         held_back = _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
         return held_back + (Part((Decline("renew", stem, f"{reason}; held: {held}"),)) if asked else Part())
     choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
-    again = None if asked else revoked_again_at(snapshot, pair, now)
-    at = choice.at or again
-    if at is not None:
+    if choice.at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
-        why = CONDEMNED if choice.at is None else why
-        return findings + holding("issue", stem, f"{reason}; {why}", at)
+        return findings + holding("issue", stem, f"{reason}; {why}", choice.at)
+    if not asked and (pause := _pause(snapshot, pair, now)):
+        return findings + holding("issue", stem, f"{reason}; {pause[1]}", pause[0])
     if waits := layouts.unaccepted(policy, snapshot, want, choice.authority):
         return findings + holding("issue", stem, f"{reason}; {waits}")
     reuse, along = _reuse(snapshot, want, pair), layouts.along(snapshot, want)
     return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), reuse, reason, along),))
+
+
+def _pause(snapshot: Snapshot, pair: Pair, now: datetime) -> tuple[datetime, str] | None:
+    """Until when, and why, a first attempt waits that no operator asked for."""
+    if at := revoked_again_at(snapshot, pair, now):
+        return at, CONDEMNED
+    at = settled_at(pair, now)
+    return (at, "what was just put there may not be complete yet") if at else None
 
 
 def _waiting(want: Want, later: Attempt | None) -> Part:
