@@ -107,11 +107,12 @@ class Staging:
             tuple(sorted(bundles.items())),
             int(now.timestamp()) // 60,
         )
-        return self._once(mark, lambda: self._establish(snapshot, policy, (stem, cert, kept_key, at), now))
+        return self._once(mark, lambda: self._establish(snapshot, policy, (stem, cert, kept_key, at), now), now)
 
-    def _once(self, mark: tuple[object, ...], establish: Callable[[], Staged | None]) -> Staged | None:
+    def _once(self, mark: tuple[object, ...], establish: Callable[[], Staged | None], now: datetime) -> Staged | None:
+        """What was established before; of a leaf that is not valid yet it is established again."""
         found = self._before.get(mark) or establish()
-        if found is not None:
+        if found is not None and found.valid(now):
             self._judged[mark] = found
         return found
 

@@ -21,6 +21,7 @@ CEILING = timedelta(hours=6)
 AFTER_EXPIRY = timedelta(minutes=15)
 ASSUMED_LIFETIME = timedelta(days=30)
 LEEWAY = timedelta(seconds=1)
+AHEAD = timedelta(minutes=5)  # how far a CA's clock may be ahead of ours: Kerberos allows as much
 SETTLES = timedelta(seconds=10)  # longer than two files take to be copied, by a person's shell or by Ansible
 
 
@@ -170,3 +171,8 @@ def settled_at(pair: Pair, now: datetime) -> datetime | None:
     changed = max((f.file.ctime_ns for f in (pair.cert, pair.key) if f is not None), default=0)
     at = datetime.fromtimestamp(changed // 1_000_000_000, UTC)
     return at + SETTLES if at <= now < at + SETTLES else None
+
+
+def valid_soon(leaf: Leaf | None, now: datetime) -> datetime | None:
+    """When a leaf becomes valid that a CA dated a little ahead, its clock being so; None where that is no reason."""
+    return leaf.not_before if leaf and now < leaf.not_before <= now + AHEAD else None

@@ -298,6 +298,23 @@ def test_discard(label: str, answer: object, reason: str) -> None:
     assert not [a for a in found if isinstance(a, Install)]
 
 
+AHEAD = [
+    ("a second", timedelta(seconds=1), []),
+    ("five minutes", 5 * MINUTE, []),
+    ("more than a clock is wrong by", 5 * MINUTE + timedelta(seconds=1), ["discard"]),
+    ("just valid", timedelta(0), ["install"]),
+]
+
+
+@pytest.mark.parametrize(("label", "ahead", "expected"), AHEAD, ids=[r[0] for r in AHEAD])
+def test_a_ca_whose_clock_is_ahead(label: str, ahead: timedelta, expected: list[str]) -> None:
+    """What begins within five minutes waits for it, and is judged then; what begins later is refused."""
+    answer = staged(cert=leaf(serial=2, not_before=NOW + ahead, not_after=NOW + 30 * DAY), handshake=None)
+    made = plan(snapshot(pair("ca"), DUE, staged=(answer,)))
+    assert [k for k in kinds(made) if k in {"install", "discard"}] == expected, label
+    assert expected or NOW + ahead in [h.until for h in made.held if h.action == "install"]
+
+
 def test_nothing_is_installed_under_an_unsound_clock() -> None:
     """Whether a staged pair is valid cannot be said then: it waits."""
     found = plan(snapshot(pair("ca"), DUE, staged=(staged(),), clock=Clock(sound=False, reason="1970")))

@@ -7,7 +7,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -148,6 +148,14 @@ WRONGS: dict[str, Wrong] = {
 NODE = signed(names=[pyca.DNSName("elsewhere.example.com"), pyca.IPAddress(ip_address("127.0.0.1"))])
 
 
+STEMS = ("node", *(f"client.{user}" for user in WRONGS))
+
+
+def request_of(handler: Handler) -> pyca.CertificateSigningRequest:
+    asked = json.loads(base64.b64decode(json.loads(handler.body)["request"]))
+    return pyca.load_pem_x509_csr(asked["certificate_request"].encode())
+
+
 class Hostile:
     """The server, its host and its daemon; good until `evil` is set."""
 
@@ -157,10 +165,9 @@ class Hostile:
         self.before: dict[str, bytes] = {}
         self.start = 0
 
-    def configure(self, server: Web, name: str) -> None:
+    def configure(self, server: Web, name: str, stems: Iterable[str] = STEMS) -> None:
         table = f"[authority.evil]\ntype = 'cfssl'\nurl = '{server.url}'\nauth_key = '{self.host.base}/auth.hex'\n"
         table += f"timeout = '{TIMEOUT}s'\nissuing_roots = '{self.host.base}/root.crt'"
-        stems = ["node", *(f"client.{user}" for user in WRONGS)]
         files = "\n".join(f"[certs_dir.file.'{stem}']\nnames = ['127.0.0.1', 'localhost', '{name}']" for stem in stems)
         self.host.write(house=table, authority='"evil"', clients="[]", extra=files)
 
@@ -169,8 +176,7 @@ class Hostile:
             certificate(handler, CA.pem.decode())
             return
         self.asked += 1
-        asked = json.loads(base64.b64decode(json.loads(handler.body)["request"]))
-        csr = pyca.load_pem_x509_csr(asked["certificate_request"].encode())
+        csr = request_of(handler)
         name = str(csr.subject.get_attributes_for_oid(pyca.NameOID.COMMON_NAME)[0].value)
         if not self.evil.is_set():
             certificate(handler, leaf(CA, csr))
@@ -240,3 +246,26 @@ def test_the_daemon_is_none_the_worse(hostile: Hostile) -> None:
     assert hostile.memory() - hostile.start < MOST_GROWTH
     assert hostile.files() == hostile.before
     assert hostile.host.json("status")["daemon"]
+
+
+def test_a_ca_whose_clock_is_ahead(tmp_path: Path) -> None:
+    """It dates nothing back, and what it signs begins in some seconds: installed then, and asked for once."""
+    host = Host(tmp_path)
+    begins: list[datetime] = []
+
+    def answer(handler: Handler) -> None:
+        if handler.path.endswith("/info"):
+            certificate(handler, CA.pem.decode())
+            return
+        begins.append(datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6))
+        certificate(handler, leaf(CA, request_of(handler), span=(begins[-1], begins[-1] + DAY * 30)))
+
+    (host.base / "root.crt").write_bytes(CA.pem)
+    (host.base / "auth.hex").write_text("00112233445566778899aabbccddeeff")
+    host.make_certs()
+    with Web(answer) as server:
+        Hostile(host).configure(server, "localhost", ("node",))
+        with host.agent() as agent:
+            done = wait_until(lambda: [e for e in agent.events("pair.installed") if e["file"] == "node"], "installed")
+    assert len(begins) == 1
+    assert datetime.fromisoformat(done[0]["ts"]) >= begins[0]

@@ -11,8 +11,8 @@ from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Pair, Snapshot, Staged
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want
-from certagent.core.rules import UNUSABLE, gate
-from certagent.core.timing import swap_retry_at
+from certagent.core.rules import UNUSABLE, gate, stamp
+from certagent.core.timing import swap_retry_at, valid_soon
 
 
 def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
@@ -36,7 +36,7 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
     live = snapshot.pair(stem)
     reason = _never_again(snapshot, staged, live)
     held = _unread(snapshot, want, staged) or layouts.waits(policy, snapshot, staged, now)
-    if reason is None and (held := held or waits(policy, snapshot, staged, live, now)):
+    if reason is None and (held := held or _early(staged, now) or waits(policy, snapshot, staged, live, now)):
         return held
     reason = reason or _refused(policy, snapshot, want, staged, now)
     if reason is not None or leaf is None:
@@ -56,6 +56,13 @@ def _unread(snapshot: Snapshot, want: Want, staged: Staged) -> Part | None:
     if staged.pair.trust and staged.pair.trust.unread:
         what = "the roots that verify it"
     return holding("install", want.name.stem, f"{what} did not answer so far: it cannot be judged") if what else None
+
+
+def _early(staged: Staged, now: datetime) -> Part | None:
+    """A CA whose clock is ahead of ours, and that dates nothing back: what it signs waits, and is judged then."""
+    at = valid_soon(staged.pair.leaf, now)
+    why = "not valid before {}: the clock of its CA is ahead of ours"
+    return holding("install", staged.pair.name.stem, why.format(stamp(at)), at) if at else None
 
 
 def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str | None:

@@ -9,20 +9,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from certagent.core.actions import Adopt, Decline, Finding, Issue
-from certagent.core.decide import failover, layouts
+from certagent.core.decide import failover, layouts, outlook
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.revocation import revoked_again_at
-from certagent.core.facts import Adopted, Attempt, Leaf, Pair, Snapshot
+from certagent.core.facts import Adopted, Leaf, Pair, Snapshot
 from certagent.core.names import NODE
 from certagent.core.policy import Policy, Want
 from certagent.core.principals import NODE_USER
 from certagent.core.remedies import by_others, unmanaged
-from certagent.core.rules import DIFFERENT, UNUSABLE, Severity, pair_findings, stamp
+from certagent.core.rules import DIFFERENT, UNUSABLE, pair_findings, stamp
 from certagent.core.timing import emergency_at, failures, renew_at, settled_at, waiting
 
-ALARM_AFTER = 3
-ENDED_BADLY = frozenset({"failed", "refused"})  # not what runs, nor what was answered and is not installed yet
-OTHER_ROOTS = 'a CA that the system does not trust, but browsers here do: `roots = "FILE"` under [certs_dir.file.ui]'
 EMERGENCY = ", and less than a twentieth of the lifetime is left"
 CONDEMNED = "those that replaced it were revoked within the hour, too: the next one waits; `certagent renew` does not"
 
@@ -45,7 +42,7 @@ def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part
     known += _adoption(snapshot, want, pair)
     reason = due(policy, snapshot, want, pair, findings, now)
     if reason is None:
-        return known + _outlook(policy, snapshot, want, pair, findings)
+        return known + _not_due(policy, snapshot, want, pair, findings)
     return known if nobody else known + _asking(policy, snapshot, want, pair, reason, now)
 
 
@@ -76,14 +73,14 @@ def _nameless(want: Want, pair: Pair) -> tuple[Finding, ...]:
     return (Finding("cert.san", "critical" if want.name == NODE else "warning", file, message, remedy),)
 
 
-def _outlook(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
+def _not_due(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
     """What is not due: when it will be, and what of the configuration waits until then."""
     if pair.leaf is None or not want.authorities or want.name.is_bundle:
         return Part()
     at = renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))
     differs = [f for f in findings if f.code in DIFFERENT]
     if dropped := _vanishing(snapshot, want, pair.leaf):
-        return _refused(want.name.stem, f"its renewal at {stamp(at)} will be held: {dropped}", "warning", at)
+        return outlook.refused(want.name.stem, f"its renewal at {stamp(at)} will be held: {dropped}", "warning", at)
     if not differs:
         return Part(wakes=(at,))
     until = f"the pair was made by somebody else and stays until {stamp(at)}"
@@ -150,7 +147,7 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     stem = want.name.stem
     failed = failures(snapshot.attempts, stem)
     later = failover.heard(snapshot, waiting(snapshot.attempts, stem), now)
-    findings = _failing(want, pair, failed, now) + _waiting(want, later)
+    findings = outlook.failing(want, pair, failed, now) + outlook.answers_later(want, later)
     if any(s.pair.name.stem == stem for s in snapshot.staged) or any(
         j.kind == "issue" and j.subject == stem for j in snapshot.in_flight
     ):
@@ -163,34 +160,29 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     if held := _unsuitable(snapshot, want, pair) or (
         None if order else failover.untrusted(snapshot, want, want.authorities[0])
     ):
-        held_back = _overdue(want, pair, now) + _refused(stem, held) + holding("issue", stem, f"{reason}; held: {held}")
+        held_back = (
+            outlook.overdue(want, pair, now)
+            + outlook.refused(stem, held)
+            + holding("issue", stem, f"{reason}; held: {held}")
+        )
         return held_back + (Part((Decline("renew", stem, f"{reason}; held: {held}"),)) if asked else Part())
     choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
     if choice.at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
         return findings + holding("issue", stem, f"{reason}; {why}", choice.at)
-    if not asked and (pause := _pause(snapshot, pair, now)):
-        return findings + holding("issue", stem, f"{reason}; {pause[1]}", pause[0])
-    if waits := layouts.unaccepted(policy, snapshot, want, choice.authority):
-        return findings + holding("issue", stem, f"{reason}; {waits}")
+    pause, waits = (None, None) if asked else _pause(snapshot, pair, now)
+    if waits := waits or layouts.unaccepted(policy, snapshot, want, choice.authority):
+        return findings + holding("issue", stem, f"{reason}; {waits}", pause)
     reuse, along = _reuse(snapshot, want, pair), layouts.along(snapshot, want)
     return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), reuse, reason, along),))
 
 
-def _pause(snapshot: Snapshot, pair: Pair, now: datetime) -> tuple[datetime, str] | None:
+def _pause(snapshot: Snapshot, pair: Pair, now: datetime) -> tuple[datetime | None, str | None]:
     """Until when, and why, a first attempt waits that no operator asked for."""
     if at := revoked_again_at(snapshot, pair, now):
         return at, CONDEMNED
     at = settled_at(pair, now)
-    return (at, "what was just put there may not be complete yet") if at else None
-
-
-def _waiting(want: Want, later: Attempt | None) -> Part:
-    if later is None:
-        return Part()
-    stem = want.name.stem
-    message = f"authority {later.digest} has the request and answers later: {later.reason}"
-    return Part(findings=(Finding("renewal.waiting", "info", f"{stem}.crt", message, f"certagent history {stem}"),))
+    return at, "what was just put there may not be complete yet" if at else None
 
 
 def _waits(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> str | None:
@@ -249,51 +241,3 @@ def _principal_san(want: Want) -> str | None:
 def _reuse(snapshot: Snapshot, want: Want, pair: Pair) -> bool:
     """Never the key of a revoked certificate: it may be why."""
     return want.reuse_key and not snapshot.revoked(pair.leaf) and pair.key is not None and pair.key.spki is not None
-
-
-def _overdue(want: Want, pair: Pair, now: datetime) -> Part:
-    if pair.leaf is None or want.name.is_bundle or now < emergency_at(pair.leaf):
-        return Part()
-    until = stamp(pair.leaf.not_after)
-    message = f"renewal is overdue: less than a twentieth of its lifetime is left, until {until}"
-    remedy = f"certagent history; certagent renew {want.name.stem}"
-    return Part(findings=(Finding("renewal.overdue", "critical", f"{want.name.stem}.crt", message, remedy),))
-
-
-def _refused(stem: str, why: str, severity: Severity = "critical", *wakes: datetime) -> Part:
-    remedy = "certagent plan; certagent explain renewal.refused"
-    return Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", why, remedy),), wakes=wakes)
-
-
-def _failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) -> Part:
-    """What was tried in vain: refused (by the CA's policy, or by the gate) is told apart from not answered."""
-    found, stem = _overdue(want, pair, now), want.name.stem
-    newest = [a for a in _newest(want, failed) if a.reason and (a.kind == "rollback" or a.outcome in ENDED_BADLY)]
-    severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
-    history = f"certagent history {stem}"
-    if refused := [a for a in newest if a.outcome == "refused"]:
-        message = _told(want, len(failed), "was refused", refused)
-        remedy = f"{history}: what was refused must change, the configuration or the CA's policy"
-        remedy = OTHER_ROOTS if "roots of the system" in message else remedy
-        found += Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", message, remedy),))
-    if others := [a for a in newest if a.outcome != "refused"]:
-        message = _told(want, len(failed), "failed", others)
-        found += Part(findings=(Finding("renewal.failing", severity, f"{stem}.crt", message, history),))
-    return found
-
-
-def _newest(want: Want, failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """The newest failure; of each authority, where there are several."""
-    if len(want.authorities) < 2:  # noqa: PLR2004 - one is no order
-        return failed[-1:]
-    rows = {a.digest: a for a in failed if a.kind == "issue"}
-    return tuple(sorted(rows.values(), key=lambda a: a.at))
-
-
-def _told(want: Want, count: int, how: str, attempts: list[Attempt]) -> str:
-    if attempts[-1].kind == "rollback":
-        return f"the pair before is back: {attempts[-1].reason}"
-    if len(want.authorities) < 2:  # noqa: PLR2004 - the same
-        return f"attempt {count} {how}: {attempts[-1].reason}"
-    each = "; ".join(f"authority {a.digest} {how}: {a.reason}" if a.digest else a.reason for a in attempts)
-    return f"after {count} attempts: {each}"

@@ -138,6 +138,10 @@ class Staged:
     handshake: str | None = None  # the problem of the in-memory mutual handshake; None: it completed
     breaks: tuple[str, ...] = ()  # bundles: stems of live leaves that verify today and would not by it
 
+    def valid(self, now: datetime) -> bool:
+        """Whether its leaf's validity has begun."""
+        return self.pair.leaf is None or self.pair.leaf.not_before <= now
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:

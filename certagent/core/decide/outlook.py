@@ -1,0 +1,73 @@
+"""What an operator is told of renewals: refused, failing, overdue, waiting for a CA's answer."""
+
+from datetime import datetime
+
+from certagent.core.actions import Finding
+from certagent.core.decide.part import Part
+from certagent.core.facts import Attempt, Pair
+from certagent.core.policy import Want
+from certagent.core.rules import Severity, stamp
+from certagent.core.timing import emergency_at
+
+ALARM_AFTER = 3
+ENDED_BADLY = frozenset({"failed", "refused"})  # not what runs, nor what was answered and is not installed yet
+OTHER_ROOTS = 'a CA that the system does not trust, but browsers here do: `roots = "FILE"` under [certs_dir.file.ui]'
+
+
+def overdue(want: Want, pair: Pair, now: datetime) -> Part:
+    """In the last twentieth of its lifetime."""
+    if pair.leaf is None or want.name.is_bundle or now < emergency_at(pair.leaf):
+        return Part()
+    until = stamp(pair.leaf.not_after)
+    message = f"renewal is overdue: less than a twentieth of its lifetime is left, until {until}"
+    remedy = f"certagent history; certagent renew {want.name.stem}"
+    return Part(findings=(Finding("renewal.overdue", "critical", f"{want.name.stem}.crt", message, remedy),))
+
+
+def refused(stem: str, why: str, severity: Severity = "critical", *wakes: datetime) -> Part:
+    """A renewal that is not asked for, and why; `wakes`: when that is looked at again."""
+    remedy = "certagent plan; certagent explain renewal.refused"
+    return Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", why, remedy),), wakes=wakes)
+
+
+def failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) -> Part:
+    """What was tried in vain: refused (by the CA's policy, or by the gate) is told apart from not answered."""
+    found, stem = overdue(want, pair, now), want.name.stem
+    newest = [a for a in _newest(want, failed) if a.reason and (a.kind == "rollback" or a.outcome in ENDED_BADLY)]
+    severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
+    history = f"certagent history {stem}"
+    if turned_down := [a for a in newest if a.outcome == "refused"]:
+        message = _told(want, len(failed), "was refused", turned_down)
+        remedy = f"{history}: what was refused must change, the configuration or the CA's policy"
+        remedy = OTHER_ROOTS if "roots of the system" in message else remedy
+        found += Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", message, remedy),))
+    if others := [a for a in newest if a.outcome != "refused"]:
+        message = _told(want, len(failed), "failed", others)
+        found += Part(findings=(Finding("renewal.failing", severity, f"{stem}.crt", message, history),))
+    return found
+
+
+def _newest(want: Want, failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The newest failure; of each authority, where there are several."""
+    if len(want.authorities) < 2:  # noqa: PLR2004 - one is no order
+        return failed[-1:]
+    rows = {a.digest: a for a in failed if a.kind == "issue"}
+    return tuple(sorted(rows.values(), key=lambda a: a.at))
+
+
+def _told(want: Want, count: int, how: str, attempts: list[Attempt]) -> str:
+    if attempts[-1].kind == "rollback":
+        return f"the pair before is back: {attempts[-1].reason}"
+    if len(want.authorities) < 2:  # noqa: PLR2004 - the same
+        return f"attempt {count} {how}: {attempts[-1].reason}"
+    each = "; ".join(f"authority {a.digest} {how}: {a.reason}" if a.digest else a.reason for a in attempts)
+    return f"after {count} attempts: {each}"
+
+
+def answers_later(want: Want, later: Attempt | None) -> Part:
+    """A request that a CA has taken, `later`; None where there is none."""
+    if later is None:
+        return Part()
+    stem = want.name.stem
+    message = f"authority {later.digest} has the request and answers later: {later.reason}"
+    return Part(findings=(Finding("renewal.waiting", "info", f"{stem}.crt", message, f"certagent history {stem}"),))
