@@ -52,6 +52,15 @@ def test_the_configuration_before_the_verb_or_behind_it(tmp_path: Path, capsys: 
     assert parser().parse_args(["status"]).config in {os.environ.get("CERTAGENT_CONFIG"), "/etc/certagent/config.toml"}
 
 
+@pytest.mark.parametrize("said", ["-3", "0", "many", "²", "1.5"])
+def test_a_number_of_lines(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`history --limit` takes a number from 1 on; anything else is a mistake, not an empty history."""
+    with pytest.raises(SystemExit) as ended:
+        main(["history", f"--limit={said}"])
+    assert ended.value.code == 64
+    assert "is no number from 1 on" in capsys.readouterr().err
+
+
 def test_status_tells_of_revocation_where_it_is_asked_about() -> None:
     """The text has a column of it as soon as something was asked, with its age; none while OCSP is off."""
     told = (revocation("node-1", "good"),)

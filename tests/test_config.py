@@ -71,6 +71,11 @@ ROWS = [
         BASE + '[certs_dir.file.node]\nkey_mode = "0644"',
         "file.node.key_mode: wider than cockroach accepts",
     ),
+    (
+        "a CA that ends before its leaves",
+        BASE.replace('"local"', '"local"\nca_lifetime = "30d"'),
+        "authority.house.ca_lifetime: must be longer than lifetime",
+    ),
     ("a bad duration", BASE + '[certs_dir.file.node]\nlifetime = "3 weeks"', 'write a duration such as "20s"'),
     ("a fraction over one", BASE + '[certs_dir.file.node]\nrenew_at = "3/2"', "a fraction between 0 and 1"),
     (

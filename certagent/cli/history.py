@@ -21,10 +21,17 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Register the verb."""
     parser = subparsers.add_parser("history", help="what was attempted, and how it ended")
     parser.add_argument("file", nargs="?", default="", help="only this pair")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (default 50)")
+    parser.add_argument("--limit", type=count, default=50, metavar="N", help="the newest N (default 50)")
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
+
+
+def count(said: str) -> int:
+    """A number of lines. Raises ArgumentTypeError."""
+    if not said.isascii() or not said.isdigit() or not int(said):
+        raise argparse.ArgumentTypeError(f"{said!r} is no number from 1 on")
+    return int(said)
 
 
 def run(arguments: argparse.Namespace) -> Reply:
