@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from certagent.core.facts import Snapshot
+from certagent.host.directory import identity
 from certagent.host.errors import HostError
 from certagent.host.files import Store
 
@@ -21,8 +22,8 @@ class Holding:
 
     def take(self) -> None:
         """Lock the directory that stands at the path now; a problem is remembered, and raised as HostError."""
-        identity = _identity(self._store.path)
-        if identity is None or (self._fd is not None and self._identity == identity):
+        found = identity(self._store.path)
+        if found is None or (self._fd is not None and self._identity == found):
             return
         self.release()
         try:
@@ -30,7 +31,7 @@ class Holding:
         except (HostError, OSError) as error:
             self.problem = str(error)
             raise HostError(self.problem, error.errno) from error
-        self._identity, self.problem = identity, None
+        self._identity, self.problem = found, None
 
     def retry(self) -> None:
         """As `take`, without raising: the problem is a fact of the next observation."""
@@ -49,12 +50,3 @@ class Holding:
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._identity = None, None
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Which directory stands at a path now; None where none can be seen."""
-    try:
-        info = os.stat(path)
-    except OSError:
-        return None
-    return info.st_dev, info.st_ino

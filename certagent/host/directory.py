@@ -59,3 +59,12 @@ def _walked(path: str) -> tuple[int, set[int]]:
         os.close(at)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     return at, makers
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of what stands at a path now, links followed; None where nothing can be seen."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino

@@ -3,10 +3,12 @@
 Both are hints: the queue's own monotonic timeout is the guarantee that the loop turns. watchdog goes blind when
 the directory is replaced, exchanged, a link or mounted over, so the real path is watched, its parent too, and
 device and inode are compared at every turn. A handler that raises would end watchdog's dispatch thread; a
-backward clock step stalls APScheduler.
+backward clock step stalls APScheduler. What the two log says nothing to an operator (watchdog calls an error that
+an emitter is asked once more while it ends), and would stand between our lines of JSON: it is dropped.
 """
 
 import ctypes
+import logging
 import os
 import signal
 import threading
@@ -23,6 +25,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from certagent.core.facts import Degraded
+from certagent.host.directory import identity
 
 IGNORED = frozenset({"opened", "closed_no_write"})
 # Opening and reading is not even asked of the kernel: we do so ourselves. Attrib is an event of its own since 7.1;
@@ -38,6 +41,8 @@ AREA = ".certagent"
 JUMP = 5.0
 STA_UNSYNC = 0x40
 BATCH = 10_000
+for _name in ("watchdog", "apscheduler"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 class _Put(FileSystemEventHandler):
@@ -93,7 +98,7 @@ class Wake:
         """Watch these directories, that one file, and nothing else, anew."""
         self._drop()
         self._file = os.path.abspath(file) if file else ""
-        self._armed = {path: _identity(path) for path in paths}
+        self._armed = {path: identity(path) for path in paths}
         self._problems, self._blind_since = [], None
         try:
             self._observer = observer = Observer(timeout=60)  # the instance of inotify is had here
@@ -125,7 +130,7 @@ class Wake:
 
     def rearm_if_changed(self) -> list[str]:
         """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""
-        changed = [path for path, armed in self._armed.items() if _identity(path) != armed]
+        changed = [path for path, armed in self._armed.items() if identity(path) != armed]
         if not changed and not self._dead() and not self._due():
             return []
         self.watch(list(self._armed), self._file)
@@ -160,8 +165,8 @@ class Wake:
         """
         if self._scheduler is None:
             self._scheduler = BackgroundScheduler(
-                timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-            )
+                timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": BATCH}
+            )  # one that has put, and whose thread has not ended yet, is no reason to leave the next one out
             self._scheduler.start()
         if when == self._asked:
             return
@@ -202,6 +207,7 @@ class Wake:
             self._beside.end()
         self._drop()
         if self._scheduler is not None:
+            self._scheduler.remove_all_jobs()  # one that falls due while it stops ends its thread with an error
             self._scheduler.shutdown(wait=False)
 
 
@@ -231,14 +237,6 @@ class _Beside(threading.Thread):
             self._prepare()
             self._own.rearm_if_changed()
         self._own.stop()
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        info = os.stat(path)
-    except OSError:
-        return None
-    return info.st_dev, info.st_ino
 
 
 class ClockWatch:

@@ -1,5 +1,7 @@
 """The scheduler's hint: a moment that is asked for wakes the loop."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -32,3 +34,24 @@ def test_an_earlier_moment_replaces(wake: Wake) -> None:
     wake.at(datetime.now(UTC) + timedelta(days=1))
     wake.at(PAST)
     assert wake.wait(60) == ["due"]
+
+
+def test_the_end_while_a_moment_is_due() -> None:
+    """The scheduler's thread ends without an error, whatever it is about to do: a traceback in the log frightens."""
+    for _ in range(100):
+        made = Wake(60)
+        made.at(datetime.now(UTC) + timedelta(days=1))
+        made.at(PAST)
+        assert made.wait(60) == ["due"]
+        made.stop()
+
+
+SAYS = "import logging, certagent.host.wake; logging.getLogger('{}').error('called while inactive')"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["watchdog.observers.inotify", "apscheduler.scheduler"])
+def test_what_the_libraries_log_is_dropped(name: str) -> None:
+    """Nothing stands between the lines of JSON, not even on standard error: the journal has both."""
+    ran = subprocess.run([sys.executable, "-c", SAYS.format(name)], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
