@@ -1,5 +1,6 @@
 """TOML -> policies: every error at once, with its key path; layouts and defaults worked in."""
 
+import os
 import socket
 import tomllib
 from datetime import timedelta
@@ -129,6 +130,20 @@ ROWS = [
         BASE + HANDED.format(setting="readable = ['/']"),
         "authority.x.readable: / would open the certs-dir /certs to a process that asks a CA",
     ),
+    *(
+        (
+            f"the same, spelt {place}",
+            BASE + HANDED.format(setting=f"readable = ['{place}']"),
+            "would open the certs-dir",
+        )
+        for place in ("/./certs", "//certs", "/x/../certs", "/certs/.", "/certs/../certs/sub")
+    ),
+    (
+        "a managed key, spelt otherwise",
+        BASE + HANDED.format(setting="client_cert = '/c.crt'\nclient_key = '/x/../certs/./node.key'"),
+        "lies in the certs-dir /certs: no managed key is handed on",
+    ),
+    ("a directory twice, spelt otherwise", BASE + "[[certs_dir]]\npath = '/x/../certs'\nowner = 'root'\n", "2 times"),
     (
         "a program that may write into the certs-dir",
         BASE + HANDED.format(setting="writable = ['/certs/out']"),
@@ -331,3 +346,20 @@ def test_a_host_by_its_name(tmp_path: Path) -> None:
     path.write_text(BASE)
     assert socket.gethostname() == load(str(path)).policies[0].host
     assert "db1" == build("c.toml", tomllib.loads(BASE), "db1").policies[0].host
+
+
+def test_a_link_into_the_certs_dir(tmp_path: Path) -> None:
+    """`config check` looks through links; a start goes by the spelling alone, for a mount that hangs."""
+    certs, link, file = tmp_path / "certs", tmp_path / "elsewhere", tmp_path / "config.toml"
+    certs.mkdir()
+    link.symlink_to(certs)
+    file.write_text(BASE.replace('"/certs"', f'"{certs}"') + HANDED.format(setting=f"readable = ['{link}']"))
+    assert load(str(file)).policies
+    with pytest.raises(ConfigError, match=f"{link} would open the certs-dir {certs}"):
+        load(str(file), os.path.realpath)
+
+
+def test_a_ca_that_is_there_already_has_its_own_lifetime() -> None:
+    """`ca_lifetime` is that of a CA to be made: beside another one it says nothing."""
+    there = BASE.replace("create = true", "create = false").replace('"local"', '"local"\nlifetime = "3650d"')
+    assert read(there).policies

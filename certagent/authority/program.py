@@ -37,8 +37,12 @@ def run(
     seconds: float,
     *,
     setting: str = "command",
+    verbose: bool = False,
 ) -> Ended:
-    """Run it to its end; `setting` is what names it in the configuration. Raises AuthorityError."""
+    """Run it to its end; `setting` is what names it in the configuration. Raises AuthorityError.
+
+    `verbose`: what it says on standard error is for people alone, and of too much of it the end is kept.
+    """
     end = time.monotonic() + seconds
     try:
         with _memory(data) as given:
@@ -49,7 +53,7 @@ def run(
         why = getattr(error, "strerror", None) or error
         raise AuthorityError(f"cannot run {argv[0]}: {why}; check `{setting}`", kind="credentials") from error
     try:
-        out, err = _listen(argv[0], child, end)
+        out, err = _listen(argv[0], child, end, verbose=verbose)
         return Ended(child.wait(), out, err)
     finally:
         _end(child)
@@ -74,11 +78,11 @@ def _memory(data: bytes) -> IO[bytes]:
     return file
 
 
-def _listen(name: str, child: subprocess.Popen[bytes], end: float) -> tuple[bytes, bytes]:
+def _listen(name: str, child: subprocess.Popen[bytes], end: float, *, verbose: bool) -> tuple[bytes, bytes]:
     """Both outputs until both are closed and the program ended. Raises AuthorityError."""
     settled = False
     with selectors.DefaultSelector() as ready:
-        out, err = _register(ready, child)
+        out, err = _register(ready, child, verbose=verbose)
         while True:
             ended = child.poll() is not None  # asked before what it wrote is looked for: nothing is written after it
             if over(name, ended=ended, open_outputs=len(ready.get_map()), settled=settled, left=_left(end)):
@@ -86,12 +90,14 @@ def _listen(name: str, child: subprocess.Popen[bytes], end: float) -> tuple[byte
             settled = not _heard(name, ready, _left(end)) and ended
 
 
-def _register(ready: selectors.BaseSelector, child: subprocess.Popen[bytes]) -> tuple[bytearray, bytearray]:
+def _register(
+    ready: selectors.BaseSelector, child: subprocess.Popen[bytes], *, verbose: bool
+) -> tuple[bytearray, bytearray]:
     """Have both outputs listened to; what they fill."""
     out, err = bytearray(), bytearray()
-    for stream, buffer, most in ((child.stdout, out, OUT), (child.stderr, err, ERR)):
+    for stream, buffer, most, tail in ((child.stdout, out, OUT, False), (child.stderr, err, ERR, verbose)):
         if stream is not None:
-            ready.register(stream, selectors.EVENT_READ, (stream.fileno(), buffer, most))
+            ready.register(stream, selectors.EVENT_READ, (stream.fileno(), buffer, most, tail))
     return out, err
 
 
@@ -120,10 +126,12 @@ def _heard(name: str, ready: selectors.BaseSelector, seconds: float) -> int:
     return len(events)
 
 
-def _take(name: str, fd: int, buffer: bytearray, most: int) -> bool:
+def _take(name: str, fd: int, buffer: bytearray, most: int, tail: bool) -> bool:
     """Read what is there; whether there may be more. Raises AuthorityError."""
     part = os.read(fd, 1 << 16)
     buffer += part
+    if tail:
+        del buffer[:-most]
     if len(buffer) > most:
         raise AuthorityError(f"cannot use what {name} prints: over {most} bytes", kind="malformed")
     return bool(part)

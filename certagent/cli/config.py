@@ -1,6 +1,7 @@
 """`certagent config check`: every error of a configuration at once."""
 
 import argparse
+import os
 
 from certagent.cli.common import USAGE, Reply, config_option, json_option
 
@@ -20,7 +21,7 @@ def run(arguments: argparse.Namespace) -> Reply:
     from certagent.config import ConfigError, load
 
     try:
-        config = load(arguments.config)
+        config = load(arguments.config, os.path.realpath)
     except ConfigError as error:
         document = {"version": 1, "ok": False, "errors": list(error.errors)}
         return Reply(USAGE, None, document, "" if arguments.json else "\n".join(error.errors))

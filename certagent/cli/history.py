@@ -16,6 +16,8 @@ from certagent.cli.common import (
     stem_of,
 )
 
+MOST = 1 << 31
+
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
@@ -31,7 +33,7 @@ def count(said: str) -> int:
     """A number of lines. Raises ArgumentTypeError."""
     if not said.isascii() or not said.isdigit() or not int(said):
         raise argparse.ArgumentTypeError(f"{said!r} is no number from 1 on")
-    return int(said)
+    return min(int(said), MOST)
 
 
 def run(arguments: argparse.Namespace) -> Reply:

@@ -4,7 +4,9 @@ Rejected: msgspec and pydantic. One stops at the first error, the other costs mo
 """
 
 import socket
+from collections.abc import Callable
 
+from certagent.config.across import spelt
 from certagent.config.expand import Config, Settings, build
 from certagent.config.reader import ConfigError
 from certagent.config.schema import AuthorityConfig, LocalConfig
@@ -12,8 +14,11 @@ from certagent.config.schema import AuthorityConfig, LocalConfig
 __all__ = ["AuthorityConfig", "Config", "ConfigError", "LocalConfig", "Settings", "build", "load"]
 
 
-def load(path: str) -> Config:
-    """Given a file, return its configuration. Raises ConfigError with every error, each with its key path."""
+def load(path: str, resolved: Callable[[str], str] = spelt) -> Config:
+    """Given a file, return its configuration. Raises ConfigError with every error, each with its key path.
+
+    `resolved`: where a path leads. By default no link is looked through: what it names may lie on a mount that hangs.
+    """
     import tomllib
 
     try:
@@ -25,4 +30,4 @@ def load(path: str) -> Config:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError((f"{path}: not TOML: {error}",)) from error
-    return build(path, document, socket.gethostname())
+    return build(path, document, socket.gethostname(), resolved)

@@ -1,11 +1,13 @@
 """What is wrong between the tables: directories that meet, and keys that a setting would hand to whoever asks a CA.
 
 A worker holds no managed key and reads none; a setting that names one, or a directory with one in it, would undo that
-without a word. The one way to show a managed pair to a CA is `credential = "leaf"`, which `status` reports.
+without a word, however it is spelt and through whatever link. The one way to show a managed pair to a CA is
+`credential = "leaf"`, which `status` reports.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from posixpath import normpath
 
 from certagent.config.remote import RemoteConfig
 from certagent.config.schema import AuthorityConfig, LocalConfig
@@ -13,10 +15,26 @@ from certagent.config.schema import AuthorityConfig, LocalConfig
 TREES = ("command", "readable", "writable", "webroot", "dns_hook")  # what a worker may read, or write below
 
 
-def across(state_dir: str, socket: str, authorities: dict[str, AuthorityConfig], directories: list[str]) -> list[str]:
-    """Given the agent's own places, the authorities and the certs-dirs, return every error."""
-    paths = Counter(directories)
-    errors = [f"certs_dir: {path} is configured {n} times" for path, n in paths.items() if n > 1]
+def spelt(path: str) -> str:
+    """The one spelling of an absolute path. POSIX keeps two slashes at its head, which Linux does not tell from one."""
+    return normpath(f"/{path.lstrip('/')}")
+
+
+def across(
+    state_dir: str,
+    socket: str,
+    authorities: dict[str, AuthorityConfig],
+    directories: list[str],
+    resolved: Callable[[str], str],
+) -> list[str]:
+    """Given the agent's own places, the authorities, the certs-dirs and where a path leads, return every error."""
+
+    def within(place: str, path: str) -> bool:
+        return place.startswith("/") and _within(spelt(resolved(place)), spelt(resolved(path)))
+
+    paths = list(dict.fromkeys(directories))
+    times = Counter(spelt(resolved(path)) for path in directories)
+    errors = [f"certs_dir: {path} is configured {n} times" for path, n in times.items() if n > 1]
     outside = [("agent.state_dir", state_dir, "the state"), ("agent.socket", socket, "the socket")]
     cas = [(f"authority.{a.name}.directory", a.options) for a in authorities.values()]
     outside += [(key, made.directory, "the CA's key") for key, made in cas if isinstance(made, LocalConfig)]
@@ -24,31 +42,33 @@ def across(state_dir: str, socket: str, authorities: dict[str, AuthorityConfig],
         f"{key}: {what} must not lie in the certs-dir {path}"
         for key, place, what in outside
         for path in paths
-        if _within(place, path)
+        if within(place, path)
     ]
     kept = [*((p, f"the certs-dir {p}") for p in paths), (state_dir, f"the agent's state {state_dir}")]
     kept += [(made.directory, f"the embedded CA {made.directory}") for _, made in cas if isinstance(made, LocalConfig)]
     for a in authorities.values():
         if isinstance(a.options, RemoteConfig):
-            errors += [f"authority.{a.name}.{e}" for e in _handed(a.options, list(paths), kept)]
+            errors += [f"authority.{a.name}.{e}" for e in _handed(a.options, paths, kept, within)]
     return errors
 
 
-def _handed(made: RemoteConfig, directories: list[str], kept: list[tuple[str, str]]) -> Iterator[str]:
+def _handed(
+    made: RemoteConfig, directories: list[str], kept: list[tuple[str, str]], within: Callable[[str, str], bool]
+) -> Iterator[str]:
     """Settings by which a worker would get a managed key, or could read or replace one."""
     single = {"client_key": made.client_key, **made.secrets}
     for key, place in single.items():
         for path in directories:
-            if _within(place, path):
+            if within(place, path):
                 yield f"{key}: {place} lies in the certs-dir {path}: no managed key is handed on; use one of its own"
     for key in TREES:
         value = made.options.get(key) or ()
         for place in [value] if isinstance(value, str) else value:
             for path, what in kept:
-                if _within(path, place) or (path in directories and _within(place, path)):
+                if within(path, place) or (path in directories and within(place, path)):
                     yield f"{key}: {place} would open {what} to a process that asks a CA; name something narrower"
 
 
 def _within(place: str, path: str) -> bool:
-    """Whether a place is a path or lies below it."""
-    return place.startswith("/") and f"{place}/".startswith(f"{path.rstrip('/')}/")
+    """Whether a place is a path or lies below it, both resolved."""
+    return f"{place.rstrip('/')}/".startswith(f"{path.rstrip('/')}/")

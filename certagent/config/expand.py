@@ -1,10 +1,11 @@
 """From tables to policies: layouts and defaults worked in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from certagent.config.across import across
+from certagent.config.across import across, spelt
 from certagent.config.reader import (
     ConfigError,
     Table,
@@ -54,10 +55,10 @@ class Config:
     policies: tuple[Policy, ...]
 
 
-def build(path: str, document: dict[str, Any], host: str = "") -> Config:
+def build(path: str, document: dict[str, Any], host: str = "", resolved: Callable[[str], str] = spelt) -> Config:
     """Given a parsed document and the name of the host, return the configuration. Raises ConfigError with every error.
 
-    By its name a host has a jitter of its own.
+    By its name a host has a jitter of its own. `resolved`: where a path leads; without it no link is looked through.
     """
     errors: list[str] = []
     top = Table("", document, errors)
@@ -70,7 +71,7 @@ def build(path: str, document: dict[str, Any], host: str = "") -> Config:
     policies = tuple(_policy(table, host, settings, authorities) for table in tables)
     top.done()
     directories = [p.path for p in policies if p.path != NOWHERE]
-    errors += across(settings.state_dir, settings.socket, authorities, directories)
+    errors += across(settings.state_dir, settings.socket, authorities, directories, resolved)
     if errors:
         raise ConfigError(tuple(f"{path}: {e}" for e in errors))
     return Config(settings, authorities, policies)

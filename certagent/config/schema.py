@@ -59,7 +59,7 @@ def authority(table: Table, name: str) -> AuthorityConfig:
             table.get("ca_key", text, "ca.key"),
             (table.get("ocsp_url", text, ""), table.get("crl_url", text, "")),
         )
-        if options.ca_lifetime <= options.lifetime:
+        if options.create and options.ca_lifetime <= options.lifetime:
             table.error("ca_lifetime", "must be longer than lifetime: no leaf outlives its CA")
     table.done()
     return AuthorityConfig(name, kind, options)

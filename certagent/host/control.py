@@ -27,6 +27,8 @@ DEADLINE = 2.0
 LIMIT = 1 << 16
 WORKERS = 8  # of each pool
 BREATH = 0.1  # seconds, when no connection can be taken (no fd left)
+STANDS = "the socket of another user's agent stands there"
+REMEDY = "stop that agent; remove the socket where none runs"
 WAITING = 64
 PER_UID = 16
 
@@ -93,7 +95,11 @@ class Control:
             raise HostError(f"cannot bind {self._path}: something that is no socket stands there; remove it")
         if _answered(self._path):
             raise HostError(f"cannot bind {self._path}: another daemon answers there")
-        os.unlink(self._path)
+        try:
+            os.unlink(self._path)
+        except OSError as error:
+            why = f"{STANDS}: {error.strerror}; {REMEDY}"
+            raise HostError(f"cannot bind {self._path}: {why}", error.errno) from error
 
     def start(self) -> None:
         """Begin to answer."""
@@ -167,6 +173,8 @@ def _answered(path: str) -> bool:
             knock.connect(path)
         except ConnectionRefusedError:
             return False
+        except PermissionError as error:
+            raise HostError(f"cannot bind {path}: {STANDS}: {error.strerror}; {REMEDY}", error.errno) from error
         except OSError as error:
             raise HostError(f"cannot bind {path}: {error.strerror}", error.errno) from error
     return True

@@ -91,7 +91,9 @@ class Ledger:
             return _prepared(cls(base, path))
         except (OSError, sqlite3.Error) as error:
             remedy = (
-                "give it to the agent's user" if isinstance(error, PermissionError) else "repair it or move it away"
+                "it must be this user's: give it to them, or run this as the agent's user"
+                if isinstance(error, PermissionError)
+                else "repair it or move it away"
             )
             raise HostError(f"cannot open the ledger {path}: {error}; {remedy}") from error
 

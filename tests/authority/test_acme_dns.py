@@ -110,6 +110,18 @@ def test_a_hook_that_leaves_a_process_behind(tmp_path: Path) -> None:
         os.kill(int(left.read_text()), signal.SIGKILL)
 
 
+def test_a_hook_that_explains_itself(tmp_path: Path) -> None:
+    """Whatever it says on standard error (`set -x`), its exit code counts; of a failure the end is told."""
+    hook = tmp_path / "hook"
+    hook.write_text("#!/bin/sh\nhead -c 200000 /dev/zero | tr '\\0' x >&2; echo >&2; echo last words >&2; exit $CODE\n")
+    hook.chmod(0o700)
+    hook.write_text(hook.read_text().replace("$CODE", "0"))
+    Hook(Options("", dns_hook=(str(hook),), patience=60)).present("n1.test", "token", "authorization")
+    hook.write_text(hook.read_text().replace("exit 0", "exit 1"))
+    with pytest.raises(AuthorityError, match="last words"):
+        Hook(Options("", dns_hook=(str(hook),), patience=60)).present("n1.test", "token", "authorization")
+
+
 def test_a_hook_that_prints_for_ever() -> None:
     """It is stopped, in bounded memory."""
     with pytest.raises(AuthorityError, match="over 1048576 bytes"):

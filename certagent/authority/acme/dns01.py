@@ -192,7 +192,9 @@ class Hook:
 
     def _run(self, verb: str, name: str, value: str) -> None:
         words = [*self._options.dns_hook, verb, name, value]
-        done = run(words, b"", {"PATH": HOOK_PATH}, os.getcwd(), self._options.patience, setting="dns_hook")
+        done = run(
+            words, b"", {"PATH": HOOK_PATH}, os.getcwd(), self._options.patience, setting="dns_hook", verbose=True
+        )
         if done.code:
             said = done.err[-300:].decode("utf-8", "replace").strip()
             raise AuthorityError(f"cannot set {name}: {words[0]} {verb} exited {done.code}: {said}")
