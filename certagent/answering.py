@@ -122,6 +122,8 @@ def possible(last: Last, request: Request) -> None:
     want = last.policy.want(stem)
     if request.kind == "renew" and want and not want.authorities:
         raise HostError(f"cannot renew {stem}: no authority issues it; whoever rotates it puts the pair there")
+    if request.kind == "rollback" and last.snapshot.directory.foreign:
+        raise HostError(f"cannot roll back {stem}: something else owns the files: {last.snapshot.directory.foreign}")
     back = going_back(last.policy, last.snapshot, stem, "", request.at)
     if request.kind == "rollback" and back is None:
         raise HostError(f"cannot roll back {stem}: {NOTHING_EARLIER}")

@@ -94,6 +94,7 @@ def run(service: "Service", wake: Wake, notifier: Notifier) -> None:
         for reason in wake.rearm_if_changed():
             service.log.emit("watch.rearmed", reason=reason)
         if (jump := jumps.jumped()) is not None:
+            service.shift(timedelta(seconds=jump))
             service.log.emit("clock.jumped", reason=f"the wall clock moved by {jump:.0f} s against the boot clock")
 
 

@@ -36,10 +36,18 @@ class Jobs:
             if key in self._running:
                 return False
             self._running[key] = fact
-        self._pools[POOLS.get(fact.kind, "look")].submit(self._run, key, work)
+        try:
+            self._pools[POOLS.get(fact.kind, "look")].submit(self._run, key, fact, work)
+        except RuntimeError:  # no thread to be had: the pool has kept it, and would run it when nobody expects it
+            with self._lock:
+                del self._running[key]
+            return False
         return True
 
-    def _run(self, key: tuple[str, str], work: Callable[[], Any]) -> None:
+    def _run(self, key: tuple[str, str], fact: InFlight, work: Callable[[], Any]) -> None:
+        with self._lock:
+            if self._running.get(key) is not fact:
+                return
         result, error = None, None
         try:
             result = work()

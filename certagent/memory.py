@@ -85,6 +85,10 @@ class Memory:
         requests = (replace(r, at=min(r.at, now)) for r in self.requests)  # where the clock was set back since
         self.requests = [r for r in requests if not fulfilled(r, known.attempts) and not self._moot(r)]
 
+    def shift(self, jump: timedelta) -> None:
+        """The wall clock was set: how long a command has waited is not changed by that."""
+        self.requests = [replace(r, at=r.at + jump) for r in self.requests]
+
     def _moot(self, request: Request) -> bool:
         """A reload that found nobody to reload is refused: whoever starts later loads what is on the disk."""
         seen = self.processes_at is not None and self.processes_at >= request.at

@@ -6,6 +6,7 @@ So may whatever names its users (owner = "..." asks the host's name service). Wh
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
@@ -36,15 +37,16 @@ class Reloading:
         self.reading.begin(now)
 
     def fresh(self) -> Config | ConfigError | None:
-        """What was read since the last call, None where nothing was."""
-        try:
-            return self._read.get_nowait()
-        except Empty:
-            return None
+        """What was read last since the last call, None where nothing was: several readings may wake us once."""
+        newest: Config | ConfigError | None = None
+        with suppress(Empty):
+            while True:
+                newest = self._read.get_nowait()
+        return newest
 
     def _look(self) -> None:
-        forced = self._forced.is_set()
-        self._forced.clear()
+        if forced := self._forced.is_set():
+            self._forced.clear()
         mark = _mark(self._path)
         if mark == self._mark and not forced:
             return

@@ -78,7 +78,7 @@ def look(config: Config, path: str) -> Service:
     service.look_at_workers()
     service.read(clock(), FOREIGN)
     for world in service.worlds.values():
-        world.memory.degraded = service.unconfined
+        world.memory.degraded = (*service.unconfined, *service.hung(clock()))
         world.inbox.put(world.work.scan())
         for _ in range(LOOKS):
             for action in decide(world.policy, world.observe(clock()), clock()).actions:

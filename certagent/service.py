@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from certagent.authorities import Known, authorities_of, hangs, unconfined
@@ -77,7 +77,7 @@ class Service:
         authorities = authorities_of(config, self.workers, self.book)
         known = Known(config.authorities, authorities, lambda: self.wake("authorities read"), self.known)
         self.known = known
-        before, self.worlds = self.worlds, {}
+        before, worlds = dict(self.worlds), dict[str, World]()
         for policy in config.policies:
             world = before.pop(policy.path, None)
             if world is None:
@@ -85,7 +85,8 @@ class Service:
                 world = World(policy, authorities, known, self.ledger, self.log, self.wake)
             else:
                 world.adopt(policy, authorities, known)
-            self.worlds[policy.path] = world
+            worlds[policy.path] = world
+        self.worlds = worlds
         for path, world in before.items():
             world.stop()
             self.log.emit("directory.retired", certs_dir=path, reason="it is no longer configured")
@@ -135,7 +136,7 @@ class Service:
         for reading in self.readings():
             reading.wait(max(0.0, end - time.monotonic()))
 
-    def _hung(self, now: datetime) -> tuple[Degraded, ...]:
+    def hung(self, now: datetime) -> tuple[Degraded, ...]:
         """What has not answered for longer than a disk of this host takes."""
         found = [f"{r.what}: no answer since {rfc3339(r.since)}" for r in self.readings() if hangs(r, now)]
         remedy = "mount what it lies on again, or name a file of this host"
@@ -150,7 +151,7 @@ class Service:
             fact = clock_fact(now, self._newest(), synchronised=synchronised)
             for world in self.worlds.values():
                 world.memory.clock = fact
-                world.memory.degraded = (*self.degraded, *self.unconfined, *self._hung(now), *self._rejected())
+                world.memory.degraded = (*self.degraded, *self.unconfined, *self.hung(now), *self._rejected())
                 world.holding.retry()
                 self._converge(world)
             self.turns += 1
@@ -206,8 +207,8 @@ class Service:
         return pause((e.plan.wake_at for e in self.last.values()), clock(), self.config.settings.rescan)
 
     def settled(self) -> bool:
-        """Nothing in flight, nothing to do, nothing unproven, everything read."""
-        read = all(r.ended for r in self.readings())
+        """Nothing in flight, nothing to do, nothing unproven, everything read that does not hang."""
+        read = all(r.ended or hangs(r, clock()) for r in self.readings())
         return read and all(settled(w.policy, w.observe(clock()), clock()) for w in self.worlds.values())
 
     def reload(self, fresh: Config | ConfigError) -> None:
@@ -226,14 +227,22 @@ class Service:
             self.config_problem = None
             self._adopt(fresh)
             self._forget_unwanted()
-        threading.Thread(target=self.look_at_workers, name="worker-probe", daemon=True).start()
+        with suppress(RuntimeError):  # no thread to be had: what was found at the start stays known
+            threading.Thread(target=self.look_at_workers, name="worker-probe", daemon=True).start()
         self.log.emit("config.loaded", file=self.path, reason=f"{len(self.worlds)} certs-dirs{later}")
+
+    def shift(self, jump: timedelta) -> None:
+        """The wall clock was set: how long a command has waited is not changed by that."""
+        with self.lock:
+            for world in self.worlds.values():
+                world.memory.shift(jump)
 
     def status(self, daemon: dict[str, Any] | None) -> dict[str, Any]:
         """The status document of the last turn; "unknown" while a certs-dir was never looked at."""
-        entries = list(self.last.values())
+        worlds, last = self.worlds, self.last
+        entries = [last[path] for path in worlds if path in last]
         found = document([(e.policy, e.snapshot, e.plan) for e in entries], clock(), daemon)
-        return found if len(entries) == len(self.worlds) else {**found, "severity": "unknown"}
+        return found if len(entries) == len(worlds) else {**found, "severity": "unknown"}
 
     def summary(self) -> str:
         """One line for `systemctl status`."""

@@ -363,3 +363,11 @@ def test_a_ca_that_is_there_already_has_its_own_lifetime() -> None:
     """`ca_lifetime` is that of a CA to be made: beside another one it says nothing."""
     there = BASE.replace("create = true", "create = false").replace('"local"', '"local"\nlifetime = "3650d"')
     assert read(there).policies
+
+
+def test_a_number_of_five_thousand_digits(tmp_path: Path) -> None:
+    """Python refuses to read it, in words that are no TOML error: still a mistake of the file, not a traceback."""
+    file = tmp_path / "config.toml"
+    file.write_text(BASE + f"keep = {'1' * 5000}\n")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(str(file))

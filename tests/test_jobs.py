@@ -1,8 +1,11 @@
 """The pools of jobs: what asks a CA never takes the place of a signal, a probe or a scan."""
 
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +77,37 @@ def test_each_once_at_a_time() -> None:
         assert jobs.in_flight() == ()
     finally:
         jobs.stop()
+
+
+LONELY = """
+import os, resource, sys
+from datetime import UTC, datetime, timedelta
+import apscheduler.executors.pool
+from certagent.core.facts import InFlight
+from certagent.host.aside import Aside
+from certagent.host.wake import Wake
+from certagent.jobs import Jobs
+now, jobs, wake = datetime.now(UTC), Jobs(print), Wake(30)
+os.setresuid(54321, 54321, 54321)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+for _ in range(2):
+    assert not jobs.submit(InFlight("scan", "", now), print)
+    assert jobs.in_flight() == ()
+wake.watch([sys.argv[1]])
+assert [p.code for p in wake.problems()] == ["watch.degraded"]
+wake.beside([], sys.argv[1] + "/x", print)
+wake.at(now + timedelta(hours=1))
+Aside("x", print, print).begin(now)
+print("still here", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_no_thread_to_be_had(tmp_path: Path) -> None:
+    """Neither jobs nor watches nor the scheduler end the agent then: the queue's own timeout remains."""
+    top = str(Path(__file__).parents[1])
+    words = [sys.executable, "-c", LONELY, str(tmp_path)]
+    ran = subprocess.run(words, capture_output=True, text=True, cwd=top, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "still here\n", "")

@@ -1,10 +1,13 @@
 """What a certs-dir's world remembers: what jobs brought home, and for how long. Values in, values out."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from certagent.core.actions import Decline, Issue
+from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Listener, Repair, Request, Served
 from certagent.core.policy import OcspRule, ProcessRule
 from certagent.memory import RESTING, Memory, changes
@@ -138,3 +141,14 @@ def test_a_snapshot_with_what_is_remembered() -> None:
     assert (disk.pairs, disk.directory) == (found.pairs, found.directory)
     assert ((process(),), NOW, (served(),)) == (found.processes, found.processes_at, found.served)
     assert ((Repair("node.key", NOW, True),), (Request("reload", "", NOW),)) == (found.repairs, found.requests)
+
+
+def test_a_clock_that_is_set_makes_no_command_old() -> None:
+    """A `renew` that came while the clock was not sound is not an hour old once it is."""
+    rules, boot = policy(want("ca"), want()), NOW - 400 * 24 * HOUR
+    memory = Memory()
+    memory.take(Request("renew", "node", boot), rules, boot)
+    memory.shift(NOW - boot)
+    assert [r.at for r in memory.requests] == [NOW]
+    made = decide(rules, replace(snapshot(), requests=tuple(memory.requests)), NOW)
+    assert [Issue] == [type(a) for a in made.actions if isinstance(a, Issue | Decline)]

@@ -1,6 +1,7 @@
 """What an operator asks of the daemon and of a CA: for whom it is, whether it can be. Values in, values out."""
 
 import tomllib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -73,6 +74,13 @@ def test_a_command_that_cannot_come_true(kind: str, subject: str, words: str) ->
     """Nobody should wait for it."""
     with pytest.raises(HostError, match=words):
         possible(last(), asked(kind, subject))
+
+
+def test_what_somebody_else_holds_is_not_rolled_back() -> None:
+    """The reason is that, not that no earlier pair is kept."""
+    held = replace(snapshot().directory, foreign="another agent holds it: pid 7")
+    with pytest.raises(HostError, match="something else owns the files: another agent holds it"):
+        possible(last(generations=(generation(),), directory=held), asked("rollback", "node"))
 
 
 def test_nobody_to_renew_by() -> None:

@@ -94,7 +94,7 @@ def test_judge(label: str, kind: str, seen: dict[str, Any], rows: list[dict[str,
 
 
 HELD = {"action": "issue", "file": "node", "at": None, "reason": "ca.crt must be there first"}
-REFUSED = {"code": "renewal.refused", "file": "node.crt"}
+REFUSED = {"code": "renewal.refused", "file": "node.crt", "message": "ca.crt must be there first"}
 
 
 def test_what_holds_a_command_back() -> None:
@@ -106,6 +106,12 @@ def test_what_holds_a_command_back() -> None:
     assert held_back("renew", "node", [{"held": [timed], "findings": [REFUSED]}]) == (HELD["reason"], False)
     assert held_back("renew", "client.root", [found]) == ("", False)
     assert held_back("rollback", "node", [found]) == ("", False)
+
+
+def test_an_older_refusal_holds_nothing_back() -> None:
+    """What stays queued is not called refused for what was refused before it: the words must be the same."""
+    older = {**REFUSED, "message": "attempt 1 was refused: policy"}
+    assert held_back("renew", "node", [{"held": [HELD], "findings": [older]}]) == (HELD["reason"], False)
 
 
 def test_what_holds_a_reload() -> None:

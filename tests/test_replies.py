@@ -272,7 +272,7 @@ def test_what_is_seen_of_a_command(
 
 
 HELD = {"action": "issue", "file": "node", "reason": "a pause", "at": None}
-REFUSED = {"code": "renewal.refused", "file": "node.crt"}
+REFUSED = {"code": "renewal.refused", "file": "node.crt", "message": "a pause"}
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,10 @@ def held_back(kind: str, file: str, directories: Iterable[Row]) -> tuple[str, bo
     """Given the certs-dirs of a plan, return what holds a command back ("": nothing), and if only a person lifts it."""
     action = "issue" if kind == "renew" else kind
     for directory in directories:
-        refused = any((f["code"], f["file"]) == ("renewal.refused", f"{file}.crt") for f in directory["findings"])
+        refused = [f for f in directory["findings"] if (f["code"], f["file"]) == ("renewal.refused", f"{file}.crt")]
         for held in directory["held"]:
             if held["action"] == action and (held["file"] == file or kind == "reload"):  # a reload is of a process
-                return held["reason"], refused and held["at"] is None
+                return held["reason"], held["at"] is None and any(f["message"] in held["reason"] for f in refused)
     return "", False
 
 

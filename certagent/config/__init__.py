@@ -28,6 +28,6 @@ def load(path: str, resolved: Callable[[str], str] = spelt) -> Config:
         raise ConfigError(
             (f"{path}: cannot read it: {error.strerror}; name another with -c or CERTAGENT_CONFIG",)
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError((f"{path}: not TOML: {error}",)) from error
     return build(path, document, socket.gethostname(), resolved)

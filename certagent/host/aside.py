@@ -8,7 +8,7 @@ good, and which are waited for at the end; a process for each look, which costs 
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -26,14 +26,14 @@ class Aside(Generic[T]):
         self._lock = threading.Lock()
         self._found: list[T] = []
         self._since: datetime | None = None
-        self._again: datetime | None = None
+        self._again = False
         self._known = threading.Event()
 
     def begin(self, now: datetime) -> None:
         """Read, or where a reading runs, read once more after it: it may have begun before what is to be seen."""
         with self._lock:
             if self._since is not None:
-                self._again = now
+                self._again = True
                 return
             self._since = now
         try:
@@ -42,6 +42,14 @@ class Aside(Generic[T]):
             self._since = None
 
     def _run(self) -> None:
+        try:
+            self._reading()
+        except BaseException:
+            with self._lock:
+                self._since, self._again = None, False
+            raise
+
+    def _reading(self) -> None:
         more = True
         while more:
             news = False
@@ -51,8 +59,8 @@ class Aside(Generic[T]):
                 self._found = [found]
             finally:
                 with self._lock:
-                    self._since, self._again = self._again, None
-                    more = self._since is not None
+                    more, self._again = self._again, False
+                    self._since = datetime.now(UTC) if more else None
             self._known.set()
             if news:
                 self._changed()

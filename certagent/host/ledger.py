@@ -154,11 +154,10 @@ class Ledger:
 
     def finish(self, row: int, outcome: str, reason: str, digest: str = "", retry_at: datetime | None = None) -> None:
         """Say how an attempt ended; a digest replaces the one recorded before. What cannot be written is owed."""
-        row = self._rows.get(row, row)
         ending = (outcome, reason, digest, retry_at)
         with self._guard:
-            owed = self._owed.get(row)
-            if owed is not None:
+            row = row if row in self._owed else self._rows.get(row, row)
+            if (owed := self._owed.get(row)) is not None:
                 self._owed[row] = (owed[0], _ended(owed[1], *ending))
                 self.changes += 1
                 return
@@ -190,7 +189,10 @@ class Ledger:
                 self._rows[row] = self._insert(directory, attempt)
             else:
                 self._update(row, attempt.outcome, attempt.reason, attempt.digest, attempt.retry_at)
-            self._owed.pop(row)
+            with self._guard:
+                _, ended = self._owed.pop(row)
+                if ended != attempt:  # it ended while it was written
+                    self._owed[self._rows.get(row, row)] = (directory, ended)
         for (directory, fingerprint), at in tuple(self._bad.items()):
             self._quarantine(directory, fingerprint, at)
             self._bad.pop((directory, fingerprint))

@@ -58,7 +58,7 @@ def mark(configured: str = "") -> Mark:
         info = os.stat(path)
     except OSError:
         return (path, 0, 0, 0)
-    return (path, info.st_ino, info.st_mtime_ns, info.st_size)
+    return (path, info.st_ino, info.st_ctime_ns, info.st_size)
 
 
 @lru_cache(maxsize=4)

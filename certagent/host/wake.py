@@ -108,12 +108,12 @@ class Wake:
             if self._file:
                 put = _Put(self.queue, os.path.basename(self._file))
                 observer.schedule(put, os.path.dirname(self._file), event_filter=CHANGES)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no instance of inotify, or no thread
             self._blind_since = time.monotonic()
             self._problems.append(
                 Degraded(
                     "watch.degraded",
-                    f"inotify cannot be had: {error.strerror}; changes are seen by the rescan",
+                    f"inotify cannot be had: {getattr(error, 'strerror', error)}; changes are seen by the rescan",
                     "raise fs.inotify.max_user_instances",
                 )
             )
@@ -153,10 +153,9 @@ class Wake:
 
         `prepare` is called in it before each look.
         """
-        if self._beside is not None:
-            self._beside.end()
-        self._beside = _Beside(self, list(paths), file, prepare)
-        self._beside.start()
+        if self._beside is None:
+            self._beside = _Beside(self)
+        self._beside.change(list(paths), file, prepare)
 
     def at(self, when: datetime | None) -> None:
         """Ask APScheduler for a wake at that moment: a hint, on top of the queue's timeout.
@@ -167,7 +166,11 @@ class Wake:
             self._scheduler = BackgroundScheduler(
                 timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": BATCH}
             )  # one that has put, and whose thread has not ended yet, is no reason to leave the next one out
-            self._scheduler.start()
+            try:
+                self._scheduler.start()
+            except RuntimeError:  # no thread to be had: the queue's own timeout is the guarantee
+                self._scheduler = None
+                return
         if when == self._asked:
             return
         self._asked = when
@@ -214,28 +217,45 @@ class Wake:
 class _Beside(threading.Thread):
     """Watches what another machine may hold; a watch of its own, so that nothing of it is waited for."""
 
-    def __init__(self, wake: Wake, paths: list[str], file: str, prepare: Callable[[], None]) -> None:
+    def __init__(self, wake: Wake) -> None:
         super().__init__(name="beside", daemon=True)
         self._own = Wake(wake.rescan)
         self._own.queue = wake.queue
-        self._paths, self._path, self._prepare = paths, file, prepare
-        self._over = threading.Event()
+        self._task: tuple[list[str], str, Callable[[], None]] = ([], "", lambda: None)
+        self._turn = threading.Event()
+        self._over = False
 
     def problems(self) -> list[Degraded]:
         """What watching does without."""
         return self._own.problems()
 
+    def change(self, paths: list[str], file: str, prepare: Callable[[], None]) -> None:
+        """Watch these from now on; where it hangs, when that is over: a reload leaves no other thread behind."""
+        self._task = paths, file, prepare
+        self._turn.set()
+        with suppress(RuntimeError):  # it runs already; or no thread is to be had: the rescan sees what changes
+            self.start()
+
     def end(self) -> None:
         """Watch no more, as soon as it can; nobody waits for that."""
-        self._over.set()
+        self._over = True
+        self._turn.set()
 
     def run(self) -> None:
         """Look again with each rescan."""
-        self._prepare()
-        self._own.watch(self._paths, self._path)
-        while not self._over.wait(self._own.rescan):
-            self._prepare()
-            self._own.rearm_if_changed()
+        armed = None
+        while True:
+            self._turn.clear()
+            if self._over:
+                break
+            task = self._task
+            task[2]()
+            if task is not armed:
+                self._own.watch(*task[:2])
+                armed = task
+            else:
+                self._own.rearm_if_changed()
+            self._turn.wait(self._own.rescan)
         self._own.stop()
 
 

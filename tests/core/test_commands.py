@@ -84,3 +84,10 @@ def test_what_is_held_without_a_command_is_no_command() -> None:
     made = decide(policy(), snapshot(pair("ca"), due, authorities=(STRANGE,)), NOW)
     assert "renewal.refused" in {f.code for f in made.findings}
     assert not [a for a in made.actions if isinstance(a, Decline)]
+
+
+def test_what_is_taken_back_is_not_carried_out_either() -> None:
+    """A request that took longer than the pause failed: refused, and no CA is asked for it in the same look."""
+    long_ago = replace(RENEW, at=NOW - 41 * SECOND)
+    made = decide(policy(), asked(long_ago, attempts=(failed("failed", 40 * SECOND),)), NOW)
+    assert [Decline] == [type(a) for a in made.actions if isinstance(a, Issue | Decline)]

@@ -213,3 +213,12 @@ def test_a_bundle_is_made_by_the_first_alone() -> None:
     found = replace(snapshot(pair()), authorities=silent(house="hung", backup="", third=""))
     rules = policy(want("ca", authorities=("house", "backup")), want(authorities=("backup",)))
     assert not [a for a in decide(rules, found, NOW).actions if isinstance(a, Issue)]
+
+
+def test_who_has_a_request_and_is_trusted_no_more() -> None:
+    """It is not waited for: while the first one's files hang nobody can be asked, and that is said."""
+    later = replace(failed("backup"), **WAITING)
+    house, *others = (*silent(house="hung"), *known(backup=OTHERS, third=OTHERS))
+    made = plan(replace(DUE, attempts=(later,), authorities=(house, *others)))
+    assert not [a for a in made.actions if isinstance(a, Issue)]
+    assert any("the files of authority house did not answer" in h.reason for h in made.held)

@@ -1,7 +1,11 @@
 """What is read aside: nobody waits for it, one reading at a time, and what came meanwhile is read after it."""
 
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from certagent.host.aside import Aside
 from tests.waiting import wait_until
@@ -66,3 +70,52 @@ def test_the_same_again_is_no_news() -> None:
         reading.begin(NOW)
         wait_until(lambda: reading.since is None, "it ended")
     assert (slow.reads, slow.changes) == (3, 1)
+
+
+def test_the_second_reading_begins_when_the_first_ends() -> None:
+    """It is not late by what it waited for the first one: a slow server is no mount that hangs."""
+    first, second, inside = threading.Event(), threading.Event(), threading.Event()
+    gates = [first, second]
+
+    def read() -> None:
+        gate = gates.pop(0)
+        if gate is second:
+            inside.set()
+        gate.wait(60)
+
+    reading = Aside("it", read, lambda: None)
+    reading.begin(NOW)
+    reading.begin(NOW)
+    ended = datetime.now(UTC)
+    first.set()
+    assert inside.wait(60)
+    since = reading.since
+    second.set()
+    assert since is not None
+    assert since >= ended
+
+
+BROKEN = """
+from datetime import UTC, datetime
+from certagent.host.aside import Aside
+ways = [True, False]
+def read():
+    if ways.pop(0):
+        raise MemoryError
+    return 7
+reading = Aside("it", read, lambda: None)
+reading.begin(datetime.now(UTC))
+while reading.since is not None or len(ways) > 1:
+    pass
+reading.begin(datetime.now(UTC))
+reading.wait(60)
+print(reading.found)
+"""
+
+
+@pytest.mark.slow
+def test_a_reading_that_raises_is_not_the_last() -> None:
+    """It should not; where it does, the next one is made all the same."""
+    ran = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, check=True)
+    assert ran.stdout == "7\n"
+    assert "MemoryError" in ran.stderr

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,3 +171,33 @@ def test_what_was_wanted_is_kept_for_the_newest_of_each_name(path: str) -> None:
     found = ledger.adopted("/certs")
     assert [a.fingerprint for a in found if a.stem == "node"] == [f"f{n}" for n in range(5, PER_SUBJECT + 5)]
     assert Adopted("ui", "f", "want") in found
+
+
+class Full(Ledger):
+    """A disk that is full until `insert` is called the second time, while which the attempt ends."""
+
+    inserts, ends = 0, ""
+
+    def _insert(self, directory: str, attempt: Attempt) -> int:
+        self.inserts += 1
+        if self.inserts == 1:
+            raise HostError("database or disk is full")
+        row = super()._insert(directory, attempt)
+        if self.ends:
+            job = threading.Thread(target=self.finish, args=(-1, self.ends, "sent"))
+            job.start()
+            job.join(60)
+        return row
+
+
+def test_what_ends_while_it_is_written(path: str) -> None:
+    """An attempt that is owed, and ends in the moment in which it is written after all: its end is written, too."""
+    ledger = Full.writing(path)
+    owed = ledger.attempt("/certs", Attempt("reload", "1:1", NOW))
+    assert owed == -1
+    ledger.ends = "unproven"
+    ledger.settle()
+    ledger.settle()
+    assert ["unproven"] == [a.outcome for a in ledger.attempts("/certs")]
+    del ledger
+    assert ["unproven"] == [a.outcome for a in Ledger.writing(path).attempts("/certs")]

@@ -1,6 +1,9 @@
 """Who verifies what: the roots of the machine for the DB Console, tenants, anchors, bundles put together."""
 
 import base64
+import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,6 +16,7 @@ from certagent.core.policy import Want
 from certagent.host import roots, staged, x509
 from certagent.host.certs import Scanner
 from tests.host.making import Ca, filled, make_ca, put
+from tests.system.running import open_tmp
 
 NOW = datetime.now(UTC)
 UI = Name(Role.UI)
@@ -175,3 +179,28 @@ def test_a_tenants_request_names_its_unit() -> None:
             csr, ca.cert, ca.key, server=False, client=True, not_before=NOW, not_after=NOW + timedelta(days=1)
         )
         assert ("OU=Tenants" in x509.parse_certificates(cert)[0].subject) == bool(unit)
+
+
+UNREAD = """
+import os, sys
+from certagent.host.roots import load
+os.seteuid(65534)
+before = len(load(sys.argv[1]).pem)
+os.seteuid(0)
+os.chmod(sys.argv[1], 0o644)
+os.seteuid(65534)
+print(before, len(load(sys.argv[1]).pem))
+"""
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_roots_that_could_not_be_read_are_read_after_a_chmod() -> None:
+    """A mode is another ctime, and no other mtime."""
+    base = open_tmp()
+    file = base / "roots.pem"
+    file.write_bytes(b"x" * 1000)
+    file.chmod(0o600)
+    ran = subprocess.run([sys.executable, "-c", UNREAD, str(file)], capture_output=True, text=True, check=True)
+    shutil.rmtree(base)
+    assert ran.stdout.split() == ["0", "1000"]

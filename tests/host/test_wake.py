@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +57,19 @@ def test_what_the_libraries_log_is_dropped(name: str) -> None:
     """Nothing stands between the lines of JSON, not even on standard error: the journal has both."""
     ran = subprocess.run([sys.executable, "-c", SAYS.format(name)], capture_output=True, text=True, check=True)
     assert (ran.stdout, ran.stderr) == ("", "")
+
+
+def test_one_thread_beside_however_often_it_changes(tmp_path: Path) -> None:
+    """A path that hangs holds one thread up, over any number of reloads; the newest task is done when it answers."""
+    wake, go, done = Wake(60), threading.Event(), threading.Event()
+    try:
+        for _ in range(5):
+            wake.beside([], str(tmp_path / "c.toml"), lambda: bool(go.wait(60)))
+        assert 1 == sum(t.name == "beside" for t in threading.enumerate())
+        wake.beside([], str(tmp_path / "c.toml"), done.set)
+        assert not done.is_set()
+        go.set()
+        assert done.wait(60)
+    finally:
+        go.set()
+        wake.stop()

@@ -35,7 +35,9 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     directory = snapshot.directory
     policy = on_terms_of(policy, snapshot.processes)
     part = surroundings.part(policy, snapshot)
-    part += commands.part(policy, snapshot, now)
+    taken_back = commands.part(policy, snapshot, now)
+    part += taken_back
+    snapshot = commands.without(snapshot, taken_back)
     if directory.exists and not directory.problem:
         part += modes.part(policy, snapshot, now)
         part += renewal.part(policy, snapshot, now)

@@ -4,6 +4,7 @@ A command that stayed would be carried out when nobody expects it any more. What
 failure, a bundle that comes first) is waited for, an hour at most; what only a person lifts is not.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certagent.core.actions import Decline
@@ -20,6 +21,12 @@ FAILED = frozenset({"failed", "refused"})
 def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     """The commands to take back, and when those that wait have waited long enough."""
     return total([_one(policy, snapshot, request, now) for request in snapshot.requests])
+
+
+def without(snapshot: Snapshot, taken_back: Part) -> Snapshot:
+    """The same where nobody asked for what is taken back: nothing comes of it in this look either."""
+    gone = {(a.command, a.stem) for a in taken_back.actions if isinstance(a, Decline)}
+    return replace(snapshot, requests=tuple(r for r in snapshot.requests if (r.kind, r.subject) not in gone))
 
 
 def _one(policy: Policy, snapshot: Snapshot, request: Request, now: datetime) -> Part:

@@ -54,7 +54,8 @@ def unread(snapshot: Snapshot, want: Want, later: Attempt | None) -> str | None:
     order is asked; but whoever has a request is waited for, and so is the first, where a bundle is made.
     """
     order = want.authorities[:1] if want.name.is_bundle else want.authorities
-    order = (later.digest,) if later and later.digest in order else order
+    if later and later.digest in order and untrusted(snapshot, want, later.digest) is None:
+        order = (later.digest,)
     silent = _silent(snapshot)
     waited = [a for a in order if a in silent]
     able = any(a not in silent and untrusted(snapshot, want, a) is None for a in order)

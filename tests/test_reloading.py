@@ -1,0 +1,49 @@
+"""The configuration is read aside: what was read last counts, and a SIGHUP reads it though nothing changed."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from certagent.config import ConfigError
+from certagent.reloading import Reloading
+from tests.waiting import wait_until
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file that is no configuration yet."""
+    made = tmp_path / "config.toml"
+    made.write_text("")
+    return made
+
+
+def read(reloading: Reloading) -> None:
+    wait_until(lambda: reloading.reading.since is None, "it was read")
+
+
+def test_the_newest_of_several(file: Path) -> None:
+    """Two readings wake the loop once, and nobody wakes it again for the older one."""
+    reloading = Reloading(str(file), lambda _: None)
+    for text in ("first = 1\n", "second = 12\n"):
+        file.write_text(text)
+        reloading.look(NOW)
+        read(reloading)
+    found = reloading.fresh()
+    assert isinstance(found, ConfigError)
+    assert any("second" in e for e in found.errors)
+    assert not any("first" in e for e in found.errors)
+    assert reloading.fresh() is None
+
+
+def test_a_signal_reads_what_did_not_change(file: Path) -> None:
+    """A look at a file that is as it was reads nothing, a SIGHUP does."""
+    reloading = Reloading(str(file), lambda _: None)
+    reloading.look(NOW)
+    read(reloading)
+    assert reloading.fresh() is None
+    reloading.force(NOW)
+    read(reloading)
+    assert isinstance(reloading.fresh(), ConfigError)
