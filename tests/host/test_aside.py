@@ -118,4 +118,3 @@ def test_a_reading_that_raises_is_not_the_last() -> None:
     """It should not; where it does, the next one is made all the same."""
     ran = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, check=True)
     assert ran.stdout == "7\n"
-    assert "MemoryError" in ran.stderr
