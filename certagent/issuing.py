@@ -92,7 +92,8 @@ class Issuing:
             if authority.later
             else _made(action, self._live_key(action), _Style(authority.common_name, ""))
         )
-        answer = self._answered(authority, order_of(self.policy.path, action, csr, self._live(action.subject)))
+        order = Order.of(self.policy.path, action.want, action.names, csr, self._live(action.subject))
+        answer = self._answered(authority, order)
         if isinstance(answer, Pending):
             return answer
         self._stage(action.want, answer, key)
@@ -137,22 +138,6 @@ class Issuing:
         self.ledger.add_issued(self.policy.path, stem, leaf.fingerprint, now)
         self.ledger.adopt(self.policy.path, Adopted(stem, leaf.fingerprint, want.digest), now)
         self.store.stage(stem, chain, key)
-
-
-def order_of(certs_dir: str, action: act.Issue, csr: bytes, live: bytes) -> Order:
-    """Given what is wanted, a request and the live certificate, return what an authority is asked for."""
-    want = action.want
-    return Order(
-        certs_dir,
-        action.subject,
-        csr,
-        action.names,
-        want.principal or "",
-        want.server,
-        want.client,
-        want.lifetime,
-        live,
-    )
 
 
 def mark_of(action: act.Issue, spki: str, challenge: str) -> str:

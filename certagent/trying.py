@@ -122,9 +122,7 @@ def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: by
         csr = x509.make_csr(key, common_name, names, challenge=authority.challenge())
     except x509.X509Error as error:
         raise StepError("settings", str(error)) from error
-    order = Order(
-        policy.path, want.name.stem, csr, names, want.principal or "", want.server, want.client, want.lifetime, live
-    )
+    order = Order.of(policy.path, want, names, csr, live)
     if not (isinstance(authority, Remote) and authority.by_leaf):
         order = replace(order, live=b"")  # some CAs take it for the renewal of that certificate
     answer = authority.issue(order, now)

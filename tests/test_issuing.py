@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from certagent.authorities import Order
 from certagent.core.actions import Issue
-from certagent.issuing import mark_of, order_of
+from certagent.issuing import mark_of
 from tests.core.building import want
 
 
@@ -18,7 +19,8 @@ def asked(**changes: Any) -> Issue:
 
 def test_what_an_authority_is_asked_for() -> None:
     """The names of the action, which may be more than are configured; the rest as wanted."""
-    order = order_of("/certs", asked(), b"csr", b"live")
+    action = asked()
+    order = Order.of("/certs", action.want, action.names, b"csr", b"live")
     assert ("/certs", "node", b"csr", ("db1", "10.0.0.5"), b"live") == (
         order.certs_dir,
         order.stem,
@@ -27,7 +29,7 @@ def test_what_an_authority_is_asked_for() -> None:
         order.live,
     )
     assert ("node", True, True, timedelta(days=9)) == (order.principal, order.server, order.client, order.lifetime)
-    assert "" == order_of("/certs", asked(want=want("ui")), b"csr", b"").principal
+    assert "" == Order.of("/certs", want("ui"), action.names, b"csr", b"").principal
 
 
 MARK = mark_of(asked(), "", "")

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from certagent.authority.messages import Pending, Renewal
 from certagent.core.facts import Authority
+from certagent.core.policy import Want
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,12 @@ class Order:
     client: bool
     lifetime: timedelta | None
     live: bytes = b""  # the live certificate and its chain
+
+    @classmethod
+    def of(cls, certs_dir: str, want: Want, names: tuple[str, ...], csr: bytes, live: bytes) -> "Order":
+        """What a want asks for; `names` may be more than are configured."""
+        principal = want.principal or ""
+        return cls(certs_dir, want.name.stem, csr, names, principal, want.server, want.client, want.lifetime, live)
 
 
 class CertificateAuthority(Protocol):

@@ -30,10 +30,10 @@ def across(
     """Given the agent's own places, the authorities, the certs-dirs and where a path leads, return every error."""
 
     def within(place: str, path: str) -> bool:
-        return place.startswith("/") and _within(spelt(resolved(place)), spelt(resolved(path)))
+        return place.startswith("/") and _within(resolved(place), resolved(path))
 
     paths = list(dict.fromkeys(directories))
-    times = Counter(spelt(resolved(path)) for path in directories)
+    times = Counter(map(resolved, directories))
     errors = [f"certs_dir: {path} is configured {n} times" for path, n in times.items() if n > 1]
     outside = [("agent.state_dir", state_dir, "the state"), ("agent.socket", socket, "the socket")]
     cas = [(f"authority.{a.name}.directory", a.options) for a in authorities.values()]

@@ -11,7 +11,7 @@ from typing import Any
 
 from certagent.core import names
 from certagent.core.actions import Finding
-from certagent.core.decide import SEVERITIES, decide
+from certagent.core.decide import SEVERITIES, decide, worst_of
 from certagent.core.facts import Pair, Snapshot, Terms
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
 from certagent.core.names import CA, NODE, Name, Role
@@ -51,7 +51,7 @@ def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
         "certs_dir": target.policy.path,
         "user": target.policy.owner.user,
         "pid": target.pid,
-        "severity": max((f.severity for f in found), key=SEVERITIES.index, default="ok"),
+        "severity": worst_of(f.severity for f in found),
         "start": {"accepted": not problem, "reason": problem},
         "findings": [finding(f) for f in found],
         "files": _files(judged, seen.pairs),
@@ -150,4 +150,4 @@ def _tenants(judged: tuple[Verdict, ...]) -> Iterator[Finding]:
 
 def worst(documents: list[dict[str, Any]]) -> str:
     """The worst severity of several verdicts."""
-    return max((str(d["severity"]) for d in documents), key=SEVERITIES.index, default="ok")
+    return worst_of(str(d["severity"]) for d in documents)

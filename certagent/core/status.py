@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from certagent.core.actions import Action, Finding, Held, Plan, subject_of
-from certagent.core.decide import SEVERITIES, decide, severity
+from certagent.core.decide import decide, severity, worst_of
 from certagent.core.decide.serving import client_names, expected, looked, other_leaf, signals
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
 from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, Role
@@ -29,7 +29,7 @@ def document(
 ) -> dict[str, Any]:
     """Given every certs-dir's policy, snapshot and plan, return the whole status."""
     dirs = [certs_dir(policy, snapshot, _true(plan, daemon), now) for policy, snapshot, plan in parts]
-    worst = max((d["severity"] for d in dirs), key=SEVERITIES.index, default="ok")
+    worst = worst_of(d["severity"] for d in dirs)
     return {"version": 1, "severity": worst, "now": rfc3339(now), "daemon": daemon, "certs_dirs": dirs}
 
 

@@ -27,8 +27,7 @@ DEADLINE = 2.0
 LIMIT = 1 << 16
 WORKERS = 8  # of each pool
 BREATH = 0.1  # seconds, when no connection can be taken (no fd left)
-STANDS = "the socket of another user's agent stands there"
-REMEDY = "stop that agent; remove the socket where none runs"
+FOREIGN = "the socket of another user's agent stands there: {}; stop that agent; remove the socket where none runs"
 WAITING = 64
 PER_UID = 16
 
@@ -88,17 +87,15 @@ class Control:
     def _clear(self) -> None:
         """Remove the socket of a daemon that is gone."""
         try:
-            mode = os.lstat(self._path).st_mode
+            if not stat.S_ISSOCK(os.lstat(self._path).st_mode):
+                raise HostError(f"cannot bind {self._path}: something that is no socket stands there; remove it")
+            if _answered(self._path):
+                raise HostError(f"cannot bind {self._path}: another daemon answers there")
+            os.unlink(self._path)
         except FileNotFoundError:
             return
-        if not stat.S_ISSOCK(mode):
-            raise HostError(f"cannot bind {self._path}: something that is no socket stands there; remove it")
-        if _answered(self._path):
-            raise HostError(f"cannot bind {self._path}: another daemon answers there")
-        try:
-            os.unlink(self._path)
         except OSError as error:
-            why = f"{STANDS}: {error.strerror}; {REMEDY}"
+            why = FOREIGN.format(error.strerror) if isinstance(error, PermissionError) else error.strerror
             raise HostError(f"cannot bind {self._path}: {why}", error.errno) from error
 
     def start(self) -> None:
@@ -166,17 +163,13 @@ class Control:
 
 
 def _answered(path: str) -> bool:
-    """Whether somebody takes connections at a socket. Raises HostError where that cannot be told."""
+    """Whether somebody takes connections at a socket. Raises OSError where that cannot be told."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
         knock.settimeout(1)
         try:
             knock.connect(path)
         except ConnectionRefusedError:
             return False
-        except PermissionError as error:
-            raise HostError(f"cannot bind {path}: {STANDS}: {error.strerror}; {REMEDY}", error.errno) from error
-        except OSError as error:
-            raise HostError(f"cannot bind {path}: {error.strerror}", error.errno) from error
     return True
 
 

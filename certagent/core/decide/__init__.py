@@ -6,6 +6,7 @@ staged pair causes the install, seeing a process serve something else than the f
 crash anywhere resumes by itself.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from certagent.core.actions import Action, Install, Plan, Probe, Recover, Reload, Rollback
@@ -68,4 +69,9 @@ def _one_at_a_time(actions: tuple[Action, ...]) -> tuple[Action, ...]:
 
 def severity(plan: Plan) -> str:
     """The worst severity among the findings, "ok" without any."""
-    return max((f.severity for f in plan.findings), key=SEVERITIES.index, default="ok")
+    return worst_of(f.severity for f in plan.findings)
+
+
+def worst_of(severities: Iterable[str]) -> str:
+    """The worst of several severities, "ok" of none."""
+    return max(severities, key=SEVERITIES.index, default="ok")

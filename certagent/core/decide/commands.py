@@ -15,7 +15,6 @@ from certagent.core.requests import after
 from certagent.core.timing import waiting
 
 LONGEST = timedelta(hours=1)
-FAILED = frozenset({"failed", "refused"})
 
 
 def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
@@ -47,5 +46,5 @@ def _in_vain(policy: Policy, snapshot: Snapshot, request: Request) -> str | None
     if snapshot.directory.foreign:
         return f"something else owns the files: {snapshot.directory.foreign}"
     tried = [a for a in snapshot.tried(request.subject) if a.kind == "issue" and after(a, request)]
-    failed = [a for a in tried if a.outcome in FAILED]
+    failed = [a for a in tried if a.failed]
     return failed[-1].reason if len(failed) >= len(want.authorities) else None

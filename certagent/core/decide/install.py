@@ -61,8 +61,10 @@ def _unread(snapshot: Snapshot, want: Want, staged: Staged) -> Part | None:
 def _early(staged: Staged, now: datetime) -> Part | None:
     """A CA whose clock is ahead of ours, and that dates nothing back: what it signs waits, and is judged then."""
     at = valid_soon(staged.pair.leaf, now)
-    why = "not valid before {}: the clock of its CA is ahead of ours"
-    return holding("install", staged.pair.name.stem, why.format(stamp(at)), at) if at else None
+    if at is None:
+        return None
+    why = f"not valid before {stamp(at)}: the clock of its CA is ahead of ours"
+    return holding("install", staged.pair.name.stem, why, at)
 
 
 def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str | None:

@@ -110,8 +110,9 @@ def _arrived(snapshot: Snapshot, pair: Pair) -> datetime:
     ours = [
         a.at for a in snapshot.attempts if a.kind == "install" and a.outcome == "ok" and a.subject == pair.name.stem
     ]
-    stood = pair.cert.file.ctime_ns / 1e9 if pair.cert else 0.0
-    return ours[-1] if ours else datetime.fromtimestamp(stood, UTC)
+    if ours:
+        return ours[-1]
+    return pair.cert.file.changed if pair.cert else datetime.fromtimestamp(0, UTC)
 
 
 def unaccepted(policy: Policy, snapshot: Snapshot, want: Want, authority: str) -> str | None:

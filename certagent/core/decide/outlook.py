@@ -10,7 +10,6 @@ from certagent.core.rules import Severity, stamp
 from certagent.core.timing import emergency_at
 
 ALARM_AFTER = 3
-ENDED_BADLY = frozenset({"failed", "refused"})  # not what runs, nor what was answered and is not installed yet
 OTHER_ROOTS = 'a CA that the system does not trust, but browsers here do: `roots = "FILE"` under [certs_dir.file.ui]'
 
 
@@ -33,7 +32,7 @@ def refused(stem: str, why: str, severity: Severity = "critical", *wakes: dateti
 def failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) -> Part:
     """What was tried in vain: refused (by the CA's policy, or by the gate) is told apart from not answered."""
     found, stem = overdue(want, pair, now), want.name.stem
-    newest = [a for a in _newest(want, failed) if a.reason and (a.kind == "rollback" or a.outcome in ENDED_BADLY)]
+    newest = [a for a in _newest(want, failed) if a.reason and (a.kind == "rollback" or a.failed)]
     severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
     history = f"certagent history {stem}"
     if turned_down := [a for a in newest if a.outcome == "refused"]:

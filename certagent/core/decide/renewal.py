@@ -160,12 +160,9 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     if held := _unsuitable(snapshot, want, pair) or (
         None if order else failover.untrusted(snapshot, want, want.authorities[0])
     ):
-        held_back = (
-            outlook.overdue(want, pair, now)
-            + outlook.refused(stem, held)
-            + holding("issue", stem, f"{reason}; held: {held}")
-        )
-        return held_back + (Part((Decline("renew", stem, f"{reason}; held: {held}"),)) if asked else Part())
+        why = f"{reason}; held: {held}"
+        told = outlook.overdue(want, pair, now) + outlook.refused(stem, held) + holding("issue", stem, why)
+        return told + (Part((Decline("renew", stem, why),)) if asked else Part())
     choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
     if choice.at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"

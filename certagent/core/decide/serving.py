@@ -35,7 +35,7 @@ def changed_at(snapshot: Snapshot, now: datetime) -> datetime:
 
     A moment after `now` is not believed.
     """
-    stood = [datetime.fromtimestamp(p.cert.file.ctime_ns / 1e9, UTC) for p in loaded_pairs(snapshot) if p.cert]
+    stood = [p.cert.file.changed for p in loaded_pairs(snapshot) if p.cert]
     arrived = [a.at for a in snapshot.attempts if a.kind in SWAPS and a.outcome == "ok"]
     return max((at for at in (*stood, *arrived) if at <= now), default=datetime.fromtimestamp(0, UTC))
 

@@ -1,7 +1,7 @@
 """Certificates, keys and the files that hold them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from certagent.core.names import Name
@@ -57,6 +57,11 @@ class File:
     mtime_ns: int
     ctime_ns: int
     links: int = 1
+
+    @property
+    def changed(self) -> datetime:
+        """When it came to be as it is, by the kernel's own clock (ctime)."""
+        return datetime.fromtimestamp(self.ctime_ns / 1e9, UTC)
 
 
 @dataclass(frozen=True, slots=True)

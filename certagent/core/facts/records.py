@@ -26,6 +26,11 @@ class Attempt:
     retry_at: datetime | None = None  # Retry-After of a CA
     row: int = field(default=0, compare=False)  # of the ledger: the order that no clock changes; 0: unknown
 
+    @property
+    def failed(self) -> bool:
+        """It ended badly: not one that runs, that waits for a CA, or that was answered."""
+        return self.outcome in {"failed", "refused"}
+
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
