@@ -7,7 +7,7 @@ h between tries).
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from hashlib import sha256
 
@@ -164,13 +164,13 @@ def expires_soon(leaf: Leaf, want: Want | None, now: datetime) -> str:
 def settled_at(pair: Pair, now: datetime) -> datetime | None:
     """Until when whoever puts a pair there by hand may not be done: of half of one, or two halves that do not match.
 
-    None where there is nothing to wait for. A change in the future is a clock's, and no reason.
+    None where there is nothing to wait for. A change in the future is a clock's, and no reason; within a second it is
+    one that came after `now`, while the directory was read.
     """
     if pair.matched or pair.name.is_bundle:
         return None
-    changed = max((f.file.ctime_ns for f in (pair.cert, pair.key) if f is not None), default=0)
-    at = datetime.fromtimestamp(changed // 1_000_000_000, UTC)
-    return at + SETTLES if at <= now < at + SETTLES else None
+    at = max((f.file.changed for f in (pair.cert, pair.key) if f is not None), default=None)
+    return min(at, now) + SETTLES if at is not None and at - LEEWAY <= now < at + SETTLES else None
 
 
 def valid_soon(leaf: Leaf | None, now: datetime) -> datetime | None:

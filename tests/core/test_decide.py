@@ -87,6 +87,7 @@ SETTLING = [
     ("a certificate alone", changed(timedelta(seconds=1), key=False), False),
     ("a key alone", changed(timedelta(seconds=1), cert=False), False),
     ("ten seconds ago", changed(timedelta(seconds=10)), True),
+    ("while the directory was read", changed(-timedelta(milliseconds=300)), False),
     ("in the future: the clock was set back", changed(-MINUTE), True),
     ("neither half", changed(timedelta(0), cert=False, key=False), True),
     ("asked for", replace(changed(timedelta(0)), requests=(Request("renew", "node", NOW),)), True),
