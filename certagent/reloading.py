@@ -3,7 +3,6 @@
 So may whatever names its users (owner = "..." asks the host's name service). What was read is handed over by a queue.
 """
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,8 +11,7 @@ from queue import Empty, SimpleQueue
 
 from certagent.config import Config, ConfigError, load
 from certagent.host.aside import Aside
-
-Mark = tuple[int, int, int] | None
+from certagent.host.directory import mark
 
 
 class Reloading:
@@ -22,7 +20,7 @@ class Reloading:
     def __init__(self, path: str, wake: Callable[[str], None]) -> None:
         """What lies there now counts as read."""
         self._path, self._wake = path, wake
-        self._mark = _mark(path)
+        self._mark = mark(path)
         self._forced = threading.Event()
         self._read: SimpleQueue[Config | ConfigError] = SimpleQueue()
         self.reading: Aside[None] = Aside(f"the configuration: {path}", self._look, lambda: None)
@@ -47,20 +45,12 @@ class Reloading:
     def _look(self) -> None:
         if forced := self._forced.is_set():
             self._forced.clear()
-        mark = _mark(self._path)
-        if mark == self._mark and not forced:
+        found = mark(self._path)
+        if found == self._mark and not forced:
             return
-        self._mark = mark
+        self._mark = found
         try:
             self._read.put(load(self._path))
         except ConfigError as error:
             self._read.put(error)
         self._wake("configuration read")
-
-
-def _mark(path: str) -> Mark:
-    try:
-        info = os.stat(path)
-    except OSError:
-        return None
-    return info.st_ino, info.st_mtime_ns, info.st_size

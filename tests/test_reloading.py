@@ -47,3 +47,12 @@ def test_a_signal_reads_what_did_not_change(file: Path) -> None:
     reloading.force(NOW)
     read(reloading)
     assert isinstance(reloading.fresh(), ConfigError)
+
+
+def test_another_mode_is_a_change(file: Path) -> None:
+    """What could not be read is read once it may be: a chmod is another ctime, and no other mtime."""
+    reloading = Reloading(str(file), lambda _: None)
+    file.chmod(0o640)
+    reloading.look(NOW)
+    read(reloading)
+    assert isinstance(reloading.fresh(), ConfigError)

@@ -61,6 +61,15 @@ def _walked(path: str) -> tuple[int, set[int]]:
     return at, makers
 
 
+def mark(path: str) -> tuple[int, int, int] | None:
+    """What changes when a file changes, or its mode and with it who may read it; None where nothing can be seen."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_ino, info.st_ctime_ns, info.st_size
+
+
 def identity(path: str) -> tuple[int, int] | None:
     """Device and inode of what stands at a path now, links followed; None where nothing can be seen."""
     try:

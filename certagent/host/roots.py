@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from functools import lru_cache
 
-from certagent.host import x509
+from certagent.host import directory, x509
 
 PLACES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -54,11 +54,7 @@ def place(configured: str = "") -> str:
 def mark(configured: str = "") -> Mark:
     """What changes when the file changes; cheap."""
     path = place(configured)
-    try:
-        info = os.stat(path)
-    except OSError:
-        return (path, 0, 0, 0)
-    return (path, info.st_ino, info.st_ctime_ns, info.st_size)
+    return (path, *(directory.mark(path) or (0, 0, 0)))
 
 
 @lru_cache(maxsize=4)
