@@ -12,14 +12,14 @@ from cryptography import x509 as bare
 from cryptography.hazmat.primitives import hashes, serialization
 
 from bench.figures import Figure
-from certagent.authorities import Known
+from certagent import x509
+from certagent.agent.directory import World
+from certagent.authority.client import Known
 from certagent.core.decide import decide
 from certagent.core.names import CA, Name, Role
 from certagent.core.policy import Owner, Policy, Want
 from certagent.events import Log
-from certagent.host import x509
-from certagent.host.ledger import Ledger
-from certagent.world import World
+from certagent.state.ledger import Ledger
 
 SIZES = (10, 1_000, 10_000)
 DER = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.figures import Figure
 from certagent.authority.messages import Request, State, dump_question
-from certagent.host.worker import Workers
+from certagent.sandbox.worker_process import Workers
 
 ROUNDS = 15
 TYPES: dict[str, dict[str, object]] = {

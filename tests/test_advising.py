@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from certagent.advising import evidence, leaves_of
+from certagent.certs_dir import Scan
 from certagent.core.advice import Evidence
 from certagent.core.facts import Checked, Directory
-from certagent.host.certs import Scan
-from certagent.host.errors import HostError
-from certagent.host.x509 import Link
-from certagent.revoking import told
+from certagent.operations.ocsp_advice import evidence, leaves_of
+from certagent.posix.errors import HostError
+from certagent.revocation.checker import told
+from certagent.x509 import Link
 from tests.core.building import NOW, leaf, pair, revocation, snapshot
 
 

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,98 +23,124 @@ EFFECTS = {
     "sqlite3",
     "shutil",
 }
-ONLY = {
-    "cryptography": "host/x509",
-    "psutil": "host/procs/",
-    "watchdog": "host/wake.py",
-    "apscheduler": "host/wake.py",
+ROOMS = {  # the one import table: each room, and the rooms that it may import; ARCHITECTURE.md shows the same
+    "core": "",
+    "posix": "",
+    "x509": "core",
+    "config": "core",
+    "events": "core",
+    "process": "core posix",
+    "state": "core posix",
+    "sandbox": "posix",
+    "control": "posix",
+    "certs_dir": "core posix x509",
+    "revocation": "core posix x509 sandbox certs_dir",
+    "authority": "core posix config x509 sandbox state certs_dir",
+    "authority/backends": "core x509 sandbox authority",
+    "operations": "core posix x509 config events process state sandbox control certs_dir revocation authority",
+    "agent": "core posix x509 config events process state sandbox control certs_dir revocation authority operations",
+    "demo": "x509",
+    "cli": "core posix x509 config events process state sandbox control certs_dir revocation authority operations agent"
+    " demo",
+    "__main__": "cli",
 }
-LAYERS = {  # what each may import of ours; what is not listed is the shell around them
-    "core": {"core"},
-    "authority": {"authority", "core", "host/x509", "host/confine"},
-    "config": {"config", "core"},
+APART = {"authority/backends": "authority/client"}  # a worker asks a CA; it has nothing of the daemon's side
+ONLY = {  # a library, and the one room or file that imports it
+    "cryptography": "x509",
+    "psutil": "process",
+    "watchdog": "agent/wake",
+    "apscheduler": "agent/wake",
 }
-LEAVES = {
-    "aside",
-    "errors",
-    "x509",
-    "owner",
-    "locks",
-    "openat",
-    "directory",
-    "pgwire",
-    "hup_child",
-    "roots",
-    "confine",
-}  # of host: any sibling may use them
 DOCSTRINGS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def place(path: Path) -> str:
-    return str(path.relative_to(ROOT / "certagent"))
+    """A module of ours by its path: `core/decide/renewal`."""
+    return str(path.relative_to(ROOT / "certagent").with_suffix(""))
 
 
-def imports(path: Path) -> Iterator[str]:
+def under(place: str, above: str) -> bool:
+    """Whether a place is that room or file, or inside it: by parts of the path, never by the start of a word."""
+    parts = above.split("/")
+    return place.split("/")[: len(parts)] == parts
+
+
+def room(place: str) -> str:
+    """The innermost room of the table that holds a place; "" where none does."""
+    return max((r for r in ROOMS if under(place, r)), key=len, default="")
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Every module that a file imports, wherever it does so; names of `from` imports are appended."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    found = set()
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def ours(path: Path) -> Iterator[str]:
-    """The modules of ours that a file imports, as paths below certagent/."""
-    for name in imports(path):
-        if name.startswith("certagent."):
-            yield name.removeprefix("certagent.").replace(".", "/")
+    """The modules of ours that a file imports, as places; the version, which belongs to no room, is left out."""
+    names = imports(path) - {"certagent.__version__"}
+    return (n.removeprefix("certagent.").replace(".", "/") for n in names if n.startswith("certagent."))
 
 
-def test_the_core_imports_no_effect() -> None:
-    """core/ takes its clock, its files and its luck as arguments."""
+def test_every_module_belongs_to_a_room() -> None:
+    """No file stands outside the import table but the package's own."""
+    assert {"__init__"} == {place(p) for p in SOURCES if not room(place(p))}
+
+
+def test_rooms_import_only_what_the_table_allows() -> None:
+    """Each room imports itself and the rooms of its row; nothing imports the command line or the demo."""
+    allowed = {r: {r, *row.split()} for r, row in ROOMS.items()}
     found = {
-        (place(p), m) for p in SOURCES if place(p).startswith("core") for m in imports(p) if m.split(".")[0] in EFFECTS
+        (place(p), module)
+        for p in SOURCES
+        for module in ours(p)
+        if not any(under(module, r) for r in allowed.get(room(place(p)), ()))
     }
     assert found == set()
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_imports_go_downwards(layer: str) -> None:
-    """core imports core, an authority of the host X.509 and what a process gives up, the configuration only core."""
-    files = [p for p in SOURCES if place(p).startswith(f"{layer}/")]
-    found = {(place(p), m) for p in files for m in ours(p) if not m.startswith(tuple(f"{a}" for a in LAYERS[layer]))}
+def test_backends_do_not_import_the_daemons_side() -> None:
+    """What asks a CA in a worker imports nothing that holds the daemon's secrets and state."""
+    found = {
+        (place(p), m) for p in SOURCES for m in ours(p) for a, b in APART.items() if under(place(p), a) and under(m, b)
+    }
     assert found == set()
 
 
-def test_the_host_imports_no_shell() -> None:
-    """host/ knows core and its own leaves; its siblings do not import each other."""
-    found = set()
-    for path in (p for p in SOURCES if place(p).startswith("host/")):
-        mine = place(path).split("/")[1].removesuffix(".py")
-        for module in ours(path):
-            top, *rest = module.split("/")
-            if top == "core" or (top == "host" and rest[0] in {mine, *LEAVES}):
-                continue
-            found.add((place(path), module))
+def test_the_core_imports_no_effect() -> None:
+    """core/ takes its clock, its files and its random numbers as arguments."""
+    found = {
+        (place(p), m) for p in SOURCES if under(place(p), "core") for m in imports(p) if m.split(".")[0] in EFFECTS
+    }
     assert found == set()
 
 
-def test_nothing_imports_the_command_line() -> None:
-    """cli and demo stand on top."""
-    below = [p for p in SOURCES if not place(p).startswith(("cli", "demo", "__main__"))]
-    found = {(place(p), m) for p in below for m in ours(p) if m.startswith(("cli/", "demo/"))}
-    assert found == set()
+def test_every_room_says_what_it_is() -> None:
+    """The __init__ of each room starts with one sentence."""
+    rooms = [ROOT / "certagent" / r / "__init__.py" for r in ROOMS if (ROOT / "certagent" / r).is_dir()]
+    assert [] == [str(p) for p in rooms if not (ast.get_docstring(parsed(p)) or "").split("\n")[0].endswith(".")]
 
 
 @pytest.mark.parametrize("library", ONLY)
 def test_one_importer_per_library(library: str) -> None:
     """cryptography, psutil, watchdog and APScheduler each have one place."""
     found = {place(p) for p in SOURCES for m in imports(p) if m.split(".")[0] == library}
-    assert {p for p in found if not p.startswith(ONLY[library])} == set()
+    assert {p for p in found if not under(p, ONLY[library])} == set()
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    yield from (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, DOCSTRINGS))
+    yield from (n for n in ast.walk(parsed(path)) if isinstance(n, DOCSTRINGS))
 
 
 def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -134,8 +161,9 @@ def test_sizes() -> None:
 
 
 def test_the_loop_is_short() -> None:
-    """daemon.py holds no policy: each of its functions fits on half a screen."""
-    assert max(length(f) for f in functions(ROOT / "certagent" / "daemon.py")) <= 30
+    """The loop holds no policy: each of its functions fits on half a screen."""
+    files = [ROOT / "certagent" / "agent" / name for name in ("loop.py", "converge.py")]
+    assert max(length(f) for path in files for f in functions(path)) <= 30
 
 
 def test_every_test_states_its_fact() -> None:
@@ -158,7 +186,7 @@ def test_no_secret_is_formatted() -> None:
     """No key, PEM or password is ever put into a message: no f-string names one."""
     found = set()
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.JoinedStr):
                 names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
                 found |= {(place(path), n) for n in names & {"key_pem", "pem", "password", "secret", "token"}}

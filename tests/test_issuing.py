@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from certagent.authorities import Order
+from certagent.agent.jobs.issue import mark_of
+from certagent.authority.client import Order
 from certagent.core.actions import Issue
-from certagent.issuing import mark_of
 from tests.core.building import want
 
 

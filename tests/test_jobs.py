@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from certagent.agent.jobs.pool import WORKERS, Jobs
 from certagent.core.facts import InFlight
-from certagent.jobs import WORKERS, Jobs
 from tests.waiting import wait_until
 
 NOW = datetime.now(UTC)
@@ -84,9 +84,9 @@ import os, resource, sys
 from datetime import UTC, datetime, timedelta
 import apscheduler.executors.pool
 from certagent.core.facts import InFlight
-from certagent.host.aside import Aside
-from certagent.host.wake import Wake
-from certagent.jobs import Jobs
+from certagent.posix.aside import Aside
+from certagent.agent.wake import Wake
+from certagent.agent.jobs.pool import Jobs
 now, jobs, wake = datetime.now(UTC), Jobs(print), Wake(30)
 os.setresuid(54321, 54321, 54321)
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

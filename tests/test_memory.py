@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from certagent.agent.jobs.work import Broken, Seen
+from certagent.agent.memory import RESTING, Memory, changes
 from certagent.core.actions import Decline, Issue
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Listener, Repair, Request, Served
 from certagent.core.policy import OcspRule, ProcessRule
-from certagent.memory import RESTING, Memory, changes
-from certagent.revoking import Told
-from certagent.working import Broken, Seen
+from certagent.revocation.checker import Told
 from tests.core.building import NOW, leaf, pair, policy, process, revocation, served, snapshot, staged, want
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from certagent.accounts import permitted
-from certagent.answering import addressed, possible
+from certagent import x509
+from certagent.agent.commands import addressed, possible
+from certagent.agent.service import Last
 from certagent.config import build
 from certagent.core.actions import Plan
 from certagent.core.facts import Request
-from certagent.host import x509
-from certagent.host.errors import HostError
-from certagent.service import Last
-from certagent.trying import StepError, accepted
+from certagent.operations.acme_account import permitted
+from certagent.operations.authority_test import StepError, accepted
+from certagent.posix.errors import HostError
 from tests.core.building import NOW, generation, policy, snapshot, want
-from tests.host.making import make_ca
+from tests.making import make_ca
 
 HERE = policy(want("ca"), want("node"), path="/here")
 THERE = policy(want("ca"), want("node"), want("ui"), path="/there")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from certagent.agent.config_file import Reloading
 from certagent.config import ConfigError
-from certagent.reloading import Reloading
 from tests.waiting import wait_until
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from certagent.cli import account, authority, check, commands, history, main, plan, recover, status
 from certagent.cli.common import Reply, Stopped, complaint, local_service, read_config, said, show, stem_of
 from certagent.cli.proving import PENDING, QUEUED, Command, blocked, seen
-from certagent.host.errors import HostError
+from certagent.posix.errors import HostError
 from tests.core.building import pair
 
 RENEW = Command("renew", "node", "/certs", 7)

@@ -11,7 +11,7 @@ import pytest
 from certagent.demo.loader import Entry, Flags, Found, Material, certificate, load, with_key
 from certagent.demo.server import AUTHENTICATION_OK, Offer, Quirks, offer, rpc_answer, sql_answer
 from certagent.demo.story import ROTATIONS, Rotated, rotated, withstood
-from tests.host.making import Ca, make_ca
+from tests.making import Ca, make_ca
 
 MINE = os.getgid()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from certagent.authority.acme.web import SOCKET
+from certagent.authority.backends.acme.web import SOCKET
 
 UNITS = sorted((Path(__file__).parent.parent / "systemd").glob("*.service"))
 

@@ -1,1 +1,1 @@
-"""Where certificates come from: one file per backend."""
+"""Certificate authorities: the daemon's side (client), one module per CA type (backends), the worker between them."""

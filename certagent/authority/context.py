@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from certagent.authority.http import Http
+from certagent.authority.backends.http import Http
 from certagent.authority.messages import State
 
 

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
+from certagent.authority.backends.http import Http
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
-from certagent.authority.http import Http
 from certagent.authority.messages import (
     Answer,
     Failure,
@@ -32,7 +32,7 @@ from certagent.authority.messages import (
     load_question,
     plain,
 )
-from certagent.host.confine import Missing, Profile, confine
+from certagent.sandbox import Missing, Profile, confine
 
 LAZY = (
     "encodings.idna",
@@ -73,7 +73,7 @@ def _probed(user: tuple[int, int] | None) -> bytes:
 
 def _answered(kind: str, user: tuple[int, int] | None) -> bytes:
     """The answer to the question on standard input."""
-    backend = importlib.import_module(f"certagent.authority.{kind}")
+    backend = importlib.import_module(f"certagent.authority.backends.{kind}")
     for name in LAZY:
         importlib.import_module(name)
     request, secrets, state = load_question(sys.stdin.buffer.read())

@@ -32,7 +32,7 @@ def reply_of(answer: dict[str, Any]) -> Reply:
 
 
 def _done(arguments: argparse.Namespace) -> dict[str, Any]:
-    from certagent.host.control_client import DaemonSilent, ask
+    from certagent.control.client import DaemonSilent, ask
 
     about = {"name": arguments.name, "operation": arguments.operation}
     try:
@@ -42,10 +42,10 @@ def _done(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any]:
-    from certagent.accounts import change
-    from certagent.host.errors import HostError
-    from certagent.host.worker import Workers
-    from certagent.wallclock import clock
+    from certagent.operations.acme_account import change
+    from certagent.posix.clock import clock
+    from certagent.posix.errors import HostError
+    from certagent.sandbox.worker_process import Workers
 
     config = read_config(arguments.config)
     user = config.settings.worker_user

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> Reply:
 
 def _from_daemon(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """The daemon reads what we may not; what it refuses, or does not manage, is ours to try."""
-    from certagent.host.control_client import DaemonSilent, ask
+    from certagent.control.client import DaemonSilent, ask
 
     certs_dir = os.path.abspath(arguments.certs_dir) if arguments.certs_dir else ""
     try:
@@ -48,8 +48,8 @@ def _from_daemon(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any]:
-    from certagent.advising import advise, chosen
-    from certagent.host.errors import HostError
+    from certagent.operations.ocsp_advice import advise, chosen
+    from certagent.posix.errors import HostError
 
     policies = _known(arguments.config) if arguments.certs_dir else read_config(arguments.config).policies
     try:

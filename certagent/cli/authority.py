@@ -37,7 +37,7 @@ def reply_of(answer: dict[str, Any]) -> Reply:
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
-    from certagent.host.control_client import DaemonSilent, ask
+    from certagent.control.client import DaemonSilent, ask
 
     about = {"name": arguments.name, "certs_dir": arguments.certs_dir.rstrip("/")}
     try:
@@ -50,10 +50,10 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _by_ourselves(config: Any, name: str, certs_dir: str) -> dict[str, Any]:
-    from certagent.accounts import as_the_agent
-    from certagent.answering import authority_test
-    from certagent.host.errors import HostError
-    from certagent.host.worker import Workers
+    from certagent.agent.commands import authority_test
+    from certagent.operations.acme_account import as_the_agent
+    from certagent.posix.errors import HostError
+    from certagent.sandbox.worker_process import Workers
 
     user, state_dir = config.settings.worker_user, config.settings.state_dir
     try:

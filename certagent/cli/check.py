@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from certagent.cli.common import USAGE, Reply, complaint, config_option, json_option, read_config
 
 if TYPE_CHECKING:
-    from certagent.checking import Target
+    from certagent.operations.check import Target
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
 FLAGS = {  # of cockroach, for a directory whose process does not run
@@ -34,8 +34,8 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> Reply:
     """The verdict; exit 0, 1, 2 by the worst finding."""
-    from certagent.checking import check
-    from certagent.host.errors import HostError
+    from certagent.operations.check import check
+    from certagent.posix.errors import HostError
 
     try:
         targets = _targets(arguments)
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> Reply:
 
 def reply_of(documents: list[dict[str, Any]]) -> Reply:
     """Given the verdict on each directory, return what is said: one stands for itself, several are listed."""
-    from certagent.checking import worst
+    from certagent.operations.check import worst
 
     severity = worst(documents)
     several = {"version": 1, "severity": severity, "certs_dirs": documents}
@@ -55,8 +55,8 @@ def reply_of(documents: list[dict[str, Any]]) -> Reply:
 
 
 def _targets(arguments: argparse.Namespace) -> "list[Target]":
-    from certagent.checking import configured_target, directory_target, own_terms, process_target
-    from certagent.host.errors import HostError
+    from certagent.operations.check import configured_target, directory_target, own_terms, process_target
+    from certagent.posix.errors import HostError
 
     if arguments.user and not arguments.certs_dir:
         raise HostError("cannot use --user without --certs-dir: a process and a configuration say it themselves")

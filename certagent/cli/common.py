@@ -11,8 +11,8 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 if TYPE_CHECKING:
+    from certagent.agent.service import Service
     from certagent.config import Config
-    from certagent.service import Service
 
 DEFAULT_CONFIG = "/etc/certagent/config.toml"
 DEFAULT_SOCKET = "/run/certagent/control.sock"
@@ -104,8 +104,8 @@ def socket_of(path: str) -> str:
 
 def ask(path: str, command: str, **arguments: Any) -> dict[str, Any] | None:
     """The daemon's answer, or None where no daemon answers."""
-    from certagent.host.control_client import DaemonSilent
-    from certagent.host.control_client import ask as send
+    from certagent.control.client import DaemonSilent
+    from certagent.control.client import ask as send
 
     try:
         return send(socket_of(path), command, arguments)
@@ -115,8 +115,8 @@ def ask(path: str, command: str, **arguments: Any) -> dict[str, Any] | None:
 
 def local_service(path: str) -> "Service":
     """A service that has looked once, for when there is no daemon. Raises Stopped."""
-    from certagent.host.errors import HostError
-    from certagent.running import look
+    from certagent.agent.start import look
+    from certagent.posix.errors import HostError
 
     config = read_config(path)
     try:

@@ -34,7 +34,7 @@ def reply_of(document: dict[str, Any]) -> Reply:
 
 def _observed(path: str) -> dict[str, Any]:
     service = local_service(path)
-    from certagent.answering import plans
+    from certagent.agent.commands import plans
 
     document = plans(service)
     service.stop()

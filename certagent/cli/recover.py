@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from certagent.core.facts import Pair
-    from certagent.host.errors import HostError
+    from certagent.posix.errors import HostError
 
 CRITICAL = 2
 DENIED = frozenset({errno.EACCES, errno.EPERM})
@@ -70,10 +70,10 @@ def torn(pairs: "Iterable[Pair]") -> tuple[str, ...]:
 
 
 def _recover(path: str, keep: int) -> Recovered:
-    from certagent.host.certs import Scanner
-    from certagent.host.errors import HostError
-    from certagent.host.files import Store
-    from certagent.wallclock import clock
+    from certagent.certs_dir import Scanner
+    from certagent.certs_dir.swap import Store
+    from certagent.posix.clock import clock
+    from certagent.posix.errors import HostError
 
     store = Store(path, keep)
     try:

@@ -25,7 +25,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> Reply:
     """Remove the staging area, and the keys where asked; refused while a daemon holds the directory."""
-    from certagent.host.errors import HostError
+    from certagent.posix.errors import HostError
 
     path, configured = os.path.abspath(arguments.certs_dir), arguments.config
     policy = next((p for p in read_config(configured).policies if p.path == path), None)
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> Reply:
 
 
 def _retire(path: str, policy: "Policy | None", *, remove_keys: bool) -> None:
-    from certagent.host.files import Store
+    from certagent.certs_dir.swap import Store
 
     store = Store(path, policy.keep if policy else 1)
     store.lock()

@@ -22,8 +22,8 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> Reply:
     """Start, converge, and unless --once keep going until SIGTERM."""
-    from certagent.host.errors import HostError
-    from certagent.running import agent
+    from certagent.agent.start import agent
+    from certagent.posix.errors import HostError
 
     config = read_config(arguments.config)
     form = arguments.log or config.settings.log

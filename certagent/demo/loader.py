@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from certagent.host import x509
+from certagent import x509
 
 PREFIXES = ("ca", "ca-client", "ca-ui", "ca-client-tenant", "node", "ui", "client", "client-tenant", "tenant-signing")
 NAMED = ("client", "client-tenant", "tenant-signing")

@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from certagent.demo.loader import Entry, Flags, Material, load, reload_problem, start_problem
-from certagent.host.x509 import memory_file, parse_certificates
+from certagent.x509 import memory_file, parse_certificates
 
 PR_SET_NAME, PR_SET_DUMPABLE = 15, 4
 SSL_REQUEST = struct.pack("!II", 8, 80877103)

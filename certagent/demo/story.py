@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from certagent import x509
 from certagent.demo.launch import StandIn
 from certagent.demo.stream import Stream
-from certagent.host import x509
 
 CONFIG = """
 [agent]

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from certagent import x509
+from certagent.authority.backends.http import Http
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
-from certagent.authority.http import Http
 from certagent.authority.messages import Answer, Issued, Request, Roots, State, Tls
 from certagent.config import remote
 from certagent.core.facts import Leaf
-from certagent.host import x509
 
 NAMES = ("localhost", "127.0.0.1")
 
@@ -44,7 +44,7 @@ class Asker:
 
     def ask(self, request: Request) -> Answer:
         context = Context(self.secrets, self.state, Http(request.tls, request.timeout), now)
-        answer: Answer = import_module(f"certagent.authority.{self.type}").ask(request, context)
+        answer: Answer = import_module(f"certagent.authority.backends.{self.type}").ask(request, context)
         return answer
 
     def node(self, key: bytes = b"", names: tuple[str, ...] = NAMES, **fields: Any) -> Request:

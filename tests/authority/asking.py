@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from certagent.authority.acme import ask
+from certagent import x509
+from certagent.authority.backends.acme import ask
+from certagent.authority.backends.http import Http
 from certagent.authority.context import Context
-from certagent.authority.http import Http
 from certagent.authority.messages import Answer, Request, State, Tls
 from certagent.config.remote import settings
-from certagent.host import x509
 
 
 def now() -> datetime:

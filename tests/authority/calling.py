@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from certagent import x509
+from certagent.authority.backends.http import Http
 from certagent.authority.context import Context
-from certagent.authority.http import Http
 from certagent.authority.messages import Request, State, Tls
-from certagent.host import x509
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NAMES = ("db1.example.com", "10.0.0.5")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from certagent.authority.acme.dns01 import Hook
-from certagent.authority.acme.options import Options
+from certagent import x509
+from certagent.authority.backends.acme.dns01 import Hook
+from certagent.authority.backends.acme.options import Options
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Issued
-from certagent.host import x509
 from tests.authority.asking import Client
 from tests.servers.knot import Knot
 from tests.servers.pebble import Pebble

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from certagent import x509
 from certagent.authority.messages import Issued
 from certagent.config import build
 from certagent.config.remote import RemoteConfig, settings
-from certagent.host import x509
 from tests.authority.asking import Client
 from tests.authority.test_documented import DOCS, blocks
 from tests.servers.process import free_address

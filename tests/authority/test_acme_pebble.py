@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from certagent.authority.acme.listening import inherited, listening
+from certagent import x509
+from certagent.authority.backends.acme.listening import inherited, listening
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Done, Issued, Pending
-from certagent.host import x509
 from tests.authority.asking import Client, now
 from tests.servers.pebble import Pebble
 from tests.servers.process import Running, listens

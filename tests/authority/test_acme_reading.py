@@ -10,18 +10,18 @@ import dns.rcode
 import pytest
 from acme import messages
 
-from certagent.authority.acme.account import agreed, registration
-from certagent.authority.acme.alpn import Alpn
-from certagent.authority.acme.ari import place, window
-from certagent.authority.acme.dns01 import Hook, Update, alias, refusal, texts, zone_of
-from certagent.authority.acme.options import Options
-from certagent.authority.acme.order import asked_for, reached, wish, without_it
-from certagent.authority.acme.polling import Patience, pauses
-from certagent.authority.acme.proving import Authorization, proven, responder
-from certagent.authority.acme.web import Standalone, Webroot
+from certagent import x509
+from certagent.authority.backends.acme.account import agreed, registration
+from certagent.authority.backends.acme.alpn import Alpn
+from certagent.authority.backends.acme.ari import place, window
+from certagent.authority.backends.acme.dns01 import Hook, Update, alias, refusal, texts, zone_of
+from certagent.authority.backends.acme.options import Options
+from certagent.authority.backends.acme.order import asked_for, reached, wish, without_it
+from certagent.authority.backends.acme.polling import Patience, pauses
+from certagent.authority.backends.acme.proving import Authorization, proven, responder
+from certagent.authority.backends.acme.web import Standalone, Webroot
 from certagent.authority.errors import AuthorityError
-from certagent.host import x509
-from tests.host.making import make_ca
+from tests.making import make_ca
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 PROBLEM = {"type": "urn:ietf:params:acme:error:caa", "detail": "not this CA"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from certagent import x509
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Issued, Renewal
-from certagent.host import x509
 from tests.authority.asking import Client, now
 from tests.servers.acme2certifier import Acme2certifier
 from tests.servers.proxy import Proxy, payload

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from certagent import x509
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Issued
-from certagent.host import x509
 from tests.authority.asking import Client, now
 from tests.servers.process import free_address
 from tests.servers.stepca import StepCa

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from certagent.host import x509
+from certagent import x509
 from tests.authority.asker import Asker, facts, now, trusted
 from tests.servers.cfssl import Cfssl, MultiRoot
 from tests.servers.process import closed_port

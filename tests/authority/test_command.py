@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from certagent.authority.command import ask
+from certagent import x509
+from certagent.authority.backends.command import ask
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Pending, Roots, State
-from certagent.host import x509
 from tests.authority.calling import NAMES, NOW, context, key_and_csr, request
-from tests.host.making import make_ca
+from tests.making import make_ca
 from tests.waiting import in_time
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certagent.authority.csrattrs import dotted, wanted_keys
+from certagent.authority.backends.csrattrs import dotted, wanted_keys
 from tests.servers.est import CSRATTRS
 
 RSA = bytes.fromhex("3015 3013 06092a864886f70d010101 3106 02020800 0500")

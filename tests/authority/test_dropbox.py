@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from certagent.authority.dropbox import LARGEST, ask, news
+from certagent import x509
+from certagent.authority.backends.dropbox import LARGEST, ask, news
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Pending, Roots, State
-from certagent.host import x509
 from tests.authority.calling import NAMES, NOW, context, key_and_csr, request
-from tests.host.making import Ca, make_ca
+from tests.making import Ca, make_ca
 from tests.servers.est import intermediate
 
 KEY, CSR = key_and_csr()

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from certagent import x509
+from certagent.authority.backends.est import ask
 from certagent.authority.errors import AuthorityError
-from certagent.authority.est import ask
 from certagent.authority.messages import Issued, Pending, Request, Roots, Tls
-from certagent.host import x509
 from tests.authority.calling import NAMES, NOW, context, key_and_csr, request
 from tests.servers.est import PASSWORD, USER, EstServer
 from tests.servers.process import closed_port

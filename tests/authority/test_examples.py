@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from certagent.authority import command
-from certagent.authority.command import ask
+from certagent import x509
+from certagent.authority.backends import command
+from certagent.authority.backends.command import ask
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Roots
 from certagent.config import build
-from certagent.host import x509
 from tests.authority.calling import context, key_and_csr, request
-from tests.host.making import make_ca
+from tests.making import make_ca
 from tests.servers.cmp import REFERENCE, CmpServer
 from tests.servers.process import closed_port, missing, program
 from tests.servers.scep import ScepServer

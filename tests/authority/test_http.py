@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from urllib3.exceptions import ProtocolError, SSLError
 
+from certagent import x509
+from certagent.authority.backends.http import Http, Reply, broken, by_name, direct, message, permitted, retry_after
 from certagent.authority.errors import AuthorityError
-from certagent.authority.http import Http, Reply, broken, by_name, direct, message, permitted, retry_after
 from certagent.authority.messages import Tls
-from certagent.host import x509
 from tests.servers.process import closed_port
 from tests.servers.tls import ServerPair, server_pair
 from tests.servers.web import Handler, Web, tunnel

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from certagent import x509
+from certagent.authority.backends.local import LocalAuthority, matching, span
 from certagent.authority.errors import AuthorityError
-from certagent.authority.local import LocalAuthority, matching, span
-from certagent.host import x509
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certagent.authority import command
+from certagent.authority.backends import command
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import (
     Answer,
@@ -26,7 +26,7 @@ from certagent.authority.messages import (
     load_question,
 )
 from certagent.authority.worker import hidden, paths_of, ports_of, profile_of, redacted, user_of
-from certagent.host.confine import Profile
+from certagent.sandbox import Profile
 
 STATE = {"shared": {}, "own": {}}
 

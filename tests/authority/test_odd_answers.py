@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from certagent.authority.backends.pem import certificates, chain, der
 from certagent.authority.errors import AuthorityError
-from certagent.authority.pem import certificates, chain, der
 from tests.authority.asker import Asker, facts, now
 from tests.authority.asking import Client
-from tests.host.making import Ca, make_ca
+from tests.making import Ca, make_ca
 from tests.servers.stepca import fingerprint, intermediate, new_jwk
 from tests.servers.tls import ServerPair, server_pair
 from tests.servers.web import Handler as WebHandler

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from certagent.authority.command import reading
+from certagent import x509
+from certagent.authority.backends.command import reading
+from certagent.authority.backends.program import Ended, over
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Issued, Pending, Roots
-from certagent.authority.program import Ended, over
-from certagent.host import x509
 from tests.authority.calling import NOW, key_and_csr, request
-from tests.host.making import make_ca
+from tests.making import make_ca
 
 OPTIONS = {"command": ["/bin/ca"]}
 CSR = key_and_csr()[1]

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from certagent.authority import cfssl, est, step, vault
+from certagent import x509
+from certagent.authority.backends import cfssl, est, step, vault
+from certagent.authority.backends.http import Reply
 from certagent.authority.errors import AuthorityError
-from certagent.authority.http import Reply
 from certagent.authority.messages import Request
-from certagent.host import x509
 from tests.authority.asker import Asker
-from tests.host.making import make_ca
+from tests.making import make_ca
 from tests.servers.stepca import fingerprint, new_jwk
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from certagent.authority import step_token
+from certagent import x509
+from certagent.authority.backends import step_token
 from certagent.authority.messages import Request, Tls
-from certagent.host import x509
 from tests.authority.asker import NAMES, Asker, facts, now, trusted
 from tests.servers.process import closed_port
 from tests.servers.stepca import StepCa, new_jwk

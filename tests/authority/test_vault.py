@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from certagent import x509
 from certagent.authority.messages import Tls
-from certagent.host import x509
 from tests.authority.asker import Asker, facts, now, trusted
 from tests.servers.openbao import ROLE, OpenBao, RefusedError
 from tests.servers.process import closed_port

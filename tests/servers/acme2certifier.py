@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from certagent.host import x509
+from certagent import x509
 from tests.servers.process import SERVERS, Running, free_address, free_port, listens, missing
 
 INSTALL = "tests/servers/acme2certifier/install"

@@ -10,7 +10,7 @@ from typing import Self
 
 import urllib3
 
-from certagent.host import x509
+from certagent import x509
 from tests.servers.process import SERVERS, Running, free_port, listens, missing
 
 INSTALL = "tests/servers/certomancer/install"

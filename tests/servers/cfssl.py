@@ -11,7 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Self
 
-from certagent.host import x509
+from certagent import x509
 from tests.servers.process import Running, free_port, listens, program
 from tests.servers.stepca import fingerprint, intermediate
 from tests.servers.tls import server_pair

@@ -6,8 +6,8 @@ So a request must be of that certificate's key, which is in `answer.key`. It lis
 import secrets
 from pathlib import Path
 
-from certagent.host.x509 import make_csr
-from tests.host.making import make_ca
+from certagent.x509 import make_csr
+from tests.making import make_ca
 from tests.servers.process import LOCALHOST, Running, free_port, listens, program
 
 REFERENCE = "node"

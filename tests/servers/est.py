@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
-from certagent.host.x509 import generate_key, make_ca, make_csr, sign_csr
+from certagent.x509 import generate_key, make_ca, make_csr, sign_csr
 from tests.servers.process import LOCALHOST, Running
 from tests.servers.tls import ServerPair, server_pair
 

@@ -16,7 +16,7 @@ from cryptography import x509 as pyca
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certagent.host import x509
+from certagent import x509
 from tests.servers.process import SERVERS, Running, free_port, listens, missing
 
 INSTALL = "tests/install"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from certagent.host import x509
+from certagent import x509
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certagent.host.x509 import parse_certificates
+from certagent.x509 import parse_certificates
 from tests.servers.acme2certifier import Acme2certifier
 from tests.servers.pebble import Pebble
 from tests.servers.process import free_address

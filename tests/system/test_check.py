@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from certagent.demo.launch import StandIn
-from tests.host.making import filled, make_ca, put
+from tests.making import filled, make_ca, put
 from tests.system.running import Host, open_tmp
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def custom(certs: Path) -> None:
 def named(ca: Any, common_name: str) -> tuple[bytes, bytes]:
     from datetime import UTC, datetime, timedelta
 
-    from certagent.host import x509
+    from certagent import x509
 
     key = x509.generate_key("ecdsa-p256")
     csr = x509.make_csr(key, common_name, ("localhost",))

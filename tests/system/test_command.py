@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from certagent.host import confine
-from certagent.host.x509 import parse_certificates
-from tests.host.making import make_ca
+from certagent import sandbox as confine
+from certagent.x509 import parse_certificates
+from tests.making import make_ca
 from tests.servers.scep import ScepServer
 from tests.servers.sshd import Sshd
 from tests.system.running import Host, open_tmp

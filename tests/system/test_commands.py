@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from certagent.host.control_client import ask
+from certagent.control.client import ask
 from tests.system.running import Host, open_tmp
 from tests.waiting import wait_until
 
@@ -255,7 +255,7 @@ def test_sighup_reads_the_configuration_again(host: Host) -> None:
 
 ASK = """
 import os, sys
-from certagent.host.control_client import DaemonSilent, ask
+from certagent.control.client import DaemonSilent, ask
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 for command in ("status", "renew"):
     try:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from certagent.host.x509 import parse_certificates
+from certagent.x509 import parse_certificates
 from tests.servers.est import PASSWORD, USER, EstServer
 from tests.servers.process import closed_port
 from tests.system.running import Host

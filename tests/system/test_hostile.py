@@ -18,7 +18,7 @@ from cryptography import x509 as pyca
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certagent.host import x509
+from certagent import x509
 from tests.servers.web import Handler, Web
 from tests.system.running import Agent, Host
 from tests.waiting import wait_until

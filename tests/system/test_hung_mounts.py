@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.making import make_ca, put
+from tests.making import make_ca, put
 from tests.system.hanging import Hung
 from tests.system.running import Agent, Event, Host
 from tests.waiting import wait_until

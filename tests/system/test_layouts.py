@@ -8,8 +8,8 @@ import pytest
 
 from certagent.demo.launch import StandIn, call, connect
 from certagent.demo.stream import Stream
-from certagent.host.x509 import parse_certificates
-from tests.host.making import make_ca, put
+from certagent.x509 import parse_certificates
+from tests.making import make_ca, put
 from tests.system.running import ME, Host
 from tests.waiting import wait_until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from certagent.demo.launch import StandIn
-from tests.host.making import Ca, make_ca
+from tests.making import Ca, make_ca
 from tests.system.running import Agent, Host
 from tests.waiting import wait_until
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from certagent.agent.service import Service
 from certagent.config import load
 from certagent.core import actions as act
 from certagent.core.decide import decide
 from certagent.core.facts import Pair, Request, Snapshot
 from certagent.core.predict import forecast, predict
 from certagent.events import Log
-from certagent.host.ledger import Ledger
-from certagent.service import Service
+from certagent.state.ledger import Ledger
 from tests.system.running import Host
 from tests.waiting import wait_until
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from certagent.host.x509 import parse_certificates
-from tests.host.making import make_ca
+from certagent.x509 import parse_certificates
+from tests.making import make_ca
 from tests.servers.cfssl import Cfssl
 from tests.servers.openbao import OpenBao
 from tests.servers.stepca import StepCa, fingerprint, step_file

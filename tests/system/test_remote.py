@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from certagent.host.x509 import parse_certificates
+from certagent.x509 import parse_certificates
 from tests.servers.pebble import Pebble
 from tests.servers.stepca import StepCa
 from tests.system.running import Host, open_tmp

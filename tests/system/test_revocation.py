@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from certagent.host import x509
-from certagent.host.control_client import ask
-from tests.host.making import make_ca
+from certagent import x509
+from certagent.control.client import ask
+from tests.making import make_ca
 from tests.servers.openbao import OpenBao
 from tests.servers.openssl_ocsp import OpensslOcsp
 from tests.servers.stepca import fingerprint

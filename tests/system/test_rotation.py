@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from certagent.demo.stream import Stream
-from certagent.host.x509 import parse_certificates, parse_key
+from certagent.x509 import parse_certificates, parse_key
 from tests.system.running import Host
 from tests.waiting import wait_until
 

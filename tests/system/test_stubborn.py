@@ -12,19 +12,19 @@ from cryptography import x509 as pyca
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from certagent.answering import answer
+from certagent import x509
+from certagent.agent.commands import answer
+from certagent.agent.jobs.work import Seen
+from certagent.agent.observe import Staging
+from certagent.agent.service import Service
+from certagent.certs_dir import Scanner
+from certagent.certs_dir.swap import Store
 from certagent.config import load
+from certagent.control.server import Peer
 from certagent.core.facts import Snapshot
 from certagent.events import Log
-from certagent.host import x509
-from certagent.host.certs import Scanner
-from certagent.host.control import Peer
-from certagent.host.files import Store
-from certagent.host.ledger import Ledger
-from certagent.observing import Staging
-from certagent.service import Service
-from certagent.wallclock import clock
-from certagent.working import Seen
+from certagent.posix.clock import clock
+from certagent.state.ledger import Ledger
 from tests.core.building import process, served
 from tests.system.running import ME, Host, open_tmp
 from tests.waiting import wait_until

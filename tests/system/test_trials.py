@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from certagent.config import load
-from certagent.host.remembered import SharedOnly
-from certagent.host.worker import Workers
-from certagent.trying import trial
-from certagent.wallclock import clock
+from certagent.operations.authority_test import trial
+from certagent.posix.clock import clock
+from certagent.sandbox.worker_process import Workers
+from certagent.state.authority_state import SharedOnly
 from tests.authority.test_http import tunnel
 from tests.authority.test_odd_answers import answering
 from tests.servers.pebble import Pebble

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from certagent.host.x509 import parse_certificates
+from certagent.x509 import parse_certificates
 from tests.servers.est import EstServer
 from tests.system.running import Host, open_tmp
 from tests.system.test_command import TRIES, needs_all, program, table

@@ -14,10 +14,10 @@ from cryptography import x509 as pyca
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import Store
 
-from certagent.host import x509
-from certagent.host.x509 import pem
-from certagent.host.x509.profile import chain_to
-from tests.host.making import make_ca
+from certagent import x509
+from certagent.x509 import pem
+from certagent.x509.profile import chain_to
+from tests.making import make_ca
 from tests.servers.process import program
 from tests.verifying.chains import Case, cases
 from tests.verifying.go import ask

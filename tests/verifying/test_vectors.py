@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certagent.checking import check, directory_target
+from certagent import x509
 from certagent.core.catalogue import FINDINGS
 from certagent.core.facts import Terms
-from certagent.host import x509
-from certagent.host.x509 import pem
-from tests.host.making import Ca, make_ca
+from certagent.operations.check import check, directory_target
+from certagent.x509 import pem
+from tests.making import Ca, make_ca
 from tests.verifying.go import ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]

@@ -1,0 +1,1 @@
+"""The running agent: one loop that observes, decides and acts."""

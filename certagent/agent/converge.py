@@ -1,0 +1,51 @@
+"""Observe, decide and act until nothing is left to do; how long to wait then. It holds no policy."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from certagent.agent.directory import World
+from certagent.core.actions import Action, Plan
+from certagent.core.decide import decide, modes
+from certagent.core.facts import Snapshot
+from certagent.core.policy import Policy
+from certagent.core.timing import PROOF_WAIT
+
+ROUNDS = 40
+AT_LEAST = timedelta(milliseconds=2)
+
+
+def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan, list[Action]]:
+    """Observe, decide and act until a plan holds no action; return the last snapshot, its plan, and what was done."""
+    done: list[Action] = list(urgent(world, clock))
+    before: tuple[Action, ...] = ()
+    for _ in range(ROUNDS):
+        snapshot = world.observe(clock())
+        plan = decide(world.policy, snapshot, clock())
+        if plan.actions == before:  # nothing, or what was just done in vain: wait until something wakes us
+            break
+        for action in plan.actions:
+            world.act(action, clock())
+        done += plan.actions
+        before = plan.actions
+    return snapshot, plan, done
+
+
+def urgent(world: World, clock: Callable[[], datetime]) -> tuple[Action, ...]:
+    """Repair the modes of keys that changed before anything else is read: others may read them meanwhile."""
+    actions = modes.part(world.policy, world.glance(), clock()).actions
+    for action in actions:
+        world.act(action, clock())
+    return actions
+
+
+def settled(policy: Policy, snapshot: Snapshot, now: datetime) -> bool:
+    """Whether nothing is in flight, nothing is to do and no signal still waits for its proof."""
+    signals = {a.subject: a for a in snapshot.attempts if a.kind == "reload"}
+    waiting = [a for a in signals.values() if a.outcome in {"asked", "unproven"} and now - a.at < PROOF_WAIT]
+    return not snapshot.in_flight and not waiting and not decide(policy, snapshot, now).actions
+
+
+def pause(wakes: Iterable[datetime | None], now: datetime, rescan: timedelta) -> float:
+    """Given when each certs-dir wants to be looked at, return the seconds to wait: one rescan at most."""
+    nearest = min((at for at in wakes if at is not None), default=now + rescan)
+    return max(min(nearest - now, rescan), AT_LEAST).total_seconds()

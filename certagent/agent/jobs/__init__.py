@@ -1,0 +1,1 @@
+"""Work that may wait on somebody else, off the deciding thread."""

@@ -1,0 +1,156 @@
+"""One issuance: key and CSR, the question, the answer left staged. It runs off the deciding thread.
+
+The attempt is recorded before the CA is asked. A request that the CA answers later keeps its key and CSR in the
+staging area, and is asked about again with the same ones.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from certagent import x509
+from certagent.authority.client import CertificateAuthority, Order
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Pending
+from certagent.certs_dir import read_live
+from certagent.certs_dir.swap import Store, pending
+from certagent.core import actions as act
+from certagent.core.facts import Adopted, Attempt
+from certagent.core.policy import Policy, Want
+from certagent.events import Log
+from certagent.posix.clock import clock
+from certagent.posix.errors import HostError
+from certagent.state.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """What an authority wants in every request."""
+
+    common_name: bool
+    challenge: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issuing:
+    """What one certs-dir asks of its authorities."""
+
+    policy: Policy
+    authorities: Mapping[str, CertificateAuthority]
+    ledger: Ledger
+    store: Store
+    log: Log
+
+    def issue(self, action: act.Issue) -> None:
+        """Ask the authority, leave the answer staged; a bundle is the authority's roots. Never raises for a failure."""
+        stem = action.subject
+        attempt = Attempt("issue", stem, clock(), reason=action.reason, digest=action.authority)
+        row = self.ledger.attempt(self.policy.path, attempt)
+        self._say("issue.started", stem, action.reason)
+        try:
+            later = self._ask(action)
+        except AuthorityError as error:
+            outcome = "refused" if error.refused else "failed"
+            self.ledger.finish(row, outcome, str(error), retry_at=error.retry_at)
+            self._say(f"issue.{outcome}", stem, str(error))
+        except (HostError, OSError, x509.X509Error, ValueError) as error:
+            self.ledger.finish(row, "failed", str(error))
+            self._say("issue.failed", stem, str(error))
+        else:
+            self._ended(row, action, later)
+
+    def _ended(self, row: int, action: act.Issue, later: Pending | None) -> None:
+        if later is not None:
+            self.ledger.finish(row, "retry", later.reason, retry_at=datetime.fromtimestamp(later.again_at, UTC))
+            event = "issue.reminder" if later.reminder else "issue.waiting"
+            self._say(event, action.subject, f"authority {action.authority}: {later.reason}")
+            return
+        self.ledger.finish(row, "ok", action.reason)
+        self._say("issue.succeeded", action.subject, f"authority {action.authority} answered")
+
+    def _say(self, event: str, file: str, reason: str) -> None:
+        self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)
+
+    def _ask(self, action: act.Issue) -> Pending | None:
+        authority = self.authorities.get(action.authority)
+        if authority is None:
+            raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", kind="refused")
+        if action.want.name.is_bundle:
+            self._bundle(authority, action)
+            return None
+        return self._leaf(authority, action)
+
+    def _bundle(self, authority: CertificateAuthority, action: act.Issue) -> None:
+        stem, path = action.subject, self.policy.path
+        along = (read_live(path, f"{action.along}.crt"),) if action.along else ()
+        self._stage(action.want, x509.merged(authority.bundle(path, stem, clock()), *along), None)
+
+    def _leaf(self, authority: CertificateAuthority, action: act.Issue) -> Pending | None:
+        csr, key = (
+            self._drafted(action, _Style(authority.common_name, authority.challenge()))
+            if authority.later
+            else _made(action, self._live_key(action), _Style(authority.common_name, ""))
+        )
+        order = Order.of(self.policy.path, action.want, action.names, csr, self._live(action.subject))
+        answer = self._answered(authority, order)
+        if isinstance(answer, Pending):
+            return answer
+        self._stage(action.want, answer, key)
+        if authority.later:
+            pending.forget(self.policy.path, action.subject)
+        return None
+
+    def _answered(self, authority: CertificateAuthority, order: Order) -> bytes | Pending:
+        try:
+            return authority.issue(order, clock())
+        except AuthorityError as error:
+            if error.refused and authority.later:
+                pending.forget(order.certs_dir, order.stem)
+            raise
+
+    def _live(self, stem: str) -> bytes:
+        try:
+            data = read_live(self.policy.path, f"{stem}.crt")
+            return b"".join(pem for _, pem in x509.split_certificates(data))
+        except (OSError, x509.X509Error):
+            return b""
+
+    def _live_key(self, action: act.Issue) -> bytes | None:
+        return read_live(self.policy.path, f"{action.subject}.key") if action.reuse_key else None
+
+    def _drafted(self, action: act.Issue, style: "_Style") -> tuple[bytes, bytes | None]:
+        """The CSR and key that wait for this very want, or new ones, kept before anybody is asked."""
+        path, stem = self.policy.path, action.subject
+        live = self._live_key(action)
+        spki = x509.parse_key(live)[0] if live else ""
+        mark = mark_of(action, spki, style.challenge)
+        found = pending.kept(path, stem, mark)
+        if found is not None:
+            return found
+        csr, key = _made(action, live, style)
+        pending.keep(path, stem, mark, csr, key)
+        return csr, key
+
+    def _stage(self, want: Want, chain: bytes, key: bytes | None) -> None:
+        """Remember as ours what is staged, before it is staged: a crash between leaves a pair that is known."""
+        stem, leaf, now = want.name.stem, x509.parse_certificates(chain)[0], clock()
+        self.ledger.add_issued(self.policy.path, stem, leaf.fingerprint, now)
+        self.ledger.adopt(self.policy.path, Adopted(stem, leaf.fingerprint, want.digest), now)
+        self.store.stage(stem, chain, key)
+
+
+def mark_of(action: act.Issue, spki: str, challenge: str) -> str:
+    """What tells one request that waits from another: whom it is for, what it asks for, and by which live key."""
+    parts = (action.want.digest, action.authority, sorted(action.names), spki, *filter(None, [challenge]))
+    return sha256(repr(parts).encode()).hexdigest()
+
+
+def _made(action: act.Issue, live: bytes | None, style: "_Style") -> tuple[bytes, bytes | None]:
+    """A CSR, by a new key or the live one; the key where it is new."""
+    want = action.want
+    key = live or x509.generate_key(want.key)
+    subject = want.principal or (action.names[0] if action.names else None)
+    common_name = subject if style.common_name else None
+    csr = x509.make_csr(key, common_name, action.names, unit=want.name.unit, challenge=style.challenge)
+    return csr, None if live else key

@@ -1,0 +1,124 @@
+"""The jobs themselves: issue, reload, probe, scan, window, revocation. Each runs off the deciding thread.
+
+How an issuance (issuing.py) or a signal ended goes to the ledger and the staging area; what a probe or a scan found
+is returned.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from certagent import process as procs
+from certagent import x509
+from certagent.agent.jobs.issue import Issuing
+from certagent.authority.client import CertificateAuthority
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Renewal
+from certagent.certs_dir import read_live
+from certagent.certs_dir.swap import Store
+from certagent.core import actions as act
+from certagent.core.facts import Attempt, Process, Served
+from certagent.core.policy import Policy
+from certagent.core.windows import Window, written
+from certagent.events import Log
+from certagent.posix.clock import clock
+from certagent.posix.errors import HostError
+from certagent.process import probe, signals
+from certagent.revocation.checker import Revoking, Told
+from certagent.state.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a scan found, and when it began."""
+
+    processes: tuple[Process, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A job that ended in an error of ours."""
+
+    kind: Literal["issue", "reload", "probe", "scan", "window", "revocation"]
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one certs-dir asks of others."""
+
+    policy: Policy
+    authorities: Mapping[str, CertificateAuthority]
+    ledger: Ledger
+    store: Store
+    log: Log
+    revoking: Revoking
+
+    def issue(self, action: act.Issue) -> None:
+        """Ask an authority; see issuing.py."""
+        Issuing(self.policy, self.authorities, self.ledger, self.store, self.log).issue(action)
+
+    def window(self, action: act.AskWindow) -> None:
+        """Ask when the CA wants a live leaf renewed; the answer is an attempt. Never raises for a failure."""
+        stem, path = action.stem, self.policy.path
+        row = self.ledger.attempt(path, Attempt("window", stem, clock(), digest=action.fingerprint))
+        try:
+            found = self._window(action)
+        except (AuthorityError, HostError, OSError, x509.X509Error) as error:
+            outcome = "refused" if getattr(error, "refused", False) else "failed"
+            self.ledger.finish(row, outcome, str(error), retry_at=getattr(error, "retry_at", None))
+            self._say("window.unknown", stem, str(error))
+            return
+        start, end, again = (datetime.fromtimestamp(at, UTC) for at in (found.start, found.end, found.again_at))
+        reason = written(Window(start, end, found.explanation))
+        self.ledger.finish(row, "ok", reason, retry_at=again)
+        self._say("window.known", stem, f"authority {action.authority}: {reason}")
+
+    def _window(self, action: act.AskWindow) -> Renewal:
+        authority = self.authorities.get(action.authority)
+        if authority is None:
+            raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", kind="refused")
+        live = read_live(self.policy.path, f"{action.stem}.crt")
+        if x509.parse_certificates(live)[0].fingerprint != action.fingerprint:
+            raise AuthorityError(f"cannot ask about {action.stem}: it was replaced meanwhile")
+        return authority.renewal(self.policy.path, action.stem, live, clock())
+
+    def _say(self, event: str, file: str, reason: str) -> None:
+        self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)
+
+    def reload(self, action: act.Reload) -> None:
+        """Record, then signal; sent is not reloaded, so the best outcome here is `unproven`."""
+        file = f"pid {action.pid}"
+        attempt = Attempt("reload", action.subject, clock(), reason=action.reason, digest=action.material)
+        row = self.ledger.attempt(self.policy.path, attempt)
+        if action.tried:
+            self._say("reload.unproven", file, f"{action.tried} signals did not change it: {action.reason}")
+        problem = signals.send_hup(action.pid, action.start, action.uid, action.gid)
+        self.ledger.finish(row, "failed" if problem else "unproven", problem or action.reason)
+        self._say("reload.failed" if problem else "reload.sent", file, problem or action.reason)
+
+    def probe(self, action: act.Probe) -> Served:
+        """One handshake, with a client pair where the action names one."""
+        if not action.client:
+            return probe.probe(action.host, action.port, action.kind, action.process, clock())
+        pem = read_live(self.policy.path, f"{action.client}.crt")
+        fingerprint = x509.parse_certificates(pem)[0].fingerprint
+        with x509.memory_file(pem, read_live(self.policy.path, f"{action.client}.key")) as path:
+            client = probe.Client(action.client, fingerprint, path)
+            return probe.probe(action.host, action.port, action.kind, action.process, clock(), client)
+
+    def revocation(self, action: act.AskRevocation) -> Told:
+        """Ask the responders; every leaf that is still there gets a fact, whatever happens."""
+        return Told(self.revoking.ask(self.policy.ocsp, action.leaves, clock()))
+
+    def scan(self) -> Seen:
+        """Look for the owning processes."""
+        at = clock()
+        try:
+            info = os.stat(self.policy.path)
+        except OSError:
+            return Seen((), at)
+        return Seen(procs.find(info.st_dev, info.st_ino, self.policy.process), at)

@@ -1,0 +1,59 @@
+"""The loop: wait, look, decide, act, until nothing is left to do. It holds no policy.
+
+The wait's own monotonic timeout is the guarantee that the loop turns; watchdog and APScheduler only make it turn
+sooner.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from certagent.agent.systemd import Notifier
+from certagent.agent.wake import ClockWatch, Wake
+from certagent.authority.client import inboxes, prepare
+from certagent.posix.clock import clock
+
+if TYPE_CHECKING:
+    from certagent.agent.service import Service
+
+
+def run_once(service: "Service", wake: Wake, clock: Callable[[], datetime], deadline: float) -> None:
+    """Turn until everything is settled or the deadline (seconds) is over."""
+    end = clock() + timedelta(seconds=deadline)
+    service.turn()
+    while not service.settled() and clock() < end:
+        wake.wait(service.pause())
+        service.turn()
+
+
+def run(service: "Service", wake: Wake, notifier: Notifier) -> None:
+    """The daemon's loop; returns when told to stop."""
+    jumps = ClockWatch()
+    _watch(service, wake)
+    while True:
+        service.degraded = tuple(wake.problems())
+        service.turn()
+        notifier.turned(service.summary())
+        wake.at(service.wake_at())
+        reasons = wake.wait(min(service.pause(), notifier.watchdog_interval or float("inf")))
+        if "stop" in reasons:
+            notifier.stopping()
+            return
+        if "config" in reasons:
+            service.file.force(clock())
+        if (fresh := service.file.fresh()) is not None:
+            notifier.reloading()
+            service.reload(fresh)
+            _watch(service, wake)
+        for reason in wake.rearm_if_changed():
+            service.log.emit("watch.rearmed", reason=reason)
+        if (jump := jumps.jumped()) is not None:
+            service.shift(timedelta(seconds=jump))
+            service.log.emit("clock.jumped", reason=f"the wall clock moved by {jump:.0f} s against the boot clock")
+
+
+def _watch(service: "Service", wake: Wake) -> None:
+    """The certs-dirs, and beside them what may lie on another machine: where people bring answers, our file."""
+    config = service.config
+    wake.watch(service.worlds)
+    wake.beside(inboxes(config), service.path, lambda: prepare(config))

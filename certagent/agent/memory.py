@@ -1,0 +1,120 @@
+"""What is known of one certs-dir and is not on its disk: cached facts with an age, requests, repairs.
+
+It is filled by what jobs and commands put into the inbox, and read into each snapshot. Nothing here touches the host,
+and only the deciding thread uses it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from certagent.agent.jobs.work import Broken, Seen
+from certagent.core.facts import (
+    Clock,
+    Degraded,
+    InFlight,
+    Listener,
+    Process,
+    Repair,
+    Request,
+    Revocation,
+    Served,
+    Snapshot,
+)
+from certagent.core.policy import Policy
+from certagent.core.requests import fulfilled
+from certagent.revocation.checker import Told
+
+REMEMBERED = timedelta(hours=1)
+RESTING = timedelta(seconds=30)  # a job that ended in an error left no fact: without a rest it would be begun at once
+Message = Served | Seen | Told | Request | Broken
+Said = tuple[str, str, str]  # event, file, reason
+
+
+@dataclass(slots=True)
+class Memory:
+    """Of one certs-dir. `degraded` and `clock` are the service's to set."""
+
+    processes: tuple[Process, ...] = ()
+    processes_at: datetime | None = None
+    served: dict[tuple[str, str, str], Served] = field(default_factory=dict)
+    revocations: dict[str, Revocation] = field(default_factory=dict)  # by the leaf's fingerprint
+    repairs: list[Repair] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    resting: dict[Broken, datetime] = field(default_factory=dict)  # until when
+    degraded: tuple[Degraded, ...] = ()
+    clock: Clock = field(default_factory=Clock)
+
+    def take(self, message: Message, policy: Policy, now: datetime) -> tuple[Said, ...]:
+        """Take note of what a job brought home, or a command asks for; what is an event of it."""
+        match message:
+            case Served():
+                self.served[(message.process, message.address, message.client)] = message
+            case Told():
+                self.revocations |= {r.fingerprint: r for r in message.revocations}
+            case Seen():
+                return self._seen(message, policy)
+            case Request():
+                self.requests.append(message)
+            case Broken():
+                self.resting[message] = now + RESTING
+        return ()
+
+    def _seen(self, seen: Seen, policy: Policy) -> tuple[Said, ...]:
+        """A scan: what a listener served that is gone, or for a file that is not wanted any more, is forgotten."""
+        said = changes(self.processes, seen.processes)
+        self.processes, self.processes_at = seen.processes, seen.at
+        set_by_hand = tuple(Listener(host, port, kind) for host, port, kind in policy.process.probe)
+        ports = {(p.identity, port.address) for p in seen.processes for port in p.listeners or set_by_hand}
+        kept = {key: s for key, s in self.served.items() if (s.process, s.address) in ports}
+        self.served = {key: s for key, s in kept.items() if not s.client or policy.want(s.client)}
+        return said
+
+    def rests(self, now: datetime) -> tuple[InFlight, ...]:
+        """The jobs that broke a moment ago, as if they still ran."""
+        self.resting = {k: end for k, end in self.resting.items() if now < end <= now + RESTING}
+        return tuple(InFlight(b.kind, b.subject, end - RESTING) for b, end in self.resting.items())
+
+    def forget(self, known: Snapshot, now: datetime) -> None:
+        """Drop old repairs, requests that were carried out or taken back, and what was said of leaves that are gone."""
+        if self.revocations:
+            pairs = (*known.pairs, *(s.pair for s in known.staged))
+            here = {p.leaf.fingerprint for p in pairs if p.leaf}
+            self.revocations = {k: r for k, r in self.revocations.items() if k in here}
+        self.repairs = [r for r in self.repairs if abs(now - r.at) < REMEMBERED]
+        requests = (replace(r, at=min(r.at, now)) for r in self.requests)  # where the clock was set back since
+        self.requests = [r for r in requests if not fulfilled(r, known.attempts) and not self._moot(r)]
+
+    def shift(self, jump: timedelta) -> None:
+        """The wall clock was set: how long a command has waited is not changed by that."""
+        self.requests = [replace(r, at=r.at + jump) for r in self.requests]
+
+    def _moot(self, request: Request) -> bool:
+        """A reload that found nobody to reload is refused: whoever starts later loads what is on the disk."""
+        seen = self.processes_at is not None and self.processes_at >= request.at
+        return request.kind == "reload" and seen and not self.processes
+
+    def add(self, known: Snapshot, policy: Policy) -> Snapshot:
+        """Given a snapshot of what is on the disk, return it with what is remembered."""
+        return replace(
+            known,
+            processes=self.processes,
+            processes_at=self.processes_at,
+            served=tuple(self.served.values()),
+            revocations=tuple(self.revocations.values()) if policy.ocsp.mode != "off" else (),
+            repairs=tuple(self.repairs),
+            requests=tuple(self.requests),
+            degraded=self.degraded,
+            clock=self.clock,
+        )
+
+
+def changes(before: Iterable[Process], after: Iterable[Process]) -> tuple[Said, ...]:
+    """Given the processes of two scans, return what appeared and what is gone."""
+    old, new = ({p.identity: p for p in group} for group in (before, after))
+    appeared = [new[i] for i in new.keys() - old.keys()]
+    gone = [old[i] for i in old.keys() - new.keys()]
+    return (
+        *(("process.appeared", f"pid {p.pid}", f"{p.state}, user {p.user}") for p in appeared),
+        *(("process.gone", f"pid {p.pid}", "it ended, or owns another directory now") for p in gone),
+    )

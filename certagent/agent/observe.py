@@ -1,0 +1,157 @@
+"""Ledger, staging area and generations -> facts.
+
+Cached: a turn that finds nothing new reads and verifies nothing again.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+
+from certagent import x509
+from certagent.certs_dir import read_live
+from certagent.certs_dir import staged as facts
+from certagent.certs_dir import system_roots as roots
+from certagent.certs_dir.swap import Store
+from certagent.core.facts import Generation, Pair, Snapshot, Staged
+from certagent.core.names import BUNDLES, CLIENT_NODE, NODE, Role
+from certagent.core.policy import Policy, bundle_of
+from certagent.posix.errors import HostError
+from certagent.state.ledger import Ledger
+
+USAGE: dict[Role, x509.Usage] = {Role.CLIENT: "client", Role.TENANT: "client"}
+
+
+class Records:
+    """What the ledger knows of one certs-dir, read again after the ledger changed."""
+
+    def __init__(self, ledger: Ledger, path: str) -> None:
+        """Nothing is read before `add`."""
+        self._ledger, self._path = ledger, path
+        self._known: tuple[int, Snapshot] | None = None
+
+    def add(self, snapshot: Snapshot) -> Snapshot:
+        """Given a snapshot, return it with attempts, adoptions, our own fingerprints and the quarantined ones."""
+        try:
+            known = self._read(snapshot)
+        except HostError as error:
+            return replace(snapshot, ledger_problem=str(error))
+        return replace(
+            snapshot,
+            attempts=known.attempts,
+            adopted=known.adopted,
+            issued=known.issued,
+            quarantined=known.quarantined,
+        )
+
+    def _read(self, snapshot: Snapshot) -> Snapshot:
+        changes, ledger, path = self._ledger.changes, self._ledger, self._path
+        if self._known is None or self._known[0] != changes:
+            found = replace(
+                snapshot,
+                attempts=ledger.attempts(path),
+                adopted=ledger.adopted(path),
+                issued=ledger.issued(path),
+                quarantined=ledger.quarantined(path),
+            )
+            self._known = (changes, found)
+        return self._known[1]
+
+
+class Staging:
+    """Reads one store; keeps what it established until the bytes or the bundles change."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        """Nothing is read before `add`."""
+        self._store = store
+        self._path = path
+        self._system: roots.Roots | None = None
+        self._judged: dict[tuple[object, ...], Staged] = {}
+        self._before = self._judged
+        self._generations: tuple[tuple[object, ...], tuple[Generation, ...]] = ((), ())
+
+    def add(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None, now: datetime) -> Snapshot:
+        """Given a snapshot of the live files, return it with the staged pairs and the generations.
+
+        `system`: the roots beside `ca.crt` for `ui`; None: not read yet.
+        """
+        self._system = system
+        rows = self._store.staged()
+        self._before, self._judged = self._judged, {}  # what is held for weeks is judged every minute, and kept once
+        staged = tuple(s for row in rows if (s := self._staged(snapshot, policy, row, now)) is not None)
+        return replace(snapshot, staged=staged, generations=self._kept(snapshot.quarantined))
+
+    def _kept(self, quarantined: frozenset[str]) -> tuple[Generation, ...]:
+        key = (self._store.generation_marks(), quarantined)
+        if self._generations[0] != key:
+            rows = self._store.generations()
+            found = tuple(g for row in rows if (g := facts.generation(*row, quarantined)) is not None)
+            self._generations = (key, found)
+        return self._generations[1]
+
+    def _staged(
+        self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime
+    ) -> Staged | None:
+        stem, cert, key, at = row
+        live = snapshot.pair(stem)
+        usable = live is not None and live.key is not None and live.key.spki is not None and not pair_is_bundle(stem)
+        kept_key = read_live(self._path, f"{stem}.key") if key is None and usable else key
+        bundles = {
+            p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.role in BUNDLES and p.cert and p.cert.leaf
+        }
+        mark = (
+            stem,
+            roots.mark_of(self._system),
+            want.digest if (want := policy.want(stem)) else "",
+            sha256(cert).digest(),
+            sha256(kept_key or b"").digest(),
+            tuple(sorted(bundles.items())),
+            int(now.timestamp()) // 60,
+        )
+        return self._once(mark, lambda: self._establish(snapshot, policy, (stem, cert, kept_key, at), now), now)
+
+    def _once(self, mark: tuple[object, ...], establish: Callable[[], Staged | None], now: datetime) -> Staged | None:
+        """What was established before; of a leaf that is not valid yet it is established again."""
+        found = self._before.get(mark) or establish()
+        if found is not None and found.valid(now):
+            self._judged[mark] = found
+        return found
+
+    def _establish(
+        self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime
+    ) -> Staged | None:
+        stem, cert, key, at = row
+        pair = facts.pair_fact(stem, cert, None if pair_is_bundle(stem) else key, at)
+        if pair is None:
+            return None
+        asked = pair.leaf is not None and pair.leaf.fingerprint in snapshot.issued
+        if pair.name.is_bundle:
+            return facts.judge_bundle(pair, cert, self._leaves_under(snapshot, stem, now), asked, at, now)
+        present = [p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert and p.cert.leaf]
+        bundles = {stem: read_live(self._path, f"{stem}.crt") for stem in present}
+        return facts.judge(pair, policy.want(stem), cert, key, (bundles, self._system), asked, at, now)
+
+    def _leaves_under(self, snapshot: Snapshot, bundle: str, now: datetime) -> dict[str, tuple[bytes, x509.Usage]]:
+        """The live leaves that a new bundle of that name would verify; not those that fail today as it is.
+
+        A node without `client.node` is a client, too.
+        """
+        have = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
+        good = {p.name: p for p in snapshot.pairs if not p.name.is_bundle and _stands(p, have, now)}
+        found = {n.stem: USAGE.get(n.role, "server") for n in good if bundle_of(n, have | {bundle}) == bundle}
+        client = bundle_of(CLIENT_NODE, have | {bundle}) == bundle and not snapshot.pair("client.node")
+        if client and NODE in good and "node" in good[NODE].principals and "node" not in found:
+            found["node"] = "client"
+        return {stem: (read_live(self._path, f"{stem}.crt"), usage) for stem, usage in found.items()}
+
+
+def _stands(pair: Pair, have: frozenset[str], now: datetime) -> bool:
+    """Valid, and verified today by its bundle, or without one to verify it by."""
+    if pair.leaf is None or not pair.leaf.not_before <= now < pair.leaf.not_after:
+        return False
+    return pair.trust is None or pair.trust.problem is None or pair.trust.bundle not in have
+
+
+def pair_is_bundle(stem: str) -> bool:
+    """A bundle is staged without a key, even where a `ca.key` lies beside it."""
+    return stem in {r.value for r in BUNDLES}

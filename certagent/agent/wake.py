@@ -1,0 +1,291 @@
+"""watchdog, APScheduler and signals -> one queue. A callback only puts. The only importer of watchdog and APScheduler.
+
+Both are hints: the queue's own monotonic timeout is the guarantee that the loop turns. watchdog goes blind when
+the directory is replaced, exchanged, a link or mounted over, so the real path is watched, its parent too, and
+device and inode are compared at every turn. A handler that raises would end watchdog's dispatch thread; a
+backward clock step stalls APScheduler. What the two log says nothing to an operator (watchdog calls an error that
+an emitter is asked once more while it ends), and would stand between our lines of JSON: it is dropped.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+
+import watchdog.events
+from apscheduler.schedulers.background import BackgroundScheduler
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from certagent.core.facts import Degraded
+from certagent.posix.directory import identity
+
+IGNORED = frozenset({"opened", "closed_no_write"})
+# Opening and reading is not even asked of the kernel: we do so ourselves. Attrib is an event of its own since 7.1;
+# without it in the list no chmod is seen.
+KINDS = ("Created", "Modified", "Attrib", "Closed", "Moved", "Deleted")
+CHANGES: list[type[FileSystemEvent]] = [
+    found
+    for kind in KINDS
+    for what in ("File", "Dir")
+    if (found := getattr(watchdog.events, f"{what}{kind}Event", None)) is not None
+]
+AREA = ".certagent"
+JUMP = 5.0
+STA_UNSYNC = 0x40
+BATCH = 10_000
+for _name in ("watchdog", "apscheduler"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+class _Put(FileSystemEventHandler):
+    """Puts a reason for everything that may matter; never raises."""
+
+    def __init__(self, queue: "SimpleQueue[str]", only: str = "") -> None:
+        self._queue = queue
+        self._only = only
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        names = [os.fsdecode(p) for p in (event.src_path, event.dest_path) if p]
+        if event.event_type in IGNORED or all(f"/{AREA}" in n for n in names):
+            return
+        if self._only and self._only not in {os.path.basename(n) for n in names}:
+            return
+        self._queue.put("files changed")
+
+
+def rearmed(changed: list[str], *, blind: bool) -> list[str]:
+    """Given which directories were replaced and whether nothing can be watched now, return what is said of it."""
+    if blind:
+        return []
+    return [f"{path} was replaced: watching the new one" for path in changed] or ["a watch had ended: watching again"]
+
+
+class Wake:
+    """What makes the loop turn."""
+
+    def __init__(self, rescan: float) -> None:
+        """`rescan` in seconds: the longest wait."""
+        self.queue: SimpleQueue[str] = SimpleQueue()
+        self.rescan = rescan
+        self._observer: BaseObserver | None = None
+        self._scheduler: BackgroundScheduler | None = None
+        self._asked: datetime | None = None  # of the scheduler
+        self._file = ""
+        self._armed: dict[str, tuple[int, int] | None] = {}
+        self._problems: list[Degraded] = []
+        self._blind_since: float | None = None  # monotonic; inotify could not be had
+        self._beside: _Beside | None = None
+
+    def put(self, reason: str) -> None:
+        """Make the loop turn."""
+        self.queue.put(reason)
+
+    def signals(self) -> None:
+        """SIGHUP reads the configuration again, SIGTERM and SIGINT stop."""
+        signal.signal(signal.SIGHUP, lambda *_: self.queue.put("config"))
+        signal.signal(signal.SIGTERM, lambda *_: self.queue.put("stop"))
+        signal.signal(signal.SIGINT, lambda *_: self.queue.put("stop"))
+
+    def watch(self, paths: Iterable[str], file: str = "") -> None:
+        """Watch these directories, that one file, and nothing else, anew."""
+        self._drop()
+        self._file = os.path.abspath(file) if file else ""
+        self._armed = {path: identity(path) for path in paths}
+        self._problems, self._blind_since = [], None
+        try:
+            self._observer = observer = Observer(timeout=60)  # the instance of inotify is had here
+            observer.start()
+            for path in self._armed:
+                self._arm(observer, path)
+            if self._file:
+                put = _Put(self.queue, os.path.basename(self._file))
+                observer.schedule(put, os.path.dirname(self._file), event_filter=CHANGES)
+        except (OSError, RuntimeError) as error:  # no instance of inotify, or no thread
+            self._blind_since = time.monotonic()
+            self._problems.append(
+                Degraded(
+                    "watch.degraded",
+                    f"inotify cannot be had: {getattr(error, 'strerror', error)}; changes are seen by the rescan",
+                    "raise fs.inotify.max_user_instances",
+                )
+            )
+
+    def _arm(self, observer: BaseObserver, path: str) -> None:
+        real = os.path.realpath(path)
+        parent = os.path.dirname(real)
+        if os.path.isdir(parent):
+            observer.schedule(_Put(self.queue, os.path.basename(real)), parent, event_filter=CHANGES)
+        if os.path.isdir(real):
+            observer.schedule(_Put(self.queue), real, event_filter=CHANGES)
+        elif os.path.isdir(parent):
+            self._problems.append(Degraded("watch.degraded", f"{path} is not there to be watched", ""))
+
+    def rearm_if_changed(self) -> list[str]:
+        """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""
+        changed = [path for path, armed in self._armed.items() if identity(path) != armed]
+        if not changed and not self._dead() and not self._due():
+            return []
+        self.watch(list(self._armed), self._file)
+        return rearmed(changed, blind=self._blind_since is not None)
+
+    def _dead(self) -> bool:
+        """An emitter of watchdog's has ended."""
+        return self._observer is not None and any(not e.is_alive() for e in self._observer.emitters)
+
+    def _due(self) -> bool:
+        """Inotify could not be had a rescan ago, and may be by now."""
+        return self._blind_since is not None and time.monotonic() - self._blind_since >= self.rescan
+
+    def problems(self) -> list[Degraded]:
+        """What watching does without."""
+        return [*self._problems, *(self._beside.problems() if self._beside else ())]
+
+    def beside(self, paths: Iterable[str], file: str, prepare: Callable[[], None]) -> None:
+        """Watch these, and nothing else beside, from a thread of its own: a mount that hangs holds only that one up.
+
+        `prepare` is called in it before each look.
+        """
+        if self._beside is None:
+            self._beside = _Beside(self)
+        self._beside.change(list(paths), file, prepare)
+
+    def at(self, when: datetime | None) -> None:
+        """Ask APScheduler for a wake at that moment: a hint, on top of the queue's timeout.
+
+        Each question wakes its thread, so the same one is asked once.
+        """
+        if self._scheduler is None:
+            self._scheduler = BackgroundScheduler(
+                timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": BATCH}
+            )  # one that has put, and whose thread has not ended yet, is no reason to leave the next one out
+            try:
+                self._scheduler.start()
+            except RuntimeError:  # no thread to be had: the queue's own timeout is the guarantee
+                self._scheduler = None
+                return
+        if when == self._asked:
+            return
+        self._asked = when
+        if when is None:
+            with suppress(Exception):
+                self._scheduler.remove_job("wake")
+            return
+        self._scheduler.add_job(self.queue.put, "date", run_date=when, args=["due"], id="wake", replace_existing=True)
+
+    def wait(self, timeout: float) -> list[str]:
+        """Wait for a reason, at most that many seconds (monotonic) and at most one rescan.
+
+        Return the reasons without repeats.
+        """
+        try:
+            reasons = {self.queue.get(timeout=min(timeout, self.rescan)): None}
+        except Empty:
+            return []
+        for _ in range(BATCH):
+            try:
+                reasons[self.queue.get_nowait()] = None
+            except Empty:
+                break
+        return list(reasons)
+
+    def _drop(self) -> None:
+        if self._observer is not None:
+            self._observer.unschedule_all()
+            self._observer.stop()
+            if self._observer.is_alive():
+                self._observer.join()  # its inotify instance is free only then
+            self._observer = None
+
+    def stop(self) -> None:
+        """End the threads; not one that hangs, which ends with the process."""
+        if self._beside is not None:
+            self._beside.end()
+        self._drop()
+        if self._scheduler is not None:
+            self._scheduler.remove_all_jobs()  # one that falls due while it stops ends its thread with an error
+            self._scheduler.shutdown(wait=False)
+
+
+class _Beside(threading.Thread):
+    """Watches what another machine may hold; a watch of its own, so that nothing of it is waited for."""
+
+    def __init__(self, wake: Wake) -> None:
+        super().__init__(name="beside", daemon=True)
+        self._own = Wake(wake.rescan)
+        self._own.queue = wake.queue
+        self._task: tuple[list[str], str, Callable[[], None]] = ([], "", lambda: None)
+        self._turn = threading.Event()
+        self._over = False
+
+    def problems(self) -> list[Degraded]:
+        """What watching does without."""
+        return self._own.problems()
+
+    def change(self, paths: list[str], file: str, prepare: Callable[[], None]) -> None:
+        """Watch these from now on; where it hangs, when that is over: a reload leaves no other thread behind."""
+        self._task = paths, file, prepare
+        self._turn.set()
+        with suppress(RuntimeError):  # it runs already; or no thread is to be had: the rescan sees what changes
+            self.start()
+
+    def end(self) -> None:
+        """Watch no more, as soon as it can; nobody waits for that."""
+        self._over = True
+        self._turn.set()
+
+    def run(self) -> None:
+        """Look again with each rescan."""
+        armed = None
+        while True:
+            self._turn.clear()
+            if self._over:
+                break
+            task = self._task
+            task[2]()
+            if task is not armed:
+                self._own.watch(*task[:2])
+                armed = task
+            else:
+                self._own.rearm_if_changed()
+            self._turn.wait(self._own.rescan)
+        self._own.stop()
+
+
+class ClockWatch:
+    """Sees the wall clock jump against the boot clock."""
+
+    def __init__(self) -> None:
+        """Starts from now."""
+        self._offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def jumped(self) -> float | None:
+        """By how many seconds the wall clock jumped since the last call; None under five."""
+        offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        jump, self._offset = offset - self._offset, offset
+        return jump if abs(jump) > JUMP else None
+
+
+class _Timex(ctypes.Structure):
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+def clock_synchronised() -> bool:
+    """The kernel's word on the clock (adjtimex)."""
+    state = _Timex()
+    return bool(ctypes.CDLL(None).adjtimex(ctypes.byref(state)) >= 0 and not state.status & STA_UNSYNC)

@@ -1,0 +1,1 @@
+"""One module per CA type: ask(request, context) -> Answer."""

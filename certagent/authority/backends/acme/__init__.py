@@ -1,0 +1,14 @@
+"""RFC 8555 by the acme library: accounts, orders, three challenges, chains, profiles, renewal information.
+
+The one importer of acme, josepy and dnspython; it runs in a worker. Rejected: the library's own network layer (no
+pins, no caps, redirects followed) and its order loop (one-second sleeps, and nothing to take up again).
+"""
+
+from certagent.authority.backends.acme.options import Needs, Options, needs
+
+try:
+    from certagent.authority.backends.acme.operations import ask
+except ImportError as error:
+    raise SystemExit(f"the acme library is missing ({error}): pip install 'certagent[acme]'") from error
+
+__all__ = ["Needs", "Options", "ask", "needs"]

@@ -1,0 +1,80 @@
+"""ACME problem types -> AuthorityError: whose move it is, and what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from acme import errors, messages
+from josepy.errors import DeserializationError
+
+from certagent.authority.backends.acme.net import Net
+from certagent.authority.errors import AuthorityError, Kind
+
+KINDS: dict[str, Kind] = {
+    "rateLimited": "rate-limited",
+    "externalAccountRequired": "credentials",
+    "accountDoesNotExist": "credentials",
+    "userActionRequired": "credentials",
+    "badPublicKey": "credentials",
+    "badSignatureAlgorithm": "credentials",
+    "unauthorized": "refused",
+    "badCSR": "refused",
+    "rejectedIdentifier": "refused",
+    "unsupportedIdentifier": "refused",
+    "invalidContact": "refused",
+    "unsupportedContact": "refused",
+    "invalidProfile": "refused",
+    "malformed": "refused",
+    "caa": "refused",
+}
+REMEDIES = {
+    "externalAccountRequired": "set eab_kid and eab_key",
+    "accountDoesNotExist": "renew again: it is registered anew; else move authority/NAME.json out of state_dir",
+    "userActionRequired": "do what the CA's page says, then renew",
+    "badCSR": "try another key, or common_name = true",
+    "rejectedIdentifier": "check the CA's policy for these names",
+    "unsupportedIdentifier": "this CA does not certify such names",
+    "invalidProfile": "set a profile that the CA has",
+    "caa": "allow this CA in the domain's CAA record",
+    "connection": "the CA must reach the challenge port",
+    "dns": "check the DNS records that the CA sees",
+    "invalidContact": "set contact",
+    "tls": "the CA must reach the tls-alpn-01 port of this host, not that of another server",
+    "incorrectResponse": "something else answers the challenge",
+    "unauthorized": "something else answers the challenge, or the account is not valid any more",
+}
+LONGEST = 400
+NONSENSE = (errors.Error, DeserializationError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
+
+
+def printable(value: object) -> str:
+    """A CA's words, in one bounded line."""
+    return "".join(c if c.isprintable() else " " for c in str(value or ""))[:LONGEST].strip()
+
+
+def sentence(problem: messages.Error) -> str:
+    """A problem document in one line: code, detail, and those of its parts."""
+    parts = [f"{problem.code or printable(problem.typ)}: {printable(problem.detail)}"]
+    for part in problem.subproblems or ():
+        about = printable(part.identifier.value) if part.identifier else ""
+        parts.append(f"{about} {part.code or ''}: {printable(part.detail)}".strip())
+    remedy = REMEDIES.get(problem.code or "")
+    return "; ".join(parts)[: 2 * LONGEST] + (f"; {remedy}" if remedy else "")
+
+
+def error_of(problem: messages.Error, what: str, retry_at: datetime | None = None) -> AuthorityError:
+    """Given a problem document and what was being done, return the error."""
+    kind = KINDS.get(problem.code or "", "failed")
+    return AuthorityError(f"cannot {what}: {sentence(problem)}", kind=kind, retry_at=retry_at)
+
+
+@contextmanager
+def mapped(net: Net, what: str) -> Iterator[None]:
+    """Whatever the library raises inside, as an AuthorityError."""
+    try:
+        yield
+    except messages.Error as error:
+        raise error_of(error, what, net.retry_at) from error
+    except NONSENSE as error:
+        why = f"{type(error).__name__} {printable(error)}"[:LONGEST]
+        raise AuthorityError(f"cannot {what}: the CA's answer makes no sense: {why}", kind="malformed") from error

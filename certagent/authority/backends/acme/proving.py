@@ -1,0 +1,137 @@
+"""Authorizations: show that the names are ours, by the configured challenge."""
+
+import os
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from acme import messages
+
+from certagent.authority.backends.acme.account import Account
+from certagent.authority.backends.acme.alpn import Alpn
+from certagent.authority.backends.acme.listening import inherited
+from certagent.authority.backends.acme.options import Options, identifier
+from certagent.authority.backends.acme.polling import Patience, pauses
+from certagent.authority.backends.acme.problems import error_of, printable
+from certagent.authority.backends.acme.web import Standalone, Webroot
+from certagent.authority.context import Context
+from certagent.authority.errors import AuthorityError
+
+
+class Responder(AbstractContextManager["Responder"], Protocol):
+    """Whatever answers challenges while its `with` block lasts."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+
+    def present(self, name: str, token: str, authorization: str) -> None:
+        """Answer for one more name."""
+
+    def ready(self, patience: Patience) -> None:
+        """Return when a CA would see it, or the patience is over."""
+
+
+def responder(options: Options, dns_key: str, sockets: Mapping[str, int]) -> Responder:
+    """The one that the configuration asks for; a TSIG key and systemd's sockets are for those that need them."""
+    if options.challenge == "http-01":
+        return Webroot(options) if options.webroot else Standalone(options, sockets)
+    if options.challenge == "tls-alpn-01":
+        return Alpn(options, sockets)
+    from certagent.authority.backends.acme.dns01 import Hook, Update
+
+    return Hook(options) if options.dns_hook else Update(options, dns_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One way to prove a name."""
+
+    kind: str
+    url: str
+    token: str
+    status: str
+    problem: messages.Error | None
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """One name, and the ways to prove it. Read here: the library knows no tls-alpn-01 any more."""
+
+    name: str
+    status: str
+    challenges: tuple[Challenge, ...]
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> "Authorization":
+        """Raises KeyError, TypeError, DeserializationError."""
+        found = tuple(_challenge(c) for c in document["challenges"] if "token" in c)
+        return cls(str(document["identifier"]["value"]), str(document["status"]), found)
+
+
+def _challenge(document: dict[str, Any]) -> Challenge:
+    problem = messages.Error.from_json(document["error"]) if document.get("error") else None
+    kind, url, token, status = (str(document[key]) for key in ("type", "url", "token", "status"))
+    return Challenge(kind, url, token, status, problem)
+
+
+def prove(account: Account, urls: list[str], names: frozenset[str], context: Context, patience: Patience) -> None:
+    """Answer every authorization that is pending, and wait until none is; only for `names`, which were asked for.
+
+    Raises AuthorityError, messages.Error.
+    """
+    options = Options.of(account.options)
+    waiting = {url: found for url in urls if (found := _fetch(account, url, names)).status == "pending"}
+    if not waiting:
+        return
+    chosen = [_chosen(found, options.challenge) for found in waiting.values()]
+    print_of_key = urlsafe_b64encode(account.key.thumbprint()).decode().rstrip("=")
+    dns_key = context.secrets.get("dns_key", "")
+    with responder(options, dns_key, inherited(os.environ)) as answering:
+        for found, challenge in zip(waiting.values(), chosen, strict=True):
+            answering.present(found.name, challenge.token, f"{challenge.token}.{print_of_key}")
+        answering.ready(patience)
+        for challenge in chosen:
+            if challenge.status == "pending":
+                account.post(challenge.url, {})
+        for url in waiting:
+            _settled(account, url, options, names, patience)
+
+
+def _fetch(account: Account, url: str, names: frozenset[str]) -> Authorization:
+    """A CA that has us prove a name nobody asked for would have us publish what proves it to others."""
+    found = Authorization.of(account.post(url, None).json())
+    if identifier(found.name)["value"] not in names:
+        raise AuthorityError(
+            f"cannot prove {printable(found.name)}: the CA asks for a name that was not ordered", kind="malformed"
+        )
+    return found
+
+
+def _chosen(found: Authorization, kind: str) -> Challenge:
+    for challenge in found.challenges:
+        if challenge.kind == kind:
+            return challenge
+    has = ", ".join(sorted(printable(c.kind) for c in found.challenges)) or "nothing"
+    raise AuthorityError(
+        f"cannot prove {printable(found.name)} by {kind}: the CA offers {has}; set `challenge`", kind="refused"
+    )
+
+
+def _settled(account: Account, url: str, options: Options, names: frozenset[str], patience: Patience) -> None:
+    """Poll one authorization; over the patience it stays pending, which the order's status shows."""
+    for pause in pauses():
+        if proven(_fetch(account, url, names), options.challenge) or not patience.wait(pause):
+            return
+
+
+def proven(found: Authorization, kind: str) -> bool:
+    """Given an authorization, return whether the name is proven; False while it is pending. Raises AuthorityError."""
+    if found.status in {"pending", "valid"}:
+        return found.status == "valid"
+    what = f"prove {printable(found.name)} by {kind}"
+    problem = next((c.problem for c in found.challenges if c.problem is not None), None)
+    if problem is None:
+        raise AuthorityError(f"cannot {what}: the CA calls the authorization {printable(found.status)}", kind="refused")
+    raise error_of(problem, what)

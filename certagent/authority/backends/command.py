@@ -1,0 +1,131 @@
+"""Any program as a CA: the request on its standard input, PEM on its standard output, exit codes for the rest.
+
+Codes are those of sysexits.h where it has one: 0 issued, 69 unreachable, 75 not decided yet, 76 rate limited, 77
+refused by policy, 78 credentials or configuration, anything else failed. Rejected: small numbers, which a shell with
+`set -e` hands on from whatever failed last. Lines `retry-after: SECONDS` and `state: TEXT` on either output are for us;
+the last other line of standard error is the reason.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from certagent import x509
+from certagent.authority.backends.http import moment
+from certagent.authority.backends.program import Ended, run
+from certagent.authority.context import Context
+from certagent.authority.errors import AuthorityError, Kind
+from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PENDING, UNSUPPORTED = 75, 64
+KINDS: dict[int, Kind] = {64: "refused", 69: "unreachable", 76: "rate-limited", 77: "refused", 78: "credentials"}
+PAUSE = timedelta(minutes=5)
+REASON, STATE = 300, 4096
+OURS = ("retry-after:", "state:")
+SHARED_WRITE = 0o022
+
+
+def ask(request: Request, context: Context) -> Answer:
+    """One question. Raises AuthorityError."""
+    if request.operation == "renewal":
+        raise AuthorityError("cannot ask a command when to renew: it has no such question", kind="refused")
+    program = request.options["command"][0]
+    _unspoilt(program)
+    with tempfile.TemporaryDirectory(prefix="certagent-") as area:
+        environ = _environ(request, context, area)
+        ended = run(request.options["command"], request.csr.encode(), environ, area, context.http.left())
+    context.state.own.pop("state", None)
+    answer, memory = reading(request, ended, [*context.secrets.values()], context.now())
+    if memory:
+        context.state.own["state"] = memory
+    return answer
+
+
+def reading(request: Request, ended: Ended, hidden: Sequence[str], now: datetime) -> tuple[Answer, str]:
+    """Given how the program ended, return its answer, and what it wants to be reminded of ("": nothing).
+
+    Nothing of what is `hidden` stands in a reason. Raises AuthorityError.
+    """
+    program, said = request.options["command"][0], dict(_notes(ended))
+    if ended.code == 0:
+        return _answer(request, program, ended.out), ""
+    at = moment(said.get("retry-after:", ""), now)
+    reason = _reason(ended, hidden) or f"it ended with {_code(ended.code)} and said nothing"
+    if ended.code == PENDING:
+        return Pending((at or now + PAUSE).timestamp(), reason), said.get("state:", "")[:STATE]
+    what = "read the CA's roots" if request.operation == "roots" else "have a certificate"
+    kind = KINDS.get(ended.code, "failed")
+    raise AuthorityError(f"cannot {what} by {program}: {reason}", kind=kind, retry_at=at)
+
+
+def _unspoilt(program: str) -> None:
+    """Nobody else may change what runs with the CA's credentials. Raises AuthorityError."""
+    try:
+        mode = os.stat(program).st_mode
+    except OSError as error:
+        raise AuthorityError(f"cannot run {program}: {error.strerror}; check `command`", kind="credentials") from error
+    if stat.S_IMODE(mode) & SHARED_WRITE:
+        raise AuthorityError(f"cannot run {program}: others may change it; chmod go-w {program}", kind="credentials")
+
+
+def _environ(request: Request, context: Context, area: str) -> dict[str, str]:
+    """A small environment, and what is asked for. Documented in docs/authorities/command.md."""
+    usage = ["serverAuth"] * request.server + ["clientAuth"] * request.client
+    asked = {
+        "OPERATION": request.operation,
+        "NAME": request.stem,
+        "NAMES": " ".join(request.names),
+        "SAN": ",".join(f"IP:{n}" if _is_ip(n) else f"DNS:{n}" for n in request.names),
+        "PRINCIPAL": request.principal,
+        "USAGE": ",".join(usage),
+        "LIFETIME": "" if request.lifetime is None else str(int(request.lifetime)),
+        "TIMEOUT": str(int(context.http.left())),
+        "LIVE": request.live,
+        "STATE": str(context.state.own.get("state", "")),
+        "SECRET": context.secrets.get("secret", ""),
+    }
+    basic = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": area, "TMPDIR": area}
+    return {**basic, **request.options.get("environment", {}), **{f"CERTAGENT_{k}": v for k, v in asked.items()}}
+
+
+def _is_ip(name: str) -> bool:
+    return ":" in name or name.replace(".", "").isdigit()
+
+
+def _answer(request: Request, program: str, out: bytes) -> Answer:
+    try:
+        if request.operation == "roots":
+            x509.parse_certificates(out)
+            return Roots(out.decode("ascii", "replace"))
+        return Issued(x509.arranged(out, x509.parse_request(request.csr.encode()).spki).decode())
+    except x509.X509Error as error:
+        raise AuthorityError(f"cannot use what {program} printed: {error}", kind="malformed") from error
+
+
+def _lines(data: bytes) -> list[str]:
+    text = data.decode("utf-8", "replace")
+    return ["".join(c if c.isprintable() else " " for c in line).strip() for line in text.splitlines()]
+
+
+def _notes(ended: Ended) -> Iterator[tuple[str, str]]:
+    """What was said to us, of both outputs: the last one counts."""
+    for line in (*_lines(ended.out), *_lines(ended.err)):
+        for name in OURS:
+            if line.lower().startswith(name):
+                yield name, line[len(name) :].strip()
+
+
+def _reason(ended: Ended, hidden: Sequence[str]) -> str:
+    """The last line of standard error that is not for us, without a secret in it."""
+    lines = [line for line in _lines(ended.err) if line and not line.lower().startswith(OURS)]
+    reason = lines[-1] if lines else ""
+    for value in filter(None, hidden):
+        reason = reason.replace(value, "[secret]")
+    return reason[:REASON]
+
+
+def _code(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,187 @@
+"""The embedded CA: files in a directory of the agent's. For one host or a laboratory: whoever has this host has the CA.
+
+A `ca.crt` and `ca.key` as `cockroach cert create-ca` leaves them (RSA, PKCS#1) serve as well.
+"""
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from certagent import x509
+from certagent.authority.errors import AuthorityError
+from certagent.core.facts import Leaf
+
+BACKDATE = timedelta(seconds=60)
+TOO_WIDE = 0o077
+LIMIT = 1 << 20
+
+
+class LocalAuthority:
+    """One CA directory."""
+
+    def __init__(
+        self,
+        directory: str,
+        create: bool,
+        lifetime: timedelta,
+        ca_lifetime: timedelta,
+        key: str = "ecdsa-p256",
+        cert_file: str = "ca.crt",
+        key_file: str = "ca.key",
+        urls: tuple[str, str] = ("", ""),
+    ) -> None:
+        """Touches nothing. `urls`: OCSP responder and revocation list to write into leaves."""
+        self._directory, self._create, self._kind = directory, create, key
+        self._lifetime, self._ca_lifetime, self._urls = lifetime, ca_lifetime, urls
+        self._known: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
+        self._cert, self._key = os.path.join(directory, cert_file), os.path.join(directory, key_file)
+
+    def exists(self) -> bool:
+        """Whether there is a CA."""
+        return os.path.exists(self._cert)
+
+    def ensure(self, now: datetime) -> None:
+        """Make the CA where it is missing and `create` allows it. Raises AuthorityError."""
+        if self._whole():
+            return
+        if self._create:
+            self._ensure_alone(now)
+        if not self._whole():
+            raise AuthorityError(f"cannot use the CA in {self._directory}: {self._lack()}")
+
+    def _whole(self) -> bool:
+        return self.exists() and os.path.exists(self._key)
+
+    def _lack(self) -> str:
+        if self.exists():
+            return f"{self._key} is missing; restore it"
+        if os.path.exists(self._key):
+            return f"{self._cert} is missing; restore it"
+        return f"there is none; put {self._cert} and its key there, or set create = true"
+
+    def _ensure_alone(self, now: datetime) -> None:
+        """Several certs-dirs may ask at once: only who holds the lock sees a CA that is half there, after a crash."""
+        try:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            with self._held():
+                if os.path.exists(self._key):
+                    self._finish()
+                elif not self.exists():
+                    self._make(now)
+        except OSError as error:
+            raise AuthorityError(
+                f"cannot make a CA in {self._directory}: {error.strerror}; make the directory writable for the agent"
+            ) from error
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        fd = os.open(os.path.join(self._directory, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def _make(self, now: datetime) -> None:
+        name = f"certagent local CA {os.urandom(3).hex()} {os.uname().nodename}"[:64]  # two CAs never share a name
+        cert, key = x509.make_ca(name, self._ca_lifetime, now, self._kind)
+        for path, data in ((self._key, key), (self._cert, cert)):
+            fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+        for path in (self._key, self._cert):
+            os.rename(f"{path}.new", path)
+        self._settle()
+
+    def _finish(self) -> None:
+        """A crash between the two renames left the key and a certificate that waits beside it."""
+        waiting = f"{self._cert}.new"
+        if self.exists() or not os.path.exists(waiting) or not matching(self._read(waiting), self._read(self._key)):
+            return
+        os.rename(waiting, self._cert)
+        self._settle()
+
+    def _settle(self) -> None:
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(directory)
+        os.close(directory)
+
+    def _read(self, path: str) -> bytes:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(fd, "rb") as file:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise AuthorityError(f"cannot read {path}: it is not a regular file")
+                return file.read(LIMIT)
+        except OSError as error:
+            raise AuthorityError(f"cannot read {path}: {error.strerror}; make it readable for the agent") from error
+
+    def roots(self) -> bytes:
+        """The CA's own certificates, as PEM. Raises AuthorityError."""
+        return self._read(self._cert)
+
+    def known_roots(self) -> tuple[Leaf, ...]:
+        """The facts of the roots, parsed anew after the file changed; () before the CA was made.
+
+        Raises AuthorityError.
+        """
+        mark = self._mark()
+        if mark is None:
+            return ()
+        if self._known[0] != mark:
+            try:
+                self._known = (mark, x509.parse_certificates(self.roots()))
+            except x509.X509Error as error:
+                raise AuthorityError(f"cannot use {self._cert}: {error}") from error
+        return self._known[1]
+
+    def _mark(self) -> tuple[int, int] | None:
+        """What changes with the file; None where there is none."""
+        try:
+            info = os.stat(self._cert)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise AuthorityError(f"cannot read {self._cert}: {error.strerror}") from error
+        return info.st_ino, info.st_mtime_ns
+
+    def issue(self, csr_pem: bytes, now: datetime, *, server: bool, client: bool, lifetime: timedelta | None) -> bytes:
+        """Given a request, return a leaf as PEM; its notAfter is clipped to the CA's. Raises AuthorityError."""
+        self._guard()
+        begin, end = span(now, lifetime or self._lifetime)
+        try:
+            return x509.sign_csr(
+                csr_pem,
+                self._read(self._cert),
+                self._read(self._key),
+                server=server,
+                client=client,
+                not_before=begin,
+                not_after=end,
+                urls=self._urls,
+            )
+        except (x509.X509Error, ValueError) as error:
+            raise AuthorityError(f"cannot sign with the CA in {self._directory}: {error}") from error
+
+    def _guard(self) -> None:
+        """Nothing is signed with a key that others may read. Raises AuthorityError."""
+        if os.path.exists(self._key) and stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
+            raise AuthorityError(f"cannot use {self._key}: others may read it; chmod 0600 it")
+
+
+def matching(cert: bytes, key: bytes) -> bool:
+    """Whether a certificate is that of a key; what is neither matches nothing."""
+    try:
+        return x509.parse_certificates(cert)[0].spki == x509.parse_key(key)[0]
+    except x509.X509Error:
+        return False
+
+
+def span(now: datetime, life: timedelta) -> tuple[datetime, datetime]:
+    """When a leaf begins and ends: it begins a little earlier, for the clocks of others."""
+    return now - min(BACKDATE, life / 20), now + life

@@ -1,0 +1,171 @@
+"""step-ca by its own API: one-time tokens for /1.0/sign, the live key's token for /1.0/renew.
+
+With `root`, the fingerprint of its root, nothing else is needed to trust its endpoint: the root is fetched by that
+digest over a connection nobody trusts, checked, and the request itself goes over one that builds to it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from certagent import x509
+from certagent.authority.backends import step_token
+from certagent.authority.backends.http import FORBIDDEN, UNAUTHORIZED, Http, Reply, refusal
+from certagent.authority.backends.pem import certificates, chain, der
+from certagent.authority.context import Context
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Answer, Issued, Request, Roots, Tls
+
+OK, CREATED, NOT_FOUND = 200, 201, 404
+LOG = "its log has the reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of the API for a certificate, and whether the live pair is shown in its handshake."""
+
+    path: str
+    document: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    as_leaf: bool = False
+
+
+def ask(request: Request, context: Context) -> Answer:
+    """Given a request, return step-ca's answer. Raises AuthorityError."""
+    if request.operation == "roots":
+        return Roots(_roots(request, context, _trusted(request, context)))
+    if request.operation != "issue":
+        raise AuthorityError(f"cannot ask step-ca for {request.operation}: it has no such thing", kind="refused")
+    asked = asking(request, context.secrets, context.now(), secrets.token_hex(32))
+    http, url = _trusted(request, context, as_leaf=asked.as_leaf), f"{request.options['url']}{asked.path}"
+    reply = http.request("POST", url, document=asked.document, headers=asked.headers)
+    return issued(reply, context.now())
+
+
+def asking(request: Request, known: Mapping[str, str], now: datetime, nonce: str) -> Asked:
+    """Given a request, the credentials, the moment and a nonce, return how a certificate is asked for.
+
+    By the live key where that will do, else by a token. Raises AuthorityError.
+    """
+    timely = _timely(request, known, now)
+    if request.proof and timely:
+        return Asked("/1.0/renew", headers={"Authorization": f"Bearer {request.proof}"})
+    if request.options["credential"] == "leaf" and timely and step_token.repeated(request):
+        return Asked("/1.0/rekey", {"csr": request.csr}, as_leaf=True)
+    body: dict[str, Any] = {"csr": request.csr, "ott": one_time_token(request, known, now, nonce)}
+    return Asked("/1.0/sign", body | ({"notAfter": f"{int(request.lifetime)}s"} if request.lifetime else {}))
+
+
+def _timely(request: Request, known: Mapping[str, str], now: datetime) -> bool:
+    """The live certificate is not expired, or there is no other way than to show it."""
+    leaf = step_token.live_leaf(request)
+    return leaf is not None and (leaf.not_after > now or not known)
+
+
+def one_time_token(request: Request, known: Mapping[str, str], now: datetime, nonce: str) -> str:
+    """A token by whatever credential there is. Raises AuthorityError."""
+    try:
+        if key := known.get("provisioner_key"):
+            pem, kid = x509.read_jwk(key, known.get("provisioner_password", ""))
+            return x509.sign_jws(pem, *step_token.by_provisioner(request, kid, now, nonce))
+        if cert := known.get("x5c_cert"):
+            key_pem = known["x5c_key"].encode()
+            x509.parse_certificates(cert.encode())
+            return x509.sign_jws(key_pem, *step_token.by_enrolment(request, cert, now, nonce))
+    except x509.X509Error as error:
+        names = "provisioner_key" if "provisioner_key" in known else "x5c_cert and x5c_key"
+        raise AuthorityError(f"cannot use {names}: {error}", kind="credentials") from error
+    if once := known.get("one_time_token", "").strip():
+        return once
+    raise AuthorityError(
+        "cannot renew by the live key: step-ca repeats key and names of the live certificate, and there is none, or"
+        ' they are to change; set reuse_key = true or credential = "leaf", or name a provisioner_key',
+        kind="credentials",
+    )
+
+
+def _trusted(request: Request, context: Context, *, as_leaf: bool = False) -> Http:
+    """HTTPS as configured; with `root` alone, to an endpoint that builds to that root."""
+    pinned, tls = request.options["root"], _shown(request, as_leaf=as_leaf)
+    if not pinned or tls.roots or tls.fingerprint:
+        return context.http if tls == request.tls else context.http.over(tls)
+    root = context.state.shared.get("root")
+    if not isinstance(root, str) or not _is(root, pinned):
+        root = _pinned_root(request, context)
+        context.state.shared["root"] = root
+    return context.http.over(replace(tls, roots=root))
+
+
+def _shown(request: Request, *, as_leaf: bool) -> Tls:
+    """A live pair that was handed over is shown where it counts alone: an expired one would spoil the handshake."""
+    spared = request.options["credential"] == "leaf" and not as_leaf
+    return replace(request.tls, client_cert="", client_key="") if spared else request.tls
+
+
+def _is(root: str, pinned: str) -> bool:
+    return sha256(der(root)).hexdigest() == pinned
+
+
+def _pinned_root(request: Request, context: Context) -> str:
+    """The root with the configured fingerprint. Raises AuthorityError."""
+    url, pinned = request.options["url"], request.options["root"]
+    http = context.http.over(replace(request.tls, client_cert="", client_key="", unverified=True))
+    return shown_root(http.request("GET", f"{url}/root/{pinned}"), url, pinned, context.now())
+
+
+def shown_root(reply: Reply, url: str, pinned: str, now: datetime) -> str:
+    """Given the answer to a fingerprint, return the root: whoever sends it, it is that one. Raises AuthorityError."""
+    if reply.status == NOT_FOUND:
+        raise AuthorityError(f"cannot trust {url}: it has no root with the fingerprint {pinned}; see root", kind="tls")
+    root: str = certificates([document(reply, "fetch its root", now).get("ca")])[0]
+    if not _is(root, pinned):
+        raise AuthorityError(f"cannot trust {url}: the root it sent has another fingerprint than asked", kind="tls")
+    return root
+
+
+def _roots(request: Request, context: Context, http: Http) -> str:
+    """The pinned root, and what it lists; over a connection that is trusted by now."""
+    url, known = request.options["url"], context.state.shared.get("root")
+    found = [known] if known else []
+    for path in ("/roots", "/federation") if request.options["federation"] else ("/roots",):
+        found += listed(http.request("GET", f"{url}{path}"), f"fetch {path}", context.now())
+    return "".join(certificates(found))
+
+
+def listed(reply: Reply, what: str, now: datetime) -> list[Any]:
+    """Given the answer to a question for roots, return what it lists. Raises AuthorityError."""
+    found = document(reply, what, now).get("crts")
+    return found if isinstance(found, list) else []
+
+
+def issued(reply: Reply, now: datetime) -> Issued:
+    """Given the answer to a request for a certificate, return that. Raises AuthorityError."""
+    found = document(reply, "have a certificate signed", now)
+    whole = found.get("certChain") or [found.get("crt"), found.get("ca")]
+    return Issued(chain(whole if isinstance(whole, list) else []))
+
+
+def document(reply: Reply, what: str, now: datetime) -> dict[str, Any]:
+    """The JSON object of a success. Raises AuthorityError: what anything else means."""
+    if reply.status not in {OK, CREATED}:
+        raise _refusal(reply, what, now)
+    found = reply.json()
+    if not isinstance(found, dict):
+        raise AuthorityError(f"cannot read the answer of {reply.url}: it is no JSON object", kind="malformed")
+    return found
+
+
+def _refusal(reply: Reply, what: str, now: datetime) -> AuthorityError:
+    """401 is about the token, 403 about the certificate; why, step-ca says in its log alone."""
+    if reply.status == UNAUTHORIZED:
+        remedy = f"the token was refused; see provisioner, its key and the clock of this host; {LOG}"
+    elif reply.status == FORBIDDEN:
+        remedy = f"the provisioner's policy forbids this certificate; see names and lifetime; {LOG}"
+    else:
+        return refusal(reply, what, now)
+    kind = "credentials" if reply.status == UNAUTHORIZED else "refused"
+    message = f"cannot {what}: {reply.url} answered {reply.status}: {remedy}"
+    return AuthorityError(message, kind=kind)  # type: ignore[arg-type]

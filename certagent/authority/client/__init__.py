@@ -1,0 +1,80 @@
+"""The authorities of a configuration as the daemon's jobs ask them: embedded, by files, or through a worker.
+
+A worker gets a CSR, the credentials and what its backend remembered; the daemon reads the first two for each request
+and keeps the third. A managed key goes to no worker: where a CA wants proof of possession, the daemon signs a token
+(`live_token` of the backend's TYPE_token module) and hands over only that; `credential = "leaf"` is the one exception,
+asked for by name and shown by `status`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from certagent.authority.backends import dropbox
+from certagent.authority.client.cache import Known, hangs
+from certagent.authority.client.interface import CertificateAuthority, Order
+from certagent.authority.client.local import Embedded
+from certagent.authority.client.remote import GRACE, WORKER, Remote
+from certagent.config import Config, LocalConfig
+from certagent.config.remote import RemoteConfig
+from certagent.core.facts import Degraded
+from certagent.posix.errors import HostError
+from certagent.sandbox import shown
+from certagent.sandbox.worker_process import Workers
+from certagent.state.authority_state import Book
+
+__all__ = [
+    "CertificateAuthority",
+    "Known",
+    "Order",
+    "Remote",
+    "authorities_of",
+    "hangs",
+    "inboxes",
+    "prepare",
+    "unconfined",
+]
+
+
+def unconfined(workers: Workers, certs_dirs: Iterable[str] = ()) -> tuple[Degraded, ...]:
+    """What a worker cannot give up on this kernel, by one that tries; and certs-dirs where every worker may read."""
+    found = [(path, place) for path in certs_dirs if (place := shown(path))]
+    exposed = "; ".join(f"{path} lies below {place}, where a worker reads its libraries" for path, place in found)
+    if exposed and not workers.user:
+        return (Degraded("worker.unconfined", exposed, "move the certs-dir, /var/lib/cockroach/certs for one"),)
+    remedy = "a kernel with Landlock and seccomp, and a unit that allows their system calls"
+    try:
+        missing = json.loads(workers.ask(WORKER, ["probe"], b"", GRACE))
+    except (HostError, ValueError) as error:
+        return (Degraded("worker.unconfined", f"a worker cannot be tried: {error}", remedy),)
+    if not missing:
+        return ()
+    severity: Literal["info", "warning"] = "warning" if any(m["severe"] for m in missing) else "info"
+    return (Degraded("worker.unconfined", "; ".join(m["what"] for m in missing), remedy, severity),)
+
+
+def inboxes(config: Config) -> list[str]:
+    """Where people bring certificates."""
+    return [str(o["inbox"]) for o in _dropboxes(config)]
+
+
+def prepare(config: Config) -> None:
+    """Make what is missing there: a directory that is not there cannot be watched. It may wait for another machine."""
+    for options in _dropboxes(config):
+        dropbox.prepare(options)
+
+
+def _dropboxes(config: Config) -> list[dict[str, Any]]:
+    found = (a.options for a in config.authorities.values() if a.type == "dropbox")
+    return [o.options for o in found if isinstance(o, RemoteConfig)]
+
+
+def authorities_of(config: Config, workers: Workers, book: Book) -> Mapping[str, CertificateAuthority]:
+    """Every authority of a configuration that can be asked."""
+    found: dict[str, CertificateAuthority] = {}
+    for name, authority in config.authorities.items():
+        if isinstance(authority.options, LocalConfig):
+            found[name] = Embedded(name, authority.options)
+        elif isinstance(authority.options, RemoteConfig):
+            found[name] = Remote(name, authority.options, workers, book)
+    return found

@@ -1,0 +1,298 @@
+"""A CA that is asked by a worker: what it is handed for one request, and what is made of its answer."""
+
+import importlib
+import importlib.util
+import os
+import secrets
+from contextlib import AbstractContextManager, nullcontext, suppress
+from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from certagent import x509
+from certagent.authority.backends import dropbox
+from certagent.authority.client.interface import Order
+from certagent.authority.client.secrets import read_file, read_secret
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import (
+    Answer,
+    Done,
+    Failure,
+    Issued,
+    Operation,
+    Pending,
+    Renewal,
+    Request,
+    Roots,
+    State,
+    Tls,
+    dump_question,
+    error_of,
+    load_answer,
+)
+from certagent.certs_dir import read_live
+from certagent.config.remote import RemoteConfig
+from certagent.core.facts import Authority, Leaf
+from certagent.posix.errors import HostError
+from certagent.sandbox.worker_process import Workers
+from certagent.state.authority_state import Book
+
+WORKER = "certagent.authority.worker"
+GRACE = 10.0  # to start, to import, and to answer that the time is over
+FIRST_ALONE = frozenset({"acme"})  # types whose first request makes an account
+FILES = frozenset({"dropbox"})  # types that talk to no stranger: asked in the daemon's own job
+LONGEST_PAUSE = timedelta(days=7)
+MOST = 64  # certificates of one answer
+EXTRAS = {"acme": ("acme", "josepy", "dns")}  # types whose libraries an installation may lack
+
+
+class Remote:
+    """A CA that is asked over a wire, by a worker; or by files, in this process."""
+
+    later = True
+
+    def __init__(self, name: str, config: RemoteConfig, workers: Workers, book: Book) -> None:
+        """Touches nothing."""
+        self._name, self._config, self._workers, self._book = name, config, workers, book
+        self._roots: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person answers."""
+        return self._config.type in FILES
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Everything that its settings name: certificates, secrets, the drop-box."""
+        c = self._config
+        places = (c.options["outbox"], c.options["inbox"]) if self.by_hand else ()
+        named = (c.issuing_roots, c.tls_roots, c.client_cert, c.client_key, *c.secrets.values(), *places)
+        return tuple(dict.fromkeys(path for path in named if path.startswith("/")))
+
+    def _news(self) -> datetime | None:
+        if not self.by_hand:
+            return None
+        return dropbox.news(self._config.options)
+
+    @property
+    def common_name(self) -> bool:
+        """As configured, where the type has the setting."""
+        return bool(self._config.options.get("common_name", True))
+
+    @property
+    def by_leaf(self) -> bool:
+        """Whether it is shown the managed pair as a credential."""
+        return self._config.options.get("credential") == "leaf"
+
+    def ready(self) -> None:
+        """Whether its libraries are there, and everything that the settings name can be read. AuthorityError."""
+        missing = [m for m in EXTRAS.get(self._config.type, ()) if importlib.util.find_spec(m) is None]
+        if missing:
+            remedy = f"pip install 'certagent[{self._config.type}]'"
+            raise AuthorityError(f"cannot ask authority {self._name}: {', '.join(missing)} is not installed: {remedy}")
+        self._request("issue")
+        self._secrets()
+        if self.by_hand:
+            dropbox.check(self._config.options)
+
+    def challenge(self) -> str:
+        """As configured, where the type has the setting: read for this one request."""
+        source = self._config.secrets.get("challenge")
+        try:
+            return read_secret(f"authority.{self._name}.challenge", source, os.environ) if source else ""
+        except HostError as error:
+            raise AuthorityError(str(error), kind="credentials") from error
+
+    def fact(self) -> Authority:
+        """Its pinned roots, where a file holds them. Where one of its files hangs, so does this."""
+        for path in self.files:
+            os.path.exists(path)
+        note = 'credential = "leaf": the worker is handed the managed pair' if self.by_leaf else ""
+        try:
+            windows = bool(self._config.options.get("ari", False))
+            return Authority(self._name, self._config.type, self._pinned_roots(), None, note, windows, self._news())
+        except AuthorityError as error:
+            return Authority(self._name, self._config.type, (), str(error), note, news=self._news())
+
+    def _pinned_roots(self) -> tuple[Leaf, ...]:
+        path = self._config.issuing_roots
+        if not path:
+            return ()
+        try:
+            info = os.stat(path)
+            mark = (info.st_ino, info.st_mtime_ns)
+            if self._roots[0] != mark:
+                self._roots = (mark, x509.parse_certificates(self._file("issuing_roots", path).encode()))
+        except (OSError, x509.X509Error) as error:
+            raise AuthorityError(f"cannot use issuing_roots of authority {self._name}: {path}: {error}") from error
+        return self._roots[1]
+
+    def bundle(self, certs_dir: str, stem: str, now: datetime) -> bytes:
+        """The pinned roots: a file as it is, or of what the CA shows those that have a configured fingerprint."""
+        if self._config.issuing_roots:
+            return self._file("issuing_roots", self._config.issuing_roots).encode()
+        pins = self._config.issuing_fingerprints
+        if not pins:
+            remedy = f"set issuing_roots or issuing_fingerprints, or put {stem}.crt there"
+            message = f"cannot make {stem}.crt from authority {self._name}: its roots are not pinned; {remedy}"
+            raise AuthorityError(message, kind="refused")
+        answer = self._ask(self._request("roots"), certs_dir, "", now)
+        if not isinstance(answer, Roots):
+            raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no bundle", kind="malformed")
+        shown = self._certificates(answer.pem)
+        found = [pem for leaf, pem in shown if leaf.fingerprint in pins]
+        if not found:
+            has = ", ".join(leaf.fingerprint[:12] for leaf, _ in shown)
+            message = f"cannot make {stem}.crt: authority {self._name} shows {has}, none of issuing_fingerprints"
+            raise AuthorityError(message, kind="refused")
+        return b"".join(found)
+
+    def issue(self, order: Order, now: datetime) -> bytes | Pending:
+        """Ask for the leaf; what comes back is parsed and written anew, without the root."""
+        answer = self._ask(self._for_leaf(order, now), order.certs_dir, order.stem, now)
+        match answer:
+            case Pending():
+                again = min(datetime.fromtimestamp(answer.again_at, UTC), now + LONGEST_PAUSE)
+                return replace(answer, again_at=again.timestamp())
+            case Issued():
+                (_, leaf), *rest = self._certificates(answer.chain)
+                return leaf + b"".join(pem for fact, pem in rest if fact.subject != fact.issuer)
+        raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no certificate", kind="malformed")
+
+    def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:
+        """Ask for the window."""
+        request = replace(self._request("renewal"), stem=stem, live=live.decode("utf-8", "replace"))
+        answer = self._ask(request, certs_dir, stem, now)
+        if not isinstance(answer, Renewal):
+            raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no window", kind="malformed")
+        return answer
+
+    def account(self, operation: Operation, now: datetime) -> Done | Pending:
+        """Something about the account with the CA: `rollover`, `deactivate`."""
+        answer = self._ask(self._request(operation), "", "", now)
+        if not isinstance(answer, Done | Pending):
+            raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no outcome", kind="malformed")
+        return answer
+
+    def _certificates(self, pem_text: str) -> tuple[tuple[Leaf, bytes], ...]:
+        try:
+            found = x509.split_certificates(pem_text.encode("utf-8", "replace"))
+        except x509.X509Error as error:
+            raise AuthorityError(f"cannot use what authority {self._name} sent: {error}", kind="malformed") from error
+        if len(found) > MOST:
+            message = f"cannot use what authority {self._name} sent: {len(found)} certificates, {MOST} at most"
+            raise AuthorityError(message, kind="malformed")
+        return found
+
+    def _request(self, operation: Operation) -> Request:
+        c = self._config
+        tls = Tls(
+            self._file("tls_roots", c.tls_roots),
+            c.tls_fingerprint,
+            c.proxy,
+            c.allow_http,
+            self._file("client_cert", c.client_cert),
+            self._file("client_key", c.client_key),
+        )
+        options = c.options | {"issuing_roots_pem": self._file("issuing_roots", c.issuing_roots)}
+        return Request(operation, c.type, options, tls, timeout=c.timeout)
+
+    def _for_leaf(self, order: Order, now: datetime) -> Request:
+        request = replace(
+            self._request("issue"),
+            stem=order.stem,
+            csr=order.csr.decode(),
+            names=order.names,
+            principal=order.principal,
+            server=order.server,
+            client=order.client,
+            lifetime=order.lifetime.total_seconds() if order.lifetime else None,
+            live=order.live.decode("utf-8", "replace"),
+        )
+        if self.by_leaf and order.live:
+            key = self._live_key(order)
+            request = replace(request, tls=replace(request.tls, client_cert=request.live, client_key=key.decode()))
+        return replace(request, proof=self._proof(request, order, now))
+
+    def _live_key(self, order: Order) -> bytes:
+        try:
+            return read_live(order.certs_dir, f"{order.stem}.key")
+        except OSError as error:
+            raise AuthorityError(f"cannot read {order.stem}.key: {error.strerror}", kind="credentials") from error
+
+    def _proof(self, request: Request, order: Order, now: datetime) -> str:
+        """A token signed with the live key, where the backend wants one."""
+        wanted = self._wanted(request, now) if order.live else None
+        return "" if wanted is None else self._signed(order, *wanted)
+
+    def _wanted(self, request: Request, now: datetime) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Header and claims of the token that the backend wants: most want none."""
+        module = f"certagent.authority.backends.{self._config.type}_token"
+        if importlib.util.find_spec(module) is None:
+            return None
+        token: tuple[dict[str, Any], dict[str, Any]] | None
+        token = importlib.import_module(module).live_token(request, now, secrets.token_hex(16))
+        return token
+
+    def _signed(self, order: Order, header: dict[str, Any], claims: dict[str, Any]) -> str:
+        try:
+            return x509.sign_jws(self._live_key(order), header, claims)
+        except x509.X509Error as error:
+            raise AuthorityError(f"cannot sign with {order.stem}.key: {error}", kind="credentials") from error
+
+    def _file(self, setting: str, path: str) -> str:
+        try:
+            return read_file(f"authority.{self._name}.{setting}", path) if path else ""
+        except HostError as error:
+            raise AuthorityError(str(error), kind="credentials") from error
+
+    def _secrets(self) -> dict[str, str]:
+        found = self._config.secrets.items()
+        try:
+            return {k: read_secret(f"authority.{self._name}.{k}", source, os.environ) for k, source in found}
+        except HostError as error:
+            raise AuthorityError(str(error), kind="credentials") from error
+
+    def _ask(self, request: Request, certs_dir: str, stem: str, now: datetime) -> Answer:
+        """One question; what the backend wants remembered is remembered. Raises AuthorityError."""
+        key = f"{certs_dir}\n{stem}" if stem else ""
+        try:
+            with self._alone():
+                shared, own = self._book.read(self._name, key)
+                answer, state = self._answer(request, State(*deepcopy((shared, own))), now)
+                with (
+                    suppress(HostError) if isinstance(answer, Issued) else nullcontext()
+                ):  # it counts, disk full or not
+                    self._book.write(self._name, key, shared, state.shared, state.own if key else {})
+        except HostError as error:
+            raise AuthorityError(str(error), kind="failed") from error
+        if isinstance(answer, Failure):
+            raise error_of(answer)
+        return answer
+
+    def _alone(self) -> AbstractContextManager[None]:
+        wait = self._config.timeout + 2 * GRACE
+        if self._listens:
+            return self._book.alone(self._name, wait)
+        return self._book.first(self._name, wait) if self._config.type in FIRST_ALONE else nullcontext()
+
+    @property
+    def _listens(self) -> bool:
+        """Whether a challenge is answered on a port, which two workers cannot share."""
+        options = self._config.options
+        return options.get("challenge") in {"http-01", "tls-alpn-01"} and not options.get("webroot")
+
+    def _answer(self, request: Request, state: State, now: datetime) -> tuple[Answer, State]:
+        found = self._secrets()
+        if self._config.type in FILES:
+            return self._by_files(request, found, state, now)
+        question = dump_question(request, found, state)
+        return load_answer(self._workers.ask(WORKER, [self._config.type], question, request.timeout + GRACE))
+
+    def _by_files(self, request: Request, found: dict[str, str], state: State, now: datetime) -> tuple[Answer, State]:
+        from certagent.authority.backends.http import Http
+        from certagent.authority.context import Context
+
+        context = Context(found, state, Http(request.tls, request.timeout), lambda: now)
+        return dropbox.ask(request, context), state

@@ -1,0 +1,59 @@
+"""Secrets of authorities, read anew for each request: a file, a credential of systemd, a variable of the environment.
+
+Rejected: keeping them. A token file that somebody else keeps fresh is fresh at every request, and a memory image of
+the daemon holds none.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+
+from certagent.posix.errors import HostError
+
+LIMIT = 1 << 16  # of a secret
+LARGEST = 1 << 20  # of a bundle of roots
+OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+def read_secret(setting: str, source: str, environ: Mapping[str, str]) -> str:
+    """Given a setting and where it says its secret is, return it without white space around. Raises HostError."""
+    kind, _, name = source.partition(":")
+    if kind == "env":
+        value = environ.get(name, "")
+        if not value:
+            raise HostError(f"cannot read {setting}: the agent's environment has no {name}")
+        return value.strip()
+    if kind == "credential":
+        directory = environ.get("CREDENTIALS_DIRECTORY", "")
+        if not directory:
+            raise HostError(
+                f"cannot read {setting}: systemd gave no credentials; LoadCredential={name}:/path in the unit"
+            )
+        return read_file(setting, os.path.join(directory, name), LIMIT).strip()
+    return read_file(setting, source, LIMIT).strip()
+
+
+def read_file(setting: str, path: str, limit: int = LARGEST) -> str:
+    """A small regular file as text. Raises HostError, which names the setting and never quotes the file."""
+    try:
+        fd = os.open(path, OPEN)
+    except OSError as error:
+        raise HostError(f"cannot read {setting}: {path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise HostError(f"cannot read {setting}: {path} is not a regular file")
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(limit + 1)
+    return text_of(setting, path, data, limit)
+
+
+def text_of(setting: str, path: str, data: bytes, limit: int) -> str:
+    """Given what was read of a file, one byte more than the limit at most, return it as text. Raises HostError."""
+    if len(data) > limit:
+        raise HostError(f"cannot read {setting}: {path} is larger than {limit} bytes")
+    if not data.strip():
+        raise HostError(f"cannot read {setting}: {path} is empty")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise HostError(f"cannot read {setting}: {path} is not text") from error

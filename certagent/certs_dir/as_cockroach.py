@@ -1,0 +1,220 @@
+"""Read a certs-dir as cockroach does: `stat`, not `lstat`, links followed, with the rights of the user it runs as.
+
+For `certagent check` alone, which changes nothing; management never follows a link out of the directory. What is at the
+end of a link is nobody's promise: each name is looked at before it is opened, opened without blocking, looked at again,
+and read up to a limit. Where the directory belongs to a process, its paths and links are resolved in that process's own
+root by the kernel. Rejected: entering that root (chroot), which only root can, and which a crash would leave us in.
+"""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from certagent import x509
+from certagent.certs_dir.reading import IrregularFileError, file_fact, read_fd
+from certagent.certs_dir.scanner import Entry, Scan, directory_fact, entries_of
+from certagent.core import names
+from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Leaf, Pair, Trust
+from certagent.core.names import CLIENT_NODE, Name, Role
+from certagent.core.policy import SYSTEM, verifiers
+from certagent.posix.openat import IN_ROOT, open_within
+from certagent.posix.owner import acting_as
+
+LIMIT = 4 << 20  # of one file; the bundle of every CA the browsers know is 0.2 MiB
+OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+LOOK = os.O_PATH | os.O_CLOEXEC
+AGAIN = 8  # times that a path whose directories are being renamed is resolved again
+SYSTEM_ROOTS = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)  # where Go looks, in its order
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Whom cockroach runs as; `groups` None: what the system's database says."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] | None = None
+
+
+class Place:
+    """Where paths are resolved: our own root, or that of a process."""
+
+    def __init__(self, root: str = "") -> None:
+        """`root` is a directory such as /proc/PID/root, "" for our own. Raises OSError."""
+        self._root = os.open(root, LOOK | os.O_DIRECTORY) if root else -1
+
+    def close(self) -> None:
+        """Let the root go."""
+        if self._root >= 0:
+            os.close(self._root)
+
+    def open(self, path: str, flags: int) -> int:
+        """Open an absolute path, links followed. Raises OSError."""
+        if self._root < 0:
+            return os.open(path, flags)
+        for _ in range(AGAIN):
+            try:
+                return open_within(self._root, path, flags, IN_ROOT)
+            except BlockingIOError:
+                continue
+        raise OSError(errno.EAGAIN, "its directories are being renamed")
+
+    def stat(self, path: str) -> os.stat_result:
+        """What is at the end of the path; nothing is opened. Raises OSError."""
+        fd = self.open(path, LOOK)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a regular file that is not too large. Raises OSError, IrregularFileError."""
+        if not stat.S_ISREG(self.stat(path).st_mode):
+            raise IrregularFileError(errno.EINVAL, "not a regular file")
+        return read_fd(self.open(path, OPEN), LIMIT)
+
+
+def load(path: str, now: datetime, runner: Runner, root: str = "") -> Scan:
+    """Given an absolute certs-dir in a root, return what cockroach finds there. A problem is part of the fact."""
+    try:
+        place = Place(root)
+    except OSError as error:
+        return Scan(Directory(path, exists=True, problem=error.strerror))
+    try:
+        with acting_as(runner.uid, runner.gid, runner.groups):
+            loaded = _load(place, path)
+        return replace(loaded.scan, pairs=_trusted(loaded, _system_roots(place), now))
+    except OSError as error:
+        gone = error.errno == errno.ENOENT
+        return Scan(Directory(path, exists=not gone, problem=None if gone else error.strerror))
+    finally:
+        place.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A scan, and the bytes of its certificates by stem."""
+
+    scan: Scan
+    pem: dict[str, bytes]
+
+
+def _load(place: Place, path: str) -> Loaded:
+    entries, directory = _listed(place, path)
+    names_of = [(entry, _name_of(entry)) for entry in entries]
+    known = [(entry, name) for entry, name in names_of if name is not None]
+    pem: dict[str, bytes] = {}
+    certs = {name: _cert(place, path, entry, pem) for entry, name in known if entry[0].endswith(".crt")}
+    keys = {name: _key(place, path, entry, name) for entry, name in known if not entry[0].endswith(".crt")}
+    pairs = [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)]
+    strangers = tuple(file_fact(*entry) for entry, name in names_of if name is None)
+    return Loaded(Scan(directory, tuple(pairs), strangers), pem)
+
+
+def _listed(place: Place, path: str) -> tuple[list[Entry], Directory]:
+    fd = place.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return entries_of(fd), directory_fact(path, fd)
+    finally:
+        os.close(fd)
+
+
+def _name_of(entry: Entry) -> Name | None:
+    """The name, None for one that the loader passes over: unknown, refused, or of a directory."""
+    parsed = names.parse(entry[0][:-4])
+    return None if isinstance(parsed, names.Unknown) or stat.S_ISDIR(entry[1].st_mode) else parsed
+
+
+def _cert(place: Place, path: str, entry: Entry, pem: dict[str, bytes]) -> CertFile:
+    name, info = entry
+    try:
+        fact = file_fact(name, place.stat(f"{path}/{name}"))
+        data = place.read(f"{path}/{name}")
+    except OSError as error:
+        problem = unread(error, _kind(place, f"{path}/{name}"))
+        return CertFile(file_fact(name, info), "", None, (), problem, "irregular")
+    pem[name[:-4]] = data
+    return x509.cert_file(fact, data)
+
+
+def _key(place: Place, path: str, entry: Entry, parsed: Name) -> KeyFile:
+    """The key as `stat` sees it; a CA's key is never read."""
+    name, info = entry
+    fact = file_fact(name, info)
+    try:
+        fact = file_fact(name, place.stat(f"{path}/{name}"))
+        if parsed.is_bundle:
+            return KeyFile(fact, "", None)
+        data = place.read(f"{path}/{name}")
+    except OSError as error:
+        return KeyFile(fact, "", None, "", unread(error, _kind(place, f"{path}/{name}")), "irregular")
+    return x509.key_file(fact, data)
+
+
+def _kind(place: Place, path: str) -> FileKind:
+    """What is at the end of a path; of what cannot be seen any more, "file"."""
+    try:
+        return file_fact(path, place.stat(path)).kind
+    except OSError:
+        return "file"
+
+
+def unread(error: OSError, kind: FileKind) -> str:
+    """Given why a name cannot be read, and its kind, return the sentence; a FIFO or a device is named."""
+    if error.errno == errno.ENOENT:
+        return "a link that leads nowhere"
+    if not isinstance(error, IrregularFileError):
+        return f"cannot be read: {error.strerror}"
+    return f"{error.strerror}: not read" if kind == "file" else f"a {kind}, not a regular file: not read"
+
+
+def _system_roots(place: Place) -> bytes:
+    for path in SYSTEM_ROOTS:
+        try:
+            return place.read(path)
+        except OSError:
+            continue
+    return b""
+
+
+def _trusted(loaded: Loaded, system: bytes, now: datetime) -> tuple[Pair, ...]:
+    pairs = loaded.scan.pairs
+    present = frozenset(p.name.stem for p in pairs if p.name.is_bundle and p.cert is not None)
+    split = any(p.name == CLIENT_NODE and p.cert is not None for p in pairs)
+    found = []
+    for pair in pairs:
+        trust = None
+        if pair.leaf is not None:
+            for bundle, usage in verifiers(pair.name, present, split=split):
+                trust = _trust(loaded, pair.name, pair.leaf, (bundle, usage), now)
+                if trust.problem and pair.name.role is Role.UI and bundle == "ca" and system:
+                    trust = _by_system(loaded, pair.leaf, trust, system, now)
+                if trust.problem:
+                    break
+        found.append(replace(pair, trust=trust))
+    return tuple(found)
+
+
+def _trust(loaded: Loaded, name: Name, leaf: Leaf, by: tuple[str, x509.Usage], now: datetime) -> Trust:
+    """The verdict of one bundle; a usage that the leaf itself lacks is a finding of its own."""
+    bundle, usage = by
+    if bundle not in loaded.pem:
+        return Trust(bundle, f"there is no {bundle}.crt to verify it by")
+    lacks = leaf.eku is not None and not {f"{usage}Auth", "any"} & set(leaf.eku)
+    at = min(max(now, leaf.not_before), leaf.not_after)
+    return Trust(bundle, x509.verify_chain(loaded.pem[name.stem], loaded.pem[bundle], "any" if lacks else usage, at))
+
+
+def _by_system(loaded: Loaded, leaf: Leaf, house: Trust, system: bytes, now: datetime) -> Trust:
+    """A DB Console certificate of a public CA: browsers verify it, by the system's roots."""
+    at = min(max(now, leaf.not_before), leaf.not_after)
+    return house if x509.verify_chain(loaded.pem["ui"], system, "any", at) else Trust(SYSTEM)

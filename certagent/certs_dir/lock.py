@@ -1,0 +1,52 @@
+"""Which certs-dirs this agent may change: those whose lock it holds."""
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+
+from certagent.certs_dir.swap import Store
+from certagent.core.facts import Snapshot
+from certagent.posix.directory import identity
+from certagent.posix.errors import HostError
+
+
+class Holding:
+    """The lock of one certs-dir. A directory that was replaced is another directory, and locked anew."""
+
+    def __init__(self, store: Store) -> None:
+        """Holds nothing yet."""
+        self._store = store
+        self._fd: int | None = None
+        self._identity: tuple[int, int] | None = None
+        self.problem: str | None = None
+
+    def take(self) -> None:
+        """Lock the directory that stands at the path now; a problem is remembered, and raised as HostError."""
+        found = identity(self._store.path)
+        if found is None or (self._fd is not None and self._identity == found):
+            return
+        self.release()
+        try:
+            self._fd = self._store.lock()
+        except (HostError, OSError) as error:
+            self.problem = str(error)
+            raise HostError(self.problem, error.errno) from error
+        self._identity, self.problem = found, None
+
+    def retry(self) -> None:
+        """As `take`, without raising: the problem is a fact of the next observation."""
+        with suppress(HostError):
+            self.take()
+
+    def add(self, snapshot: Snapshot) -> Snapshot:
+        """Given a snapshot, return it; observed only where the lock could not be had."""
+        directory = snapshot.directory
+        if self.problem is None or not directory.exists or directory.foreign:
+            return snapshot
+        return replace(snapshot, directory=replace(directory, foreign=self.problem))
+
+    def release(self) -> None:
+        """Let go."""
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd, self._identity = None, None

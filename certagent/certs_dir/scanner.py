@@ -1,0 +1,156 @@
+"""Scans one directory again and again; what did not change is neither opened nor verified twice."""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from certagent.certs_dir.mounts import mount_below
+from certagent.certs_dir.reading import file_fact, inside_fact, printable, read_cert, read_key
+from certagent.certs_dir.trust import Verdicts
+from certagent.core import names
+from certagent.core.facts import CertFile, Directory, File, KeyFile, Pair
+from certagent.core.names import Name
+from certagent.posix.directory import open_directory
+
+AREA = ".certagent"
+F = TypeVar("F", CertFile, KeyFile)
+Entry = tuple[str, os.stat_result]
+Mark = tuple[str, int, int, int, int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a scan found."""
+
+    directory: Directory
+    pairs: tuple[Pair, ...] = ()
+    strangers: tuple[File, ...] = ()
+
+
+def mark_of(entry: Entry) -> Mark:
+    """What changes when an entry changes."""
+    name, s = entry
+    return (name, s.st_dev, s.st_ino, s.st_ctime_ns, s.st_mtime_ns, s.st_size, s.st_mode, s.st_uid, s.st_gid)
+
+
+class Scanner:
+    """Keeps the facts of unchanged files, and the verdicts on unchanged chains."""
+
+    def __init__(self) -> None:
+        """Everything is new to a new scanner."""
+        self._certs: dict[Mark, CertFile] = {}
+        self._keys: dict[Mark, KeyFile] = {}
+        self.verdicts = Verdicts()
+        self._last: tuple[list[Mark], Scan] | None = None
+
+    def scan(self, path: str, now: datetime) -> Scan:
+        """Look at the directory. A problem of the directory is part of the fact, never raised."""
+        try:
+            fd = open_directory(path)
+        except OSError as error:
+            gone = error.errno == errno.ENOENT
+            return Scan(Directory(path, exists=not gone, problem=None if gone else error.strerror))
+        try:
+            return self._scan(path, fd, now)
+        except OSError as error:
+            return Scan(Directory(path, exists=True, problem=error.strerror))
+        finally:
+            os.close(fd)
+
+    def glance(self, path: str) -> Scan:
+        """The keys that changed since the last scan: modes and owners only, nothing is opened."""
+        try:
+            fd = open_directory(path)
+        except OSError:
+            return Scan(Directory(path, exists=False))
+        try:
+            entries = [e for e in entries_of(fd, (".key",)) if mark_of(e) not in self._keys]
+            return self._glanced(path, fd, entries)
+        except OSError:
+            return Scan(Directory(path, exists=False))
+        finally:
+            os.close(fd)
+
+    def _glanced(self, path: str, fd: int, entries: list[Entry]) -> Scan:
+        parsed = [(names.parse(name[:-4]), file_fact(name, info)) for name, info in entries]
+        pairs = tuple(Pair(n, key=KeyFile(file, "", None)) for n, file in parsed if isinstance(n, Name))
+        strangers = tuple(file for n, file in parsed if not isinstance(n, Name))
+        return Scan(directory_fact(path, fd), pairs, strangers)
+
+    def _scan(self, path: str, fd: int, now: datetime) -> Scan:
+        entries = entries_of(fd)
+        directory = directory_fact(path, fd)
+        marks = [mark_of(e) for e in entries]
+        if self._last is not None and self._last[0] == marks and self.verdicts.hold(now):
+            return replace(self._last[1], directory=directory)
+        pairs, strangers = self._sort(fd, entries, marks)
+        scan = Scan(directory, self.verdicts.of(fd, pairs, now), tuple(strangers))
+        linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)
+        self._last = None if linked else (marks, scan)  # a link's target changes without its mark
+        return scan
+
+    def _sort(self, fd: int, entries: list[Entry], marks: list[Mark]) -> tuple[list[Pair], list[File]]:
+        certs: dict[Name, CertFile] = {}
+        keys: dict[Name, KeyFile] = {}
+        strangers = []
+        certs_now, keys_now = {}, {}
+        for (name, info), mark in zip(entries, marks, strict=True):
+            parsed = names.parse(name[:-4])
+            if isinstance(parsed, names.Unknown):
+                strangers.append(file_fact(name, info))
+            elif name.endswith(".crt"):
+                known = self._certs.get(mark)
+                certs[parsed] = known or read_cert(fd, name, inside_fact(fd, name, info))
+                certs_now[mark] = certs[parsed]
+            else:
+                kept = self._keys.get(mark)
+                keys[parsed] = kept or read_key(fd, name, inside_fact(fd, name, info))
+                keys_now[mark] = keys[parsed]
+        self._certs, self._keys = _unlinked(certs_now), _unlinked(keys_now)
+        return [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)], strangers
+
+
+def entries_of(fd: int, endings: tuple[str, ...] = (".crt", ".key")) -> list[Entry]:
+    """Every file with such an ending, sorted by name; one that vanishes meanwhile is not there."""
+    found = []
+    with os.scandir(fd) as listed:
+        for entry in listed:
+            if entry.name.endswith(endings):
+                try:
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+                except FileNotFoundError:
+                    continue
+    return sorted(found, key=lambda e: e[0])
+
+
+def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:
+    return {mark: fact for mark, fact in facts.items() if not stat.S_ISLNK(mark[6])}
+
+
+def directory_fact(path: str, fd: int) -> Directory:
+    """The fact of an open directory."""
+    info = os.fstat(fd)
+    foreign = "its files are links through ..data, as Kubernetes writes them" if _is_link(fd, "..data") else None
+    if foreign is None and (mounted := mount_below(fd)) is not None:
+        foreign = f"{printable(mounted)} is a mount of its own: no rename can replace it"
+    interrupted = _is_there(fd, f"{AREA}/intent")
+    mode = stat.S_IMODE(info.st_mode)
+    return Directory(path, True, info.st_dev, info.st_ino, info.st_uid, info.st_gid, mode, foreign, interrupted)
+
+
+def _is_link(fd: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
+def _is_there(fd: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return True

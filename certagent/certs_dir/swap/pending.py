@@ -1,0 +1,53 @@
+"""Requests that wait for their answer: the key and the CSR, kept in the staging area until a CA has answered.
+
+They are written before the CA is asked, so that an answer that comes after a crash, or days later by hand, still
+finds its key. A request is known by a mark: for anything else that is wanted by then it is made anew.
+"""
+
+from certagent.certs_dir.swap.area import GUARDS, PENDING, Area, exists, opened, read, remove, write
+
+Draft = tuple[bytes, bytes | None]  # CSR, key (None: the live key's)
+
+
+def keep(path: str, stem: str, mark: str, csr: bytes, key: bytes | None) -> None:
+    """Remember a request. The CSR comes last: one that is there has its key."""
+    with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
+        remove(fd, f"{stem}.csr")
+        remove(fd, f"{stem}.key")
+        if key is not None:
+            write(fd, f"{stem}.key", key)
+        write(fd, f"{stem}.csr", f"{mark}\n".encode() + csr)
+
+
+def kept(path: str, stem: str, mark: str) -> Draft | None:
+    """The request that waits under that mark, or None."""
+    with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
+        found = read(fd, f"{stem}.csr")
+        if found is None or not found.startswith(f"{mark}\n".encode()):
+            return None
+        return found.partition(b"\n")[2], read(fd, f"{stem}.key")
+
+
+def forget(path: str, stem: str) -> None:
+    """It was answered, or refused."""
+    with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
+        remove(fd, f"{stem}.csr")
+        remove(fd, f"{stem}.key")
+
+
+def only(path: str, stems: frozenset[str]) -> None:
+    """Forget the requests of everything else: nobody wants their answer. Raises HostError."""
+    if not exists(path, PENDING):
+        return
+    with GUARDS[path], opened(path, make=False) as area:
+        for name in area.listed(PENDING):
+            if name.rpartition(".")[0] not in stems:
+                remove(area.area, f"{PENDING}/{name}")
+
+
+def tidy(area: Area) -> None:
+    """Remove what a crash left half written: temporary names, and keys without a request."""
+    names = area.listed(PENDING)
+    orphans = [n for n in names if n.endswith(".key") and f"{n.removesuffix('.key')}.csr" not in names]
+    for name in {*orphans, *(n for n in names if n.startswith("."))}:
+        remove(area.area, f"{PENDING}/{name}")

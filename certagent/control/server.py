@@ -1,0 +1,185 @@
+"""The control socket: peers are identified by the kernel, not by anything they send.
+
+One thread accepts, two small pools answer: root and the agent's own user never wait behind others. A peer has two
+seconds to say what it wants, however slowly it drips. The socket never exists with a wider mode than configured:
+its mode is set before it is bound.
+"""
+
+import json
+import os
+import socket
+import stat
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from certagent.posix.errors import HostError
+
+READ_ONLY = frozenset({"status", "plan", "history"})
+LONGEST_PATH = 107
+DEADLINE = 2.0
+LIMIT = 1 << 16
+WORKERS = 8  # of each pool
+BREATH = 0.1  # seconds, when no connection can be taken (no fd left)
+FOREIGN = "the socket of another user's agent stands there: {}; stop that agent; remove the socket where none runs"
+WAITING = 64
+PER_UID = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who asks, by SO_PEERCRED."""
+
+    pid: int
+    uid: int
+    gid: int
+
+    @property
+    def trusted(self) -> bool:
+        """Root, or the agent's own user."""
+        return self.uid in {0, os.geteuid()}
+
+
+Answer = Callable[[str, dict[str, Any], Peer], dict[str, Any]]
+
+
+class Control:
+    """The server."""
+
+    def __init__(self, path: str, *, others: Literal["read-only", "refuse"], answer: Answer) -> None:
+        """Binds; raises HostError where another daemon answers, or something that is no socket stands there."""
+        if len(os.fsencode(path)) > LONGEST_PATH:
+            raise HostError(f"cannot bind {path}: longer than {LONGEST_PATH} bytes; set `socket` to a shorter path")
+        self._path, self._others, self._answer = path, others, answer
+        self._pools = {trusted: ThreadPoolExecutor(WORKERS, thread_name_prefix="control") for trusted in (True, False)}
+        self._stopping = threading.Event()
+        self._busy: Counter[int] = Counter()
+        self._guard = threading.Lock()
+        self._listener = self._bind()
+        self._thread = threading.Thread(target=self._accept, name="control", daemon=True)
+
+    def _bind(self) -> socket.socket:
+        folder = os.path.dirname(self._path)
+        try:
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+        except OSError as error:
+            remedy = "give its directory to the agent's user, or set agent.socket"
+            raise HostError(f"cannot bind {self._path}: cannot make {folder}: {error.strerror}; {remedy}") from error
+        self._clear()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            os.fchmod(listener.fileno(), 0o600)
+            listener.bind(self._path)
+            if self._others == "read-only":
+                os.chmod(self._path, 0o666)  # noqa: S103 - who may ask for what is decided by SO_PEERCRED
+            listener.listen(128)
+        except OSError as error:
+            listener.close()
+            raise HostError(f"cannot bind {self._path}: {error.strerror}", error.errno) from error
+        return listener
+
+    def _clear(self) -> None:
+        """Remove the socket of a daemon that is gone."""
+        try:
+            if not stat.S_ISSOCK(os.lstat(self._path).st_mode):
+                raise HostError(f"cannot bind {self._path}: something that is no socket stands there; remove it")
+            if _answered(self._path):
+                raise HostError(f"cannot bind {self._path}: another daemon answers there")
+            os.unlink(self._path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            why = FOREIGN.format(error.strerror) if isinstance(error, PermissionError) else error.strerror
+            raise HostError(f"cannot bind {self._path}: {why}", error.errno) from error
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                self._stopping.wait(BREATH)
+                continue
+            peer = Peer(*struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
+            with self._guard:
+                full = not peer.trusted and (sum(self._busy.values()) >= WAITING or self._busy[peer.uid] >= PER_UID)
+                if not full:
+                    self._busy[peer.uid] += 1
+            if full:
+                connection.close()
+            else:
+                self._hand_on(connection, peer)
+
+    def _hand_on(self, connection: socket.socket, peer: Peer) -> None:
+        try:
+            self._pools[peer.trusted].submit(self._serve, connection, peer)
+        except RuntimeError:  # no thread can be started now: the pool has kept it, for the next one that can
+            self._stopping.wait(BREATH)
+
+    def _serve(self, connection: socket.socket, peer: Peer) -> None:
+        try:
+            with connection, suppress(OSError):
+                answer = self._reply(_line(connection), peer)
+                connection.settimeout(DEADLINE)
+                connection.sendall(json.dumps(answer).encode() + b"\n")
+        finally:
+            with self._guard:
+                self._busy[peer.uid] -= 1
+
+    def _reply(self, line: bytes, peer: Peer) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            command, arguments = str(request["command"]), dict(request.get("args", {}))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return {"ok": False, "error": "not a request", "code": "bad-request"}
+        if not peer.trusted and (self._others == "refuse" or command not in READ_ONLY):
+            return {"ok": False, "error": f"uid {peer.uid} may not ask for {command!r}", "code": "forbidden"}
+        try:
+            return self._answer(command, arguments, peer)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, the peer gets an answer and the daemon goes on
+            return {"ok": False, "error": f"{type(error).__name__}: {error}", "code": "internal"}
+
+    def stop(self) -> None:
+        """Stop answering, remove the socket."""
+        self._stopping.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        if self._thread.is_alive():
+            self._thread.join()  # before its pools end: it may have taken a connection just now
+        self._listener.close()
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        with suppress(OSError):
+            os.unlink(self._path)
+
+
+def _answered(path: str) -> bool:
+    """Whether somebody takes connections at a socket. Raises OSError where that cannot be told."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        knock.settimeout(1)
+        try:
+            knock.connect(path)
+        except ConnectionRefusedError:
+            return False
+    return True
+
+
+def _line(connection: socket.socket) -> bytes:
+    """The request; TimeoutError where it is not there in time."""
+    data, end = b"", time.monotonic() + DEADLINE
+    while not data.endswith(b"\n") and len(data) < LIMIT:
+        connection.settimeout(max(end - time.monotonic(), 0.001))
+        part = connection.recv(4096)
+        if not part:
+            break
+        data += part
+    return data

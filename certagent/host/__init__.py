@@ -1,1 +1,0 @@
-"""The host: one effect each, no decisions."""

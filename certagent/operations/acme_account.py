@@ -1,0 +1,64 @@
+"""What an operator does with the account that an authority keeps with its CA: a new key, or its end."""
+
+import os
+from contextlib import suppress
+from datetime import datetime
+
+from certagent.authority.client import Remote, authorities_of
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Done, Operation
+from certagent.config import Config
+from certagent.posix.errors import HostError
+from certagent.sandbox.worker_process import Workers
+from certagent.state.authority_state import Book
+from certagent.state.ledger import LEDGER
+
+OPERATIONS: dict[str, Operation] = {"rollover": "rollover", "deactivate": "deactivate"}
+KINDS = frozenset({"acme"})  # the types that keep an account
+STEPS = 3  # a rollover is two requests
+
+
+def change(config: Config, workers: Workers, name: str, operation: str, now: datetime) -> str:
+    """Do it, through a worker; return what was done. Raises HostError with the reason."""
+    asked = permitted(config, name, operation)
+    as_the_agent(config.settings.state_dir)
+    book = Book(os.path.join(config.settings.state_dir, "authority"))
+    authority = authorities_of(config, workers, book)[name]
+    if not isinstance(authority, Remote):
+        raise HostError(f"cannot {operation} the account of {name!r}: it is not asked over a wire")
+    try:
+        answers = (authority.account(asked, now) for _ in range(STEPS))
+        note = next((answer.note for answer in answers if isinstance(answer, Done)), None)
+    except AuthorityError as error:
+        raise HostError(str(error)) from error
+    if note is None:
+        raise HostError(f"cannot {operation} the account of {name!r}: the CA does not get to an end; try again")
+    return note
+
+
+def permitted(config: Config, name: str, operation: str) -> Operation:
+    """Given the configuration and an operation, return what the CA is asked. HostError where it is no such thing."""
+    if operation not in OPERATIONS:
+        raise HostError(f"cannot {operation!r} an account: one of {', '.join(OPERATIONS)}")
+    found = config.authorities.get(name)
+    if found is None or found.type not in KINDS:
+        known = ", ".join(n for n, a in config.authorities.items() if a.type in KINDS) or "none"
+        raise HostError(f"cannot {operation} the account of {name!r}: it keeps none; those that do: {known}")
+    return OPERATIONS[operation]
+
+
+def as_the_agent(state_dir: str) -> None:
+    """Another user's file in the state directory would lock the agent out of its own account. Raises HostError.
+
+    The agent is whose ledger it is: the directory may be root's, for several owners' agents.
+    """
+    try:
+        owner = os.stat(state_dir).st_uid
+        with suppress(FileNotFoundError):
+            owner = os.stat(os.path.join(state_dir, LEDGER)).st_uid
+    except OSError as error:
+        raise HostError(f"cannot look into {state_dir}: {error.strerror}") from error
+    if owner != os.geteuid():
+        raise HostError(
+            f"cannot use {state_dir}, which belongs to uid {owner}: start the agent, or run this as that user"
+        )

@@ -1,0 +1,166 @@
+"""Asking an authority for nothing but an answer: a throw-away key, every check of an issuance, nothing installed."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from certagent import x509
+from certagent.authority.client import Order, Remote, authorities_of
+from certagent.authority.client.interface import CertificateAuthority
+from certagent.authority.errors import AuthorityError
+from certagent.authority.messages import Pending
+from certagent.certs_dir import read_live, staged
+from certagent.certs_dir import system_roots as roots
+from certagent.config import Config
+from certagent.core.policy import SYSTEM, Policy, Want, bundle_of, bundles_of
+from certagent.core.rules import gate
+from certagent.core.trial import FAILS, steps, untold
+from certagent.posix.errors import HostError
+from certagent.sandbox.worker_process import Workers
+from certagent.state.authority_state import SharedOnly
+
+BUNDLES = ("ca", "ca-client", "ca-ui", "ca-client-tenant")
+
+
+class StepError(Exception):
+    """A step that failed, why, and what is not known because of it."""
+
+    def __init__(self, step: str, reason: str, untold: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.step, self.reason, self.untold = step, reason, untold
+
+
+def trial(
+    config: Config, workers: Workers, book: SharedOnly, name: str, certs_dir: str, clock: Callable[[], datetime]
+) -> dict[str, Any]:
+    """Ask the authority of that name; return what worked. Raises HostError where there is no such thing to ask.
+
+    The clock is read again when the answer is there: a certificate may be valid from this very second on.
+    """
+    authority = authorities_of(config, workers, book).get(name)
+    if name not in config.authorities:
+        known = ", ".join(config.authorities) or "none"
+        raise HostError(f"cannot test authority {name!r}: it is not configured; there are: {known}")
+    if authority is None:
+        raise HostError(f"cannot test authority {name!r}: nobody is asked by one of type none")
+    policy, want = _wanted(config, name, certs_dir)
+    found, leaf = steps("", ""), None
+    try:
+        leaf = _tried(authority, policy, want, clock)
+    except StepError as error:
+        found = steps(error.step, error.reason, error.untold)
+    return {
+        "version": 1,
+        "authority": name,
+        "type": config.authorities[name].type,
+        "certs_dir": policy.path,
+        "file": want.name.stem,
+        "ok": leaf is not None,
+        "steps": [asdict(s) for s in found],
+        "certificate": leaf,
+    }
+
+
+def _wanted(config: Config, name: str, certs_dir: str) -> tuple[Policy, Want]:
+    """The file to ask for: one that this authority is configured for, a node's before others."""
+    found = [p for p in config.policies if certs_dir in ("", p.path)]
+    if not found:
+        raise HostError(f"cannot test with {certs_dir}: it is not managed here")
+    leaves = [(p, w) for p in found for w in p.wants if not w.name.is_bundle]
+    if not leaves:
+        raise HostError("cannot test: no certificate is wanted in any certs-dir")
+    order = sorted(leaves, key=lambda pw: (name not in pw[1].authorities, pw[1].name.stem != "node"))
+    return order[0]
+
+
+def _tried(
+    authority: CertificateAuthority, policy: Policy, want: Want, clock: Callable[[], datetime]
+) -> dict[str, Any]:
+    if isinstance(authority, Remote):
+        try:
+            authority.ready()
+        except AuthorityError as error:
+            raise StepError("settings", str(error)) from error
+    try:
+        key = x509.generate_key(want.key)
+        chain = _issued(authority, policy, want, key, clock())
+        bundles = _bundles(authority, policy, want, clock())
+    except AuthorityError as error:
+        raise _failed(error, authority.fact().kind) from error
+    return accepted(want, chain, key, bundles, clock())
+
+
+def accepted(want: Want, chain: bytes, key: bytes, bundles: dict[str, bytes], now: datetime) -> dict[str, Any]:
+    """Given an answer, its key and the bundles, return what is shown of it. Raises StepError."""
+    pair = staged.pair_fact(want.name.stem, chain, key, now.timestamp())
+    if pair is None or pair.leaf is None:
+        raise StepError("answer", "it is no certificate")
+    judged = staged.judge(pair, want, chain, key, (bundles, roots.load(want.roots)), True, now.timestamp(), now)
+    if judged.pair.trust is not None and judged.pair.trust.problem:
+        raise StepError("chain", judged.pair.trust.problem)
+    problem = gate(want, judged, None, asked=True, now=now)
+    if problem is not None:
+        raise StepError("gate", problem)
+    shown = pair.leaf
+    return {"subject": shown.subject, "issuer": shown.issuer, "sans": list(shown.sans), "key": shown.key}
+
+
+def _failed(error: AuthorityError, type_: str) -> StepError:
+    """At which step; a cause on this host means that nobody was asked."""
+    if isinstance(error.__cause__, HostError):
+        return StepError("settings", str(error))
+    return StepError(FAILS[error.kind], str(error), untold(error.kind, type_))
+
+
+def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:
+    if isinstance(authority, Remote) and authority.by_hand:
+        raise StepError("reachable", "a person answers; outbox and inbox can be used, a test leaves nothing there")
+    live = _live(policy, want)
+    names = want.names if want.names is not None else _names(live)
+    common_name = want.principal or (names[0] if names else None) if authority.common_name else None
+    try:
+        csr = x509.make_csr(key, common_name, names, challenge=authority.challenge())
+    except x509.X509Error as error:
+        raise StepError("settings", str(error)) from error
+    order = Order.of(policy.path, want, names, csr, live)
+    if not (isinstance(authority, Remote) and authority.by_leaf):
+        order = replace(order, live=b"")  # some CAs take it for the renewal of that certificate
+    answer = authority.issue(order, now)
+    if isinstance(answer, Pending):
+        raise StepError("answer", f"the CA has the request and answers later: {answer.reason}")
+    return answer
+
+
+def _live(policy: Policy, want: Want) -> bytes:
+    try:
+        return read_live(policy.path, f"{want.name.stem}.crt")
+    except OSError:
+        return b""
+
+
+def _names(live: bytes) -> tuple[str, ...]:
+    try:
+        leaf = x509.parse_certificates(live)[0]
+    except x509.X509Error:
+        return ()
+    return (*leaf.dns, *leaf.ips)
+
+
+def _bundles(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> dict[str, bytes]:
+    """The bundles of the directory; where the one that is needed is missing, what it would be made of."""
+    found = {}
+    for stem in BUNDLES:
+        try:
+            found[stem] = read_live(policy.path, f"{stem}.crt")
+        except OSError:
+            continue
+    needed = bundle_of(want.name, frozenset(found))
+    if needed not in found:
+        try:
+            found[needed] = authority.bundle(policy.path, needed, now)
+        except AuthorityError as error:
+            if SYSTEM not in bundles_of(want.name, frozenset(found)):
+                raise StepError("chain", str(error)) from error
+            found[needed] = b""  # browsers verify it, by the system's roots
+    return found

@@ -1,0 +1,72 @@
+"""What `certagent check` judges: a directory and a user, a running process, or what a configuration names.
+
+It needs no configuration, no daemon and changes nothing. Each target is read as its user reads it, links followed; what
+is made of it is core/judging.py.
+"""
+
+import os
+import pwd
+from collections.abc import Sequence
+from typing import Any
+
+from certagent import process as procs
+from certagent.certs_dir import Runner, load
+from certagent.core.facts import Snapshot, Terms
+from certagent.core.judging import Target, document, worst
+from certagent.core.policy import Owner, Policy
+from certagent.posix.clock import clock
+from certagent.posix.errors import HostError
+
+__all__ = ["Target", "check", "configured_target", "directory_target", "own_terms", "process_target", "worst"]
+
+
+def own_terms(options: Sequence[str]) -> Terms:
+    """The terms of a process with our own environment and these flags."""
+    return procs.terms_of(options, os.environ)
+
+
+def directory_target(path: str, user: str, terms: Terms) -> Target:
+    """Given a directory and a user ("": its owner), return the target; HostError where there is no such user."""
+    path = os.path.abspath(path)
+    try:
+        account = pwd.getpwnam(user) if user else pwd.getpwuid(_owner_of(path))
+    except KeyError as error:
+        whom = f"user {user!r}" if user else f"name for the owner of {path}"
+        raise HostError(f"cannot check {path}: there is no {whom}; name one with --user") from error
+    owner = Owner(account.pw_name, account.pw_uid, account.pw_gid)
+    return Target(Policy(path, owner, ""), terms, owner.gid)
+
+
+def _owner_of(path: str) -> int:
+    try:
+        return os.stat(path).st_uid
+    except OSError:
+        return os.getuid()
+
+
+def process_target(pid: int) -> Target:
+    """Given a pid, return the target of its certs-dir; HostError where it is gone, denied, or has none."""
+    running = procs.running(pid)
+    if running.insecure:
+        raise HostError(f"cannot check pid {pid}: it runs with --insecure and loads no certificates")
+    owner = Owner(running.user, running.uid, running.gid)
+    policy = Policy(running.certs_dir, owner, "")
+    serving = bool(running.command.partition(" ")[2])
+    return Target(policy, running.terms, running.gid, running.groups, running.root, pid, serving)
+
+
+def configured_target(policy: Policy, terms: Terms) -> Target:
+    """A certs-dir of the configuration, on the terms of the process that owns it, where one runs."""
+    try:
+        info = os.stat(policy.path)
+        owners = procs.find(info.st_dev, info.st_ino, policy.process)
+    except OSError:
+        owners = ()
+    return Target(policy, owners[0].terms if owners else terms, policy.owner.gid, serving=bool(owners))
+
+
+def check(target: Target) -> dict[str, Any]:
+    """The verdict on one target, as a JSON-able document."""
+    owner, now = target.policy.owner, clock()
+    scan = load(target.policy.path, now, Runner(owner.uid, owner.gid, target.groups), target.root)
+    return document(target, Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid()), now)

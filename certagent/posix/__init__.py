@@ -1,0 +1,1 @@
+"""Kernel calls that Python lacks: openat2, effective ids, flock, background reads, the clock."""

@@ -1,0 +1,44 @@
+"""One agent per directory: a flock of the kernel, which no crash leaves behind."""
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import suppress
+
+from certagent.posix.directory import open_directory
+from certagent.posix.errors import HostError
+
+OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def lock(path: str, what: str, directory: int | None = None) -> int:
+    """Hold a lock file until its fd is closed; return the fd. HostError names the holder."""
+    fd = os.open(path, OPEN, 0o600, dir_fd=directory)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise HostError(f"cannot use {what}: its lock is no regular file; remove it", errno.EINVAL)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "another process"
+        os.close(fd)
+        raise HostError(f"cannot use {what}: pid {holder} does; only one agent may", error.errno) from error
+    os.ftruncate(fd, 0)
+    with suppress(OSError):  # a full disk: the lock holds without its holder's name
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def lock_directory(path: str) -> int:
+    """The same for a directory in which nothing may be written. HostError where another process holds it."""
+    try:
+        fd = open_directory(path)
+    except OSError as error:
+        raise HostError(f"cannot open {path}: {error.strerror}", error.errno) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise HostError(f"cannot use {path}: another process does; only one agent may", error.errno) from error
+    return fd

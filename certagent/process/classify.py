@@ -1,0 +1,85 @@
+"""What is made of a process that was looked at: functions of what /proc and psutil said of it."""
+
+import stat
+from collections.abc import Iterable
+from dataclasses import replace
+
+from certagent.core.facts import Listener, Process
+from certagent.core.policy import ProcessRule
+from certagent.process.arguments import Arguments
+
+SIGHUP_BIT = 1
+COMM = 15  # bytes of a name that the kernel keeps
+SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "busybox"})
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a listener says, not where we listen
+
+
+def named(comm: str, names: Iterable[str]) -> bool:
+    """Whether a process of that comm is worth a close look: `cockroach`, `cockroach-v25`, `cockroach.real`."""
+    return any(comm == n[:COMM] or comm.startswith((f"{n}-"[:COMM], f"{n}."[:COMM])) for n in names)
+
+
+def serves(exe: str, said: Arguments) -> bool:
+    """Whether a program with these arguments loads a certs-dir: no shell around one, no client, not insecure."""
+    return exe not in SHELLS and bool(said.subcommand) and not said.insecure
+
+
+def hidden(base: Process, said: Arguments, *, ours: bool | None, mine: int) -> Process | None:
+    """One whose insides are denied to us: ours by its arguments alone, or because it is our own user's.
+
+    `ours`: whether its arguments name our directory, None where they do not say. `mine`: our uid. Another user's that
+    names another directory, or none, is that user's agent's business.
+    """
+    if ours is False or (ours is None and base.uid != mine):
+        return None
+    problem = f"what pid {base.pid} runs is denied to this user: set `pid_file` and `probe`"
+    return replace(base, state="forbidden", problem=problem, terms=said.terms)
+
+
+def judged(
+    base: Process, listeners: tuple[Listener, ...], hup: tuple[bool, bool], rule: ProcessRule, mine: int
+) -> Process:
+    """Given its listeners and whether it ignores and catches SIGHUP, return it with its state. `mine`: our uid."""
+    ignored, caught = hup
+    if ignored:
+        problem = f"pid {base.pid} ignores SIGHUP: it cannot be reloaded"
+        return replace(base, state="ignoring", listeners=listeners, problem=problem)
+    if not caught:
+        return replace(base, state="starting", listeners=listeners)
+    if listeners:
+        return replace(base, state="serving", listeners=listeners)
+    if rule.probe:
+        return replace(base, state="serving", listeners=tuple(Listener(h, p, k) for h, p, k in rule.probe))
+    if mine not in {0, base.uid}:
+        return replace(base, state="forbidden", problem=f"the listeners of pid {base.pid} cannot be seen: set `probe`")
+    return base
+
+
+def listeners_of(addresses: Iterable[tuple[str, int]], said: Arguments | None) -> tuple[Listener, ...]:
+    """Given where it listens and what its arguments say of the HTTP port, return where it can be asked."""
+    found = {
+        Listener(ANYWHERE.get(host, host), port, "http" if said is not None and port == said.http_port else "auto")
+        for host, port in addresses
+    }
+    return tuple(sorted(found, key=lambda x: (x.port, x.host)))
+
+
+def hup_masks(status: Iterable[str]) -> tuple[bool, bool]:
+    """Given the lines of /proc/PID/status, return (ignored, caught) of SIGHUP.
+
+    For a Go program `caught` is always set, and listening is the better evidence.
+    """
+    fields = dict(line.split(":", 1) for line in status if line.startswith(("SigIgn:", "SigCgt:")))
+    ignored, caught = (bool(int(fields.get(name, "0"), 16) & SIGHUP_BIT) for name in ("SigIgn", "SigCgt"))
+    return ignored, caught
+
+
+def disbelief(pid: int, file: str, written: tuple[int, int], owner: int, mine: int) -> str | None:
+    """Given a PID file's (uid, mode), whose process it names and our uid, return why it is not believed.
+
+    Root would signal whatever process the file names: its writer must be root, us, or that process's own user.
+    """
+    uid, mode = written
+    if uid in {0, mine, owner} and not mode & stat.S_IWOTH:
+        return None
+    return f"pid {pid} is not that of the user who may write {file}, uid {uid}: it is not believed"

@@ -1,0 +1,192 @@
+"""From every comm to the few that own the directory: what is read of each; judging.py says what is made of it."""
+
+import os
+import pwd
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import psutil
+
+from certagent.core.facts import Process
+from certagent.core.policy import ProcessRule
+from certagent.posix.openat import IN_ROOT, open_within
+from certagent.process.arguments import Arguments, parse
+from certagent.process.classify import disbelief, hidden, hup_masks, judged, listeners_of, named, serves
+
+PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def find(device: int, inode: int, rule: ProcessRule) -> tuple[Process, ...]:
+    """Given a certs-dir (device, inode) and how to find its owners, return them; zombies and clients are none."""
+    if rule.pid_file:
+        found = [p for p in [_by_pid_file(rule)] if p is not None]
+    else:
+        found = [p for pid in _candidates(rule) if (p := _examine(pid, device, inode, rule)) is not None]
+    return tuple(sorted(found, key=lambda p: p.pid))
+
+
+def _candidates(rule: ProcessRule) -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and named(_comm(name), rule.names)]
+
+
+def _comm(pid: str) -> str:
+    """The name of a process as the kernel has it, "" of one that is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read(64).rstrip(b"\n").decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def start_ticks(pid: int) -> int:
+    """Field 22 of /proc/PID/stat. Raises OSError where there is none."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read(4096).rpartition(b")")[2].split()[19])
+
+
+@dataclass(frozen=True, slots=True)
+class Insides:
+    """What only its own user and root may see of a process: the program's name, environment, working directory."""
+
+    exe: str
+    environ: Mapping[str, str]
+    cwd: str
+
+
+def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | None:
+    try:
+        seen = _seen(pid)
+        if seen is None:
+            return None
+        process, base, argv = seen
+        insides = _insides(process)
+    except (psutil.Error, OSError):
+        return None
+    if insides is None:
+        return _hidden(base, parse(argv, {}), device, inode)
+    said = parse(argv, insides.environ)
+    if not serves(insides.exe, said) or not _same(pid, insides.cwd, said.certs_dir, device, inode):
+        return None
+    return _look(replace(base, command=f"{insides.exe} {said.subcommand}", terms=said.terms), process, said, rule)
+
+
+def _seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
+    """What everybody may see, the arguments last; None of a zombie and of ourselves. Raises psutil.Error, OSError."""
+    process = psutil.Process(pid)
+    if process.status() == psutil.STATUS_ZOMBIE or pid == os.getpid():
+        return None
+    return process, _base(process), process.cmdline()
+
+
+def _insides(process: psutil.Process) -> Insides | None:
+    """None where they are denied to us. Raises psutil.Error, OSError where it is gone."""
+    try:
+        exe = os.path.basename(os.readlink(f"/proc/{process.pid}/exe"))
+        return Insides(exe, process.environ(), cwd_of(process.pid))
+    except (psutil.AccessDenied, PermissionError):
+        return None
+
+
+def _hidden(base: Process, said: Arguments, device: int, inode: int) -> Process | None:
+    if not serves("", said):
+        return None
+    return hidden(base, said, ours=_named(said.certs_dir, device, inode), mine=os.geteuid())
+
+
+def _named(path: str, device: int, inode: int) -> bool | None:
+    """Whether an absolute path is the directory we mean; None where that cannot be said."""
+    try:
+        info = os.stat(path) if path.startswith("/") else None
+    except OSError:
+        return None
+    return None if info is None else (info.st_dev, info.st_ino) == (device, inode)
+
+
+def _base(process: psutil.Process) -> Process:
+    uid, gid = process.uids().effective, process.gids().effective
+    start = start_ticks(process.pid)
+    return Process(process.pid, start, uid, gid, user_name(uid), "starting", started_at(start))
+
+
+def cwd_of(pid: int) -> str:
+    """A process's working directory as a path in its own root (a chroot's shows as a path in ours). Raises OSError."""
+    root, cwd = os.readlink(f"/proc/{pid}/root"), os.readlink(f"/proc/{pid}/cwd")
+    return cwd.removeprefix(root) or "/" if root != "/" and f"{cwd}/".startswith(f"{root}/") else cwd
+
+
+def user_name(uid: int) -> str:
+    """The name of a user, its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def started_at(start: int) -> datetime:
+    """When a process began, to 10 ms; earlier, never later, where we are held up between the two clocks.
+
+    Later would be a reload too few. Rejected: psutil's create_time, whose boot time is in whole seconds.
+    """
+    now = time.time()
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - start / TICKS
+    return datetime.fromtimestamp(now - age, UTC)
+
+
+def _same(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:
+    """Whether the path, in the process's own root and cwd, is the directory we mean."""
+    try:
+        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fd = open_within(root, os.path.join(cwd, certs_dir), os.O_PATH, IN_ROOT)
+    except OSError:
+        return False
+    finally:
+        os.close(root)
+    info = os.fstat(fd)
+    os.close(fd)
+    return (info.st_dev, info.st_ino) == (device, inode)
+
+
+def _look(base: Process, process: psutil.Process, said: Arguments | None, rule: ProcessRule) -> Process:
+    """State and listeners."""
+    try:
+        addresses = [(c.laddr[0], c.laddr[1]) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    except (psutil.Error, OSError):
+        addresses = []
+    return judged(base, listeners_of(addresses, said), _hup_masks(base.pid), rule, os.geteuid())
+
+
+def _hup_masks(pid: int) -> tuple[bool, bool]:
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            return hup_masks(file)
+    except OSError:
+        return False, False
+
+
+def _by_pid_file(rule: ProcessRule) -> Process | None:
+    try:
+        written, process, base = _pid_file(rule.pid_file)
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None
+    if problem := disbelief(base.pid, rule.pid_file, written, base.uid, os.geteuid()):
+        return replace(base, state="forbidden", problem=problem)
+    return _look(base, process, None, rule)
+
+
+def _pid_file(path: str) -> tuple[tuple[int, int], psutil.Process, Process]:
+    """(uid, mode) of the file, and the process that it names. Raises OSError, ValueError, IndexError, psutil.Error."""
+    fd = os.open(path, PID_FILE)
+    with os.fdopen(fd, "rb") as file:
+        info, pid = os.fstat(fd), int(file.read(64).split()[0])
+    process = psutil.Process(pid)
+    if pid <= 1:
+        raise ValueError("never signalled")
+    if process.status() == psutil.STATUS_ZOMBIE:
+        raise psutil.ZombieProcess(pid)
+    return (info.st_uid, info.st_mode), process, replace(_base(process), command=process.name(), found_by="pid_file")

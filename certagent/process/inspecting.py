@@ -1,0 +1,85 @@
+"""One process by its pid: where its certs-dir is, whom it runs as, and what its flags and environment change."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from certagent.core.facts import Terms
+from certagent.posix.errors import HostError
+from certagent.process.arguments import flag, parse
+from certagent.process.finding import cwd_of, user_name
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is known of a running process. `certs_dir` is absolute in `root`, the process's own."""
+
+    pid: int
+    uid: int  # effective: what its file access goes by
+    gid: int  # real: what the loader's rule about keys goes by
+    groups: tuple[int, ...]
+    user: str
+    command: str
+    certs_dir: str
+    root: str
+    insecure: bool
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Insides:
+    """What was read of a process: arguments, environment, its name, its working directory, and its ids."""
+
+    argv: Sequence[str]
+    environ: Mapping[str, str]
+    comm: str
+    cwd: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+def running(pid: int) -> Running:
+    """Given a pid, return what it says of its certs-dir; HostError where it is gone, or denied to us."""
+    try:
+        insides = _insides(pid)
+    except (psutil.Error, OSError) as error:
+        raise HostError(denial(pid, error)) from error
+    return told(pid, insides, user_name(insides.uid))
+
+
+def _insides(pid: int) -> Insides:
+    """Raises psutil.Error, OSError."""
+    process = psutil.Process(pid)
+    argv, environ, comm = process.cmdline(), process.environ(), process.name()
+    cwd = cwd_of(pid)
+    return Insides(argv, environ, comm, cwd, process.uids().effective, process.gids().real, _groups(pid))
+
+
+def denial(pid: int, error: Exception) -> str:
+    """Given why a process could not be read, return the sentence, with the remedy where there is one."""
+    if isinstance(error, psutil.NoSuchProcess):
+        return f"cannot check pid {pid}: there is no such process"
+    if isinstance(error, psutil.AccessDenied | PermissionError):
+        return f"cannot look into pid {pid}: run certagent as root, or as the user of that process"
+    return f"cannot check pid {pid}: {error}"
+
+
+def told(pid: int, insides: Insides, user: str) -> Running:
+    """Given what was read, return what it says of a certs-dir. Raises HostError for what is no cockroach."""
+    argv, environ, comm = insides.argv, insides.environ, insides.comm
+    if flag(argv, "certs-dir") is None and "COCKROACH_CERTS_DIR" not in environ and not comm.startswith("cockroach"):
+        raise HostError(f"cannot check pid {pid}: {comm} is no cockroach, and names no --certs-dir")
+    said = parse(argv, environ)
+    path = os.path.normpath(os.path.join(insides.cwd, said.certs_dir))
+    command = f"{os.path.basename(argv[0]) if argv else ''} {said.subcommand}".strip()
+    ids = (insides.uid, insides.gid, insides.groups)
+    return Running(pid, *ids, user, command, path, f"/proc/{pid}/root", said.insecure, said.terms)
+
+
+def _groups(pid: int) -> tuple[int, ...]:
+    with open(f"/proc/{pid}/status") as file:
+        lines = [line for line in file if line.startswith("Groups:")]
+    return tuple(int(g) for line in lines for g in line.split()[1:])

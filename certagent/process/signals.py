@@ -1,0 +1,75 @@
+"""SIGHUP as the owner: a child that has become that user, through a pidfd, under a deadline.
+
+Rejected: os.kill (a reused pid kills an innocent), fork in this threaded process (55 of 200 children hung),
+effective ids only (could still signal root's). The owner may SIGSTOP its own child, so the wait has a deadline.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from certagent.posix.owner import kill
+
+CHILD = str(Path(__file__).with_name("hup_child.py"))
+
+
+def send_hup(pid: int, start: int, uid: int, gid: int, deadline: float = 5.0) -> str | None:
+    """Given a process by pid and start time, signal it as its owner; return None when sent, else why not."""
+    if pid <= 1 or pid == os.getpid():
+        return f"pid {pid} is never signalled"
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return f"pid {pid} is gone"
+    try:
+        refusal = _refusal(pidfd, pid, start)
+        if refusal is None and os.getresuid() == (uid, uid, uid):
+            return _directly(pidfd)
+        return refusal or _send(pidfd, uid, gid, deadline)
+    finally:
+        os.close(pidfd)
+
+
+def _refusal(pidfd: int, pid: int, start: int) -> str | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            said = file.read(4096)
+    except OSError:
+        return f"pid {pid} is gone"
+    return refusal(pid, said, start, ended=bool(select.select([pidfd], [], [], 0)[0]))
+
+
+def refusal(pid: int, said: bytes, start: int, *, ended: bool) -> str | None:
+    """Given /proc/PID/stat and whether the pidfd's process has ended, return why it is not the one that was meant."""
+    fields = said.rpartition(b")")[2].split()
+    if int(fields[19]) != start:
+        return f"pid {pid} is another process by now"
+    return f"pid {pid} has ended" if ended or fields[0] in {b"Z", b"X"} else None
+
+
+def _directly(pidfd: int) -> str | None:
+    """We are the owner already, for good: a child could become nobody else."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGHUP)
+    except OSError as error:
+        return f"the signal was refused: {error.strerror}"
+    return None
+
+
+def _send(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:
+    words = [sys.executable, "-I", "-S", CHILD, str(pidfd), str(uid), str(gid)]
+    with subprocess.Popen(
+        words, pass_fds=(pidfd,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as child:
+        try:
+            _, errors = child.communicate(timeout=deadline)
+        except subprocess.TimeoutExpired:
+            kill(child, uid, gid)
+            return f"the signalling child did not end within {deadline:g} s"
+    if child.returncode == 0:
+        return None
+    last = errors.decode("utf-8", "replace").strip().splitlines()
+    return f"the signal was refused: {last[-1] if last else child.returncode}"

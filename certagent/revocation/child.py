@@ -1,0 +1,171 @@
+"""The asking process: questions on stdin, one line of JSON for each on stdout. Run by path with -I.
+
+It gets certificates and URLs, never a key; before it reads or asks anything it gives up what a worker gives up, by
+Landlock and seccomp, and where we are root it becomes `nobody`. Everything is imported before that: a virtual
+environment may be root's alone. Its parent ends it at a deadline.
+"""
+
+import base64
+import encodings.idna  # noqa: F401 - resolving a name imports it, too late
+import json
+import os
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from certagent import x509
+from certagent.posix.owner import nobody
+from certagent.revocation.fetching import Fetch, FetchError, fetch
+from certagent.sandbox import Profile, confine
+
+TYPE = "application/ocsp-response"
+HEADERS = {"Content-Type": "application/ocsp-request", "Accept": TYPE, "User-Agent": "certagent"}
+MOST_ANSWER = 1 << 20
+MOST_LIST = 32 << 20
+SECONDS = 120  # of processor time
+MEMORY = 2 << 30  # of address space: each thread reserves more than it uses
+DECISIVE = frozenset({"good", "revoked"})
+
+
+class Lists:
+    """Revocation lists by their URL, each fetched once, whoever asks first."""
+
+    def __init__(self) -> None:
+        """Nothing is fetched yet."""
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._guard = threading.Lock()
+        self._known: dict[str, bytes | FetchError] = {}
+
+    def get(self, url: str, until: float) -> bytes:
+        """The bytes of a list. Raises FetchError."""
+        with self._guard:
+            lock = self._locks[url]
+        with lock:
+            if url not in self._known:
+                try:
+                    what = Fetch("GET", url, None, {"User-Agent": "certagent"}, "", MOST_LIST)
+                    self._known[url] = fetch(what, until)
+                except FetchError as error:
+                    self._known[url] = error
+        found = self._known[url]
+        if isinstance(found, FetchError):
+            raise found
+        return found
+
+
+def give_up() -> None:
+    """Everything but the questions: files, processes, programs; where we are root, being root. Raises OSError.
+
+    Responders are whoever the certificates name, at whichever port they redirect to: ports are not limited.
+    """
+    user = nobody() if os.geteuid() == 0 else None
+    confine(Profile(connect=None, memory=MEMORY), user, "", SECONDS)
+
+
+def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> list[dict[str, Any]]:
+    """Given a question, ask its responders in order until one decides (or all of them), then its lists."""
+    cert, issuer = (base64.b64decode(question[k]) for k in ("cert", "issuer"))
+    end = time.monotonic() + float(request["timeout"])
+
+    def by_ocsp(url: str, until: float) -> x509.Said:
+        what = Fetch("POST", url, x509.ocsp_request(cert, issuer), HEADERS, TYPE, MOST_ANSWER)
+        return x509.ocsp_answer(fetch(what, until), cert, issuer, datetime.now(UTC))
+
+    def by_list(url: str, until: float) -> x509.Said:
+        return x509.crl_answer(lists.get(url, until), cert, issuer, datetime.now(UTC))
+
+    found: list[dict[str, Any]] = []
+    ways = {"ocsp": by_ocsp, "crl": by_list}
+    for source, url in turns(question):
+        if due(source, found, every=bool(request["every"])):
+            found.append(answer(source, url, ways[source], deadline(source, request, time.monotonic(), end)))
+    return found
+
+
+def turns(question: dict[str, Any]) -> list[tuple[str, str]]:
+    """Whom to ask, in order: responders, then lists."""
+    return [(source, url) for source in ("ocsp", "crl") for url in question[source]]
+
+
+def due(source: str, found: list[dict[str, Any]], *, every: bool) -> bool:
+    """Whether the next one is asked, after what was found: until one decides; with `every` each responder."""
+    return not decided(found) or (every and source == "ocsp")
+
+
+def deadline(source: str, request: dict[str, Any], now: float, end: float) -> float:
+    """When an answer is too late: its responders together have until `end`, with `every` each has its own time."""
+    if source == "crl":
+        return now + float(request["list"])
+    return now + float(request["timeout"]) if request["every"] else end
+
+
+def decided(found: list[dict[str, Any]]) -> bool:
+    """Whether an answer counts already."""
+    return any(a["status"] in DECISIVE for a in found)
+
+
+def within(until: float, work: Callable[[], x509.Said]) -> x509.Said:
+    """The work's result, or FetchError at the deadline, whatever it hangs on: a resolver, headers that drip."""
+    results: SimpleQueue[x509.Said | Exception] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put(work())
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            results.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        found = results.get(timeout=max(0.0, until - time.monotonic()))
+    except Empty:
+        raise FetchError("no answer in time") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def answer(source: str, url: str, way: Callable[[str, float], x509.Said], until: float) -> dict[str, Any]:
+    """One answer, or why there is none."""
+    begun = time.monotonic()
+    try:
+        said = within(until, lambda: way(url, until))
+    except (FetchError, x509.X509Error) as error:
+        row: dict[str, Any] = {"status": "unreachable", "reason": str(error)}
+        row |= dict.fromkeys(("this_update", "next_update", "revoked_at"))
+    else:
+        row = {"status": said.status, "reason": said.reason}
+        moments = ("this_update", "next_update", "revoked_at")
+        row |= {k: at.timestamp() if (at := getattr(said, k)) else None for k in moments}
+    return {"source": source, "url": url, "latency_ms": round((time.monotonic() - begun) * 1000), **row}
+
+
+def main() -> None:
+    """Answer every question, several at a time; one that fails takes no other with it."""
+    give_up()
+    request = json.load(sys.stdin)
+    lists, guard = Lists(), threading.Lock()
+
+    def work(question: dict[str, Any]) -> None:
+        line = json.dumps({"id": question["id"], "answers": answers(question, request, lists)}) + "\n"
+        with guard:
+            os.write(1, line.encode())
+
+    with ThreadPoolExecutor(int(request["workers"])) as pool:
+        for done in [pool.submit(work, q) for q in request["questions"]]:
+            if (error := done.exception()) is not None:
+                sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    sys.stderr.flush()
+    os._exit(0)  # threads that still hang are not waited for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""A process gives up everything but whom it asks: user, groups, capabilities, then Landlock and seccomp, for good.
+
+Landlock is the guard where the agent has no privilege: a worker of the keys' own owner still may not open them.
+It says nothing of chmod, of signals (before its sixth version) and of sockets in the file system; the system call
+filter does. Rejected: a list of allowed system calls (every libc and every TLS library would have to be followed), and
+python-prctl or libseccomp (three structures by ctypes are all it takes).
+"""
+
+import ctypes
+import os
+import resource
+import ssl
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+
+from certagent.sandbox.seccomp import deny
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+SET_DUMPABLE, SET_KEEPCAPS, SET_NO_NEW_PRIVS, SET_PDEATHSIG = 4, 8, 38, 1
+SIGKILL = 9
+CAPSET = {"x86_64": 126, "aarch64": 91}.get(os.uname().machine, -1)
+CAP_VERSION, CAP_NET_BIND_SERVICE, PRIVILEGED = 0x20080522, 10, 1024
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+ABI_VERSION, PATH_BENEATH, NET_PORT = 1, 1, 2
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
+IOCTL_DEV, TRUNCATE = 1 << 15, 1 << 14
+OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
+FS_BITS = (0, 13, 14, 15, 15, 16)  # how many file rights each ABI knows; the last one stands for all later ones
+NET_ABI, SCOPE_ABI = 4, 6
+BIND, CONNECT = 1, 2
+SCOPES = 3  # abstract sockets, signals
+DNS, HTTPS = 53, 443
+FILE_SIZE = 64 << 20
+
+RESOLVER = (
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
+    "/run/systemd/resolve",
+)
+TRUSTED = (
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/ca-certificates/extracted",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+)
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+PROGRAMS = ("/usr", "/bin", "/sbin", "/etc/passwd", "/etc/group", "/etc/alternatives", "/etc/ld.so.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a backend needs beyond the network, its own temporary directory and what every worker may read.
+
+    `programs`: it may execute what it may read (`read`, and /usr). `connect`: TCP ports beside 443, 53 and those of the
+    URLs it was given; None: any. `bind`: ports it may listen on; one under 1024 keeps the capability for it.
+    """
+
+    programs: bool = False
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    connect: tuple[int, ...] | None = ()
+    bind: tuple[int, ...] = ()
+    memory: int = 512 << 20  # bytes of address space; 0: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A guard that this kernel does not have. `severe`: without it a worker could reach a managed key or process."""
+
+    what: str
+    severe: bool
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _Beneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("allowed", ctypes.c_uint64), ("fd", ctypes.c_int32))
+
+
+class _Port(ctypes.Structure):
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapData(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: float) -> tuple[Missing, ...]:
+    """Give up everything but what the profile needs; return what this kernel could not do.
+
+    `area` stays writable; "": no place does.
+
+    `user` (uid, gid): whom root becomes for good. Raises OSError where root could not: then nothing may go on.
+    """
+    _prctl(SET_NO_NEW_PRIVS, 1)
+    dropped = user is not None and os.geteuid() == 0
+    if user is not None and dropped:
+        _become(*user, keep=any(p < PRIVILEGED for p in profile.bind))
+    with suppress(OSError):
+        _prctl(SET_PDEATHSIG, SIGKILL)
+        _prctl(SET_DUMPABLE, 0)
+    _limit(profile, timeout)
+    abi = landlock_abi()
+    missing = lacking(abi, _landlock(profile, abi, area) if abi else "", dropped=dropped)
+    filtered = deny(
+        programs=profile.programs,
+        signals=not (profile.programs and abi >= SCOPE_ABI),
+        files=not (profile.programs and dropped),
+    )
+    if not filtered:
+        missing.append(Missing("seccomp: signals and modes of files are guarded by users alone", not dropped))
+    return tuple(missing)
+
+
+def _prctl(option: int, value: int) -> None:
+    if LIBC.prctl(option, value, 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def _become(uid: int, gid: int, *, keep: bool) -> None:
+    """Another user, for good; with `keep`, one who may still bind a low port, where we may."""
+    keep = keep and bool(_permitted() >> CAP_NET_BIND_SERVICE & 1)
+    if keep:
+        _prctl(SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    if keep:
+        bits = 1 << CAP_NET_BIND_SERVICE
+        data = (_CapData * 2)(_CapData(bits, bits, 0), _CapData(0, 0, 0))
+        if LIBC.syscall(CAPSET, ctypes.byref(_CapHeader(CAP_VERSION, 0)), data) != 0:
+            raise OSError(ctypes.get_errno(), "cannot give up capabilities")
+    if os.getresuid() != (uid, uid, uid):
+        raise OSError("cannot become the worker's user")
+
+
+def _permitted() -> int:
+    """Our capabilities, as bits."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        return next((int(line.split()[1], 16) for line in file if line.startswith("CapPrm:")), 0)
+
+
+def _limit(profile: Profile, timeout: float) -> None:
+    """Memory, processor time, size of files, no core."""
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: int(timeout) + 5,
+        resource.RLIMIT_FSIZE: FILE_SIZE,
+        resource.RLIMIT_NOFILE: 256,
+    }
+    if profile.memory:
+        limits[resource.RLIMIT_AS] = profile.memory
+    for what, most in limits.items():
+        hard = resource.getrlimit(what)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(what, (value, value))
+
+
+def landlock_abi() -> int:
+    """The version of Landlock that this kernel offers; 0: none."""
+    return max(0, int(LIBC.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ABI_VERSION)))
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What a ruleset takes away unless a rule gives it back, and how much of the structure this kernel knows."""
+
+    files: int
+    net: int
+    scopes: int
+    size: int
+
+
+def handled(abi: int, *, connect: bool) -> Handled:
+    """Given the version of Landlock and whether the ports to connect to are limited, return all it can take away."""
+    files = (1 << FS_BITS[min(abi, len(FS_BITS) - 1)]) - 1
+    net = (BIND | CONNECT if connect else BIND) if abi >= NET_ABI else 0
+    size = 24 if abi >= SCOPE_ABI else 16 if abi >= NET_ABI else 8
+    return Handled(files, net, SCOPES if abi >= SCOPE_ABI else 0, size)
+
+
+def lacking(abi: int, problem: str, *, dropped: bool) -> list[Missing]:
+    """Given the version of Landlock and why its ruleset does not hold ("": it does), return what is done without.
+
+    `dropped`: we were root, and became a user to whom the keys are closed.
+    """
+    if abi == 0:
+        return [Missing("Landlock: files are guarded by their owners and modes alone", not dropped)]
+    ports = f"Landlock {abi}: TCP ports are not limited (Linux 6.7 limits them)"
+    return [
+        *([Missing(ports, severe=False)] if abi < NET_ABI else []),
+        *([Missing(f"Landlock: {problem}", not dropped)] if problem else []),
+    ]
+
+
+def _landlock(profile: Profile, abi: int, area: str) -> str:
+    """Take away what this version can, and give back what the profile needs; return why it does not hold, or ""."""
+    take = handled(abi, connect=profile.connect is not None)
+    wanted = _Ruleset(take.files, take.net, take.scopes)
+    ruleset = int(LIBC.syscall(CREATE_RULESET, ctypes.byref(wanted), ctypes.c_size_t(take.size), 0))
+    if ruleset < 0:
+        return os.strerror(ctypes.get_errno())
+    _allow_files(ruleset, take.files, profile, area)
+    if take.net:
+        _allow_ports(ruleset, profile)
+    failed = LIBC.syscall(RESTRICT_SELF, ruleset, 0) != 0
+    problem = os.strerror(ctypes.get_errno()) if failed else ""
+    os.close(ruleset)
+    return problem
+
+
+def _allow_files(ruleset: int, rights: int, profile: Profile, area: str) -> None:
+    look = READ_FILE | READ_DIR | (EXECUTE if profile.programs else 0)
+    for path in {*RESOLVER, *TRUSTED, *_openssl(), *LIBRARIES, *interpreter(), *profile.read}:
+        _allow(ruleset, path, rights & look)
+    for path in DEVICES:
+        _allow(ruleset, path, rights & (READ_FILE | WRITE_FILE))
+    for path in PROGRAMS if profile.programs else ():
+        _allow(ruleset, path, rights & look)
+    for path in (area, *profile.write):
+        _allow(ruleset, path, rights & ~IOCTL_DEV if profile.programs else rights & ~(IOCTL_DEV | EXECUTE))
+
+
+def _openssl() -> set[str]:
+    paths = ssl.get_default_verify_paths()
+    return {p for p in (paths.cafile, paths.capath) if p}
+
+
+def interpreter() -> set[str]:
+    """Where modules are loaded from: the standard library, site-packages, and the packages that are loaded already.
+
+    Never a whole entry of sys.path, which may be the working directory of whoever started the agent.
+    """
+    found = {os.path.dirname(os.__file__)}
+    found |= {p for p in sys.path if p.endswith(("/site-packages", "/dist-packages"))}
+    for name, module in list(sys.modules.items()):
+        if "." in name or name == "__main__":
+            continue
+        found |= {p for p in getattr(module, "__path__", None) or [getattr(module, "__file__", None)] if p}
+    return {p for p in found if p.startswith("/") and p != "/"}
+
+
+def shown(path: str) -> str:
+    """The place below which every worker may read, where that path lies there; "" where it does not."""
+    places = {os.path.realpath(p) for p in (*TRUSTED, *_openssl(), *LIBRARIES, *interpreter())}
+    return next((p for p in sorted(places) if f"{os.path.realpath(path)}/".startswith(f"{p}/")), "")
+
+
+def _allow(ruleset: int, path: str, allowed: int) -> None:
+    """One rule; a path that is not there needs none."""
+    with suppress(OSError):
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            if not os.path.isdir(f"/proc/self/fd/{fd}"):
+                allowed &= OF_FILES
+            rule = _Beneath(allowed, fd)
+            LIBC.syscall(ADD_RULE, ruleset, PATH_BENEATH, ctypes.byref(rule), 0)
+        finally:
+            os.close(fd)
+
+
+def _allow_ports(ruleset: int, profile: Profile) -> None:
+    for port in {DNS, HTTPS, *profile.connect} if profile.connect is not None else ():
+        LIBC.syscall(ADD_RULE, ruleset, NET_PORT, ctypes.byref(_Port(CONNECT, port)), 0)
+    for port in profile.bind:
+        LIBC.syscall(ADD_RULE, ruleset, NET_PORT, ctypes.byref(_Port(BIND, port)), 0)

@@ -1,0 +1,221 @@
+"""Short-lived processes that are asked one question: started with nothing, answered within a deadline, and gone.
+
+They get the question on standard input, no inherited file but listening sockets of systemd, three words of
+environment, and a temporary directory of their own that is removed afterwards. Rejected: preexec_fn (unsafe in a
+threaded process) and starting them as their user (the interpreter may lie where only root may read it): they limit
+and drop themselves, before they talk to anybody.
+"""
+
+import json
+import os
+import select
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from certagent.posix.errors import HostError
+from certagent.posix.owner import acting_as
+
+LIMIT = 4 << 20
+ERRORS = 1 << 16
+GRACE = 1.0
+BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); from {module} import main; raise SystemExit(main())"
+)
+HERE = str(Path(__file__).parent.parent.parent)  # where our own package is
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+PREFIX = "certagent-worker-"
+PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - mkdtemp makes a name that nobody has
+
+
+class Workers:
+    """Starts workers and knows which run, so that the agent's end is theirs."""
+
+    def __init__(self, user: tuple[int, int] | None) -> None:
+        """`user`: (uid, gid) that they become where we are root."""
+        self.user = user if os.geteuid() == 0 else None
+        self._running: set[int] = set()
+        self._guard = threading.Lock()
+        self._stopped = False
+
+    def ask(self, module: str, words: list[str], question: bytes, deadline: float) -> bytes:
+        """Run `main` of a module with these words and this question; return what it printed. Raises HostError."""
+        with self._directory() as place, self._started(self.command(module, words), place) as child:
+            output, errors = _exchange(child, question, deadline)
+        if child.returncode != 0:
+            last = errors.decode("utf-8", "replace").strip().splitlines()
+            how = f"signal {-child.returncode}" if child.returncode < 0 else f"code {child.returncode}"
+            why = "".join(c if c.isprintable() else " " for c in last[-1])[:300] if last else "it said nothing"
+            raise HostError(f"cannot use the worker's answer: it ended with {how}: {why}")
+        return output
+
+    def command(self, module: str, words: list[str]) -> list[str]:
+        """The command line of a worker."""
+        known = [p for p in sys.path if p.startswith("/")]
+        path = known if HERE in known else [HERE, *known]
+        who = f"{self.user[0]}:{self.user[1]}" if self.user else "-"
+        return [sys.executable, "-I", "-S", "-c", BOOT.format(module=module), json.dumps(path), *words, who]
+
+    @contextmanager
+    def _directory(self) -> Iterator[str]:
+        place = self._made()
+        try:
+            yield place
+        finally:
+            with self._as_user():
+                shutil.rmtree(place, ignore_errors=True)
+
+    def _made(self) -> str:
+        """Where its user may be: the temporary directory of whoever started us may be closed to it."""
+        problem = ""
+        for parent in dict.fromkeys((tempfile.gettempdir(), *PLACES)):
+            try:
+                with self._as_user():
+                    return tempfile.mkdtemp(prefix=PREFIX, dir=parent)
+            except OSError as error:
+                problem = f"{parent}: {error.strerror}"
+        raise HostError(f"cannot make a temporary directory for a worker: {problem}")
+
+    def _as_user(self) -> AbstractContextManager[None]:
+        """With the user's effective ids: root without CAP_CHOWN, CAP_KILL and CAP_DAC_OVERRIDE is nobody's master."""
+        return acting_as(*self.user) if self.user else nullcontext()
+
+    def _kill(self, pid: int) -> None:
+        """The whole group: as ourselves before it dropped, as its user since."""
+        for who in (nullcontext(), self._as_user()):
+            with who, suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+
+    @contextmanager
+    def _started(self, command: list[str], place: str) -> Iterator["subprocess.Popen[bytes]"]:
+        sockets, environment = _listening()
+        try:
+            with self._guard:
+                if self._stopped:
+                    raise HostError("cannot ask: the agent is stopping")
+                child = subprocess.Popen(
+                    command,
+                    cwd=place,
+                    env=ENVIRONMENT | {"HOME": place, "TMPDIR": place} | environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    pass_fds=sockets,
+                    start_new_session=True,
+                )
+                self._running.add(child.pid)
+        except OSError as error:
+            raise HostError(f"cannot start a worker: {error.strerror}") from error
+        try:
+            yield child
+        finally:
+            self._end(child)
+
+    def _end(self, child: "subprocess.Popen[bytes]") -> None:
+        """Nothing of it outlives the request: the whole group is killed before its leader is waited for."""
+        with self._guard:
+            self._kill(child.pid)
+            self._running.discard(child.pid)
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        child.wait()
+
+    def running(self) -> frozenset[int]:
+        """The pids of those that run."""
+        with self._guard:
+            return frozenset(self._running)
+
+    def stop(self) -> None:
+        """End every worker that runs, and start no more."""
+        with self._guard:
+            self._stopped = True
+            for pid in self._running:
+                self._kill(pid)
+
+
+def _listening() -> tuple[tuple[int, ...], dict[str, str]]:
+    """Listening sockets that systemd gave us, handed on: a worker answers an ACME challenge on a low port by them."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return (), {}
+    count = os.environ.get("LISTEN_FDS", "0")
+    fds = tuple(range(3, 3 + int(count))) if count.isdigit() else ()
+    names = os.environ.get("LISTEN_FDNAMES", "")
+    return fds, {"LISTEN_FDS": str(len(fds)), "LISTEN_FDNAMES": names} if fds else {}
+
+
+def _exchange(child: "subprocess.Popen[bytes]", question: bytes, deadline: float) -> tuple[bytes, bytes]:
+    """Feed and read within the deadline and the caps. Raises HostError."""
+    end = time.monotonic() + deadline
+    if child.stdin is None or child.stdout is None or child.stderr is None:
+        raise HostError("cannot talk to a worker without pipes")
+    found = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
+    caps = {child.stdout.fileno(): LIMIT, child.stderr.fileno(): ERRORS}
+    out, err = found.values()
+    os.set_blocking(child.stdin.fileno(), False)
+    with selectors.DefaultSelector() as ready:
+        ready.register(child.stdin, selectors.EVENT_WRITE)
+        for pipe in (child.stdout, child.stderr):
+            ready.register(pipe, selectors.EVENT_READ)
+        rest = memoryview(question)
+        while ready.get_map():
+            left = end - time.monotonic()
+            if left <= 0:
+                raise HostError(f"cannot wait for a worker any longer: {deadline:g} s are over")
+            for key, _ in ready.select(left):
+                if key.fileobj is child.stdin:
+                    rest = _feed(ready, child, rest)
+                elif not _drained(key.fd, found[key.fd], caps[key.fd]):
+                    ready.unregister(key.fileobj)
+            if len(out) > LIMIT:
+                raise HostError(f"cannot use a worker's answer: over {LIMIT} bytes")
+    if not _ended(child.pid, max(end - time.monotonic(), GRACE)):
+        raise HostError("cannot wait for a worker that closed its output and lives on")
+    return bytes(out), bytes(err)
+
+
+def _ended(pid: int, seconds: float) -> bool:
+    """Whether our child ends within that time; it is not reaped by it."""
+    fd = os.pidfd_open(pid)
+    try:
+        return bool(select.select([fd], [], [], seconds)[0])
+    finally:
+        os.close(fd)
+
+
+def _feed(ready: selectors.BaseSelector, child: "subprocess.Popen[bytes]", rest: memoryview) -> memoryview:
+    """Write what fits; close when everything is written, or when nobody reads."""
+    if child.stdin is None:
+        return rest
+    rest = _written(child.stdin.fileno(), rest)
+    if not rest:
+        ready.unregister(child.stdin)
+        with suppress(OSError):
+            child.stdin.close()
+    return rest
+
+
+def _written(fd: int, rest: memoryview) -> memoryview:
+    """What is left to be written; nothing where nobody reads."""
+    try:
+        return rest[os.write(fd, rest) :] if rest else rest
+    except BlockingIOError:
+        return rest
+    except OSError:
+        return rest[len(rest) :]
+
+
+def _drained(fd: int, into: bytearray, cap: int) -> bool:
+    """Read once; what is over the cap is counted by one byte only. False at the end."""
+    data = os.read(fd, 1 << 16)
+    into += data[: max(0, cap + 1 - len(into))]
+    return bool(data)

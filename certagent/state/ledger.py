@@ -1,0 +1,300 @@
+"""Attempts and history: SQLite in the state directory, every row durable before the attempt is made.
+
+What cannot be written (a full disk) is kept in memory and written later: only an issuance is not made then, for a
+signal or a repair must not wait for a disk. A newer schema is refused, never downgraded. An attempt that a crash left
+open is closed at the next start: sent is not reloaded, asked is not issued.
+"""
+
+import os
+import sqlite3
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from certagent.core.facts import Adopted, Attempt
+from certagent.posix.errors import HostError
+
+LEDGER = "ledger.db"  # in the state directory
+VERSION = 1
+SCHEMA = """
+create table attempts (
+  id integer primary key, directory text, kind text, subject text, at real,
+  outcome text, reason text, digest text, retry_at real);
+create index attempts_of on attempts (directory, id);
+create table issued (
+  directory text, stem text, fingerprint text, at real, primary key (directory, fingerprint));
+create table adopted (
+  directory text, stem text, fingerprint text, want text, at real, primary key (directory, stem, fingerprint));
+create table quarantined (
+  directory text, fingerprint text, at real, primary key (directory, fingerprint));
+"""
+INSERT = """
+insert into attempts (directory, kind, subject, at, outcome, reason, digest, retry_at)
+values (?, ?, ?, ?, ?, ?, ?, ?) returning id
+"""
+ATTEMPTS = """
+select id, kind, subject, at, outcome, reason, digest, retry_at from (
+  select *, row_number() over (partition by kind, subject order by id desc) as age
+  from (select * from attempts where directory = ? order by id desc limit ?))
+where age <= ? order by id
+"""
+NEWEST = """
+delete from adopted where directory = ? and stem = ? and rowid not in (
+  select rowid from adopted where directory = ? and stem = ? order by rowid desc limit ?)
+"""
+RECENT = 20_000
+PER_SUBJECT = 30
+MOST = 100_000
+KEEP = timedelta(days=400)
+CRASHED = "the agent stopped before it was known how this ended"
+OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _attempt(
+    kind: Any, subject: str, at: float, outcome: Any, reason: str, digest: str, retry: float | None
+) -> Attempt:
+    return Attempt(kind, subject, datetime.fromtimestamp(at, UTC), outcome, reason, digest, _time(retry))
+
+
+def _ended(attempt: Attempt, outcome: Any, reason: str, digest: str, retry_at: datetime | None) -> Attempt:
+    return replace(attempt, outcome=outcome, reason=reason, digest=digest or attempt.digest, retry_at=retry_at)
+
+
+class Ledger:
+    """One file; safe to use from several threads."""
+
+    def __init__(self, base: sqlite3.Connection, path: str) -> None:
+        """Use `writing` or `looking`."""
+        self.path = path
+        self._guard = threading.Lock()
+        self._base = base
+        self.changes = 0  # grows with every write: what was read before may be old
+        self.problem: str | None = None  # of the last write
+        self._owed: dict[int, tuple[str, Attempt]] = {}  # by row, negative where there is none yet
+        self._rows: dict[int, int] = {}  # the rows that they got later
+        self._bad: dict[tuple[str, str], datetime] = {}  # quarantined when, and not written yet
+        self._last = 0
+
+    @classmethod
+    def writing(cls, path: str) -> "Ledger":
+        """Open or make the file, 0600. Raises HostError with the remedy."""
+        try:
+            os.close(os.open(path, OPEN, 0o600))
+            base = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
+            base.execute("pragma synchronous = full")
+            base.execute("pragma journal_mode = truncate")  # the journal stays: no file is made and removed each time
+            return _prepared(cls(base, path))
+        except (OSError, sqlite3.Error) as error:
+            remedy = (
+                "it must be this user's: give it to them, or run this as the agent's user"
+                if isinstance(error, PermissionError)
+                else "repair it or move it away"
+            )
+            raise HostError(f"cannot open the ledger {path}: {error}; {remedy}") from error
+
+    @classmethod
+    def looking(cls, path: str) -> "Ledger":
+        """Open for reading only; an empty one where there is no file. Raises HostError."""
+        try:
+            if not _there(path):
+                return _prepared(cls(sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None), path))
+            return _prepared(cls(sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False), path))
+        except (OSError, sqlite3.Error) as error:
+            raise HostError(f"cannot read the ledger {path}: {error}; run this as the agent's user") from error
+
+    def execute(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run one statement. Raises HostError."""
+        try:
+            with self._guard:
+                return self._base.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise HostError(f"cannot use the ledger {self.path}: {error}; free space, or repair it") from error
+
+    def _write(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        try:
+            found = self.execute(sql, *values)
+        except HostError as error:
+            self.problem = str(error)
+            raise
+        finally:
+            self.changes += 1
+        self.problem = None
+        return found
+
+    def script(self, sql: str) -> None:
+        """Run several statements in one transaction."""
+        self._base.executescript(f"begin; {sql} commit;")
+
+    def close_interrupted(self) -> None:
+        """Close what a crash left open; call it when the state directory's lock is held. Raises HostError."""
+        outcome = "case kind when 'reload' then 'unproven' else 'failed' end"
+        self._write(f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'", CRASHED)  # noqa: S608 - our own words
+
+    def attempt(self, directory: str, a: Attempt) -> int:
+        """Record an attempt, durably; return its row. What cannot be written is owed, an issuance raises HostError."""
+        try:
+            return self._insert(directory, a)
+        except HostError:
+            if a.kind == "issue":
+                raise
+        with self._guard:
+            self._last -= 1
+            self._owed[self._last] = (directory, a)
+            return self._last
+
+    def _insert(self, directory: str, a: Attempt) -> int:
+        retry = a.retry_at.timestamp() if a.retry_at else None
+        values = (directory, a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.digest, retry)
+        return int(self._write(INSERT, *values)[0][0])
+
+    def finish(self, row: int, outcome: str, reason: str, digest: str = "", retry_at: datetime | None = None) -> None:
+        """Say how an attempt ended; a digest replaces the one recorded before. What cannot be written is owed."""
+        ending = (outcome, reason, digest, retry_at)
+        with self._guard:
+            row = row if row in self._owed else self._rows.get(row, row)
+            if (owed := self._owed.get(row)) is not None:
+                self._owed[row] = (owed[0], _ended(owed[1], *ending))
+                self.changes += 1
+                return
+        try:
+            self._update(row, *ending)
+        except HostError:
+            directory, attempt = self._read(row)
+            self._owed[row] = (directory, _ended(attempt, *ending))
+            self.changes += 1
+
+    def _update(self, row: int, outcome: str, reason: str, digest: str, retry_at: datetime | None) -> None:
+        retry = retry_at.timestamp() if retry_at else None
+        kept = "digest = coalesce(nullif(?, ''), digest)"
+        sql = f"update attempts set outcome = ?, reason = ?, {kept}, retry_at = ? where id = ?"  # noqa: S608 - our own words
+        self._write(sql, outcome, reason, digest, retry, row)
+
+    def _read(self, row: int) -> tuple[str, Attempt]:
+        sql = "select directory, kind, subject, at, outcome, reason, digest, retry_at from attempts where id = ?"
+        directory, *fields = self.execute(sql, row)[0]
+        return str(directory), _attempt(*fields)
+
+    def settle(self) -> None:
+        """Write what is owed, where anything could not be written; otherwise nothing. Raises HostError."""
+        if self.problem is None and not self._owed and not self._bad:
+            return
+        self._write(f"pragma user_version = {VERSION}")  # whether anything can be written at all
+        for row, (directory, attempt) in sorted(self._owed.items(), reverse=True):
+            if row < 0:
+                self._rows[row] = self._insert(directory, attempt)
+            else:
+                self._update(row, attempt.outcome, attempt.reason, attempt.digest, attempt.retry_at)
+            with self._guard:
+                _, ended = self._owed.pop(row)
+                if ended != attempt:  # it ended while it was written
+                    self._owed[self._rows.get(row, row)] = (directory, ended)
+        for (directory, fingerprint), at in tuple(self._bad.items()):
+            self._quarantine(directory, fingerprint, at)
+            self._bad.pop((directory, fingerprint))
+
+    def attempts(self, directory: str) -> tuple[Attempt, ...]:
+        """The newest attempts of every kind and subject of a directory, oldest first."""
+        rows = self.execute(ATTEMPTS, directory, RECENT, PER_SUBJECT)
+        owed = {row: attempt for row, (where, attempt) in tuple(self._owed.items()) if where == directory}
+        later = [attempt for row, attempt in sorted(owed.items(), reverse=True) if row < 0]
+        return (*(replace(owed.get(row) or _attempt(*fields), row=row) for row, *fields in rows), *later)
+
+    def last(self) -> int:
+        """The newest row, 0 where there is none."""
+        return int(self.execute("select coalesce(max(id), 0) from attempts")[0][0])
+
+    def issued(self, directory: str) -> frozenset[str]:
+        """Fingerprints that this agent asked for."""
+        sql = "select fingerprint from issued where directory = ? order by at desc limit ?"
+        return frozenset(str(r[0]) for r in self.execute(sql, directory, RECENT))
+
+    def add_issued(self, directory: str, stem: str, fingerprint: str, at: datetime) -> None:
+        """Remember a fingerprint as ours."""
+        self._write("insert or ignore into issued values (?, ?, ?, ?)", directory, stem, fingerprint, at.timestamp())
+
+    def adopted(self, directory: str) -> tuple[Adopted, ...]:
+        """What was wanted of the pairs that others made, as first seen, and of our own."""
+        sql = "select stem, fingerprint, want from adopted where directory = ? order by at"
+        return tuple(Adopted(*r) for r in self.execute(sql, directory))
+
+    def adopt(self, directory: str, adopted: Adopted, at: datetime) -> None:
+        """Remember what was wanted of a pair; of each name the newest few."""
+        of = (directory, adopted.stem)
+        values = (*of, adopted.fingerprint, adopted.want, at.timestamp())
+        self._write("insert or ignore into adopted values (?, ?, ?, ?, ?)", *values)
+        self._write(NEWEST, *of, *of, PER_SUBJECT)
+
+    def quarantined(self, directory: str) -> frozenset[str]:
+        """Fingerprints that were rolled back."""
+        rows = self.execute("select fingerprint from quarantined where directory = ?", directory)
+        return frozenset(str(r[0]) for r in rows) | {bad for where, bad in self._bad if where == directory}
+
+    def quarantine(self, directory: str, fingerprint: str, at: datetime) -> None:
+        """Never install this one again. What cannot be written is owed."""
+        try:
+            self._quarantine(directory, fingerprint, at)
+        except HostError:
+            self._bad[directory, fingerprint] = at
+
+    def _quarantine(self, directory: str, fingerprint: str, at: datetime) -> None:
+        self._write("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
+
+    def history(self, directory: str, subject: str, limit: int) -> list[dict[str, Any]]:
+        """The newest attempts as JSON-able rows, newest first; "" for every directory or subject.
+
+        `id` gives their order; what could not be written yet has a negative one.
+        """
+        names = ("id", "certs_dir", "kind", "subject", "at", "outcome", "reason", "digest")
+        sql = (
+            "select id, directory, kind, subject, at, outcome, reason, digest from attempts"
+            " where ? in ('', directory) and ? in ('', subject) order by id desc limit ?"
+        )
+        owed = [
+            (row, where, a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.digest)
+            for row, (where, a) in sorted(self._owed.items())
+            if row < 0 and directory in ("", where) and subject in ("", a.subject)
+        ]
+        found = [*owed, *self.execute(sql, directory, subject, limit)]
+        rows = [dict(zip(names, r, strict=True)) for r in found[:limit]]
+        for row in rows:
+            at = datetime.fromtimestamp(row["at"], UTC)
+            row["at"] = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+        return rows
+
+    def newest(self, before: datetime | None = None) -> datetime | None:
+        """When the newest attempt was; with `before`, the newest not after that."""
+        limit = before.timestamp() if before else 1e12
+        return _time(self.execute("select max(at) from attempts where at <= ?", limit)[0][0])
+
+    def prune(self, now: datetime) -> None:
+        """Forget what is older than 400 days, and all but the newest of a leaf that lives for minutes."""
+        end = (now - KEEP).timestamp()
+        for table in ("attempts", "issued"):
+            newest = f"select rowid from {table} order by rowid desc limit {MOST}"  # noqa: S608 - our own words
+            self._write(f"delete from {table} where at < ? or rowid not in ({newest})", end)  # noqa: S608 - our own words
+
+
+def _there(path: str) -> bool:
+    """Whether there is a file. Raises OSError where that cannot be seen: hidden is not empty."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _prepared(ledger: Ledger) -> Ledger:
+    version = int(ledger.execute("pragma user_version")[0][0])
+    if version > VERSION:
+        message = (
+            f"cannot use the ledger {ledger.path}: it is of version {version}, newer than this program's {VERSION}"
+        )
+        raise HostError(f"{message}; update certagent")
+    if version == 0:
+        ledger.script(f"{SCHEMA} pragma user_version = {VERSION};")
+    return ledger

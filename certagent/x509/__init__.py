@@ -1,0 +1,59 @@
+"""X.509: bytes <-> facts, keys, requests, chain verification, a handshake in memory.
+
+The only room that imports cryptography, so that what a lazy accessor may raise is known in one place.
+"""
+
+import warnings
+
+from certagent.x509.acme import challenge_pair, renewal_id
+from certagent.x509.answers import arranged, parse_request, request_der, roots_of, same_identity
+from certagent.x509.bundles import anchors, merged, usable
+from certagent.x509.chain import Usage, verify_chain
+from certagent.x509.crl import crl_answer
+from certagent.x509.errors import X509Error
+from certagent.x509.files import cert_file, key_file
+from certagent.x509.handshake import handshake, memory_file
+from certagent.x509.jwe import read_jwk
+from certagent.x509.jws import sign_jws
+from certagent.x509.links import Link, chain_links
+from certagent.x509.making import generate_key, make_ca, make_csr, sign_csr
+from certagent.x509.ocsp import Said, ocsp_answer, ocsp_request
+from certagent.x509.parsing import parse_certificates, parse_key, split_certificates
+
+__all__ = [
+    "Link",
+    "Said",
+    "Usage",
+    "X509Error",
+    "anchors",
+    "arranged",
+    "cert_file",
+    "chain_links",
+    "challenge_pair",
+    "crl_answer",
+    "generate_key",
+    "handshake",
+    "key_file",
+    "make_ca",
+    "make_csr",
+    "memory_file",
+    "merged",
+    "ocsp_answer",
+    "ocsp_request",
+    "parse_certificates",
+    "parse_key",
+    "parse_request",
+    "read_jwk",
+    "renewal_id",
+    "request_der",
+    "roots_of",
+    "same_identity",
+    "sign_csr",
+    "sign_jws",
+    "split_certificates",
+    "usable",
+    "verify_chain",
+]
+
+# Old roots have the serial number 0; that is theirs to know, and no line on the terminal of `certagent check`.
+warnings.filterwarnings("ignore", message="Parsed a serial number")

@@ -1,0 +1,54 @@
+"""Trust bundles: put together, and taken apart to see which of their CAs a leaf hangs on."""
+
+from datetime import datetime
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from certagent.x509.chain import Usage, authorities, verify_chain
+from certagent.x509.errors import REFUSALS, X509Error
+from certagent.x509.node import node_of
+from certagent.x509.parsing import PRINTED, load_certificates
+from certagent.x509.pem import pooled
+
+PEM = serialization.Encoding.PEM
+
+
+def merged(*bundles: bytes) -> bytes:
+    """Given bundles as PEM, return one with the certificates of all, in order, each once. Raises X509Error."""
+    found = [c.public_bytes(PEM) for bundle in bundles for c in load_certificates(bundle)]
+    return b"".join(dict.fromkeys(found))
+
+
+def usable(bundle_pem: bytes) -> bytes:
+    """Given the roots of a system as PEM, return those that can be used, newly written.
+
+    As Go's AppendCertsFromPEM: what is no certificate, or does not parse, is passed over; hundreds stand beside it.
+    """
+    found = []
+    for der in pooled(bundle_pem):
+        try:
+            found.append(_read(x509.load_der_x509_certificate(der)))
+        except REFUSALS:
+            continue
+    return b"".join(found)
+
+
+def _read(certificate: x509.Certificate) -> bytes:
+    """Its PEM, once everything that verification asks of it could be read."""
+    return node_of(certificate).certificate.public_bytes(PEM)
+
+
+def anchors(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> tuple[str, ...]:
+    """Given a leaf and a bundle, return the spki (as Leaf.spki) of every CA of the bundle that suffices alone.
+
+    The rest of the bundle counts as intermediates then: a leaf under an intermediate hangs on its root as well.
+    """
+    try:
+        cas = [node.certificate for node in authorities(bundle_pem).roots]
+        chain = certs_pem.rstrip() + b"\n" + bundle_pem
+        good = [ca for ca in cas if verify_chain(chain, ca.public_bytes(PEM), usage, at) is None]
+        return tuple(dict.fromkeys(sha256(ca.public_key().public_bytes(*PRINTED)).hexdigest() for ca in good))
+    except (X509Error, *REFUSALS):
+        return ()

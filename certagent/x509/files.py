@@ -1,0 +1,27 @@
+"""The bytes of one file -> the fact of that file; a problem is part of the fact, never raised."""
+
+from hashlib import sha256
+
+from certagent.core.facts import CertFile, File, KeyFile
+from certagent.x509.errors import X509Error
+from certagent.x509.parsing import parse_certificates, parse_key
+
+
+def cert_file(file: File, data: bytes) -> CertFile:
+    """Given the bytes of a certificate file, return its fact."""
+    digest = sha256(data).hexdigest()
+    try:
+        first, *rest = parse_certificates(data)
+    except X509Error as error:
+        return CertFile(file, digest, None, (), str(error), "empty" if error.kind == "empty" else "unparsable")
+    return CertFile(file, digest, first, tuple(rest))
+
+
+def key_file(file: File, data: bytes) -> KeyFile:
+    """Given the bytes of a key file, return its fact: the digest of its public half, never a byte of it."""
+    digest = sha256(data).hexdigest()
+    try:
+        spki, kind = parse_key(data)
+    except X509Error as error:
+        return KeyFile(file, digest, None, "", str(error), "unparsable")
+    return KeyFile(file, digest, spki, kind)

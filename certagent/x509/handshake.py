@@ -1,0 +1,100 @@
+"""A TLS handshake of a pair against itself and its bundle, in memory: no socket, no file, no second process.
+
+The ssl module loads keys from files only, so the pair passes through a memfd: no byte of a key touches a disk.
+Rejected: a socket pair with a thread, which needs a deadline of its own.
+"""
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from cryptography.hazmat.primitives import serialization
+
+from certagent.x509.errors import X509Error
+from certagent.x509.making import make_ca
+from certagent.x509.parsing import load_certificates, load_key
+
+ROUNDS = 10  # a TLS 1.3 handshake takes three
+
+
+def handshake(certs_pem: bytes, key_pem: bytes, bundle_pem: bytes, *, server: bool, client: bool) -> str | None:
+    """Given a pair, a bundle and the pair's roles, return None when a handshake completes, else one sentence.
+
+    `server`: the pair serves and is verified by the bundle. `client`: it is presented and verified. With one
+    role alone the other side is anonymous, or a server that nobody verifies. Host names are not checked. The
+    clock is the machine's.
+    """
+    try:
+        load_key(key_pem)
+        roots = b"".join(c.public_bytes(serialization.Encoding.DER) for c in load_certificates(bundle_pem))
+        pair = (certs_pem, key_pem)
+        one = _context(ssl.PROTOCOL_TLS_SERVER, pair if server else _throwaway(), roots if client else None)
+        other = _context(ssl.PROTOCOL_TLS_CLIENT, pair if client else None, roots if server else None)
+    except X509Error as error:
+        return f"no handshake can be tried: {error.message}"
+    except (ssl.SSLError, OSError, ValueError) as error:
+        return f"the pair cannot be loaded: {_reason(error)}"
+    return _shake(_sides(one, other))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return (getattr(error, "reason", None) or type(error).__name__).replace("_", " ").lower()
+
+
+def _context(protocol: int, pair: tuple[bytes, bytes] | None, roots: bytes | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.check_hostname = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED if roots is not None else ssl.CERT_NONE
+    if roots is not None:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go, an intermediate in the bundle is a root
+        context.load_verify_locations(cadata=roots)
+    if pair is not None:
+        with memory_file(*pair) as path:
+            context.load_cert_chain(path, password=lambda: "")
+    return context
+
+
+@contextmanager
+def memory_file(certs_pem: bytes, key_pem: bytes) -> Iterator[str]:
+    """A pair as a path in memory, for as long as the block lasts.
+
+    TLS libraries want paths, and a key touches no disk for it.
+    """
+    handle = os.memfd_create("pair", os.MFD_CLOEXEC)
+    with closing(os.fdopen(handle, "wb")) as file:
+        file.write(certs_pem.rstrip() + b"\n" + key_pem)
+        file.flush()
+        yield f"/proc/self/fd/{handle}"
+
+
+@lru_cache(maxsize=1)
+def _throwaway() -> tuple[bytes, bytes]:
+    return make_ca("throwaway", timedelta(days=1), datetime.now(UTC))
+
+
+def _sides(one: ssl.SSLContext, other: ssl.SSLContext) -> dict[str, ssl.SSLObject]:
+    """A server and its client, joined in memory."""
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    return {"client": other.wrap_bio(down, up), "server": one.wrap_bio(up, down, server_side=True)}
+
+
+def _shake(sides: dict[str, ssl.SSLObject]) -> str | None:
+    """Turn by turn until neither side waits for the other."""
+    for _ in range(ROUNDS):
+        waiting = 0
+        for role, side in sides.items():
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                waiting += 1
+            except ssl.SSLError as error:
+                return f"the handshake failed at the {role}: {_reason(error)}"
+        if not waiting:
+            return None
+    return "the handshake did not end"

@@ -1,0 +1,156 @@
+"""OCSP (RFC 6960): requests to bytes, answers to facts; no network here.
+
+An answer counts only as cockroach counts it, and no less strictly than the RFC has it. cockroach's side is Go's
+x/crypto/ocsp: where certificates are embedded the first one must be signed by the issuer's key, even if it is the
+issuer itself, and Ed25519 is unknown. The RFC's side, which Go leaves out: the delegate's extended key usage and
+validity, the whole CertID, thisUpdate and nextUpdate. A revocation counts out of date too: it is not taken back, and
+Go does not look. Not checked: whether the delegate itself is revoked (id-pkix-ocsp-nocheck is what they all carry).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from certagent.x509.errors import REFUSALS, X509Error, reason_of
+from certagent.x509.fractions import FRACTION, whole_seconds
+
+DER = serialization.Encoding.DER
+SKEW = timedelta(minutes=5)
+HASHES = (hashes.SHA1, hashes.SHA256, hashes.SHA384, hashes.SHA512)
+REFUSED = frozenset({"md5"})
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a verified answer says."""
+
+    status: Literal["good", "revoked", "unknown"]
+    reason: str = ""
+    this_update: datetime | None = None
+    next_update: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+def ocsp_request(cert_der: bytes, issuer_der: bytes) -> bytes:
+    """Given a certificate and its issuer, return a request as cockroach sends it: SHA-256 CertID, no nonce."""
+    try:
+        cert, issuer = (x509.load_der_x509_certificate(d) for d in (cert_der, issuer_der))
+        made = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, hashes.SHA256()).build()
+        return made.public_bytes(DER)
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"no request can be made: {reason_of(error)}") from error
+
+
+def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -> Said:
+    """Given a responder's bytes, return what it says of the certificate.
+
+    X509Error, one sentence, where the answer cannot be used.
+    """
+    try:
+        cert, issuer = (x509.load_der_x509_certificate(d) for d in (cert_der, issuer_der))
+        data, signed = whole_seconds(data) if FRACTION.search(data) else (data, b"")
+        answer = ocsp.load_der_ocsp_response(data)
+        if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            raise X509Error("unparsable", f"the responder says {answer.response_status.name.lower().replace('_', ' ')}")
+        _verify_signature(answer, issuer, signed or answer.tbs_response_bytes, now)
+        single = next((s for s in answer.responses if _same(s, cert, issuer)), None)
+        if single is None:
+            raise X509Error("unparsable", "the answer is about another certificate")
+        return _said(single, now)
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"not an OCSP response that can be read: {reason_of(error)}") from error
+
+
+def _same(single: ocsp.OCSPSingleResponse, cert: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether a single response has the CertID of the certificate, by the hash that the response chose."""
+    algorithm = single.hash_algorithm
+    if single.serial_number != cert.serial_number or not isinstance(algorithm, HASHES):
+        return False
+    ours = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, algorithm).build()
+    return (ours.issuer_name_hash, ours.issuer_key_hash) == (single.issuer_name_hash, single.issuer_key_hash)
+
+
+def _said(single: ocsp.OCSPSingleResponse, now: datetime) -> Said:
+    this, following = single.this_update_utc, single.next_update_utc
+    if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
+        why = single.revocation_reason
+        return Said("revoked", reason_word(why), this, following, single.revocation_time_utc)
+    in_time("the answer", this, following, now)
+    unknown = single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
+    return Said("unknown" if unknown else "good", "", this, following)
+
+
+def reason_word(flag: x509.ReasonFlags | None) -> str:
+    """The RFC's word for why something was revoked, "" where nothing was said."""
+    return "" if flag is None or flag is x509.ReasonFlags.unspecified else str(flag.value)
+
+
+def in_time(what: str, this: datetime, following: datetime | None, now: datetime) -> None:
+    """Refuse what is from the future or out of date; the clocks may differ by five minutes. X509Error."""
+    if this > now + SKEW:
+        raise X509Error("unparsable", f"{what} is from the future: thisUpdate is {this:%Y-%m-%dT%H:%M:%SZ}")
+    if following is not None and following < now - SKEW:
+        raise X509Error("unparsable", f"{what} is out of date: nextUpdate was {following:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _verify_signature(answer: ocsp.OCSPResponse, issuer: x509.Certificate, signed: bytes, now: datetime) -> None:
+    signer = issuer
+    if answer.certificates:
+        signer = answer.certificates[0]
+        if not _signed_by(issuer, signer):
+            raise X509Error("unparsable", "the certificate in the answer was not signed by the issuer")
+        if signer != issuer:
+            _delegated(signer, now)
+    algorithm = answer.signature_hash_algorithm
+    _check(signer, algorithm, lambda key: _verify(key, answer.signature, signed, algorithm))
+
+
+def _signed_by(issuer: x509.Certificate, cert: x509.Certificate) -> bool:
+    """By the key alone, as Go has it: the name of a delegate's issuer is not looked at."""
+    algorithm = cert.signature_hash_algorithm
+    try:
+        _check(issuer, algorithm, lambda key: _verify(key, cert.signature, cert.tbs_certificate_bytes, algorithm))
+    except X509Error:
+        return False
+    return True
+
+
+def _delegated(signer: x509.Certificate, now: datetime) -> None:
+    """A delegate may answer by its extended key usage, and while it is valid."""
+    try:
+        usages = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        usages = x509.ExtendedKeyUsage([])
+    if ExtendedKeyUsageOID.OCSP_SIGNING not in usages:
+        raise X509Error(
+            "unparsable", "the answer is signed by a certificate without the extended key usage OCSPSigning"
+        )
+    if not signer.not_valid_before_utc - SKEW <= now <= signer.not_valid_after_utc + SKEW:
+        raise X509Error("unparsable", "the certificate that signed the answer is not valid now")
+
+
+def _check(signer: x509.Certificate, algorithm: hashes.HashAlgorithm | None, verify: Callable[[object], None]) -> None:
+    if algorithm is None or algorithm.name in REFUSED:
+        what = algorithm.name if algorithm else "a scheme"
+        raise X509Error("unparsable", f"the answer is signed with {what} that cockroach cannot verify")
+    try:
+        verify(signer.public_key())
+    except InvalidSignature as error:
+        raise X509Error("unparsable", "the signature was not made by the issuer or its delegate") from error
+
+
+def _verify(key: object, signature: bytes, data: bytes, algorithm: hashes.HashAlgorithm | None) -> None:
+    if algorithm is not None and isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, data, padding.PKCS1v15(), algorithm)
+    elif algorithm is not None and isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, data, ec.ECDSA(algorithm))
+    else:
+        raise X509Error("unparsable", "the key that signs the answers is neither RSA nor ECDSA")

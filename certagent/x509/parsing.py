@@ -1,0 +1,227 @@
+"""Certificates and keys: bytes -> facts.
+
+Lean on purpose: a directory may hold ten thousand certificates, so every extension is looked at once and the
+text of a name is kept. Rejected: the first PEM block alone for keys; Go skips blocks of other types, and
+`openssl ecparam` writes one.
+"""
+
+import re
+from functools import lru_cache
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, PublicKeyAlgorithmOID, SignatureAlgorithmOID
+
+from certagent.core.facts import Leaf
+from certagent.x509 import pem
+from certagent.x509.errors import REFUSALS, X509Error, reason_of, shown
+
+USAGES = {"1.3.6.1.5.5.7.3.1": "serverAuth", "1.3.6.1.5.5.7.3.2": "clientAuth", "2.5.29.37.0": "any"}
+CURVES = {"secp256r1": "ecdsa-p256", "secp384r1": "ecdsa-p384", "secp521r1": "ecdsa-p521", "secp224r1": "ecdsa-p224"}
+KEY_BLOCK = re.compile(rb"-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
+
+PRINTED = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def load_certificates(data: bytes) -> list[x509.Certificate]:
+    """Given PEM, return its certificates in order, at least one; X509Error where there is none or one does not load.
+
+    As cockroach reads them: a block of any other type, a key among the certificates say, spoils the whole file.
+    """
+    if not data.strip():
+        raise X509Error("empty", "the file is empty")
+    found = list(pem.blocks(data))
+    other = next((kind for kind, _ in found if kind != b"CERTIFICATE"), None)
+    if other is not None:
+        shown = other[:40].decode("ascii", "replace")
+        raise X509Error("unparsable", f"it holds a PEM block {shown!r}: cockroach wants CERTIFICATE blocks alone")
+    if not found:
+        raise X509Error("unparsable", "it holds no PEM certificate")
+    try:
+        return [x509.load_der_x509_certificate(der) for _, der in found]
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"it holds no PEM certificate that can be parsed: {reason_of(error)}") from error
+
+
+def parse_certificates(data: bytes) -> tuple[Leaf, ...]:
+    """Given the bytes of a `.crt` file, return the facts of its CERTIFICATE blocks, the leaf first.
+
+    X509Error of kind `empty` (nothing but white space) or `unparsable` (no PEM, no certificate, or one that Go
+    would refuse too).
+    """
+    certificates = load_certificates(data)
+    try:
+        return tuple(facts_of(certificate) for certificate in certificates)
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"a certificate in it cannot be parsed: {reason_of(error)}") from error
+
+
+def split_certificates(data: bytes) -> tuple[tuple[Leaf, bytes], ...]:
+    """Given PEM, return the facts of each certificate beside its own PEM, newly written. X509Error as above."""
+    certificates = load_certificates(data)
+    try:
+        return tuple((facts_of(c), c.public_bytes(serialization.Encoding.PEM)) for c in certificates)
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"a certificate in it cannot be parsed: {reason_of(error)}") from error
+
+
+def facts_of(certificate: x509.Certificate) -> Leaf:
+    """Given a loaded certificate, return its facts; whatever cryptography raises on the way passes through."""
+    kind, spki = public_half(certificate)
+    found = {type(e.value): e.value for e in certificate.extensions}
+    dns, ips = sans_of(found.get(x509.SubjectAlternativeName))
+    subject = _name(der := certificate.subject.public_bytes())
+    return Leaf(
+        fingerprint=sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest(),
+        spki=sha256(spki).hexdigest() if spki else "",
+        serial=certificate.serial_number,
+        subject=subject[0],
+        issuer=_name(certificate.issuer.public_bytes())[0],
+        subject_digest=sha256(der).hexdigest(),
+        common_names=subject[1],
+        dns=dns,
+        ips=ips,
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        is_ca=_is_ca(certificate, found.get(x509.BasicConstraints)),
+        eku=_eku(found.get(x509.ExtendedKeyUsage)),
+        key=kind,
+        signature=signed_with(certificate),
+        ocsp=ocsp_urls(found.get(x509.AuthorityInformationAccess)),
+        crl=crl_urls(found.get(x509.CRLDistributionPoints)),
+    )
+
+
+def public_half(certificate: x509.Certificate) -> tuple[str, bytes]:
+    """Given a certificate, return the name of its key and the DER of its SubjectPublicKeyInfo.
+
+    A kind that is not known here is ("unknown", b""): Go loads such a certificate, and no handshake takes it. A curve
+    that Go does not know, explicit parameters, compressed points and two signature algorithms it refuses: ValueError.
+    """
+    elliptic = certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.EC_PUBLIC_KEY
+    der, tbs = certificate.public_bytes(serialization.Encoding.DER), certificate.tbs_certificate_bytes
+    outer = der[der.index(tbs) + len(tbs) :]
+    if outer[: 2 + outer[1]] not in tbs:
+        raise ValueError("the two places that name its signature algorithm differ")
+    try:
+        key = certificate.public_key()
+    except UnsupportedAlgorithm:
+        if elliptic:
+            raise
+        return "unknown", b""
+    spki = key.public_bytes(*PRINTED)
+    if elliptic and spki not in tbs:
+        raise ValueError("its elliptic curve is not named, or its point is compressed")
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
+        raise ValueError(f"its elliptic curve {key.curve.name} is not one that Go knows")
+    return key_name(key), spki
+
+
+def signed_with(certificate: x509.Certificate) -> str:
+    """The hash of the signature: `sha256`; "" for Ed25519; a dotted number where it is not known here."""
+    if certificate.signature_algorithm_oid == SignatureAlgorithmOID.ED25519:
+        return ""
+    try:
+        digest = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        digest = None
+    return digest.name if digest is not None else certificate.signature_algorithm_oid.dotted_string
+
+
+@lru_cache(maxsize=4096)
+def _name(der: bytes) -> tuple[str, tuple[str, ...]]:
+    name = x509.Name.from_bytes(der)
+    return shown(name.rfc4514_string()), tuple(str(a.value) for a in name.get_attributes_for_oid(NameOID.COMMON_NAME))
+
+
+def sans_of(value: x509.ExtensionType | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """DNS names, and IPs in canonical text; ValueError for a SAN that is no single address."""
+    if not isinstance(value, x509.SubjectAlternativeName):
+        return (), ()
+    dns = value.get_values_for_type(x509.DNSName)
+    if not all(name.isascii() for name in dns):
+        raise ValueError("a DNS name in it is not ASCII")
+    return tuple(dns), tuple(_address(a) for a in value.get_values_for_type(x509.IPAddress))
+
+
+def _address(value: object) -> str:
+    if not isinstance(value, IPv4Address | IPv6Address):
+        raise ValueError("an IP SAN is not one address")
+    return str(value)
+
+
+def _is_ca(certificate: x509.Certificate, value: x509.ExtensionType | None) -> bool:
+    return certificate.version is x509.Version.v3 and isinstance(value, x509.BasicConstraints) and value.ca
+
+
+def _eku(value: x509.ExtensionType | None) -> tuple[str, ...] | None:
+    if not isinstance(value, x509.ExtendedKeyUsage):
+        return None
+    return tuple(USAGES.get(oid.dotted_string, oid.dotted_string) for oid in value)
+
+
+def ocsp_urls(value: x509.ExtensionType | None) -> tuple[str, ...]:
+    """The responders that an authorityInfoAccess names, in its order."""
+    if not isinstance(value, x509.AuthorityInformationAccess):
+        return ()
+    wanted = (e.access_location for e in value if e.access_method == AuthorityInformationAccessOID.OCSP)
+    return tuple(place.value for place in wanted if isinstance(place, x509.UniformResourceIdentifier))
+
+
+def crl_urls(value: x509.ExtensionType | None) -> tuple[str, ...]:
+    """Where an http or https client finds the revocation list; those of another issuer's list are left out."""
+    if not isinstance(value, x509.CRLDistributionPoints):
+        return ()
+    names = [n for point in value if not point.crl_issuer and not point.reasons for n in point.full_name or ()]
+    urls = [n.value for n in names if isinstance(n, x509.UniformResourceIdentifier)]
+    return tuple(u for u in urls if u.lower().startswith(("http://", "https://")))
+
+
+def key_name(key: object) -> str:
+    """Given a public key, return its name as the configuration writes it: `ecdsa-p256`, `rsa-2048`, `ed25519`."""
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return CURVES.get(key.curve.name, f"ecdsa-{key.curve.name}")
+        case rsa.RSAPublicKey():
+            return f"rsa-{key.key_size}"
+        case ed25519.Ed25519PublicKey():
+            return "ed25519"
+        case ed448.Ed448PublicKey():
+            return "ed448"
+        case dsa.DSAPublicKey():
+            return f"dsa-{key.key_size}"
+    return "unknown"
+
+
+def load_key(data: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey:
+    """Given PEM with an unencrypted private key (PKCS#8, PKCS#1, SEC 1), return it.
+
+    The first such block, as Go reads it.
+    """
+    if not data.strip():
+        raise X509Error("empty", "the key file is empty")
+    block = KEY_BLOCK.search(data)
+    if block is None:
+        raise X509Error("unparsable", "the key file holds no PEM private key")
+    if b"ENCRYPTED" in block.group(0):
+        raise X509Error("unparsable", "the private key is encrypted: cockroach cannot load it")
+    try:
+        key = serialization.load_pem_private_key(block.group(0) + b"\n", None)
+    except REFUSALS as error:
+        raise X509Error("unparsable", "the private key cannot be parsed") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
+        raise X509Error("unparsable", "the private key is neither RSA, ECDSA nor Ed25519: cockroach cannot use it")
+    return key
+
+
+def parse_key(data: bytes) -> tuple[str, str]:
+    """Given the bytes of a `.key` file, return the SHA-256 of its public half (as Leaf.spki) and the key's name.
+
+    X509Error, whose message never quotes the file.
+    """
+    public = load_key(data).public_key()
+    return sha256(public.public_bytes(*PRINTED)).hexdigest(), key_name(public)

@@ -1,0 +1,277 @@
+"""Staging, the swap, generations, recovery, locks: on real files."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from certagent.certs_dir.swap import Store, restrict
+from certagent.certs_dir.swap.area import digest, matched
+from certagent.posix.errors import HostError
+from tests.making import Ca, filled, put
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def certs(tmp_path: Path) -> Path:
+    """Where the certs-dir goes."""
+    return tmp_path / "certs"
+
+
+def live(certs: Path, stem: str = "node") -> tuple[bytes, bytes]:
+    return (certs / f"{stem}.crt").read_bytes(), (certs / f"{stem}.key").read_bytes()
+
+
+def modes(certs: Path) -> set[int]:
+    return {p.stat().st_mode & 0o777 for p in certs.rglob("*") if p.is_file() and "key" in p.name}
+
+
+def swapped(store: Store, ca: Ca, stem: str = "node") -> tuple[bytes, bytes]:
+    """One whole swap."""
+    pair = ca.pair(stem)
+    store.stage(stem, *pair)
+    store.install(stem, (digest(pair[0]), digest(pair[1])), 0o600, (None, None))
+    return pair
+
+
+def test_a_swap(certs: Path) -> None:
+    """Staged, read back, installed: the new pair is live, nothing is left behind, no key is ever wider than 0600."""
+    ca = filled(certs)
+    store = Store(str(certs))
+    before, pair = live(certs), ca.pair()
+    store.stage("node", *pair)
+    assert [("node", *pair)] == [row[:3] for row in store.staged()]
+    assert live(certs) == before
+    store.install("node", (digest(pair[0]), digest(pair[1])), 0o600, (None, None))
+    assert live(certs) == pair
+    assert store.staged() == ()
+    assert modes(certs) == {0o600}
+    assert (certs / ".certagent").stat().st_mode & 0o777 == 0o700
+    assert sorted(p.name for p in certs.iterdir()) == [".certagent", "ca.crt", "node.crt", "node.key"]
+
+
+def test_only_what_was_judged_is_installed(certs: Path) -> None:
+    """Other bytes than the judged ones are refused, and the live pair stays."""
+    ca = filled(certs)
+    store, before = Store(str(certs)), live(certs)
+    judged, put_there = ca.pair(), ca.pair()
+    store.stage("node", *put_there)
+    with pytest.raises(HostError, match="not what was judged"):
+        store.install("node", (digest(judged[0]), digest(judged[1])), 0o600, (None, None))
+    assert live(certs) == before
+
+
+@pytest.mark.slow
+def test_one_pair_is_staged_while_another_is_installed(certs: Path) -> None:
+    """A job stages `ui` while `node` is swapped in: the recovery before a swap does not take it for a crash's rest."""
+    ca = filled(certs, "node", "ui")
+    pairs = [ca.pair(stem) for stem in ("node", "ui")]
+    end, failures = threading.Event(), list[str]()
+
+    def stage() -> None:
+        while not end.is_set():
+            try:
+                Store(str(certs)).stage("ui", *pairs[1])
+                assert [row[1:3] for row in Store(str(certs)).staged() if row[0] == "ui"] == [pairs[1]]
+            except (OSError, AssertionError) as error:
+                failures.append(str(error))
+
+    job = threading.Thread(target=stage)
+    job.start()
+    store = Store(str(certs))
+    for _ in range(40):
+        store.stage("node", *pairs[0])
+        store.install("node", (digest(pairs[0][0]), digest(pairs[0][1])), 0o600, (None, None))
+    end.set()
+    job.join()
+    assert failures == []
+
+
+def test_reusing_the_key(certs: Path) -> None:
+    """With the live key only the certificate moves."""
+    ca = filled(certs)
+    store, (_, key) = Store(str(certs)), live(certs)
+    inode = (certs / "node.key").stat().st_ino
+    from tests.x509.test_x509 import leaf_for
+
+    cert = leaf_for(ca, key)
+    store.stage("node", cert, None)
+    store.install("node", (digest(cert), digest(key)), 0o600, (None, None))
+    assert live(certs) == (cert, key)
+    assert (certs / "node.key").stat().st_ino == inode
+
+
+def test_discard(certs: Path) -> None:
+    """The certificate is kept aside with the reason, the key is removed."""
+    ca = filled(certs)
+    store = Store(str(certs))
+    store.stage("node", *ca.pair())
+    store.discard("node", "it is bad")
+    assert store.staged() == ()
+    kept = certs / ".certagent" / "refused"
+    assert {"node.crt", "node.reason"} == {p.name for p in kept.iterdir()}
+    assert (kept / "node.reason").read_text() == "it is bad"
+
+
+def test_generations(certs: Path) -> None:
+    """As many earlier pairs as configured are kept; a rollback puts one of them back."""
+    ca = filled(certs)
+    store = Store(str(certs), keep=3)
+    pairs = [live(certs), *(swapped(store, ca) for _ in range(5))]
+    kept = store.generations()
+    assert [3, 4, 5] == sorted(row[1] for row in kept)
+    assert {row[2] for row in kept} == {pair[0] for pair in pairs[2:5]}
+    store.rollback("node", 4, 0o600, (None, None))
+    assert live(certs) == pairs[3]
+    assert modes(certs) == {0o600}
+    with pytest.raises(HostError, match="no generation 99"):
+        store.rollback("node", 99, 0o600, (None, None))
+
+
+def test_a_mismatched_pair_is_no_generation(certs: Path) -> None:
+    """What did not match is not kept for a rollback."""
+    ca = filled(certs)
+    (certs / "node.key").write_bytes(ca.pair()[1])
+    store = Store(str(certs))
+    swapped(store, ca)
+    assert store.generations() == ()
+
+
+def torn(certs: Path, ca: Ca) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """A swap that stopped after the key: (old, new)."""
+    old, new = live(certs), ca.pair()
+    Store(str(certs)).stage("node", *new)
+    os.rename(certs / ".certagent" / "staged" / "node.key", certs / "node.key")
+    (certs / ".certagent" / "intent").write_text("{}")
+    return old, new
+
+
+def test_recovery_goes_forward(certs: Path) -> None:
+    """The staged certificate belongs to the live key: it is put in."""
+    ca = filled(certs)
+    _, new = torn(certs, ca)
+    assert "rolled forward" in (Store(str(certs)).recover() or "")
+    assert live(certs) == new
+    assert not (certs / ".certagent" / "intent").exists()
+    assert Store(str(certs)).recover() is None
+
+
+def test_recovery_goes_back(certs: Path) -> None:
+    """The staged certificate is gone: the kept generation's key is put back."""
+    ca = filled(certs)
+    swapped(Store(str(certs)), ca)
+    old = live(certs)
+    swapped(Store(str(certs)), ca)
+    put(certs, "node", old)
+    torn(certs, ca)
+    (certs / ".certagent" / "staged" / "node.crt").unlink()
+    (certs / ".certagent" / "old" / "node" / "9").mkdir()
+    (certs / ".certagent" / "old" / "node" / "9" / "crt").write_bytes(old[0])
+    (certs / ".certagent" / "old" / "node" / "9" / "key").write_bytes(old[1])
+    assert "rolled back to generation 9" in (Store(str(certs)).recover() or "")
+    assert live(certs) == old
+
+
+INTENTS = [b"", b"garbage", b'{"stem": "../../etc/passwd"}', b"{" * 10_000, b"\xff" * 100]
+
+
+@pytest.mark.parametrize("intent", INTENTS, ids=["empty", "garbage", "hostile", "nested", "binary"])
+def test_the_intent_is_not_believed(certs: Path, intent: bytes) -> None:
+    """Whatever it says, recovery looks at keys and certificates."""
+    filled(certs)
+    store, before = Store(str(certs)), live(certs)
+    store.lock()
+    (certs / ".certagent" / "intent").write_bytes(intent)
+    assert "every pair matches" in (store.recover() or "")
+    assert live(certs) == before
+    assert not (certs / ".certagent" / "intent").exists()
+
+
+def test_a_spare_key_is_removed(certs: Path) -> None:
+    """A staged key whose certificate never came is gone after recovery."""
+    filled(certs)
+    store = Store(str(certs))
+    store.stage("node", b"x", b"y")
+    (certs / ".certagent" / "staged" / "node.crt").unlink()
+    (certs / ".certagent" / "staged" / ".node.key.new").write_text("half")
+    store.recover()
+    assert list((certs / ".certagent" / "staged").iterdir()) == []
+
+
+HOLD = """
+import sys
+from certagent.certs_dir.swap import Store
+held = Store(sys.argv[1]).lock()
+print("held", flush=True)
+input()
+"""
+
+
+def test_one_agent_per_directory(certs: Path) -> None:
+    """A second process is refused and told who holds it; the end of the first one frees it, however it ended."""
+    filled(certs)
+    first = subprocess.Popen([sys.executable, "-c", HOLD, str(certs)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert first.stdout is not None
+    first.stdout.readline()
+    with pytest.raises(HostError, match=f"pid {first.pid}"):
+        Store(str(certs)).lock()
+    first.kill()
+    first.communicate()
+    os.close(Store(str(certs)).lock())
+
+
+def test_remove_all(certs: Path) -> None:
+    """The staging area goes; live keys only where named."""
+    ca = filled(certs, "node", "ui")
+    store = Store(str(certs))
+    swapped(store, ca)
+    store.remove_all(("ui",))
+    assert sorted(p.name for p in certs.iterdir()) == ["ca.crt", "node.crt", "node.key", "ui.crt"]
+
+
+@pytest.mark.root
+def test_everything_belongs_to_the_owner(certs: Path) -> None:
+    """Root's agent in a directory of `nobody`: every file and directory made there is nobody's."""
+    ca = filled(certs)
+    for path in (certs, *certs.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+    store = Store(str(certs))
+    pair = ca.pair()
+    store.stage("node", *pair)
+    store.install("node", (digest(pair[0]), digest(pair[1])), 0o600, (NOBODY, NOBODY))
+    assert {(p.stat().st_uid, p.stat().st_gid) for p in certs.rglob("*")} == {(NOBODY, NOBODY)}
+
+
+@pytest.mark.root
+def test_a_hostile_staging_area(certs: Path) -> None:
+    """A link where the staging area should be is refused: nothing is written through it."""
+    filled(certs)
+    os.chown(certs, NOBODY, NOBODY)
+    elsewhere = certs.parent / "elsewhere"
+    elsewhere.mkdir()
+    (certs / ".certagent").symlink_to(elsewhere)
+    with pytest.raises(HostError, match="cannot use"):
+        Store(str(certs)).stage("node", b"x", b"y")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_restrict(certs: Path) -> None:
+    """A regular file gets its mode; a link, a FIFO, a second name are refused and their targets untouched."""
+    filled(certs)
+    (certs / "node.key").chmod(0o644)
+    restrict(str(certs), "node.key", 0o600, None, None)
+    assert (certs / "node.key").stat().st_mode & 0o777 == 0o600
+    victim = certs.parent / "victim"
+    victim.write_text("x")
+    victim.chmod(0o644)
+    (certs / "ui.key").symlink_to(victim)
+    os.mkfifo(certs / "a.key")
+    for name in ("ui.key", "a.key"):
+        with pytest.raises((HostError, OSError)):
+            restrict(str(certs), name, 0o600, None, None)
+    assert victim.stat().st_mode & 0o777 == 0o644
+    assert matched(*live(certs))

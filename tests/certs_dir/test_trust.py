@@ -1,0 +1,208 @@
+"""Who verifies what: the roots of the machine for the DB Console, tenants, anchors, bundles put together."""
+
+import base64
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from certagent import x509
+from certagent.certs_dir import Scanner, staged
+from certagent.certs_dir import system_roots as roots
+from certagent.core.facts import Trust
+from certagent.core.names import CLIENT_NODE, NODE, Name, Role
+from certagent.core.policy import Want
+from tests.making import Ca, filled, make_ca, put
+from tests.system.running import open_tmp
+
+NOW = datetime.now(UTC)
+UI = Name(Role.UI)
+
+
+def trust_of(scanner: Scanner, directory: Path, stem: str, at: datetime = NOW) -> Trust | None:
+    return {p.name.stem: p for p in scanner.scan(str(directory), at).pairs}[stem].trust
+
+
+def spki(ca: Ca) -> str:
+    return x509.parse_certificates(ca.cert)[0].spki
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Ca:
+    """A public CA, whose root is in the file `roots.pem` beside others."""
+    ca = make_ca("public")
+    (tmp_path / "roots.pem").write_bytes(make_ca("another").cert + ca.cert)
+    return ca
+
+
+def test_the_console_by_the_systems_roots(tmp_path: Path, public: Ca) -> None:
+    """`ui` builds to the roots file where ca.crt does not do; `node` never; and the verdict follows the file."""
+    directory, scanner = tmp_path / "certs", Scanner()
+    house = filled(directory, "node")
+    put(directory, "ui", public.pair("ui"))
+    scanner.verdicts.roots = partial(roots.load, str(tmp_path / "nothing"))
+    refused = trust_of(scanner, directory, "ui")
+    assert refused is not None
+    assert "nor by the roots of the system" in str(refused.problem)
+    scanner.verdicts.roots = partial(roots.load, str(tmp_path / "roots.pem"))
+    assert trust_of(scanner, directory, "ui") == Trust("system")
+    (tmp_path / "roots.pem").write_bytes(house.cert)
+    changed = trust_of(scanner, directory, "ui")
+    assert changed is not None
+    assert changed.problem
+    put(directory, "ui", house.pair("ui"))
+    assert trust_of(scanner, directory, "ui") == Trust("ca")
+    (directory / "ca-ui.crt").write_bytes(public.cert)
+    put(directory, "node", public.pair("node"))
+    for stem, bundle in (("ui", "ca-ui"), ("node", "ca")):
+        found = trust_of(scanner, directory, stem)
+        assert found is not None
+        assert (found.bundle, bool(found.problem)) == (bundle, True)
+
+
+def test_the_gate_knows_the_systems_roots(tmp_path: Path, public: Ca) -> None:
+    """The facts of a staged `ui` are established by the same roots; those of a staged node are not."""
+    bundles = {"ca": make_ca("house").cert}
+    for name, stem, good in ((UI, "ui", True), (NODE, "node", False)):
+        cert, key = public.pair(stem)
+        want = Want(name, ("public",), server=True, client=False, roots=str(tmp_path / "roots.pem"))
+        pair = staged.pair_fact(stem, cert, key, 0.0)
+        assert pair is not None
+        found = staged.judge(pair, want, cert, key, (bundles, roots.load(want.roots)), True, 0.0, NOW)
+        assert found.pair.trust is not None
+        assert (found.pair.trust.bundle, found.pair.trust.problem is None, found.handshake) == (
+            "system" if good else "ca",
+            good,
+            None,
+        )
+
+
+def test_a_roots_file_that_is_none(tmp_path: Path) -> None:
+    """Missing, a directory, a FIFO would block, rubbish: no roots, no hang, no crash."""
+    import os
+
+    os.mkfifo(tmp_path / "fifo")
+    assert [b"", b"", b""] == [roots.load(str(tmp_path / name)).pem for name in ("missing", "fifo", "")]
+    (tmp_path / "rubbish").write_text("rubbish")
+    directory, scanner = tmp_path / "certs", Scanner()
+    filled(directory, "node")
+    put(directory, "ui", make_ca("public").pair("ui"))
+    scanner.verdicts.roots = partial(roots.load, str(tmp_path / "rubbish"))
+    found = trust_of(scanner, directory, "ui")
+    assert found is not None
+    assert found.problem
+
+
+def test_a_root_that_cannot_be_used_spoils_no_other(tmp_path: Path, public: Ca) -> None:
+    """A serial number 0, a truncated certificate, a key among them, a word: passed over, as Go's system pool has it."""
+    zero, broken = serial_zero(), base64.b64encode(b"\x30\x03\x02\x01\x05").decode()
+    rubbish = f"-----BEGIN CERTIFICATE-----\n{broken}\n-----END CERTIFICATE-----\n".encode()
+    place = tmp_path / "store.pem"
+    place.write_bytes(b"# roots\n" + zero + rubbish + x509.generate_key("ecdsa-p256") + public.cert)
+    assert public.cert in roots.load(str(place)).pem
+    assert len(x509.parse_certificates(roots.load(str(place)).pem)) in {
+        1,
+        2,
+    }  # cryptography may read the 0 some day, or not
+    directory, scanner = tmp_path / "certs", Scanner()
+    filled(directory, "node")
+    put(directory, "ui", public.pair("ui"))
+    scanner.verdicts.roots = partial(roots.load, str(place))
+    assert trust_of(scanner, directory, "ui") == Trust("system")
+
+
+def serial_zero() -> bytes:
+    """A root with the serial number 0, as old ones have; its own signature is nobody's business."""
+    der = bytearray(base64.b64decode("".join(make_ca("zero").cert.decode().split("\n")[1:-2])))
+    at = der.index(b"\xa0\x03\x02\x01\x02\x02") + 5  # behind the version
+    less = der[at + 1] - 1
+    der[at : at + 2 + der[at + 1]] = b"\x02\x01\x00"
+    for length in (2, 6):  # of the certificate, and of what is signed; both in two bytes
+        assert der[length - 1] == 0x82
+        der[length : length + 2] = (int.from_bytes(der[length : length + 2]) - less).to_bytes(2)
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bytes(der)) + b"-----END CERTIFICATE-----\n"
+
+
+def test_this_machines_roots() -> None:
+    """Where the machine has roots, they are read and usable."""
+    if not roots.place():
+        pytest.skip("apt-get install ca-certificates")
+    assert "issued it" in str(x509.verify_chain(make_ca().pair("ui")[0], roots.load().pem, "server", NOW))
+
+
+def test_anchors(tmp_path: Path) -> None:
+    """A node's pairs name the CAs of the bundle that they hang on; others of the bundle they do not."""
+    directory = tmp_path / "certs"
+    old, new = filled(directory, "node", "client.node", "client.root"), make_ca("new")
+    (directory / "ca-client.crt").write_bytes(new.cert + old.cert)
+    scanner = Scanner()
+    assert trust_of(scanner, directory, "client.node") == Trust("ca-client", None, (spki(old),))
+    assert trust_of(scanner, directory, "node") == Trust("ca", None, (spki(old),))
+    assert trust_of(scanner, directory, "client.root") == Trust("ca-client")
+    put(directory, "client.node", new.pair("client.node"))
+    assert trust_of(scanner, directory, "client.node") == Trust("ca-client", None, (spki(new),))
+
+
+def test_tenants(tmp_path: Path) -> None:
+    """A tenant's pair is verified by the tenants' CA, else as a client; its signing pair by nothing."""
+    directory, scanner, tenants = tmp_path / "certs", Scanner(), make_ca("tenants")
+    filled(directory, "node", "tenant-signing.5")
+    put(directory, "client-tenant.5", tenants.pair("client-tenant.5"))
+    put(directory, "tenant-signing.5", make_ca("itself").pair("tenant-signing.5"))
+    assert trust_of(scanner, directory, "tenant-signing.5") is None
+    for bundle in ("ca", "ca-client", "ca-client-tenant"):
+        ca = tenants if bundle == "ca-client-tenant" else make_ca("clients")
+        (directory / f"{bundle}.crt").write_bytes(ca.cert)
+        found = trust_of(scanner, directory, "client-tenant.5")
+        assert found is not None
+        assert (found.bundle, found.problem is None) == (bundle, bundle == "ca-client-tenant")
+
+
+def test_merged() -> None:
+    """Bundles in order, each CA once; rubbish is an error."""
+    one, two = make_ca("one").cert, make_ca("two").cert
+    both = x509.merged(one, two + one)
+    assert [c.subject for c in x509.parse_certificates(both)] == ["CN=one,O=Cockroach", "CN=two,O=Cockroach"]
+    with pytest.raises(x509.X509Error):
+        x509.merged(one, b"rubbish")
+
+
+def test_a_tenants_request_names_its_unit() -> None:
+    """cockroach knows a tenant by OU=Tenants; nobody else gets an OU."""
+    ca, own = make_ca(), x509.generate_key("ecdsa-p256")
+    for name, unit in ((Name(Role.TENANT, "5"), "Tenants"), (CLIENT_NODE, "")):
+        csr = x509.make_csr(own, "5", (), unit=name.unit)
+        cert = x509.sign_csr(
+            csr, ca.cert, ca.key, server=False, client=True, not_before=NOW, not_after=NOW + timedelta(days=1)
+        )
+        assert ("OU=Tenants" in x509.parse_certificates(cert)[0].subject) == bool(unit)
+
+
+UNREAD = """
+import os, sys
+from certagent.certs_dir.system_roots import load
+os.seteuid(65534)
+before = len(load(sys.argv[1]).pem)
+os.seteuid(0)
+os.chmod(sys.argv[1], 0o644)
+os.seteuid(65534)
+print(before, len(load(sys.argv[1]).pem))
+"""
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_roots_that_could_not_be_read_are_read_after_a_chmod() -> None:
+    """A mode is another ctime, and no other mtime."""
+    base = open_tmp()
+    file = base / "roots.pem"
+    file.write_bytes(make_ca().cert)
+    file.chmod(0o600)
+    ran = subprocess.run([sys.executable, "-c", UNREAD, str(file)], capture_output=True, text=True, check=True)
+    shutil.rmtree(base)
+    before, after = map(int, ran.stdout.split())
+    assert before == 0 < after

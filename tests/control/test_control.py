@@ -1,0 +1,305 @@
+"""The control socket: who may ask, what it survives."""
+
+import os
+import pwd
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certagent.control.client import DaemonSilent, ask
+from certagent.control.server import Control, Peer
+from certagent.posix.errors import HostError
+from tests.system.running import open_tmp
+
+CLIENT = """
+import os, sys
+sys.path.insert(0, sys.argv[4])
+from certagent.control.client import ask
+os.setgid(65534); os.setuid(65534)
+print(ask(sys.argv[1], sys.argv[2], {}, 60.0))
+"""
+
+
+def answer(command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+    if command == "crash":
+        raise RuntimeError("inside")
+    return {"ok": True, "command": command, "args": arguments, "uid": peer.uid, "pid": peer.pid}
+
+
+@pytest.fixture
+def path() -> Iterator[str]:
+    """A socket's path that other users may reach."""
+    base = open_tmp()
+    yield str(base / "control.sock")
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def control(path: str) -> Iterator[Control]:
+    """A running server that lets others read."""
+    made = Control(path, others="read-only", answer=answer)
+    made.start()
+    yield made
+    made.stop()
+
+
+def as_nobody(path: str, command: str) -> str:
+    root = str(Path(__file__).parent.parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, path, command, "x", root], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_the_kernel_says_who_asks(control: Control, path: str) -> None:
+    """The peer's uid and pid come from the kernel; commands and arguments arrive."""
+    found = ask(path, "renew", {"file": "node"})
+    assert (found["uid"], found["pid"], found["args"]) == (os.getuid(), os.getpid(), {"file": "node"})
+    assert control
+
+
+@pytest.mark.root
+def test_others_may_only_read(control: Control, path: str) -> None:
+    """Another user gets status, plan and history, and no command."""
+    assert "'ok': True" in as_nobody(path, "status")
+    assert "forbidden" in as_nobody(path, "renew")
+    assert control
+
+
+@pytest.mark.root
+def test_others_refused(path: str) -> None:
+    """As configured, another user does not even reach the socket."""
+    made = Control(path, others="refuse", answer=answer)
+    made.start()
+    try:
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        with pytest.raises(subprocess.CalledProcessError):
+            as_nobody(path, "status")
+    finally:
+        made.stop()
+
+
+def test_rubbish(control: Control, path: str) -> None:
+    """Rubbish, and a failure inside, get an answer; the server goes on."""
+    for line in (b"\n", b"{}\n", b"[[[[[\n", b"\xff\xfe\n", b'{"command": 1, "args": 5}\n'):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            client.sendall(line)
+            assert b"bad-request" in client.recv(4096) or b"ok" in client.recv(4096)
+    assert ask(path, "crash", {})["code"] == "internal"
+    assert ask(path, "status", {})["ok"]
+    assert control
+
+
+@pytest.mark.slow
+def test_silent_clients_take_no_place(control: Control, path: str) -> None:
+    """Clients that connect and say nothing are dropped after two seconds: others are served meanwhile or soon after."""
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(16)]
+    for client in silent:
+        client.connect(path)
+    assert ask(path, "status", {}, timeout=30)["ok"]
+    for client in silent:
+        client.close()
+    assert control
+
+
+@pytest.mark.slow
+def test_many_at_once(control: Control, path: str) -> None:
+    """A thousand clients at the same time are all served, by trying again."""
+    found: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(ask(path, "status", {}, timeout=60)["ok"])) for _ in range(1000)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 1000
+    assert control
+
+
+DRIP = """
+import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+held = []
+for _ in range(256):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(1)
+    try:
+        client.connect(sys.argv[1])
+    except OSError:
+        continue
+    held.append(client)
+print("held", flush=True)
+while True:
+    for client in held:
+        try:
+            client.send(b"x")
+        except OSError:
+            pass
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_slow_drip_of_others_delays_nobody(control: Control, path: str) -> None:
+    """Another user holds 256 connections and drips bytes: root is answered at once, and that user's are dropped.
+
+    In a queue with those it would wait for two seconds, every time; on a slow machine it may, but not every time.
+    """
+    assert any(_at_once_under_a_drip(path) for _ in range(5))
+    assert control
+
+
+def _at_once_under_a_drip(path: str) -> bool:
+    """Whether root is answered before the first of them can have been dropped; the same user's next is, after that."""
+    dripping = subprocess.Popen([sys.executable, "-c", DRIP, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert dripping.stdout is not None
+    assert dripping.stdin is not None
+    assert dripping.stdout.readline() == b"held\n"
+    at_once = False
+    try:
+        with suppress(DaemonSilent):
+            at_once = ask(path, "status", {}, timeout=1.5)["ok"]
+        if not at_once:
+            return False
+        for _ in range(3):
+            dripping.stdin.write(b"\n")
+            dripping.stdin.flush()
+            assert "'ok': True" in as_nobody(path, "status")
+    finally:
+        dripping.kill()
+        dripping.communicate()
+    return True
+
+
+@pytest.mark.slow
+def test_it_survives_the_end_of_descriptors(control: Control, path: str) -> None:
+    """No descriptor is left for a new connection: it is taken as soon as there is one again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first, second = (socket.socket(socket.AF_UNIX) for _ in range(2))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100 + len(os.listdir("/proc/self/fd")), hard))
+    taken: list[int] = []
+    with suppress(OSError):
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    try:
+        first.connect(path)  # the accept that waits already has its descriptor
+        second.connect(path)
+        second.sendall(b'{"command": "status"}\n')
+        second.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            second.recv(1)
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    second.settimeout(20)
+    assert second.recv(1) == b"{"
+    first.close()
+    second.close()
+    assert control
+
+
+def test_a_stale_socket_is_replaced(path: str) -> None:
+    """The socket of a daemon that was killed does not stop the next one; a running one does."""
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(path)
+    stale.close()
+    made = Control(path, others="read-only", answer=answer)
+    made.start()
+    try:
+        with pytest.raises(HostError, match="another daemon answers"):
+            Control(path, others="read-only", answer=answer)
+    finally:
+        made.stop()
+    with pytest.raises(DaemonSilent):
+        ask(path, "status", {})
+
+
+SECOND = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+from certagent.control.server import Control
+from certagent.posix.errors import HostError
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    Control(sys.argv[1], others="refuse", answer=None)
+except HostError as error:
+    print(error)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+def test_a_stale_socket_of_another_user(path: str, mode: int) -> None:
+    """In a sticky directory it cannot be removed: the error says what stands there, and what to do."""
+    os.chmod(os.path.dirname(path), 0o1777)  # noqa: S103 - sticky, as /run/certagent
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(path)
+    os.chmod(path, mode)
+    top = str(Path(__file__).parents[2])
+    ran = subprocess.run([sys.executable, "-c", SECOND, path, top], capture_output=True, text=True, check=True)
+    assert f"cannot bind {path}: the socket of another user's agent stands there: " in ran.stdout
+    assert ran.stdout.strip().endswith("remove the socket where none runs")
+
+
+def test_what_is_no_socket_is_left_alone(path: str) -> None:
+    """A file or a link at the path is not removed."""
+    Path(path).symlink_to("/etc/passwd")
+    with pytest.raises(HostError, match="no socket"):
+        Control(path, others="read-only", answer=answer)
+    os.unlink(path)
+
+
+def test_a_long_path_is_an_error() -> None:
+    """The kernel's limit is told before anything is tried."""
+    with pytest.raises(HostError, match="longer than 107 bytes"):
+        Control("/tmp/" + "x" * 120, others="read-only", answer=answer)
+
+
+def test_the_trusted() -> None:
+    """Root and the agent's own user."""
+    assert Peer(1, 0, 0).trusted
+    assert Peer(1, os.geteuid(), 0).trusted
+    assert not Peer(1, pwd.getpwnam("nobody").pw_uid, 0).trusted
+
+
+NO_THREADS = """
+import resource, sys
+sys.path.insert(0, sys.argv[2])
+from certagent.control.server import Control
+from certagent.control.client import DaemonSilent, ask
+control = Control(sys.argv[1], others="refuse", answer=lambda c, a, p: {"ok": True})
+control.start()
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (2 << 20), resource.RLIM_INFINITY))
+try:
+    ask(sys.argv[1], "status", {}, 1.0)
+except DaemonSilent:
+    print("silent")
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(ask(sys.argv[1], "status", {}, 30.0))
+control.stop()
+"""
+
+
+@pytest.mark.slow
+def test_it_survives_the_end_of_threads(path: str) -> None:
+    """Where no thread can be started for a while, the one that accepts goes on: later everybody is answered."""
+    root = str(Path(__file__).parent.parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", NO_THREADS, path, root], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.splitlines() == ["silent", "{'ok': True}"], done.stderr

@@ -1,0 +1,51 @@
+"""Real CAs, keys and certificates for tests of the host."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from certagent import x509
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Ca:
+    """A CA in memory."""
+
+    cert: bytes
+    key: bytes
+
+    def pair(self, stem: str = "node", days: int = 30, names: tuple[str, ...] = ("localhost",)) -> tuple[bytes, bytes]:
+        """A new key and its leaf: (certificate, key)."""
+        now = datetime.now(UTC)
+        own = x509.generate_key("ecdsa-p256")
+        user = stem.partition(".")[2] or "node"
+        server = stem in {"node", "ui"}
+        csr = x509.make_csr(own, user, names if server else ())
+        begin, end = now - DAY, now + days * DAY
+        cert = x509.sign_csr(
+            csr, self.cert, self.key, server=server, client=stem != "ui", not_before=begin, not_after=end
+        )
+        return cert, own
+
+
+def make_ca(name: str = "test CA", days: int = 3650) -> Ca:
+    return Ca(*x509.make_ca(name, days * DAY, datetime.now(UTC)))
+
+
+def put(directory: Path, stem: str, pair: tuple[bytes, bytes]) -> None:
+    """Write a pair as an operator would."""
+    (directory / f"{stem}.crt").write_bytes(pair[0])
+    (directory / f"{stem}.key").write_bytes(pair[1])
+    (directory / f"{stem}.key").chmod(0o600)
+
+
+def filled(directory: Path, *stems: str) -> Ca:
+    """A certs-dir with a bundle and pairs of one CA."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    ca = make_ca()
+    (directory / "ca.crt").write_bytes(ca.cert)
+    for stem in stems or ("node",):
+        put(directory, stem, ca.pair(stem))
+    return ca

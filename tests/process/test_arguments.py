@@ -1,0 +1,63 @@
+"""What a cockroach command line says."""
+
+import pytest
+
+from certagent.core.facts import Terms
+from certagent.process import Arguments, parse, terms_of
+
+ROWS = [
+    ("start --certs-dir=/c", {}, Arguments("start", "/c", insecure=False, http_port=8080)),
+    ("start --certs-dir /c --http-addr=:²", {}, Arguments("start", "/c", insecure=False, http_port=8080)),
+    (f"start --certs-dir /c --http-addr={'9' * 5000}", {}, Arguments("start", "/c", insecure=False, http_port=8080)),
+    ("start --certs-dir /c --http-addr=:9090", {}, Arguments("start", "/c", insecure=False, http_port=9090)),
+    (
+        "start --http-addr=[::1]:8081",
+        {"HOME": "/h"},
+        Arguments("start", "/h/.cockroach-certs", insecure=False, http_port=8081),
+    ),
+    (
+        "start-single-node",
+        {"COCKROACH_CERTS_DIR": "/e"},
+        Arguments("start-single-node", "/e", insecure=False, http_port=8080),
+    ),
+    ("mt start-sql --certs-dir=t", {}, Arguments("mt start-sql", "t", insecure=False, http_port=8080)),
+    ("demo --certs-dir=/c --insecure", {}, Arguments("demo", "/c", insecure=True, http_port=8080)),
+    ("start --certs-dir=/c --insecure=false", {}, Arguments("start", "/c", insecure=False, http_port=8080)),
+    (
+        "start --certs-dir=${BASE}/$NODE",
+        {"BASE": "/b", "NODE": "n1"},
+        Arguments("start", "/b/n1", insecure=False, http_port=8080),
+    ),
+    ("sql --certs-dir=/c", {}, Arguments("", "/c", insecure=False, http_port=8080)),
+    ("node drain --certs-dir=/c", {}, Arguments("", "/c", insecure=False, http_port=8080)),
+    ("cert create-node db1 --certs-dir=/c", {}, Arguments("", "/c", insecure=False, http_port=8080)),
+]
+
+
+@pytest.mark.parametrize(("line", "environ", "expected"), ROWS, ids=[r[0] for r in ROWS])
+def test_arguments(line: str, environ: dict[str, str], expected: Arguments) -> None:
+    """Sub-command, certs-dir, --insecure and the HTTP port, by cockroach's flags, environment and defaults."""
+    assert expected == parse(["cockroach", *line.split()], environ)
+
+
+MAP, NODE, ROOT = "--cert-principal-map", "--node-cert-distinguished-name", "--root-cert-distinguished-name"
+SKIP, USER = "COCKROACH_SKIP_KEY_PERMISSION_CHECK", "COCKROACH_CERT_NODE_USER"
+TERMS: list[tuple[list[str], dict[str, str], Terms]] = [
+    ([], {}, Terms()),
+    ([f"{MAP}=a:node,b:root"], {}, Terms(principal_map=(("a", "node"), ("b", "root")))),
+    ([MAP, "a:node", f"{MAP}=b:c:root"], {}, Terms(principal_map=(("a", "node"), ("b:c", "root")))),
+    ([f'{MAP}="x,y:node",,nocolon'], {}, Terms(principal_map=(("x,y", "node"),))),
+    ([f"{MAP}="], {}, Terms()),
+    ([f"{NODE}=CN=n,O=x", ROOT, "CN=r"], {}, Terms(node_dn="CN=n,O=x", root_dn="CN=r")),
+    ([], {SKIP: "true"}, Terms(skip_key_check=True)),
+    ([], {SKIP: "1"}, Terms(skip_key_check=True)),
+    ([], {SKIP: "yes"}, Terms()),
+    ([], {SKIP: "false"}, Terms()),
+    ([], {USER: "custom"}, Terms(node_user="custom")),
+]
+
+
+@pytest.mark.parametrize(("words", "environ", "expected"), TERMS, ids=[str(i) for i in range(len(TERMS))])
+def test_terms(words: list[str], environ: dict[str, str], expected: Terms) -> None:
+    """What changes the judgement: list flags add up and are CSV, the last colon divides; booleans are Go's."""
+    assert expected == terms_of(["cockroach", "start", *words], environ)

@@ -1,0 +1,207 @@
+"""What is made of a process that was looked at: rows of what /proc said -> owner or not, state, refusal."""
+
+import errno
+from dataclasses import replace
+from typing import Any
+
+import psutil
+import pytest
+
+from certagent.core.facts import Listener, Process, Terms
+from certagent.core.policy import ProcessRule
+from certagent.posix.errors import HostError
+from certagent.process.arguments import parse
+from certagent.process.classify import disbelief, hidden, hup_masks, judged, listeners_of, named, serves
+from certagent.process.inspecting import Insides, denial, told
+from certagent.process.signals import refusal
+from tests.core.building import process
+
+OWNER, OTHER = 999, 1234
+BASE = replace(process(), uid=OWNER, state="starting", listeners=(), problem=None)
+SQL, HTTP = Listener("127.0.0.1", 26257, "auto"), Listener("127.0.0.1", 8080, "http")
+STARTED = parse(["cockroach", "start", "--certs-dir=/certs"], {})
+
+
+@pytest.mark.parametrize(
+    ("comm", "expected"),
+    [
+        ("cockroach", True),
+        ("cockroach-v25", True),
+        ("cockroach.real", True),
+        ("cockroaches", False),
+        ("cockroac", False),
+        ("my-cockroach", False),
+        ("a-very-long-nam", True),
+        ("a-very-long-na", False),
+        ("", False),
+    ],
+)
+def test_which_names_are_looked_at(comm: str, expected: bool) -> None:
+    """The name itself, or it with a version behind; the kernel keeps fifteen bytes of it."""
+    assert named(comm, ("cockroach", "a-very-long-name")) is expected
+
+
+@pytest.mark.parametrize(
+    ("exe", "argv", "expected"),
+    [
+        ("cockroach", ["cockroach", "start"], True),
+        ("cockroach", ["cockroach", "mt", "start-sql"], True),
+        ("cockroach", ["cockroach", "sql"], False),
+        ("cockroach", ["cockroach", "start", "--insecure"], False),
+        ("cockroach", ["cockroach", "start", "--insecure=false"], True),
+        ("bash", ["bash", "cockroach", "start"], False),
+    ],
+)
+def test_who_loads_a_certs_dir(exe: str, argv: list[str], expected: bool) -> None:
+    """A server that is secure; neither a client nor a shell around one."""
+    assert serves(exe, parse(argv, {})) is expected
+
+
+@pytest.mark.parametrize(
+    ("ours", "mine", "expected"),
+    [(True, OTHER, True), (True, OWNER, True), (None, OWNER, True), (None, OTHER, False), (False, OWNER, False)],
+)
+def test_one_whose_insides_are_denied(ours: bool | None, mine: int, expected: bool) -> None:
+    """Ours by its arguments, or because it is our user's and they do not say; the finding names the settings."""
+    found = hidden(BASE, STARTED, ours=ours, mine=mine)
+    assert (found is not None) is expected
+    if found is not None:
+        assert (found.state, found.terms) == ("forbidden", STARTED.terms)
+        assert "set `pid_file` and `probe`" in str(found.problem)
+
+
+PROBE = ProcessRule(probe=(("127.0.0.1", 26257, "sql"),))
+CAUGHT, IGNORED, NEITHER = (False, True), (True, False), (False, False)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "hup", "rule", "mine", "state", "seen"),
+    [
+        ((SQL,), CAUGHT, ProcessRule(), OWNER, "serving", (SQL,)),
+        ((SQL,), CAUGHT, PROBE, OWNER, "serving", (SQL,)),
+        ((SQL,), IGNORED, ProcessRule(), OWNER, "ignoring", (SQL,)),
+        ((SQL,), (True, True), ProcessRule(), OWNER, "ignoring", (SQL,)),
+        ((SQL,), NEITHER, ProcessRule(), OWNER, "starting", (SQL,)),
+        ((), NEITHER, PROBE, OWNER, "starting", ()),
+        ((), CAUGHT, ProcessRule(), OWNER, "starting", ()),
+        ((), CAUGHT, ProcessRule(), 0, "starting", ()),
+        ((), CAUGHT, ProcessRule(), OTHER, "forbidden", ()),
+        ((), CAUGHT, PROBE, OTHER, "serving", (Listener("127.0.0.1", 26257, "sql"),)),
+    ],
+)
+def test_the_state_of_an_owner(
+    listeners: tuple[Listener, ...],
+    hup: tuple[bool, bool],
+    rule: ProcessRule,
+    mine: int,
+    state: str,
+    seen: tuple[Listener, ...],
+) -> None:
+    """SIGHUP first, then where it listens, then where it is said to; what only another user sees is forbidden."""
+    found: Process = judged(BASE, listeners, hup, rule, mine)
+    assert (found.state, found.listeners) == (state, seen)
+    assert (found.problem is not None) is (state in {"ignoring", "forbidden"})
+
+
+def test_where_it_can_be_asked() -> None:
+    """A listener of every address is asked on loopback; each once, in order; the HTTP port by the arguments."""
+    addresses = [("0.0.0.0", 26257), ("::", 8080), ("10.0.0.5", 8080), ("127.0.0.1", 26257)]  # noqa: S104 - a row
+    assert listeners_of(addresses, STARTED) == (Listener("10.0.0.5", 8080, "http"), Listener("::1", 8080, "http"), SQL)
+    assert listeners_of([("127.0.0.1", 8080)], STARTED) == (HTTP,)
+    assert listeners_of([("127.0.0.1", 8080)], None) == (Listener("127.0.0.1", 8080, "auto"),)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["Name:\tcockroach\n", "SigIgn:\t0000000000000000\n", "SigCgt:\t0000000000000001\n"], CAUGHT),
+        (["SigIgn:\t0000000000000001\n", "SigCgt:\tfffffffe7fc1feff\n"], (True, True)),
+        (["SigIgn:\t0000000000001000\n", "SigCgt:\t0000000180000002\n"], NEITHER),
+        ([], NEITHER),
+    ],
+)
+def test_what_becomes_of_a_hangup(lines: list[str], expected: tuple[bool, bool]) -> None:
+    """The lowest bit of both masks."""
+    assert hup_masks(lines) == expected
+
+
+@pytest.mark.parametrize(
+    ("writer", "mode", "believed"),
+    [
+        (0, 0o100644, True),
+        (OWNER, 0o100644, True),
+        (OTHER, 0o100644, True),
+        (4321, 0o100644, False),
+        (0, 0o100646, False),
+        (OWNER, 0o100666, False),
+    ],
+)
+def test_whose_pid_file_is_believed(writer: int, mode: int, believed: bool) -> None:
+    """Root's, our own, that of the process's user; none that everybody may write."""
+    problem = disbelief(7, "/run/x.pid", (writer, mode), OWNER, OTHER)
+    assert (problem is None) is believed
+    assert believed or f"may write /run/x.pid, uid {writer}" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (psutil.NoSuchProcess(7), "cannot check pid 7: there is no such process"),
+        (psutil.ZombieProcess(7), "cannot check pid 7: there is no such process"),
+        (psutil.AccessDenied(7), "cannot look into pid 7: run certagent as root, or as the user of that process"),
+        (PermissionError(), "cannot look into pid 7: run certagent as root, or as the user of that process"),
+        (OSError(errno.EIO, "I/O error"), "cannot check pid 7: [Errno 5] I/O error"),
+    ],
+)
+def test_why_a_process_cannot_be_read(error: Exception, sentence: str) -> None:
+    """Gone, denied, or what the kernel said."""
+    assert denial(7, error) == sentence
+
+
+def inside(*argv: str, comm: str = "cockroach", **environ: str) -> Insides:
+    return Insides(argv, environ, comm, "/work", OWNER, 998, (998, 27))
+
+
+@pytest.mark.parametrize(
+    ("insides", "certs_dir", "command"),
+    [
+        (inside("/usr/bin/cockroach", "start", "--certs-dir=/certs"), "/certs", "cockroach start"),
+        (inside("cockroach", "start", "--certs-dir=certs/../own"), "/work/own", "cockroach start"),
+        (inside("x", "start", comm="x", COCKROACH_CERTS_DIR="/certs"), "/certs", "x start"),
+        (inside("x", "--certs-dir=/certs", comm="x"), "/certs", "x"),
+        (inside(HOME="/home/roach"), "/home/roach/.cockroach-certs", ""),
+    ],
+)
+def test_what_a_running_process_says(insides: Insides, certs_dir: str, command: str) -> None:
+    """Its directory, absolute in its own root; its effective uid, its real gid, its groups."""
+    found = told(7, insides, "cockroach")
+    assert (found.certs_dir, found.command, found.root) == (certs_dir, command, "/proc/7/root")
+    assert (found.uid, found.gid, found.groups, found.user) == (OWNER, 998, (998, 27), "cockroach")
+    assert (found.insecure, found.terms) == (False, Terms())
+
+
+def test_what_is_no_cockroach_is_not_checked() -> None:
+    """Neither its name nor its arguments nor its environment say so."""
+    with pytest.raises(HostError, match="cannot check pid 7: nginx is no cockroach, and names no --certs-dir"):
+        told(7, inside("nginx", comm="nginx"), "www")
+
+
+def stat_line(state: str, start: int, comm: str = "cockroach") -> bytes:
+    fields: list[Any] = [state, *[0] * 18, start, *[0] * 30]
+    return f"7 ({comm}) {' '.join(map(str, fields))}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("said", "ended", "expected"),
+    [
+        (stat_line("S", 555), False, None),
+        (stat_line("R", 555, "a) Z 1 (b"), False, None),
+        (stat_line("S", 556), False, "pid 7 is another process by now"),
+        (stat_line("Z", 555), False, "pid 7 has ended"),
+        (stat_line("X", 555), False, "pid 7 has ended"),
+        (stat_line("S", 555), True, "pid 7 has ended"),
+    ],
+)
+def test_who_is_not_signalled(said: bytes, ended: bool, expected: str | None) -> None:
+    """Another process under the same number, and a dead one; a name may hold anything."""
+    assert refusal(7, said, 555, ended=ended) == expected

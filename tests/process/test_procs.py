@@ -1,0 +1,199 @@
+"""Which processes own a directory, and in which state they are: real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certagent.core.facts import Process
+from certagent.core.policy import ProcessRule
+from certagent.demo.launch import StandIn
+from certagent.process import find, start_ticks, started_at
+from tests.system.running import Host
+from tests.waiting import wait_until
+
+NAMED = "import ctypes, {more}; ctypes.CDLL(None).prctl(15, b'cockroach'); {body}"
+
+
+def owners(path: Path, rule: ProcessRule | None = None) -> tuple[Process, ...]:
+    info = path.stat()
+    return find(info.st_dev, info.st_ino, rule or ProcessRule())
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A certs-dir with pairs in it."""
+    made = Host(tmp_path)
+    made.write()
+    made.once()
+    return made
+
+
+@pytest.fixture
+def running(host: Host) -> Iterator[StandIn]:
+    """A stand-in on it."""
+    with host.server() as server:
+        yield server
+
+
+def named(body: str, *words: str, more: str = "signal") -> subprocess.Popen[bytes]:
+    """A process called cockroach that is not the stand-in."""
+    return subprocess.Popen([sys.executable, "-c", NAMED.format(body=body, more=more), *words])
+
+
+@pytest.mark.slow
+def test_a_serving_process_is_found(host: Host, running: StandIn) -> None:
+    """By name, sub-command and directory; with its user, its start and its two ports."""
+    found = owners(host.certs)
+    assert [running.process.pid] == [p.pid for p in found]
+    assert (found[0].state, found[0].uid, found[0].found_by) == ("serving", os.getuid(), "arguments")
+    assert {running.ports["sql"], running.ports["http"]} == {x.port for x in found[0].listeners}
+
+
+@pytest.mark.slow
+def test_the_directory_is_compared_not_its_name(host: Host, running: StandIn) -> None:
+    """Through a link it is the same directory; another directory has no owner."""
+    link = host.base / "link"
+    link.symlink_to(host.certs)
+    assert [running.process.pid] == [p.pid for p in owners(link)]
+    other = host.base / "other"
+    other.mkdir()
+    assert owners(other) == ()
+
+
+@pytest.mark.slow
+def test_by_pid_file(host: Host, running: StandIn) -> None:
+    """An explicit pid_file names a process whose arguments say nothing of the directory."""
+    pid_file = host.base / "pid"
+    pid_file.write_text(f"{running.process.pid}\nmore lines, as PostgreSQL writes them\n")
+    found = owners(host.base, ProcessRule(pid_file=str(pid_file)))
+    assert [(running.process.pid, "pid_file", "serving")] == [(p.pid, p.found_by, p.state) for p in found]
+    for rubbish in ("", "1", "-5", "x", "999999999"):
+        pid_file.write_text(rubbish)
+        assert owners(host.base, ProcessRule(pid_file=str(pid_file))) == ()
+
+
+CLIENTS = [
+    ("a client command", ["sql", "--certs-dir={certs}"]),
+    ("insecure", ["start", "--insecure", "--certs-dir={certs}"]),
+    ("another directory", ["start", "--certs-dir=/tmp"]),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("label", "words"), CLIENTS, ids=[r[0] for r in CLIENTS])
+def test_never_owners(host: Host, label: str, words: list[str]) -> None:
+    """A client command, an insecure server, one of another directory: none of ours."""
+    process = named("signal.pause()", *(w.format(certs=host.certs) for w in words))
+    try:
+        wait_until(lambda: comm(process.pid) == "cockroach", "the name")
+        assert owners(host.certs) == (), label
+    finally:
+        process.kill()
+        process.wait()
+
+
+def comm(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+@pytest.mark.slow
+def test_a_wrapper_shell_is_never_an_owner(host: Host) -> None:
+    """A shell that was renamed is still a shell."""
+    shell = host.base / "cockroach"
+    shell.write_bytes(Path(os.path.realpath("/bin/sh")).read_bytes())
+    shell.chmod(0o755)
+    wrapper = subprocess.Popen(
+        ["/bin/sh", "-c", "echo; read x", "start", f"--certs-dir={host.certs}"], stdin=subprocess.PIPE
+    )
+    try:
+        found = owners(host.certs, ProcessRule(names=(comm(wrapper.pid),)))
+        assert found == ()
+    finally:
+        wrapper.communicate(b"\n")
+
+
+STATES = [
+    ("not listening", "signal.pause()", "starting"),
+    ("ignores SIGHUP", "signal.signal(1, signal.SIG_IGN); signal.pause()", "ignoring"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("label", "body", "state"), STATES, ids=[r[0] for r in STATES])
+def test_states(host: Host, label: str, body: str, state: str) -> None:
+    """One that does not listen yet is starting; one that ignores SIGHUP is no target."""
+    process = named(body, "start", f"--certs-dir={host.certs}", more="signal")
+    try:
+        wait_until(lambda: [p.state for p in owners(host.certs)] == [state], label)
+    finally:
+        process.kill()
+        process.wait()
+
+
+ROOTED = "os.chroot(sys.argv[-1]); os.chdir('/'); print('in', flush=True); signal.pause()"
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_link_of_a_container_does_not_lead_to_the_host(tmp_path: Path) -> None:
+    """In a root of its own an absolute link is resolved there: the container's directory is its, the host's is not."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    inside = Path(f"{root}{outside}")
+    for path in (inside, outside):
+        path.mkdir(parents=True)
+    (root / "certs").symlink_to(outside)  # absolute: here the host's directory, in there its own
+    words = [sys.executable, "-c", NAMED.format(more="os, signal, sys", body=ROOTED), "start", "--certs-dir=/certs"]
+    process = subprocess.Popen([*words, str(root)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"in\n"
+        assert [process.pid] == [p.pid for p in owners(inside)]
+        assert owners(outside) == ()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_a_zombie_is_no_owner(host: Host, running: StandIn) -> None:
+    """A process that ended and was not waited for yet is gone."""
+    running.process.send_signal(signal.SIGKILL)
+    wait_until(lambda: Path(f"/proc/{running.process.pid}/stat").read_text().split()[2] == "Z", "a zombie")
+    assert owners(host.certs) == ()
+
+
+def test_when_a_process_started() -> None:
+    """To a hundredth of a second: a child that was started now started now, and never later.
+
+    Whoever is held up between the two clocks is told an earlier moment: then it is asked again.
+    """
+    before = time.time()
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    after = time.time()
+    told = [started_at(start_ticks(child.pid)).timestamp() for _ in range(20)]
+    child.communicate(b"\n")
+    assert before - 0.02 <= max(told) <= after + 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_pid_file_of_somebody_else(host: Host, running: StandIn) -> None:
+    """A user who writes a pid_file cannot have root signal another user's process; a link as one is not followed."""
+    pid_file = host.base / "pid"
+    pid_file.write_text(f"{running.process.pid}\n")
+    os.chown(pid_file, 65534, 65534)
+    rule = ProcessRule(pid_file=str(pid_file), probe=(("127.0.0.1", 1, "sql"),))
+    assert [p.state for p in owners(host.base, rule)] == ["forbidden"]
+    os.chown(pid_file, 0, 0)
+    assert [p.state for p in owners(host.base, rule)] == ["serving"]
+    pid_file.chmod(0o666)
+    assert [p.state for p in owners(host.base, rule)] == ["forbidden"]
+    link = host.base / "link"
+    link.symlink_to(pid_file)
+    assert owners(host.base, ProcessRule(pid_file=str(link))) == ()

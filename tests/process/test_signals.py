@@ -1,0 +1,119 @@
+"""SIGHUP through a pidfd, from a child that has become the owner; every refusal."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from certagent.process import start_ticks
+from certagent.process.signals import send_hup
+from tests.sandbox.test_worker import FEW
+from tests.waiting import wait_until
+
+LISTEN = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, lambda *_: None)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+if len(sys.argv) > 1:
+    os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
+print("ready", flush=True)
+print(signal.sigwaitinfo([signal.SIGHUP]).si_uid, flush=True)
+"""
+
+
+def listener(*words: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", LISTEN, *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_sent_and_received() -> None:
+    """The process gets one SIGHUP; sending it is no error."""
+    process = listener()
+    assert send_hup(process.pid, start_ticks(process.pid), os.getuid(), os.getgid()) is None
+    assert process.communicate()[0] == f"{os.getuid()}\n"
+
+
+@pytest.mark.root
+def test_the_receiver_sees_the_owner() -> None:
+    """Sent by root's agent to a process of `nobody`: the sender's uid is nobody's."""
+    uid = pwd.getpwnam("nobody").pw_uid
+    process = listener(str(uid))
+    assert send_hup(process.pid, start_ticks(process.pid), uid, uid) is None
+    assert process.communicate()[0] == f"{uid}\n"
+
+
+@pytest.mark.root
+def test_the_child_cannot_signal_another_user() -> None:
+    """A child that has become `nobody` may not signal root's process, even if asked to."""
+    process = listener()
+    uid = pwd.getpwnam("nobody").pw_uid
+    problem = send_hup(process.pid, start_ticks(process.pid), uid, uid)
+    assert problem is not None
+    assert "Operation not permitted" in problem
+    process.kill()
+    process.communicate()
+
+
+def test_a_reused_pid_is_not_signalled() -> None:
+    """Another start time is another process: the innocent one survives."""
+    process = listener()
+    problem = send_hup(process.pid, start_ticks(process.pid) + 1, os.getuid(), os.getgid())
+    assert problem == f"pid {process.pid} is another process by now"
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+
+
+def test_a_zombie_is_not_signalled() -> None:
+    """A pidfd would take the signal silently: the agent says that the process has ended."""
+    process = listener()
+    start = start_ticks(process.pid)
+    process.send_signal(signal.SIGKILL)
+    wait_until(lambda: Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "Z", "a zombie")
+    assert send_hup(process.pid, start, os.getuid(), os.getgid()) == f"pid {process.pid} has ended"
+    process.communicate()
+    assert send_hup(process.pid, start, os.getuid(), os.getgid()) == f"pid {process.pid} is gone"
+
+
+@pytest.mark.parametrize("pid", [0, 1, -1, os.getpid()], ids=["group", "init", "all", "itself"])
+def test_never(pid: int) -> None:
+    """Neither init, nor a process group, nor the agent itself."""
+    assert send_hup(pid, 0, os.getuid(), os.getgid()) == f"pid {pid} is never signalled"
+
+
+@pytest.mark.root
+def test_the_child_has_a_deadline() -> None:
+    """An owner may stop its own child: the wait ends all the same."""
+    uid = pwd.getpwnam("nobody").pw_uid
+    process = listener(str(uid))
+    problem = send_hup(process.pid, start_ticks(process.pid), uid, uid, deadline=0.0)
+    assert problem == "the signalling child did not end within 0 s"
+    process.kill()
+    process.communicate()
+
+
+AS_FEW = """
+import subprocess
+from certagent.posix.owner import kill
+child = subprocess.Popen(["sleep", "600"], user=65534, group=65534, extra_groups=[])
+try:
+    child.kill()
+except PermissionError:
+    print("refused")
+kill(child, 65534, 65534)
+print(child.wait(30))
+"""
+
+
+@pytest.mark.root
+def test_a_child_that_is_somebody_else_by_now() -> None:
+    """Root without CAP_KILL, as in the unit, may not kill a child that has become the owner; as the owner it may."""
+    command = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", AS_FEW]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["refused", "-9"], done.stderr

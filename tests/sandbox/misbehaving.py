@@ -1,0 +1,49 @@
+"""A worker that misbehaves in one way: run by test_worker.py."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from certagent.sandbox import Profile, confine
+
+
+def closing() -> None:
+    os.close(1)
+    os.close(2)
+    signal.pause()
+
+
+def flooding() -> None:
+    while True:
+        sys.stdout.write("x" * 65536)
+
+
+def main() -> int:
+    how = sys.argv[1]
+    if how != "be deaf":
+        sys.stdin.buffer.read()
+    match how:
+        case "hang as nobody":
+            confine(Profile(), (65534, 65534), os.getcwd(), 60)
+            with open("left.txt", "w") as file:
+                file.write("something")
+            signal.pause()
+        case "hang" | "be deaf":
+            signal.pause()
+        case "hang after closing":
+            closing()
+        case "flood":
+            flooding()
+        case "flood errors":
+            sys.stderr.write("e" * (8 << 20))
+            return 3
+        case "die":
+            sys.stderr.write("a traceback\nit said: the reason\n")
+            return 7
+        case "be killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "leave a child":
+            child = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            print(child.pid)
+    return 0

@@ -1,0 +1,203 @@
+"""Attempts are durable, and a newer ledger is refused."""
+
+import os
+import sqlite3
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certagent.core.facts import Adopted, Attempt
+from certagent.posix.errors import HostError
+from certagent.state.ledger import PER_SUBJECT, Ledger
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where the ledger goes."""
+    return str(tmp_path / "ledger.db")
+
+
+def test_an_attempt_outlives_the_process(path: str) -> None:
+    """What was recorded is there for the next process, to the microsecond; the file is 0600 from birth."""
+    tried = Attempt("issue", "node", NOW, "failed", "because", "house", NOW + timedelta(hours=1))
+    Ledger.writing(path).attempt("/certs", tried)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert Ledger.writing(path).attempts("/certs") == (tried,)
+    assert Ledger.writing(path).attempts("/other") == ()
+
+
+def test_finish(path: str) -> None:
+    """An attempt is recorded before it is made, and closed after; its digest stays unless it is given anew."""
+    ledger = Ledger.writing(path)
+    row = ledger.attempt("/certs", Attempt("install", "node", NOW, digest="abc"))
+    ledger.finish(row, "ok", "sound")
+    assert [("ok", "sound", "abc")] == [(a.outcome, a.reason, a.digest) for a in ledger.attempts("/certs")]
+
+
+def test_what_a_crash_left_open_is_closed(path: str) -> None:
+    """Asked is not issued, sent is not reloaded."""
+    ledger = Ledger.writing(path)
+    for kind in ("issue", "reload"):
+        ledger.attempt("/certs", Attempt(kind, "node", NOW))  # type: ignore[arg-type]
+    ledger.close_interrupted()
+    assert ["failed", "unproven"] == [a.outcome for a in ledger.attempts("/certs")]
+
+
+def test_one_subject_does_not_hide_another(path: str) -> None:
+    """A process that is reloaded every minute leaves the attempts of a pair readable."""
+    ledger = Ledger.writing(path)
+    ledger.attempt("/certs", Attempt("issue", "node", NOW, "failed", "first"))
+    for n in range(100):
+        ledger.attempt("/certs", Attempt("reload", "1:1", NOW + timedelta(minutes=n), "ok"))
+    found = ledger.attempts("/certs")
+    assert "first" in {a.reason for a in found}
+    assert len(found) < 100
+
+
+def test_marks(path: str) -> None:
+    """Adopted, issued and quarantined pairs, each once."""
+    ledger = Ledger.writing(path)
+    for _ in range(2):
+        ledger.adopt("/certs", Adopted("node", "f1", "want"), NOW)
+        ledger.add_issued("/certs", "node", "f2", NOW)
+        ledger.quarantine("/certs", "f3", NOW)
+    assert ledger.adopted("/certs") == (Adopted("node", "f1", "want"),)
+    assert (ledger.issued("/certs"), ledger.quarantined("/certs")) == (frozenset({"f2"}), frozenset({"f3"}))
+
+
+def test_a_newer_schema_is_refused(path: str) -> None:
+    """A ledger of a newer program is not touched, and the remedy is to update."""
+    base = sqlite3.connect(path)
+    base.execute("pragma user_version = 99")
+    base.close()
+    with pytest.raises(HostError, match="update certagent"):
+        Ledger.writing(path)
+
+
+def test_garbage_is_an_error_with_a_remedy(path: str) -> None:
+    """A file that is no ledger is named, and left as it is."""
+    Path(path).write_bytes(b"garbage" * 1000)
+    with pytest.raises(HostError, match=r"cannot .*ledger"):
+        Ledger.writing(path)
+    assert Path(path).read_bytes() == b"garbage" * 1000
+
+
+def test_looking_changes_nothing(path: str) -> None:
+    """A status query without a daemon makes no file, and can write nothing."""
+    assert Ledger.looking(path).attempts("/certs") == ()
+    assert not os.path.exists(path)
+    Ledger.writing(path)
+    with pytest.raises(HostError):
+        Ledger.looking(path).attempt("/certs", Attempt("issue", "node", NOW))
+
+
+def full(ledger: Ledger) -> None:
+    """No page more: what SQLite itself calls a full disk."""
+    pages = ledger.execute("pragma page_count")[0][0]
+    ledger.execute(f"pragma max_page_count = {pages}")
+    for size in (500, 1):
+        with suppress(HostError):
+            while True:
+                ledger.attempt("/elsewhere", Attempt("issue", "x" * size, NOW))
+    assert "full" in (ledger.problem or "")
+
+
+def test_a_full_disk(path: str) -> None:
+    """A signal is owed to the ledger and counts at once, an issuance is refused; all is written when there is space."""
+    ledger = Ledger.writing(path)
+    row = ledger.attempt("/certs", Attempt("install", "node", NOW, digest="abc"))
+    full(ledger)
+    with pytest.raises(HostError, match="full"):
+        ledger.attempt("/certs", Attempt("issue", "node", NOW))
+    sent = ledger.attempt("/certs", Attempt("reload", "1:1", NOW, reason="x" * 5000))
+    ledger.finish(sent, "unproven", "y" * 5000)
+    ledger.finish(row, "ok", "z" * 5000)
+    expected = [("install", "ok", "abc"), ("reload", "unproven", "")]
+    assert expected == [(a.kind, a.outcome, a.digest) for a in ledger.attempts("/certs")]
+    assert expected[:1] != [(a.kind, a.outcome, a.digest) for a in Ledger.looking(path).attempts("/certs")]
+    with pytest.raises(HostError):
+        ledger.settle()
+    ledger.execute("pragma max_page_count = 100000")
+    ledger.settle()
+    assert ledger.problem is None
+    for found in (ledger, Ledger.looking(path)):
+        assert expected == [(a.kind, a.outcome, a.digest) for a in found.attempts("/certs")]
+    ledger.finish(sent, "ok", "proven")
+    assert [a.reason for a in Ledger.looking(path).attempts("/certs")][1] == "proven"
+
+
+def test_quarantine_on_a_full_disk(path: str) -> None:
+    """A pair that was rolled back is quarantined even so."""
+    ledger = Ledger.writing(path)
+    full(ledger)
+    for n in range(200):
+        ledger.quarantine("/certs", f"{n}" * 100, NOW)
+    assert len(ledger.quarantined("/certs")) == 200
+    ledger.execute("pragma max_page_count = 100000")
+    ledger.settle()
+    assert len(Ledger.looking(path).quarantined("/certs")) == 200
+
+
+def test_prune(path: str) -> None:
+    """What is older than 400 days goes."""
+    ledger = Ledger.writing(path)
+    ledger.attempt("/certs", Attempt("issue", "old", NOW - timedelta(days=401)))
+    ledger.attempt("/certs", Attempt("issue", "new", NOW))
+    ledger.prune(NOW)
+    assert ["new"] == [a.subject for a in ledger.attempts("/certs")]
+    assert ledger.newest() == NOW
+
+
+def test_history(path: str) -> None:
+    """Newest first, filtered by subject, with times in RFC 3339."""
+    ledger = Ledger.writing(path)
+    for n, stem in enumerate(["node", "ui", "node"]):
+        ledger.attempt("/certs", Attempt("issue", stem, NOW + timedelta(seconds=n), "ok"))
+    assert ["2026-11-24T12:00:02.000Z", "2026-11-24T12:00:00.000Z"] == [r["at"] for r in ledger.history("", "node", 10)]
+    assert len(ledger.history("/certs", "", 2)) == 2
+
+
+def test_what_was_wanted_is_kept_for_the_newest_of_each_name(path: str) -> None:
+    """A leaf that lives for seconds does not fill the ledger, nor push another name's row out."""
+    ledger = Ledger.writing(path)
+    ledger.adopt("/certs", Adopted("ui", "f", "want"), NOW)
+    for number in range(PER_SUBJECT + 5):
+        ledger.adopt("/certs", Adopted("node", f"f{number}", "want"), NOW + timedelta(seconds=number))
+    found = ledger.adopted("/certs")
+    assert [a.fingerprint for a in found if a.stem == "node"] == [f"f{n}" for n in range(5, PER_SUBJECT + 5)]
+    assert Adopted("ui", "f", "want") in found
+
+
+class Full(Ledger):
+    """A disk that is full until `insert` is called the second time, while which the attempt ends."""
+
+    inserts, ends = 0, ""
+
+    def _insert(self, directory: str, attempt: Attempt) -> int:
+        self.inserts += 1
+        if self.inserts == 1:
+            raise HostError("database or disk is full")
+        row = super()._insert(directory, attempt)
+        if self.ends:
+            job = threading.Thread(target=self.finish, args=(-1, self.ends, "sent"))
+            job.start()
+            job.join(60)
+        return row
+
+
+def test_what_ends_while_it_is_written(path: str) -> None:
+    """An attempt that is owed, and ends in the moment in which it is written after all: its end is written, too."""
+    ledger = Full.writing(path)
+    owed = ledger.attempt("/certs", Attempt("reload", "1:1", NOW))
+    assert owed == -1
+    ledger.ends = "unproven"
+    ledger.settle()
+    ledger.settle()
+    assert ["unproven"] == [a.outcome for a in ledger.attempts("/certs")]
+    del ledger
+    assert ["unproven"] == [a.outcome for a in Ledger.writing(path).attempts("/certs")]

@@ -1,0 +1,342 @@
+"""What the host's adapters decide on what they read: rows, without a file, a socket or a process."""
+
+import errno
+import ssl
+import struct
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from certagent.agent.wake import rearmed
+from certagent.authority.client.secrets import text_of
+from certagent.certs_dir.as_cockroach import unread
+from certagent.certs_dir.mounts import mount_in
+from certagent.certs_dir.reading import IrregularFileError
+from certagent.certs_dir.swap.recovery import keys_alone, stems, told
+from certagent.control.client import answer_of
+from certagent.posix.errors import HostError
+from certagent.process.pgwire import NotPgwireError
+from certagent.process.probe import expiry_in, failed, unreachable, ways
+from certagent.revocation import Question, asking, child
+from certagent.sandbox import seccomp
+from certagent.sandbox.confining import Handled, Missing, handled, lacking
+from certagent.state.authority_state import sound
+from certagent.state.ledger import Ledger
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("auto", ("sql", "http")), ("sql", ("sql",)), ("http", ("http",))])
+def test_how_a_port_is_asked(kind: Literal["sql", "http", "auto"], expected: tuple[str, ...]) -> None:
+    """As it is said to be; else pgwire first."""
+    assert ways(kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (NotPgwireError(), "not pgwire"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
+        (TimeoutError("timed out"), "timed out"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_why_there_was_no_handshake(error: OSError, reason: str) -> None:
+    """In the kernel's words, or Python's, or by its name at least."""
+    assert unreachable(error) == ("unreachable", "", reason, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "reason"),
+    [
+        (TimeoutError(), "unreachable", "no answer in time"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "refused", "[errno 104] reset"),
+        (ssl.SSLError(1, "[SSL: BAD_CERTIFICATE] bad"), "refused", "[ssl: bad certificate] bad"),
+        (ConnectionError(), "refused", "connectionerror"),
+    ],
+)
+def test_a_handshake_that_failed(error: OSError, outcome: str, reason: str) -> None:
+    """TLS that began and failed is about the pair; silence is not."""
+    assert failed(error, "f00d") == (outcome, "f00d", reason, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("security_certificate_expiration_node_client 1.7e+09", 1700000000),
+        ('security_certificate_expiration_node_client{node_id="1"} 1700000000', 1700000000),
+        ('x 1\nsecurity_certificate_expiration_node_client{node_id="1"} 7\ny 2', 7),
+        ("security_certificate_expiration_node 7", 0),
+        ("security_certificate_expiration_node_client 1e999", 0),
+        ("security_certificate_expiration_node_client 1.2.3", 0),
+        ("", 0),
+    ],
+)
+def test_the_expiry_that_the_metrics_tell(text: str, expected: int) -> None:
+    """A whole line of its own; whatever is no number is not told."""
+    assert expiry_in(text.encode()) == expected
+
+
+MOUNTS = b"""22 1 8:1 / / rw - ext4 /dev/sda1 rw
+30 22 8:1 /x /certs/node.crt rw - ext4 /dev/sda1 rw
+31 22 8:1 /x /certs\\0402/a\\040b rw - ext4 /dev/sda1 rw
+32 22 8:1 /x /deep/er/file rw - ext4 /dev/sda1 rw
+33 22 8:1 /x /own rw - ext4 /dev/sda1 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("directory", "expected"),
+    [(b"/certs", "node.crt"), (b"/certs 2", "a b"), (b"/deep", None), (b"/own", None), (b"/cert", None)],
+)
+def test_which_entry_is_a_mount(directory: bytes, expected: str | None) -> None:
+    """One right below; neither the directory itself, nor what lies deeper, nor a neighbour. Escapes are undone."""
+    assert mount_in(directory, MOUNTS) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "expected"),
+    [
+        (OSError(errno.ENOENT, "none"), "file", "a link that leads nowhere"),
+        (OSError(errno.EACCES, "Permission denied"), "file", "cannot be read: Permission denied"),
+        (IrregularFileError(errno.EINVAL, "x"), "fifo", "a fifo, not a regular file: not read"),
+        (IrregularFileError(errno.EFBIG, "larger than 9 bytes"), "file", "larger than 9 bytes: not read"),
+    ],
+)
+def test_why_a_name_cannot_be_read(error: OSError, kind: Any, expected: str) -> None:
+    """What it is, where it is no file; what the kernel said, where it is one."""
+    assert unread(error, kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("abi", "connect", "expected"),
+    [
+        (1, True, Handled((1 << 13) - 1, 0, 0, 8)),
+        (3, True, Handled((1 << 15) - 1, 0, 0, 8)),
+        (4, True, Handled((1 << 15) - 1, 3, 0, 16)),
+        (4, False, Handled((1 << 15) - 1, 1, 0, 16)),
+        (5, True, Handled((1 << 16) - 1, 3, 0, 16)),
+        (6, True, Handled((1 << 16) - 1, 3, 3, 24)),
+        (9, False, Handled((1 << 16) - 1, 1, 3, 24)),
+    ],
+)
+def test_what_a_ruleset_takes_away(abi: int, connect: bool, expected: Handled) -> None:
+    """All that this version knows: files, since 4 ports, since 6 signals and abstract sockets."""
+    assert handled(abi, connect=connect) == expected
+
+
+NONE, PORTS, FAILED = "Landlock: files are guarded", "Landlock 3: TCP ports are not limited", "Landlock: no"
+
+
+@pytest.mark.parametrize(
+    ("abi", "problem", "dropped", "expected"),
+    [
+        (6, "", True, []),
+        (6, "", False, []),
+        (0, "", True, [(NONE, False)]),
+        (0, "", False, [(NONE, True)]),
+        (3, "", False, [(PORTS, False)]),
+        (6, "no", True, [(FAILED, False)]),
+        (3, "no", False, [(PORTS, False), (FAILED, True)]),
+    ],
+)
+def test_what_a_worker_does_without(abi: int, problem: str, dropped: bool, expected: list[tuple[str, bool]]) -> None:
+    """Severe only where the worker is still the user of the keys."""
+    found: list[Missing] = lacking(abi, problem, dropped=dropped)
+    assert [m.severe for m in found] == [severe for _, severe in expected]
+    assert all(m.what.startswith(words) for m, (words, _) in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "allowed", "refused"),
+    [
+        ("programs", seccomp.PROGRAMS, True, False),
+        ("signals", seccomp.SIGNALS, False, True),
+        ("files", seccomp.FILES, False, True),
+    ],
+)
+@pytest.mark.parametrize("machine", seccomp.MACHINES)
+def test_which_calls_a_filter_refuses(
+    machine: str, name: str, table: dict[str, tuple[int, int]], allowed: bool, refused: bool
+) -> None:
+    """What every worker is refused, and of the rest what it does not need; by the numbers of that machine."""
+    column = seccomp.MACHINES[machine][0]
+    words = {"programs": True, "signals": False, "files": False}
+    for value, expected in ((allowed, False), (refused, True)):
+        code = seccomp.filter_of(machine, **{**words, name: value})
+        judged = {k for op, _, _, k in struct.iter_unpack("=HBBI", code) if op == seccomp.EQUAL}
+        assert {n[column] for n in seccomp.ALWAYS.values() if n[column] >= 0} <= judged
+        numbers = {n[column] for n in table.values() if n[column] >= 0}
+        assert (numbers <= judged) is expected
+        assert expected or not numbers & judged
+
+
+def test_a_machine_whose_calls_are_not_known() -> None:
+    """There is no filter for it, and confine says so."""
+    assert seccomp.filter_of("riscv64", programs=False, signals=True, files=True) == b""
+
+
+@pytest.mark.parametrize(("line", "expected"), [(b"", None), (b'{"ok": true}\n', {"ok": True})])
+def test_what_the_daemon_sent(line: bytes, expected: dict[str, Any] | None) -> None:
+    """A closed connection is a daemon that is busy."""
+    assert answer_of(line) == expected
+
+
+@pytest.mark.parametrize("line", [b"[1]\n", b"hello\n", b'{"ok": tr'])
+def test_what_is_no_answer(line: bytes) -> None:
+    """Whatever is no object of JSON, and half of one."""
+    with pytest.raises(ValueError, match=r"not an answer|Expecting"):
+        answer_of(line)
+
+
+def test_which_pairs_are_recovered() -> None:
+    """Everything with a certificate or a key, once; the bundle of the nodes has no key to match."""
+    assert stems(["node.crt", "node.key", "ca.crt", "ui.key", "client.a.crt", ".certagent", "x"]) == [
+        "client.a",
+        "node",
+        "ui",
+    ]
+
+
+def test_which_staged_keys_are_left_over() -> None:
+    """Those whose certificate never came."""
+    assert keys_alone(["node.crt", "node.key", "ui.key", "a.b.key", "ca.crt"]) == ["a.b.key", "ui.key"]
+
+
+@pytest.mark.parametrize(
+    ("done", "interrupted", "expected"),
+    [
+        ([], False, None),
+        ([], True, "an interrupted swap was left as it stood: every pair matches"),
+        (["node went on", "ui went back"], True, "node went on; ui went back"),
+        (["node went on"], False, "node went on"),
+    ],
+)
+def test_what_is_said_of_a_recovery(done: list[str], interrupted: bool, expected: str | None) -> None:
+    """What was done; else that there was nothing to be done; else nothing."""
+    assert told(done, interrupted=interrupted) == expected
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"version": 1, "shared": {}, "own": {}}, True),
+        ({"version": 2, "shared": {}, "own": {}}, False),
+        ({"version": 1, "shared": {}}, False),
+        ({"version": 1, "shared": [], "own": {}}, False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_what_a_book_may_hold(document: object, expected: bool) -> None:
+    """A document of this version, with both parts."""
+    assert sound(document) is expected
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"12345", "is larger than 4 bytes"), (b" \n", "is empty"), (b"\xff", "is not text")],
+)
+def test_what_is_no_secret(data: bytes, words: str) -> None:
+    """The error names the setting and the file, and never quotes it."""
+    assert text_of("authority.a.token", "/t", b"abc\n", 4) == "abc\n"
+    with pytest.raises(HostError, match=f"^cannot read authority.a.token: /t {words}$"):
+        text_of("authority.a.token", "/t", data, 4)
+
+
+@pytest.mark.parametrize(
+    ("changed", "blind", "expected"),
+    [
+        (["/a", "/b"], False, ["/a was replaced: watching the new one", "/b was replaced: watching the new one"]),
+        ([], False, ["a watch had ended: watching again"]),
+        (["/a"], True, []),
+    ],
+)
+def test_what_is_said_of_watching_anew(changed: list[str], blind: bool, expected: list[str]) -> None:
+    """Which directory was replaced; nothing while inotify cannot be had, which is a finding of its own."""
+    assert rearmed(changed, blind=blind) == expected
+
+
+def row(status: str) -> dict[str, Any]:
+    return {"status": status}
+
+
+@pytest.mark.parametrize(
+    ("source", "found", "every", "expected"),
+    [
+        ("ocsp", [], False, True),
+        ("ocsp", [row("unreachable"), row("unknown")], False, True),
+        ("ocsp", [row("good")], False, False),
+        ("ocsp", [row("revoked")], False, False),
+        ("ocsp", [row("good")], True, True),
+        ("crl", [row("unreachable")], True, True),
+        ("crl", [row("good")], True, False),
+    ],
+)
+def test_who_is_asked_next(source: str, found: list[dict[str, Any]], every: bool, expected: bool) -> None:
+    """Until one decides; every responder where all are wanted, but no list then either."""
+    assert child.due(source, found, every=every) is expected
+
+
+def test_whom_a_question_is_put_to() -> None:
+    """Responders in order, then lists."""
+    assert child.turns({"ocsp": ["a", "b"], "crl": ["c"]}) == [("ocsp", "a"), ("ocsp", "b"), ("crl", "c")]
+
+
+@pytest.mark.parametrize(
+    ("source", "every", "expected"), [("ocsp", False, 103.0), ("ocsp", True, 153.0), ("crl", False, 165.0)]
+)
+def test_when_an_answer_is_too_late(source: str, every: bool, expected: float) -> None:
+    """The responders share one time, as with cockroach; each has its own where all are asked; so has a list."""
+    request = {"timeout": 3.0, "every": every, "list": 15.0}
+    assert child.deadline(source, request, 150.0, 103.0) == expected
+
+
+GOOD = (
+    b'{"id": 0, "answers": [{"source": "ocsp", "url": "http://a", "status": "good", "reason": "", "latency_ms": 7,'
+    b' "this_update": 1, "next_update": null, "revoked_at": null}]}\n'
+)
+ASKED = Question(b"", b"", ("http://a", "http://b"), ("http://c",))
+
+
+@pytest.mark.parametrize(
+    ("output", "statuses"),
+    [
+        (GOOD, ["good"]),
+        (b"a traceback\n" + GOOD, ["good"]),
+        (GOOD[:-1], ["unreachable", "unreachable"]),
+        (GOOD.replace(b"good", b"fine"), ["unreachable", "unreachable"]),
+        (GOOD.replace(b'"id": 0', b'"id": 1'), ["unreachable", "unreachable"]),
+        (b"", ["unreachable", "unreachable"]),
+    ],
+)
+def test_every_question_has_answers(output: bytes, statuses: list[str]) -> None:
+    """The child's whole lines; whoever was not told of is unreachable, for the reason that is known."""
+    (answers,) = asking.told([ASKED], output, "why", NOW)
+    assert [a.status for a in answers] == statuses
+    assert {(a.at, a.reason) for a in answers} == {(NOW, "" if statuses == ["good"] else "why")}
+
+
+def test_what_is_known_of_a_child_that_ended() -> None:
+    """Its last line, printable; and it gets of our environment what asking needs."""
+    assert asking.ended(1, b"Traceback\n  x\nOSError: \x1bno\n") == "the asking process ended with 1: OSError: ?no"
+    environ = {"https_proxy": "p", "SSL_CERT_FILE": "f", "AWS_SECRET": "s", "PATH": "/bin"}
+    assert asking.environment(environ) == {"https_proxy": "p", "SSL_CERT_FILE": "f"}
+
+
+def test_a_quarantine_that_is_owed_keeps_its_moment(tmp_path: Path) -> None:
+    """It is written later, and with the time at which it was decided."""
+    path = tmp_path / "ledger"
+    ledger = Ledger.writing(str(path))
+    ledger.execute("pragma query_only = on")
+    ledger.quarantine("/certs", "bad", NOW)
+    assert ledger.quarantined("/certs") == {"bad"}
+    with pytest.raises(HostError):
+        ledger.settle()
+    assert ledger.quarantined("/certs") == {"bad"}
+    ledger.execute("pragma query_only = off")
+    ledger.settle()
+    assert ledger.execute("select fingerprint, at from quarantined") == [("bad", NOW.timestamp())]
+    assert Ledger.looking(str(path)).quarantined("/certs") == {"bad"}

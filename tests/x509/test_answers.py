@@ -1,0 +1,130 @@
+"""What CAs and people send back: forms, order, and bytes that are no answer."""
+
+import random
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509 as pyca
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from certagent import x509
+from certagent.x509 import X509Error
+from certagent.x509.bags import any_certificates, from_pkcs7
+from tests.making import Ca, make_ca
+from tests.servers.est import intermediate
+
+KEY = x509.generate_key("ecdsa-p256")
+CSR = x509.make_csr(KEY, "node", ("db1.example.com", "10.0.0.5", "::1"), challenge="open sesame")
+SPKI = x509.parse_key(KEY)[0]
+ROOT = make_ca("root")
+ISSUING = Ca(*intermediate(ROOT.cert, ROOT.key))
+OTHER = make_ca("another")
+
+
+def signed(ca: Ca, days: int = 30) -> bytes:
+    now = datetime.now(UTC)
+    span = {"not_before": now - timedelta(hours=1), "not_after": now + timedelta(days=days)}
+    return x509.sign_csr(CSR, ca.cert, ca.key, server=True, client=True, **span)
+
+
+def cross_signed(cert: bytes, by: Ca) -> bytes:
+    """The same CA, name and key, below another root."""
+    known, above = pyca.load_pem_x509_certificate(cert), pyca.load_pem_x509_certificate(by.cert)
+    builder = pyca.CertificateBuilder(
+        above.subject,
+        known.subject,
+        known.public_key(),
+        pyca.random_serial_number(),
+        known.not_valid_before_utc,
+        known.not_valid_after_utc,
+        [pyca.Extension(e.oid, e.critical, e.value) for e in known.extensions],
+    )
+    key = serialization.load_pem_private_key(by.key, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+LEAF = signed(ISSUING)
+
+
+def test_a_request() -> None:
+    """What a request asks for is read back: key, names, subject."""
+    asked = x509.parse_request(CSR)
+    assert (asked.spki, asked.key, asked.subject_text) == (SPKI, "ecdsa-p256", "CN=node,O=Cockroach")
+    assert (asked.dns, asked.ips) == (("db1.example.com",), ("10.0.0.5", "::1"))
+    assert x509.same_identity(CSR, LEAF)
+    assert not x509.same_identity(x509.make_csr(KEY, "node", ("db1.example.com",)), LEAF)
+    assert not x509.same_identity(x509.make_csr(KEY, "root", ("db1.example.com", "10.0.0.5", "::1")), LEAF)
+
+
+def test_any_order() -> None:
+    """However a bag is shuffled: the leaf of our key, then its issuers, no root, no stranger."""
+    bag = [LEAF, ISSUING.cert, ROOT.cert, OTHER.cert, OTHER.pair()[0]]
+    for seed in range(20):
+        shuffled = random.Random(seed).sample(bag, len(bag))
+        assert x509.arranged(b"".join(shuffled), SPKI) == LEAF + ISSUING.cert
+
+
+def test_an_issuer_that_is_cross_signed() -> None:
+    """Both of its certificates stay, whichever comes first: the one or the other leads to a node's root."""
+    crossed = cross_signed(ISSUING.cert, OTHER)
+    for above in ([ISSUING.cert, crossed], [crossed, ISSUING.cert]):
+        found = x509.arranged(b"".join([*above, ROOT.cert, LEAF]), SPKI)
+        assert b"".join([LEAF, *above]) == found
+        now = datetime.now(UTC)
+        assert [x509.verify_chain(found, root.cert, "server", now) for root in (ROOT, OTHER)] == [None, None]
+
+
+def test_several_of_our_key() -> None:
+    """An old and a new certificate of the same key: the one that lasts longest."""
+    assert x509.arranged(signed(ROOT, 5) + signed(ROOT, 50), SPKI) != x509.arranged(signed(ROOT, 5), SPKI)
+    newest = signed(ROOT, 50)
+    assert x509.arranged(signed(ROOT, 5) + newest, SPKI) == newest
+
+
+def test_the_same_name_is_not_the_issuer() -> None:
+    """Another CA of the issuer's name: its signature decides."""
+    impostor = make_ca("root")
+    assert x509.arranged(signed(ISSUING) + impostor.cert + ISSUING.cert, SPKI).endswith(ISSUING.cert)
+    lone = Ca(*intermediate(impostor.cert, impostor.key))
+    assert lone.cert not in x509.arranged(LEAF + lone.cert, SPKI)
+
+
+def test_nobody_of_our_key() -> None:
+    """No certificate of our key, or too many certificates: an error, in one line."""
+    for pem in (ROOT.cert, ROOT.cert * 65, b"", b"hello"):
+        with pytest.raises(X509Error) as caught:
+            x509.arranged(pem, SPKI)
+        assert "\n" not in str(caught.value)
+
+
+def test_roots() -> None:
+    """Those that signed themselves; not those that only say so."""
+    assert x509.roots_of(LEAF + ISSUING.cert + ROOT.cert + OTHER.cert) == ROOT.cert + OTHER.cert
+    assert x509.roots_of(LEAF) == b""
+
+
+READERS = [
+    from_pkcs7,
+    any_certificates,
+    x509.parse_request,
+    x509.request_der,
+    x509.roots_of,
+    lambda data: x509.arranged(data, SPKI),
+    lambda data: x509.same_identity(CSR, data),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("read", READERS)
+@settings(max_examples=100)
+@given(data=st.binary(max_size=400), at=st.integers(0, 600), wrap=st.booleans())
+def test_any_bytes(read: object, data: bytes, at: int, wrap: bool) -> None:
+    """Rubbish, and certificates with rubbish in their middle: an answer or X509Error, never anything else."""
+    given_bytes = LEAF[:at] + data + LEAF[at + len(data) :] if wrap else data
+    with suppress(X509Error):
+        read(given_bytes)  # type: ignore[operator]
