@@ -67,7 +67,7 @@ def _bare(base: Path, server: StandIn) -> float:
 
     The answer is staged before the agent says that it has one, so that is no part of either.
     """
-    heard = sum(e["event"] == "reload" for e in server.log())
+    inbox_changed = sum(e["event"] == "reload" for e in server.log())
     for name in ORDER:
         _write(base / f"new.{name}", b"x" * 1000)
     _sync(base)
@@ -84,7 +84,7 @@ def _bare(base: Path, server: StandIn) -> float:
     for _ in range(3):
         _sync(base)
     server.process.send_signal(signal.SIGHUP)
-    while sum(e["event"] == "reload" for e in server.log()) == heard:
+    while sum(e["event"] == "reload" for e in server.log()) == inbox_changed:
         time.sleep(0.001)
     for kind in ("sql", "http"):
         server.served(kind)

@@ -36,7 +36,7 @@ MARK = mark_of(asked(), "", "")
 
 
 @pytest.mark.parametrize(
-    "same", [asked(names=("10.0.0.5", "db1")), asked(reason="it was asked for"), asked(along="ca")]
+    "same", [asked(names=("10.0.0.5", "db1")), asked(reason="it was asked for"), asked(carried_over_bundle="ca")]
 )
 def test_the_same_request(same: Issue) -> None:
     """In another order of names, or for another reason: the key and the CSR that wait are used again."""

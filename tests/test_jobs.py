@@ -84,7 +84,7 @@ import os, resource, sys
 from datetime import UTC, datetime, timedelta
 import apscheduler.executors.pool
 from certagent.core.facts import InFlight
-from certagent.posix.aside import Aside
+from certagent.posix.aside import BackgroundReader
 from certagent.agent.wake import Wake
 from certagent.agent.jobs.pool import Jobs
 now, jobs, wake = datetime.now(UTC), Jobs(print), Wake(30)
@@ -97,7 +97,7 @@ wake.watch([sys.argv[1]])
 assert [p.code for p in wake.problems()] == ["watch.degraded"]
 wake.beside([], sys.argv[1] + "/x", print)
 wake.at(now + timedelta(hours=1))
-Aside("x", print, print).begin(now)
+BackgroundReader("x", print, print).begin(now)
 print("still here", flush=True)
 os._exit(0)
 """

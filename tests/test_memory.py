@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from certagent.agent.jobs.work import Broken, Seen
+from certagent.agent.jobs.work import JobFailed, ProcessScan
 from certagent.agent.memory import RESTING, Memory, changes
-from certagent.core.actions import Decline, Issue
+from certagent.core.actions import Issue, RejectCommand
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Listener, Repair, Request, Served
 from certagent.core.policy import OcspRule, ProcessRule
-from certagent.revocation.checker import Told
+from certagent.revocation.checker import RevocationResult
 from tests.core.building import NOW, leaf, pair, policy, process, revocation, served, snapshot, staged, want
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -45,7 +45,7 @@ GONE: list[tuple[str, Served, bool]] = [
 @pytest.mark.parametrize(("fact", "kept"), [row[1:] for row in GONE], ids=[row[0] for row in GONE])
 def test_what_a_scan_leaves_of_it(fact: Served, *, kept: bool) -> None:
     """What is served by who is gone, or for what is not wanted any more, is forgotten."""
-    memory = after(fact, Seen((process(),), NOW))
+    memory = after(fact, ProcessScan((process(),), NOW))
     assert ([fact] if kept else []) == [*memory.served.values()]
     assert ((process(),), NOW) == (memory.processes, memory.processes_at)
 
@@ -55,7 +55,7 @@ def test_addresses_set_by_hand() -> None:
     rule = policy(process=ProcessRule(probe=(("127.0.0.1", 9999, "sql"),)))
     fact = served(address="127.0.0.1:9999")
     for listeners, kept in (((), [fact]), ((Listener("127.0.0.1", 26257, "sql"),), [])):
-        memory = after(fact, Seen((process(listeners=listeners),), NOW), of=rule)
+        memory = after(fact, ProcessScan((process(listeners=listeners),), NOW), of=rule)
         assert kept == [*memory.served.values()]
 
 
@@ -71,17 +71,17 @@ def test_who_appeared_and_who_is_gone() -> None:
 
 def test_a_job_that_broke_rests() -> None:
     """As if it still ran, until its rest is over, or the clock was set back before it began."""
-    memory = after(Broken("probe", "x"))
+    memory = after(JobFailed("probe", "x"))
     (job,) = memory.rests(NOW + RESTING / 2)
     assert ("probe", "x", NOW) == (job.kind, job.subject, job.since)
     assert () == memory.rests(NOW + RESTING)
-    assert () == after(Broken("probe", "x")).rests(NOW - MINUTE)
+    assert () == after(JobFailed("probe", "x")).rests(NOW - MINUTE)
 
 
 def test_what_is_known_of_revocation_lasts_as_long_as_the_leaf() -> None:
     """Live or staged; what was said of one that is gone is dropped."""
     live, waiting, gone = revocation("node-1", "good"), revocation("node-2", "good"), revocation("x", "good")
-    memory = after(Told((live, waiting)), Told((gone,)))
+    memory = after(RevocationResult((live, waiting)), RevocationResult((gone,)))
     memory.forget(snapshot(pair("ca"), pair(cert=leaf()), staged=(staged(),)), NOW)
     assert {"node-1": live, "node-2": waiting} == memory.revocations
 
@@ -89,7 +89,7 @@ def test_what_is_known_of_revocation_lasts_as_long_as_the_leaf() -> None:
 @pytest.mark.parametrize(("mode", "shown"), [("off", 0), ("lax", 1), ("strict", 1)])
 def test_revocation_that_is_switched_off(mode: Any, shown: int) -> None:
     """What is remembered of it is no fact any more."""
-    found = after(Told((revocation("node-1", "revoked"),))).add(snapshot(), policy(ocsp=OcspRule(mode)))
+    found = after(RevocationResult((revocation("node-1", "revoked"),))).add(snapshot(), policy(ocsp=OcspRule(mode)))
     assert shown == len(found.revocations)
 
 
@@ -104,15 +104,15 @@ def test_what_is_old_is_forgotten() -> None:
 
 
 REFUSED: list[tuple[str, Any, Any, bool]] = [
-    ("looked since, nobody there", "reload", Seen((), NOW + MINUTE), False),
-    ("looked before", "reload", Seen((), NOW - MINUTE), True),
-    ("looked since, somebody there", "reload", Seen((process(),), NOW + MINUTE), True),
-    ("another command", "renew", Seen((), NOW + MINUTE), True),
+    ("looked since, nobody there", "reload", ProcessScan((), NOW + MINUTE), False),
+    ("looked before", "reload", ProcessScan((), NOW - MINUTE), True),
+    ("looked since, somebody there", "reload", ProcessScan((process(),), NOW + MINUTE), True),
+    ("another command", "renew", ProcessScan((), NOW + MINUTE), True),
 ]
 
 
 @pytest.mark.parametrize(("kind", "seen", "kept"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
-def test_a_reload_of_nobody_is_over(kind: Any, seen: Seen, *, kept: bool) -> None:
+def test_a_reload_of_nobody_is_over(kind: Any, seen: ProcessScan, *, kept: bool) -> None:
     """It was refused: a process that starts within the hour is not signalled for it."""
     memory = after(Request(kind, "", NOW), seen)
     memory.forget(snapshot(), NOW + MINUTE)
@@ -135,7 +135,9 @@ def test_a_request_that_was_carried_out() -> None:
 
 def test_a_snapshot_with_what_is_remembered() -> None:
     """Every fact of the memory is in it, and what was on the disk stays."""
-    memory = after(Seen((process(),), NOW), served(), Request("reload", "", NOW), of=policy(want("ca"), want("node")))
+    memory = after(
+        ProcessScan((process(),), NOW), served(), Request("reload", "", NOW), of=policy(want("ca"), want("node"))
+    )
     memory.repairs = [Repair("node.key", NOW, True)]
     found, disk = memory.add(snapshot(processes_at=None), policy()), snapshot()
     assert (disk.pairs, disk.directory) == (found.pairs, found.directory)
@@ -151,4 +153,4 @@ def test_a_clock_that_is_set_makes_no_command_old() -> None:
     memory.shift(NOW - boot)
     assert [r.at for r in memory.requests] == [NOW]
     made = decide(rules, replace(snapshot(), requests=tuple(memory.requests)), NOW)
-    assert [Issue] == [type(a) for a in made.actions if isinstance(a, Issue | Decline)]
+    assert [Issue] == [type(a) for a in made.actions if isinstance(a, Issue | RejectCommand)]

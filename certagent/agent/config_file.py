@@ -10,8 +10,8 @@ from datetime import datetime
 from queue import Empty, SimpleQueue
 
 from certagent.config import Config, ConfigError, load
-from certagent.posix.aside import Aside
-from certagent.posix.directory import mark
+from certagent.posix.aside import BackgroundReader
+from certagent.posix.directory import stat_key
 
 
 class Reloading:
@@ -20,10 +20,10 @@ class Reloading:
     def __init__(self, path: str, wake: Callable[[str], None]) -> None:
         """What lies there now counts as read."""
         self._path, self._wake = path, wake
-        self._mark = mark(path)
+        self._mark = stat_key(path)
         self._forced = threading.Event()
         self._read: SimpleQueue[Config | ConfigError] = SimpleQueue()
-        self.reading: Aside[None] = Aside(f"the configuration: {path}", self._look, lambda: None)
+        self.reading: BackgroundReader[None] = BackgroundReader(f"the configuration: {path}", self._look, lambda: None)
 
     def look(self, now: datetime) -> None:
         """Read the file where it is another one than was read."""
@@ -45,7 +45,7 @@ class Reloading:
     def _look(self) -> None:
         if forced := self._forced.is_set():
             self._forced.clear()
-        found = mark(self._path)
+        found = stat_key(self._path)
         if found == self._mark and not forced:
             return
         self._mark = found

@@ -32,7 +32,7 @@ def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Pla
 
 def urgent(world: World, clock: Callable[[], datetime]) -> tuple[Action, ...]:
     """Repair the modes of keys that changed before anything else is read: others may read them meanwhile."""
-    actions = modes.part(world.policy, world.glance(), clock()).actions
+    actions = modes.part(world.policy, world.scan_changed_keys(), clock()).actions
     for action in actions:
         world.act(action, clock())
     return actions

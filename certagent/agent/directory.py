@@ -14,13 +14,13 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from certagent.agent.jobs.pool import Jobs
-from certagent.agent.jobs.work import Broken, Work
+from certagent.agent.jobs.work import JobFailed, Work
 from certagent.agent.memory import Memory, Message
 from certagent.agent.observe import Records, Staging
-from certagent.authority.client import CertificateAuthority, Known
+from certagent.authority.client import AuthorityCache, CertificateAuthority
 from certagent.authority.errors import AuthorityError
 from certagent.certs_dir import Scanner
-from certagent.certs_dir.lock import Holding
+from certagent.certs_dir.lock import DirectoryLock
 from certagent.certs_dir.swap import Store, restrict
 from certagent.certs_dir.system_roots import Roots, load
 from certagent.core import actions
@@ -28,7 +28,7 @@ from certagent.core.clock import believable
 from certagent.core.facts import Adopted, Attempt, InFlight, Repair, Snapshot
 from certagent.core.policy import Policy
 from certagent.events import Log
-from certagent.posix.aside import Aside
+from certagent.posix.aside import BackgroundReader
 from certagent.posix.errors import HostError
 from certagent.revocation.checker import Revoking
 from certagent.state.ledger import Ledger
@@ -41,25 +41,25 @@ class World:
         self,
         policy: Policy,
         authorities: Mapping[str, CertificateAuthority],
-        known: Known,
+        known: AuthorityCache,
         ledger: Ledger,
         log: Log,
         wake: Callable[[str], None],
     ) -> None:
         """Touches nothing."""
         self.ledger, self.log, self._wake = ledger, log, wake
-        self.roots: Aside[Roots] | None = None  # those that the policy names
+        self.roots: BackgroundReader[Roots] | None = None  # those that the policy names
         self.memory = Memory()
         self.inbox: SimpleQueue[Message] = SimpleQueue()
         self.scanner = Scanner()
         self.jobs = Jobs(self._done)
         self.records = Records(ledger, policy.path)
-        self.holding = Holding(Store(policy.path))
+        self.holding = DirectoryLock(Store(policy.path))
         self.revoking = Revoking(policy.path, lambda: [(stem, cert) for stem, cert, _, _ in self.store.staged()])
         self.policy = policy
         self.adopt(policy, authorities, known)
 
-    def adopt(self, policy: Policy, authorities: Mapping[str, CertificateAuthority], known: Known) -> None:
+    def adopt(self, policy: Policy, authorities: Mapping[str, CertificateAuthority], known: AuthorityCache) -> None:
         """Take a policy for the same directory; what is known and what runs stays."""
         if policy.roots != self.policy.roots or self.roots is None:
             self.roots = self._reading(policy.roots) if policy.roots else None
@@ -69,8 +69,8 @@ class World:
         self.scanner.verdicts.roots = self._roots
         self.work = Work(policy, authorities, self.ledger, self.store, self.log, self.revoking)
 
-    def _reading(self, path: str) -> Aside[Roots]:
-        return Aside(
+    def _reading(self, path: str) -> BackgroundReader[Roots]:
+        return BackgroundReader(
             f"roots of ui in {self.policy.path}: {path}", partial(load, path), lambda: self._wake("roots read")
         )
 
@@ -87,7 +87,7 @@ class World:
     def _done(self, kind: str, subject: str, result: Any, error: Exception | None) -> None:
         if error is not None:
             self.log.emit("action.failed", certs_dir=self.policy.path, file=subject, reason=f"{kind}: {error}")
-            self.inbox.put(Broken(kind, subject))  # type: ignore[arg-type]
+            self.inbox.put(JobFailed(kind, subject))  # type: ignore[arg-type]
         if result is not None:
             self.inbox.put(result)
         self._wake(f"{kind} ended")
@@ -101,7 +101,7 @@ class World:
         self._empty_inbox(now)
         scan, memory = self.scanner.scan(self.policy.path, now), self.memory
         in_flight = (*running, *memory.rests(now))
-        base = Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid(), in_flight=in_flight)
+        base = Snapshot(scan.directory, scan.pairs, scan.unmanaged_files, euid=os.geteuid(), in_flight=in_flight)
         known = self.records.add(self.holding.add(base))
         known = self._staged(replace(known, attempts=believable(known.attempts, now, memory.clock)), now)
         memory.forget(known, now)
@@ -121,11 +121,11 @@ class World:
         except (HostError, OSError) as error:
             return replace(known, directory=replace(directory, foreign=directory.foreign or str(error)))
 
-    def glance(self) -> Snapshot:
+    def scan_changed_keys(self) -> Snapshot:
         """The keys that changed since the last look, by their modes and owners alone."""
-        scan = self.scanner.glance(self.policy.path)
+        scan = self.scanner.scan_changed_keys(self.policy.path)
         seen = Snapshot(
-            scan.directory, scan.pairs, scan.strangers, euid=os.geteuid(), repairs=tuple(self.memory.repairs)
+            scan.directory, scan.pairs, scan.unmanaged_files, euid=os.geteuid(), repairs=tuple(self.memory.repairs)
         )
         return self.holding.add(seen)
 
@@ -155,16 +155,16 @@ class World:
                 self.jobs.submit(InFlight("issue", action.subject, now), lambda: self.work.issue(action))
             case actions.Install():
                 self._install(action, now)
-            case actions.Discard():
+            case actions.RejectStaged():
                 self._record(Attempt("install", action.stem, now, "refused", action.reason))
                 self.store.discard(action.stem, action.reason)
                 self._say("pair.refused", action.stem, action.reason)
             case actions.Adopt():
                 self.ledger.adopt(self.policy.path, Adopted(action.stem, action.fingerprint, action.want), now)
                 self._say("pair.adopted", action.stem, action.reason)
-            case actions.Presume():
+            case actions.AssumeLoaded():
                 self._record(Attempt("reload", action.process, now, "presumed", action.reason, action.material))
-            case actions.Proven():
+            case actions.RecordProof():
                 self._record(Attempt("reload", action.process, now, "ok", action.reason, action.material))
                 self._say("reload.proven", "", action.reason)
             case actions.Reload():
@@ -179,7 +179,7 @@ class World:
                 self.jobs.submit(InFlight("window", action.stem, now), lambda: self.work.window(action))
             case actions.AskRevocation():
                 self.jobs.submit(InFlight("revocation", "", now), lambda: self.work.revocation(action))
-            case actions.Decline():
+            case actions.RejectCommand():
                 self._record(Attempt("command", action.stem, now, "refused", action.reason, action.command))
                 self._say("command.declined", action.stem, f"{action.command}: {action.reason}")
             case actions.Quarantine():

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from certagent.agent.jobs.work import Broken, Seen
+from certagent.agent.jobs.work import JobFailed, ProcessScan
 from certagent.core.facts import (
     Clock,
     Degraded,
@@ -23,12 +23,12 @@ from certagent.core.facts import (
 )
 from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
-from certagent.revocation.checker import Told
+from certagent.revocation.checker import RevocationResult
 
 REMEMBERED = timedelta(hours=1)
 RESTING = timedelta(seconds=30)  # a job that ended in an error left no fact: without a rest it would be begun at once
-Message = Served | Seen | Told | Request | Broken
-Said = tuple[str, str, str]  # event, file, reason
+Message = Served | ProcessScan | RevocationResult | Request | JobFailed
+LogLine = tuple[str, str, str]  # event, file, reason
 
 
 @dataclass(slots=True)
@@ -41,26 +41,26 @@ class Memory:
     revocations: dict[str, Revocation] = field(default_factory=dict)  # by the leaf's fingerprint
     repairs: list[Repair] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
-    resting: dict[Broken, datetime] = field(default_factory=dict)  # until when
+    resting: dict[JobFailed, datetime] = field(default_factory=dict)  # until when
     degraded: tuple[Degraded, ...] = ()
     clock: Clock = field(default_factory=Clock)
 
-    def take(self, message: Message, policy: Policy, now: datetime) -> tuple[Said, ...]:
+    def take(self, message: Message, policy: Policy, now: datetime) -> tuple[LogLine, ...]:
         """Take note of what a job brought home, or a command asks for; what is an event of it."""
         match message:
             case Served():
                 self.served[(message.process, message.address, message.client)] = message
-            case Told():
+            case RevocationResult():
                 self.revocations |= {r.fingerprint: r for r in message.revocations}
-            case Seen():
+            case ProcessScan():
                 return self._seen(message, policy)
             case Request():
                 self.requests.append(message)
-            case Broken():
+            case JobFailed():
                 self.resting[message] = now + RESTING
         return ()
 
-    def _seen(self, seen: Seen, policy: Policy) -> tuple[Said, ...]:
+    def _seen(self, seen: ProcessScan, policy: Policy) -> tuple[LogLine, ...]:
         """A scan: what a listener served that is gone, or for a file that is not wanted any more, is forgotten."""
         said = changes(self.processes, seen.processes)
         self.processes, self.processes_at = seen.processes, seen.at
@@ -109,7 +109,7 @@ class Memory:
         )
 
 
-def changes(before: Iterable[Process], after: Iterable[Process]) -> tuple[Said, ...]:
+def changes(before: Iterable[Process], after: Iterable[Process]) -> tuple[LogLine, ...]:
     """Given the processes of two scans, return what appeared and what is gone."""
     old, new = ({p.identity: p for p in group} for group in (before, after))
     appeared = [new[i] for i in new.keys() - old.keys()]

@@ -137,7 +137,7 @@ class Staging:
         A node without `client.node` is a client, too.
         """
         have = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
-        good = {p.name: p for p in snapshot.pairs if not p.name.is_bundle and _stands(p, have, now)}
+        good = {p.name: p for p in snapshot.pairs if not p.name.is_bundle and _currently_valid(p, have, now)}
         found = {n.stem: USAGE.get(n.role, "server") for n in good if bundle_of(n, have | {bundle}) == bundle}
         client = bundle_of(CLIENT_NODE, have | {bundle}) == bundle and not snapshot.pair("client.node")
         if client and NODE in good and "node" in good[NODE].principals and "node" not in found:
@@ -145,7 +145,7 @@ class Staging:
         return {stem: (read_live(self._path, f"{stem}.crt"), usage) for stem, usage in found.items()}
 
 
-def _stands(pair: Pair, have: frozenset[str], now: datetime) -> bool:
+def _currently_valid(pair: Pair, have: frozenset[str], now: datetime) -> bool:
     """Valid, and verified today by its bundle, or without one to verify it by."""
     if pair.leaf is None or not pair.leaf.not_before <= now < pair.leaf.not_after:
         return False

@@ -17,26 +17,26 @@ from certagent.agent.config_file import Reloading
 from certagent.agent.converge import converge, pause, settled
 from certagent.agent.directory import World
 from certagent.agent.wake import clock_synchronised
-from certagent.authority.client import Known, authorities_of, hangs, unconfined
+from certagent.authority.client import AuthorityCache, authorities_of, hangs, unconfined
 from certagent.certs_dir.swap import pending
 from certagent.config import Config, ConfigError
 from certagent.config.remote import RemoteConfig
-from certagent.core.actions import Action, Plan, subject_of
+from certagent.core.actions import Action, Plan, subject_of, word_of
 from certagent.core.clock import clock_fact
 from certagent.core.decide import severity
 from certagent.core.facts import Degraded, Snapshot
 from certagent.core.policy import Policy
 from certagent.core.status import document, rfc3339
 from certagent.events import Log, changes
-from certagent.posix.aside import Aside
+from certagent.posix.aside import BackgroundReader
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.posix.locks import lock
 from certagent.sandbox.worker_process import Workers
-from certagent.state.authority_state import Book
+from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import Ledger
 
-QUIET = frozenset({"Probe", "Scan", "Presume", "AskWindow", "AskRevocation"})  # looking: no line in the log
+QUIET = frozenset({"probe", "scan", "presume", "askwindow", "askrevocation"})  # looking: no line in the log
 PRUNE_EVERY = 1000
 
 
@@ -63,19 +63,19 @@ class Service:
         self.unconfined: tuple[Degraded, ...] = ()
         user = config.settings.worker_user
         self.workers = Workers((user.uid, user.gid))
-        self.book = Book(os.path.join(config.settings.state_dir, "authority"))
+        self.book = AuthorityState(os.path.join(config.settings.state_dir, "authority"))
         self.config_problem: str | None = None
         self.lock = threading.Lock()  # held during a turn: a command's answer never sees half of one
         self.last: dict[str, Last] = {}
         self.worlds: dict[str, World] = {}
         self.file = Reloading(path, wake)
-        self.known: Known | None = None
+        self.known: AuthorityCache | None = None
         self._adopt(config)
 
     def _adopt(self, config: Config) -> None:
         """Make a configuration the one in force: worlds that stay keep what they know."""
         authorities = authorities_of(config, self.workers, self.book)
-        known = Known(config.authorities, authorities, lambda: self.wake("authorities read"), self.known)
+        known = AuthorityCache(config.authorities, authorities, lambda: self.wake("authorities read"), self.known)
         self.known = known
         before, worlds = dict(self.worlds), dict[str, World]()
         for policy in config.policies:
@@ -119,7 +119,7 @@ class Service:
         if any(isinstance(a.options, RemoteConfig) for a in authorities) or any(p.ocsp.mode != "off" for p in policies):
             self.unconfined = unconfined(self.workers, self.worlds)
 
-    def readings(self) -> list[Aside[Any]]:
+    def readings(self) -> list[BackgroundReader[Any]]:
         """What is read aside: files of authorities and roots, the configuration. No turn waits for them."""
         known = self.known.readings.values() if self.known else ()
         return [*known, *(w.roots for w in self.worlds.values() if w.roots), self.file.reading]
@@ -188,7 +188,7 @@ class Service:
         for event, f in news:
             about = {"code": f.code, "severity": f.severity}
             self.log.emit(event, certs_dir=path, file=f.file, reason=f.message, remedy=f.remedy, **about)
-        steps = [step(a) for a in done if type(a).__name__ not in QUIET]
+        steps = [step(a) for a in done if word_of(a) not in QUIET]
         if steps or news:
             reason = ", ".join(dict.fromkeys(steps)) or "findings changed"
             self.log.emit("converged", certs_dir=path, reason=reason, actions=len(steps), severity=severity(plan))
@@ -258,4 +258,4 @@ class Service:
 
 def step(action: Action) -> str:
     """One word and what it was done to: "install node"."""
-    return f"{type(action).__name__.lower()} {subject_of(action)}".strip()
+    return f"{word_of(action)} {subject_of(action)}".strip()

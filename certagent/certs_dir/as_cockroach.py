@@ -116,8 +116,8 @@ def _load(place: Place, path: str) -> Loaded:
     certs = {name: _cert(place, path, entry, pem) for entry, name in known if entry[0].endswith(".crt")}
     keys = {name: _key(place, path, entry, name) for entry, name in known if not entry[0].endswith(".crt")}
     pairs = [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)]
-    strangers = tuple(file_fact(*entry) for entry, name in names_of if name is None)
-    return Loaded(Scan(directory, tuple(pairs), strangers), pem)
+    unmanaged_files = tuple(file_fact(*entry) for entry, name in names_of if name is None)
+    return Loaded(Scan(directory, tuple(pairs), unmanaged_files), pem)
 
 
 def _listed(place: Place, path: str) -> tuple[list[Entry], Directory]:

@@ -10,7 +10,7 @@ from certagent.posix.directory import identity
 from certagent.posix.errors import HostError
 
 
-class Holding:
+class DirectoryLock:
     """The lock of one certs-dir. A directory that was replaced is another directory, and locked anew."""
 
     def __init__(self, store: Store) -> None:

@@ -27,7 +27,7 @@ class Scan:
 
     directory: Directory
     pairs: tuple[Pair, ...] = ()
-    strangers: tuple[File, ...] = ()
+    unmanaged_files: tuple[File, ...] = ()
 
 
 def mark_of(entry: Entry) -> Mark:
@@ -60,7 +60,7 @@ class Scanner:
         finally:
             os.close(fd)
 
-    def glance(self, path: str) -> Scan:
+    def scan_changed_keys(self, path: str) -> Scan:
         """The keys that changed since the last scan: modes and owners only, nothing is opened."""
         try:
             fd = open_directory(path)
@@ -77,8 +77,8 @@ class Scanner:
     def _glanced(self, path: str, fd: int, entries: list[Entry]) -> Scan:
         parsed = [(names.parse(name[:-4]), file_fact(name, info)) for name, info in entries]
         pairs = tuple(Pair(n, key=KeyFile(file, "", None)) for n, file in parsed if isinstance(n, Name))
-        strangers = tuple(file for n, file in parsed if not isinstance(n, Name))
-        return Scan(directory_fact(path, fd), pairs, strangers)
+        unmanaged_files = tuple(file for n, file in parsed if not isinstance(n, Name))
+        return Scan(directory_fact(path, fd), pairs, unmanaged_files)
 
     def _scan(self, path: str, fd: int, now: datetime) -> Scan:
         entries = entries_of(fd)
@@ -86,8 +86,8 @@ class Scanner:
         marks = [mark_of(e) for e in entries]
         if self._last is not None and self._last[0] == marks and self.verdicts.hold(now):
             return replace(self._last[1], directory=directory)
-        pairs, strangers = self._sort(fd, entries, marks)
-        scan = Scan(directory, self.verdicts.of(fd, pairs, now), tuple(strangers))
+        pairs, unmanaged_files = self._sort(fd, entries, marks)
+        scan = Scan(directory, self.verdicts.of(fd, pairs, now), tuple(unmanaged_files))
         linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)
         self._last = None if linked else (marks, scan)  # a link's target changes without its mark
         return scan
@@ -95,12 +95,12 @@ class Scanner:
     def _sort(self, fd: int, entries: list[Entry], marks: list[Mark]) -> tuple[list[Pair], list[File]]:
         certs: dict[Name, CertFile] = {}
         keys: dict[Name, KeyFile] = {}
-        strangers = []
+        unmanaged_files = []
         certs_now, keys_now = {}, {}
         for (name, info), mark in zip(entries, marks, strict=True):
             parsed = names.parse(name[:-4])
             if isinstance(parsed, names.Unknown):
-                strangers.append(file_fact(name, info))
+                unmanaged_files.append(file_fact(name, info))
             elif name.endswith(".crt"):
                 known = self._certs.get(mark)
                 certs[parsed] = known or read_cert(fd, name, inside_fact(fd, name, info))
@@ -110,7 +110,9 @@ class Scanner:
                 keys[parsed] = kept or read_key(fd, name, inside_fact(fd, name, info))
                 keys_now[mark] = keys[parsed]
         self._certs, self._keys = _unlinked(certs_now), _unlinked(keys_now)
-        return [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)], strangers
+        return [
+            Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)
+        ], unmanaged_files
 
 
 def entries_of(fd: int, endings: tuple[str, ...] = (".crt", ".key")) -> list[Entry]:

@@ -35,7 +35,7 @@ class Roots:
 
 def load(configured: str = "") -> Roots:
     """The configured file, else the system's. Never raises; a path of another machine may hold the caller up."""
-    at = mark(configured)
+    at = stat_key(configured)
     return Roots(at, _read(at))
 
 
@@ -52,10 +52,10 @@ def place(configured: str = "") -> str:
     return next((path for path in found if path and os.path.exists(path)), "")
 
 
-def mark(configured: str = "") -> Mark:
+def stat_key(configured: str = "") -> Mark:
     """What changes when the file changes; cheap."""
     path = place(configured)
-    return (path, *(directory.mark(path) or (0, 0, 0)))
+    return (path, *(directory.stat_key(path) or (0, 0, 0)))
 
 
 @lru_cache(maxsize=4)

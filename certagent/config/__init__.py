@@ -6,7 +6,7 @@ Rejected: msgspec and pydantic. One stops at the first error, the other costs mo
 import socket
 from collections.abc import Callable
 
-from certagent.config.across import spelt
+from certagent.config.cross_check import normalise
 from certagent.config.expand import Config, Settings, build
 from certagent.config.reader import ConfigError
 from certagent.config.schema import AuthorityConfig, LocalConfig
@@ -14,7 +14,7 @@ from certagent.config.schema import AuthorityConfig, LocalConfig
 __all__ = ["AuthorityConfig", "Config", "ConfigError", "LocalConfig", "Settings", "build", "load"]
 
 
-def load(path: str, resolved: Callable[[str], str] = spelt) -> Config:
+def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
     """Given a file, return its configuration. Raises ConfigError with every error, each with its key path.
 
     `resolved`: where a path leads. By default no link is looked through: what it names may lie on a mount that hangs.

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from certagent.config.across import across, spelt
+from certagent.config.cross_check import cross_check, normalise
 from certagent.config.reader import (
     ConfigError,
+    RedactedValueError,
     Table,
-    UnsaidError,
     absolute,
     count,
     duration,
@@ -55,7 +55,7 @@ class Config:
     policies: tuple[Policy, ...]
 
 
-def build(path: str, document: dict[str, Any], host: str = "", resolved: Callable[[str], str] = spelt) -> Config:
+def build(path: str, document: dict[str, Any], host: str = "", resolved: Callable[[str], str] = normalise) -> Config:
     """Given a parsed document and the name of the host, return the configuration. Raises ConfigError with every error.
 
     By its name a host has a jitter of its own. `resolved`: where a path leads; without it no link is looked through.
@@ -71,7 +71,7 @@ def build(path: str, document: dict[str, Any], host: str = "", resolved: Callabl
     policies = tuple(_policy(table, host, settings, authorities) for table in tables)
     top.done()
     directories = [p.path for p in policies if p.path != NOWHERE]
-    errors += across(settings.state_dir, settings.socket, authorities, directories, resolved)
+    errors += cross_check(settings.state_dir, settings.socket, authorities, directories, resolved)
     if errors:
         raise ConfigError(tuple(f"{path}: {e}" for e in errors))
     return Config(settings, authorities, policies)
@@ -176,11 +176,11 @@ def _sans(value: Any) -> tuple[str, ...] | None:
 
 
 def _clients(value: Any) -> tuple[Name, ...]:
-    """Users, as the pairs that they are kept in. Raises UnsaidError for one that makes no file name."""
+    """Users, as the pairs that they are kept in. Raises RedactedValueError for one that makes no file name."""
     found = [names.parse(f"{Role.CLIENT.value}.{user}") for user in texts(value)]
     bad = [n.reason for n in found if isinstance(n, names.Unknown)]
     if bad:
-        raise UnsaidError("; ".join(bad))
+        raise RedactedValueError("; ".join(bad))
     return tuple(n for n in found if isinstance(n, Name))
 
 

@@ -23,7 +23,7 @@ class ConfigError(Exception):
         self.errors = errors
 
 
-class UnsaidError(ValueError):
+class RedactedValueError(ValueError):
     """A value that is no good and not repeated: it may be a secret in the wrong place, or is in the error already."""
 
 
@@ -59,7 +59,7 @@ class Table:
             return default
         try:
             return read(self.values[key])
-        except UnsaidError as error:
+        except RedactedValueError as error:
             self.error(key, str(error))
         except ValueError as error:
             self.error(key, f"{error} (it is {_clipped(repr(self.values[key]))})")

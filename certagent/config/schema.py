@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from certagent.config import remote
-from certagent.config.reader import Table, UnsaidError, absolute, duration, flag, one_of, text, texts
+from certagent.config.reader import RedactedValueError, Table, absolute, duration, flag, one_of, text, texts
 from certagent.core.policy import OcspRule, Owner, ProcessRule, RenewAt
 
 PORTS = 1 << 16
@@ -75,11 +75,11 @@ def owner(value: Any) -> Owner:
     try:
         account = pwd.getpwnam(user)
     except KeyError as error:
-        raise UnsaidError(f"there is no user {user!r} on this host: create it, or name another") from error
+        raise RedactedValueError(f"there is no user {user!r} on this host: create it, or name another") from error
     try:
         return Owner(user, account.pw_uid, grp.getgrnam(group).gr_gid if group else account.pw_gid)
     except KeyError as error:
-        raise UnsaidError(f"there is no group {group!r} on this host: create it, or name another") from error
+        raise RedactedValueError(f"there is no group {group!r} on this host: create it, or name another") from error
 
 
 def san(value: Any) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ def san(value: Any) -> tuple[str, ...]:
     found = {v: _name(v) for v in texts(value)}
     bad = [repr(v) for v, name in found.items() if not name]
     if bad:
-        raise UnsaidError(f"neither a DNS name nor an IP address: {', '.join(bad)}")
+        raise RedactedValueError(f"neither a DNS name nor an IP address: {', '.join(bad)}")
     return tuple(dict.fromkeys(found.values()))
 
 
@@ -118,7 +118,7 @@ def probe(value: Any) -> tuple[tuple[str, int, Any], ...]:
     good = {item: m for item, m in found.items() if m and 0 < int(m[2]) < PORTS}
     bad = [repr(item) for item in found if item not in good]
     if bad:
-        raise UnsaidError(f'write "127.0.0.1:26257/sql", not {", ".join(bad)}')
+        raise RedactedValueError(f'write "127.0.0.1:26257/sql", not {", ".join(bad)}')
     return tuple((m[1].strip("[]"), int(m[2]), m[3] or "auto") for m in good.values())
 
 

@@ -37,7 +37,9 @@ class Issue:
     names: tuple[str, ...]  # the SANs to ask for
     reuse_key: bool
     reason: str
-    along: str = ""  # a bundle: the stem of the one whose CAs come along, for the clients that were verified by it
+    carried_over_bundle: str = (
+        ""  # a bundle: the stem of the one whose CAs come along, for the clients that were verified by it
+    )
 
     @property
     def subject(self) -> str:
@@ -59,7 +61,7 @@ class Install:
 
 
 @dataclass(frozen=True, slots=True)
-class Discard:
+class RejectStaged:
     """Put a staged pair aside: refused by the gate. Its key is removed, its certificate kept with the reason."""
 
     stem: str
@@ -78,7 +80,7 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
-class Presume:
+class AssumeLoaded:
     """Take note that a process, first seen now, has loaded what is on disk, where no probe can tell."""
 
     process: str
@@ -87,7 +89,7 @@ class Presume:
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class RecordProof:
     """Take note that a reload is proven: what the process serves is what is on disk."""
 
     process: str
@@ -184,7 +186,7 @@ class Quarantine:
 
 
 @dataclass(frozen=True, slots=True)
-class Decline:
+class RejectCommand:
     """Answer an operator's command that cannot be carried out, and take it back: nothing comes of it later."""
 
     command: Literal["renew", "rollback", "reload"]
@@ -197,10 +199,10 @@ Action = (
     | Restrict
     | Issue
     | Install
-    | Discard
+    | RejectStaged
     | Adopt
-    | Presume
-    | Proven
+    | AssumeLoaded
+    | RecordProof
     | Reload
     | Probe
     | Rollback
@@ -208,7 +210,7 @@ Action = (
     | AskWindow
     | AskRevocation
     | Quarantine
-    | Decline
+    | RejectCommand
 )
 
 
@@ -241,6 +243,15 @@ class Plan:
     held: tuple[Held, ...]
     findings: tuple[Finding, ...]
     wake_at: datetime | None
+
+
+WORDS = {"AssumeLoaded": "presume", "RecordProof": "proven", "RejectCommand": "decline", "RejectStaged": "discard"}
+
+
+def word_of(action: Action) -> str:
+    """An action's name in `plan --json` and in the log: an interface, so it does not follow the name of the class."""
+    name = type(action).__name__
+    return WORDS.get(name, name.lower())
 
 
 def subject_of(action: Action) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from certagent.core import names
 from certagent.core.actions import Finding
 from certagent.core.decide import SEVERITIES, decide, worst_of
-from certagent.core.facts import Pair, Snapshot, Terms
+from certagent.core.facts import LoaderFlags, Pair, Snapshot
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
 from certagent.core.names import CA, NODE, Name, Role
 from certagent.core.policy import Policy, Want, under
@@ -28,7 +28,7 @@ class Target:
     """One directory to judge: where it is, whom cockroach runs as, and what its process changes."""
 
     policy: Policy
-    terms: Terms
+    terms: LoaderFlags
     gid: int  # real, of the process
     groups: tuple[int, ...] | None = None
     root: str = ""
@@ -43,7 +43,7 @@ class Target:
 
 def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
     """Given a target and what lies there, return the verdict as a JSON-able document."""
-    judged = verdicts(seen.pairs, seen.strangers, target.gid, target.terms)
+    judged = verdicts(seen.pairs, seen.unmanaged_files, target.gid, target.terms)
     found = findings(target, seen, judged, now)
     problem = seen.directory.problem or (start_problem(judged) if seen.directory.exists else "the directory is missing")
     return {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from certagent.core import names
-from certagent.core.facts import File, Pair, Terms
+from certagent.core.facts import File, LoaderFlags, Pair
 from certagent.core.names import CLIENT_NODE, NODE, Role
 from certagent.core.principals import NODE_USER, refused_principal
 from certagent.core.rules import key_mode_accepted
@@ -26,15 +26,17 @@ class Verdict:
     reason: str = ""
 
 
-def verdicts(pairs: tuple[Pair, ...], strangers: tuple[File, ...], gid: int, terms: Terms) -> tuple[Verdict, ...]:
+def verdicts(
+    pairs: tuple[Pair, ...], unmanaged_files: tuple[File, ...], gid: int, terms: LoaderFlags
+) -> tuple[Verdict, ...]:
     """Given what lies in a directory and the process's group and terms, return a verdict per `.crt` entry, by name."""
     split = any(p.name == CLIENT_NODE and p.cert is not None for p in pairs)
     found = [_of_pair(p, gid, terms, split=split) for p in pairs if p.cert is not None]
-    found += [_of_stranger(f) for f in strangers if f.name.endswith(".crt")]
+    found += [_of_stranger(f) for f in unmanaged_files if f.name.endswith(".crt")]
     return tuple(sorted(found, key=lambda v: v.name))
 
 
-def _of_pair(pair: Pair, gid: int, terms: Terms, *, split: bool) -> Verdict:
+def _of_pair(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Verdict:
     name, cert = pair.name, pair.cert
     file = cert.file.name if cert else f"{name.stem}.crt"
     user = file.removeprefix("client.").removesuffix(".crt") if name.role is Role.CLIENT else ""
@@ -42,7 +44,7 @@ def _of_pair(pair: Pair, gid: int, terms: Terms, *, split: bool) -> Verdict:
     return Verdict(file, name.role.value, user, not reason, reason)
 
 
-def _refusals(pair: Pair, gid: int, terms: Terms, *, split: bool) -> Iterator[str]:
+def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Iterator[str]:
     name, cert, key = pair.name, pair.cert, pair.key
     if cert is None or cert.leaf is None:
         yield (cert.problem if cert else None) or "cannot be read"

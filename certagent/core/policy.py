@@ -10,7 +10,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
-from certagent.core.facts import Process, Terms
+from certagent.core.facts import LoaderFlags, Process
 from certagent.core.names import CLIENT_NODE, Name, Role
 
 
@@ -53,7 +53,7 @@ class Want:
     minimum: timedelta | None = (
         None  # least remaining lifetime of an answer; None: 1/4 of what was asked for, at most 1 day
     )
-    terms: tuple[Terms, ...] = ()  # of the processes that load it, where any has some; no part of the digest
+    terms: tuple[LoaderFlags, ...] = ()  # of the processes that load it, where any has some; no part of the digest
     roots: str = ""  # `ui`: a file of roots that verify it where there is no `ca-ui`; "": the system's
 
     @property
@@ -97,7 +97,7 @@ class Policy:
     enforce: Literal["repair", "report"] = "repair"
     process: ProcessRule = ProcessRule()
     keep: int = 5  # generations
-    terms: tuple[Terms, ...] = ()
+    terms: tuple[LoaderFlags, ...] = ()
     ocsp: OcspRule = OcspRule()
 
     def want(self, stem: str) -> Want | None:
@@ -120,10 +120,10 @@ class Policy:
         return {w.name.stem: w for w in self.wants}
 
 
-def under(policy: Policy, terms: tuple[Terms, ...]) -> Policy:
+def under(policy: Policy, terms: tuple[LoaderFlags, ...]) -> Policy:
     """Given the terms of the processes that load the directory, return the policy that judges by each of them."""
     known = tuple(dict.fromkeys(terms))
-    if known in {(), (Terms(),)}:
+    if known in {(), (LoaderFlags(),)}:
         return policy
     return replace(policy, terms=known, wants=tuple(replace(w, terms=known) for w in policy.wants))
 

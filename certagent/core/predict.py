@@ -12,15 +12,15 @@ from certagent.core.actions import (
     Adopt,
     AskRevocation,
     AskWindow,
-    Decline,
-    Discard,
+    AssumeLoaded,
     Install,
     Issue,
-    Presume,
     Probe,
-    Proven,
     Quarantine,
+    RecordProof,
     Recover,
+    RejectCommand,
+    RejectStaged,
     Reload,
     Restrict,
     Rollback,
@@ -80,7 +80,7 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _issued(snapshot, action, now)
         case Install():
             return _installed(snapshot, action, now)
-        case Discard():
+        case RejectStaged():
             kept = tuple(s for s in snapshot.staged if s.pair.name.stem != action.stem)
             return _tried(
                 replace(snapshot, staged=kept), Attempt("install", action.stem, now, "refused", action.reason)
@@ -88,9 +88,9 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
         case Adopt():
             adopted = Adopted(action.stem, action.fingerprint, action.want)
             return replace(snapshot, adopted=(*snapshot.adopted, adopted))
-        case Presume():
+        case AssumeLoaded():
             return _tried(snapshot, Attempt("reload", action.process, now, "presumed", digest=action.material))
-        case Proven():
+        case RecordProof():
             return _tried(snapshot, Attempt("reload", action.process, now, "ok", digest=action.material))
         case Reload():
             return _reloaded(snapshot, action, now)
@@ -105,7 +105,7 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _tried(snapshot, Attempt("window", action.stem, now, "refused", refused, action.fingerprint))
         case AskRevocation():
             return _asked(snapshot, action, now)
-        case Decline():
+        case RejectCommand():
             return _tried(snapshot, Attempt("command", action.stem, now, "refused", action.reason, action.command))
         case Quarantine():
             return replace(snapshot, quarantined=snapshot.quarantined | {action.fingerprint})
@@ -136,9 +136,9 @@ def _restricted(snapshot: Snapshot, action: Restrict, now: datetime) -> Snapshot
         return replace(file, mode=action.mode, uid=uid, gid=file.gid if gid is None else gid)
 
     pairs = tuple(replace(p, key=replace(p.key, file=fixed(p.key.file))) if p.key else p for p in snapshot.pairs)
-    strangers = tuple(fixed(f) for f in snapshot.strangers)
+    unmanaged_files = tuple(fixed(f) for f in snapshot.unmanaged_files)
     repairs = (*snapshot.repairs, Repair(action.file, now, ok=True))
-    return replace(snapshot, pairs=pairs, strangers=strangers, repairs=repairs)
+    return replace(snapshot, pairs=pairs, unmanaged_files=unmanaged_files, repairs=repairs)
 
 
 def _issued(snapshot: Snapshot, action: Issue, now: datetime) -> Snapshot:
@@ -187,7 +187,7 @@ def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
     file = File(f"{stem}.crt", "file", 0o600, 0, 0, 1, 0, 0, when, when)
     roots = next((a.roots for a in snapshot.authorities if a.name == action.authority), ())
     if want.name.is_bundle:
-        before = snapshot.pair(action.along) if action.along else None
+        before = snapshot.pair(action.carried_over_bundle) if action.carried_over_bundle else None
         first, *rest = (*(roots or (leaf,)), *(before.cert.certificates if before and before.cert else ()))
         return Pair(want.name, CertFile(file, mark, first, tuple(rest)))
     cert = CertFile(file, mark, leaf)

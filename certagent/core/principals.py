@@ -9,7 +9,7 @@ comparing DNs as text; `O=Cockroach, CN=node` and `o=Cockroach,cn=node` are one 
 
 import re
 
-from certagent.core.facts import Leaf, Terms
+from certagent.core.facts import Leaf, LoaderFlags
 from certagent.core.names import NODE, Name, Role
 
 NODE_USER = "node"
@@ -17,13 +17,13 @@ RDN = re.compile(r"(?:[^\\,]|\\.)+")
 PART = re.compile(r"(?:[^\\+]|\\.)+")
 
 
-def principals(leaf: Leaf, terms: Terms) -> tuple[str, ...]:
+def principals(leaf: Leaf, terms: LoaderFlags) -> tuple[str, ...]:
     """Given a leaf, return its principals as the process maps them; of two mappings of a name the last one wins."""
     mapped = dict(terms.principal_map)
     return tuple(mapped.get(p, p) for p in leaf.principals)
 
 
-def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: Terms) -> str:
+def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags) -> str:
     """Given a pair's name and the principal it needs, return why the loader refuses the leaf, "" where it does not."""
     if wanted is None:
         return ""
@@ -37,7 +37,7 @@ def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: Terms) 
     return f"names {named or 'nobody'}{mapped}, not the principal {wanted!r}"
 
 
-def refused_subject(name: Name, wanted: str | None, leaf: Leaf, terms: Terms) -> str:
+def refused_subject(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags) -> str:
     """Given a pair that logs in as node or root, return why servers with these flags refuse its subject, or ""."""
     if wanted is None or not (terms.node_dn or terms.root_dn):
         return ""

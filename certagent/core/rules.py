@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from certagent.core.actions import Finding
-from certagent.core.facts import File, Leaf, Pair, Staged, Terms
+from certagent.core.facts import File, Leaf, LoaderFlags, Pair, Staged
 from certagent.core.names import Name, Role, parse, stem_of
 from certagent.core.policy import Owner, Want
 from certagent.core.principals import refused_principal, refused_subject
@@ -43,7 +43,7 @@ def key_mode_accepted(file: File, gid: int) -> bool:
     return file.uid == 0 and file.gid == gid and file.mode & ~ROOT_GROUP_LIMIT == 0
 
 
-def key_file(file: File, owner: Owner, terms: tuple[Terms, ...] = (), *, path: str) -> Iterator[Finding]:
+def key_file(file: File, owner: Owner, terms: tuple[LoaderFlags, ...] = (), *, path: str) -> Iterator[Finding]:
     """What is wrong with the mode and the owner of a key; `ca.key` is never loaded, its mode matters all the same.
 
     `path`: the directory, for remedies that work anywhere.
@@ -161,7 +161,7 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
     if want is None:
         return
     file, renew = f"{pair.name.stem}.crt", f"certagent renew {pair.name.stem}"
-    for terms in want.terms or (Terms(),):
+    for terms in want.terms or (LoaderFlags(),):
         problem = refused_principal(want.name, want.principal, leaf, terms)
         problem = problem or refused_subject(want.name, want.principal, leaf, terms)
         if problem:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from certagent.core.actions import Action, Finding, Held, Plan, subject_of
+from certagent.core.actions import Action, Finding, Held, Plan, subject_of, word_of
 from certagent.core.decide import decide, severity, worst_of
 from certagent.core.decide.serving import client_names, expected, looked, other_leaf, signals
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
@@ -248,4 +248,4 @@ def plan_document(policy: Policy, snapshot: Snapshot, now: datetime) -> dict[str
 
 
 def _action(action: Action) -> dict[str, str]:
-    return {"action": type(action).__name__.lower(), "subject": subject_of(action), "reason": action.reason}
+    return {"action": word_of(action), "subject": subject_of(action), "reason": action.reason}

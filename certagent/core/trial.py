@@ -36,18 +36,18 @@ class Step:
     reason: str = ""
 
 
-def untold(kind: str, type_: str) -> tuple[str, ...]:
+def unknown_steps(kind: str, type_: str) -> tuple[str, ...]:
     """Given how asking failed and whom, return the steps before it of which that tells nothing."""
     return STEPS[1:] if type_ in UNSEEN else UNTOLD.get(kind, ())
 
 
-def steps(failed: str, reason: str, dark: tuple[str, ...] = ()) -> tuple[Step, ...]:
+def steps(failed: str, reason: str, unknown_steps: tuple[str, ...] = ()) -> tuple[Step, ...]:
     """Given the step that failed ("": none), why, and those before it of which that tells nothing, return all."""
     place = STEPS.index(failed) if failed else len(STEPS)
 
     def step(i: int, name: str) -> Step:
         if i == place:
             return Step(name, "failed", reason)
-        return Step(name, "ok" if i < place and name not in dark else "untried")
+        return Step(name, "ok" if i < place and name not in unknown_steps else "untried")
 
     return tuple(step(i, name) for i, name in enumerate(STEPS))

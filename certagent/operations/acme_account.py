@@ -10,7 +10,7 @@ from certagent.authority.messages import Done, Operation
 from certagent.config import Config
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
-from certagent.state.authority_state import Book
+from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import LEDGER
 
 OPERATIONS: dict[str, Operation] = {"rollover": "rollover", "deactivate": "deactivate"}
@@ -22,7 +22,7 @@ def change(config: Config, workers: Workers, name: str, operation: str, now: dat
     """Do it, through a worker; return what was done. Raises HostError with the reason."""
     asked = permitted(config, name, operation)
     as_the_agent(config.settings.state_dir)
-    book = Book(os.path.join(config.settings.state_dir, "authority"))
+    book = AuthorityState(os.path.join(config.settings.state_dir, "authority"))
     authority = authorities_of(config, workers, book)[name]
     if not isinstance(authority, Remote):
         raise HostError(f"cannot {operation} the account of {name!r}: it is not asked over a wire")

@@ -15,7 +15,7 @@ from certagent.certs_dir import system_roots as roots
 from certagent.config import Config
 from certagent.core.policy import SYSTEM, Policy, Want, bundle_of, bundles_of
 from certagent.core.rules import gate
-from certagent.core.trial import FAILS, steps, untold
+from certagent.core.trial import FAILS, steps, unknown_steps
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import SharedOnly
@@ -26,9 +26,9 @@ BUNDLES = ("ca", "ca-client", "ca-ui", "ca-client-tenant")
 class StepError(Exception):
     """A step that failed, why, and what is not known because of it."""
 
-    def __init__(self, step: str, reason: str, untold: tuple[str, ...] = ()) -> None:
+    def __init__(self, step: str, reason: str, unknown_steps: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
-        self.step, self.reason, self.untold = step, reason, untold
+        self.step, self.reason, self.unknown_steps = step, reason, unknown_steps
 
 
 def trial(
@@ -49,7 +49,7 @@ def trial(
     try:
         leaf = _tried(authority, policy, want, clock)
     except StepError as error:
-        found = steps(error.step, error.reason, error.untold)
+        found = steps(error.step, error.reason, error.unknown_steps)
     return {
         "version": 1,
         "authority": name,
@@ -110,7 +110,7 @@ def _failed(error: AuthorityError, type_: str) -> StepError:
     """At which step; a cause on this host means that nobody was asked."""
     if isinstance(error.__cause__, HostError):
         return StepError("settings", str(error))
-    return StepError(FAILS[error.kind], str(error), untold(error.kind, type_))
+    return StepError(FAILS[error.kind], str(error), unknown_steps(error.kind, type_))
 
 
 def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:

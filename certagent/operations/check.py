@@ -11,7 +11,7 @@ from typing import Any
 
 from certagent import process as procs
 from certagent.certs_dir import Runner, load
-from certagent.core.facts import Snapshot, Terms
+from certagent.core.facts import LoaderFlags, Snapshot
 from certagent.core.judging import Target, document, worst
 from certagent.core.policy import Owner, Policy
 from certagent.posix.clock import clock
@@ -20,12 +20,12 @@ from certagent.posix.errors import HostError
 __all__ = ["Target", "check", "configured_target", "directory_target", "own_terms", "process_target", "worst"]
 
 
-def own_terms(options: Sequence[str]) -> Terms:
+def own_terms(options: Sequence[str]) -> LoaderFlags:
     """The terms of a process with our own environment and these flags."""
     return procs.terms_of(options, os.environ)
 
 
-def directory_target(path: str, user: str, terms: Terms) -> Target:
+def directory_target(path: str, user: str, terms: LoaderFlags) -> Target:
     """Given a directory and a user ("": its owner), return the target; HostError where there is no such user."""
     path = os.path.abspath(path)
     try:
@@ -55,7 +55,7 @@ def process_target(pid: int) -> Target:
     return Target(policy, running.terms, running.gid, running.groups, running.root, pid, serving)
 
 
-def configured_target(policy: Policy, terms: Terms) -> Target:
+def configured_target(policy: Policy, terms: LoaderFlags) -> Target:
     """A certs-dir of the configuration, on the terms of the process that owns it, where one runs."""
     try:
         info = os.stat(policy.path)
@@ -69,4 +69,4 @@ def check(target: Target) -> dict[str, Any]:
     """The verdict on one target, as a JSON-able document."""
     owner, now = target.policy.owner, clock()
     scan = load(target.policy.path, now, Runner(owner.uid, owner.gid, target.groups), target.root)
-    return document(target, Snapshot(scan.directory, scan.pairs, scan.strangers, euid=os.geteuid()), now)
+    return document(target, Snapshot(scan.directory, scan.pairs, scan.unmanaged_files, euid=os.geteuid()), now)

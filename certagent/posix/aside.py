@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Aside(Generic[T]):
+class BackgroundReader(Generic[T]):
     """Reads again and again, once at a time; what it found last is remembered.
 
     `read` raises nothing. `changed` is called in the thread, after something else was found, and must not wait.

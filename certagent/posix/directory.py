@@ -61,7 +61,7 @@ def _walked(path: str) -> tuple[int, set[int]]:
     return at, makers
 
 
-def mark(path: str) -> tuple[int, int, int] | None:
+def stat_key(path: str) -> tuple[int, int, int] | None:
     """What changes when a file changes, or its mode and with it who may read it; None where nothing can be seen."""
     try:
         info = os.stat(path)

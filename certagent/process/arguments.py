@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from certagent.core.facts import Terms
+from certagent.core.facts import LoaderFlags
 
 SERVING = frozenset({"start", "start-single-node", "demo"})
 TRUTH = frozenset({"1", "t", "T", "TRUE", "True", "true"})  # Go's strconv.ParseBool
@@ -28,7 +28,7 @@ class Arguments:
     certs_dir: str
     insecure: bool
     http_port: int
-    terms: Terms = field(default_factory=Terms)
+    terms: LoaderFlags = field(default_factory=LoaderFlags)
 
 
 def flags(argv: Sequence[str], name: str) -> list[str]:
@@ -70,9 +70,9 @@ def principal_map(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple((one, other) for one, colon, other in (e.rpartition(":") for e in entries) if colon)
 
 
-def terms_of(argv: Sequence[str], environ: Mapping[str, str]) -> Terms:
+def terms_of(argv: Sequence[str], environ: Mapping[str, str]) -> LoaderFlags:
     """Given argv and environment, return what they change in how certificates are judged."""
-    return Terms(
+    return LoaderFlags(
         skip_key_check=environ.get("COCKROACH_SKIP_KEY_PERMISSION_CHECK", "") in TRUTH,
         principal_map=principal_map(flags(argv, "cert-principal-map")),
         node_dn=flag(argv, "node-cert-distinguished-name") or "",

@@ -74,7 +74,7 @@ def hup_masks(status: Iterable[str]) -> tuple[bool, bool]:
     return ignored, caught
 
 
-def disbelief(pid: int, file: str, written: tuple[int, int], owner: int, mine: int) -> str | None:
+def pid_file_problem(pid: int, file: str, written: tuple[int, int], owner: int, mine: int) -> str | None:
     """Given a PID file's (uid, mode), whose process it names and our uid, return why it is not believed.
 
     Root would signal whatever process the file names: its writer must be root, us, or that process's own user.

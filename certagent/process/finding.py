@@ -13,7 +13,7 @@ from certagent.core.facts import Process
 from certagent.core.policy import ProcessRule
 from certagent.posix.openat import IN_ROOT, open_within
 from certagent.process.arguments import Arguments, parse
-from certagent.process.classify import disbelief, hidden, hup_masks, judged, listeners_of, named, serves
+from certagent.process.classify import hidden, hup_masks, judged, listeners_of, named, pid_file_problem, serves
 
 PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -48,7 +48,7 @@ def start_ticks(pid: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Insides:
+class ProcessDetails:
     """What only its own user and root may see of a process: the program's name, environment, working directory."""
 
     exe: str
@@ -81,11 +81,11 @@ def _seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
     return process, _base(process), process.cmdline()
 
 
-def _insides(process: psutil.Process) -> Insides | None:
+def _insides(process: psutil.Process) -> ProcessDetails | None:
     """None where they are denied to us. Raises psutil.Error, OSError where it is gone."""
     try:
         exe = os.path.basename(os.readlink(f"/proc/{process.pid}/exe"))
-        return Insides(exe, process.environ(), cwd_of(process.pid))
+        return ProcessDetails(exe, process.environ(), cwd_of(process.pid))
     except (psutil.AccessDenied, PermissionError):
         return None
 
@@ -174,7 +174,7 @@ def _by_pid_file(rule: ProcessRule) -> Process | None:
         written, process, base = _pid_file(rule.pid_file)
     except (OSError, ValueError, IndexError, psutil.Error):
         return None
-    if problem := disbelief(base.pid, rule.pid_file, written, base.uid, os.geteuid()):
+    if problem := pid_file_problem(base.pid, rule.pid_file, written, base.uid, os.geteuid()):
         return replace(base, state="forbidden", problem=problem)
     return _look(base, process, None, rule)
 

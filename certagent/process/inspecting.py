@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from certagent.core.facts import Terms
+from certagent.core.facts import LoaderFlags
 from certagent.posix.errors import HostError
 from certagent.process.arguments import flag, parse
 from certagent.process.finding import cwd_of, user_name
@@ -25,11 +25,11 @@ class Running:
     certs_dir: str
     root: str
     insecure: bool
-    terms: Terms
+    terms: LoaderFlags
 
 
 @dataclass(frozen=True, slots=True)
-class Insides:
+class ProcessDetails:
     """What was read of a process: arguments, environment, its name, its working directory, and its ids."""
 
     argv: Sequence[str]
@@ -50,12 +50,12 @@ def running(pid: int) -> Running:
     return told(pid, insides, user_name(insides.uid))
 
 
-def _insides(pid: int) -> Insides:
+def _insides(pid: int) -> ProcessDetails:
     """Raises psutil.Error, OSError."""
     process = psutil.Process(pid)
     argv, environ, comm = process.cmdline(), process.environ(), process.name()
     cwd = cwd_of(pid)
-    return Insides(argv, environ, comm, cwd, process.uids().effective, process.gids().real, _groups(pid))
+    return ProcessDetails(argv, environ, comm, cwd, process.uids().effective, process.gids().real, _groups(pid))
 
 
 def denial(pid: int, error: Exception) -> str:
@@ -67,7 +67,7 @@ def denial(pid: int, error: Exception) -> str:
     return f"cannot check pid {pid}: {error}"
 
 
-def told(pid: int, insides: Insides, user: str) -> Running:
+def told(pid: int, insides: ProcessDetails, user: str) -> Running:
     """Given what was read, return what it says of a certs-dir. Raises HostError for what is no cockroach."""
     argv, environ, comm = insides.argv, insides.environ, insides.comm
     if flag(argv, "certs-dir") is None and "COCKROACH_CERTS_DIR" not in environ and not comm.startswith("cockroach"):

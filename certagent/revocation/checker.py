@@ -22,7 +22,7 @@ DECISIVE = frozenset({"good", "revoked"})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RevocationResult:
     """What a job of asking brought home."""
 
     revocations: tuple[Revocation, ...]

@@ -76,11 +76,11 @@ def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> 
     cert, issuer = (base64.b64decode(question[k]) for k in ("cert", "issuer"))
     end = time.monotonic() + float(request["timeout"])
 
-    def by_ocsp(url: str, until: float) -> x509.Said:
+    def by_ocsp(url: str, until: float) -> x509.RevocationAnswer:
         what = Fetch("POST", url, x509.ocsp_request(cert, issuer), HEADERS, TYPE, MOST_ANSWER)
         return x509.ocsp_answer(fetch(what, until), cert, issuer, datetime.now(UTC))
 
-    def by_list(url: str, until: float) -> x509.Said:
+    def by_list(url: str, until: float) -> x509.RevocationAnswer:
         return x509.crl_answer(lists.get(url, until), cert, issuer, datetime.now(UTC))
 
     found: list[dict[str, Any]] = []
@@ -113,9 +113,9 @@ def decided(found: list[dict[str, Any]]) -> bool:
     return any(a["status"] in DECISIVE for a in found)
 
 
-def within(until: float, work: Callable[[], x509.Said]) -> x509.Said:
+def within(until: float, work: Callable[[], x509.RevocationAnswer]) -> x509.RevocationAnswer:
     """The work's result, or FetchError at the deadline, whatever it hangs on: a resolver, headers that drip."""
-    results: SimpleQueue[x509.Said | Exception] = SimpleQueue()
+    results: SimpleQueue[x509.RevocationAnswer | Exception] = SimpleQueue()
 
     def run() -> None:
         try:
@@ -133,7 +133,7 @@ def within(until: float, work: Callable[[], x509.Said]) -> x509.Said:
     return found
 
 
-def answer(source: str, url: str, way: Callable[[str, float], x509.Said], until: float) -> dict[str, Any]:
+def answer(source: str, url: str, way: Callable[[str, float], x509.RevocationAnswer], until: float) -> dict[str, Any]:
     """One answer, or why there is none."""
     begun = time.monotonic()
     try:

@@ -33,7 +33,7 @@ def sound(document: object) -> bool:
     return all(isinstance(document.get(part), dict) for part in ("shared", "own"))
 
 
-class Book:
+class AuthorityState:
     """The files of all authorities; safe to use from several threads."""
 
     def __init__(self, directory: str, patience: float = PATIENCE) -> None:
@@ -73,7 +73,7 @@ class Book:
 
     @contextmanager
     def alone(self, name: str, seconds: float) -> Iterator[None]:
-        """One request at a time to that authority, whichever Book or process makes it.
+        """One request at a time to that authority, whichever AuthorityState or process makes it.
 
         Raises HostError after so many seconds of waiting.
         """
@@ -167,7 +167,7 @@ def _locked(fd: int) -> bool:
     return True
 
 
-class SharedOnly(Book):
+class SharedOnly(AuthorityState):
     """For asking without a file: an account is found, and kept where one is made; nothing else is."""
 
     def read(self, name: str, key: str) -> tuple[Document, Document]:

@@ -17,12 +17,12 @@ from certagent.x509.jwe import read_jwk
 from certagent.x509.jws import sign_jws
 from certagent.x509.links import Link, chain_links
 from certagent.x509.making import generate_key, make_ca, make_csr, sign_csr
-from certagent.x509.ocsp import Said, ocsp_answer, ocsp_request
+from certagent.x509.ocsp import RevocationAnswer, ocsp_answer, ocsp_request
 from certagent.x509.parsing import parse_certificates, parse_key, split_certificates
 
 __all__ = [
     "Link",
-    "Said",
+    "RevocationAnswer",
     "Usage",
     "X509Error",
     "anchors",

@@ -10,10 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
-from certagent.x509.ocsp import Said, in_time, reason_word
+from certagent.x509.ocsp import RevocationAnswer, in_time, reason_word
 
 
-def crl_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -> Said:
+def crl_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -> RevocationAnswer:
     """Given the bytes of a revocation list (DER or PEM), return what it says of the certificate.
 
     X509Error where the list cannot be used.
@@ -27,9 +27,9 @@ def crl_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -
         row = listed.get_revoked_certificate_by_serial_number(cert.serial_number)
         this, following = listed.last_update_utc, listed.next_update_utc
         if row is not None:
-            return Said("revoked", _row_word(row), this, following, row.revocation_date_utc)
+            return RevocationAnswer("revoked", _row_word(row), this, following, row.revocation_date_utc)
         in_time("the list", this, following, now)
-        return Said("good", "", this, following)
+        return RevocationAnswer("good", "", this, following)
     except REFUSALS as error:
         raise X509Error("unparsable", f"not a revocation list that can be read: {reason_of(error)}") from error
 

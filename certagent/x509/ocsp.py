@@ -29,7 +29,7 @@ REFUSED = frozenset({"md5"})
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RevocationAnswer:
     """What a verified answer says."""
 
     status: Literal["good", "revoked", "unknown"]
@@ -49,7 +49,7 @@ def ocsp_request(cert_der: bytes, issuer_der: bytes) -> bytes:
         raise X509Error("unparsable", f"no request can be made: {reason_of(error)}") from error
 
 
-def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -> Said:
+def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -> RevocationAnswer:
     """Given a responder's bytes, return what it says of the certificate.
 
     X509Error, one sentence, where the answer cannot be used.
@@ -78,14 +78,14 @@ def _same(single: ocsp.OCSPSingleResponse, cert: x509.Certificate, issuer: x509.
     return (ours.issuer_name_hash, ours.issuer_key_hash) == (single.issuer_name_hash, single.issuer_key_hash)
 
 
-def _said(single: ocsp.OCSPSingleResponse, now: datetime) -> Said:
+def _said(single: ocsp.OCSPSingleResponse, now: datetime) -> RevocationAnswer:
     this, following = single.this_update_utc, single.next_update_utc
     if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
         why = single.revocation_reason
-        return Said("revoked", reason_word(why), this, following, single.revocation_time_utc)
+        return RevocationAnswer("revoked", reason_word(why), this, following, single.revocation_time_utc)
     in_time("the answer", this, following, now)
     unknown = single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
-    return Said("unknown" if unknown else "good", "", this, following)
+    return RevocationAnswer("unknown" if unknown else "good", "", this, following)
 
 
 def reason_word(flag: x509.ReasonFlags | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from certagent import x509
-from certagent.authority.backends.dropbox import LARGEST, ask, news
+from certagent.authority.backends.dropbox import LARGEST, ask, inbox_changed
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Pending, Roots, State
 from tests.authority.calling import NAMES, NOW, context, key_and_csr, request
@@ -266,10 +266,10 @@ def test_an_outbox_that_cannot_be_made(box: Box) -> None:
 def test_news(box: Box) -> None:
     """When something last came, by the kernel's clock: a file that claims to be of tomorrow is of now."""
     options = {"inbox": str(box.inbox)}
-    assert news(options) is None
+    assert inbox_changed(options) is None
     before = datetime.now(UTC) - timedelta(seconds=1)
     box.bring("x", b"x")
     os.utime(box.inbox / "x", (2e9, 2e9))
-    found = news(options)
+    found = inbox_changed(options)
     assert found is not None
     assert before < found <= datetime.now(UTC) + timedelta(seconds=1)

@@ -30,7 +30,7 @@ def test_roles_and_strangers(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     result = scan(tmp_path)
     assert ["ca", "client.a.b", "node", "ui"] == [p.name.stem for p in result.pairs]
-    assert {"node.foo.crt", "old.key", ".node.crt", "client.crt"} == {f.name for f in result.strangers}
+    assert {"node.foo.crt", "old.key", ".node.crt", "client.crt"} == {f.name for f in result.unmanaged_files}
     assert all(p.matched for p in result.pairs if not p.name.is_bundle)
     assert all(p.trust and p.trust.problem is None for p in result.pairs if not p.name.is_bundle)
 
@@ -126,7 +126,7 @@ def test_odd_names(tmp_path: Path, name: bytes) -> None:
     filled(tmp_path)
     (tmp_path / os.fsdecode(name)).write_text("x")
     result = scan(tmp_path)
-    names = [f.name for f in result.strangers] + [f.file.name for p in result.pairs for f in (p.cert, p.key) if f]
+    names = [f.name for f in result.unmanaged_files] + [f.file.name for p in result.pairs for f in (p.cert, p.key) if f]
     assert all(n.isprintable() for n in names)
     assert found(result, "node").matched
 
@@ -202,11 +202,11 @@ def test_a_missing_directory(tmp_path: Path) -> None:
 
 
 def test_the_glance_sees_changed_keys_only(tmp_path: Path) -> None:
-    """Between two scans the glance shows the keys whose mode or content changed, and opens nothing."""
+    """Between two scans scan_changed_keys shows the keys whose mode or content changed, and opens nothing."""
     filled(tmp_path, "node", "ui")
     scanner = Scanner()
     scanner.scan(str(tmp_path), NOW)
-    assert scanner.glance(str(tmp_path)).pairs == ()
+    assert scanner.scan_changed_keys(str(tmp_path)).pairs == ()
     (tmp_path / "ui.key").chmod(0o644)
-    keys = [p.key for p in scanner.glance(str(tmp_path)).pairs]
+    keys = [p.key for p in scanner.scan_changed_keys(str(tmp_path)).pairs]
     assert [("ui.key", 0o644)] == [(k.file.name, k.file.mode) for k in keys if k]

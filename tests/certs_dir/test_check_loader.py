@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from certagent.core.facts import Terms
+from certagent.core.facts import LoaderFlags
 from certagent.core.policy import Owner, Policy
 from certagent.demo.loader import Flags, dual_purpose_problem, load
 from certagent.operations.check import Target, check
@@ -157,7 +157,7 @@ if ROOT:
 ENTRY = st.tuples(st.sampled_from([*CERTS, *["good"] * 12]), st.sampled_from([*KEYS, *["good"] * 12]))
 DIRECTORY = st.dictionaries(st.sampled_from(NAMES), st.tuples(ENTRY, st.sampled_from(CN)), max_size=8)
 TERMS = st.builds(
-    Terms,
+    LoaderFlags,
     skip_key_check=st.booleans(),
     principal_map=st.sampled_from([(), (("custom", "node"),), (("custom", "root"), ("node", "x"))]),
     node_dn=st.sampled_from(["", "O=Cockroach,CN=custom", "CN=custom,O=Cockroach"]),
@@ -182,7 +182,7 @@ def directory(entries: dict[str, tuple[tuple[str, str], str]]) -> Iterator[Path]
         shutil.rmtree(base)
 
 
-def loader_says(path: Path, terms: Terms) -> dict[str, bool]:
+def loader_says(path: Path, terms: LoaderFlags) -> dict[str, bool]:
     """What the stand-in takes, run as the user."""
     flags = Flags(dict(terms.principal_map), terms.node_dn, terms.node_user, terms.skip_key_check)
     with acting_as(UID, GID, [GID]):
@@ -193,21 +193,21 @@ def loader_says(path: Path, terms: Terms) -> dict[str, bool]:
     return {n.name: taken.get(n.name, False) for n in path.iterdir() if n.name.endswith(".crt")}
 
 
-def target(path: Path, terms: Terms) -> Target:
+def target(path: Path, terms: LoaderFlags) -> Target:
     return Target(Policy(str(path), Owner("cockroach", UID, GID), ""), terms, GID, (GID,))
 
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(DIRECTORY, TERMS)
-@example({"node": (("good", "good"), "custom"), "client.node": (("empty", "good"), "node")}, Terms())
-@example({"node": (("good", "good"), "custom"), "client.node": (("directory", "good"), "node")}, Terms())
-@example({"node": (("good", "good"), "custom")}, Terms(node_dn="CN=custom,O=Cockroach"))
-@example({"client.root": (("good", "linked 0644"), "root")}, Terms(skip_key_check=True))
-@example({"client.root": (("linked", "linked"), "custom")}, Terms(principal_map=(("custom", "root"),)))
-@example({"ca-client": (("directory", "good"), "node")}, Terms())
-@example({"ui": (("a directory's link", "good"), "node"), "ca": (("directory", "absent"), "node")}, Terms())
-def test_check_decides_as_the_loader(entries: dict[str, tuple[tuple[str, str], str]], terms: Terms) -> None:
+@example({"node": (("good", "good"), "custom"), "client.node": (("empty", "good"), "node")}, LoaderFlags())
+@example({"node": (("good", "good"), "custom"), "client.node": (("directory", "good"), "node")}, LoaderFlags())
+@example({"node": (("good", "good"), "custom")}, LoaderFlags(node_dn="CN=custom,O=Cockroach"))
+@example({"client.root": (("good", "linked 0644"), "root")}, LoaderFlags(skip_key_check=True))
+@example({"client.root": (("linked", "linked"), "custom")}, LoaderFlags(principal_map=(("custom", "root"),)))
+@example({"ca-client": (("directory", "good"), "node")}, LoaderFlags())
+@example({"ui": (("a directory's link", "good"), "node"), "ca": (("directory", "absent"), "node")}, LoaderFlags())
+def test_check_decides_as_the_loader(entries: dict[str, tuple[tuple[str, str], str]], terms: LoaderFlags) -> None:
     """For each .crt the same accept or reject; and whatever is rejected is a finding with a remedy."""
     with directory(entries) as path:
         expected = loader_says(path, terms)
@@ -221,7 +221,7 @@ def test_check_decides_as_the_loader(entries: dict[str, tuple[tuple[str, str], s
 @pytest.mark.parametrize("kind", list(KEYS))
 def test_every_kind_of_key(kind: str) -> None:
     """Each kind of key once, with and without the permission check."""
-    for terms in (Terms(), Terms(skip_key_check=True)):
+    for terms in (LoaderFlags(), LoaderFlags(skip_key_check=True)):
         with directory({"node": (("good", kind), "node")}) as path:
             assert loader_says(path, terms) == {f["name"]: f["accepted"] for f in check(target(path, terms))["files"]}
 
@@ -230,7 +230,9 @@ def test_every_kind_of_key(kind: str) -> None:
 def test_every_kind_of_certificate(kind: str) -> None:
     """Each kind of certificate once, as a pair and as a bundle."""
     with directory({"client.root": ((kind, "good"), "root"), "ca": ((kind, "absent"), "root")}) as path:
-        assert loader_says(path, Terms()) == {f["name"]: f["accepted"] for f in check(target(path, Terms()))["files"]}
+        assert loader_says(path, LoaderFlags()) == {
+            f["name"]: f["accepted"] for f in check(target(path, LoaderFlags()))["files"]
+        }
 
 
 @pytest.mark.parametrize("ending", ["crt", "key"])
@@ -240,6 +242,8 @@ def test_hostile_entries(tmp_path: Path, make: Callable[[Path], None], ending: s
     filled(tmp_path, "node", "ui")
     (tmp_path / f"ui.{ending}").unlink()
     make(tmp_path / f"ui.{ending}")
-    document = check(Target(Policy(str(tmp_path), Owner("root", os.getuid(), os.getgid()), ""), Terms(), os.getgid()))
+    document = check(
+        Target(Policy(str(tmp_path), Owner("root", os.getuid(), os.getgid()), ""), LoaderFlags(), os.getgid())
+    )
     found = {f["name"]: f["accepted"] for f in document["files"]}
     assert found == {"ca.crt": True, "node.crt": True, "ui.crt": False}

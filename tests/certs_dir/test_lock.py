@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from certagent.certs_dir.lock import Holding
+from certagent.certs_dir.lock import DirectoryLock
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import Directory, Snapshot
 from certagent.posix.errors import HostError
 from tests.making import filled
 
 
-def holding(path: Path) -> Holding:
-    return Holding(Store(str(path)))
+def holding(path: Path) -> DirectoryLock:
+    return DirectoryLock(Store(str(path)))
 
 
-def foreign(held: Holding) -> str | None:
+def foreign(held: DirectoryLock) -> str | None:
     return held.add(Snapshot(Directory("/certs", exists=True))).directory.foreign
 
 

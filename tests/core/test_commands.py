@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certagent.core.actions import Decline, Issue
+from certagent.core.actions import Issue, RejectCommand
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Authority, Request, Snapshot
 from certagent.core.predict import predict
@@ -52,12 +52,12 @@ DECLINED = [
 def test_taken_back(label: str, rules: Any, found: Snapshot, words: str) -> None:
     """With its reason, once; and when what stood in the way is gone, no CA is asked for it."""
     del label
-    (decline,) = [a for a in decide(rules, found, NOW).actions if isinstance(a, Decline)]
+    (decline,) = [a for a in decide(rules, found, NOW).actions if isinstance(a, RejectCommand)]
     assert words in decline.reason
     after = predict(found, decline, NOW)
     assert after.requests == ()
     free = replace(after, authorities=(), ledger_problem=None, directory=snapshot().directory, attempts=())
-    assert not [a for a in decide(policy(), free, NOW).actions if isinstance(a, Issue | Decline)]
+    assert not [a for a in decide(policy(), free, NOW).actions if isinstance(a, Issue | RejectCommand)]
 
 
 WAITS = [
@@ -74,7 +74,7 @@ def test_waited_for(label: str, rules: Any, found: Snapshot) -> None:
     """What lifts by itself."""
     del label
     made = decide(rules, found, NOW)
-    assert not [a for a in made.actions if isinstance(a, Decline)]
+    assert not [a for a in made.actions if isinstance(a, RejectCommand)]
     assert made.wake_at is not None
 
 
@@ -83,11 +83,11 @@ def test_what_is_held_without_a_command_is_no_command() -> None:
     due = pair(cert=leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
     made = decide(policy(), snapshot(pair("ca"), due, authorities=(STRANGE,)), NOW)
     assert "renewal.refused" in {f.code for f in made.findings}
-    assert not [a for a in made.actions if isinstance(a, Decline)]
+    assert not [a for a in made.actions if isinstance(a, RejectCommand)]
 
 
 def test_what_is_taken_back_is_not_carried_out_either() -> None:
     """A request that took longer than the pause failed: refused, and no CA is asked for it in the same look."""
     long_ago = replace(RENEW, at=NOW - 41 * SECOND)
     made = decide(policy(), asked(long_ago, attempts=(failed("failed", 40 * SECOND),)), NOW)
-    assert [Decline] == [type(a) for a in made.actions if isinstance(a, Issue | Decline)]
+    assert [RejectCommand] == [type(a) for a in made.actions if isinstance(a, Issue | RejectCommand)]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from certagent.core.actions import Adopt, Discard, Install, Issue, Plan, Recover, Restrict, subject_of
+from certagent.core.actions import Adopt, Install, Issue, Plan, Recover, RejectStaged, Restrict, subject_of, word_of
 from certagent.core.decide import decide, severity
 from certagent.core.facts import (
     Adopted,
@@ -52,7 +52,7 @@ def plan(found: Snapshot, rules: Policy | None = None) -> Plan:
 
 
 def kinds(found: Plan) -> list[str]:
-    return [type(a).__name__.lower() for a in found.actions]
+    return [word_of(a) for a in found.actions]
 
 
 def codes(found: Plan) -> list[str]:
@@ -186,7 +186,7 @@ def test_a_chain_that_cannot_be_judged_yet() -> None:
     )
     live = snapshot(pair("ca"), pair("node"), replace(pair("ui"), trust=unread))
     made = decide(wants, replace(live, staged=(waits,)), NOW)
-    assert not [a for a in made.actions if isinstance(a, Install | Discard | Issue)]
+    assert not [a for a in made.actions if isinstance(a, Install | RejectStaged | Issue)]
     assert ["the roots that verify it did not answer so far" in h.reason for h in made.held] == [True]
     assert "cert.untrusted" not in {f.code for f in made.findings}
 
@@ -295,7 +295,7 @@ DISCARDS = [
 def test_discard(label: str, answer: object, reason: str) -> None:
     """What must not go live is put aside with the reason."""
     found = plan(snapshot(pair("ca"), DUE, staged=(answer,), quarantined=frozenset({"node-66"}))).actions
-    assert [reason in a.reason for a in found if isinstance(a, Discard)] == [True], label
+    assert [reason in a.reason for a in found if isinstance(a, RejectStaged)] == [True], label
     assert not [a for a in found if isinstance(a, Install)]
 
 
@@ -407,7 +407,7 @@ def test_somebody_elses_directory_is_observed_only() -> None:
 
 def test_strangers_and_surroundings() -> None:
     """Unknown names, wide directories and what the agent does without are findings."""
-    found = snapshot(strangers=(file("node.foo.crt"),), degraded=(Degraded("watch.degraded", "no inotify"),))
+    found = snapshot(unmanaged_files=(file("node.foo.crt"),), degraded=(Degraded("watch.degraded", "no inotify"),))
     made = plan(replace(found, directory=replace(found.directory, mode=0o777)))
     assert {"name.unknown", "watch.degraded", "dir.mode"} <= set(codes(made))
 

@@ -162,9 +162,9 @@ LATER = Attempt("issue", "node", NOW - HOUR, "retry", "a person decides", "house
 def test_news_of_an_answer() -> None:
     """Something came after the request was last asked about: it is asked about now; before, or in the future: not."""
     for news, names in ((NOW - SECOND, ["house"]), (NOW - 2 * HOUR, []), (NOW + HOUR, []), (None, [])):
-        authorities = (Authority("house", "dropbox", news=news),)
+        authorities = (Authority("house", "dropbox", inbox_changed=news),)
         assert names == asked(replace(DUE, attempts=(LATER,), authorities=authorities)), news
-    elsewhere = (Authority("backup", "dropbox", news=NOW - SECOND),)
+    elsewhere = (Authority("backup", "dropbox", inbox_changed=NOW - SECOND),)
     assert [] == asked(replace(DUE, attempts=(LATER,), authorities=elsewhere))
 
 
@@ -177,7 +177,7 @@ def test_a_request_is_asked_about_to_its_end() -> None:
 
 
 def silent(**how: Any) -> tuple[Authority, ...]:
-    return tuple(Authority(name, "est", (OURS,), silent=word) for name, word in how.items())
+    return tuple(Authority(name, "est", (OURS,), unreadable=word) for name, word in how.items())
 
 
 SILENT = [

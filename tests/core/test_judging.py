@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from certagent.core.facts import Directory, Pair, Terms
+from certagent.core.facts import Directory, LoaderFlags, Pair
 from certagent.core.judging import Target, document, wants_for, worst
 from certagent.core.names import Name, Role
 from tests.core.building import NOW, OWNER, leaf, pair, policy, snapshot, want
@@ -15,7 +15,7 @@ ABSENT = Directory("/certs", exists=False)
 
 def target(**changes: Any) -> Target:
     """Without any configuration, unless changed."""
-    return replace(Target(replace(policy(), wants=()), Terms(), OWNER.gid), **changes)
+    return replace(Target(replace(policy(), wants=()), LoaderFlags(), OWNER.gid), **changes)
 
 
 def judged(*pairs: Pair, of: Target | None = None, **changes: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from certagent.core.actions import Discard, Install, Issue, Plan, Reload
+from certagent.core.actions import Install, Issue, Plan, RejectStaged, Reload, word_of
 from certagent.core.decide import decide
 from certagent.core.decide.serving import material
 from certagent.core.facts import Attempt, Authority, CertFile, Leaf, Listener, Pair, Request, Snapshot, Staged, Trust
@@ -87,9 +87,7 @@ def plan(rules: Policy, found: Snapshot) -> Plan:
 
 def steps(rules: Policy, found: Snapshot) -> list[str]:
     """Everything that would be done until nothing is left, but for looking."""
-    words = [
-        (type(a).__name__.lower(), getattr(a, "stem", getattr(a, "subject", ""))) for a in forecast(rules, found, NOW)
-    ]
+    words = [(word_of(a), getattr(a, "stem", getattr(a, "subject", ""))) for a in forecast(rules, found, NOW)]
     return [f"{verb} {what}".strip() for verb, what in words if verb not in {"probe", "scan", "presume"}]
 
 
@@ -152,7 +150,7 @@ def test_a_fresh_split_ca_host_is_separate_from_the_first_moment() -> None:
     """In an empty directory ca-client.crt holds the clients' CA alone, and no pair comes before its bundle."""
     empty = snapshot(authorities=(Authority("house", "local"), Authority("clients", "local")), pairs=())
     first = [a for a in plan(SPLIT_CA, empty).actions if isinstance(a, Issue)]
-    assert {("ca", ""), ("ca-client", "")} == {(a.subject, a.along) for a in first}
+    assert {("ca", ""), ("ca-client", "")} == {(a.subject, a.carried_over_bundle) for a in first}
     done = after(SPLIT_CA, empty)
     assert {"ca", "ca-client", "node", "client.node", "client.root"} == {p.name.stem for p in done.pairs}
     own = done.pair("ca-client")
@@ -173,7 +171,7 @@ def test_a_server_without_pairs_of_clients_keeps_its_clients() -> None:
     """Clients elsewhere cannot be seen: a process that serves is enough for the old CAs to come along."""
     narrow = live(bundle("ca", OLD), pair(cert=NARROW))
     made = [a for a in plan(SPLIT_CA, narrow).actions if isinstance(a, Issue)]
-    assert [("ca-client", "ca")] == [(a.subject, a.along) for a in made]
+    assert [("ca-client", "ca")] == [(a.subject, a.carried_over_bundle) for a in made]
 
 
 DUE = leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY)
@@ -219,14 +217,14 @@ def test_a_staged_narrow_node_waits_a_minute_then_goes_aside() -> None:
     answer = staged(cert=replace(NARROW, serial=2, fingerprint="node-2", not_after=NOW + 30 * DAY))
     base = replace(HOST, staged=(answer,))
     made = plan(SPLIT_NODE, base)
-    assert not [a for a in made.actions if isinstance(a, Install | Discard)]
+    assert not [a for a in made.actions if isinstance(a, Install | RejectStaged)]
     assert ["client.node.crt is not there" in r for r in held(made, "node")] == [True]
     late = plan(SPLIT_NODE, replace(HOST, staged=(replace(answer, at=NOW - 2 * timedelta(minutes=1)),)))
-    assert [Discard] == [type(a) for a in late.actions if isinstance(a, Install | Discard)]
+    assert [RejectStaged] == [type(a) for a in late.actions if isinstance(a, Install | RejectStaged)]
     refused = plan(STANDARD, base)
-    assert [Discard] == [type(a) for a in refused.actions if isinstance(a, Install | Discard)]
+    assert [RejectStaged] == [type(a) for a in refused.actions if isinstance(a, Install | RejectStaged)]
     ready = plan(SPLIT_NODE, replace(HOST_SPLIT, staged=(answer,), requests=(Request("renew", "node", NOW),)))
-    assert [Install] == [type(a) for a in ready.actions if isinstance(a, Install | Discard)]
+    assert [Install] == [type(a) for a in ready.actions if isinstance(a, Install | RejectStaged)]
 
 
 def test_no_signal_onto_a_node_that_nobody_can_be() -> None:
@@ -307,9 +305,9 @@ def test_an_answer_of_another_ca_is_put_aside() -> None:
     found = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, names=("old", "new"))
     found = replace(found, authorities=(HOUSE, Authority("clients", "acme")))
     answer = staged("client.node", leaf("client.node", 2, not_before=NOW, not_after=NOW + 30 * DAY))
-    for anchors, kind in ((("new root",), Discard), (("old root",), Install)):
+    for anchors, kind in ((("new root",), RejectStaged), (("old root",), Install)):
         made = plan(SPLIT_CA, replace(found, staged=(Staged(hung(answer.pair, *anchors), NOW, asked=True),)))
-        assert [kind] == [type(a) for a in made.actions if isinstance(a, Install | Discard)]
+        assert [kind] == [type(a) for a in made.actions if isinstance(a, Install | RejectStaged)]
 
 
 SUPERFLUOUS = [

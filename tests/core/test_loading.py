@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from certagent.core.facts import CertFile, File, KeyFile, Pair, Terms
+from certagent.core.facts import CertFile, File, KeyFile, LoaderFlags, Pair
 from certagent.core.loading import start_problem, verdicts
 from tests.core.building import OWNER, file, leaf, pair
 
@@ -21,26 +21,26 @@ def keyed(mode: int = 0o600, problem: str = "", kind: str = "") -> Pair:
 
 
 CUSTOM = leaf(common_names=("custom",))
-ROWS: list[tuple[str, Pair, Terms, str]] = [
-    ("a sound pair", pair(), Terms(), ""),
-    ("broken", broken("node"), Terms(), "broken"),
-    ("no key", replace(pair(), key=None), Terms(), "node.key is missing"),
-    ("a wide key", keyed(0o644), Terms(), "mode is 0644"),
-    ("a wide key, not looked at", keyed(0o644), Terms(skip_key_check=True), ""),
-    ("a key that does not parse is not looked into", keyed(problem="x", kind="unparsable"), Terms(), ""),
-    ("a key that cannot be read", keyed(problem="denied", kind="irregular"), Terms(), "the key: denied"),
-    ("expired", pair(cert=leaf(not_after=leaf().not_before)), Terms(), ""),
-    ("no principal, dual purpose", pair(cert=CUSTOM), Terms(), "not the principal 'node'"),
-    ("mapped", pair(cert=CUSTOM), Terms(principal_map=(("custom", "node"),)), ""),
-    ("a client of another name", pair("client.root", CUSTOM), Terms(), "not the principal 'root'"),
-    ("a tenant's certificate", pair("client-tenant.7", CUSTOM), Terms(), ""),
-    ("a bundle needs no key", pair("ca"), Terms(skip_key_check=True), ""),
-    ("a broken bundle", broken("ca"), Terms(), "broken"),
+ROWS: list[tuple[str, Pair, LoaderFlags, str]] = [
+    ("a sound pair", pair(), LoaderFlags(), ""),
+    ("broken", broken("node"), LoaderFlags(), "broken"),
+    ("no key", replace(pair(), key=None), LoaderFlags(), "node.key is missing"),
+    ("a wide key", keyed(0o644), LoaderFlags(), "mode is 0644"),
+    ("a wide key, not looked at", keyed(0o644), LoaderFlags(skip_key_check=True), ""),
+    ("a key that does not parse is not looked into", keyed(problem="x", kind="unparsable"), LoaderFlags(), ""),
+    ("a key that cannot be read", keyed(problem="denied", kind="irregular"), LoaderFlags(), "the key: denied"),
+    ("expired", pair(cert=leaf(not_after=leaf().not_before)), LoaderFlags(), ""),
+    ("no principal, dual purpose", pair(cert=CUSTOM), LoaderFlags(), "not the principal 'node'"),
+    ("mapped", pair(cert=CUSTOM), LoaderFlags(principal_map=(("custom", "node"),)), ""),
+    ("a client of another name", pair("client.root", CUSTOM), LoaderFlags(), "not the principal 'root'"),
+    ("a tenant's certificate", pair("client-tenant.7", CUSTOM), LoaderFlags(), ""),
+    ("a bundle needs no key", pair("ca"), LoaderFlags(skip_key_check=True), ""),
+    ("a broken bundle", broken("ca"), LoaderFlags(), "broken"),
 ]
 
 
 @pytest.mark.parametrize(("label", "found", "terms", "reason"), ROWS, ids=[r[0] for r in ROWS])
-def test_verdict(label: str, found: Pair, terms: Terms, reason: str) -> None:
+def test_verdict(label: str, found: Pair, terms: LoaderFlags, reason: str) -> None:
     """Accepted, or the reason in words."""
     verdict = verdicts((found,), (), GID, terms)[0]
     assert verdict.accepted == (reason == ""), label
@@ -50,7 +50,7 @@ def test_verdict(label: str, found: Pair, terms: Terms, reason: str) -> None:
 @pytest.mark.parametrize("split", [pair("client.node"), broken("client.node")])
 def test_a_split_node_needs_no_principal(split: Pair) -> None:
     """client.node.crt takes the client's part, even where it is broken itself: cockroach falls back on nothing."""
-    found = {v.name: v.accepted for v in verdicts((pair(cert=CUSTOM), split), (), GID, Terms())}
+    found = {v.name: v.accepted for v in verdicts((pair(cert=CUSTOM), split), (), GID, LoaderFlags())}
     assert found["node.crt"]
 
 
@@ -65,14 +65,14 @@ STRANGERS = [
 @pytest.mark.parametrize(("stranger", "reason"), STRANGERS, ids=[s.name for s, _ in STRANGERS])
 def test_names_and_directories(stranger: File, reason: str) -> None:
     """What cockroach passes over is listed, without a role, with the reason."""
-    verdict = verdicts((), (stranger,), GID, Terms())[0]
+    verdict = verdicts((), (stranger,), GID, LoaderFlags())[0]
     assert (verdict.role, verdict.accepted) == ("", False)
     assert reason in verdict.reason
 
 
 def test_keys_are_no_entries() -> None:
     """A verdict is about a .crt: stray keys have none."""
-    assert verdicts((replace(pair("ui"), cert=None),), (file("old.key"),), GID, Terms()) == ()
+    assert verdicts((replace(pair("ui"), cert=None),), (file("old.key"),), GID, LoaderFlags()) == ()
 
 
 STARTS: list[tuple[str, tuple[Pair, ...], str]] = [
@@ -89,6 +89,6 @@ STARTS: list[tuple[str, tuple[Pair, ...], str]] = [
 @pytest.mark.parametrize(("label", "pairs", "reason"), STARTS, ids=[r[0] for r in STARTS])
 def test_start(label: str, pairs: tuple[Pair, ...], reason: str) -> None:
     """ca and node must be there and sound; a broken optional file is not fallen back from."""
-    problem = start_problem(verdicts(pairs, (), GID, Terms()))
+    problem = start_problem(verdicts(pairs, (), GID, LoaderFlags()))
     assert reason in problem, label
     assert (reason == "") == (problem == ""), problem

@@ -4,40 +4,40 @@ from dataclasses import replace
 
 import pytest
 
-from certagent.core.facts import Leaf, Terms
+from certagent.core.facts import Leaf, LoaderFlags
 from certagent.core.policy import on_terms_of, under, verifiers
 from certagent.core.principals import is_subject, principals, refused_principal, refused_subject
 from certagent.core.rules import pair_findings
 from tests.core.building import NOW, leaf, name_of, pair, policy, process, want
 
 CUSTOM = leaf(common_names=("custom",), dns=("db1",), subject="CN=custom,O=Cockroach")
-TO_NODE = Terms(principal_map=(("custom", "node"),))
-BY_DN = Terms(node_dn="O=Cockroach, cn=custom")
+TO_NODE = LoaderFlags(principal_map=(("custom", "node"),))
+BY_DN = LoaderFlags(node_dn="O=Cockroach, cn=custom")
 
 
 def test_the_last_mapping_and_the_last_common_name_win() -> None:
     """As Go has it: of several common names the last counts, of several mappings of a name the last."""
-    terms = Terms(principal_map=(("b", "x"), ("b", "node")))
+    terms = LoaderFlags(principal_map=(("b", "x"), ("b", "node")))
     assert principals(leaf(common_names=("a", "b"), dns=("c",)), terms) == ("node", "c")
 
 
 LOADER = [
-    ("the plain rule", "node", leaf(), Terms(), True),
-    ("another's name", "node", CUSTOM, Terms(), False),
+    ("the plain rule", "node", leaf(), LoaderFlags(), True),
+    ("another's name", "node", CUSTOM, LoaderFlags(), False),
     ("mapped", "node", CUSTOM, TO_NODE, True),
-    ("mapped away", "node", leaf(), Terms(principal_map=(("node", "x"),)), False),
+    ("mapped away", "node", leaf(), LoaderFlags(principal_map=(("node", "x"),)), False),
     ("by its subject", "node", CUSTOM, BY_DN, True),
-    ("another subject", "node", CUSTOM, Terms(node_dn="CN=other"), False),
-    ("COCKROACH_CERT_NODE_USER", "node", CUSTOM, Terms(node_user="custom"), True),
-    ("a client's own name", "client.root", leaf("client.root"), Terms(), True),
-    ("a client, by the map", "client.root", CUSTOM, Terms(principal_map=(("custom", "root"),)), True),
+    ("another subject", "node", CUSTOM, LoaderFlags(node_dn="CN=other"), False),
+    ("COCKROACH_CERT_NODE_USER", "node", CUSTOM, LoaderFlags(node_user="custom"), True),
+    ("a client's own name", "client.root", leaf("client.root"), LoaderFlags(), True),
+    ("a client, by the map", "client.root", CUSTOM, LoaderFlags(principal_map=(("custom", "root"),)), True),
     ("a client is not relaxed by the node's DN", "client.node", CUSTOM, BY_DN, False),
-    ("nor by the node's user", "client.node", CUSTOM, Terms(node_user="custom"), False),
+    ("nor by the node's user", "client.node", CUSTOM, LoaderFlags(node_user="custom"), False),
 ]
 
 
 @pytest.mark.parametrize(("label", "stem", "cert", "terms", "taken"), LOADER, ids=[r[0] for r in LOADER])
-def test_what_the_loader_takes(label: str, stem: str, cert: Leaf, terms: Terms, *, taken: bool) -> None:
+def test_what_the_loader_takes(label: str, stem: str, cert: Leaf, terms: LoaderFlags, *, taken: bool) -> None:
     """The user among the principals; for node.crt also by subject or by COCKROACH_CERT_NODE_USER."""
     name = name_of(stem)
     problem = refused_principal(name, name.subject or "node", cert, terms)
@@ -45,20 +45,20 @@ def test_what_the_loader_takes(label: str, stem: str, cert: Leaf, terms: Terms, 
 
 
 SUBJECTS = [
-    ("no flag, no rule", "node", CUSTOM, Terms(), True),
+    ("no flag, no rule", "node", CUSTOM, LoaderFlags(), True),
     ("the node's subject", "node", CUSTOM, BY_DN, True),
     ("not the node's subject", "node", leaf(), BY_DN, False),
-    ("root's subject serves for RPC too", "node", CUSTOM, Terms(root_dn="O=Cockroach,CN=custom"), True),
-    ("root's flag alone bars the node", "node", leaf(), Terms(root_dn="CN=root"), False),
-    ("root", "client.root", leaf("client.root"), Terms(root_dn="CN=root"), True),
-    ("not root's subject", "client.root", CUSTOM, Terms(root_dn="CN=root"), False),
-    ("the node's flag says nothing of root", "client.root", CUSTOM, Terms(node_dn="CN=node"), True),
-    ("other users are free", "client.app", CUSTOM, Terms(root_dn="CN=root"), True),
+    ("root's subject serves for RPC too", "node", CUSTOM, LoaderFlags(root_dn="O=Cockroach,CN=custom"), True),
+    ("root's flag alone bars the node", "node", leaf(), LoaderFlags(root_dn="CN=root"), False),
+    ("root", "client.root", leaf("client.root"), LoaderFlags(root_dn="CN=root"), True),
+    ("not root's subject", "client.root", CUSTOM, LoaderFlags(root_dn="CN=root"), False),
+    ("the node's flag says nothing of root", "client.root", CUSTOM, LoaderFlags(node_dn="CN=node"), True),
+    ("other users are free", "client.app", CUSTOM, LoaderFlags(root_dn="CN=root"), True),
 ]
 
 
 @pytest.mark.parametrize(("label", "stem", "cert", "terms", "taken"), SUBJECTS, ids=[r[0] for r in SUBJECTS])
-def test_what_servers_take(label: str, stem: str, cert: Leaf, terms: Terms, *, taken: bool) -> None:
+def test_what_servers_take(label: str, stem: str, cert: Leaf, terms: LoaderFlags, *, taken: bool) -> None:
     """With a distinguished-name flag the subject itself must match, whatever the principals say."""
     name = name_of(stem)
     problem = refused_subject(name, name.subject or "node", cert, terms)
@@ -105,7 +105,7 @@ def test_terms_are_no_part_of_the_digest() -> None:
     """A process that starts with a flag is no change of the configuration: nothing is issued for it."""
     known = under(policy(), (TO_NODE,))
     assert [w.digest for w in policy().wants] == [w.digest for w in known.wants]
-    assert under(policy(), (Terms(), Terms())) == policy()
+    assert under(policy(), (LoaderFlags(), LoaderFlags())) == policy()
 
 
 WHO = [
@@ -133,7 +133,7 @@ def test_a_skipped_permission_check_is_a_warning() -> None:
     from tests.core.building import snapshot
 
     wide = pair("node", mode=0o644)
-    skips = process(terms=Terms(skip_key_check=True))
+    skips = process(terms=LoaderFlags(skip_key_check=True))
     for processes, severity in (((skips,), "warning"), ((skips, process(pid=2)), "critical"), ((), "critical")):
         known = snapshot(pair("ca"), wide, processes=processes)
         plan = decide(replace(policy(), enforce="report"), known, NOW)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from certagent.core.actions import Plan, Presume, Probe, Proven, Reload, Rollback, Scan
+from certagent.core.actions import AssumeLoaded, Plan, Probe, RecordProof, Reload, Rollback, Scan
 from certagent.core.decide import decide
 from certagent.core.decide.serving import material
 from certagent.core.facts import Attempt, InFlight, Pair, Process, Request, Snapshot
@@ -75,14 +75,14 @@ def test_a_process_younger_than_the_swap_needs_none() -> None:
     """One that started after the swap loaded it."""
     arrived = Attempt("install", "node", NOW - 3 * DAY, "ok")
     made = plan(replace(running(), attempts=(arrived,)))
-    assert [Presume] == [type(a) for a in made.actions]
+    assert [AssumeLoaded] == [type(a) for a in made.actions]
 
 
 def test_a_slow_start_loaded_what_it_serves() -> None:
     """It began before the swap and serves the new pair: it loaded the directory after; only what came later is owed."""
     arrived = Attempt("install", "node", NOW - DAY, "ok", digest="node-1")
     bundle = Attempt("install", "ca", NOW - DAY - SECOND, "ok")
-    assert [Presume] == [type(a) for a in plan(replace(running(), attempts=(bundle, arrived))).actions]
+    assert [AssumeLoaded] == [type(a) for a in plan(replace(running(), attempts=(bundle, arrived))).actions]
     later = replace(bundle, at=NOW - DAY + SECOND)
     assert len(reloads(plan(replace(running(), attempts=(arrived, later))))) == 1
 
@@ -172,9 +172,9 @@ def test_one_signal_at_a_time() -> None:
 def test_proof() -> None:
     """A fresh answer of every port with the new fingerprint proves the signal."""
     found = sent(running(served=(served(at=NOW),)), 1, 5 * SECOND)
-    assert [Proven] == [type(a) for a in plan(found).actions]
+    assert [RecordProof] == [type(a) for a in plan(found).actions]
     old = sent(running(served=(served(at=NOW - 6 * SECOND),)), 1, 5 * SECOND)
-    assert Proven not in [type(a) for a in plan(old).actions]
+    assert RecordProof not in [type(a) for a in plan(old).actions]
 
 
 def test_a_request_signals_once() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certagent.core.actions import AskRevocation, Discard, Install, Issue, Quarantine, Rollback
+from certagent.core.actions import AskRevocation, Install, Issue, Quarantine, RejectStaged, Rollback
 from certagent.core.decide import decide
 from certagent.core.facts import Answer, Attempt, CertFile, Checked, InFlight, Pair, Request, Revocation, Snapshot
 from certagent.core.policy import OcspRule, Policy
@@ -168,7 +168,7 @@ def entering(*found: Revocation, new: Any = NEXT, rules: Policy = LAX, **changes
     made = world(*found, staged=(staged("node", new),), **changes)
     made = replace(made, issued=made.issued | {"node-2"})
     plan = decide(rules, made, NOW)
-    acts = [type(a).__name__ for a in plan.actions if isinstance(a, Install | Discard)]
+    acts = [type(a).__name__ for a in plan.actions if isinstance(a, Install | RejectStaged)]
     return acts, [h.reason for h in plan.held if h.action == "install"]
 
 
@@ -184,7 +184,7 @@ def test_a_staged_pair_is_asked_about_first() -> None:
     ("good", "Install", "Install"),
     ("unreachable", "Install", "Install"),
     ("unknown", "Install", "held"),
-    ("revoked", "Discard", "Discard"),
+    ("revoked", "RejectStaged", "RejectStaged"),
 ])  # fmt: skip
 def test_what_the_gate_makes_of_it(status: str, lax: str, strict: str) -> None:
     """Revoked is refused; unknown would lock the node out in strict, where the old pair is good and has time."""
@@ -204,7 +204,7 @@ def test_strict_waits_only_while_the_old_pair_works() -> None:
 def test_the_key_of_a_revoked_certificate_stays_out() -> None:
     """An answer that was asked for before the revocation, with the key that was revoked, is put aside."""
     same = replace(NEXT, spki=NODE.spki)
-    assert entering(revocation("node-1", "revoked"), revocation("node-2", "good"), new=same)[0] == ["Discard"]
+    assert entering(revocation("node-1", "revoked"), revocation("node-2", "good"), new=same)[0] == ["RejectStaged"]
 
 
 def test_an_issuer_in_the_file_is_asked_about() -> None:

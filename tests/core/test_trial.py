@@ -2,7 +2,7 @@
 
 import pytest
 
-from certagent.core.trial import FAILS, STEPS, steps, untold
+from certagent.core.trial import FAILS, STEPS, steps, unknown_steps
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from certagent.core.trial import FAILS, STEPS, steps, untold
 )
 def test_what_a_failure_tells(kind: str, asked: str, shown: str) -> None:
     """A step is ok only where the failure shows that it was passed."""
-    found = steps(FAILS[kind], "why", untold(kind, asked))
+    found = steps(FAILS[kind], "why", unknown_steps(kind, asked))
     assert "".join({"ok": "+", "failed": "F", "untried": "-"}[s.outcome] for s in found) == shown
     assert [s.reason for s in found if s.reason] == ["why"]
 

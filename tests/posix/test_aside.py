@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certagent.posix.aside import Aside
+from certagent.posix.aside import BackgroundReader
 from tests.waiting import wait_until
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -34,7 +34,7 @@ class Slow:
 def test_nobody_waits() -> None:
     """Nothing is known while the first reading runs, and since when it runs; then what it found."""
     slow = Slow()
-    reading = Aside("it", slow.read, slow.changed)
+    reading = BackgroundReader("it", slow.read, slow.changed)
     assert (reading.found, reading.since, reading.ended) == (None, None, False)
     reading.begin(NOW)
     assert slow.inside.wait(60)
@@ -49,7 +49,7 @@ def test_nobody_waits() -> None:
 def test_once_at_a_time() -> None:
     """However often it is begun while it hangs: one more reading follows, which sees what came since."""
     slow = Slow()
-    reading = Aside("it", slow.read, slow.changed)
+    reading = BackgroundReader("it", slow.read, slow.changed)
     reading.begin(NOW)
     assert slow.inside.wait(60)
     slow.value = 1
@@ -65,7 +65,7 @@ def test_the_same_again_is_no_news() -> None:
     """Only what is different wakes anybody."""
     slow = Slow()
     slow.go.set()
-    reading = Aside("it", slow.read, slow.changed)
+    reading = BackgroundReader("it", slow.read, slow.changed)
     for _ in range(3):
         reading.begin(NOW)
         wait_until(lambda: reading.since is None, "it ended")
@@ -83,7 +83,7 @@ def test_the_second_reading_begins_when_the_first_ends() -> None:
             inside.set()
         gate.wait(60)
 
-    reading = Aside("it", read, lambda: None)
+    reading = BackgroundReader("it", read, lambda: None)
     reading.begin(NOW)
     reading.begin(NOW)
     ended = datetime.now(UTC)
@@ -97,13 +97,13 @@ def test_the_second_reading_begins_when_the_first_ends() -> None:
 
 BROKEN = """
 from datetime import UTC, datetime
-from certagent.posix.aside import Aside
+from certagent.posix.aside import BackgroundReader
 ways = [True, False]
 def read():
     if ways.pop(0):
         raise MemoryError
     return 7
-reading = Aside("it", read, lambda: None)
+reading = BackgroundReader("it", read, lambda: None)
 reading.begin(datetime.now(UTC))
 while reading.since is not None or len(ways) > 1:
     pass

@@ -2,7 +2,7 @@
 
 import pytest
 
-from certagent.core.facts import Terms
+from certagent.core.facts import LoaderFlags
 from certagent.process import Arguments, parse, terms_of
 
 ROWS = [
@@ -42,22 +42,22 @@ def test_arguments(line: str, environ: dict[str, str], expected: Arguments) -> N
 
 MAP, NODE, ROOT = "--cert-principal-map", "--node-cert-distinguished-name", "--root-cert-distinguished-name"
 SKIP, USER = "COCKROACH_SKIP_KEY_PERMISSION_CHECK", "COCKROACH_CERT_NODE_USER"
-TERMS: list[tuple[list[str], dict[str, str], Terms]] = [
-    ([], {}, Terms()),
-    ([f"{MAP}=a:node,b:root"], {}, Terms(principal_map=(("a", "node"), ("b", "root")))),
-    ([MAP, "a:node", f"{MAP}=b:c:root"], {}, Terms(principal_map=(("a", "node"), ("b:c", "root")))),
-    ([f'{MAP}="x,y:node",,nocolon'], {}, Terms(principal_map=(("x,y", "node"),))),
-    ([f"{MAP}="], {}, Terms()),
-    ([f"{NODE}=CN=n,O=x", ROOT, "CN=r"], {}, Terms(node_dn="CN=n,O=x", root_dn="CN=r")),
-    ([], {SKIP: "true"}, Terms(skip_key_check=True)),
-    ([], {SKIP: "1"}, Terms(skip_key_check=True)),
-    ([], {SKIP: "yes"}, Terms()),
-    ([], {SKIP: "false"}, Terms()),
-    ([], {USER: "custom"}, Terms(node_user="custom")),
+TERMS: list[tuple[list[str], dict[str, str], LoaderFlags]] = [
+    ([], {}, LoaderFlags()),
+    ([f"{MAP}=a:node,b:root"], {}, LoaderFlags(principal_map=(("a", "node"), ("b", "root")))),
+    ([MAP, "a:node", f"{MAP}=b:c:root"], {}, LoaderFlags(principal_map=(("a", "node"), ("b:c", "root")))),
+    ([f'{MAP}="x,y:node",,nocolon'], {}, LoaderFlags(principal_map=(("x,y", "node"),))),
+    ([f"{MAP}="], {}, LoaderFlags()),
+    ([f"{NODE}=CN=n,O=x", ROOT, "CN=r"], {}, LoaderFlags(node_dn="CN=n,O=x", root_dn="CN=r")),
+    ([], {SKIP: "true"}, LoaderFlags(skip_key_check=True)),
+    ([], {SKIP: "1"}, LoaderFlags(skip_key_check=True)),
+    ([], {SKIP: "yes"}, LoaderFlags()),
+    ([], {SKIP: "false"}, LoaderFlags()),
+    ([], {USER: "custom"}, LoaderFlags(node_user="custom")),
 ]
 
 
 @pytest.mark.parametrize(("words", "environ", "expected"), TERMS, ids=[str(i) for i in range(len(TERMS))])
-def test_terms(words: list[str], environ: dict[str, str], expected: Terms) -> None:
+def test_terms(words: list[str], environ: dict[str, str], expected: LoaderFlags) -> None:
     """What changes the judgement: list flags add up and are CSV, the last colon divides; booleans are Go's."""
     assert expected == terms_of(["cockroach", "start", *words], environ)

@@ -7,12 +7,12 @@ from typing import Any
 import psutil
 import pytest
 
-from certagent.core.facts import Listener, Process, Terms
+from certagent.core.facts import Listener, LoaderFlags, Process
 from certagent.core.policy import ProcessRule
 from certagent.posix.errors import HostError
 from certagent.process.arguments import parse
-from certagent.process.classify import disbelief, hidden, hup_masks, judged, listeners_of, named, serves
-from certagent.process.inspecting import Insides, denial, told
+from certagent.process.classify import hidden, hup_masks, judged, listeners_of, named, pid_file_problem, serves
+from certagent.process.inspecting import ProcessDetails, denial, told
 from certagent.process.signals import refusal
 from tests.core.building import process
 
@@ -138,7 +138,7 @@ def test_what_becomes_of_a_hangup(lines: list[str], expected: tuple[bool, bool])
 )
 def test_whose_pid_file_is_believed(writer: int, mode: int, believed: bool) -> None:
     """Root's, our own, that of the process's user; none that everybody may write."""
-    problem = disbelief(7, "/run/x.pid", (writer, mode), OWNER, OTHER)
+    problem = pid_file_problem(7, "/run/x.pid", (writer, mode), OWNER, OTHER)
     assert (problem is None) is believed
     assert believed or f"may write /run/x.pid, uid {writer}" in str(problem)
 
@@ -158,8 +158,8 @@ def test_why_a_process_cannot_be_read(error: Exception, sentence: str) -> None:
     assert denial(7, error) == sentence
 
 
-def inside(*argv: str, comm: str = "cockroach", **environ: str) -> Insides:
-    return Insides(argv, environ, comm, "/work", OWNER, 998, (998, 27))
+def inside(*argv: str, comm: str = "cockroach", **environ: str) -> ProcessDetails:
+    return ProcessDetails(argv, environ, comm, "/work", OWNER, 998, (998, 27))
 
 
 @pytest.mark.parametrize(
@@ -172,12 +172,12 @@ def inside(*argv: str, comm: str = "cockroach", **environ: str) -> Insides:
         (inside(HOME="/home/roach"), "/home/roach/.cockroach-certs", ""),
     ],
 )
-def test_what_a_running_process_says(insides: Insides, certs_dir: str, command: str) -> None:
+def test_what_a_running_process_says(insides: ProcessDetails, certs_dir: str, command: str) -> None:
     """Its directory, absolute in its own root; its effective uid, its real gid, its groups."""
     found = told(7, insides, "cockroach")
     assert (found.certs_dir, found.command, found.root) == (certs_dir, command, "/proc/7/root")
     assert (found.uid, found.gid, found.groups, found.user) == (OWNER, 998, (998, 27), "cockroach")
-    assert (found.insecure, found.terms) == (False, Terms())
+    assert (found.insecure, found.terms) == (False, LoaderFlags())
 
 
 def test_what_is_no_cockroach_is_not_checked() -> None:

@@ -12,7 +12,7 @@ import pytest
 from certagent.authority.client.secrets import LIMIT, read_secret
 from certagent.certs_dir.swap import Store, pending
 from certagent.posix.errors import HostError
-from certagent.state.authority_state import Book, SharedOnly
+from certagent.state.authority_state import AuthorityState, SharedOnly
 from tests.waiting import wait_until
 
 
@@ -60,11 +60,11 @@ def test_no_credentials_from_systemd() -> None:
 
 
 def test_memory_is_private_and_durable(tmp_path: Path) -> None:
-    """0600 in a 0700 directory; what another Book reads is what was written; an empty own part is forgotten."""
-    book = Book(str(tmp_path / "authority"))
+    """0600 in a 0700 directory; another reader reads what was written; an empty own part is forgotten."""
+    book = AuthorityState(str(tmp_path / "authority"))
     assert book.read("pki", "/certs\nnode") == ({}, {})
     book.write("pki", "/certs\nnode", {}, {"account": 1}, {"order": 2})
-    assert Book(str(tmp_path / "authority")).read("pki", "/certs\nnode") == ({"account": 1}, {"order": 2})
+    assert AuthorityState(str(tmp_path / "authority")).read("pki", "/certs\nnode") == ({"account": 1}, {"order": 2})
     assert book.read("pki", "/certs\nui") == ({"account": 1}, {})
     modes = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "authority").iterdir()}
     assert (modes, stat.S_IMODE((tmp_path / "authority").stat().st_mode)) == ({0o600}, 0o700)
@@ -74,7 +74,7 @@ def test_memory_is_private_and_durable(tmp_path: Path) -> None:
 
 def test_two_requests_change_different_things(tmp_path: Path) -> None:
     """Both were given the same memory: what each changed, added or removed stands, what neither touched as well."""
-    book = Book(str(tmp_path))
+    book = AuthorityState(str(tmp_path))
     before: dict[str, Any] = {"a": 1, "b": 1, "c": 1}
     book.write("pki", "one", {}, before, {})
     book.write("pki", "one", before, {"a": 2, "b": 1, "c": 1}, {"x": 1})
@@ -85,7 +85,7 @@ def test_two_requests_change_different_things(tmp_path: Path) -> None:
 
 def test_a_trial_leaves_the_account_only(tmp_path: Path) -> None:
     """`authority test` sees no order of a file, and leaves none; an account that it made stays."""
-    book = Book(str(tmp_path))
+    book = AuthorityState(str(tmp_path))
     book.write("pki", "node", {}, {"account": 1}, {"order": 1})
     trial = SharedOnly(str(tmp_path))
     assert trial.read("pki", "node") == ({"account": 1}, {})
@@ -99,7 +99,7 @@ def test_a_trial_leaves_the_account_only(tmp_path: Path) -> None:
 def test_memory_that_cannot_be_used(tmp_path: Path, content: str) -> None:
     """Spoilt or newer: refused with the file's name, never overwritten."""
     (tmp_path / "pki.json").write_text(content)
-    book = Book(str(tmp_path))
+    book = AuthorityState(str(tmp_path))
     with pytest.raises(HostError, match=r"pki\.json"):
         book.read("pki", "")
     with pytest.raises(HostError, match=r"pki\.json"):
@@ -111,9 +111,9 @@ def test_memory_that_cannot_be_used(tmp_path: Path, content: str) -> None:
 def test_one_request_first(tmp_path: Path, another: bool) -> None:
     """While nothing is shared the second request waits for the first, and then sees what it left; later ones do not.
 
-    The same for a trial, which has a Book of its own and may be another process: its lock is the kernel's.
+    The same for a trial, which has an AuthorityState of its own and may be another process: its lock is the kernel's.
     """
-    book, order = Book(str(tmp_path)), []
+    book, order = AuthorityState(str(tmp_path)), []
     beside = SharedOnly(str(tmp_path)) if another else book
     inside, go = threading.Event(), threading.Event()
 
@@ -145,34 +145,34 @@ def test_one_request_first(tmp_path: Path, another: bool) -> None:
 
 def test_the_first_that_never_ends(tmp_path: Path) -> None:
     """The second gives up with a sentence, instead of waiting for ever."""
-    book = Book(str(tmp_path))
+    book = AuthorityState(str(tmp_path))
     with book.first("acme", 1):
-        for other in (book, Book(str(tmp_path))):
+        for other in (book, AuthorityState(str(tmp_path))):
             with pytest.raises(HostError, match="still under way"), other.first("acme", 0.05):
                 pytest.fail("it was let in")
 
 
 def test_another_process_that_never_lets_go(tmp_path: Path) -> None:
     """Who writes gives up with a sentence that names the lock; who reads meanwhile is not held up."""
-    book = Book(str(tmp_path), patience=0.2)
+    book = AuthorityState(str(tmp_path), patience=0.2)
     book.write("acme", "", {}, {"account": 1}, {})
     lock = tmp_path / ".lock"
     with lock.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(HostError, match=f"another process has held {lock} for 0.2 s; `fuser {lock}` names it"):
             book.write("acme", "", {"account": 1}, {"account": 2}, {})
-        patient = Book(str(tmp_path), patience=60)
+        patient = AuthorityState(str(tmp_path), patience=60)
         waiting = threading.Thread(target=patient.write, args=("acme", "", {}, {"order": 1}, {}))
         waiting.start()
         assert patient.read("acme", "")[0] == {"account": 1}
     waiting.join(60)
-    assert Book(str(tmp_path)).read("acme", "")[0] == {"account": 1, "order": 1}
+    assert AuthorityState(str(tmp_path)).read("acme", "")[0] == {"account": 1, "order": 1}
 
 
 def test_no_lock_to_be_had(tmp_path: Path) -> None:
     """Where no lock file can be made, as on a full disk, one request is not held up by it."""
     (tmp_path / "authority").write_text("no directory")
-    with Book(str(tmp_path / "authority")).alone("acme", 60):
+    with AuthorityState(str(tmp_path / "authority")).alone("acme", 60):
         assert not (tmp_path / "authority").is_dir()
 
 

@@ -178,7 +178,7 @@ def test_discard(host: Host, deciding: Deciding) -> None:
     elsewhere.write()
     elsewhere.once()
     deciding.world.store.stage("node", *((elsewhere.certs / f"node.{n}").read_bytes() for n in ("crt", "key")))
-    deciding.holds(deciding.planned(act.Discard))
+    deciding.holds(deciding.planned(act.RejectStaged))
 
 
 def test_adopt(host: Host) -> None:
@@ -228,7 +228,7 @@ def test_processes(host: Host, deciding: Deciding) -> None:
                 deciding.do(probe)
             else:
                 deciding.holds(probe)
-        deciding.holds(deciding.planned(act.Presume))
+        deciding.holds(deciding.planned(act.AssumeLoaded))
         ask(deciding, "renew")
         reload = deciding.planned(act.Reload)
         expected = predict(deciding.look(), reload, clock())
@@ -237,5 +237,5 @@ def test_processes(host: Host, deciding: Deciding) -> None:
         deciding.do(deciding.planned(act.Probe))
         found = deciding.do(deciding.planned(act.Probe))
         assert projection(expected) == projection(found)
-        deciding.holds(deciding.planned(act.Proven))
+        deciding.holds(deciding.planned(act.RecordProof))
         assert expected.served[0].at - clock() < timedelta(minutes=1)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certagent import x509
 from certagent.agent.commands import answer
-from certagent.agent.jobs.work import Seen
+from certagent.agent.jobs.work import ProcessScan
 from certagent.agent.observe import Staging
 from certagent.agent.service import Service
 from certagent.certs_dir import Scanner
@@ -165,7 +165,7 @@ def test_a_staged_pair_that_is_held_takes_no_more_memory(host: Host) -> None:
     store.stage("node", cert, key)
     staging, now = Staging(store, policy.path), datetime.now(UTC)
     scan = Scanner().scan(policy.path, now)
-    seen = Snapshot(scan.directory, scan.pairs, scan.strangers)
+    seen = Snapshot(scan.directory, scan.pairs, scan.unmanaged_files)
 
     def look(minutes: int) -> int:
         found = staging.add(seen, policy, None, now + timedelta(minutes=minutes)).staged
@@ -184,7 +184,13 @@ def test_what_is_asked_no_more_is_told_no_more(host: Host) -> None:
     world, one = service.worlds[str(host.certs)], process()
     kept = served()
     refused = served(client="client.gone", outcome="refused")
-    for message in (Seen((one,), clock()), kept, refused, served(address="127.0.0.1:1"), Seen((one,), clock())):
+    for message in (
+        ProcessScan((one,), clock()),
+        kept,
+        refused,
+        served(address="127.0.0.1:1"),
+        ProcessScan((one,), clock()),
+    ):
         world.inbox.put(message)
     try:
         assert world.observe(clock()).served == (kept,)

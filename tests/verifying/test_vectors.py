@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from certagent import x509
 from certagent.core.catalogue import FINDINGS
-from certagent.core.facts import Terms
+from certagent.core.facts import LoaderFlags
 from certagent.operations.check import check, directory_target
 from certagent.x509 import pem
 from tests.making import Ca, make_ca
@@ -74,7 +74,7 @@ def judge(certs: Path, name: str, data: bytes) -> None:
     """The file under that name in a sound directory: no exception, no delay, a finding or a clean verdict."""
     (certs / name).write_bytes(data)
     begin = time.thread_time()
-    document = check(directory_target(str(certs), "", Terms()))
+    document = check(directory_target(str(certs), "", LoaderFlags()))
     took = time.thread_time() - begin
     assert took < LIMIT, (name, took)
     verdict = next(f for f in document["files"] if f["name"] == name)

@@ -83,13 +83,13 @@ class Issuing:
 
     def _bundle(self, authority: CertificateAuthority, action: act.Issue) -> None:
         stem, path = action.subject, self.policy.path
-        along = (read_live(path, f"{action.along}.crt"),) if action.along else ()
-        self._stage(action.want, x509.merged(authority.bundle(path, stem, clock()), *along), None)
+        carried_over = (read_live(path, f"{action.carried_over_bundle}.crt"),) if action.carried_over_bundle else ()
+        self._stage(action.want, x509.merged(authority.bundle(path, stem, clock()), *carried_over), None)
 
     def _leaf(self, authority: CertificateAuthority, action: act.Issue) -> Pending | None:
         csr, key = (
             self._drafted(action, _Style(authority.common_name, authority.challenge()))
-            if authority.later
+            if authority.may_defer
             else _made(action, self._live_key(action), _Style(authority.common_name, ""))
         )
         order = Order.of(self.policy.path, action.want, action.names, csr, self._live(action.subject))
@@ -97,7 +97,7 @@ class Issuing:
         if isinstance(answer, Pending):
             return answer
         self._stage(action.want, answer, key)
-        if authority.later:
+        if authority.may_defer:
             pending.forget(self.policy.path, action.subject)
         return None
 
@@ -105,7 +105,7 @@ class Issuing:
         try:
             return authority.issue(order, clock())
         except AuthorityError as error:
-            if error.refused and authority.later:
+            if error.refused and authority.may_defer:
                 pending.forget(order.certs_dir, order.stem)
             raise
 

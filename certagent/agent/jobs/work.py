@@ -26,12 +26,12 @@ from certagent.events import Log
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.process import probe, signals
-from certagent.revocation.checker import Revoking, Told
+from certagent.revocation.checker import RevocationResult, Revoking
 from certagent.state.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ProcessScan:
     """What a scan found, and when it began."""
 
     processes: tuple[Process, ...]
@@ -39,7 +39,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class JobFailed:
     """A job that ended in an error of ours."""
 
     kind: Literal["issue", "reload", "probe", "scan", "window", "revocation"]
@@ -110,15 +110,15 @@ class Work:
             client = probe.Client(action.client, fingerprint, path)
             return probe.probe(action.host, action.port, action.kind, action.process, clock(), client)
 
-    def revocation(self, action: act.AskRevocation) -> Told:
+    def revocation(self, action: act.AskRevocation) -> RevocationResult:
         """Ask the responders; every leaf that is still there gets a fact, whatever happens."""
-        return Told(self.revoking.ask(self.policy.ocsp, action.leaves, clock()))
+        return RevocationResult(self.revoking.ask(self.policy.ocsp, action.leaves, clock()))
 
-    def scan(self) -> Seen:
+    def scan(self) -> ProcessScan:
         """Look for the owning processes."""
         at = clock()
         try:
             info = os.stat(self.policy.path)
         except OSError:
-            return Seen((), at)
-        return Seen(procs.find(info.st_dev, info.st_ino, self.policy.process), at)
+            return ProcessScan((), at)
+        return ProcessScan(procs.find(info.st_dev, info.st_ino, self.policy.process), at)

@@ -73,7 +73,7 @@ def check(options: dict[str, Any]) -> None:
         raise AuthorityError(f"cannot use the drop-box: {error.filename}: {error.strerror}") from error
 
 
-def news(options: dict[str, Any]) -> datetime | None:
+def inbox_changed(options: dict[str, Any]) -> datetime | None:
     """When something last came into the inbox, by the kernel's own clock; None where there is none. Never raises."""
     try:
         with os.scandir(options["inbox"]) as listed:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from certagent.authority.backends import dropbox
-from certagent.authority.client.cache import Known, hangs
+from certagent.authority.client.cache import AuthorityCache, hangs
 from certagent.authority.client.interface import CertificateAuthority, Order
 from certagent.authority.client.local import Embedded
 from certagent.authority.client.remote import GRACE, WORKER, Remote
@@ -21,11 +21,11 @@ from certagent.core.facts import Degraded
 from certagent.posix.errors import HostError
 from certagent.sandbox import shown
 from certagent.sandbox.worker_process import Workers
-from certagent.state.authority_state import Book
+from certagent.state.authority_state import AuthorityState
 
 __all__ = [
+    "AuthorityCache",
     "CertificateAuthority",
-    "Known",
     "Order",
     "Remote",
     "authorities_of",
@@ -69,7 +69,7 @@ def _dropboxes(config: Config) -> list[dict[str, Any]]:
     return [o.options for o in found if isinstance(o, RemoteConfig)]
 
 
-def authorities_of(config: Config, workers: Workers, book: Book) -> Mapping[str, CertificateAuthority]:
+def authorities_of(config: Config, workers: Workers, book: AuthorityState) -> Mapping[str, CertificateAuthority]:
     """Every authority of a configuration that can be asked."""
     found: dict[str, CertificateAuthority] = {}
     for name, authority in config.authorities.items():

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from certagent.authority.client.interface import CertificateAuthority
 from certagent.config import AuthorityConfig
 from certagent.core.facts import Authority
-from certagent.posix.aside import Aside
+from certagent.posix.aside import BackgroundReader
 
 PATIENCE = timedelta(seconds=5)
 
 
-class Known:
+class AuthorityCache:
     """The facts of every authority of one configuration."""
 
     def __init__(
@@ -24,17 +24,17 @@ class Known:
         configured: Mapping[str, AuthorityConfig],
         authorities: Mapping[str, CertificateAuthority],
         changed: Callable[[], None],
-        before: "Known | None" = None,
+        before: "AuthorityCache | None" = None,
     ) -> None:
         """Reads nothing. What `before` knows of an authority that is configured as it was stays known."""
         self._configured = {name: configured[name] for name in authorities}
         kept = before.same(self._configured) if before else {}
-        self.readings: dict[str, Aside[Authority]] = {}
+        self.readings: dict[str, BackgroundReader[Authority]] = {}
         for name, authority in authorities.items():
             what = f"authority {name}: {', '.join(authority.files)}"
-            self.readings[name] = kept.get(name) or Aside(what, authority.fact, changed)
+            self.readings[name] = kept.get(name) or BackgroundReader(what, authority.fact, changed)
 
-    def same(self, configured: Mapping[str, AuthorityConfig]) -> dict[str, Aside[Authority]]:
+    def same(self, configured: Mapping[str, AuthorityConfig]) -> dict[str, BackgroundReader[Authority]]:
         """The readings of those that are configured as here."""
         return {n: self.readings[n] for n, c in self._configured.items() if configured.get(n) == c}
 
@@ -42,14 +42,14 @@ class Known:
         """What is known, without touching a file."""
         return tuple(self._fact(name, reading, now) for name, reading in self.readings.items())
 
-    def _fact(self, name: str, reading: Aside[Authority], now: datetime) -> Authority:
+    def _fact(self, name: str, reading: BackgroundReader[Authority], now: datetime) -> Authority:
         hung, found = hangs(reading, now), reading.found
         if found is None:
-            return Authority(name, self._configured[name].type, silent="hung" if hung else "unread")
-        return replace(found, silent="hung") if hung else found
+            return Authority(name, self._configured[name].type, unreadable="hung" if hung else "unread")
+        return replace(found, unreadable="hung") if hung else found
 
 
-def hangs(reading: Aside[Authority] | Aside[object], now: datetime) -> bool:
+def hangs(reading: BackgroundReader[Authority] | BackgroundReader[object], now: datetime) -> bool:
     """Whether a reading takes longer than a disk of this host would."""
     since = reading.since
     return since is not None and now - since > PATIENCE

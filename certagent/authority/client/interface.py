@@ -34,7 +34,7 @@ class CertificateAuthority(Protocol):
     """What the jobs ask. Every method but `fact` raises AuthorityError; each may wait for whoever holds its files."""
 
     @property
-    def later(self) -> bool:
+    def may_defer(self) -> bool:
         """Whether it may answer later: then the key is kept before it is asked."""
 
     @property

@@ -13,7 +13,7 @@ from certagent.core.facts import Authority
 class Embedded:
     """The CA of this host."""
 
-    later, common_name = False, True
+    may_defer, common_name = False, True
 
     def __init__(self, name: str, config: LocalConfig) -> None:
         """Touches nothing."""

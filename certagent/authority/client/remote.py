@@ -36,7 +36,7 @@ from certagent.config.remote import RemoteConfig
 from certagent.core.facts import Authority, Leaf
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
-from certagent.state.authority_state import Book
+from certagent.state.authority_state import AuthorityState
 
 WORKER = "certagent.authority.worker"
 GRACE = 10.0  # to start, to import, and to answer that the time is over
@@ -50,9 +50,9 @@ EXTRAS = {"acme": ("acme", "josepy", "dns")}  # types whose libraries an install
 class Remote:
     """A CA that is asked over a wire, by a worker; or by files, in this process."""
 
-    later = True
+    may_defer = True
 
-    def __init__(self, name: str, config: RemoteConfig, workers: Workers, book: Book) -> None:
+    def __init__(self, name: str, config: RemoteConfig, workers: Workers, book: AuthorityState) -> None:
         """Touches nothing."""
         self._name, self._config, self._workers, self._book = name, config, workers, book
         self._roots: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
@@ -73,7 +73,7 @@ class Remote:
     def _news(self) -> datetime | None:
         if not self.by_hand:
             return None
-        return dropbox.news(self._config.options)
+        return dropbox.inbox_changed(self._config.options)
 
     @property
     def common_name(self) -> bool:
@@ -113,7 +113,7 @@ class Remote:
             windows = bool(self._config.options.get("ari", False))
             return Authority(self._name, self._config.type, self._pinned_roots(), None, note, windows, self._news())
         except AuthorityError as error:
-            return Authority(self._name, self._config.type, (), str(error), note, news=self._news())
+            return Authority(self._name, self._config.type, (), str(error), note, inbox_changed=self._news())
 
     def _pinned_roots(self) -> tuple[Leaf, ...]:
         path = self._config.issuing_roots

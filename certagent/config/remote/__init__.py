@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from certagent.config.reader import Table, UnsaidError, absolute, duration, flag, text, texts
+from certagent.config.reader import RedactedValueError, Table, absolute, duration, flag, text, texts
 from certagent.core.endpoints import barred
 
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
@@ -67,7 +67,7 @@ def fingerprints(value: Any) -> tuple[str, ...]:
 def source(value: Any) -> str:
     """Where a secret is: a file, `credential:NAME` of systemd, `env:NAME`."""
     if not isinstance(value, str) or not SOURCE.fullmatch(value):
-        raise UnsaidError('name where it is, never the secret itself: "/path", "credential:NAME" or "env:NAME"')
+        raise RedactedValueError('name where it is, never the secret itself: "/path", "credential:NAME" or "env:NAME"')
     return value
 
 

@@ -7,7 +7,7 @@ failure, a bundle that comes first) is waited for, an hour at most; what only a 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from certagent.core.actions import Decline
+from certagent.core.actions import RejectCommand
 from certagent.core.decide.part import Part, total
 from certagent.core.facts import Request, Snapshot
 from certagent.core.policy import Policy
@@ -24,7 +24,7 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
 
 def without(snapshot: Snapshot, taken_back: Part) -> Snapshot:
     """The same where nobody asked for what is taken back: nothing comes of it in this look either."""
-    gone = {(a.command, a.stem) for a in taken_back.actions if isinstance(a, Decline)}
+    gone = {(a.command, a.stem) for a in taken_back.actions if isinstance(a, RejectCommand)}
     return replace(snapshot, requests=tuple(r for r in snapshot.requests if (r.kind, r.subject) not in gone))
 
 
@@ -35,7 +35,7 @@ def _one(policy: Policy, snapshot: Snapshot, request: Request, now: datetime) ->
     if why is None and request.kind == "renew" and waiting(snapshot.attempts, request.subject):
         return Part()  # the CA has it
     reason = why or "it could not be carried out within an hour, and is not waited for any longer"
-    return Part((Decline(request.kind, request.subject, reason),))
+    return Part((RejectCommand(request.kind, request.subject, reason),))
 
 
 def _in_vain(policy: Policy, snapshot: Snapshot, request: Request) -> str | None:

@@ -43,7 +43,7 @@ def usable(snapshot: Snapshot, want: Want) -> tuple[str, ...]:
     """The authorities of the order that are not known to be useless; a bundle is made by the first alone."""
     if want.name.is_bundle:
         return want.authorities[:1]
-    silent = _silent(snapshot)
+    silent = _unreadable(snapshot)
     return tuple(a for a in want.authorities if a not in silent and untrusted(snapshot, want, a) is None)
 
 
@@ -56,7 +56,7 @@ def unread(snapshot: Snapshot, want: Want, later: Attempt | None) -> str | None:
     order = want.authorities[:1] if want.name.is_bundle else want.authorities
     if later and later.digest in order and untrusted(snapshot, want, later.digest) is None:
         order = (later.digest,)
-    silent = _silent(snapshot)
+    silent = _unreadable(snapshot)
     waited = [a for a in order if a in silent]
     able = any(a not in silent and untrusted(snapshot, want, a) is None for a in order)
     if not waited or (able and all(silent[a] == "hung" for a in waited)):
@@ -64,8 +64,8 @@ def unread(snapshot: Snapshot, want: Want, later: Attempt | None) -> str | None:
     return f"the files of authority {waited[0]} did not answer so far: it is asked when they do"
 
 
-def _silent(snapshot: Snapshot) -> dict[str, str]:
-    return {a.name: a.silent for a in snapshot.authorities if a.silent}
+def _unreadable(snapshot: Snapshot) -> dict[str, str]:
+    return {a.name: a.unreadable for a in snapshot.authorities if a.unreadable}
 
 
 def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
@@ -77,9 +77,9 @@ def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
     return tuple(Finding("authority.untrusted", "warning", f"{want.name.stem}.crt", p, remedy) for p in problems)
 
 
-def heard(snapshot: Snapshot, later: Attempt | None, now: datetime) -> Attempt | None:
+def inbox_changed(snapshot: Snapshot, later: Attempt | None, now: datetime) -> Attempt | None:
     """The request that waits; due at once where something came since it was last asked about."""
-    news = next((a.news for a in snapshot.authorities if later and a.name == later.digest), None)
+    news = next((a.inbox_changed for a in snapshot.authorities if later and a.name == later.digest), None)
     return replace(later, retry_at=None) if later and news and later.at < news <= now else later
 
 

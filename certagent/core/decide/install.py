@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from certagent.core.actions import Discard, Install
+from certagent.core.actions import Install, RejectStaged
 from certagent.core.decide import layouts
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
@@ -30,7 +30,7 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
     stem, leaf = staged.pair.name.stem, staged.pair.leaf
     want = policy.want(stem)
     if want is None:
-        return Part((Discard(stem, staged.pair.digests, "the configuration does not ask for it"),))
+        return Part((RejectStaged(stem, staged.pair.digests, "the configuration does not ask for it"),))
     if not snapshot.clock.sound:
         return Part()
     live = snapshot.pair(stem)
@@ -40,7 +40,7 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
         return held
     reason = reason or _refused(policy, snapshot, want, staged, now)
     if reason is not None or leaf is None:
-        return Part((Discard(stem, staged.pair.digests, reason or "there is no certificate"),))
+        return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate"),))
     again = swap_retry_at(snapshot.attempts, stem, leaf.fingerprint)
     if again is not None and now < again:
         return holding("install", stem, "the last swap failed; it is tried again after a pause", again)
@@ -51,7 +51,7 @@ def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -
 
 def _unread(snapshot: Snapshot, want: Want, staged: Staged) -> Part | None:
     """It waits where what it is judged by was not read yet: the system's roots, or for `client.node` its CA's."""
-    silent = [a.name for a in snapshot.authorities if a.silent and a.name in want.authorities]
+    silent = [a.name for a in snapshot.authorities if a.unreadable and a.name in want.authorities]
     what = f"the files of authority {silent[0]}" if silent and want.name == CLIENT_NODE else ""
     if staged.pair.trust and staged.pair.trust.unread:
         what = "the roots that verify it"
@@ -82,7 +82,7 @@ def _refused(policy: Policy, snapshot: Snapshot, want: Want, staged: Staged, now
     if other := layouts.another_ca(snapshot, want, now, trust.anchors if trust else ()):
         return other
     asked = _asked(policy, snapshot, want, live, now)
-    return gate(layouts.widened(snapshot, want, now), staged, live, asked, now)
+    return gate(layouts.keep_dual_purpose(snapshot, want, now), staged, live, asked, now)
 
 
 def _asked(policy: Policy, snapshot: Snapshot, want: Want, live: Pair | None, now: datetime) -> bool:

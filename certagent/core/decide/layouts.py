@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from certagent.core.actions import Finding
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.serving import of_process, signals
-from certagent.core.facts import Leaf, Pair, Process, Snapshot, Staged, Terms
+from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
 from certagent.core.names import CA_CLIENT, CLIENT_NODE, NODE, Name, Role
 from certagent.core.policy import Policy, Want, bundle_of
 from certagent.core.principals import NODE_USER, refused_principal
@@ -33,7 +33,7 @@ def verifier(policy: Policy, snapshot: Snapshot, name: Name) -> str:
     return bundle_of(name, snapshot.bundles | policy.bundles)
 
 
-def along(snapshot: Snapshot, want: Want) -> str:
+def carried_over_bundle(snapshot: Snapshot, want: Want) -> str:
     """Given a bundle that is to be made, return the stem of the one whose CAs come along, "" for none.
 
     Where clients have been verified by a more general bundle so far, a first specific one goes on accepting them.
@@ -48,7 +48,7 @@ def along(snapshot: Snapshot, want: Want) -> str:
     return before if before in snapshot.bundles and (clients or snapshot.processes) else ""
 
 
-def widened(snapshot: Snapshot, want: Want, now: datetime) -> Want:
+def keep_dual_purpose(snapshot: Snapshot, want: Want, now: datetime) -> Want:
     """Given a want, return what may be asked for now: a node stays dual-purpose until `client.node` is loaded.
 
     cockroach refuses to reload a node that names no `node` while it has no `client.node`.
@@ -77,7 +77,7 @@ def waits(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -> 
 
 def is_node(snapshot: Snapshot, pair: Pair | None) -> bool:
     """Whether other nodes, with the flags of our own processes, would take the pair's leaf for a node."""
-    terms = {p.terms for p in snapshot.processes} or {Terms()}
+    terms = {p.terms for p in snapshot.processes} or {LoaderFlags()}
     if pair is None or pair.leaf is None:
         return False
     return not any(refused_principal(pair.name, NODE_USER, pair.leaf, t) for t in terms)

@@ -21,7 +21,7 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
 
 def _key_files(snapshot: Snapshot) -> Iterator[File]:
     yield from (p.key.file for p in snapshot.pairs if p.key is not None)
-    yield from (f for f in snapshot.strangers if f.name.endswith(".key"))
+    yield from (f for f in snapshot.unmanaged_files if f.name.endswith(".key"))
 
 
 def _key(policy: Policy, snapshot: Snapshot, file: File, now: datetime) -> Part:

@@ -6,7 +6,7 @@ same material, then alarmed.
 
 from datetime import datetime, timedelta
 
-from certagent.core.actions import Finding, Presume, Proven, Reload
+from certagent.core.actions import AssumeLoaded, Finding, RecordProof, Reload
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.serving import differs, expected, loaded_pairs, material, of_process, signals, unanswered
@@ -106,10 +106,10 @@ def _settled(snapshot: Snapshot, process: Process, digest: str, sent: tuple[Atte
         if any(s.at <= sent[-1].at for s in answers):
             return Part()
         fresh = [s.address for s in answers if s.outcome == "served"]
-        done = Proven(process.identity, digest, f"served by pid {process.pid}: {', '.join(fresh)}")
+        done = RecordProof(process.identity, digest, f"served by pid {process.pid}: {', '.join(fresh)}")
         return Part((done,)) if fresh else Part()
     first = f"pid {process.pid} is seen for the first time, and serves what is on disk"
-    return Part((Presume(process.identity, digest, first),))
+    return Part((AssumeLoaded(process.identity, digest, first),))
 
 
 def _stale(process: Process, sent: tuple[Attempt, ...], reason: str, now: datetime) -> Finding:

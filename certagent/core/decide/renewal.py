@@ -8,7 +8,7 @@ or whose configuration changed since is re-issued at once.
 from dataclasses import replace
 from datetime import datetime
 
-from certagent.core.actions import Adopt, Decline, Finding, Issue
+from certagent.core.actions import Adopt, Finding, Issue, RejectCommand
 from certagent.core.decide import failover, layouts, outlook
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.revocation import revoked_again_at
@@ -28,8 +28,8 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     """Findings of every pair, and the issuances and adoptions that are due."""
     wanted = {w.name.stem for w in policy.wants}
     others = (p for p in snapshot.pairs if p.name.stem not in wanted)
-    strangers = [Part(findings=tuple(unmanaged(f) for f in pair_findings(None, p, now))) for p in others]
-    return total([_want(policy, snapshot, want, now) for want in policy.wants] + strangers)
+    unmanaged_files = [Part(findings=tuple(unmanaged(f) for f in pair_findings(None, p, now))) for p in others]
+    return total([_want(policy, snapshot, want, now) for want in policy.wants] + unmanaged_files)
 
 
 def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part:
@@ -146,7 +146,7 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     """Issue, unless something holds it."""
     stem = want.name.stem
     failed = failures(snapshot.attempts, stem)
-    later = failover.heard(snapshot, waiting(snapshot.attempts, stem), now)
+    later = failover.inbox_changed(snapshot, waiting(snapshot.attempts, stem), now)
     findings = outlook.failing(want, pair, failed, now) + outlook.answers_later(want, later)
     if any(s.pair.name.stem == stem for s in snapshot.staged) or any(
         j.kind == "issue" and j.subject == stem for j in snapshot.in_flight
@@ -155,14 +155,14 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     asked = snapshot.renewal(stem)
     if waits := failover.unread(snapshot, want, later) or _waits(policy, snapshot, want, now):
         return findings + holding("issue", stem, f"{reason}; {waits}")
-    want = layouts.widened(snapshot, want, now)
+    want = layouts.keep_dual_purpose(snapshot, want, now)
     order = failover.usable(snapshot, want)
     if held := _unsuitable(snapshot, want, pair) or (
         None if order else failover.untrusted(snapshot, want, want.authorities[0])
     ):
         why = f"{reason}; held: {held}"
         told = outlook.overdue(want, pair, now) + outlook.refused(stem, held) + holding("issue", stem, why)
-        return told + (Part((Decline("renew", stem, why),)) if asked else Part())
+        return told + (Part((RejectCommand("renew", stem, why),)) if asked else Part())
     choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
     if choice.at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
@@ -170,8 +170,8 @@ def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: 
     pause, waits = (None, None) if asked else _pause(snapshot, pair, now)
     if waits := waits or layouts.unaccepted(policy, snapshot, want, choice.authority):
         return findings + holding("issue", stem, f"{reason}; {waits}", pause)
-    reuse, along = _reuse(snapshot, want, pair), layouts.along(snapshot, want)
-    return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), reuse, reason, along),))
+    reuse, carried_over = _reuse(snapshot, want, pair), layouts.carried_over_bundle(snapshot, want)
+    return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), reuse, reason, carried_over),))
 
 
 def _pause(snapshot: Snapshot, pair: Pair, now: datetime) -> tuple[datetime | None, str | None]:

@@ -45,7 +45,7 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
 
 def _strangers(snapshot: Snapshot) -> list[Finding]:
     found = []
-    for file in snapshot.strangers:
+    for file in snapshot.unmanaged_files:
         parsed = names.parse(names.stem_of(file.name))
         reason = parsed.reason if isinstance(parsed, names.Unknown) else f"it is a {file.kind}"
         found.append(Finding("name.unknown", "warning", file.name, reason, "rename it or move it out of the certs-dir"))

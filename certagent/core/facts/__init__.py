@@ -16,7 +16,7 @@ from certagent.core.facts.certificates import (
     Staged,
     Trust,
 )
-from certagent.core.facts.processes import Listener, Process, Served, Terms
+from certagent.core.facts.processes import Listener, LoaderFlags, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Repair, Request
 from certagent.core.facts.revocation import Answer, Checked, Revocation
 from certagent.core.facts.snapshot import Snapshot
@@ -38,6 +38,7 @@ __all__ = [
     "KeyFile",
     "Leaf",
     "Listener",
+    "LoaderFlags",
     "Pair",
     "Process",
     "Repair",
@@ -46,6 +47,5 @@ __all__ = [
     "Served",
     "Snapshot",
     "Staged",
-    "Terms",
     "Trust",
 ]

@@ -20,7 +20,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LoaderFlags:
     """What flags and environment of a process change in how it judges its certificates."""
 
     skip_key_check: bool = False  # COCKROACH_SKIP_KEY_PERMISSION_CHECK
@@ -44,7 +44,7 @@ class Process:
     command: str = ""  # the executable and sub-command only; arguments may hold secrets
     found_by: Literal["arguments", "pid_file"] = "arguments"
     listeners: tuple[Listener, ...] = ()
-    terms: Terms = Terms()
+    terms: LoaderFlags = LoaderFlags()
     problem: str | None = None
 
     @property

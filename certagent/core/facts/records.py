@@ -70,8 +70,8 @@ class Authority:
     problem: str | None = None
     note: str = ""  # what an operator should know of it
     windows: bool = False  # it says when it wants its certificates renewed (RFC 9773)
-    news: datetime | None = None  # when something last came that may be the answer to a request that waits
-    silent: Literal["", "unread", "hung"] = ""  # its files: not read yet, or for longer than a disk takes
+    inbox_changed: datetime | None = None  # when something last came that may be the answer to a request that waits
+    unreadable: Literal["", "unread", "hung"] = ""  # its files: not read yet, or for longer than a disk takes
 
 
 @dataclass(frozen=True, slots=True)

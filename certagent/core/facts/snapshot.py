@@ -17,7 +17,7 @@ class Snapshot:
 
     directory: Directory
     pairs: tuple[Pair, ...] = ()
-    strangers: tuple[File, ...] = ()  # entries no rule of ours covers
+    unmanaged_files: tuple[File, ...] = ()  # entries no rule of ours covers
     staged: tuple[Staged, ...] = ()
     generations: tuple[Generation, ...] = ()
     processes: tuple[Process, ...] = ()

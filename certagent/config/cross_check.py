@@ -15,12 +15,12 @@ from certagent.config.schema import AuthorityConfig, LocalConfig
 TREES = ("command", "readable", "writable", "webroot", "dns_hook")  # what a worker may read, or write below
 
 
-def spelt(path: str) -> str:
+def normalise(path: str) -> str:
     """The one spelling of an absolute path. POSIX keeps two slashes at its head, which Linux does not tell from one."""
     return normpath(f"/{path.lstrip('/')}")
 
 
-def across(
+def cross_check(
     state_dir: str,
     socket: str,
     authorities: dict[str, AuthorityConfig],
