@@ -27,7 +27,6 @@ from certagent.core.actions import (
     Scan,
 )
 from certagent.core.decide import decide
-from certagent.core.decide.serving import client_names, expected
 from certagent.core.facts import (
     Adopted,
     Answer,
@@ -49,6 +48,7 @@ from certagent.core.facts import (
 )
 from certagent.core.policy import Policy, bundle_of
 from certagent.core.requests import fulfilled
+from certagent.core.serving import client_names, expected
 
 STEPS = 40
 LIFETIME = timedelta(days=30)

@@ -7,12 +7,12 @@ from typing import Any
 
 from certagent.core.actions import Action, Finding, Held, Plan, subject_of, word_of
 from certagent.core.decide import decide, severity, worst_of
-from certagent.core.decide.serving import client_names, expected, looked, other_leaf, signals
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
 from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, Role
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.remedies import without_agent
+from certagent.core.serving import client_names, expected, looked, other_leaf, signals
 from certagent.core.timing import failures, renew_at
 from certagent.core.windows import KIND, window_of
 

@@ -7,10 +7,10 @@ import pytest
 
 from certagent.core.actions import Install, Issue, Plan, RejectStaged, Reload, word_of
 from certagent.core.decide import decide
-from certagent.core.decide.serving import material
 from certagent.core.facts import Attempt, Authority, CertFile, Leaf, Listener, Pair, Request, Snapshot, Staged, Trust
 from certagent.core.policy import Policy, Want, bundle_of, bundles_of
 from certagent.core.predict import forecast, predict
+from certagent.core.serving import material
 from certagent.core.status import certs_dir
 from tests.core.building import (
     DAY,

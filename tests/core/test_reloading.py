@@ -7,9 +7,9 @@ import pytest
 
 from certagent.core.actions import AssumeLoaded, Plan, Probe, RecordProof, Reload, Rollback, Scan
 from certagent.core.decide import decide
-from certagent.core.decide.serving import material
 from certagent.core.facts import Attempt, InFlight, Pair, Process, Request, Snapshot
 from certagent.core.policy import Policy, ProcessRule
+from certagent.core.serving import material
 from certagent.core.status import certs_dir
 from tests.core.building import DAY, NOW, generation, leaf, pair, policy, process, served, snapshot
 

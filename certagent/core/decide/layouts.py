@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 from certagent.core.actions import Finding
 from certagent.core.decide.part import Part, holding, total
-from certagent.core.decide.serving import of_process, signals
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
 from certagent.core.names import CA_CLIENT, CLIENT_NODE, NODE, Name, Role
 from certagent.core.policy import Policy, Want, bundle_of
 from certagent.core.principals import NODE_USER, refused_principal
+from certagent.core.serving import of_process, signals
 from certagent.core.timing import renew_at
 
 PATIENCE = timedelta(minutes=1)

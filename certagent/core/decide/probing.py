@@ -9,10 +9,10 @@ from typing import Literal
 
 from certagent.core.actions import Finding, Probe, Scan
 from certagent.core.decide.part import Part, total
-from certagent.core.decide.serving import changed_at, differs, looked, signals
 from certagent.core.facts import Listener, Process, Served, Snapshot
 from certagent.core.names import CLIENT_NODE, Role
 from certagent.core.policy import Policy
+from certagent.core.serving import changed_at, differs, looked, signals
 from certagent.core.timing import PROOF_WAIT
 
 SCAN_EVERY = timedelta(seconds=30)

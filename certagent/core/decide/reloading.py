@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from certagent.core.actions import AssumeLoaded, Finding, RecordProof, Reload
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
-from certagent.core.decide.serving import differs, expected, loaded_pairs, material, of_process, signals, unanswered
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.names import NODE
 from certagent.core.policy import Policy
 from certagent.core.principals import NODE_USER, refused_principal
 from certagent.core.requests import after
 from certagent.core.rules import key_mode_accepted
+from certagent.core.serving import differs, expected, loaded_pairs, material, of_process, signals, unanswered
 from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at, swap_retry_at
 
 BEFORE_ROLLBACK = timedelta(seconds=2)
