@@ -10,7 +10,7 @@ from socket import gethostname
 import pytest
 
 from certagent.config import Config, build, load
-from certagent.config.remote import RemoteConfig, kinds, settings
+from certagent.config.remote import RemoteConfig, ca_type, kinds
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.toml"
@@ -62,10 +62,10 @@ def shown(kind: str) -> list[str]:
 def test_every_remote_setting_is_in_the_example(kind: str) -> None:
     """In the block of its type, or for all of them; where the code has a default, that is shown."""
     found = {k for line in shown(kind) if (m := re.match(r"#\s+([a-z0-9_]+) = ", line)) for k in m.groups()}
-    assert set(settings(kind)) | {"tls_roots", "issuing_fingerprints", "timeout", "client_cert"} <= found
+    assert set(ca_type(kind).settings) | {"tls_roots", "issuing_fingerprints", "timeout", "client_cert"} <= found
     made = next(a.options for a in uncommented().authorities.values() if a.type == kind)
     assert isinstance(made, RemoteConfig)
-    defaults = {k: s.default for k, s in settings(kind).items() if s.default and not s.secret}
+    defaults = {k: s.default for k, s in ca_type(kind).settings.items() if s.default and not s.secret}
     assert defaults == {k: made.options[k] for k in defaults}
 
 

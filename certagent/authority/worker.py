@@ -47,8 +47,6 @@ LAZY = (
 PORT = re.compile(r"https?://(?:\[[^\]]*\]|[^/:\s]+)(?::(\d+))?", re.IGNORECASE)
 HTTP, HTTPS = 80, 443
 PROBE = "probe"
-PROGRAMS = ("command", "dns_hook")  # options that are a program and its arguments
-PROGRAM_MEMORY = 8 << 30  # of address space: Go and Java reserve more than they use
 
 
 def main() -> int:
@@ -88,43 +86,11 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def profile_of(backend: ModuleType, request: Request) -> Profile:
-    """What the backend says that it needs (`needs(options)`, optional), and what is in the options anyway.
-
-    That are the ports of URLs; and with programs, the files that the program's own words name.
-    """
-    needs = backend.needs(request.options) if hasattr(backend, "needs") else _named(request.options)
-    made = needs if isinstance(needs, Profile) else _profile(needs)
-    if made.programs:
-        return replace(made, read=(*made.read, *paths_of([request.options.get(k) for k in PROGRAMS])))
+    """What the backend says that it needs (`needs(options)`, optional); and the ports of URLs in the options."""
+    made: Profile = backend.needs(request.options) if hasattr(backend, "needs") else Profile()
     if made.connect is None:
         return made
     return replace(made, connect=(*made.connect, *ports_of([request.options, request.tls.proxy])))
-
-
-def _named(options: dict[str, Any]) -> Profile:
-    """What a type needs that says nothing: programs, where a `command` is configured."""
-    if not options.get("command"):
-        return Profile()
-    read, write = tuple(options.get("readable", ())), tuple(options.get("writable", ()))
-    return Profile(programs=True, read=read, write=write, connect=None, memory=PROGRAM_MEMORY)
-
-
-def _profile(needs: Any) -> Profile:
-    """The same by other words: listen, connect, write, execute."""
-    if needs is None:
-        return Profile()
-    if needs.execute:
-        return Profile(programs=True, write=needs.write, connect=None, bind=needs.listen, memory=PROGRAM_MEMORY)
-    return Profile(write=needs.write, connect=needs.connect, bind=needs.listen)
-
-
-def paths_of(value: Any) -> set[str]:
-    """Every absolute path in a value, however deep."""
-    if isinstance(value, str):
-        return {value} if value.startswith("/") and value.strip("/") else set()
-    if isinstance(value, dict):
-        value = list(value.values())
-    return set().union(*(paths_of(v) for v in value)) if isinstance(value, list | tuple) else set()
 
 
 def ports_of(value: Any) -> set[int]:

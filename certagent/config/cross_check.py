@@ -12,8 +12,6 @@ from posixpath import normpath
 from certagent.config.remote import RemoteConfig
 from certagent.config.schema import AuthorityConfig, LocalConfig
 
-TREES = ("command", "readable", "writable", "webroot", "dns_hook")  # what a worker may read, or write below
-
 
 def normalise(path: str) -> str:
     """The one spelling of an absolute path. POSIX keeps two slashes at its head, which Linux does not tell from one."""
@@ -61,8 +59,8 @@ def _handed(
         for path in directories:
             if within(place, path):
                 yield f"{key}: {place} lies in the certs-dir {path}: no managed key is handed on; use one of its own"
-    for key in TREES:
-        value = made.options.get(key) or ()
+    for key in (k for k, setting in made.ca_type.settings.items() if setting.opens):
+        value = made.options[key] or ()
         for place in [value] if isinstance(value, str) else value:
             for path, what in kept:
                 if within(path, place) or (path in directories and within(place, path)):

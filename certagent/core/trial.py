@@ -24,7 +24,6 @@ FAILS = {
     "failed": "answer",
 }
 UNTOLD = dict.fromkeys(("malformed", "failed"), ("credentials", "policy"))  # kinds that say nothing of these
-UNSEEN = frozenset({"local", "command", "dropbox"})  # types that ask no endpoint of ours: a failure tells nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +35,12 @@ class Step:
     reason: str = ""
 
 
-def unknown_steps(kind: str, type_: str) -> tuple[str, ...]:
-    """Given how asking failed and whom, return the steps before it of which that tells nothing."""
-    return STEPS[1:] if type_ in UNSEEN else UNTOLD.get(kind, ())
+def unknown_steps(kind: str, *, endpoint: bool) -> tuple[str, ...]:
+    """Given how asking failed, return the steps before it of which that tells nothing.
+
+    `endpoint`: whether the agent asked an endpoint itself; else a failure tells nothing of any other step.
+    """
+    return UNTOLD.get(kind, ()) if endpoint else STEPS[1:]
 
 
 def steps(failed: str, reason: str, unknown_steps: tuple[str, ...] = ()) -> tuple[Step, ...]:

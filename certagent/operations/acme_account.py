@@ -8,13 +8,13 @@ from certagent.authority.client import Remote, authorities_of
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Done, Operation
 from certagent.config import Config
+from certagent.config.remote import RemoteConfig
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import LEDGER
 
 OPERATIONS: dict[str, Operation] = {"rollover": "rollover", "deactivate": "deactivate"}
-KINDS = frozenset({"acme"})  # the types that keep an account
 STEPS = 3  # a rollover is two requests
 
 
@@ -40,9 +40,10 @@ def permitted(config: Config, name: str, operation: str) -> Operation:
     """Given the configuration and an operation, return what the CA is asked. HostError where it is no such thing."""
     if operation not in OPERATIONS:
         raise HostError(f"cannot {operation!r} an account: one of {', '.join(OPERATIONS)}")
-    found = config.authorities.get(name)
-    if found is None or found.type not in KINDS:
-        known = ", ".join(n for n, a in config.authorities.items() if a.type in KINDS) or "none"
+    remote = {n: a.options for n, a in config.authorities.items() if isinstance(a.options, RemoteConfig)}
+    keep = [n for n, made in remote.items() if made.ca_type.account]
+    if name not in keep:
+        known = ", ".join(keep) or "none"
         raise HostError(f"cannot {operation} the account of {name!r}: it keeps none; those that do: {known}")
     return OPERATIONS[operation]
 

@@ -87,7 +87,7 @@ def _tried(
         chain = _issued(authority, policy, want, key, clock())
         bundles = _bundles(authority, policy, want, clock())
     except AuthorityError as error:
-        raise _failed(error, authority.fact().kind) from error
+        raise _failed(error, endpoint=authority.endpoint) from error
     return accepted(want, chain, key, bundles, clock())
 
 
@@ -106,11 +106,11 @@ def accepted(want: Want, chain: bytes, key: bytes, bundles: dict[str, bytes], no
     return {"subject": shown.subject, "issuer": shown.issuer, "sans": list(shown.sans), "key": shown.key}
 
 
-def _failed(error: AuthorityError, type_: str) -> StepError:
+def _failed(error: AuthorityError, *, endpoint: bool) -> StepError:
     """At which step; a cause on this host means that nobody was asked."""
     if isinstance(error.__cause__, HostError):
         return StepError("settings", str(error))
-    return StepError(FAILS[error.kind], str(error), unknown_steps(error.kind, type_))
+    return StepError(FAILS[error.kind], str(error), unknown_steps(error.kind, endpoint=endpoint))
 
 
 def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:

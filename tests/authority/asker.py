@@ -36,7 +36,7 @@ class Asker:
     timeout: float = 30.0
 
     def with_defaults(self) -> dict[str, Any]:
-        found = remote.settings(self.type)
+        found = remote.ca_type(self.type).settings
         return {k: s.default for k, s in found.items() if not s.secret} | dict(self.options)
 
     def request(self, operation: Any, **fields: Any) -> Request:

@@ -9,7 +9,7 @@ from certagent.authority.backends.acme import ask
 from certagent.authority.backends.http import Http
 from certagent.authority.context import Context
 from certagent.authority.messages import Answer, Request, State, Tls
-from certagent.config.remote import settings
+from certagent.config.remote import ca_type
 
 
 def now() -> datetime:
@@ -32,7 +32,7 @@ class Client:
 
     def ask(self, operation: Any, names: tuple[str, ...] = (), **fields: Any) -> Answer:
         """Ask; raises AuthorityError. With `again=True` by the CSR that was asked with before."""
-        values = {name: s.default for name, s in settings("acme").items() if not s.secret}
+        values = {name: s.default for name, s in ca_type("acme").settings.items() if not s.secret}
         given = values | {"directory_url": self.directory_url} | self.options
         if names and not fields.pop("again", False):
             self.csr = x509.make_csr(self.key, None, names).decode()

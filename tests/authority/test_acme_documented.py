@@ -9,7 +9,7 @@ import pytest
 from certagent import x509
 from certagent.authority.messages import Issued
 from certagent.config import build
-from certagent.config.remote import RemoteConfig, settings
+from certagent.config.remote import RemoteConfig, ca_type
 from tests.authority.asking import Client
 from tests.authority.test_documented import DOCS, blocks
 from tests.servers.process import free_address
@@ -41,7 +41,7 @@ def test_the_console_is_asked_for_at_lets_encrypt() -> None:
 def test_every_setting_is_named() -> None:
     """Nothing that can be set is missing from the page."""
     text = (DOCS / "acme.md").read_text()
-    assert [key for key in settings("acme") if f"`{key}`" not in text] == []
+    assert [key for key in ca_type("acme").settings if f"`{key}`" not in text] == []
 
 
 @pytest.mark.real

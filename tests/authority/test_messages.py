@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from certagent.authority.backends import command
+from certagent.authority.backends.program import confinement
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import (
     Answer,
@@ -25,7 +26,7 @@ from certagent.authority.messages import (
     load_answer,
     load_question,
 )
-from certagent.authority.worker import hidden, paths_of, ports_of, profile_of, redacted, user_of
+from certagent.authority.worker import hidden, ports_of, profile_of, redacted, user_of
 from certagent.sandbox import Profile
 
 STATE = {"shared": {}, "own": {}}
@@ -134,10 +135,7 @@ def test_ports_and_paths_of_options() -> None:
         "t": "x:5",
     }
     assert ports_of([options, "http://proxy"]) == {9000, 8080, 443, 80}
-    assert paths_of({"command": ["/usr/bin/ca", "-x", "/"], "d": {"e": "/etc/ca"}, "n": 1}) == {
-        "/usr/bin/ca",
-        "/etc/ca",
-    }
+    assert set(confinement(["/usr/bin/ca", "-x", "/", "/etc/ca"]).read) == {"/usr/bin/ca", "/etc/ca"}
     assert Profile().connect == ()
 
 

@@ -95,5 +95,6 @@ def test_plain_http_leaves_this_host_only_where_it_is_allowed(kind: str) -> None
 
 def test_every_url_is_covered() -> None:
     """A new type with a URL belongs into the table above."""
-    found = {(kind, key) for kind in remote.kinds() for key, s in remote.settings(kind).items() if s.read is remote.url}
+    types = {kind: remote.ca_type(kind) for kind in remote.kinds()}
+    found = {(kind, key) for kind, t in types.items() for key, s in t.settings.items() if s.read is remote.url}
     assert {(kind, key) for kind, (key, _) in URLS.items()} == found

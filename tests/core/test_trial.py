@@ -6,23 +6,23 @@ from certagent.core.trial import FAILS, STEPS, steps, unknown_steps
 
 
 @pytest.mark.parametrize(
-    ("kind", "asked", "shown"),
+    ("kind", "endpoint", "shown"),
     [
-        ("unreachable", "step", "+F------"),
-        ("tls", "step", "++F-----"),
-        ("credentials", "step", "+++F----"),
-        ("refused", "step", "++++F---"),
-        ("rate-limited", "step", "++++F---"),
-        ("malformed", "step", "+++--F--"),
-        ("failed", "acme", "+++--F--"),
-        ("refused", "command", "+---F---"),
-        ("credentials", "command", "+--F----"),
-        ("failed", "local", "+----F--"),
+        ("unreachable", True, "+F------"),
+        ("tls", True, "++F-----"),
+        ("credentials", True, "+++F----"),
+        ("refused", True, "++++F---"),
+        ("rate-limited", True, "++++F---"),
+        ("malformed", True, "+++--F--"),
+        ("failed", True, "+++--F--"),
+        ("refused", False, "+---F---"),
+        ("credentials", False, "+--F----"),
+        ("failed", False, "+----F--"),
     ],
 )
-def test_what_a_failure_tells(kind: str, asked: str, shown: str) -> None:
+def test_what_a_failure_tells(kind: str, shown: str, *, endpoint: bool) -> None:
     """A step is ok only where the failure shows that it was passed."""
-    found = steps(FAILS[kind], "why", unknown_steps(kind, asked))
+    found = steps(FAILS[kind], "why", unknown_steps(kind, endpoint=endpoint))
     assert "".join({"ok": "+", "failed": "F", "untried": "-"}[s.outcome] for s in found) == shown
     assert [s.reason for s in found if s.reason] == ["why"]
 

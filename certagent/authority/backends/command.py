@@ -9,15 +9,17 @@ the last other line of standard error is the reason.
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from certagent import x509
 from certagent.authority.backends.http import moment
-from certagent.authority.backends.program import Ended, run
+from certagent.authority.backends.program import Ended, confinement, run
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError, Kind
 from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
+from certagent.sandbox import Profile
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PENDING, UNSUPPORTED = 75, 64
@@ -26,6 +28,11 @@ PAUSE = timedelta(minutes=5)
 REASON, STATE = 300, 4096
 OURS = ("retry-after:", "state:")
 SHARED_WRITE = 0o022
+
+
+def needs(options: Mapping[str, Any]) -> Profile:
+    """What a worker may open: what the program's words name, and `readable` and `writable`."""
+    return confinement(options["command"], options.get("readable", ()), options.get("writable", ()))
 
 
 def ask(request: Request, context: Context) -> Answer:

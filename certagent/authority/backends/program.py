@@ -9,15 +9,23 @@ import os
 import selectors
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
 from certagent.authority.errors import AuthorityError
+from certagent.sandbox import Profile
 
 OUT, ERR = 1 << 20, 1 << 16  # the most that is taken of the two outputs
+MEMORY = 8 << 30  # bytes of address space: Go and Java reserve more than they use
 GRACE = 0.2  # silence, after a program ended, until a descendant that holds its output is not waited for
+
+
+def confinement(words: Sequence[str], read: Iterable[str] = (), write: Iterable[str] = ()) -> Profile:
+    """What a worker needs that runs a program: what the program's own words name, and what the settings allow."""
+    named = sorted(w for w in words if w.startswith("/") and w.strip("/"))
+    return Profile(programs=True, read=(*read, *named), write=(*write,), connect=None, memory=MEMORY)
 
 
 @dataclass(frozen=True, slots=True)

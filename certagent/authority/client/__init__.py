@@ -2,7 +2,7 @@
 
 A worker gets a CSR, the credentials and what its backend remembered; the daemon reads the first two for each request
 and keeps the third. A managed key goes to no worker: where a CA wants proof of possession, the daemon signs a token
-(`live_token` of the backend's TYPE_token module) and hands over only that; `credential = "leaf"` is the one exception,
+(`live_proof` of the type's description) and hands over only that; `credential = "leaf"` is the one exception,
 asked for by name and shown by `status`.
 """
 
@@ -65,8 +65,8 @@ def prepare(config: Config) -> None:
 
 
 def _dropboxes(config: Config) -> list[dict[str, Any]]:
-    found = (a.options for a in config.authorities.values() if a.type == "dropbox")
-    return [o.options for o in found if isinstance(o, RemoteConfig)]
+    found = (a.options for a in config.authorities.values())
+    return [o.options for o in found if isinstance(o, RemoteConfig) and o.ca_type.asked == "files"]
 
 
 def authorities_of(config: Config, workers: Workers, book: AuthorityState) -> Mapping[str, CertificateAuthority]:

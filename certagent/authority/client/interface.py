@@ -42,6 +42,10 @@ class CertificateAuthority(Protocol):
         """Whether its requests carry a common name: public CAs refuse one that is no name of the certificate."""
 
     @property
+    def endpoint(self) -> bool:
+        """Whether the agent asks an endpoint itself, by HTTPS."""
+
+    @property
     def files(self) -> tuple[str, ...]:
         """What it reads, each by its path: another machine may hold it."""
 

@@ -13,7 +13,7 @@ from certagent.core.facts import Authority
 class Embedded:
     """The CA of this host."""
 
-    may_defer, common_name = False, True
+    may_defer, common_name, endpoint = False, True, False
 
     def __init__(self, name: str, config: LocalConfig) -> None:
         """Touches nothing."""

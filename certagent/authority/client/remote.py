@@ -40,11 +40,8 @@ from certagent.state.authority_state import AuthorityState
 
 WORKER = "certagent.authority.worker"
 GRACE = 10.0  # to start, to import, and to answer that the time is over
-FIRST_ALONE = frozenset({"acme"})  # types whose first request makes an account
-FILES = frozenset({"dropbox"})  # types that talk to no stranger: asked in the daemon's own job
 LONGEST_PAUSE = timedelta(days=7)
 MOST = 64  # certificates of one answer
-EXTRAS = {"acme": ("acme", "josepy", "dns")}  # types whose libraries an installation may lack
 
 
 class Remote:
@@ -55,19 +52,25 @@ class Remote:
     def __init__(self, name: str, config: RemoteConfig, workers: Workers, book: AuthorityState) -> None:
         """Touches nothing."""
         self._name, self._config, self._workers, self._book = name, config, workers, book
+        self._type, self._traits = config.ca_type, config.traits
         self._roots: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
 
     @property
     def by_hand(self) -> bool:
         """Whether a person answers."""
-        return self._config.type in FILES
+        return self._type.asked == "files"
+
+    @property
+    def endpoint(self) -> bool:
+        """By its type."""
+        return self._type.asked == "https"
 
     @property
     def files(self) -> tuple[str, ...]:
         """Everything that its settings name: certificates, secrets, the drop-box."""
         c = self._config
-        places = (c.options["outbox"], c.options["inbox"]) if self.by_hand else ()
-        named = (c.issuing_roots, c.tls_roots, c.client_cert, c.client_key, *c.secrets.values(), *places)
+        common = (c.issuing_roots, c.tls_roots, c.client_cert, c.client_key)
+        named = (*common, *c.secrets.values(), *self._traits.files)
         return tuple(dict.fromkeys(path for path in named if path.startswith("/")))
 
     def _news(self) -> datetime | None:
@@ -78,16 +81,16 @@ class Remote:
     @property
     def common_name(self) -> bool:
         """As configured, where the type has the setting."""
-        return bool(self._config.options.get("common_name", True))
+        return self._traits.common_name
 
     @property
     def by_leaf(self) -> bool:
         """Whether it is shown the managed pair as a credential."""
-        return self._config.options.get("credential") == "leaf"
+        return self._traits.by_leaf
 
     def ready(self) -> None:
         """Whether its libraries are there, and everything that the settings name can be read. AuthorityError."""
-        missing = [m for m in EXTRAS.get(self._config.type, ()) if importlib.util.find_spec(m) is None]
+        missing = [m for m in self._type.extras if importlib.util.find_spec(m) is None]
         if missing:
             remedy = f"pip install 'certagent[{self._config.type}]'"
             raise AuthorityError(f"cannot ask authority {self._name}: {', '.join(missing)} is not installed: {remedy}")
@@ -98,7 +101,7 @@ class Remote:
 
     def challenge(self) -> str:
         """As configured, where the type has the setting: read for this one request."""
-        source = self._config.secrets.get("challenge")
+        source = self._traits.challenge
         try:
             return read_secret(f"authority.{self._name}.challenge", source, os.environ) if source else ""
         except HostError as error:
@@ -110,8 +113,8 @@ class Remote:
             os.path.exists(path)
         note = 'credential = "leaf": the worker is handed the managed pair' if self.by_leaf else ""
         try:
-            windows = bool(self._config.options.get("ari", False))
-            return Authority(self._name, self._config.type, self._pinned_roots(), None, note, windows, self._news())
+            roots = self._pinned_roots()
+            return Authority(self._name, self._config.type, roots, None, note, self._traits.windows, self._news())
         except AuthorityError as error:
             return Authority(self._name, self._config.type, (), str(error), note, inbox_changed=self._news())
 
@@ -228,11 +231,11 @@ class Remote:
 
     def _wanted(self, request: Request, now: datetime) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Header and claims of the token that the backend wants: most want none."""
-        module = f"certagent.authority.backends.{self._config.type}_token"
-        if importlib.util.find_spec(module) is None:
+        if not self._type.live_proof:
             return None
+        module = importlib.import_module(f"certagent.authority.backends.{self._type.live_proof}")
         token: tuple[dict[str, Any], dict[str, Any]] | None
-        token = importlib.import_module(module).live_token(request, now, secrets.token_hex(16))
+        token = module.live_token(request, now, secrets.token_hex(16))
         return token
 
     def _signed(self, order: Order, header: dict[str, Any], claims: dict[str, Any]) -> str:
@@ -273,19 +276,13 @@ class Remote:
 
     def _alone(self) -> AbstractContextManager[None]:
         wait = self._config.timeout + 2 * GRACE
-        if self._listens:
+        if self._traits.listens:
             return self._book.alone(self._name, wait)
-        return self._book.first(self._name, wait) if self._config.type in FIRST_ALONE else nullcontext()
-
-    @property
-    def _listens(self) -> bool:
-        """Whether a challenge is answered on a port, which two workers cannot share."""
-        options = self._config.options
-        return options.get("challenge") in {"http-01", "tls-alpn-01"} and not options.get("webroot")
+        return self._book.first(self._name, wait) if self._type.account else nullcontext()
 
     def _answer(self, request: Request, state: State, now: datetime) -> tuple[Answer, State]:
         found = self._secrets()
-        if self._config.type in FILES:
+        if self.by_hand:
             return self._by_files(request, found, state, now)
         question = dump_question(request, found, state)
         return load_answer(self._workers.ask(WORKER, [self._config.type], question, request.timeout + GRACE))

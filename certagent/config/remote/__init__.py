@@ -1,19 +1,19 @@
-"""The settings of authorities that are asked over a wire: one module per type, each a table of settings.
+"""The types of CA that the agent asks: one module per type, each with one value that describes the type.
 
-A module here named after a type, with SETTINGS (and `problems`, for what is wrong between them), is its configuration;
-what every remote type takes as well stands below. Values are JSON-able: they travel to the worker as they are. A
-secret setting names where the secret is (a file, a systemd credential, a variable of the environment): it is read for
-each request, and never kept.
+A module here is named after its type, as its backend in authority/backends is, and has CA_TYPE: its settings, and
+everything that the agent must know of the type before it asks such a CA. The settings that every type takes stand
+below. Values are JSON-able: they travel to the worker as they are. A secret setting names where the secret is (a file,
+a systemd credential, a variable of the environment): it is read for each request, and never kept.
 """
 
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from certagent.config.reader import RedactedValueError, Table, absolute, duration, flag, text, texts
@@ -25,12 +25,16 @@ SOURCE = re.compile(r"/[^\0]*|credential:[A-Za-z0-9_.-]+|env:[A-Za-z_][A-Za-z0-9
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: how it is read, its default. `secret`: a source, read by `source`."""
+    """One setting: how it is read, its default. `secret`: a source, read by `source`.
+
+    `opens`: it names a path that a worker may read or write below, so it must not lead to a managed key.
+    """
 
     read: Callable[[Any], Any]
     default: Any = None
     required: bool = False
     secret: bool = False
+    opens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,44 @@ class RemoteConfig:
     allow_http: bool = False
     client_cert: str = ""
     client_key: str = ""
+
+    @property
+    def ca_type(self) -> "CaType":
+        """The description of its type."""
+        return ca_type(self.type)
+
+    @property
+    def traits(self) -> "Traits":
+        """What the daemon must know of it, as it is configured."""
+        return self.ca_type.traits(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traits:
+    """What the daemon must know of one authority, which depends on its settings."""
+
+    common_name: bool = True  # its requests carry a common name
+    challenge: str = ""  # where the challengePassword of its requests is; "": they carry none
+    listens: bool = False  # a worker answers on a port, which two workers cannot share
+    by_leaf: bool = False  # a worker is handed the managed pair as a credential
+    windows: bool = False  # the CA says when to renew
+    files: tuple[str, ...] = ()  # what is read beside secrets, and the files that every type may name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaType:
+    """Everything that the agent must know of a type of CA before it asks one.
+
+    What would go wrong silently if a new type did not say it has no default.
+    """
+
+    settings: Mapping[str, Setting]
+    asked: Literal["https", "program", "files"]  # by a worker; by files in the daemon's own job, which talks to nobody
+    account: bool  # the first request makes an account with the CA: no other request runs beside it
+    extras: tuple[str, ...] = ()  # modules that only `pip install certagent[TYPE]` brings
+    live_proof: str = ""  # the module of authority/backends with `live_token`: what the daemon signs with the live key
+    problems: Callable[[RemoteConfig], Iterable[tuple[str, str]]] = lambda _: ()  # between settings: (key, sentence)
+    traits: Callable[[RemoteConfig], Traits] = lambda _: Traits()
 
 
 def fingerprint(value: Any) -> str:
@@ -90,26 +132,23 @@ def url(value: Any) -> str:
 
 @lru_cache(maxsize=1)
 def kinds() -> tuple[str, ...]:
-    """The remote types, by the modules of this package."""
+    """The types, by the modules of this package."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__)))
 
 
-def settings(kind: str) -> dict[str, Setting]:
-    """The settings of a type of its own."""
-    found: dict[str, Setting] = importlib.import_module(f"{__name__}.{kind}").SETTINGS
+@lru_cache
+def ca_type(kind: str) -> CaType:
+    """The description of a type."""
+    found: CaType = importlib.import_module(f"{__name__}.{kind}").CA_TYPE
     return found
-
-
-def _problems(kind: str, made: RemoteConfig) -> Iterable[tuple[str, str]]:
-    judge = getattr(importlib.import_module(f"{__name__}.{kind}"), "problems", None)
-    return judge(made) if judge else ()
 
 
 def read(table: Table, kind: str) -> RemoteConfig:
     """One authority's table, all errors collected; `table.done()` is the caller's."""
+    described = ca_type(kind)
     options: dict[str, Any] = {}
     secrets: dict[str, str] = {}
-    for key, setting in settings(kind).items():
+    for key, setting in described.settings.items():
         reader = source if setting.secret else setting.read
         value = (table.require if setting.required else table.get)(key, reader, setting.default)
         if setting.secret and value:
@@ -132,9 +171,9 @@ def read(table: Table, kind: str) -> RemoteConfig:
     )
     if bool(made.client_cert) != bool(made.client_key):
         table.error("client_key", "client_cert and client_key belong together: an enrolment pair of its own")
-    for key, setting in settings(kind).items():
+    for key, setting in described.settings.items():
         if setting.read is url and options[key] and (why := barred(options[key], allow_http=made.allow_http)):
             table.error(key, why)
-    for key, sentence in _problems(kind, made):
+    for key, sentence in described.problems(made):
         table.error(key, sentence)
     return made

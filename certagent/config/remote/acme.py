@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from certagent.config.reader import absolute, flag, one_of, text, texts
-from certagent.config.remote import RemoteConfig, Setting, seconds, url
+from certagent.config.remote import CaType, RemoteConfig, Setting, Traits, seconds, url
 
 PORTS = 1 << 16
 CONTACT = re.compile(r"(mailto:)?[^\s@:]+@[^\s@]+")
@@ -64,33 +64,6 @@ def directory(value: Any) -> str:
     return absolute(value) if value else ""
 
 
-SETTINGS: dict[str, Setting] = {
-    "directory_url": Setting(url, "", required=True),
-    "contact": Setting(contacts, ()),
-    "terms_accepted": Setting(flag, False),
-    "challenge": Setting(one_of("http-01", "tls-alpn-01", "dns-01"), "http-01"),
-    "http_port": Setting(port, 80),
-    "tls_port": Setting(port, 443),
-    "listen_address": Setting(text, ""),
-    "webroot": Setting(directory, ""),
-    "dns_server": Setting(server, ""),
-    "dns_zone": Setting(name, ""),
-    "dns_key_name": Setting(name, ""),
-    "dns_algorithm": Setting(one_of("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224"), "hmac-sha256"),
-    "dns_key": Setting(text, "", secret=True),
-    "dns_ttl": Setting(ttl, 60),
-    "dns_wait": Setting(seconds, 0.0),
-    "dns_hook": Setting(command, ()),
-    "eab_kid": Setting(text, ""),
-    "eab_key": Setting(text, "", secret=True),
-    "profile": Setting(text, ""),
-    "preferred_chain": Setting(text, ""),
-    "patience": Setting(seconds, 45.0),
-    "ari": Setting(flag, True),
-    "common_name": Setting(flag, False),
-}
-
-
 def problems(made: RemoteConfig) -> list[tuple[str, str]]:
     """What is wrong between the settings: key and sentence."""
     given = {key for key, value in (made.options | made.secrets).items() if value}
@@ -113,3 +86,44 @@ def problems(made: RemoteConfig) -> list[tuple[str, str]]:
         ),
     )
     return [(key, sentence) for wrong, key, sentence in rules if wrong]
+
+
+def traits(made: RemoteConfig) -> Traits:
+    """What the daemon must know of one."""
+    o = made.options
+    listens = o["challenge"] in {"http-01", "tls-alpn-01"} and not o["webroot"]
+    return Traits(common_name=o["common_name"], windows=o["ari"], listens=listens)
+
+
+CA_TYPE = CaType(
+    asked="https",
+    account=True,
+    extras=("acme", "josepy", "dns"),
+    problems=problems,
+    traits=traits,
+    settings={
+        "directory_url": Setting(url, "", required=True),
+        "contact": Setting(contacts, ()),
+        "terms_accepted": Setting(flag, False),
+        "challenge": Setting(one_of("http-01", "tls-alpn-01", "dns-01"), "http-01"),
+        "http_port": Setting(port, 80),
+        "tls_port": Setting(port, 443),
+        "listen_address": Setting(text, ""),
+        "webroot": Setting(directory, "", opens=True),
+        "dns_server": Setting(server, ""),
+        "dns_zone": Setting(name, ""),
+        "dns_key_name": Setting(name, ""),
+        "dns_algorithm": Setting(one_of("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224"), "hmac-sha256"),
+        "dns_key": Setting(text, "", secret=True),
+        "dns_ttl": Setting(ttl, 60),
+        "dns_wait": Setting(seconds, 0.0),
+        "dns_hook": Setting(command, (), opens=True),
+        "eab_kid": Setting(text, ""),
+        "eab_key": Setting(text, "", secret=True),
+        "profile": Setting(text, ""),
+        "preferred_chain": Setting(text, ""),
+        "patience": Setting(seconds, 45.0),
+        "ari": Setting(flag, True),
+        "common_name": Setting(flag, False),
+    },
+)

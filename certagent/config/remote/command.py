@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from certagent.config.reader import absolute, texts
-from certagent.config.remote import Setting
+from certagent.config.remote import CaType, RemoteConfig, Setting, Traits
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -34,11 +34,21 @@ def paths(value: Any) -> list[str]:
     return [absolute(v) for v in texts(value)]
 
 
-SETTINGS = {
-    "command": Setting(argv, [], required=True),
-    "environment": Setting(environment, {}),
-    "secret": Setting(str, "", secret=True),
-    "challenge": Setting(str, "", secret=True),  # a challengePassword in the request itself
-    "readable": Setting(paths, []),
-    "writable": Setting(paths, []),
-}
+def traits(made: RemoteConfig) -> Traits:
+    """What the daemon must know of one."""
+    return Traits(challenge=made.secrets.get("challenge", ""))
+
+
+CA_TYPE = CaType(
+    asked="program",
+    account=False,
+    traits=traits,
+    settings={
+        "command": Setting(argv, [], required=True, opens=True),
+        "environment": Setting(environment, {}),
+        "secret": Setting(str, "", secret=True),
+        "challenge": Setting(str, "", secret=True),  # a challengePassword in the request itself
+        "readable": Setting(paths, [], opens=True),
+        "writable": Setting(paths, [], opens=True),
+    },
+)

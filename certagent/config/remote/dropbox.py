@@ -3,13 +3,7 @@
 from collections.abc import Iterator
 
 from certagent.config.reader import absolute
-from certagent.config.remote import RemoteConfig, Setting, seconds
-
-SETTINGS = {
-    "outbox": Setting(absolute, "", required=True),
-    "inbox": Setting(absolute, "", required=True),
-    "remind": Setting(seconds, 86400.0),
-}
+from certagent.config.remote import CaType, RemoteConfig, Setting, Traits, seconds
 
 
 def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
@@ -17,3 +11,21 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
     out, back = made.options["outbox"], made.options["inbox"]
     if out and back and (out == back or f"{out}/".startswith(f"{back}/") or f"{back}/".startswith(f"{out}/")):
         yield "inbox", "the outbox and the inbox must be two directories, none inside the other"
+
+
+def traits(made: RemoteConfig) -> Traits:
+    """What the daemon must know of one."""
+    return Traits(files=(made.options["outbox"], made.options["inbox"]))
+
+
+CA_TYPE = CaType(
+    asked="files",
+    account=False,
+    problems=problems,
+    traits=traits,
+    settings={
+        "outbox": Setting(absolute, "", required=True),
+        "inbox": Setting(absolute, "", required=True),
+        "remind": Setting(seconds, 86400.0),
+    },
+)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from certagent.config.reader import flag, one_of, text
-from certagent.config.remote import RemoteConfig, Setting, url
+from certagent.config.remote import CaType, RemoteConfig, Setting, Traits, url
 
 LABEL = re.compile(r"[A-Za-z0-9._~-]*")
 
@@ -18,20 +18,31 @@ def label(value: Any) -> str:
     return found
 
 
-SETTINGS = {
-    "url": Setting(url, "", required=True),
-    "label": Setting(label, ""),
-    "username": Setting(text, ""),
-    "password": Setting(text, "", secret=True),
-    "challenge": Setting(text, "", secret=True),  # a challengePassword in the request itself
-    "credential": Setting(one_of("enrolment", "leaf"), "enrolment"),
-    "csrattrs": Setting(flag, False),
-}
-
-
 def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
     """What is wrong between the settings: (key, sentence)."""
     if bool(made.options["username"]) != ("password" in made.secrets):
         yield "password", "username and password belong together"
     elif not made.options["username"] and not made.client_cert:
         yield "client_cert", "who asks? Set client_cert and client_key (an enrolment pair), or username and password"
+
+
+def traits(made: RemoteConfig) -> Traits:
+    """What the daemon must know of one."""
+    return Traits(by_leaf=made.options["credential"] == "leaf", challenge=made.secrets.get("challenge", ""))
+
+
+CA_TYPE = CaType(
+    asked="https",
+    account=False,
+    problems=problems,
+    traits=traits,
+    settings={
+        "url": Setting(url, "", required=True),
+        "label": Setting(label, ""),
+        "username": Setting(text, ""),
+        "password": Setting(text, "", secret=True),
+        "challenge": Setting(text, "", secret=True),  # a challengePassword in the request itself
+        "credential": Setting(one_of("enrolment", "leaf"), "enrolment"),
+        "csrattrs": Setting(flag, False),
+    },
+)

@@ -3,21 +3,7 @@
 from collections.abc import Iterator
 
 from certagent.config.reader import flag, one_of, text
-from certagent.config.remote import RemoteConfig, Setting, fingerprint, url
-
-SETTINGS = {
-    "url": Setting(url, required=True),
-    "provisioner": Setting(text, required=True),
-    "root": Setting(fingerprint, ""),  # fingerprint of its root: trusts its endpoint as `step ca bootstrap` does
-    "provisioner_key": Setting(text, secret=True),  # of a JWK provisioner: a private JWK, or a JWE of one
-    "provisioner_password": Setting(text, secret=True),  # of the JWE
-    "x5c_cert": Setting(text, secret=True),  # of an X5C provisioner: an enrolment pair and its chain
-    "x5c_key": Setting(text, secret=True),
-    "one_time_token": Setting(text, secret=True),  # made elsewhere: good for one issuance
-    "renewal": Setting(one_of("provisioner", "live"), "provisioner"),
-    "credential": Setting(one_of("token", "leaf"), "token"),  # "leaf": the worker is handed the managed pair, to rekey
-    "federation": Setting(flag, False),  # the trust bundle: federated roots too
-}
+from certagent.config.remote import CaType, RemoteConfig, Setting, Traits, fingerprint, url
 
 
 def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
@@ -31,3 +17,30 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
         yield "credential", 'belongs to renewal = "live"'
     if not {"provisioner_key", "x5c_cert"} & set(secrets) and made.options["renewal"] != "live":
         yield "provisioner_key", 'is required, or x5c_cert and x5c_key, or one_time_token with renewal = "live"'
+
+
+def traits(made: RemoteConfig) -> Traits:
+    """What the daemon must know of one."""
+    return Traits(by_leaf=made.options["credential"] == "leaf")
+
+
+CA_TYPE = CaType(
+    asked="https",
+    account=False,
+    live_proof="step_token",
+    problems=problems,
+    traits=traits,
+    settings={
+        "url": Setting(url, required=True),
+        "provisioner": Setting(text, required=True),
+        "root": Setting(fingerprint, ""),  # fingerprint of its root: trusts its endpoint as `step ca bootstrap` does
+        "provisioner_key": Setting(text, secret=True),  # of a JWK provisioner: a private JWK, or a JWE of one
+        "provisioner_password": Setting(text, secret=True),  # of the JWE
+        "x5c_cert": Setting(text, secret=True),  # of an X5C provisioner: an enrolment pair and its chain
+        "x5c_key": Setting(text, secret=True),
+        "one_time_token": Setting(text, secret=True),  # made elsewhere: good for one issuance
+        "renewal": Setting(one_of("provisioner", "live"), "provisioner"),
+        "credential": Setting(one_of("token", "leaf"), "token"),  # "leaf": a worker gets the managed pair, to rekey
+        "federation": Setting(flag, False),  # the trust bundle: federated roots too
+    },
+)

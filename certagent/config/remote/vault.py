@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from certagent.config.reader import one_of, text
-from certagent.config.remote import RemoteConfig, Setting, url
+from certagent.config.remote import CaType, RemoteConfig, Setting, url
 
 NEEDS = {"token": ("token",), "approle": ("role_id", "secret_id"), "cert": ()}
 
@@ -17,21 +17,6 @@ def path(value: Any) -> str:
     return found
 
 
-SETTINGS = {
-    "url": Setting(url, required=True),
-    "mount": Setting(path, "pki"),
-    "role": Setting(path, required=True),  # signs at MOUNT/sign/ROLE
-    "issuer": Setting(path, ""),  # a reference; "": the mount's default
-    "namespace": Setting(path, ""),
-    "auth": Setting(one_of("token", "approle", "cert"), "token"),
-    "auth_mount": Setting(path, ""),  # default: the method's name
-    "cert_role": Setting(text, ""),  # of auth = "cert": which of its entries; "": any that fits
-    "token": Setting(text, secret=True),
-    "role_id": Setting(text, secret=True),
-    "secret_id": Setting(text, secret=True),
-}
-
-
 def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
     """What is wrong between the settings: (key, sentence)."""
     auth = made.options["auth"]
@@ -40,3 +25,23 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
             yield key, f'is required by auth = "{auth}"'
     if auth == "cert" and not made.client_cert:
         yield "client_cert", 'is required by auth = "cert", and client_key: an enrolment pair of its own'
+
+
+CA_TYPE = CaType(
+    asked="https",
+    account=False,
+    problems=problems,
+    settings={
+        "url": Setting(url, required=True),
+        "mount": Setting(path, "pki"),
+        "role": Setting(path, required=True),  # signs at MOUNT/sign/ROLE
+        "issuer": Setting(path, ""),  # a reference; "": the mount's default
+        "namespace": Setting(path, ""),
+        "auth": Setting(one_of("token", "approle", "cert"), "token"),
+        "auth_mount": Setting(path, ""),  # default: the method's name
+        "cert_role": Setting(text, ""),  # of auth = "cert": which of its entries; "": any that fits
+        "token": Setting(text, secret=True),
+        "role_id": Setting(text, secret=True),
+        "secret_id": Setting(text, secret=True),
+    },
+)

@@ -4,11 +4,11 @@ The one importer of acme, josepy and dnspython; it runs in a worker. Rejected: t
 pins, no caps, redirects followed) and its order loop (one-second sleeps, and nothing to take up again).
 """
 
-from certagent.authority.backends.acme.options import Needs, Options, needs
+from certagent.authority.backends.acme.options import Options, needs
 
 try:
     from certagent.authority.backends.acme.operations import ask
 except ImportError as error:
     raise SystemExit(f"the acme library is missing ({error}): pip install 'certagent[acme]'") from error
 
-__all__ = ["Needs", "Options", "ask", "needs"]
+__all__ = ["Options", "ask", "needs"]

@@ -4,6 +4,9 @@ from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from typing import Any
 
+from certagent.authority.backends.program import confinement
+from certagent.sandbox import Profile
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -39,29 +42,19 @@ class Options:
         return cls(**given)
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a worker of this authority must be allowed beyond HTTPS to the CA."""
-
-    listen: tuple[int, ...] = ()  # TCP ports
-    connect: tuple[int, ...] = ()  # TCP and UDP ports: a DNS server
-    write: tuple[str, ...] = ()  # directories below which files come and go
-    execute: bool = False  # a command of the configuration runs
-
-
-def needs(values: dict[str, Any]) -> Needs:
+def needs(values: dict[str, Any]) -> Profile:
     """Given a request's options, return what the challenge needs."""
     o = Options.of(values)
     match o.challenge:
         case "http-01" if o.webroot:
-            return Needs(write=(o.webroot,))
+            return Profile(write=(o.webroot,))
         case "http-01":
-            return Needs(listen=(o.http_port,))
+            return Profile(bind=(o.http_port,))
         case "tls-alpn-01":
-            return Needs(listen=(o.tls_port,))
+            return Profile(bind=(o.tls_port,))
         case _ if o.dns_hook:
-            return Needs(execute=True)
-    return Needs(connect=(address(o.dns_server)[1],))
+            return confinement(o.dns_hook)
+    return Profile(connect=(address(o.dns_server)[1],))
 
 
 def address(text: str, port: int = 53) -> tuple[str, int]:

@@ -1,0 +1,143 @@
+"""The description of each type of CA: none can be left out, and each says what its backend does."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import pytest
+
+from certagent.authority import backends
+from certagent.authority.backends import step_token
+from certagent.authority.messages import Request
+from certagent.authority.worker import profile_of
+from certagent.config import remote
+from certagent.config.remote import CaType
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "certagent"
+BACKENDS = Path(backends.__file__).parent
+TYPES = remote.kinds()
+PLACE = "/srv/place"
+ORDINARY = {"command", "step"}  # types whose names are words of other things, too
+
+
+def source(kind: str) -> str:
+    """All that a backend's module or package says."""
+    place = BACKENDS / kind
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    return "\n".join(f.read_text() for f in files)
+
+
+def asks(name: str) -> bool:
+    """Whether a module of backends/ is a backend: it has `ask(request, context)`, or imports it."""
+    place = BACKENDS / name
+    tree = ast.parse((place / "__init__.py" if place.is_dir() else place.with_suffix(".py")).read_text())
+    made = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    return "ask" in made | {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+
+
+def test_a_type_without_a_description_does_not_exist() -> None:
+    """Each backend has a description under its own name, and each description a backend."""
+    assert {m.name for m in iter_modules(backends.__path__) if asks(m.name)} == set(TYPES)
+    assert {t for t in TYPES if not isinstance(remote.ca_type(t), CaType)} == set()
+
+
+@pytest.mark.parametrize("missing", ["settings", "asked", "account"])
+def test_a_description_that_leaves_out_what_would_go_wrong_silently(missing: str) -> None:
+    """Whether a CA keeps an account is never a default: a type that forgot it would make two."""
+    said: dict[str, Any] = {"settings": {}, "asked": "https", "account": False}
+    del said[missing]
+    with pytest.raises(TypeError, match=missing):
+        CaType(**said)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_type_that_keeps_an_account_says_so(kind: str) -> None:
+    """A backend that rolls an account over or ends it makes one with the first request: that request is alone."""
+    assert remote.ca_type(kind).account == ('"rollover"' in source(kind))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_what_signs_with_the_live_key(kind: str) -> None:
+    """The daemon signs with a live key for the types that say so, and for no other."""
+    named = remote.ca_type(kind).live_proof
+    found = import_module(f"{backends.__name__}.{named}") if named else None
+    assert found is (step_token if kind == "step" else None)
+    assert ("def live_token(" in source(named or kind)) == bool(named)
+
+
+def test_the_libraries_of_a_type_are_an_extra_of_the_project() -> None:
+    """`pip install certagent[TYPE]`, as the remedy says, brings what a type lacks."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {t for t in TYPES if remote.ca_type(t).extras} == set(extras) & set(TYPES)
+
+
+def test_the_daemon_asks_by_files_itself_and_no_other_way() -> None:
+    """Only what talks to nobody is asked in the daemon: its backend imports no HTTPS client, and starts no program."""
+    words = ("urllib3", "subprocess", "program import")
+    found = {t for t in TYPES if remote.ca_type(t).asked == "files"}
+    assert {"dropbox"} == found
+    assert {(t, w) for t in found for w in words if w in source(t)} == set()
+    programs = {t for t in TYPES if remote.ca_type(t).asked == "program"}
+    assert {"command"} == programs
+
+
+def tries() -> list[tuple[str, str]]:
+    """Every setting of a path or of a program, of every type."""
+    return [(t, key) for t in TYPES for key in remote.ca_type(t).settings if _takes_a_path(t, key)]
+
+
+def _takes_a_path(kind: str, key: str) -> bool:
+    setting = remote.ca_type(kind).settings[key]
+    for value in (PLACE, [PLACE]):
+        try:
+            if not setting.secret and setting.read(value) in (PLACE, [PLACE], (PLACE,)):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+@pytest.mark.parametrize(("kind", "key"), tries())
+def test_a_setting_that_opens_a_path_to_a_worker_says_so(kind: str, key: str) -> None:
+    """Then the configuration refuses one that leads to a managed key; a forgotten flag would hand it on silently."""
+    described = remote.ca_type(kind)
+    setting = described.settings[key]
+    options = {k: s.default for k, s in described.settings.items() if not s.secret}
+    challenge = {"challenge": "dns-01"} if key == "dns_hook" else {}
+    value = [PLACE] if isinstance(setting.default, list | tuple) else PLACE
+    backend = import_module(f"{backends.__name__}.{kind}")
+    made = profile_of(backend, Request("issue", kind, options | challenge | {key: value}))
+    assert setting.opens == (PLACE in {*made.read, *made.write})
+
+
+LIGHT = """
+import sys
+from certagent.authority import client
+from certagent.config import remote
+assert [remote.ca_type(kind) for kind in remote.kinds()]
+print(sorted({"urllib3", "acme", "josepy", "dns", "certagent.authority.backends.http"} & set(sys.modules)))
+"""
+
+
+def test_the_daemons_imports_stay_light() -> None:
+    """The descriptions of all types bring no HTTPS client and no library of a CA into the daemon."""
+    assert subprocess.check_output([sys.executable, "-c", LIGHT]) == b"[]\n"
+
+
+def test_no_other_module_names_a_type() -> None:
+    """What is true of one type stands in its description: no table elsewhere in the package names types."""
+    own = ("config/remote/", "authority/backends/", "demo/")
+    places = {str(p.relative_to(PACKAGE)): p for p in PACKAGE.rglob("*.py")}
+    found = {
+        (place, n.value)
+        for place, path in places.items()
+        for n in ast.walk(ast.parse(path.read_text()))
+        if isinstance(n, ast.Constant) and n.value in set(TYPES) - ORDINARY and not place.startswith(own)
+    }
+    assert found == set()
