@@ -14,12 +14,12 @@ from certagent.certs_dir import staged as facts
 from certagent.certs_dir import system_roots as roots
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import Generation, Pair, Snapshot, Staged
-from certagent.core.names import BUNDLES, CLIENT_NODE, NODE, Role
-from certagent.core.policy import Policy, bundle_of
+from certagent.core.names import CLIENT_NODE
+from certagent.core.policy import Policy
+from certagent.core.principals import NODE_USER
+from certagent.core.roles import BUNDLES
 from certagent.posix.errors import HostError
 from certagent.state.ledger import Ledger
-
-USAGE: dict[Role, x509.Usage] = {Role.CLIENT: "client", Role.TENANT: "client"}
 
 
 class Records:
@@ -96,9 +96,7 @@ class Staging:
         live = snapshot.pair(stem)
         usable = live is not None and live.key is not None and live.key.spki is not None and not pair_is_bundle(stem)
         kept_key = read_live(self._path, f"{stem}.key") if key is None and usable else key
-        bundles = {
-            p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.role in BUNDLES and p.cert and p.cert.leaf
-        }
+        bundles = {p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.is_bundle and p.cert and p.cert.leaf}
         mark = (
             stem,
             roots.mark_of(self._system),
@@ -138,10 +136,12 @@ class Staging:
         """
         have = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
         good = {p.name: p for p in snapshot.pairs if not p.name.is_bundle and _currently_valid(p, have, now)}
-        found = {n.stem: USAGE.get(n.role, "server") for n in good if bundle_of(n, have | {bundle}) == bundle}
-        client = bundle_of(CLIENT_NODE, have | {bundle}) == bundle and not snapshot.pair("client.node")
-        if client and NODE in good and "node" in good[NODE].principals and "node" not in found:
-            found["node"] = "client"
+        split = snapshot.pair(CLIENT_NODE.stem) is not None
+        found: dict[str, x509.Usage] = {}
+        for name, pair in good.items():
+            for by in name.kind.verifiers(have | {bundle}, split=split or NODE_USER not in pair.principals):
+                if by.bundle == bundle:
+                    found.setdefault(name.stem, by.usage)
         return {stem: (read_live(self._path, f"{stem}.crt"), usage) for stem, usage in found.items()}
 
 
@@ -154,4 +154,4 @@ def _currently_valid(pair: Pair, have: frozenset[str], now: datetime) -> bool:
 
 def pair_is_bundle(stem: str) -> bool:
     """A bundle is staged without a key, even where a `ca.key` lies beside it."""
-    return stem in {r.value for r in BUNDLES}
+    return stem in BUNDLES

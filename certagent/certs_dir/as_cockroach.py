@@ -17,8 +17,8 @@ from certagent.certs_dir.reading import IrregularFileError, file_fact, read_fd
 from certagent.certs_dir.scanner import Entry, Scan, directory_fact, entries_of
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Leaf, Pair, Trust
-from certagent.core.names import CLIENT_NODE, Name, Role
-from certagent.core.policy import SYSTEM, verifiers
+from certagent.core.names import CLIENT_NODE, Name
+from certagent.core.roles import SYSTEM
 from certagent.posix.openat import IN_ROOT, open_within
 from certagent.posix.owner import acting_as
 
@@ -194,9 +194,9 @@ def _trusted(loaded: Loaded, system: bytes, now: datetime) -> tuple[Pair, ...]:
     for pair in pairs:
         trust = None
         if pair.leaf is not None:
-            for bundle, usage in verifiers(pair.name, present, split=split):
+            for bundle, usage in pair.name.kind.verifiers(present, split=split):
                 trust = _trust(loaded, pair.name, pair.leaf, (bundle, usage), now)
-                if trust.problem and pair.name.role is Role.UI and bundle == "ca" and system:
+                if trust.problem and SYSTEM in pair.name.kind.bundles_in(present) and system:
                     trust = _by_system(loaded, pair.leaf, trust, system, now)
                 if trust.problem:
                     break

@@ -6,6 +6,8 @@ import stat
 
 from certagent import x509
 from certagent.core.facts import CertFile, File, FileKind, KeyFile
+from certagent.core.names import stem_of
+from certagent.core.roles import BUNDLES
 from certagent.posix.directory import open_directory
 from certagent.posix.openat import BENEATH, NO_MAGICLINKS, open_within
 
@@ -130,7 +132,7 @@ def read_key(directory: int, name: str, file: File) -> KeyFile:
     """The fact of a `.key` file. A CA's key is never read."""
     if file.kind != "file" or file.size > LIMIT:
         return KeyFile(file, "", None, "", _irregular(file), "irregular")
-    if name == "ca.key":
+    if stem_of(name) in BUNDLES:
         return KeyFile(file, "", None)
     try:
         data = read_file(directory, name)

@@ -11,7 +11,8 @@ from certagent.certs_dir import system_roots as roots
 from certagent.core import names
 from certagent.core.facts import File, Generation, Pair, Staged, Trust
 from certagent.core.names import CLIENT_NODE, NODE
-from certagent.core.policy import SYSTEM, Want, bundles_of
+from certagent.core.policy import Want
+from certagent.core.roles import SYSTEM
 
 
 def _file(name: str, size: int, at: float) -> File:
@@ -57,7 +58,7 @@ def judge(
     when = datetime.fromtimestamp(at, UTC)
     if want is None or pair.leaf is None or not pair.matched:
         return Staged(pair, when, asked)
-    stems = [stem for stem in bundles_of(pair.name, frozenset(bundles)) if stem]
+    stems = pair.name.kind.bundles_in(frozenset(bundles))
     if not stems:
         return Staged(pair, when, asked)
     if stems[0] not in bundles:

@@ -8,10 +8,9 @@ from certagent import x509
 from certagent.certs_dir import system_roots as roots
 from certagent.certs_dir.reading import read_file
 from certagent.core.facts import CertFile, Leaf, Pair, Trust
-from certagent.core.names import CLIENT_NODE, NODE, Role
-from certagent.core.policy import SYSTEM, bundles_of
+from certagent.core.names import CLIENT_NODE, NODE
+from certagent.core.roles import SYSTEM, Role
 
-USAGE: dict[Role, x509.Usage] = {Role.CLIENT: "client", Role.TENANT: "client"}
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 AGAIN = timedelta(days=1)  # the system's roots are many and begin and end unseen
 Key = tuple[str, str, Role]
@@ -59,8 +58,9 @@ class Verdicts:
 
     def _of(self, look: "_Look", pair: Pair, cert: CertFile, leaf: Leaf) -> Trust | None:
         """By the first of its verifiers that it builds to; else what the first one says. Some are never verified."""
-        found = [self._by(look, stem, pair, (cert, leaf)) for stem in bundles_of(pair.name, look.present)[:1] if stem]
-        if found and found[0].problem and SYSTEM in bundles_of(pair.name, look.present):
+        stems = pair.name.kind.bundles_in(look.present)
+        found = [self._by(look, stem, pair, (cert, leaf)) for stem in stems[:1]]
+        if found and found[0].problem and SYSTEM in stems:
             self._asked = (roots.mark_of(look.roots), look.now + AGAIN)
             if look.roots is None:
                 return Trust(SYSTEM, unread=True)
@@ -106,7 +106,7 @@ class _Look:
 
 
 def _verdict(pair: Pair, stem: str, data: bytes, bundle: bytes, at: datetime) -> Trust:
-    usage = USAGE.get(pair.name.role, "server")
+    usage = pair.name.kind.verified_as[0]
     problem = x509.verify_chain(data, bundle, usage, at)
     own = pair.name in {NODE, CLIENT_NODE} and problem is None
     return Trust(stem, problem, x509.anchors(data, bundle, usage, at) if own else ())

@@ -21,12 +21,11 @@ from certagent.config.reader import (
 )
 from certagent.config.schema import KEYS, AuthorityConfig, authority, ocsp, owner, process, renew_at, san
 from certagent.core import names
-from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Name, Role
+from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, Name
 from certagent.core.policy import Owner, Policy, RenewAt, Want
 
 NOBODY = Owner("", 0, 0)
 WORKER = Owner("nobody", 65534, 65534)
-OF_CLIENTS = frozenset({Role.CLIENT, Role.CA_CLIENT, Role.TENANT, Role.CA_TENANT})
 LONGEST_SOCKET = 107  # bytes of a unix socket's path (unix(7): sun_path)
 NOWHERE = ""  # the path of a certs-dir that has none: an error already
 NO_CLIENTS: tuple[Name, ...] = ()
@@ -164,11 +163,7 @@ def _wants(table: Table, layout: Layout, authorities: dict[str, AuthorityConfig]
 
 def _source(name: Name, default: tuple[str, ...], clients: tuple[str, ...], of_ui: tuple[str, ...]) -> tuple[str, ...]:
     """Who issues a file, unless the file's own table says it: `ca-ui` comes from whoever issues `ui`."""
-    if name.role is Role.TENANT_SIGNING:
-        return ()
-    if name == CA_UI:
-        return of_ui
-    return clients if name.role in OF_CLIENTS else default
+    return {"authority": default, "client_authority": clients, "ui": of_ui, "none": ()}[name.kind.issuer]
 
 
 def _sans(value: Any) -> tuple[str, ...] | None:
@@ -177,7 +172,7 @@ def _sans(value: Any) -> tuple[str, ...] | None:
 
 def _clients(value: Any) -> tuple[Name, ...]:
     """Users, as the pairs that they are kept in. Raises RedactedValueError for one that makes no file name."""
-    found = [names.parse(f"{Role.CLIENT.value}.{user}") for user in texts(value)]
+    found = [names.of_user(user) for user in texts(value)]
     bad = [n.reason for n in found if isinstance(n, names.Unknown)]
     if bad:
         raise RedactedValueError("; ".join(bad))
@@ -229,16 +224,16 @@ def _want(
     split: bool,
     authorities: dict[str, AuthorityConfig],
 ) -> Want:
-    server, client, principal = _use(name, split)
+    use = name.kind.asked(name.subject, split=split)
     found = Want(
         name,
         _asked(table, "authority", authorities, source),
-        table.get("names", _sans, sans if server else ()),
-        table.get("principal", text, principal),
-        server,
-        client,
+        table.get("names", _sans, sans if use.server else ()),
+        table.get("principal", text, use.principal),
+        use.server,
+        use.client,
         table.get("lifetime", duration, None),
-        table.get("key", one_of(*KEYS), "ed25519" if name.role is Role.TENANT_SIGNING else "ecdsa-p256"),
+        table.get("key", one_of(*KEYS), name.kind.key),
         table.get("key_mode", mode, 0o600),
         table.get("key_owner", owner, None),
         table.get("reuse_key", flag, False),
@@ -257,21 +252,6 @@ def _want(
 
 def _roots(table: Table, name: Name) -> str:
     found: str = table.get("roots", absolute, "")
-    if found and name != UI:
+    if found and not name.kind.system_roots:
         table.error("roots", "only `ui` is verified by other roots than a bundle of the directory")
     return found
-
-
-def _use(name: Name, split: bool) -> tuple[bool, bool, str | None]:
-    """(serverAuth, clientAuth, principal) by role: a node without `client.node` is dual-purpose."""
-    if name.role is Role.NODE:
-        return True, not split, None if split else "node"
-    if name.role is Role.UI:
-        return True, False, None
-    if name.role is Role.CLIENT:
-        return False, True, name.subject
-    if name.role is Role.TENANT:
-        return True, True, name.subject  # a client of the nodes, a server to the tenant's other SQL servers
-    if name.role is Role.TENANT_SIGNING:
-        return False, False, f"Tenant {name.subject} Token Signing Certificate"
-    return False, False, None

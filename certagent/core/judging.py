@@ -14,9 +14,10 @@ from certagent.core.actions import Finding
 from certagent.core.decide import SEVERITIES, decide, worst_of
 from certagent.core.facts import LoaderFlags, Pair, Snapshot
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
-from certagent.core.names import CA, NODE, Name, Role
+from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want, under
 from certagent.core.remedies import renews, unmanaged, without_agent
+from certagent.core.roles import KINDS
 from certagent.core.status import finding, rfc3339
 
 OF_CHECK = ("cert.", "key.", "ca.", "name.", "dir.")
@@ -83,8 +84,8 @@ def _of_agent(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: 
     wants = wants_for(target.policy.wants, seen.pairs)
     plan = decide(under(replace(target.policy, wants=wants), (target.terms,)), seen, now)
     accepted = {v.name for v in judged if v.accepted}
-    client_only = not target.serving and any(p.name.role is Role.CLIENT and p.cert for p in seen.pairs)
-    orphans = {p.name.stem for p in seen.pairs if p.cert is None and p.name not in {NODE, CA}}
+    client_only = not target.serving and any(p.name.kind.part == "user" and p.cert for p in seen.pairs)
+    orphans = {p.name.stem for p in seen.pairs if p.cert is None and p.name.kind.at_start != "required"}
     for found in plan.findings:
         ignored = names.stem_of(found.file) in orphans and found.code not in OF_ORPHANS
         if found.code.startswith(OF_CHECK) and not ignored:
@@ -97,15 +98,12 @@ def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Wa
     A directory needs `ca` and `node`, unless a configuration says otherwise; a key without a certificate is nobody's.
     """
     present = {p.name for p in pairs if p.cert is not None}
-    known = {w.name for w in configured}
-    split = Name(Role.CLIENT, "node") in present | known
-    wants = list(configured)
-    needed = set() if configured else {CA, NODE}
-    for name in sorted((present | needed) - known, key=lambda n: n.stem):
-        client = name.role in {Role.CLIENT, Role.TENANT} or (name == NODE and not split)
-        server = name.role in {Role.NODE, Role.UI}
-        principal = name.subject if name.role is Role.CLIENT else "node" if name == NODE and not split else None
-        wants.append(Want(name, (), principal=principal, server=server, client=client))
+    known, wants = {w.name for w in configured}, list(configured)
+    split = CLIENT_NODE in present | known
+    required = set() if configured else {names.Name(k.role) for k in KINDS if k.at_start == "required"}
+    for name in sorted((present | required) - known, key=lambda n: n.stem):
+        use = name.kind.needed(name.subject, split=split)
+        wants.append(Want(name, (), principal=use.principal, server=use.server, client=use.client))
     return tuple(wants)
 
 

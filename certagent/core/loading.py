@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from certagent.core import names
 from certagent.core.facts import File, LoaderFlags, Pair
-from certagent.core.names import CLIENT_NODE, NODE, Role
-from certagent.core.principals import NODE_USER, refused_principal
+from certagent.core.names import CLIENT_NODE
+from certagent.core.principals import refused_principal
+from certagent.core.roles import BY_PREFIX, BY_ROLE, KINDS
 from certagent.core.rules import key_mode_accepted
 
 
@@ -39,7 +40,7 @@ def verdicts(
 def _of_pair(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Verdict:
     name, cert = pair.name, pair.cert
     file = cert.file.name if cert else f"{name.stem}.crt"
-    user = file.removeprefix("client.").removesuffix(".crt") if name.role is Role.CLIENT else ""
+    user = name.subject if name.kind.part == "user" else ""
     reason = next(_refusals(pair, gid, terms, split=split), "")
     return Verdict(file, name.role.value, user, not reason, reason)
 
@@ -51,8 +52,9 @@ def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Itera
         return
     if name.is_bundle:
         return
-    if name.role is Role.CLIENT and (problem := refused_principal(name, name.subject, cert.leaf, terms)):
-        yield problem
+    refused = refused_principal(name, name.kind.needed(name.subject, split=split).principal, cert.leaf, terms)
+    if refused and name.kind.loader_wants_principal:
+        yield refused
     if key is None:
         yield f"{name.stem}.key is missing"
         return
@@ -62,8 +64,8 @@ def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Itera
         yield f"the key's mode is {key.file.mode:04o}: others may read it"
     if key.problem_kind == "irregular":
         yield f"the key: {key.problem}"
-    if name == NODE and not split and (problem := refused_principal(name, NODE_USER, cert.leaf, terms)):
-        yield problem
+    if refused:  # that of a node is looked at once everything is loaded
+        yield refused
 
 
 def _of_stranger(file: File) -> Verdict:
@@ -80,18 +82,17 @@ def start_problem(found: tuple[Verdict, ...]) -> str:
     for verdict in found:
         if not tenant_named(verdict):
             return f"{verdict.name}: the tenant's id is not a number"
-    for needed in ("ca.crt", "node.crt"):
-        verdict = by_name.get(needed, Verdict(needed, "", "", accepted=False, reason="it is missing"))
-        if not verdict.accepted:
-            return f"{needed}: {verdict.reason}"
-    for other in ("ca-client.crt", "client.node.crt", "ca-client-tenant.crt", "ui.crt"):
-        if other in by_name and not by_name[other].accepted and by_name[other].role:
-            return f"{other}: {by_name[other].reason}; there is no falling back on another file"
+    for file, required in ((f"{k.stem}.crt", k.at_start == "required") for k in KINDS if k.at_start):
+        verdict = by_name.get(file, Verdict(file, "", "", accepted=False, reason="it is missing"))
+        if required and not verdict.accepted:
+            return f"{file}: {verdict.reason}"
+        if verdict.role and not verdict.accepted:
+            return f"{file}: {verdict.reason}; there is no falling back on another file"
     return ""
 
 
 def tenant_named(verdict: Verdict) -> bool:
     """A tenant's file names its tenant by number; one that does not ends the whole load."""
-    tenant = verdict.role in {Role.TENANT.value, Role.TENANT_SIGNING.value}
+    tenant = bool(verdict.role) and BY_ROLE[BY_PREFIX[verdict.role]].part == "tenant"
     number = verdict.name.partition(".")[2].removesuffix(".crt")
     return not tenant or (number.isascii() and number.isdigit())

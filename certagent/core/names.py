@@ -1,31 +1,13 @@
 """File names of a certs-dir, as cockroach's loader reads them.
 
 Source: cockroach splits a name at its dots and looks at the first part (pkg/security, certificate loader).
-Rejected: a regular expression per role. The rules differ only in how many parts a role takes, and a table says that.
+Rejected: a regular expression per role. The rules differ only in whether a further part follows: roles.py.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 
-
-class Role(Enum):
-    """What cockroach uses a file for; the value is the first part of the file's name, or stands for it."""
-
-    CA = "ca"
-    CA_CLIENT = "ca-client"
-    CA_UI = "ca-ui"
-    CA_TENANT = "ca-client-tenant"
-    NODE = "node"
-    UI = "ui"
-    CLIENT = "client"
-    TENANT = "client-tenant"
-    TENANT_SIGNING = "tenant-signing"
-
-
-BUNDLES = frozenset({Role.CA, Role.CA_CLIENT, Role.CA_UI, Role.CA_TENANT})
-NAMED = frozenset({Role.CLIENT, Role.TENANT, Role.TENANT_SIGNING})
-BY_PREFIX = {role.value: role for role in Role}
+from certagent.core.roles import BY_PREFIX, BY_ROLE, Kind, Role, kind_of
 
 
 @dataclass(frozen=True)
@@ -40,15 +22,15 @@ class Name:
         """The file name without its ending: `node`, `client.root`, `ca-client`."""
         return f"{self.role.value}.{self.subject}" if self.subject else self.role.value
 
-    @property
-    def unit(self) -> str:
-        """The subject's OU: cockroach knows a tenant's client certificate by it (pkg/security, TenantsOU)."""
-        return "Tenants" if self.role is Role.TENANT else ""
+    @cached_property
+    def kind(self) -> Kind:
+        """The row of the table of roles."""
+        return kind_of(self.role, self.stem)
 
     @property
     def is_bundle(self) -> bool:
         """A trust bundle has no key that cockroach would load."""
-        return self.role in BUNDLES
+        return self.kind.bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +52,14 @@ def parse(stem: str) -> Name | Unknown:
     role = BY_PREFIX.get(prefix)
     if role is None:
         return Unknown(stem, f"unknown prefix {prefix!r}: cockroach ignores the file")
-    if role in NAMED:
+    if BY_ROLE[role].part:
         return Name(role, rest) if rest else Unknown(stem, f"no name after {prefix!r}: cockroach refuses the file")
     return Unknown(stem, f"{prefix!r} takes no further part: cockroach refuses the file") if dot else Name(role)
+
+
+def of_user(user: str) -> Name | Unknown:
+    """Given a user, return the name of the client pair."""
+    return parse(f"{Role.CLIENT.value}.{user}")
 
 
 def stem_of(file: str) -> str:
@@ -87,3 +74,4 @@ CA_CLIENT = Name(Role.CA_CLIENT)
 CA_UI = Name(Role.CA_UI)
 CA_TENANT = Name(Role.CA_TENANT)
 CLIENT_NODE = Name(Role.CLIENT, "node")
+CLIENT_ROOT = Name(Role.CLIENT, "root")

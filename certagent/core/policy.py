@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Literal
 
 from certagent.core.facts import LoaderFlags, Process
-from certagent.core.names import CLIENT_NODE, Name, Role
+from certagent.core.names import UI, Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Policy:
     @property
     def roots(self) -> str:
         """The file of roots that the DB Console's pair may verify by; "": the system's."""
-        ui = self.want("ui")
+        ui = self.want(UI.stem)
         return ui.roots if ui else ""
 
     @cached_property
@@ -131,47 +131,3 @@ def under(policy: Policy, terms: tuple[LoaderFlags, ...]) -> Policy:
 def on_terms_of(policy: Policy, processes: tuple[Process, ...]) -> Policy:
     """The policy under the flags and the environment of the processes that were found."""
     return under(policy, tuple(p.terms for p in processes))
-
-
-SYSTEM = "system"
-FALLBACKS: dict[Role, tuple[str, ...]] = {
-    Role.CLIENT: ("ca-client",),
-    Role.UI: ("ca-ui",),
-    Role.TENANT: ("ca-client-tenant", "ca-client"),
-}
-
-
-def bundle_of(name: Name, present: frozenset[str]) -> str:
-    """Given a leaf's name and the stems of the bundles that are there, return the stem of the bundle that verifies it.
-
-    cockroach: client certificates by `ca-client` where it is, `ui` by `ca-ui`, tenants by `ca-client-tenant`, then
-    `ca-client`; else `ca`. A tenant's signing certificate is verified by nothing: "".
-    """
-    if name.role is Role.TENANT_SIGNING:
-        return ""
-    return next((stem for stem in FALLBACKS.get(name.role, ()) if stem in present), "ca")
-
-
-def verifiers(
-    name: Name, present: frozenset[str], *, split: bool
-) -> tuple[tuple[str, Literal["server", "client"]], ...]:
-    """Given a leaf's name, the bundles that are there and whether `client.node` is, return who verifies it as what.
-
-    A dual-purpose node.crt is a client too, and verified as one by `ca-client` where it is. Tenant signing
-    certificates sign themselves.
-    """
-    bundle = bundle_of(name, present)
-    if name.role is Role.TENANT_SIGNING or name.is_bundle:
-        return ()
-    if name.role is Role.NODE and not split:
-        return ((bundle, "server"), (bundle_of(CLIENT_NODE, present), "client"))
-    return ((bundle, "server" if name.role in {Role.NODE, Role.UI} else "client"),)
-
-
-def bundles_of(name: Name, present: frozenset[str]) -> tuple[str, ...]:
-    """As `bundle_of`, with what may verify the leaf instead: `ui` without `ca-ui` also by the system's roots.
-
-    Browsers verify it, not cockroach.
-    """
-    bundle = bundle_of(name, present)
-    return (bundle, SYSTEM) if name.role is Role.UI and bundle == "ca" else (bundle,)

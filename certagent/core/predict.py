@@ -46,7 +46,7 @@ from certagent.core.facts import (
     Staged,
     Trust,
 )
-from certagent.core.policy import Policy, bundle_of
+from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
 from certagent.core.serving import client_names, expected
 
@@ -192,7 +192,7 @@ def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
         return Pair(want.name, CertFile(file, mark, first, tuple(rest)))
     cert = CertFile(file, mark, leaf)
     fresh = KeyFile(File(f"{stem}.key", "file", 0o600, 0, 0, 1, 0, 0, when, when), spki, spki, want.key)
-    bundle = bundle_of(want.name, snapshot.bundles)
+    bundle = want.name.kind.bundle_in(snapshot.bundles)
     trust = Trust(bundle, None, tuple(r.spki for r in roots)) if bundle else None
     return Pair(want.name, cert, reused or fresh, trust)
 
@@ -236,8 +236,7 @@ def _rolled_back(snapshot: Snapshot, action: Rollback, now: datetime) -> Snapsho
         return snapshot
     bad = snapshot.quarantined | ({action.bad} if action.bad else set())
     attempt = Attempt("rollback", action.stem, now, "ok", action.reason, action.fingerprint)
-    present = snapshot.bundles
-    bundle = bundle_of(kept[0].pair.name, present)
+    bundle = kept[0].pair.name.kind.bundle_in(snapshot.bundles)
     back = replace(_owned(kept[0].pair, action), trust=Trust(bundle) if bundle else None)
     return _put(replace(snapshot, quarantined=bad), back, attempt)
 

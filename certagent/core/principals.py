@@ -10,7 +10,7 @@ comparing DNs as text; `O=Cockroach, CN=node` and `o=Cockroach,cn=node` are one 
 import re
 
 from certagent.core.facts import Leaf, LoaderFlags
-from certagent.core.names import NODE, Name, Role
+from certagent.core.names import CLIENT_ROOT, NODE, Name
 
 NODE_USER = "node"
 RDN = re.compile(r"(?:[^\\,]|\\.)+")
@@ -44,7 +44,7 @@ def refused_subject(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFla
     if wanted == NODE_USER:
         allowed = [dn for dn in (terms.node_dn, terms.root_dn) if dn]
         flags = "--node-cert-distinguished-name and --root-cert-distinguished-name allow"
-    elif name == Name(Role.CLIENT, "root") and terms.root_dn:
+    elif name == CLIENT_ROOT and terms.root_dn:
         allowed, flags = [terms.root_dn], "--root-cert-distinguished-name allows"
     else:
         return ""

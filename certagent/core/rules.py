@@ -11,7 +11,7 @@ from typing import Literal
 
 from certagent.core.actions import Finding
 from certagent.core.facts import File, Leaf, LoaderFlags, Pair, Staged
-from certagent.core.names import Name, Role, parse, stem_of
+from certagent.core.names import CA, Name, parse, stem_of
 from certagent.core.policy import Owner, Want
 from certagent.core.principals import refused_principal, refused_subject
 from certagent.core.strength import weakness
@@ -211,7 +211,7 @@ def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:
                 "remove it from the bundle",
             )
     yield from _bundle_validity(file, pair.cert.certificates, now)
-    if pair.name.role is Role.CA and pair.key is not None:
+    if pair.name == CA and pair.key is not None:
         yield Finding(
             "ca.key-present",
             "warning",

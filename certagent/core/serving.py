@@ -4,15 +4,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
-from certagent.core.names import Role
 
 SWAPS = frozenset({"install", "rollback"})
-LOADED = frozenset(Role) - {Role.CLIENT}
 
 
 def loaded_pairs(snapshot: Snapshot) -> list[Pair]:
     """The pairs and bundles a server loads and uses: all but the clients' (`client.node` is the node's own)."""
-    return [p for p in snapshot.pairs if p.cert is not None and (p.name.role in LOADED or p.name.stem == "client.node")]
+    return [p for p in snapshot.pairs if p.cert is not None and p.name.kind.loaded]
 
 
 def material(snapshot: Snapshot) -> str:
@@ -50,7 +48,7 @@ def expected(snapshot: Snapshot, kind: str) -> Pair | None:
         return ui
     if node is not None:
         return node
-    tenants = [p for p in snapshot.pairs if p.name.role is Role.TENANT]
+    tenants = [p for p in snapshot.pairs if p.name.kind.part == "tenant" and "server" in p.name.kind.asked_as]
     return tenants[0] if len(tenants) == 1 else None
 
 

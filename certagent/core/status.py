@@ -8,7 +8,7 @@ from typing import Any
 from certagent.core.actions import Action, Finding, Held, Plan, subject_of, word_of
 from certagent.core.decide import decide, severity, worst_of
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
-from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, Role
+from certagent.core.names import CA, CA_CLIENT
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.remedies import without_agent
@@ -128,7 +128,7 @@ def _attempt(attempt: Attempt | None) -> dict[str, Any] | None:
 
 
 def _about(snapshot: Snapshot, pair: Pair, served: Served) -> bool:
-    if served.client or pair.name.role is Role.CLIENT:
+    if served.client or "server" not in pair.name.kind.asked_as:
         return served.client == pair.name.stem
     return expected(snapshot, served.kind) == pair
 
@@ -155,10 +155,10 @@ def proof(snapshot: Snapshot, pair: Pair, now: datetime) -> str:
         return "none-needed" if looked(snapshot, now) else "pending"
     about = [s for s in snapshot.served if _about(snapshot, pair, s)]
     leaf = pair.leaf
-    if pair.name.role in {Role.NODE, Role.UI}:
+    if pair.name.kind.proof == "served":
         good = [s for s in about if s.outcome == "served" and other_leaf(snapshot, s) is None]
         return "served" if good and len(good) == len([s for s in about if s.outcome != "unreachable"]) else "pending"
-    if pair.name.role in {Role.CLIENT, Role.TENANT} and pair.name.subject != "node":
+    if pair.name.kind.proof == "accepted":
         accepted = [s for s in about if leaf and s.outcome == "served" and s.client_fingerprint == leaf.fingerprint]
         old = any(other_leaf(snapshot, s) for s in about)  # a SQL server serves its tenant pair, too
         return "accepted" if accepted and not old else "pending"
@@ -173,11 +173,11 @@ def _seen(snapshot: Snapshot, pair: Pair) -> str:
     "" where it shows nothing of it, "pending" where it shows another one.
     """
     answers = [s for s in snapshot.served if not s.client and s.outcome == "served"]
-    if pair.name == CLIENT_NODE and pair.leaf is not None:
+    if pair.name.kind.proof == "metric" and pair.leaf is not None:
         told = {s.node_client_expiry for s in answers if s.node_client_expiry}
         return _shown("metric", told, {int(pair.leaf.not_after.timestamp())})
-    general = CA_CLIENT if snapshot.pair("ca-client") else CA
-    if pair.name not in {general, CA_TENANT} or pair.cert is None:
+    replaced = pair.name == CA and snapshot.pair(CA_CLIENT.stem) is not None
+    if pair.name.kind.proof != "advertised" or replaced or pair.cert is None:
         return ""
     return _shown("advertised", {frozenset(s.client_cas) for s in answers if s.client_cas}, {client_names(snapshot)})
 

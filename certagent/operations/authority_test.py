@@ -13,14 +13,13 @@ from certagent.authority.messages import Pending
 from certagent.certs_dir import read_live, staged
 from certagent.certs_dir import system_roots as roots
 from certagent.config import Config
-from certagent.core.policy import SYSTEM, Policy, Want, bundle_of, bundles_of
+from certagent.core.policy import Policy, Want
+from certagent.core.roles import BUNDLES, SYSTEM
 from certagent.core.rules import gate
 from certagent.core.trial import FAILS, steps, unknown_steps
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import SharedOnly
-
-BUNDLES = ("ca", "ca-client", "ca-ui", "ca-client-tenant")
 
 
 class StepError(Exception):
@@ -155,12 +154,12 @@ def _bundles(authority: CertificateAuthority, policy: Policy, want: Want, now: d
             found[stem] = read_live(policy.path, f"{stem}.crt")
         except OSError:
             continue
-    needed = bundle_of(want.name, frozenset(found))
+    needed = want.name.kind.bundle_in(frozenset(found))
     if needed not in found:
         try:
             found[needed] = authority.bundle(policy.path, needed, now)
         except AuthorityError as error:
-            if SYSTEM not in bundles_of(want.name, frozenset(found)):
+            if SYSTEM not in want.name.kind.bundles_in(frozenset(found)):
                 raise StepError("chain", str(error)) from error
             found[needed] = b""  # browsers verify it, by the system's roots
     return found

@@ -15,8 +15,8 @@ from certagent import x509
 from certagent.certs_dir import read_live
 from certagent.core import names
 from certagent.core.facts import Answer, Checked, Revocation
-from certagent.core.names import BUNDLES
-from certagent.core.policy import OcspRule, bundle_of
+from certagent.core.policy import OcspRule
+from certagent.core.roles import BUNDLES
 
 DECISIVE = frozenset({"good", "revoked"})
 
@@ -67,8 +67,8 @@ class Revoking:
         name = names.parse(stem)
         with suppress(OSError, x509.X509Error):
             if isinstance(name, names.Name):
-                present = frozenset(b.value for b in BUNDLES if self._read(b.value) is not None)
-                return x509.chain_links(pem, self._read(bundle_of(name, present)) or b"")
+                present = frozenset(stem for stem in BUNDLES if self._read(stem) is not None)
+                return x509.chain_links(pem, self._read(name.kind.bundle_in(present)) or b"")
         return ()
 
     def _find(self, stem: str, mark: str) -> bytes | None:

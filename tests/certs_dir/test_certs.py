@@ -10,6 +10,7 @@ import pytest
 
 from certagent.certs_dir import Scan, Scanner
 from certagent.core.facts import Pair
+from certagent.core.roles import BUNDLES
 from tests.making import filled, make_ca, put
 
 NOW = datetime.now(UTC)
@@ -33,6 +34,16 @@ def test_roles_and_strangers(tmp_path: Path) -> None:
     assert {"node.foo.crt", "old.key", ".node.crt", "client.crt"} == {f.name for f in result.unmanaged_files}
     assert all(p.matched for p in result.pairs if not p.name.is_bundle)
     assert all(p.trust and p.trust.problem is None for p in result.pairs if not p.name.is_bundle)
+
+
+@pytest.mark.parametrize("stem", BUNDLES)
+def test_key_of_a_bundle_is_never_read(tmp_path: Path, stem: str) -> None:
+    """Whatever CA's private key lies beside its bundle: nothing of it is known but that it is there."""
+    ca = filled(tmp_path, "node")
+    put(tmp_path, stem, (ca.cert, ca.key))
+    key = found(scan(tmp_path), stem).key
+    assert key is not None
+    assert (key.digest, key.spki) == ("", None)
 
 
 def fifo(path: Path) -> None:

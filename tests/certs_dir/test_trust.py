@@ -14,8 +14,9 @@ from certagent import x509
 from certagent.certs_dir import Scanner, staged
 from certagent.certs_dir import system_roots as roots
 from certagent.core.facts import Trust
-from certagent.core.names import CLIENT_NODE, NODE, Name, Role
+from certagent.core.names import CLIENT_NODE, NODE, Name
 from certagent.core.policy import Want
+from certagent.core.roles import Role
 from tests.making import Ca, filled, make_ca, put
 from tests.system.running import open_tmp
 
@@ -175,7 +176,7 @@ def test_a_tenants_request_names_its_unit() -> None:
     """cockroach knows a tenant by OU=Tenants; nobody else gets an OU."""
     ca, own = make_ca(), x509.generate_key("ecdsa-p256")
     for name, unit in ((Name(Role.TENANT, "5"), "Tenants"), (CLIENT_NODE, "")):
-        csr = x509.make_csr(own, "5", (), unit=name.unit)
+        csr = x509.make_csr(own, "5", (), unit=name.kind.unit)
         cert = x509.sign_csr(
             csr, ca.cert, ca.key, server=False, client=True, not_before=NOW, not_after=NOW + timedelta(days=1)
         )

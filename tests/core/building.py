@@ -40,8 +40,8 @@ def name_of(stem: str) -> Name:
 
 def leaf(stem: str = "node", serial: int = 1, **changes: Any) -> Leaf:
     name = name_of(stem)
-    user = name.subject if name.role is names.Role.CLIENT else "node"
-    server = name.role in {names.Role.NODE, names.Role.UI}
+    user = name.subject if name.kind.part == "user" else "node"
+    server = stem in {"node", "ui"}
     found = Leaf(
         fingerprint=f"{stem}-{serial}",
         spki=f"spki-{stem}-{serial}",
@@ -91,8 +91,8 @@ def generation(stem: str = "node", number: int = 1, **changes: Any) -> Generatio
 
 def want(stem: str = "node", **changes: Any) -> Want:
     name = name_of(stem)
-    server = name.role in {names.Role.NODE, names.Role.UI}
-    principal = name.subject if name.role is names.Role.CLIENT else "node" if stem == "node" else None
+    server = stem in {"node", "ui"}
+    principal = name.subject if name.kind.part == "user" else "node" if stem == "node" else None
     bundle = name.is_bundle
     made = Want(name, ("house",), SANS if server else (), principal, server=server, client=not bundle and stem != "ui")
     return replace(made, **changes)

@@ -7,7 +7,8 @@ import pytest
 
 from certagent.core.facts import Directory, LoaderFlags, Pair
 from certagent.core.judging import Target, document, wants_for, worst
-from certagent.core.names import Name, Role
+from certagent.core.names import Name
+from certagent.core.roles import Role
 from tests.core.building import NOW, OWNER, leaf, pair, policy, snapshot, want
 
 ABSENT = Directory("/certs", exists=False)

@@ -8,7 +8,7 @@ import pytest
 from certagent.core.actions import Install, Issue, Plan, RejectStaged, Reload, word_of
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Authority, CertFile, Leaf, Listener, Pair, Request, Snapshot, Staged, Trust
-from certagent.core.policy import Policy, Want, bundle_of, bundles_of
+from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast, predict
 from certagent.core.serving import material
 from certagent.core.status import certs_dir
@@ -18,7 +18,6 @@ from tests.core.building import (
     SANS,
     file,
     leaf,
-    name_of,
     pair,
     policy,
     process,
@@ -375,26 +374,6 @@ def test_what_a_cockroach_tells_of_files_it_does_not_serve(
     assert stale == bool([a for a in plan(SPLIT_CA, told_now).actions if isinstance(a, Reload)]), label
     by_file = replace(told_now, processes=(process(found_by="pid_file"),))
     assert not [a for a in plan(SPLIT_CA, by_file).actions if isinstance(a, Reload)]
-
-
-VERIFIERS = [
-    ("node", {"ca", "ca-client"}, ("ca",)),
-    ("client.a.b", {"ca"}, ("ca",)),
-    ("client.a.b", {"ca", "ca-client"}, ("ca-client",)),
-    ("ui", {"ca", "ca-client"}, ("ca", "system")),
-    ("ui", {"ca", "ca-ui"}, ("ca-ui",)),
-    ("client-tenant.5", {"ca", "ca-client", "ca-client-tenant"}, ("ca-client-tenant",)),
-    ("client-tenant.5", {"ca", "ca-client"}, ("ca-client",)),
-    ("client-tenant.5", {"ca"}, ("ca",)),
-    ("tenant-signing.5", {"ca"}, ("",)),
-]
-
-
-@pytest.mark.parametrize(("stem", "present", "expected"), VERIFIERS)
-def test_what_verifies_what(stem: str, present: set[str], expected: tuple[str, ...]) -> None:
-    """cockroach's fallbacks: the most specific bundle that is there; browsers know the system's roots, too."""
-    assert expected == bundles_of(name_of(stem), frozenset(present))
-    assert expected[0] == bundle_of(name_of(stem), frozenset(present))
 
 
 def proofs(rules: Policy, found: Snapshot) -> dict[str, str]:

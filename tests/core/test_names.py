@@ -2,7 +2,8 @@
 
 import pytest
 
-from certagent.core.names import Name, Role, Unknown, parse
+from certagent.core.names import Name, Unknown, parse
+from certagent.core.roles import Role
 
 
 @pytest.mark.parametrize(

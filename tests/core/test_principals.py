@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from certagent.core.facts import Leaf, LoaderFlags
-from certagent.core.policy import on_terms_of, under, verifiers
+from certagent.core.policy import on_terms_of, under
 from certagent.core.principals import is_subject, principals, refused_principal, refused_subject
 from certagent.core.rules import pair_findings
 from tests.core.building import NOW, leaf, name_of, pair, policy, process, want
@@ -106,25 +106,6 @@ def test_terms_are_no_part_of_the_digest() -> None:
     known = under(policy(), (TO_NODE,))
     assert [w.digest for w in policy().wants] == [w.digest for w in known.wants]
     assert under(policy(), (LoaderFlags(), LoaderFlags())) == policy()
-
-
-WHO = [
-    ("node", (), False, [("ca", "server"), ("ca", "client")]),
-    ("node", ("ca-client", "ca-ui"), False, [("ca", "server"), ("ca-client", "client")]),
-    ("node", ("ca-client",), True, [("ca", "server")]),
-    ("ui", ("ca-ui",), False, [("ca-ui", "server")]),
-    ("ui", (), False, [("ca", "server")]),
-    ("client.root", ("ca-client",), False, [("ca-client", "client")]),
-    ("client-tenant.7", ("ca-client",), False, [("ca-client", "client")]),
-    ("client-tenant.7", ("ca-client", "ca-client-tenant"), False, [("ca-client-tenant", "client")]),
-    ("tenant-signing.7", (), False, []),
-]
-
-
-@pytest.mark.parametrize(("stem", "bundles", "split", "expected"), WHO)
-def test_who_verifies(stem: str, bundles: tuple[str, ...], expected: list[tuple[str, str]], *, split: bool) -> None:
-    """Which bundle verifies a leaf as what; a dual-purpose node is a client too."""
-    assert expected == list(verifiers(name_of(stem), frozenset({"ca", *bundles}), split=split))
 
 
 def test_a_skipped_permission_check_is_a_warning() -> None:

@@ -152,5 +152,5 @@ def _made(action: act.Issue, live: bytes | None, style: "_Style") -> tuple[bytes
     key = live or x509.generate_key(want.key)
     subject = want.principal or (action.names[0] if action.names else None)
     common_name = subject if style.common_name else None
-    csr = x509.make_csr(key, common_name, action.names, unit=want.name.unit, challenge=style.challenge)
+    csr = x509.make_csr(key, common_name, action.names, unit=want.name.kind.unit, challenge=style.challenge)
     return csr, None if live else key

@@ -29,12 +29,11 @@ from certagent.certs_dir.swap.area import (
     remove,
     write,
 )
-from certagent.core.names import BUNDLES
+from certagent.core.roles import BUNDLES
 from certagent.posix import locks
 from certagent.posix.errors import HostError
 
 CERT_MODE = 0o644
-BUNDLE_STEMS = frozenset(role.value for role in BUNDLES)
 Row = tuple[str, bytes, bytes | None, float]
 
 
@@ -88,7 +87,7 @@ class Store:
         with self._guard, opened(self.path) as area, area.sub(STAGED) as staged:
             recovery.recover(area)
             cert, key = read(staged, f"{stem}.crt"), read(staged, f"{stem}.key")
-            judged = None if stem in BUNDLE_STEMS else key if key is not None else read(area.live, f"{stem}.key")
+            judged = None if stem in BUNDLES else key if key is not None else read(area.live, f"{stem}.key")
             if (digest(cert), digest(judged)) != digests:
                 raise HostError(f"cannot install {stem}: what is staged is not what was judged")
             _keep(area, stem, self.keep)
@@ -184,11 +183,11 @@ def _swap(area: Area, staged: int, stem: str, key_mode: int | None, owner: Ids) 
 def _keep(area: Area, stem: str, keep: int) -> None:
     """Copy the live pair into the newest generation; forget the oldest."""
     cert, key = read(area.live, f"{stem}.crt"), read(area.live, f"{stem}.key")
-    if cert is None or (stem not in BUNDLE_STEMS and not matched(cert, key)):
+    if cert is None or (stem not in BUNDLES and not matched(cert, key)):
         return
     numbers = area.numbers(f"{OLD}/{stem}")
     with area.sub(f"{OLD}/{stem}/{(numbers or [0])[-1] + 1}") as new:
-        if key is not None and stem not in BUNDLE_STEMS:
+        if key is not None and stem not in BUNDLES:
             write(new, "key", key)
         write(new, "crt", cert)
     for number in numbers[: max(0, len(numbers) + 1 - keep)]:

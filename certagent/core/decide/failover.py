@@ -14,7 +14,7 @@ from datetime import datetime
 
 from certagent.core.actions import Finding
 from certagent.core.facts import Attempt, Leaf, Request, Snapshot
-from certagent.core.policy import Want, bundle_of
+from certagent.core.policy import Want
 from certagent.core.timing import retry_at
 
 
@@ -29,9 +29,9 @@ class Choice:
 def untrusted(snapshot: Snapshot, want: Want, authority: str) -> str | None:
     """Why the gate would refuse that authority's certificates, as far as its roots are known."""
     roots = next((a.roots for a in snapshot.authorities if a.name == authority), ())
-    if want.name.is_bundle or not roots or want.name.role.value == "ui":
+    if want.name.is_bundle or not roots or want.name.kind.system_roots:
         return None
-    stem = bundle_of(want.name, snapshot.bundles)
+    stem = want.name.kind.bundle_in(snapshot.bundles)
     bundle = snapshot.pair(stem)
     trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
     if not trusted or trusted & {r.spki for r in roots}:

@@ -12,14 +12,14 @@ from datetime import UTC, datetime, timedelta
 from certagent.core.actions import Finding
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
-from certagent.core.names import CA_CLIENT, CLIENT_NODE, NODE, Name, Role
-from certagent.core.policy import Policy, Want, bundle_of
+from certagent.core.names import CA_CLIENT, CLIENT_NODE, NODE, Name
+from certagent.core.policy import Policy, Want
 from certagent.core.principals import NODE_USER, refused_principal
+from certagent.core.roles import BY_STEM, KINDS
 from certagent.core.serving import of_process, signals
 from certagent.core.timing import renew_at
 
 PATIENCE = timedelta(minutes=1)
-CLIENTS = frozenset({Role.CLIENT, Role.TENANT})
 LOADED = frozenset({"ok", "presumed"})
 
 
@@ -30,7 +30,7 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
 
 def verifier(policy: Policy, snapshot: Snapshot, name: Name) -> str:
     """The stem of the bundle that verifies a leaf, or will once it is made; "" where nothing does."""
-    return bundle_of(name, snapshot.bundles | policy.bundles)
+    return name.kind.bundle_in(snapshot.bundles | policy.bundles)
 
 
 def carried_over_bundle(snapshot: Snapshot, want: Want) -> str:
@@ -38,14 +38,17 @@ def carried_over_bundle(snapshot: Snapshot, want: Want) -> str:
 
     Where clients have been verified by a more general bundle so far, a first specific one goes on accepting them.
     """
-    of = {Role.CA_CLIENT: CLIENT_NODE, Role.CA_TENANT: Name(Role.TENANT, "0")}.get(want.name.role)
+    of = next((k for k in KINDS if k.verified_by[:1] == (want.name.stem,) and "client" in k.verified_as), None)
     if of is None:
         return ""
-    before = bundle_of(of, snapshot.bundles - {want.name.stem})
-    clients = [
-        p for p in snapshot.pairs if p.leaf and (p.name.role in CLIENTS or (p.name == NODE and is_node(snapshot, p)))
-    ]
+    before = of.bundle_in(snapshot.bundles - {want.name.stem})
+    clients = [p for p in snapshot.pairs if p.leaf and (is_client(p.name) or (p.name == NODE and is_node(snapshot, p)))]
     return before if before in snapshot.bundles and (clients or snapshot.processes) else ""
+
+
+def is_client(name: Name) -> bool:
+    """Whether it is a pair that servers take for a client's, whatever else is there."""
+    return "client" in name.kind.verified_as
 
 
 def keep_dual_purpose(snapshot: Snapshot, want: Want, now: datetime) -> Want:
@@ -121,7 +124,7 @@ def unaccepted(policy: Policy, snapshot: Snapshot, want: Want, authority: str) -
     The bundle first, reloaded and seen; then the leaves. A process that cannot be looked into may be of another
     directory, and will never be reloaded by us: it keeps nobody waiting.
     """
-    if want.name.role not in CLIENTS:
+    if not is_client(want.name):
         return None
     bundle = verifier(policy, snapshot, want.name)
     roots = {r.subject_digest for r in _roots(snapshot, authority)}
@@ -161,7 +164,7 @@ def another_ca(snapshot: Snapshot, want: Want, now: datetime, answer: tuple[str,
     same = {*(r.spki for known in roots for r in known), *(answer if not all(roots) else ())}
     if same & set(pair.trust.anchors) or not (all(roots) or answer):
         return None
-    bundle = bundle_of(CLIENT_NODE, snapshot.bundles)
+    bundle = CLIENT_NODE.kind.bundle_in(snapshot.bundles)
     return (
         f"its CA would change, and a node whose {bundle}.crt lacks the new one would refuse this one: "
         "`certagent renew client.node` once every node has it"
@@ -177,26 +180,16 @@ def _waiting(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     return Part(findings=(found,)) + holding("issue", "client.node", reason)
 
 
-USED_INSTEAD = {
-    "client.node": "cockroach presents it to other nodes instead of node.crt",
-    "ca-client": "cockroach verifies clients by it instead of ca.crt",
-    "ca-client-tenant": "cockroach accepts tenants by it",
-    "ca-ui": "the DB Console's pair is verified by it instead of ca.crt",
-    "ui": "cockroach serves it on the DB Console instead of node.crt",
-}
-
-
 def _superfluous(policy: Policy, snapshot: Snapshot) -> Part:
     """Files that cockroach uses though nothing here asks for them."""
     found = []
-    for stem, use in USED_INSTEAD.items():
+    for stem, kind in BY_STEM.items():
         pair = snapshot.pair(stem)
-        if pair is None or pair.cert is None or policy.want(stem) is not None or not policy.wants:
+        if not kind.effect or pair is None or pair.cert is None or policy.want(stem) or not policy.wants:
             continue
-        grave = stem in {"client.node", "ca-client"}
-        message = f"{use}, and layout {policy.layout!r} does not manage it"
+        message = f"{kind.effect}, and layout {policy.layout!r} does not manage it"
         remedy = f"name it in [certs_dir.file.{stem}], choose another layout, or remove it and restart cockroach"
-        found.append(Finding("layout.superfluous", "warning" if grave else "info", f"{stem}.crt", message, remedy))
+        found.append(Finding("layout.superfluous", "warning" if kind.grave else "info", f"{stem}.crt", message, remedy))
     return Part(findings=(*found, *_old_clients(policy, snapshot)))
 
 

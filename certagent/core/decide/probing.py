@@ -10,7 +10,6 @@ from typing import Literal
 from certagent.core.actions import Finding, Probe, Scan
 from certagent.core.decide.part import Part, total
 from certagent.core.facts import Listener, Process, Served, Snapshot
-from certagent.core.names import CLIENT_NODE, Role
 from certagent.core.policy import Policy
 from certagent.core.serving import changed_at, differs, looked, signals
 from certagent.core.timing import PROOF_WAIT
@@ -19,7 +18,6 @@ SCAN_EVERY = timedelta(seconds=30)
 SCAN_STARTING, YOUNG = timedelta(seconds=2), timedelta(minutes=2)  # a process in start-up is looked at more often
 PROBE_EVERY = timedelta(minutes=5)
 UNREACHABLE_EVERY = timedelta(seconds=30)
-OFFERED = frozenset({Role.CLIENT, Role.TENANT})
 FIRST_AGAIN = timedelta(milliseconds=5)
 
 
@@ -52,8 +50,7 @@ def _outdated(snapshot: Snapshot, at: datetime, now: datetime) -> bool:
 
 def _wanted(policy: Policy, snapshot: Snapshot) -> Iterator[tuple[Process, Probe]]:
     """What each port serves; and on each SQL port, whether the wanted client pairs are accepted."""
-    pairs = [p for p in snapshot.pairs if p.name.role in OFFERED and p.name != CLIENT_NODE and p.matched]
-    clients = [p for p in pairs if policy.want(p.name.stem)]
+    clients = [p for p in snapshot.pairs if p.name.kind.offered and p.matched and policy.want(p.name.stem)]
     for process in (p for p in snapshot.processes if p.state == "serving"):
         for port in process.listeners or tuple(Listener(h, p, k) for h, p, k in policy.process.probe):
             kind = _kind(snapshot, process, port)

@@ -1,0 +1,142 @@
+"""The table of roles: what each row says, and that the rows agree with each other."""
+
+import ast
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import certagent
+from certagent.core.roles import BUNDLES, BY_STEM, KINDS, Role, Use
+from tests.core.building import name_of
+
+ONE_OF_EACH = (*BY_STEM, "client.root", "client-tenant.7", "tenant-signing.7")
+
+
+def test_every_role_has_a_row() -> None:
+    """A role without a row would have no kind; the last row of a role is that of any further part."""
+    assert set(Role) == {k.role for k in KINDS}
+    assert [] == [k for k in KINDS if bool(k.stem) == bool(k.part) and k.stem != "client.node"]
+
+
+def test_every_row_is_that_of_its_name() -> None:
+    """A name has the row of its own stem, else that of its role."""
+    assert {*KINDS} == {name_of(stem).kind for stem in ONE_OF_EACH}
+    assert name_of("client.node").kind != name_of("client.root").kind == name_of("client.a.b").kind
+
+
+def test_rows_name_bundles_of_the_table() -> None:
+    """What verifies a leaf is a bundle, the most general one last; a bundle is verified by nothing."""
+    for kind in KINDS:
+        assert {*kind.verified_by} <= {*BUNDLES}
+        assert kind.verified_by[-1:] in {("ca",), ()}
+        assert not (kind.bundle and (kind.verified_by or kind.asked_as or kind.principal))
+        assert bool(kind.verified_by) == bool(kind.verified_as)
+
+
+def test_rows_ask_for_what_peers_verify() -> None:
+    """No certificate is asked for that lacks a usage by which its peers verify it."""
+    assert all({*k.verified_as} <= {*k.asked_as} for k in KINDS)
+
+
+def test_required_files_come_first() -> None:
+    """A node that cannot start is told so by the file that is missing before one that is refused."""
+    order = [k.at_start for k in KINDS if k.at_start]
+    assert [] == [(a, b) for a, b in pairwise(order) if (a, b) == ("sound", "required")]
+
+
+VERIFIERS = [
+    ("node", {"ca", "ca-client"}, ("ca",)),
+    ("client.a.b", {"ca"}, ("ca",)),
+    ("client.a.b", {"ca", "ca-client"}, ("ca-client",)),
+    ("ui", {"ca", "ca-client"}, ("ca", "system")),
+    ("ui", {"ca", "ca-ui"}, ("ca-ui",)),
+    ("client-tenant.5", {"ca", "ca-client", "ca-client-tenant"}, ("ca-client-tenant",)),
+    ("client-tenant.5", {"ca", "ca-client"}, ("ca-client",)),
+    ("client-tenant.5", {"ca"}, ("ca",)),
+    ("tenant-signing.5", {"ca"}, ()),
+    ("ca-client", {"ca"}, ()),
+]
+
+
+@pytest.mark.parametrize(("stem", "present", "expected"), VERIFIERS)
+def test_bundle_of_a_leaf_falls_back_in_order(stem: str, present: set[str], expected: tuple[str, ...]) -> None:
+    """cockroach's fallbacks: the most specific bundle that is there; browsers know the system's roots, too."""
+    kind = name_of(stem).kind
+    assert expected == kind.bundles_in(frozenset(present))
+    assert "".join(expected[:1]) == kind.bundle_in(frozenset(present))
+
+
+WHO = [
+    ("node", (), False, [("ca", "server"), ("ca", "client")]),
+    ("node", ("ca-client", "ca-ui"), False, [("ca", "server"), ("ca-client", "client")]),
+    ("node", ("ca-client",), True, [("ca", "server")]),
+    ("ui", ("ca-ui",), False, [("ca-ui", "server")]),
+    ("ui", (), False, [("ca", "server")]),
+    ("client.root", ("ca-client",), False, [("ca-client", "client")]),
+    ("client-tenant.7", ("ca-client",), False, [("ca-client", "client")]),
+    ("client-tenant.7", ("ca-client", "ca-client-tenant"), False, [("ca-client-tenant", "client")]),
+    ("tenant-signing.7", (), False, []),
+]
+
+
+@pytest.mark.parametrize(("stem", "bundles", "split", "expected"), WHO)
+def test_verifiers_of_a_leaf_by_bundles_present(
+    stem: str, bundles: tuple[str, ...], expected: list[tuple[str, str]], *, split: bool
+) -> None:
+    """Which bundle verifies a leaf as what; a dual-purpose node is a client too."""
+    assert expected == list(name_of(stem).kind.verifiers(frozenset({"ca", *bundles}), split=split))
+
+
+USES = [
+    ("node", False, Use(server=True, client=True, principal="node"), Use(server=True, client=True, principal="node")),
+    ("node", True, Use(server=True, client=False, principal=None), Use(server=True, client=False, principal=None)),
+    ("ui", False, Use(server=True, client=False, principal=None), Use(server=True, client=False, principal=None)),
+    ("client.a.b", True, Use(server=False, client=True, principal="a.b"), Use(False, True, "a.b")),
+    ("client.node", True, Use(server=False, client=True, principal="node"), Use(False, True, "node")),
+    ("client-tenant.7", True, Use(server=True, client=True, principal="7"), Use(False, True, None)),
+    ("tenant-signing.7", True, Use(False, False, "Tenant 7 Token Signing Certificate"), Use(False, False, None)),
+    ("ca-client", False, Use(server=False, client=False, principal=None), Use(False, False, None)),
+]
+
+
+@pytest.mark.parametrize(("stem", "split", "asked", "needed"), USES)
+def test_usages_and_principal_by_kind(stem: str, asked: Use, needed: Use, *, split: bool) -> None:
+    """What a CA is asked for, and what cockroach insists on; without client.node a node is dual-purpose."""
+    name = name_of(stem)
+    assert (asked, needed) == (name.kind.asked(name.subject, split=split), name.kind.needed(name.subject, split=split))
+
+
+BEHAVIOUR = [
+    ("ca", True, False, "advertised", "required"),
+    ("ca-client", True, False, "advertised", "sound"),
+    ("ca-client-tenant", True, False, "advertised", "sound"),
+    ("ca-ui", True, False, "sent", ""),
+    ("node", True, False, "served", "required"),
+    ("ui", True, False, "served", "sound"),
+    ("client.node", True, False, "metric", "sound"),
+    ("client.root", False, True, "accepted", ""),
+    ("client-tenant.7", True, True, "accepted", ""),
+    ("tenant-signing.7", True, False, "sent", ""),
+]
+
+
+@pytest.mark.parametrize(("stem", "loaded", "offered", "proof", "at_start"), BEHAVIOUR)
+def test_servers_load_and_probes_offer_by_kind(
+    stem: str, proof: str, at_start: str, *, loaded: bool, offered: bool
+) -> None:
+    """Which files a server loads and refuses to start without, which a probe offers, and how their use is verified."""
+    kind = name_of(stem).kind
+    assert (loaded, offered, proof, at_start) == (kind.loaded, kind.offered, kind.proof, kind.at_start)
+
+
+def test_only_the_table_names_roles() -> None:
+    """A new kind of file is a row: no other module branches on a role, apart from the names of single files."""
+    root = Path(certagent.__file__).parent
+    found = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Role"
+    }
+    assert {"core/names.py", "core/roles.py"} == found
