@@ -1,20 +1,33 @@
 PYTHON ?= python3
 BIN := .venv/bin
+UNIT := tests/core $(wildcard tests/test_*.py)
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup program demo test unit coverage lint bench clean
 
-setup: .venv/.stamp
+# The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
+program: .venv/.program
+setup: .venv/.developer
 
-.venv/.stamp: pyproject.toml
+.venv/.program: pyproject.toml
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/.developer: .venv/.program
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
-demo: setup
+demo: program
 	$(BIN)/certagent demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto
+
+unit: setup
+	$(BIN)/python -m pytest $(UNIT)
+
+coverage: setup
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(UNIT) tests/public
 
 lint: setup
 	$(BIN)/ruff check certagent tests bench

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from certagent.cli import account, authority, check, commands, history, main, plan, recover, status
+from certagent.cli import account, authority, check, commands, demo, history, main, plan, recover, status
 from certagent.cli.common import Reply, Stopped, complaint, local_service, read_config, said, show, stem_of
 from certagent.cli.proving import PENDING, QUEUED, Command, blocked, seen
 from certagent.posix.errors import HostError
@@ -288,3 +288,10 @@ REFUSED = {"code": "renewal.refused", "file": "node.crt", "message": "a pause"}
 def test_what_holds_a_command_back(answer: dict[str, Any] | None, expected: dict[str, str]) -> None:
     """By the plan of its own directory; refused where only a person lifts it."""
     assert blocked(RENEW, answer) == expected
+
+
+def test_demo_that_held_names_what_to_try_next() -> None:
+    """After the story a newcomer reads which command to try, by the path that was called; after a failure nothing."""
+    done = demo.reply_of(0, ".venv/bin/certagent")
+    assert (done.code, demo.reply_of(1, "certagent")) == (0, Reply(1))
+    assert (done.text or "").startswith("now try:\n  .venv/bin/certagent check --certs-dir DIR")

@@ -1,8 +1,14 @@
-"""`certagent demo`: the story, with the figures it measured."""
+"""`certagent demo`: the whole main job in a temporary directory, with the figures it measured, and what to try next."""
 
 import argparse
+import sys
 
 from certagent.cli.common import Reply
+
+NEXT = """now try:
+  {program} check --certs-dir DIR --user NAME   check an existing certs directory; changes nothing
+  {program} explain key.mode                    what a finding means, and its remedy
+  config.example.toml                           a configuration to start from; docs/operations.md: the service"""
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,4 +22,9 @@ def run(arguments: argparse.Namespace) -> Reply:
     del arguments
     from certagent.demo.story import tell
 
-    return Reply(tell())
+    return reply_of(tell(), sys.argv[0])
+
+
+def reply_of(code: int, program: str) -> Reply:
+    """Given how the story ended and how this program was called, return what is said last."""
+    return Reply(code) if code else Reply(text=NEXT.format(program=program))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certagent.core.actions import Action, AskRevocation, Install, Issue, Reload, Restrict, subject_of
@@ -29,7 +29,6 @@ from tests.core.building import (
 STEMS = ("node", "ui", "client.root")
 RULES = policy(want("ca"), *(want(stem) for stem in STEMS), ocsp=OcspRule("strict", min_interval=timedelta(minutes=30)))
 ASKED = 6 * 24 * 2 + 6 * 20  # every half hour for each pair, live and staged; each new certificate once more
-SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -93,7 +92,6 @@ def worlds(draw: st.DrawFn) -> Snapshot:
     )
 
 
-@SLOW
 @given(worlds())
 def test_any_world_goes_quiet(found: Snapshot) -> None:
     """If every action succeeds, a few rounds leave nothing to do."""
@@ -123,7 +121,6 @@ def is_sound(pair: Pair, now: datetime) -> bool:
     return needed is None or needed in (*cert.common_names, *cert.dns)
 
 
-@SLOW
 @given(worlds())
 def test_only_sound_pairs_are_installed(found: Snapshot) -> None:
     """Whatever is staged, what is installed matches, is valid, trusted, names what it must, and shook hands."""
@@ -136,7 +133,6 @@ def test_only_sound_pairs_are_installed(found: Snapshot) -> None:
             assert answer.pair.digests == action.digests
 
 
-@SLOW
 @given(worlds())
 def test_no_signal_onto_a_broken_pair(found: Snapshot) -> None:
     """No signal goes while a pair that the server loads does not match on disk."""
@@ -145,7 +141,6 @@ def test_no_signal_onto_a_broken_pair(found: Snapshot) -> None:
     assert not (signalled and broken)
 
 
-@SLOW
 @given(worlds())
 def test_an_idle_plan_names_its_next_wake(found: Snapshot) -> None:
     """When nothing is left to do and something is renewed by us, the plan says when to look again."""
@@ -157,7 +152,6 @@ def test_an_idle_plan_names_its_next_wake(found: Snapshot) -> None:
         assert made.wake_at > NOW
 
 
-@SLOW
 @given(worlds())
 def test_due_stays_due(found: Snapshot) -> None:
     """What is asked for now would still be asked for an hour later, if nothing happened."""
@@ -166,7 +160,6 @@ def test_due_stays_due(found: Snapshot) -> None:
     assert first <= later
 
 
-@SLOW
 @given(worlds())
 def test_one_name_is_asked_once(found: Snapshot) -> None:
     """A plan never asks twice for one pair, nor installs twice, nor signals one process twice."""
@@ -216,7 +209,7 @@ def a_day(found: Snapshot, mood: int, rules: Policy) -> list[Action]:
     return done
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=max(2, settings().max_examples // 6))  # each is a thousand decisions
 @given(worlds(), st.integers(0, 3))
 def test_polite_whatever_the_host_does(found: Snapshot, mood: int) -> None:
     """A day of failures, no-ops and rubbish: a bounded number of requests per pair, of signals and of repairs."""

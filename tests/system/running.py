@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from certagent.control.client import DaemonSilent, ask
 from certagent.demo.launch import StandIn
 from tests.logs import note
 from tests.waiting import DEADLINE, wait_until
@@ -56,15 +57,23 @@ class Host:
         self.make_certs()
         return self.run("run", "--once", "--log", "json")
 
+    def status(self) -> Event:
+        """The status document: of the daemon over its socket, as the command asks it; without one, of the command."""
+        try:
+            document: Event = ask(str(self.base / "control.sock"), "status", {})["document"]
+        except (DaemonSilent, KeyError):
+            document = self.json("status")
+        return document
+
     def file(self, name: str, certs: Path | None = None) -> Event:
         """What status says of one file."""
         directory = str(certs or self.certs)
-        found = next(d for d in self.json("status")["certs_dirs"] if d["path"] == directory)
+        found = next(d for d in self.status()["certs_dirs"] if d["path"] == directory)
         return next(f for f in found["files"] if f["name"] == name)
 
     def codes(self) -> set[str]:
         """The findings of all certs-dirs."""
-        return {f["code"] for d in self.json("status")["certs_dirs"] for f in d["findings"]}
+        return {f["code"] for d in self.status()["certs_dirs"] for f in d["findings"]}
 
     def history(self, kind: str) -> list[Event]:
         """The recorded attempts of a kind, newest first."""
