@@ -1,6 +1,7 @@
 """The shape of the tree, held by a test: import rules, sizes, docstrings, and tests that never sleep."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -195,3 +196,30 @@ def test_no_secret_is_formatted() -> None:
                 names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
                 found |= {(place(path), n) for n in names & {"key_pem", "pem", "password", "secret", "token"}}
     assert found == set()
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table below a heading of ARCHITECTURE.md, without its head."""
+    part = (ROOT / "ARCHITECTURE.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    lines = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("|")]
+    return [[cell.strip().replace("\\_", "_") for cell in line] for line in lines[2:]]
+
+
+def test_architecture_page_shows_the_import_table() -> None:
+    """The rooms of ARCHITECTURE.md, and what each may import, are those that the code is held to."""
+    assert {room: allowed for room, allowed, _ in rows("Rooms")} == ROOMS
+
+
+def test_architecture_page_names_files_that_exist() -> None:
+    """Each path that ARCHITECTURE.md names is there; those of decisions stand below core/decide."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py|[a-z_0-9]+/)`", text)) - {f"{r}/" for r in ("docs",)}
+    places = ("", "certagent", "certagent/core/decide")
+    assert {n for n in named if not any((ROOT / place / n).exists() for place in places)} == set()
+
+
+def test_glossary_is_sorted_and_explains_twenty_terms() -> None:
+    """Twenty terms or more, in the order of the alphabet."""
+    terms = [term for term, _ in rows("Glossary")]
+    assert terms == sorted(terms)
+    assert len(terms) >= 20
