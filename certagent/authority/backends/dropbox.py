@@ -11,13 +11,12 @@ import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from certagent import x509
+from certagent.authority.backends.dropbox_contents import Contents, contents_of, exchange, letter, roots, waiting
 from certagent.authority.errors import AuthorityError
-from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
+from certagent.authority.messages import Answer, Issued, Pending, Request
 
 if TYPE_CHECKING:  # it brings an HTTPS client, which the daemon does without
     from certagent.authority.context import Context
@@ -25,32 +24,21 @@ if TYPE_CHECKING:  # it brings an HTTPS client, which the daemon does without
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-ENTRIES, LARGEST, TOTAL = 1000, 1 << 20, 16 << 20
-NAMED, REMEMBERED = 3, 20
+ENTRIES, LARGEST = 1000, 1 << 20
 OUTBOX_BARRED, INBOX_BARRED = 0o022, 0o002
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One certificate that lies in the inbox."""
-
-    file: str
-    fingerprint: str
-    spki: str
-    pem: bytes
 
 
 def ask(request: Request, context: "Context") -> Answer:
     """Look into the inbox; leave the request in the outbox where it is not answered. Raises AuthorityError."""
     try:
         with _opened(request.options["inbox"], 0o750, INBOX_BARRED) as inbox:
-            found, ignored = _contents(inbox)
+            contents = _contents(inbox)
             if request.operation == "roots":
-                return _roots(request, found)
+                return roots(request, contents.found)
             if request.operation != "issue":
                 raise AuthorityError("cannot ask a person when to renew", kind="refused")
             with _opened(request.options["outbox"], 0o755, OUTBOX_BARRED) as outbox:
-                return _exchange(request, context, (inbox, outbox), found, ignored)
+                return _exchange(request, context, (inbox, outbox), contents)
     except OSError as error:
         place = error.filename or request.options["outbox"]
         raise AuthorityError(f"cannot use the drop-box: {place}: {error.strerror}") from error
@@ -103,26 +91,18 @@ def _opened(path: str, mode: int, barred: int) -> Iterator[int]:
         os.close(fd)
 
 
-def _contents(inbox: int) -> tuple[list[Found], list[str]]:
-    """Every certificate that lies there, and what was ignored and why."""
-    from certagent.x509.bags import any_certificates
-
-    found, ignored, taken = [], [], 0
+def _contents(inbox: int) -> Contents:
     names = sorted(os.listdir(inbox))
-    for name in names[:ENTRIES]:
+    return contents_of(_files(inbox, names[:ENTRIES]), len(names) - ENTRIES)
+
+
+def _files(inbox: int, names: list[str]) -> Iterator[tuple[str, bytes | str]]:
+    """Each file's name and bytes, read when it is asked for; or why it cannot be read."""
+    for name in names:
         try:
-            data = _read(inbox, name)
-            taken += len(data)
-            if taken > TOTAL:
-                ignored.append("the rest (too much lies there)")
-                break
-            pem = any_certificates(data)
-            found += [Found(name, leaf.fingerprint, leaf.spki, own) for leaf, own in x509.split_certificates(pem)]
-        except (OSError, ValueError, x509.X509Error) as error:
-            ignored.append(f"{_printable(name)} ({getattr(error, 'strerror', None) or error})")
-    if len(names) > ENTRIES:
-        ignored.append(f"{len(names) - ENTRIES} more files")
-    return found, ignored
+            yield name, _read(inbox, name)
+        except (OSError, ValueError) as error:
+            yield name, str(getattr(error, "strerror", None) or error)
 
 
 def _read(inbox: int, name: str) -> bytes:
@@ -138,99 +118,46 @@ def _read(inbox: int, name: str) -> bytes:
     return data
 
 
-def _printable(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name)[:60]
-
-
-def _exchange(
-    request: Request, context: "Context", places: tuple[int, int], found: list[Found], ignored: list[str]
-) -> Answer:
+def _exchange(request: Request, context: "Context", places: tuple[int, int], contents: Contents) -> Answer:
+    """Carry out what was decided: take the answer, or leave the request and wait."""
     inbox, outbox = places
-    own = context.state.own
-    spki = x509.parse_request(request.csr.encode()).spki
-    name = f"{_printable(os.uname().nodename)}.{request.stem}.{spki[:12]}.csr"
-    if own.get("file") not in {None, name}:
-        _remove(outbox, str(own["file"]))  # a request that is not wanted any more
-    seen = [*own.get("answered", []), *_live(request)]
-    ours = [f for f in found if f.spki == spki and f.fingerprint not in seen]
-    if not ours:
-        since, known = _leave(outbox, name, request, context), own.get("file") == name
-        own["file"] = name
+    own, decided = context.state.own, exchange(request, context.state.own, contents.found, os.uname().nodename)
+    for name in decided.withdrawn:
+        _remove(outbox, name)
+    if not decided.chain:
+        since = _left(outbox, decided.name, request, context.now())
+        own["file"] = decided.name
         again = context.now().timestamp() + request.options["remind"]
-        return Pending(again, _waiting(request, name, since, ignored), reminder=known)
-    others = b"".join(f.pem for f in found if f.spki != spki)
-    chain = x509.arranged(b"".join(f.pem for f in ours) + others, spki)
-    own["answered"] = [*own.get("answered", []), *(f.fingerprint for f in ours)][-REMEMBERED:]
+        return Pending(again, waiting(request, decided.name, since, contents.ignored), reminder=decided.known)
+    own["answered"] = [*decided.answered]
     own.pop("file", None)
-    for taken in {f.file for f in ours}:
-        _remove(inbox, taken)
-    _remove(outbox, name)
-    return Issued(chain.decode())
+    for name in decided.taken:
+        _remove(inbox, name)
+    _remove(outbox, decided.name)
+    return Issued(decided.chain)
 
 
-def _live(request: Request) -> list[str]:
-    """The live certificate is no answer, even where its key stays."""
-    try:
-        return [x509.parse_certificates(request.live.encode())[0].fingerprint] if request.live else []
-    except x509.X509Error:
-        return []
-
-
-def _waiting(request: Request, name: str, since: datetime, ignored: list[str]) -> str:
-    outbox, inbox = request.options["outbox"], request.options["inbox"]
-    reason = f"a person brings the certificate for {outbox}/{name} (of {since:%Y-%m-%dT%H:%M:%SZ}) to {inbox}"
-    if not ignored:
-        return reason
-    more = f" and {len(ignored) - NAMED} more" if len(ignored) > NAMED else ""
-    return f"{reason}; ignored there: {', '.join(ignored[:NAMED])}{more}"
-
-
-def _leave(outbox: int, name: str, request: Request, context: "Context") -> datetime:
-    """The request in the outbox, once; return since when it lies there. Raises OSError."""
+def _left(outbox: int, name: str, request: Request, now: datetime) -> datetime:
+    """Leave the request in the outbox, once; return since when it lies there. Raises OSError."""
     try:
         return datetime.fromtimestamp(os.stat(name, dir_fd=outbox, follow_symlinks=False).st_mtime, UTC)
     except FileNotFoundError:
-        pass
+        text = letter(request, os.uname().nodename, _user(), now)
+        _write(outbox, name, text.encode() + request.csr.encode())
+        return now
+
+
+def _write(outbox: int, name: str, data: bytes) -> None:
+    """A whole file or none. Raises OSError."""
     temporary = f".{name}.new"
     _remove(outbox, temporary)
     with os.fdopen(os.open(temporary, CREATE, 0o644, dir_fd=outbox), "wb") as file:
         os.fchmod(file.fileno(), 0o644)  # whatever our umask: people read it
-        file.write(_letter(request, context).encode() + request.csr.encode())
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     os.rename(temporary, name, src_dir_fd=outbox, dst_dir_fd=outbox)
     os.fsync(outbox)
-    return context.now()
-
-
-def _letter(request: Request, context: "Context") -> str:
-    """What a person needs to know, above the PEM: openssl skips it."""
-    asked = x509.parse_request(request.csr.encode())
-    usages = " and ".join(["a TLS server"] * request.server + ["a TLS client"] * request.client) or "no TLS use"
-    eku = ", ".join(["serverAuth"] * request.server + ["clientAuth"] * request.client) or "none"
-    lifetime = "as the CA has it" if request.lifetime is None else str(timedelta(seconds=request.lifetime))
-    rows = {
-        "for": f"{request.stem} on {os.uname().nodename}: {usages}",
-        "asked by": f"certagent as user {_user()}, at {context.now():%Y-%m-%dT%H:%M:%SZ}",
-        "subject": asked.subject_text or "(empty)",
-        "DNS names": ", ".join(asked.dns) or "none",
-        "IP addresses": ", ".join(asked.ips) or "none",
-        "extended key usage": eku,
-        "lifetime": lifetime,
-        "key": f"{asked.key}, SHA-256 of its public half {asked.spki}",
-        "replaces": _replaced(request),
-        "return": f"the certificate and its intermediates to {request.options['inbox']}, under any name",
-    }
-    width = max(map(len, rows))
-    return "".join(f"{key:<{width}}  {value}\n" for key, value in rows.items()) + "\n"
-
-
-def _replaced(request: Request) -> str:
-    try:
-        live = x509.parse_certificates(request.live.encode())[0]
-    except x509.X509Error:
-        return "nothing: it is the first one"
-    return f"serial {live.serial:x}, valid until {live.not_after:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _user() -> str:
@@ -243,11 +170,3 @@ def _remove(directory: int, name: str) -> None:
     """Where we may: what stays is known, and is no answer again."""
     with suppress(OSError):
         os.unlink(name, dir_fd=directory)
-
-
-def _roots(request: Request, found: list[Found]) -> Roots:
-    """Self-signed certificates of the inbox, as candidates."""
-    roots = x509.roots_of(b"".join(f.pem for f in found)) if found else b""
-    if not roots:
-        raise AuthorityError(f"cannot find the CA's root in {request.options['inbox']}: bring it there", kind="refused")
-    return Roots(roots.decode())
