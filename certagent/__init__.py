@@ -1,3 +1,3 @@
 """certagent: the certificate agent for CockroachDB hosts."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

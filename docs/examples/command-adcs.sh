@@ -1,27 +1,28 @@
 #!/usr/bin/env bash
-# Active Directory Certificate Services by its web enrolment (certsrv), which certreq would ask on Windows.
-# certagent: type = "command"; ADCS ("https://ca.example.com/certsrv"), TEMPLATE, ADCS_CA (the TLS root, in `readable`).
-# Who asks: a Kerberos ticket (KRB5CCNAME, in `readable`), or ADCS_USER and `secret` by NTLM.
+# Active Directory Certificate Services by its web enrolment (certsrv), the counterpart of certreq on Windows.
+# Configure type = "command" and in `environment`: ADCS ("https://ca.example.com/certsrv"), TEMPLATE, ADCS_CA (the TLS
+# root; name it in `readable` too). Credentials: a Kerberos ticket (KRB5CCNAME, also in `readable`), or ADCS_USER and
+# `secret` for NTLM.
 set -euo pipefail
 fail() { echo "$2" >&2; exit "$1"; }
 : "${ADCS:?set it in [authority.NAME] environment}" "${TEMPLATE:?}" "${ADCS_CA:?}"
 who=(--negotiate --user :)
-if [ -n "${ADCS_USER:-}" ]; then # by a file: an argument would be seen by everybody
+if [ -n "${ADCS_USER:-}" ]; then # in a file, because every user can see arguments
     (umask 077; printf 'user = "%s:%s"\n' "$ADCS_USER" "$CERTAGENT_SECRET" > "$TMPDIR/who")
     who=(--ntlm --config "$TMPDIR/who")
 fi
-certsrv() { # PATH ARGUMENTS...: the page into $TMPDIR/page
+certsrv() { # PATH ARGUMENTS...: write the page to $TMPDIR/page
     local path=$1 status
     shift
     status=$(curl -sS "${who[@]}" --cacert "$ADCS_CA" --max-time "$CERTAGENT_TIMEOUT" -o "$TMPDIR/page" -w '%{http_code}' \
         "$@" "$ADCS/$path" 2> "$TMPDIR/errors") || fail 69 "$(tail -n 1 "$TMPDIR/errors")"
     case $status in
     200) ;;
-    401 | 403) fail 78 "certsrv answered $status: check the account and its right to enrol" ;;
+    401 | 403) fail 78 "certsrv answered $status: check the account and its permission to enrol" ;;
     *) fail 1 "certsrv answered $status" ;;
     esac
 }
-certificates() { # of a PKCS#7 page
+certificates() { # print those of a PKCS#7 page
     openssl pkcs7 -in "$TMPDIR/page" -print_certs 2> /dev/null || openssl pkcs7 -inform DER -in "$TMPDIR/page" -print_certs
 }
 if [ "$CERTAGENT_OPERATION" = roots ]; then

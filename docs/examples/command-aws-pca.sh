@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# AWS Private CA by the AWS CLI. certagent: type = "command"; CA_ARN, AWS_REGION, AWS_CONFIG_FILE or
-# AWS_SHARED_CREDENTIALS_FILE (in `readable`), SIGNING (of the CA's key), TEMPLATE. Needs acm-pca:IssueCertificate,
-# GetCertificate and GetCertificateAuthorityCertificate on that ARN. Its shortest validity is a day.
+# AWS Private CA by the AWS CLI. Configure type = "command" and in `environment`: CA_ARN, AWS_REGION, AWS_CONFIG_FILE or
+# AWS_SHARED_CREDENTIALS_FILE (name the file in `readable` too); optional SIGNING (the signature algorithm of the CA's
+# key) and TEMPLATE. The account needs acm-pca:IssueCertificate, GetCertificate and GetCertificateAuthorityCertificate on
+# that ARN. The shortest validity is a day.
 set -euo pipefail
 fail() { echo "$2" >&2; exit "$1"; }
 : "${CA_ARN:?set it in [authority.NAME] environment}"
-export AWS_PAGER= # version 2 would wait for a key
-pca() { # aws acm-pca ..., its failures as certagent's exit codes
+export AWS_PAGER= # version 2 would open a pager and wait for a key
+pca() { # run aws acm-pca ..., and translate its failures into certagent's exit codes
     local reason
     timeout "$CERTAGENT_TIMEOUT" aws acm-pca "$@" --output text 2> "$TMPDIR/errors" < /dev/null && return
     reason=$(grep . "$TMPDIR/errors" | tail -n 1 || true)
     case $reason in
-    *RequestInProgress*) echo "state: ${certificate:-}"; echo "retry-after: 10"; fail 75 "the certificate is being made" ;;
+    *RequestInProgress*) echo "state: ${certificate:-}"; echo "retry-after: 10"; fail 75 "the certificate is not ready yet" ;;
     *Throttling* | *LimitExceeded* | *TooManyRequests*) fail 76 "$reason" ;;
     *AccessDenied* | *ExpiredToken* | *InvalidClientTokenId* | *'locate credentials'* | *SignatureDoesNotMatch*) fail 78 "$reason" ;;
     *MalformedCSR* | *InvalidArgs* | *InvalidState* | *ResourceNotFound* | *ValidationException*) fail 77 "$reason" ;;
@@ -24,12 +25,12 @@ if [ "$CERTAGENT_OPERATION" = roots ]; then
         sed -e 's/\t/\n/g' -e '/^None$/d'
     exit 0
 fi
-case $CERTAGENT_USAGE in # the request carries names, the template the usages
+case $CERTAGENT_USAGE in # names come from the request, usages from the template
 serverAuth,clientAuth) usage=EndEntityCertificate ;;
 serverAuth) usage=EndEntityServerAuthCertificate ;;
 *) usage=EndEntityClientAuthCertificate ;;
 esac
-certificate=$CERTAGENT_STATE # of a request that waits
+certificate=$CERTAGENT_STATE # set if an earlier run had to wait
 if [ -z "$certificate" ]; then
     cat > "$TMPDIR/request.csr"
     seconds=${CERTAGENT_LIFETIME:-2592000}

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# CMP (RFC 4210) by `openssl cmp` (OpenSSL 3): p10cr, because the key is not here. certagent: type = "command";
-# CMP_SERVER ("host:8080"), CMP_PATH, CMP_REF, CMP_TRUSTED (the CA that signs answers and certificates, in `readable`);
-# the shared secret is `secret`. TLS, where the CA has it: add -tls_used and -tls_trusted.
+# CMP (RFC 4210) by `openssl cmp` (OpenSSL 3), with p10cr because this script does not have the key. Configure
+# type = "command" and in `environment`: CMP_SERVER ("host:8080"), CMP_REF, CMP_TRUSTED (the CA that signs answers and
+# certificates; name it in `readable` too), optional CMP_PATH. `secret` is the shared secret. If the CA uses TLS, add
+# -tls_used and -tls_trusted.
 set -euo pipefail
 fail() { echo "$2" >&2; exit "$1"; }
 : "${CMP_SERVER:?set it in [authority.NAME] environment}" "${CMP_REF:?}" "${CMP_TRUSTED:?}"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The ca.key of `cockroach cert create-ca` stays on another host, which signs over ssh: there, the key of this host is in
-# authorized_keys with command="/usr/local/bin/command-cockroach-sign.sh",restrict.
-# certagent: type = "command"; CA_HOST, and SSH_KEY and SSH_HOSTS (known_hosts), which `readable` must name.
+# The ca.key of `cockroach cert create-ca` stays on another host, which signs over ssh. On that host put this host's ssh
+# key into authorized_keys with command="/usr/local/bin/command-cockroach-sign.sh",restrict.
+# Configure type = "command" and in `environment`: CA_HOST, SSH_KEY and SSH_HOSTS (known_hosts); name both files in
+# `readable` too.
 set -euo pipefail
 fail() { echo "$2" >&2; exit "$1"; }
 : "${CA_HOST:?set it in [authority.NAME] environment}" "${SSH_KEY:?}" "${SSH_HOSTS:?}"

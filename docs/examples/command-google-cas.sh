@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Google Certificate Authority Service by gcloud. certagent: type = "command"; CA_POOL, CA_LOCATION, CLOUDSDK_CORE_PROJECT,
-# CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE (a service account's key or a workload identity file, in `readable`).
-# Needs roles/privateca.certificateRequester on the pool, whose baseline values must set the key usages: the request
-# carries names alone.
+# Google Certificate Authority Service by gcloud. Configure type = "command" and in `environment`: CA_POOL, CA_LOCATION,
+# CLOUDSDK_CORE_PROJECT, CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE (a service account's key or a workload identity file;
+# name it in `readable` too). The account needs roles/privateca.certificateRequester on the pool. The pool's baseline
+# values must set the key usages, because the request contains only names.
 set -euo pipefail
 fail() { echo "$2" >&2; exit "$1"; }
 : "${CA_POOL:?set it in [authority.NAME] environment}" "${CA_LOCATION:?}"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# SCEP (RFC 8894) by scepclient (apt: scep). The request is certagent's; the message around it is signed by a key made
-# for this one request. certagent: type = "command"; SCEP_URL; the challenge password, where there is one, must stand in
-# the request itself: `challenge`. scepserver's certificates are for clients only and lose their SANs: client.* pairs.
+# SCEP (RFC 8894) by scepclient (apt: scep). certagent makes the request; the message around it is signed by a key that
+# scepclient makes for this one request. Configure type = "command" and SCEP_URL in `environment`. A challenge password
+# must be in the request: set `challenge`. scepserver issues only client certificates without SANs: use it for client.*
+# pairs.
 set -euo pipefail
 fail() { echo "$2" >&2; exit "$1"; }
 : "${SCEP_URL:?set it in [authority.NAME] environment}"
@@ -11,7 +12,7 @@ if [ "$CERTAGENT_OPERATION" = roots ]; then
     openssl x509 -inform DER -in ca.der 2> errors || openssl pkcs7 -inform DER -in ca.der -print_certs
     exit 0
 fi
-cat > csr.pem # scepclient takes a request that lies beside its key
+cat > csr.pem # scepclient uses a request that is in the directory of its key
 if timeout "$CERTAGENT_TIMEOUT" scepclient -server-url "$SCEP_URL" -private-key "$TMPDIR/message.key" \
     -certificate "$TMPDIR/leaf.pem" > log 2>&1 < /dev/null; then
     cat leaf.pem
