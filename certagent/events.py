@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TextIO
 
-from certagent.core.actions import Finding
+from certagent.core.findings import Finding
 
 Level = Literal["info", "warning", "error"]
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from certagent.core.actions import Finding
+from certagent.core.catalogue import CERT_SAN
+from certagent.core.findings import Finding, Severity
 from certagent.events import EVENTS, Log, changes, row_of
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
@@ -67,8 +68,8 @@ def test_a_full_disk_stops_nothing() -> None:
     Log(stream, "json", lambda: NOW).emit("agent.started")
 
 
-def finding(severity: str = "warning", message: str = "m", file: str = "node.crt") -> Finding:
-    return Finding("cert.san", severity, file, message)  # type: ignore[arg-type]
+def finding(severity: Severity = "warning", message: str = "m", file: str = "node.crt") -> Finding:
+    return CERT_SAN.found(file, message, severity)
 
 
 CHANGES = [

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from certagent.agent.jobs.work import JobFailed, ProcessScan
 from certagent.core.facts import (
     Clock,
-    Degraded,
     InFlight,
     Listener,
     Process,
@@ -21,6 +20,7 @@ from certagent.core.facts import (
     Served,
     Snapshot,
 )
+from certagent.core.findings import Finding
 from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
 from certagent.revocation.checker import RevocationResult
@@ -42,7 +42,7 @@ class Memory:
     repairs: list[Repair] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     resting: dict[JobFailed, datetime] = field(default_factory=dict)  # until when
-    degraded: tuple[Degraded, ...] = ()
+    degraded: tuple[Finding, ...] = ()
     clock: Clock = field(default_factory=Clock)
 
     def take(self, message: Message, policy: Policy, now: datetime) -> tuple[LogLine, ...]:

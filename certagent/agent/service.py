@@ -22,9 +22,11 @@ from certagent.certs_dir.swap import pending
 from certagent.config import Config, ConfigError
 from certagent.config.remote import RemoteConfig
 from certagent.core.actions import Action, Plan, subject_of, word_of
+from certagent.core.catalogue import CONFIG_REJECTED, PATH_HUNG
 from certagent.core.clock import clock_fact
 from certagent.core.decide import severity
-from certagent.core.facts import Degraded, Snapshot
+from certagent.core.facts import Snapshot
+from certagent.core.findings import Finding
 from certagent.core.policy import Policy
 from certagent.core.status import document, rfc3339
 from certagent.events import Log, changes
@@ -59,8 +61,8 @@ class Service:
         self.turns = 0
         self.looked = threading.Event()  # set while every certs-dir was looked at
         self._told: str | None = None  # the ledger's problem that was logged last
-        self.degraded: tuple[Degraded, ...] = ()
-        self.unconfined: tuple[Degraded, ...] = ()
+        self.degraded: tuple[Finding, ...] = ()
+        self.unconfined: tuple[Finding, ...] = ()
         user = config.settings.worker_user
         self.workers = Workers((user.uid, user.gid))
         self.book = AuthorityState(os.path.join(config.settings.state_dir, "authority"))
@@ -136,11 +138,10 @@ class Service:
         for reading in self.readings():
             reading.wait(max(0.0, end - time.monotonic()))
 
-    def hung(self, now: datetime) -> tuple[Degraded, ...]:
+    def hung(self, now: datetime) -> tuple[Finding, ...]:
         """What has not answered for longer than a disk of this host takes."""
         found = [f"{r.what}: no answer since {rfc3339(r.since)}" for r in self.readings() if hangs(r, now)]
-        remedy = "mount what it lies on again, or name a file of this host"
-        return (Degraded("path.hung", "; ".join(found), remedy),) if found else ()
+        return (PATH_HUNG.found("", "; ".join(found)),) if found else ()
 
     def turn(self) -> None:
         """One look at everything: converge each certs-dir, log what changed."""
@@ -193,10 +194,10 @@ class Service:
             reason = ", ".join(dict.fromkeys(steps)) or "findings changed"
             self.log.emit("converged", certs_dir=path, reason=reason, actions=len(steps), severity=severity(plan))
 
-    def _rejected(self) -> tuple[Degraded, ...]:
+    def _rejected(self) -> tuple[Finding, ...]:
         if self.config_problem is None:
             return ()
-        return (Degraded("config.rejected", self.config_problem, f"certagent config check -c {self.path}"),)
+        return (CONFIG_REJECTED.found("", self.config_problem, remedy=f"certagent config check -c {self.path}"),)
 
     def wake_at(self) -> datetime | None:
         """When the next thing is due."""

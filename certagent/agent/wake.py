@@ -24,7 +24,8 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from certagent.core.facts import Degraded
+from certagent.core.catalogue import WATCH_DEGRADED
+from certagent.core.findings import Finding
 from certagent.posix.directory import identity
 
 IGNORED = frozenset({"opened", "closed_no_write"})
@@ -80,7 +81,7 @@ class Wake:
         self._asked: datetime | None = None  # of the scheduler
         self._file = ""
         self._armed: dict[str, tuple[int, int] | None] = {}
-        self._problems: list[Degraded] = []
+        self._problems: list[Finding] = []
         self._blind_since: float | None = None  # monotonic; inotify could not be had
         self._beside: _Beside | None = None
 
@@ -111,10 +112,10 @@ class Wake:
         except (OSError, RuntimeError) as error:  # no instance of inotify, or no thread
             self._blind_since = time.monotonic()
             self._problems.append(
-                Degraded(
-                    "watch.degraded",
+                WATCH_DEGRADED.found(
+                    "",
                     f"inotify cannot be had: {getattr(error, 'strerror', error)}; changes are seen by the rescan",
-                    "raise fs.inotify.max_user_instances",
+                    remedy="raise fs.inotify.max_user_instances",
                 )
             )
 
@@ -126,7 +127,7 @@ class Wake:
         if os.path.isdir(real):
             observer.schedule(_Put(self.queue), real, event_filter=CHANGES)
         elif os.path.isdir(parent):
-            self._problems.append(Degraded("watch.degraded", f"{path} is not there to be watched", ""))
+            self._problems.append(WATCH_DEGRADED.found("", f"{path} is not there to be watched", remedy=""))
 
     def rearm_if_changed(self) -> list[str]:
         """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""
@@ -144,7 +145,7 @@ class Wake:
         """Inotify could not be had a rescan ago, and may be by now."""
         return self._blind_since is not None and time.monotonic() - self._blind_since >= self.rescan
 
-    def problems(self) -> list[Degraded]:
+    def problems(self) -> list[Finding]:
         """What watching does without."""
         return [*self._problems, *(self._beside.problems() if self._beside else ())]
 
@@ -225,7 +226,7 @@ class _Beside(threading.Thread):
         self._turn = threading.Event()
         self._over = False
 
-    def problems(self) -> list[Degraded]:
+    def problems(self) -> list[Finding]:
         """What watching does without."""
         return self._own.problems()
 

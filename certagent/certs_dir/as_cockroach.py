@@ -11,6 +11,7 @@ import os
 import stat
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 from certagent import x509
 from certagent.certs_dir.reading import IrregularFileError, file_fact, read_fd
@@ -141,7 +142,7 @@ def _cert(place: Place, path: str, entry: Entry, pem: dict[str, bytes]) -> CertF
         data = place.read(f"{path}/{name}")
     except OSError as error:
         problem = unread(error, _kind(place, f"{path}/{name}"))
-        return CertFile(file_fact(name, info), "", None, (), problem, "irregular")
+        return CertFile(file_fact(name, info), "", None, (), problem, _unread_kind(error))
     pem[name[:-4]] = data
     return x509.cert_file(fact, data)
 
@@ -156,7 +157,7 @@ def _key(place: Place, path: str, entry: Entry, parsed: Name) -> KeyFile:
             return KeyFile(fact, "", None)
         data = place.read(f"{path}/{name}")
     except OSError as error:
-        return KeyFile(fact, "", None, "", unread(error, _kind(place, f"{path}/{name}")), "irregular")
+        return KeyFile(fact, "", None, "", unread(error, _kind(place, f"{path}/{name}")), _unread_kind(error))
     return x509.key_file(fact, data)
 
 
@@ -166,6 +167,12 @@ def _kind(place: Place, path: str) -> FileKind:
         return file_fact(path, place.stat(path)).kind
     except OSError:
         return "file"
+
+
+def _unread_kind(error: OSError) -> Literal["irregular", "unreadable"]:
+    """Whether a name leads to something that is no regular file, or to one that this user may not read."""
+    irregular = isinstance(error, IrregularFileError) or error.errno == errno.ENOENT
+    return "irregular" if irregular else "unreadable"
 
 
 def unread(error: OSError, kind: FileKind) -> str:

@@ -124,7 +124,7 @@ def read_cert(directory: int, name: str, file: File) -> CertFile:
     try:
         data = read_file(directory, name)
     except OSError as error:
-        return CertFile(file, "", None, (), f"cannot be read: {error.strerror}", "irregular")
+        return CertFile(file, "", None, (), f"cannot be read: {error.strerror}", "unreadable")
     return x509.cert_file(file, data)
 
 
@@ -137,7 +137,7 @@ def read_key(directory: int, name: str, file: File) -> KeyFile:
     try:
         data = read_file(directory, name)
     except OSError as error:
-        return KeyFile(file, "", None, "", f"cannot be read: {error.strerror}", "irregular")
+        return KeyFile(file, "", None, "", f"cannot be read: {error.strerror}", "unreadable")
     return x509.key_file(file, data)
 
 

@@ -20,11 +20,12 @@ def run(arguments: argparse.Namespace) -> Reply:
 
     code = arguments.code
     if not code:
-        return Reply(0, "\n".join(f"{c:<20} {t[0]}" for c, t in FINDINGS.items()), {"version": 1, "codes": FINDINGS})
+        rows = {c: (r.means, r.source, r.advice) for c, r in FINDINGS.items()}
+        return Reply(0, "\n".join(f"{c:<20} {r.means}" for c, r in FINDINGS.items()), {"version": 1, "codes": rows})
     if code not in FINDINGS:
         near = difflib.get_close_matches(code, FINDINGS, 1)
         hint = f"did you mean {near[0]}?" if near else "`certagent explain` lists them"
         return complaint(f"there is no code {code!r}; {hint}", USAGE)
-    means, source, remedy = FINDINGS[code]
-    document = {"version": 1, "code": code, "means": means, "source": source, "remedy": remedy}
-    return Reply(0, f"{code}: {means}\n  rule: {source}\n  remedy: {remedy}", document)
+    rule = FINDINGS[code]
+    document = {"version": 1, "code": code, "means": rule.means, "source": rule.source, "remedy": rule.advice}
+    return Reply(0, f"{code}: {rule.means}\n  rule: {rule.source}\n  remedy: {rule.advice}", document)

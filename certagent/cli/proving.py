@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from certagent.core.catalogue import RENEWAL_REFUSED, RENEWAL_WAITING
+
 Row = dict[str, Any]
 PENDING = {"state": "pending", "reason": "not proven in time"}
 QUEUED = "it stays queued until that is over, an hour at most"
@@ -67,7 +69,7 @@ def held_back(kind: str, file: str, directories: Iterable[Row]) -> tuple[str, bo
     """Given the certs-dirs of a plan, return what holds a command back ("": nothing), and if only a person lifts it."""
     action = "issue" if kind == "renew" else kind
     for directory in directories:
-        refused = [f for f in directory["findings"] if (f["code"], f["file"]) == ("renewal.refused", f"{file}.crt")]
+        refused = [f for f in directory["findings"] if (f["code"], f["file"]) == (RENEWAL_REFUSED.code, f"{file}.crt")]
         for held in directory["held"]:
             if held["action"] == action and (held["file"] == file or kind == "reload"):  # a reload is of a process
                 return held["reason"], held["at"] is None and any(f["message"] in held["reason"] for f in refused)
@@ -95,7 +97,7 @@ def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> d
 
 def _answered_later(file: str, directories: list[Row]) -> dict[str, str]:
     """A CA has the request and answers later: what is waited for, in the finding's words; {} where it is not so."""
-    found = [f for d in directories for f in d.get("findings", ()) if f["code"] == "renewal.waiting"]
+    found = [f for d in directories for f in d.get("findings", ()) if f["code"] == RENEWAL_WAITING.code]
     message = next((f["message"] for f in found if f["file"] == f"{file}.crt"), "")
     return {**PENDING, "reason": message, "step": "the authority answers later"} if message else {}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from certagent.core.findings import Finding
 from certagent.core.policy import Want
 
 
@@ -222,17 +223,6 @@ class Held:
     subject: str
     reason: str
     until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A rule that does not hold: stable code, severity, the file, one sentence and one remedy."""
-
-    code: str
-    severity: Literal["ok", "info", "warning", "critical"]
-    file: str
-    message: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

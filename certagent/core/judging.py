@@ -10,18 +10,26 @@ from datetime import datetime
 from typing import Any
 
 from certagent.core import names
-from certagent.core.actions import Finding
+from certagent.core.catalogue import (
+    CA_MISSING,
+    CERT_IRREGULAR,
+    CERT_MISSING,
+    CERT_SAN,
+    CERT_UNTRUSTED,
+    DIR_FOREIGN,
+    KEY_IRREGULAR,
+    KEY_OWNER,
+    NAME_UNKNOWN,
+    OF_DIRECTORIES,
+)
 from certagent.core.decide import SEVERITIES, decide, worst_of
 from certagent.core.facts import LoaderFlags, Pair, Snapshot
+from certagent.core.findings import Finding, Is
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
-from certagent.core.names import CLIENT_NODE
+from certagent.core.names import CA, CLIENT_NODE
 from certagent.core.policy import Policy, Want, under
-from certagent.core.remedies import renews, unmanaged, without_agent
 from certagent.core.roles import KINDS
 from certagent.core.status import finding, rfc3339
-
-OF_CHECK = ("cert.", "key.", "ca.", "name.", "dir.")
-OF_ORPHANS = frozenset({"cert.missing", "key.mode", "name.unknown"})  # what is said of a key without a certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +95,9 @@ def _of_agent(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: 
     client_only = not target.serving and any(p.name.kind.part == "user" and p.cert for p in seen.pairs)
     orphans = {p.name.stem for p in seen.pairs if p.cert is None and p.name.kind.at_start != "required"}
     for found in plan.findings:
-        ignored = names.stem_of(found.file) in orphans and found.code not in OF_ORPHANS
-        if found.code.startswith(OF_CHECK) and not ignored:
-            yield _remedied(target, _weighed(target, found, accepted, orphans, client_only=client_only))
+        ignored = names.stem_of(found.file) in orphans and Is.OF_LONE_KEYS not in found.rule.flags
+        if found.rule.area in OF_DIRECTORIES and not ignored:
+            yield _remedied(target, seen, _weighed(target, seen, found, (accepted, orphans), client_only=client_only))
 
 
 def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Want, ...]:
@@ -107,43 +115,57 @@ def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Wa
     return tuple(wants)
 
 
-def _weighed(target: Target, found: Finding, accepted: set[str], orphans: set[str], *, client_only: bool) -> Finding:
-    """A finding of the agent's as cockroach would weigh it: what it reads all the same is a warning."""
-    if found.code == "key.owner" and f"{found.file.removesuffix('.key')}.crt" in accepted:
+def _weighed(
+    target: Target, seen: Snapshot, found: Finding, known: tuple[set[str], set[str]], *, client_only: bool
+) -> Finding:
+    """A finding of the agent's as cockroach would weigh it: what it reads all the same is a warning.
+
+    `known`: the names that it accepts, and the stems of keys without a certificate.
+    """
+    accepted, orphans = known
+    if found.rule is KEY_OWNER and f"{found.file.removesuffix('.key')}.crt" in accepted:
         return replace(found, severity="warning", message=f"{found.message}; cockroach can read it all the same")
-    if found.code == "cert.untrusted" and found.file == "ui.crt" and found.message.startswith("not trusted by ca.crt"):
+    ui = seen.pair("ui")
+    if found.rule is CERT_UNTRUSTED and found.file == "ui.crt" and ui and ui.trust and ui.trust.bundle == CA.stem:
         message = f"{found.message}; nor by this system's roots: browsers must know its CA"
         return replace(found, severity="warning", message=message)
-    if found.code == "dir.foreign" and not target.configured:
+    if found.rule is DIR_FOREIGN and not target.configured:
         return replace(found, severity="info", remedy="none needed: whoever writes them renews them")
-    if found.code == "cert.missing" and found.file == "node.crt" and client_only:
+    if found.rule is CERT_MISSING and found.file == "node.crt" and client_only:
         message = "node.crt is missing: no server starts with this directory; a client needs none"
         return replace(found, severity="warning", message=message)
-    if found.code == "cert.missing" and (stem := names.stem_of(found.file)) in orphans:
+    if found.rule is CERT_MISSING and (stem := names.stem_of(found.file)) in orphans:
         return replace(found, severity="warning", message=f"{stem}.key has no certificate: cockroach ignores it")
     return found
 
 
-def _remedied(target: Target, found: Finding) -> Finding:
+def _remedied(target: Target, seen: Snapshot, found: Finding) -> Finding:
     """Where nothing is configured for it there is nobody to renew it: the remedy names the file, not our verb."""
     if target.configured:
-        return without_agent(found) if target.policy.want(names.stem_of(found.file)) else unmanaged(found)
-    if found.code == "ca.missing":
+        return found.without_agent() if target.policy.want(names.stem_of(found.file)) else found.unmanaged()
+    if found.rule is CA_MISSING:
         return replace(found, remedy="put the CA's certificate there")
-    if found.code.endswith(".irregular") and found.message.startswith("cannot be read"):
+    if _unreadable(seen, found):
         return replace(found, remedy=f"let {target.policy.owner.user} read it")
-    if not renews(found):
+    if not found.cure:
         return found
     stem = names.stem_of(found.file)
-    wanted = " with the names and addresses by which it is reached" if found.code == "cert.san" else ""
+    wanted = " with the names and addresses by which it is reached" if found.rule is CERT_SAN else ""
     return replace(found, remedy=f"have {stem}.crt issued again{wanted}, and put it there together with its key")
+
+
+def _unreadable(seen: Snapshot, found: Finding) -> bool:
+    """Whether a finding is about a file that this user may not read."""
+    pair = seen.pair(names.stem_of(found.file))
+    file = {CERT_IRREGULAR: pair.cert, KEY_IRREGULAR: pair.key}.get(found.rule) if pair else None
+    return file is not None and file.problem_kind == "unreadable"
 
 
 def _tenants(judged: tuple[Verdict, ...]) -> Iterator[Finding]:
     for verdict in judged:
         if not tenant_named(verdict):
             message = "the tenant's id is not a number: cockroach refuses the whole directory"
-            yield Finding("name.unknown", "critical", verdict.name, message, "rename it, or move it out")
+            yield NAME_UNKNOWN.found(verdict.name, message, "critical", "rename it, or move it out")
 
 
 def worst(documents: list[dict[str, Any]]) -> str:

@@ -62,7 +62,7 @@ def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Itera
         yield key.problem or "the key is not a regular file"
     if not terms.skip_key_check and not key_mode_accepted(key.file, gid):
         yield f"the key's mode is {key.file.mode:04o}: others may read it"
-    if key.problem_kind == "irregular":
+    if key.problem_kind in {"irregular", "unreadable"}:
         yield f"the key: {key.problem}"
     if refused:  # that of a node is looked at once everything is loaded
         yield refused

@@ -7,31 +7,47 @@ refuses), and what Go's verifier refuses at the next handshake (what cockroach w
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
 
-from certagent.core.actions import Finding
-from certagent.core.facts import File, Leaf, LoaderFlags, Pair, Staged
+from certagent.core.catalogue import (
+    CA_EXPIRED,
+    CA_EXPIRES_SOON,
+    CA_KEY_PRESENT,
+    CA_MISSING,
+    CA_NOT_A_CA,
+    CERT_EKU,
+    CERT_EMPTY,
+    CERT_EXPIRED,
+    CERT_EXPIRES_SOON,
+    CERT_IRREGULAR,
+    CERT_MISSING,
+    CERT_NOT_YET_VALID,
+    CERT_PRINCIPAL,
+    CERT_SAN,
+    CERT_UNPARSABLE,
+    CERT_UNTRUSTED,
+    CERT_WEAK,
+    KEY_IRREGULAR,
+    KEY_MISMATCH,
+    KEY_MISSING,
+    KEY_MODE,
+    KEY_OWNER,
+    KEY_UNPARSABLE,
+)
+from certagent.core.facts import CertFile, File, Leaf, LoaderFlags, Pair, Staged
+from certagent.core.findings import Finding, Is, Severity
 from certagent.core.names import CA, Name, parse, stem_of
 from certagent.core.policy import Owner, Want
 from certagent.core.principals import refused_principal, refused_subject
 from certagent.core.strength import weakness
 from certagent.core.timing import expires_soon, lifetime
 
-Severity = Literal["ok", "info", "warning", "critical"]
-UNUSABLE = frozenset(
-    {
-        "cert.missing",
-        "cert.empty",
-        "cert.unparsable",
-        "cert.irregular",
-        "cert.expired",
-        "key.missing",
-        "key.unparsable",
-        "key.mismatch",
-        "key.irregular",
-    }
-)
-DIFFERENT = frozenset({"cert.san", "cert.principal", "cert.eku", "cert.weak", "cert.untrusted", "cert.key"})
+CERT_UNREAD = {  # by CertFile.problem_kind
+    "empty": CERT_EMPTY,
+    "unparsable": CERT_UNPARSABLE,
+    "irregular": CERT_IRREGULAR,
+    "unreadable": CERT_IRREGULAR,
+}
+KEY_UNREAD = {"unparsable": KEY_UNPARSABLE, "irregular": KEY_IRREGULAR, "unreadable": KEY_IRREGULAR}
 TOO_WIDE = 0o077
 ROOT_GROUP_LIMIT = 0o740
 
@@ -57,21 +73,12 @@ def key_file(file: File, owner: Owner, terms: tuple[LoaderFlags, ...] = (), *, p
         why = "cockroach refuses a key that others may read" if loaded else "others may read it"
         if loaded and skipped:
             why = "others may read it, and cockroach was told not to look (COCKROACH_SKIP_KEY_PERMISSION_CHECK)"
-        yield Finding(
-            "key.mode",
-            "warning" if loaded and skipped else "critical",
-            file.name,
-            f"mode is {file.mode:04o}: {why}",
-            f"chmod 0600 {path}/{file.name}",
-        )
+        severity: Severity = "warning" if loaded and skipped else "critical"
+        message, remedy = f"mode is {file.mode:04o}: {why}", f"chmod 0600 {path}/{file.name}"
+        yield KEY_MODE.found(file.name, message, severity, remedy)
     if file.uid != owner.uid and not (file.uid == 0 and file.gid == owner.gid and file.mode & 0o040):
-        yield Finding(
-            "key.owner",
-            "critical",
-            file.name,
-            f"owned by uid {file.uid}, not by {owner.user}",
-            f"chown {owner.uid}:{owner.gid} {path}/{file.name}",
-        )
+        message = f"owned by uid {file.uid}, not by {owner.user}"
+        yield KEY_OWNER.found(file.name, message, remedy=f"chown {owner.uid}:{owner.gid} {path}/{file.name}")
 
 
 def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Finding]:
@@ -81,19 +88,17 @@ def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Find
         yield from _bundle(pair, now)
         return
     if pair.cert is None:
-        remedy = f"certagent renew {stem}" if want and want.authorities else f"put {stem}.crt there"
-        yield Finding("cert.missing", "critical", f"{stem}.crt", f"{stem}.crt is missing", remedy)
+        remedy = None if want and want.authorities else f"put {stem}.crt there"
+        yield CERT_MISSING.found(f"{stem}.crt", f"{stem}.crt is missing", remedy=remedy)
     elif pair.cert.leaf is None:
-        yield Finding(
-            f"cert.{pair.cert.problem_kind}",
-            "critical",
-            f"{stem}.crt",
-            pair.cert.problem or "cannot be read",
-            f"certagent renew {stem}",
-        )
+        yield _unread(pair.cert, f"{stem}.crt")
     else:
         yield from _leaf(want, pair, pair.cert.leaf, now)
     yield from _key(pair)
+
+
+def _unread(cert: CertFile, file: str, remedy: str | None = None) -> Finding:
+    return CERT_UNREAD[cert.problem_kind or "unparsable"].found(file, cert.problem or "cannot be read", remedy=remedy)
 
 
 def _key(pair: Pair) -> Iterator[Finding]:
@@ -101,26 +106,12 @@ def _key(pair: Pair) -> Iterator[Finding]:
     if key is None and pair.cert is None:
         return  # cert.missing says it: there is nothing that a key would be missing from
     if key is None:
-        yield Finding(
-            "key.missing",
-            "critical",
-            file,
-            f"{file} is missing: cockroach refuses the certificate",
-            f"certagent renew {pair.name.stem}",
-        )
+        yield KEY_MISSING.found(file, f"{file} is missing: cockroach refuses the certificate")
     elif key.spki is None:
-        yield Finding(
-            f"key.{key.problem_kind or 'unparsable'}",
-            "critical",
-            file,
-            key.problem or "cannot be read",
-            f"certagent renew {pair.name.stem}",
-        )
+        yield KEY_UNREAD[key.problem_kind or "unparsable"].found(file, key.problem or "cannot be read")
     elif pair.leaf is not None and not pair.matched:
         message = f"{file} does not belong to {pair.name.stem}.crt: after a reload every new connection would fail"
-        yield Finding(
-            "key.mismatch", "critical", file, message, "certagent recover, or certagent renew " + pair.name.stem
-        )
+        yield KEY_MISMATCH.found(file, message)
 
 
 def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
@@ -128,97 +119,56 @@ def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[
     yield from _identity(want, pair, leaf)
     file = f"{pair.name.stem}.crt"
     if pair.trust and pair.trust.problem:
-        yield Finding(
-            "cert.untrusted",
-            "critical",
-            file,
-            f"not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}",
-            "certagent explain cert.untrusted",
-        )
+        yield CERT_UNTRUSTED.found(file, f"not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}")
     if weak := weakness(leaf):
         grade, sentence = weak
-        yield Finding("cert.weak", grade, file, sentence, f"certagent renew {pair.name.stem}")
+        yield CERT_WEAK.found(file, sentence, grade)
 
 
 def _validity(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
-    file, renew = f"{pair.name.stem}.crt", f"certagent renew {pair.name.stem}"
+    file = f"{pair.name.stem}.crt"
     if now >= leaf.not_after:
-        yield Finding("cert.expired", "critical", file, f"expired at {stamp(leaf.not_after)}", renew)
+        yield CERT_EXPIRED.found(file, f"expired at {stamp(leaf.not_after)}")
     elif now < leaf.not_before:
-        yield Finding(
-            "cert.not-yet-valid",
-            "critical",
-            file,
-            f"not valid before {stamp(leaf.not_before)}",
-            "check the clock of this host and of the CA",
-        )
+        yield CERT_NOT_YET_VALID.found(file, f"not valid before {stamp(leaf.not_before)}")
     elif soon := expires_soon(leaf, want, now):
-        severity: Severity = "critical" if soon == "critical" else "warning"
-        yield Finding("cert.expires-soon", severity, file, f"expires at {stamp(leaf.not_after)}", renew)
+        yield CERT_EXPIRES_SOON.found(file, f"expires at {stamp(leaf.not_after)}", soon)
 
 
 def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
     if want is None:
         return
-    file, renew = f"{pair.name.stem}.crt", f"certagent renew {pair.name.stem}"
+    file = f"{pair.name.stem}.crt"
     for terms in want.terms or (LoaderFlags(),):
         problem = refused_principal(want.name, want.principal, leaf, terms)
         problem = problem or refused_subject(want.name, want.principal, leaf, terms)
         if problem:
-            yield Finding("cert.principal", "critical", file, problem, renew)
+            yield CERT_PRINCIPAL.found(file, problem)
             break
     have = set(leaf.dns) | set(leaf.ips)
     if missing := [n for n in want.names or () if n not in have]:
-        yield Finding("cert.san", "warning", file, f"lacks the configured names {', '.join(missing)}", renew)
+        yield CERT_SAN.found(file, f"lacks the configured names {', '.join(missing)}")
     if want.drop_names and want.names is not None and (extra := sorted(have - set(want.names) - {want.principal})):
-        yield Finding(
-            "cert.san", "warning", file, f"has names that are no longer configured: {', '.join(extra)}", renew
-        )
+        yield CERT_SAN.found(file, f"has names that are no longer configured: {', '.join(extra)}")
     for flag, usage in ((want.server, "serverAuth"), (want.client, "clientAuth")):
         if flag and leaf.eku is not None and usage not in leaf.eku and "any" not in leaf.eku:
-            yield Finding(
-                "cert.eku", "critical", file, f"extended key usage lacks {usage}: handshakes will fail", renew
-            )
+            yield CERT_EKU.found(file, f"extended key usage lacks {usage}: handshakes will fail")
 
 
 def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:
     file = f"{pair.name.stem}.crt"
     if pair.cert is None:
-        yield Finding(
-            "ca.missing",
-            "critical",
-            file,
-            f"{file} is missing: nothing can be verified",
-            "put the trust bundle there; certagent plan says what is known of it",
-        )
+        yield CA_MISSING.found(file, f"{file} is missing: nothing can be verified")
         return
     if pair.cert.leaf is None:
-        yield Finding(
-            f"cert.{pair.cert.problem_kind}",
-            "critical",
-            file,
-            pair.cert.problem or "cannot be read",
-            "put the trust bundle back",
-        )
+        yield _unread(pair.cert, file, "put the trust bundle back")
         return
     for ca in pair.cert.certificates:
         if not ca.is_ca:
-            yield Finding(
-                "ca.not-a-ca",
-                "warning",
-                file,
-                f"{ca.subject} is not a CA certificate: it verifies nothing but itself",
-                "remove it from the bundle",
-            )
+            yield CA_NOT_A_CA.found(file, f"{ca.subject} is not a CA certificate: it verifies nothing but itself")
     yield from _bundle_validity(file, pair.cert.certificates, now)
     if pair.name == CA and pair.key is not None:
-        yield Finding(
-            "ca.key-present",
-            "warning",
-            "ca.key",
-            "the CA's private key does not belong on a node",
-            "move it to the host that issues certificates",
-        )
+        yield CA_KEY_PRESENT.found("ca.key", "the CA's private key does not belong on a node")
 
 
 def _bundle_validity(file: str, cas: tuple[Leaf, ...], now: datetime) -> Iterator[Finding]:
@@ -226,21 +176,9 @@ def _bundle_validity(file: str, cas: tuple[Leaf, ...], now: datetime) -> Iterato
     for ca in cas:
         if now >= ca.not_after:
             severity: Severity = "warning" if valid else "critical"
-            yield Finding(
-                "ca.expired",
-                severity,
-                file,
-                f"{ca.subject} expired at {stamp(ca.not_after)}",
-                "remove it once nothing chains to it",
-            )
+            yield CA_EXPIRED.found(file, f"{ca.subject} expired at {stamp(ca.not_after)}", severity)
         elif soon := expires_soon(ca, None, now):
-            yield Finding(
-                "ca.expires-soon",
-                "critical" if soon == "critical" else "warning",
-                file,
-                f"{ca.subject} expires at {stamp(ca.not_after)}",
-                "plan a CA rotation: bundle first, leaves later",
-            )
+            yield CA_EXPIRES_SOON.found(file, f"{ca.subject} expires at {stamp(ca.not_after)}", soon)
 
 
 def gate(want: Want, staged: Staged, live: Pair | None, asked: bool, now: datetime) -> str | None:
@@ -252,7 +190,7 @@ def gate(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dateti
     if want.name.is_bundle:
         return _bundle_gate(staged, live, now)
     judged = replace(want, drop_names=False) if staged.asked else want  # names beside those asked for: the CA's doing
-    wrong = [f for f in pair_findings(judged, staged.pair, now) if f.code != "cert.expires-soon"]
+    wrong = [f for f in pair_findings(judged, staged.pair, now) if Is.TOLERATED not in f.rule.flags]
     if wrong:
         return wrong[0].message
     leaf = staged.pair.leaf

@@ -5,13 +5,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from certagent.core.actions import Action, Finding, Held, Plan, subject_of, word_of
+from certagent.core.actions import Action, Held, Plan, subject_of, word_of
 from certagent.core.decide import decide, severity, worst_of
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
+from certagent.core.findings import Finding
 from certagent.core.names import CA, CA_CLIENT
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
-from certagent.core.remedies import without_agent
 from certagent.core.serving import client_names, expected, looked, other_leaf, signals
 from certagent.core.timing import failures, renew_at
 from certagent.core.windows import KIND, window_of
@@ -35,7 +35,7 @@ def document(
 
 def _true(plan: Plan, daemon: dict[str, Any] | None) -> Plan:
     """With remedies that need an agent said to be so, where none answered."""
-    return plan if daemon else replace(plan, findings=tuple(map(without_agent, plan.findings)))
+    return plan if daemon else replace(plan, findings=tuple(f.without_agent() for f in plan.findings))
 
 
 def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> dict[str, Any]:

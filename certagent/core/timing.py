@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from hashlib import sha256
+from typing import Literal
 
 from certagent.core.facts import Attempt, Leaf, Pair
 from certagent.core.policy import Want
@@ -153,12 +154,12 @@ def reload_retry_at(sent: tuple[Attempt, ...]) -> datetime | None:
     return sent[-1].at + PROOF_WAIT * float(2 ** min(len(sent) - 1, 10)) if sent else None
 
 
-def expires_soon(leaf: Leaf, want: Want | None, now: datetime) -> str:
-    """Return "critical" under 1/20 of the lifetime, "warning" under 1/6 (or the configured durations), else ""."""
+def expires_soon(leaf: Leaf, want: Want | None, now: datetime) -> Literal["critical", "warning"] | None:
+    """Return "critical" under 1/20 of the lifetime, "warning" under 1/6 (or the configured durations), else None."""
     left = leaf.not_after - now
     critical = want.critical if want and want.critical else lifetime(leaf) / 20
     warn = want.warn if want and want.warn else lifetime(leaf) / 6
-    return "critical" if left < critical else "warning" if left < warn else ""
+    return "critical" if left < critical else "warning" if left < warn else None
 
 
 def settled_at(pair: Pair, now: datetime) -> datetime | None:

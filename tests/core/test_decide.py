@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from certagent.core.actions import Adopt, Install, Issue, Plan, Recover, RejectStaged, Restrict, subject_of, word_of
+from certagent.core.catalogue import WATCH_DEGRADED
 from certagent.core.decide import decide, severity
 from certagent.core.facts import (
     Adopted,
@@ -14,7 +15,6 @@ from certagent.core.facts import (
     Authority,
     CertFile,
     Clock,
-    Degraded,
     Directory,
     InFlight,
     Repair,
@@ -407,7 +407,7 @@ def test_somebody_elses_directory_is_observed_only() -> None:
 
 def test_strangers_and_surroundings() -> None:
     """Unknown names, wide directories and what the agent does without are findings."""
-    found = snapshot(unmanaged_files=(file("node.foo.crt"),), degraded=(Degraded("watch.degraded", "no inotify"),))
+    found = snapshot(unmanaged_files=(file("node.foo.crt"),), degraded=(WATCH_DEGRADED.found("", "no inotify"),))
     made = plan(replace(found, directory=replace(found.directory, mode=0o777)))
     assert {"name.unknown", "watch.degraded", "dir.mode"} <= set(codes(made))
 

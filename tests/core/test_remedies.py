@@ -7,10 +7,11 @@ import pytest
 
 from certagent.core.decide import decide
 from certagent.core.facts import Snapshot
-from certagent.core.remedies import ELSE, RENEW
+from certagent.core.findings import ELSE
 from certagent.core.status import document
 from tests.core.building import DAY, NOW, leaf, pair, policy, snapshot, want
 
+RENEW = "certagent renew"
 EXPIRED = snapshot(pair("ca"), pair(cert=leaf(not_before=NOW - 9 * DAY, not_after=NOW - DAY)))
 NAMELESS = snapshot(pair("ca"), pair(cert=leaf(dns=(), ips=())))
 MISSING = snapshot(pair("ca"))

@@ -136,7 +136,7 @@ def test_reload_pauses() -> None:
     assert reload_retry_at(sent) == NOW + 21 * SECOND
 
 
-SOON = [(10, ""), (4, "warning"), (1, "critical"), (-1, "critical")]
+SOON = [(10, None), (4, "warning"), (1, "critical"), (-1, "critical")]
 
 
 @pytest.mark.parametrize(("days", "severity"), SOON)

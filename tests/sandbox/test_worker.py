@@ -295,7 +295,7 @@ libc = ctypes.CDLL(None)
 assert libc.prctl(confining.SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
 assert libc.prctl(seccomp.SET_SECCOMP, 2, ctypes.byref(seccomp._Program(len(code) // 8, code)), 0, 0) == 0
 from certagent.authority.client import unconfined
-print(json.dumps([[d.code, d.severity, d.reason] for d in unconfined(Workers((65534, 65534)))]))
+print(json.dumps([[d.code, d.severity, d.message] for d in unconfined(Workers((65534, 65534)))]))
 """
 
 

@@ -8,7 +8,7 @@ asked for by name and shown by `status`.
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from certagent.authority.backends import dropbox
 from certagent.authority.client.cache import AuthorityCache, hangs
@@ -17,7 +17,8 @@ from certagent.authority.client.local import Embedded
 from certagent.authority.client.remote import GRACE, WORKER, Remote
 from certagent.config import Config, LocalConfig
 from certagent.config.remote import RemoteConfig
-from certagent.core.facts import Degraded
+from certagent.core.catalogue import WORKER_UNCONFINED
+from certagent.core.findings import Finding, Severity
 from certagent.posix.errors import HostError
 from certagent.sandbox import shown
 from certagent.sandbox.worker_process import Workers
@@ -36,21 +37,20 @@ __all__ = [
 ]
 
 
-def unconfined(workers: Workers, certs_dirs: Iterable[str] = ()) -> tuple[Degraded, ...]:
+def unconfined(workers: Workers, certs_dirs: Iterable[str] = ()) -> tuple[Finding, ...]:
     """What a worker cannot give up on this kernel, by one that tries; and certs-dirs where every worker may read."""
     found = [(path, place) for path in certs_dirs if (place := shown(path))]
     exposed = "; ".join(f"{path} lies below {place}, where a worker reads its libraries" for path, place in found)
     if exposed and not workers.user:
-        return (Degraded("worker.unconfined", exposed, "move the certs-dir, /var/lib/cockroach/certs for one"),)
-    remedy = "a kernel with Landlock and seccomp, and a unit that allows their system calls"
+        return (WORKER_UNCONFINED.found("", exposed, remedy="move the certs-dir, /var/lib/cockroach/certs for one"),)
     try:
         missing = json.loads(workers.ask(WORKER, ["probe"], b"", GRACE))
     except (HostError, ValueError) as error:
-        return (Degraded("worker.unconfined", f"a worker cannot be tried: {error}", remedy),)
+        return (WORKER_UNCONFINED.found("", f"a worker cannot be tried: {error}"),)
     if not missing:
         return ()
-    severity: Literal["info", "warning"] = "warning" if any(m["severe"] for m in missing) else "info"
-    return (Degraded("worker.unconfined", "; ".join(m["what"] for m in missing), remedy, severity),)
+    severity: Severity = "warning" if any(m["severe"] for m in missing) else "info"
+    return (WORKER_UNCONFINED.found("", "; ".join(m["what"] for m in missing), severity),)
 
 
 def inboxes(config: Config) -> list[str]:

@@ -12,8 +12,9 @@ that has it would answer a request that was withdrawn.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from certagent.core.actions import Finding
+from certagent.core.catalogue import AUTHORITY_UNTRUSTED
 from certagent.core.facts import Attempt, Leaf, Request, Snapshot
+from certagent.core.findings import Finding
 from certagent.core.policy import Want
 from certagent.core.timing import retry_at
 
@@ -72,9 +73,8 @@ def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
     """Who could not stand in: said while the others still answer."""
     if len(want.authorities) == 1:
         return ()
-    remedy = "add its root to the bundle on every node first, or take it out of `authority`"
     problems = [p for a in want.authorities if (p := untrusted(snapshot, want, a))]
-    return tuple(Finding("authority.untrusted", "warning", f"{want.name.stem}.crt", p, remedy) for p in problems)
+    return tuple(AUTHORITY_UNTRUSTED.found(f"{want.name.stem}.crt", p) for p in problems)
 
 
 def inbox_changed(snapshot: Snapshot, later: Attempt | None, now: datetime) -> Attempt | None:

@@ -11,7 +11,7 @@ from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Pair, Snapshot, Staged
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want
-from certagent.core.rules import UNUSABLE, gate, stamp
+from certagent.core.rules import gate, stamp
 from certagent.core.timing import swap_retry_at, valid_soon
 
 
@@ -88,7 +88,7 @@ def _refused(policy: Policy, snapshot: Snapshot, want: Want, staged: Staged, now
 def _asked(policy: Policy, snapshot: Snapshot, want: Want, live: Pair | None, now: datetime) -> bool:
     """Whether the change itself was asked for: then a NotAfter that is no later is no obstacle."""
     findings = live_findings(snapshot, want, live, now) if live else ()
-    if live is None or any(f.code in UNUSABLE for f in findings):
+    if live is None or any(f.rule.unusable for f in findings):
         return True
     reason = due(policy, snapshot, want, live, findings, now)
     return reason is not None and not reason.startswith("renewal is due")

@@ -9,9 +9,10 @@ trust the new one. Rejected: holding a node's renewal until `client.node` is the
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from certagent.core.actions import Finding
+from certagent.core.catalogue import LAYOUT_SUPERFLUOUS, LAYOUT_WAITING
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
+from certagent.core.findings import Finding, Severity
 from certagent.core.names import CA_CLIENT, CLIENT_NODE, NODE, Name
 from certagent.core.policy import Policy, Want
 from certagent.core.principals import NODE_USER, refused_principal
@@ -176,7 +177,7 @@ def _waiting(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     reason = another_ca(snapshot, want, now) if want else None
     if reason is None or snapshot.directory.foreign:
         return Part()
-    found = Finding("layout.waiting", "warning", "client.node.crt", reason, "certagent renew client.node")
+    found = LAYOUT_WAITING.found("client.node.crt", reason)
     return Part(findings=(found,)) + holding("issue", "client.node", reason)
 
 
@@ -189,7 +190,8 @@ def _superfluous(policy: Policy, snapshot: Snapshot) -> Part:
             continue
         message = f"{kind.effect}, and layout {policy.layout!r} does not manage it"
         remedy = f"name it in [certs_dir.file.{stem}], choose another layout, or remove it and restart cockroach"
-        found.append(Finding("layout.superfluous", "warning" if kind.grave else "info", f"{stem}.crt", message, remedy))
+        severity: Severity = "warning" if kind.grave else "info"
+        found.append(LAYOUT_SUPERFLUOUS.found(f"{stem}.crt", message, severity, remedy))
     return Part(findings=(*found, *_old_clients(policy, snapshot)))
 
 
@@ -205,7 +207,7 @@ def _old_clients(policy: Policy, snapshot: Snapshot) -> tuple[Finding, ...]:
         return ()
     message = f"clients of {', '.join(left)} are still accepted, as before the CAs were split"
     remedy = f"once no client needs it, take it out of {CA_CLIENT.stem}.crt"
-    return (Finding("layout.superfluous", "info", f"{CA_CLIENT.stem}.crt", message, remedy),)
+    return (LAYOUT_SUPERFLUOUS.found(f"{CA_CLIENT.stem}.crt", message, remedy=remedy),)
 
 
 def _dual(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
@@ -217,7 +219,7 @@ def _dual(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     if not_in_use(snapshot, now) or (usages is not None and not {"clientAuth", "any"} & set(usages)):
         return Part()
     message = f"it can still act as the client {NODE_USER!r}, which client.node.crt does now"
-    found = Finding("layout.superfluous", "info", "node.crt", message, "certagent renew node")
+    found = LAYOUT_SUPERFLUOUS.found("node.crt", message, remedy="certagent renew node", renews=True)
     if not want.authorities or snapshot.directory.foreign:
         return Part(findings=(found,))
     at = renew_at(want, live.leaf, policy.host, snapshot.tried(NODE.stem))

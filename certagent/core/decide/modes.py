@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from certagent.core.actions import Finding, Restrict
+from certagent.core.actions import Restrict
+from certagent.core.catalogue import KEY_MODE
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import File, Repair, Snapshot
+from certagent.core.findings import Finding
 from certagent.core.policy import Owner, Policy
 from certagent.core.rules import key_file, key_mode_accepted
 
@@ -67,9 +69,7 @@ def _paced(fix: Restrict, findings: tuple[Finding, ...], recent: list[Repair], n
         if failed
         else f"somebody undid the repair {len(recent)} times within a minute"
     )
-    alarm = Finding(
-        "key.mode", "critical", fix.file, f"{fix.reason}, {why}", "find who changes it: auditctl -w FILE -p a"
-    )
+    alarm = KEY_MODE.found(fix.file, f"{fix.reason}, {why}", remedy="find who changes it: auditctl -w FILE -p a")
     if now - last.at >= FIGHT_PAUSE:
         return Part((fix,), findings=(alarm,))
     return Part(findings=(alarm,)) + holding("restrict", fix.file, why, last.at + FIGHT_PAUSE)

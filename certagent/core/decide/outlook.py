@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from certagent.core.actions import Finding
+from certagent.core.catalogue import RENEWAL_FAILING, RENEWAL_OVERDUE, RENEWAL_REFUSED, RENEWAL_WAITING
 from certagent.core.decide.part import Part
 from certagent.core.facts import Attempt, Pair
+from certagent.core.findings import Severity
 from certagent.core.policy import Want
-from certagent.core.rules import Severity, stamp
+from certagent.core.rules import stamp
 from certagent.core.timing import emergency_at
 
 ALARM_AFTER = 3
@@ -19,14 +20,12 @@ def overdue(want: Want, pair: Pair, now: datetime) -> Part:
         return Part()
     until = stamp(pair.leaf.not_after)
     message = f"renewal is overdue: less than a twentieth of its lifetime is left, until {until}"
-    remedy = f"certagent history; certagent renew {want.name.stem}"
-    return Part(findings=(Finding("renewal.overdue", "critical", f"{want.name.stem}.crt", message, remedy),))
+    return Part(findings=(RENEWAL_OVERDUE.found(f"{want.name.stem}.crt", message),))
 
 
 def refused(stem: str, why: str, severity: Severity = "critical", *wakes: datetime) -> Part:
     """A renewal that is not asked for, and why; `wakes`: when that is looked at again."""
-    remedy = "certagent plan; certagent explain renewal.refused"
-    return Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", why, remedy),), wakes=wakes)
+    return Part(findings=(RENEWAL_REFUSED.found(f"{stem}.crt", why, severity),), wakes=wakes)
 
 
 def failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) -> Part:
@@ -34,15 +33,14 @@ def failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) 
     found, stem = overdue(want, pair, now), want.name.stem
     newest = [a for a in _newest(want, failed) if a.reason and (a.kind == "rollback" or a.failed)]
     severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
-    history = f"certagent history {stem}"
     if turned_down := [a for a in newest if a.outcome == "refused"]:
         message = _told(want, len(failed), "was refused", turned_down)
-        remedy = f"{history}: what was refused must change, the configuration or the CA's policy"
+        remedy = f"certagent history {stem}: what was refused must change, the configuration or the CA's policy"
         remedy = OTHER_ROOTS if "roots of the system" in message else remedy
-        found += Part(findings=(Finding("renewal.refused", severity, f"{stem}.crt", message, remedy),))
+        found += Part(findings=(RENEWAL_REFUSED.found(f"{stem}.crt", message, severity, remedy),))
     if others := [a for a in newest if a.outcome != "refused"]:
         message = _told(want, len(failed), "failed", others)
-        found += Part(findings=(Finding("renewal.failing", severity, f"{stem}.crt", message, history),))
+        found += Part(findings=(RENEWAL_FAILING.found(f"{stem}.crt", message, severity),))
     return found
 
 
@@ -69,4 +67,4 @@ def answers_later(want: Want, later: Attempt | None) -> Part:
         return Part()
     stem = want.name.stem
     message = f"authority {later.digest} has the request and answers later: {later.reason}"
-    return Part(findings=(Finding("renewal.waiting", "info", f"{stem}.crt", message, f"certagent history {stem}"),))
+    return Part(findings=(RENEWAL_WAITING.found(f"{stem}.crt", message),))

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from certagent.core.actions import Action, Finding, Held
+from certagent.core.actions import Action, Held
+from certagent.core.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
-from certagent.core.actions import Finding, Probe, Scan
+from certagent.core.actions import Probe, Scan
+from certagent.core.catalogue import CERT_UNTRUSTED, SERVED_UNREACHABLE
 from certagent.core.decide.part import Part, total
 from certagent.core.facts import Listener, Process, Served, Snapshot
 from certagent.core.policy import Policy
@@ -105,18 +106,9 @@ def _unreachable(snapshot: Snapshot) -> Part:
             continue
         if served.outcome == "unreachable":
             message = f"{served.address} of pid {alive[served.process].pid} cannot be proven: {served.reason}"
-            found.append(
-                Finding("served.unreachable", "warning", "node.crt", message, "check the listener, or set `probe`")
-            )
+            found.append(SERVED_UNREACHABLE.found("node.crt", message))
         elif served.client and served.outcome == "refused":
             message = f"{served.address} refuses {served.client}.crt: {served.reason}"
-            found.append(
-                Finding(
-                    "cert.untrusted",
-                    "critical",
-                    f"{served.client}.crt",
-                    message,
-                    "the server's client CA bundle must hold its issuer",
-                )
-            )
+            remedy = "the server's client CA bundle must hold its issuer"
+            found.append(CERT_UNTRUSTED.found(f"{served.client}.crt", message, remedy=remedy))
     return Part(findings=tuple(found))

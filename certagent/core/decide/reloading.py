@@ -6,10 +6,12 @@ same material, then alarmed.
 
 from datetime import datetime, timedelta
 
-from certagent.core.actions import AssumeLoaded, Finding, RecordProof, Reload
+from certagent.core.actions import AssumeLoaded, RecordProof, Reload
+from certagent.core.catalogue import PROCESS_FORBIDDEN, PROCESS_NONE, PROCESS_STARTING, SERVED_STALE
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
+from certagent.core.findings import Finding
 from certagent.core.names import NODE
 from certagent.core.policy import Policy
 from certagent.core.principals import NODE_USER, refused_principal
@@ -27,11 +29,7 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
         return Part()
     if not snapshot.processes:
         message = "no process owns this directory: nothing to reload, nothing to prove"
-        return Part(
-            findings=(
-                Finding("process.none", "info", snapshot.directory.path, message, "start cockroach, or set `pid_file`"),
-            )
-        )
+        return Part(findings=(PROCESS_NONE.found(snapshot.directory.path, message),))
     return total([_process(policy, snapshot, p, now) for p in snapshot.processes])
 
 
@@ -55,13 +53,9 @@ def _not_serving(process: Process) -> Part:
     file = f"pid {process.pid}"
     if process.state == "starting":
         message = f"pid {process.pid} is starting: a SIGHUP now could end it"
-        return Part(findings=(Finding("process.starting", "info", file, message, "nothing: it loads what is on disk"),))
+        return Part(findings=(PROCESS_STARTING.found(file, message),))
     message = process.problem or f"pid {process.pid} is {process.state}: it cannot be reloaded"
-    return Part(
-        findings=(
-            Finding("process.forbidden", "warning", file, message, "set `pid_file` and `probe` in [certs_dir.process]"),
-        )
-    )
+    return Part(findings=(PROCESS_FORBIDDEN.found(file, message),))
 
 
 def _requested(snapshot: Snapshot, process: Process) -> str | None:
@@ -117,10 +111,10 @@ def _stale(process: Process, sent: tuple[Attempt, ...], reason: str, now: dateti
     message, file = f"pid {process.pid}: {reason}", "node.crt"
     if len(sent) >= RELOAD_TRIES:
         message += f"; {len(sent)} signals did not change it"
-        return Finding("served.stale", "critical", file, message, "look at its log; a restart loads what is on disk")
+        return SERVED_STALE.found(file, message, "critical", "look at its log; a restart loads what is on disk")
     if len(sent) > 1 or (sent and now - sent[-1].at > PROOF_WAIT):
-        return Finding("served.stale", "warning", file, message, "look at the process's log; the signal is repeated")
-    return Finding("served.stale", "info", file, message, "none needed: a reload is on its way")
+        return SERVED_STALE.found(file, message, "warning", "look at the process's log; the signal is repeated")
+    return SERVED_STALE.found(file, message, "info", "none needed: a reload is on its way")
 
 
 def _signal(

@@ -8,16 +8,17 @@ or whose configuration changed since is re-issued at once.
 from dataclasses import replace
 from datetime import datetime
 
-from certagent.core.actions import Adopt, Finding, Issue, RejectCommand
+from certagent.core.actions import Adopt, Issue, RejectCommand
+from certagent.core.catalogue import CERT_SAN
 from certagent.core.decide import failover, layouts, outlook
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.revocation import revoked_again_at
 from certagent.core.facts import Adopted, Leaf, Pair, Snapshot
+from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE
 from certagent.core.policy import Policy, Want
 from certagent.core.principals import NODE_USER
-from certagent.core.remedies import by_others, unmanaged
-from certagent.core.rules import DIFFERENT, UNUSABLE, pair_findings, stamp
+from certagent.core.rules import pair_findings, stamp
 from certagent.core.timing import emergency_at, failures, renew_at, settled_at, waiting
 
 EMERGENCY = ", and less than a twentieth of the lifetime is left"
@@ -28,7 +29,7 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     """Findings of every pair, and the issuances and adoptions that are due."""
     wanted = {w.name.stem for w in policy.wants}
     others = (p for p in snapshot.pairs if p.name.stem not in wanted)
-    unmanaged_files = [Part(findings=tuple(unmanaged(f) for f in pair_findings(None, p, now))) for p in others]
+    unmanaged_files = [Part(findings=tuple(f.unmanaged() for f in pair_findings(None, p, now))) for p in others]
     return total([_want(policy, snapshot, want, now) for want in policy.wants] + unmanaged_files)
 
 
@@ -38,7 +39,9 @@ def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part
     findings = live_findings(snapshot, want, pair, now)
     nobody = snapshot.directory.foreign or not want.authorities
     shown = findings + _nameless(want, pair)
-    known = Part(findings=(tuple(map(by_others, shown)) if nobody else shown) + failover.findings(snapshot, want))
+    known = Part(
+        findings=(tuple(f.by_others() for f in shown) if nobody else shown) + failover.findings(snapshot, want)
+    )
     known += _adoption(snapshot, want, pair)
     reason = due(policy, snapshot, want, pair, findings, now)
     if reason is None:
@@ -70,7 +73,8 @@ def _nameless(want: Want, pair: Pair) -> tuple[Finding, ...]:
         return ()
     message = "has no DNS name and no IP address: Go ignores the common name, and whoever verifies the host refuses it"
     remedy = f"configure its names, then certagent renew {want.name.stem}"
-    return (Finding("cert.san", "critical" if want.name == NODE else "warning", file, message, remedy),)
+    severity: Severity = "critical" if want.name == NODE else "warning"
+    return (CERT_SAN.found(file, message, severity, remedy, renews=True),)
 
 
 def _not_due(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
@@ -78,7 +82,7 @@ def _not_due(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, finding
     if pair.leaf is None or not want.authorities or want.name.is_bundle:
         return Part()
     at = renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))
-    differs = [f for f in findings if f.code in DIFFERENT]
+    differs = [f for f in findings if f.rule.different]
     if dropped := _vanishing(snapshot, want, pair.leaf):
         return outlook.refused(want.name.stem, f"its renewal at {stamp(at)} will be held: {dropped}", "warning", at)
     if not differs:
@@ -109,13 +113,13 @@ def due(
     """Given a want and its live pair, return why it should be issued now, or None."""
     if want.name.is_bundle:
         return f"{want.name.stem}.crt is missing" if pair.cert is None else None
-    unusable = [f for f in findings if f.code in UNUSABLE]
+    unusable = [f for f in findings if f.rule.unusable]
     if unusable:
         return unusable[0].message
     asked = snapshot.renewal(want.name.stem)
     if at_once := snapshot.revoked(pair.leaf) or (asked and f"an operator asked for it at {stamp(asked.at)}"):
         return at_once
-    changed = [f for f in findings if f.code in DIFFERENT]
+    changed = [f for f in findings if f.rule.different]
     if changed and pair.leaf is not None and _ours_to_change(snapshot, want, pair.leaf):
         return changed[0].message
     if pair.leaf is not None and now >= (at := renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))):

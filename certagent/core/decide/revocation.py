@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
-from certagent.core.actions import AskRevocation, Finding, Quarantine
+from certagent.core.actions import AskRevocation, Quarantine
+from certagent.core.catalogue import OCSP_NO_URL, OCSP_REVOKED, OCSP_UNKNOWN, OCSP_UNREACHABLE
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import CertFile, Checked, Leaf, Pair, Revocation, Snapshot, Staged
+from certagent.core.findings import Finding
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.timing import emergency_at, unit
 
@@ -99,15 +101,14 @@ def _leaf(policy: Policy, snapshot: Snapshot, stem: str, leaf: Leaf | None) -> P
 
 def findings_of(rule: OcspRule, stem: str, leaf: Leaf, known: Revocation | None) -> Iterator[Finding]:
     """Given what is known of one leaf, yield what is wrong under the cluster's mode."""
-    file, again = f"{stem}.crt", f"certagent renew {stem}"
+    file = f"{stem}.crt"
     if known is not None and known.revoked:
         message = f"{known.revoked}: every handshake with it fails where OCSP is on"
-        yield Finding("ocsp.revoked", "critical", file, message, f"{again}; with authority none, put a new pair there")
+        yield OCSP_REVOKED.found(file, message)
         return
     if silent := _silent(leaf, known):
         message = f"{silent} no OCSP responder: cockroach does not check it at all, in {rule.mode} mode either"
-        remedy = f"have the CA write authorityInfoAccess into its certificates, then {again}"
-        yield Finding("ocsp.no-url", "warning", file, message, remedy)
+        yield OCSP_NO_URL.found(file, message)
     for checked in known.chain if known else ():
         yield from _unusable(rule, file, leaf, checked)
 
@@ -130,11 +131,8 @@ def _unusable(rule: OcspRule, file: str, leaf: Leaf, checked: Checked) -> Iterat
     what = "; ".join(f"{a.url}: {a.reason or a.status}" for a in answers)
     effect = "every new connection with it is refused" if severity == "critical" else "passes in lax, not in strict"
     listed = "; its revocation list says good, which cockroach does not read" if checked.status == "good" else ""
-    code = "ocsp.unknown" if verdict == "unknown" else "ocsp.unreachable"
-    remedy = "certagent advise ocsp; see that the responder answers from this host"
-    if verdict == "unknown":
-        remedy = "certagent advise ocsp; have the CA tell its responder of this certificate, or renew it"
-    yield Finding(code, severity, file, f"{whose}{what}{listed}: {effect}", remedy)
+    broken = OCSP_UNKNOWN if verdict == "unknown" else OCSP_UNREACHABLE
+    yield broken.found(file, f"{whose}{what}{listed}: {effect}", severity)
 
 
 def waits(policy: Policy, snapshot: Snapshot, staged: Staged, live: Pair | None, now: datetime) -> Part | None:
@@ -154,7 +152,7 @@ def waits(policy: Policy, snapshot: Snapshot, staged: Staged, live: Pair | None,
         return None
     why = "the responder does not know the new certificate: in strict mode every handshake with it would fail"
     remedy = "certagent advise ocsp; have the CA tell its responder of what it issues"
-    found = Finding("ocsp.unknown", "warning", f"{stem}.crt", f"{why}; the old one stays until its emergency", remedy)
+    found = OCSP_UNKNOWN.found(f"{stem}.crt", f"{why}; the old one stays until its emergency", remedy=remedy)
     return Part(findings=(found,)) + holding("install", stem, why)
 
 

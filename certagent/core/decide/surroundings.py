@@ -1,9 +1,11 @@
 """The directory, the strangers in it, the clock, the ledger, the watching: what is wrong around the pairs."""
 
 from certagent.core import names
-from certagent.core.actions import Finding, Recover
+from certagent.core.actions import Recover
+from certagent.core.catalogue import CLOCK_UNSOUND, DIR_FOREIGN, DIR_MISSING, DIR_MODE, LEDGER_UNWRITABLE, NAME_UNKNOWN
 from certagent.core.decide.part import Part
 from certagent.core.facts import Directory, Snapshot
+from certagent.core.findings import Finding
 from certagent.core.policy import Policy
 
 SHARED_WRITE = 0o022
@@ -26,20 +28,17 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
     path = directory.path
     if not directory.exists:
         remedy = f"install -d -m 0700 -o {policy.owner.user} {path}"
-        return [Finding("dir.missing", "critical", path, f"{path} does not exist", remedy)]
+        return [DIR_MISSING.found(path, f"{path} does not exist", remedy=remedy)]
     found = []
     if directory.problem:
         file = directory.problem == NO_DIRECTORY
         remedy = "name the directory itself" if file else "give the agent's user access to it"
-        found.append(Finding("dir.missing", "critical", path, f"{path} cannot be read: {directory.problem}", remedy))
+        found.append(DIR_MISSING.found(path, f"{path} cannot be read: {directory.problem}", remedy=remedy))
     if directory.foreign and not directory.problem:
-        remedy = "set `authority` to one of type none: the files are observed, reloaded and proven only"
-        found.append(
-            Finding("dir.foreign", "warning", path, f"something else owns the files: {directory.foreign}", remedy)
-        )
+        found.append(DIR_FOREIGN.found(path, f"something else owns the files: {directory.foreign}"))
     if directory.mode & SHARED_WRITE:
         message = f"mode is {directory.mode:04o}: others may replace its files"
-        found.append(Finding("dir.mode", "warning", path, message, f"chmod go-w {path}"))
+        found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {path}"))
     return found
 
 
@@ -48,30 +47,14 @@ def _strangers(snapshot: Snapshot) -> list[Finding]:
     for file in snapshot.unmanaged_files:
         parsed = names.parse(names.stem_of(file.name))
         reason = parsed.reason if isinstance(parsed, names.Unknown) else f"it is a {file.kind}"
-        found.append(Finding("name.unknown", "warning", file.name, reason, "rename it or move it out of the certs-dir"))
+        found.append(NAME_UNKNOWN.found(file.name, reason))
     return found
 
 
 def _agent(snapshot: Snapshot) -> list[Finding]:
-    found = [Finding(d.code, d.severity, "", d.reason, d.remedy) for d in snapshot.degraded]
+    found = list(snapshot.degraded)
     if not snapshot.clock.sound:
-        found.append(
-            Finding(
-                "clock.unsound",
-                "critical",
-                "",
-                snapshot.clock.reason,
-                "set the clock, start a time service; nothing is renewed until then",
-            )
-        )
+        found.append(CLOCK_UNSOUND.found("", snapshot.clock.reason))
     if snapshot.ledger_problem:
-        found.append(
-            Finding(
-                "ledger.unwritable",
-                "critical",
-                "",
-                snapshot.ledger_problem,
-                "free space or repair state_dir; nothing is issued until then",
-            )
-        )
+        found.append(LEDGER_UNWRITABLE.found("", snapshot.ledger_problem))
     return found

@@ -17,7 +17,7 @@ from certagent.core.facts.certificates import (
     Trust,
 )
 from certagent.core.facts.processes import Listener, LoaderFlags, Process, Served
-from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Repair, Request
+from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, InFlight, Repair, Request
 from certagent.core.facts.revocation import Answer, Checked, Revocation
 from certagent.core.facts.snapshot import Snapshot
 
@@ -29,7 +29,6 @@ __all__ = [
     "CertFile",
     "Checked",
     "Clock",
-    "Degraded",
     "Directory",
     "File",
     "FileKind",

@@ -66,14 +66,14 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class CertFile:
-    """A `.crt` file. `problem` is set exactly when `leaf` is None; `problem_kind` is the finding's last word."""
+    """A `.crt` file. `problem` is set exactly when `leaf` is None; `problem_kind` decides the finding."""
 
     file: File
     digest: str  # of the bytes; "" where they were not read
     leaf: Leaf | None
     chain: tuple[Leaf, ...] = ()
     problem: str | None = None
-    problem_kind: Literal["", "empty", "unparsable", "irregular"] = ""
+    problem_kind: Literal["", "empty", "unparsable", "irregular", "unreadable"] = ""
 
     @property
     def certificates(self) -> tuple[Leaf, ...]:
@@ -90,7 +90,7 @@ class KeyFile:
     spki: str | None
     key: str = ""
     problem: str | None = None
-    problem_kind: Literal["", "unparsable", "irregular"] = ""
+    problem_kind: Literal["", "unparsable", "irregular", "unreadable"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,13 +92,3 @@ class Request:
     at: datetime
     force: bool = False
     row: int = 0  # the ledger's newest when it came
-
-
-@dataclass(frozen=True, slots=True)
-class Degraded:
-    """Something the agent does without: watching, the ledger."""
-
-    code: str
-    reason: str
-    remedy: str = ""
-    severity: Literal["info", "warning"] = "warning"

@@ -7,8 +7,9 @@ from functools import cached_property
 
 from certagent.core.facts.certificates import Directory, File, Generation, Leaf, Pair, Staged
 from certagent.core.facts.processes import Process, Served
-from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Degraded, InFlight, Repair, Request
+from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, InFlight, Repair, Request
 from certagent.core.facts.revocation import Revocation
+from certagent.core.findings import Finding
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Snapshot:
     authorities: tuple[Authority, ...] = ()
     requests: tuple[Request, ...] = ()
     clock: Clock = field(default_factory=Clock)
-    degraded: tuple[Degraded, ...] = ()
+    degraded: tuple[Finding, ...] = ()
     revocations: tuple[Revocation, ...] = ()  # one per leaf that was asked about, live or staged
     ledger_problem: str | None = None
     euid: int = 0  # of the agent: what it may repair
