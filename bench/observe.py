@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from bench.figures import Figure
 from certagent import x509
-from certagent.agent.directory import World
+from certagent.agent.directory import world_of
 from certagent.authority.client import AuthorityCache
 from certagent.core.decide import decide
 from certagent.core.names import CA, Name, Role
@@ -63,9 +63,8 @@ def _figures(base: Path, certs: Path, size: int, now: datetime) -> list[Figure]:
     with open(os.devnull, "w") as nowhere:
         log = Log(nowhere, "json", lambda: now)
         ledger = Ledger.writing(str(base / f"ledger-{size}.db"))
-        worlds = [
-            World(policy, {}, AuthorityCache({}, {}, lambda: None), ledger, log, lambda _reason: None) for _ in range(3)
-        ]
+        cache = AuthorityCache({}, {}, lambda: None)
+        worlds = [world_of(policy, {}, cache, ledger=ledger, log=log, wake=lambda _reason: None) for _ in range(3)]
         _parse(certs)
         parse = min(_took(lambda: _parse(certs)) for _ in range(3))
         first = min(_took(partial(world.observe, now)) for world in worlds)

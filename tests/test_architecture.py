@@ -117,6 +117,23 @@ def test_rooms_import_only_what_the_table_allows() -> None:
     assert found == set()
 
 
+def module_of(name: str, known: frozenset[str]) -> str:
+    """The module of ours that an imported name belongs to, as a place: the longest part of it that is a file."""
+    parts = name.split("/")
+    return next((m for n in range(len(parts), 0, -1) if (m := "/".join(parts[:n])) in known), "")
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """No module imports itself by way of others, inside functions and for type checking included."""
+    places = {place(p).removesuffix("/__init__"): p for p in SOURCES}
+    known = frozenset(places)
+    reached = {here: {module_of(m, known) for m in ours(p)} - {here, ""} for here, p in places.items()}
+    for middle, beyond in reached.items():  # Warshall: what is reached by way of it is reached
+        for found in reached.values():
+            found.update(beyond if middle in found else ())
+    assert {here for here, found in reached.items() if here in found} == set()
+
+
 def test_backends_do_not_import_the_daemons_side() -> None:
     """What asks a CA in a worker imports nothing that holds the daemon's secrets and state."""
     found = {

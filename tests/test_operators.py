@@ -9,7 +9,7 @@ import pytest
 
 from certagent import x509
 from certagent.agent.commands import addressed, possible
-from certagent.agent.service import Last
+from certagent.agent.directory import Last
 from certagent.config import build
 from certagent.core.actions import Plan
 from certagent.core.facts import Request

@@ -1,22 +1,28 @@
 """The answers to commands of the control socket. Each runs in a thread of its own, and only reads or puts."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from certagent import __version__
-from certagent.agent.service import Last, Service
+from certagent.agent.directories import Directories
+from certagent.agent.directory import Last
+from certagent.agent.service import Service
 from certagent.config import Config
 from certagent.control.server import Peer
 from certagent.core.decide.generations import going_back
 from certagent.core.facts import Request
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.status import plan_document, rfc3339
+from certagent.events import Log
 from certagent.operations.ocsp_advice import advise, chosen
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import SharedOnly
+from certagent.state.ledger import Ledger
 
 MOST_ROWS = 10_000
 FIRST_LOOK = 4.0  # seconds that a status query waits for it: under the five of its client
@@ -24,78 +30,90 @@ NOTHING_EARLIER = "no earlier pair is kept that is sound, unexpired, not revoked
 ROTATION = "put the file with old and new CAs there on every node, and renew the leaves later (docs/configuration.md)"
 
 
-def answer(service: Service, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
-    """Given a command and who asks, return the answer as JSON."""
-    try:
-        return _answer(service, command, arguments, peer)
-    except HostError as error:
-        return {"ok": False, "error": str(error), "code": "refused"}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """What the answers are made of: the service, and what its commands reach beside it."""
 
+    service: Service
+    directories: Directories
+    path: str  # of the configuration file
+    workers: Workers
+    ledger: Ledger
+    log: Log
+    wake: Callable[[str], None]
+    started: datetime
 
-def _answer(  # noqa: PLR0911 - one arm per command
-    service: Service, command: str, arguments: dict[str, Any], peer: Peer
-) -> dict[str, Any]:
-    certs_dir, file = str(arguments.get("certs_dir", "")), str(arguments.get("file", ""))
-    match command:
-        case "status":
-            service.looked.wait(FIRST_LOOK)
-            return {"ok": True, "document": service.status(daemon_fact(service))}
-        case "plan" if not peer.trusted:
-            return {"ok": True, "document": known_plans(service)}
-        case "plan":
-            if arguments.get("config", service.path) not in {service.path, os.path.realpath(service.path)}:
-                raise HostError("cannot plan by a configuration that the daemon does not run by")
-            with service.lock:
-                return {"ok": True, "document": plans(service)}
-        case "history":
-            limit = max(0, min(int(arguments.get("limit", 50)), MOST_ROWS))
-            return {"ok": True, "rows": service.ledger.history(certs_dir, file, limit)}
-        case "advise-ocsp":
-            return {"ok": True, "document": advise(_managed(service, certs_dir))}
-        case "renew" | "rollback" | "reload":
-            row, force = service.ledger.last(), bool(arguments.get("force"))
-            request = Request(command, file, clock(), force=force, row=row)
-            path = put(
-                service, request, certs_dir, f"{f'{command} {file}'.strip()}: asked by uid {peer.uid}, pid {peer.pid}"
-            )
-            return {"ok": True, "at": rfc3339(request.at), "row": row, "certs_dir": path}
-        case "authority-test":
-            name = str(arguments.get("name", ""))
-            return {"ok": True, "document": authority_test(service.config, service.workers, name, certs_dir)}
-        case "authority-account":
-            name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
-            return {"ok": True, "note": _account(service, name, operation, peer)}
-    raise HostError(f"cannot {command!r}: there is no such command")
+    def answer(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        """Given a command and who asks, return the answer as JSON."""
+        try:
+            return self._answer(command, arguments, peer)
+        except HostError as error:
+            return {"ok": False, "error": str(error), "code": "refused"}
 
+    def _answer(  # noqa: PLR0911 - one arm per command
+        self, command: str, arguments: dict[str, Any], peer: Peer
+    ) -> dict[str, Any]:
+        certs_dir, file = str(arguments.get("certs_dir", "")), str(arguments.get("file", ""))
+        match command:
+            case "status":
+                self.service.wait_until_looked(FIRST_LOOK)
+                return {"ok": True, "document": self.service.status(self._daemon())}
+            case "plan" if not peer.trusted:
+                return {"ok": True, "document": known_plans(self.service.seen())}
+            case "plan":
+                if arguments.get("config", self.path) not in {self.path, os.path.realpath(self.path)}:
+                    raise HostError("cannot plan by a configuration that the daemon does not run by")
+                return {"ok": True, "document": self.service.plans()}
+            case "history":
+                limit = max(0, min(int(arguments.get("limit", 50)), MOST_ROWS))
+                return {"ok": True, "rows": self.ledger.history(certs_dir, file, limit)}
+            case "advise-ocsp":
+                return {"ok": True, "document": advise(self._managed(certs_dir))}
+            case "renew" | "rollback" | "reload":
+                row, force = self.ledger.last(), bool(arguments.get("force"))
+                request = Request(command, file, clock(), force=force, row=row)
+                asked = f"{f'{command} {file}'.strip()}: asked by uid {peer.uid}, pid {peer.pid}"
+                path = self._put(request, certs_dir, asked)
+                return {"ok": True, "at": rfc3339(request.at), "row": row, "certs_dir": path}
+            case "authority-test":
+                name = str(arguments.get("name", ""))
+                return {"ok": True, "document": authority_test(self.service.config, self.workers, name, certs_dir)}
+            case "authority-account":
+                name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
+                return {"ok": True, "note": self._account(name, operation, peer)}
+        raise HostError(f"cannot {command!r}: there is no such command")
 
-def _account(service: Service, name: str, operation: str, peer: Peer) -> str:
-    """What becomes of an account with a CA. Raises HostError."""
-    from certagent.operations.acme_account import change
+    def _account(self, name: str, operation: str, peer: Peer) -> str:
+        """What becomes of an account with a CA. Raises HostError."""
+        from certagent.operations.acme_account import change
 
-    reason = f"authority account {name} {operation}: asked by uid {peer.uid}, pid {peer.pid}"
-    service.log.emit("command.received", reason=reason)
-    return change(service.config, service.workers, name, operation, clock())
+        reason = f"authority account {name} {operation}: asked by uid {peer.uid}, pid {peer.pid}"
+        self.log.emit("command.received", reason=reason)
+        return change(self.service.config, self.workers, name, operation, clock())
 
+    def _managed(self, certs_dir: str) -> list[tuple[str, OcspRule]]:
+        """The managed directories that were asked for; HostError where it is none: the daemon reads no other."""
+        found = [w.policy for w in self.directories if certs_dir in ("", w.policy.path)]
+        if not found:
+            raise HostError(f"cannot look at {certs_dir}: it is not managed here")
+        return chosen(found, certs_dir)
 
-def _managed(service: Service, certs_dir: str) -> list[tuple[str, OcspRule]]:
-    """The managed directories that were asked for; HostError where it is none: the daemon reads no other."""
-    found = [w.policy for w in service.worlds.values() if certs_dir in ("", w.policy.path)]
-    if not found:
-        raise HostError(f"cannot look at {certs_dir}: it is not managed here")
-    return chosen(found, certs_dir)
+    def _put(self, request: Request, certs_dir: str, reason: str) -> str:
+        """Put an operator's command where decide sees it; HostError where it names nothing here, or several things."""
+        worlds = self.directories.worlds  # as they are now, whatever configuration is taken meanwhile
+        found = addressed([w.policy for w in worlds.values()], request, certs_dir)
+        if request.subject and (last := worlds[found[0]].last):
+            possible(last, request)
+        for path in found:
+            worlds[path].put(request)
+        self.log.emit("command.received", certs_dir=certs_dir, file=request.subject, reason=reason)
+        self.wake(f"command {request.kind}")
+        return found[0]
 
-
-def put(service: Service, request: Request, certs_dir: str, reason: str) -> str:
-    """Put an operator's command where decide sees it; HostError where it names nothing here, or several things."""
-    worlds = dict(service.worlds)  # as they are now, whatever configuration is taken meanwhile
-    found = addressed([w.policy for w in worlds.values()], request, certs_dir)
-    if request.subject and (last := service.last.get(found[0])):
-        possible(last, request)
-    for path in found:
-        worlds[path].inbox.put(request)
-    service.log.emit("command.received", certs_dir=certs_dir, file=request.subject, reason=reason)
-    service.wake(f"command {request.kind}")
-    return found[0]
+    def _daemon(self) -> dict[str, Any]:
+        """What `status` says of the daemon itself."""
+        about = {"config": self.path, "config_problem": self.service.config_problem}
+        return {"pid": os.getpid(), "started": rfc3339(self.started), "version": __version__, **about}
 
 
 def addressed(policies: Iterable[Policy], request: Request, certs_dir: str) -> list[str]:
@@ -137,22 +155,7 @@ def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) 
     return trial(config, workers, book, name, certs_dir, clock)
 
 
-def plans(service: Service) -> dict[str, Any]:
-    """What would be done now, for every certs-dir, without doing it."""
-    found = []
-    for path, world in service.worlds.items():
-        found.append({"path": path, **plan_document(world.policy, world.observe(clock()), clock())})
+def known_plans(seen: Iterable[Last]) -> dict[str, Any]:
+    """What would be done, by what the last turn saw: whoever may only read holds no turn up."""
+    found = [{"path": e.policy.path, **plan_document(e.policy, e.snapshot, clock())} for e in seen]
     return {"version": 1, "certs_dirs": found}
-
-
-def known_plans(service: Service) -> dict[str, Any]:
-    """The same by what the last turn saw: whoever may only read has nothing observed, and holds no turn up."""
-    rows = list(service.last.values())
-    found = [{"path": e.policy.path, **plan_document(e.policy, e.snapshot, clock())} for e in rows]
-    return {"version": 1, "certs_dirs": found}
-
-
-def daemon_fact(service: Service) -> dict[str, Any]:
-    """What `status` says of the daemon itself."""
-    about = {"config": service.path, "config_problem": service.config_problem}
-    return {"pid": os.getpid(), "started": rfc3339(service.started), "version": __version__, **about}

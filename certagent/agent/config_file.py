@@ -19,7 +19,7 @@ class Reloading:
 
     def __init__(self, path: str, wake: Callable[[str], None]) -> None:
         """What lies there now counts as read."""
-        self._path, self._wake = path, wake
+        self.path, self._wake = path, wake
         self._mark = stat_key(path)
         self._forced = threading.Event()
         self._read: SimpleQueue[Config | ConfigError] = SimpleQueue()
@@ -45,12 +45,12 @@ class Reloading:
     def _look(self) -> None:
         if forced := self._forced.is_set():
             self._forced.clear()
-        found = stat_key(self._path)
+        found = stat_key(self.path)
         if found == self._mark and not forced:
             return
         self._mark = found
         try:
-            self._read.put(load(self._path))
+            self._read.put(load(self.path))
         except ConfigError as error:
             self._read.put(error)
         self._wake("configuration read")

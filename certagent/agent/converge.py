@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from certagent.agent.directory import World
-from certagent.core.actions import Action, Plan
+from certagent.core.actions import Action, AskRevocation, Plan, Probe, Scan
 from certagent.core.decide import decide, modes
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy
 from certagent.core.timing import PROOF_WAIT
 
 ROUNDS = 40
+LOOKS = 2
 AT_LEAST = timedelta(milliseconds=2)
 
 
@@ -28,6 +29,20 @@ def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Pla
         done += plan.actions
         before = plan.actions
     return snapshot, plan, done
+
+
+def look(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan]:
+    """Observe and decide, and ask the owning processes and the responders in this thread; change nothing.
+
+    What a look shows may ask for another: a port that is found, for the pairs that it should accept.
+    """
+    world.ask(Scan("a first look"))
+    for _ in range(LOOKS):
+        for action in decide(world.policy, world.observe(clock()), clock()).actions:
+            if isinstance(action, Probe | AskRevocation):
+                world.ask(action)
+    snapshot = world.observe(clock())
+    return snapshot, decide(world.policy, snapshot, clock())
 
 
 def urgent(world: World, clock: Callable[[], datetime]) -> tuple[Action, ...]:

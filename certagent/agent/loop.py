@@ -6,18 +6,18 @@ sooner.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
+from certagent.agent.config_file import Reloading
+from certagent.agent.service import Service
 from certagent.agent.systemd import Notifier
 from certagent.agent.wake import ClockWatch, Wake
 from certagent.authority.client import inboxes, prepare
+from certagent.config import Config
+from certagent.events import Log
 from certagent.posix.clock import clock
 
-if TYPE_CHECKING:
-    from certagent.agent.service import Service
 
-
-def run_once(service: "Service", wake: Wake, clock: Callable[[], datetime], deadline: float) -> None:
+def run_once(service: Service, wake: Wake, clock: Callable[[], datetime], deadline: float) -> None:
     """Turn until everything is settled or the deadline (seconds) is over."""
     end = clock() + timedelta(seconds=deadline)
     service.turn()
@@ -26,13 +26,12 @@ def run_once(service: "Service", wake: Wake, clock: Callable[[], datetime], dead
         service.turn()
 
 
-def run(service: "Service", wake: Wake, notifier: Notifier) -> None:
+def run(service: Service, *, file: Reloading, wake: Wake, notifier: Notifier, log: Log) -> None:
     """The daemon's loop; returns when told to stop."""
     jumps = ClockWatch()
-    _watch(service, wake)
+    _watch(service.config, file.path, wake)
     while True:
-        service.degraded = tuple(wake.problems())
-        service.turn()
+        service.turn(tuple(wake.problems()))
         notifier.turned(service.summary())
         wake.at(service.wake_at())
         reasons = wake.wait(min(service.pause(), notifier.watchdog_interval or float("inf")))
@@ -40,20 +39,19 @@ def run(service: "Service", wake: Wake, notifier: Notifier) -> None:
             notifier.stopping()
             return
         if "config" in reasons:
-            service.file.force(clock())
-        if (fresh := service.file.fresh()) is not None:
+            file.force(clock())
+        if (fresh := file.fresh()) is not None:
             notifier.reloading()
             service.reload(fresh)
-            _watch(service, wake)
+            _watch(service.config, file.path, wake)
         for reason in wake.rearm_if_changed():
-            service.log.emit("watch.rearmed", reason=reason)
+            log.emit("watch.rearmed", reason=reason)
         if (jump := jumps.jumped()) is not None:
             service.shift(timedelta(seconds=jump))
-            service.log.emit("clock.jumped", reason=f"the wall clock moved by {jump:.0f} s against the boot clock")
+            log.emit("clock.jumped", reason=f"the wall clock moved by {jump:.0f} s against the boot clock")
 
 
-def _watch(service: "Service", wake: Wake) -> None:
+def _watch(config: Config, file: str, wake: Wake) -> None:
     """The certs-dirs, and beside them what may lie on another machine: where people bring answers, our file."""
-    config = service.config
-    wake.watch(service.worlds)
-    wake.beside(inboxes(config), service.path, lambda: prepare(config))
+    wake.watch(policy.path for policy in config.policies)
+    wake.beside(inboxes(config), file, lambda: prepare(config))

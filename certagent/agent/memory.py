@@ -70,6 +70,10 @@ class Memory:
         self.served = {key: s for key, s in kept.items() if not s.client or policy.want(s.client)}
         return said
 
+    def repaired(self, repair: Repair) -> None:
+        """Count a repair of a mode, or one that failed."""
+        self.repairs.append(repair)
+
     def rests(self, now: datetime) -> tuple[InFlight, ...]:
         """The jobs that broke a moment ago, as if they still ran."""
         self.resting = {k: end for k, end in self.resting.items() if now < end <= now + RESTING}

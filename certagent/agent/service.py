@@ -1,222 +1,173 @@
-"""The running agent: configuration -> worlds, and one turn of the loop over all of them.
+"""The running agent: one turn of the loop over every certs-dir, and what is told of it.
 
 Locks: one per state directory and one per certs-dir, both flocks of the kernel, so that no stale lock exists.
 """
 
-import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from certagent.agent.config_file import Reloading
-from certagent.agent.converge import converge, pause, settled
-from certagent.agent.directory import World
+from certagent.agent.converge import converge, look, pause, settled
+from certagent.agent.directories import Directories
+from certagent.agent.directory import Last, World
 from certagent.agent.wake import clock_synchronised
-from certagent.authority.client import AuthorityCache, authorities_of, hangs, unconfined
-from certagent.certs_dir.swap import pending
+from certagent.authority.client import hangs, unconfined
 from certagent.config import Config, ConfigError
 from certagent.config.remote import RemoteConfig
-from certagent.core.actions import Action, Plan, subject_of, word_of
+from certagent.core.actions import Action, subject_of, word_of
 from certagent.core.catalogue import CONFIG_REJECTED, PATH_HUNG
 from certagent.core.clock import clock_fact
 from certagent.core.decide import severity
-from certagent.core.facts import Snapshot
+from certagent.core.facts import Clock
 from certagent.core.findings import Finding
-from certagent.core.policy import Policy
-from certagent.core.status import document, rfc3339
+from certagent.core.status import document, plan_document, rfc3339
 from certagent.events import Log, changes
 from certagent.posix.aside import BackgroundReader
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.posix.locks import lock
 from certagent.sandbox.worker_process import Workers
-from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import Ledger
 
 QUIET = frozenset({"probe", "scan", "presume", "askwindow", "askrevocation"})  # looking: no line in the log
 PRUNE_EVERY = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Last:
-    """The newest snapshot and plan of one certs-dir, under the policy that they were made by."""
-
-    policy: Policy
-    snapshot: Snapshot
-    plan: Plan
-
-
 class Service:
     """All certs-dirs of one configuration file."""
 
-    def __init__(self, config: Config, path: str, ledger: Ledger, log: Log, wake: Callable[[str], None]) -> None:
-        """Touches nothing; `path` is the configuration file's."""
-        self.config, self.path, self.ledger, self.log, self.wake = config, path, ledger, log, wake
-        self.started = clock()
-        self.turns = 0
-        self.looked = threading.Event()  # set while every certs-dir was looked at
+    def __init__(
+        self,
+        config: Config,
+        *,
+        file: Reloading,
+        directories: Directories,
+        workers: Workers,
+        ledger: Ledger,
+        log: Log,
+    ) -> None:
+        """Touches nothing; `file` is the one that the configuration was read from."""
+        self.config = config  # the one in force
+        self.config_problem: str | None = None  # why a newer one is not
+        self._file, self._directories, self._workers = file, directories, workers
+        self._ledger, self._log = ledger, log
+        self._turns = 0
+        self._looked = threading.Event()  # set while every certs-dir was looked at
         self._told: str | None = None  # the ledger's problem that was logged last
-        self.degraded: tuple[Finding, ...] = ()
-        self.unconfined: tuple[Finding, ...] = ()
-        user = config.settings.worker_user
-        self.workers = Workers((user.uid, user.gid))
-        self.book = AuthorityState(os.path.join(config.settings.state_dir, "authority"))
-        self.config_problem: str | None = None
-        self.lock = threading.Lock()  # held during a turn: a command's answer never sees half of one
-        self.last: dict[str, Last] = {}
-        self.worlds: dict[str, World] = {}
-        self.file = Reloading(path, wake)
-        self.known: AuthorityCache | None = None
-        self._adopt(config)
-
-    def _adopt(self, config: Config) -> None:
-        """Make a configuration the one in force: worlds that stay keep what they know."""
-        authorities = authorities_of(config, self.workers, self.book)
-        known = AuthorityCache(config.authorities, authorities, lambda: self.wake("authorities read"), self.known)
-        self.known = known
-        before, worlds = dict(self.worlds), dict[str, World]()
-        for policy in config.policies:
-            world = before.pop(policy.path, None)
-            if world is None:
-                self.looked.clear()
-                world = World(policy, authorities, known, self.ledger, self.log, self.wake)
-            else:
-                world.adopt(policy, authorities, known)
-            worlds[policy.path] = world
-        self.worlds = worlds
-        for path, world in before.items():
-            world.stop()
-            self.log.emit("directory.retired", certs_dir=path, reason="it is no longer configured")
-        self.config = config
-        self.last = {p: e for p, e in self.last.items() if p in self.worlds}
+        self._unconfined: tuple[Finding, ...] = ()
+        self._lock = threading.Lock()  # held during a turn: a command's answer never sees half of one
+        directories.adopt(config)
 
     def take_locks(self) -> None:
         """Lock the state directory and every certs-dir, close what a crash left open. HostError names the holder."""
         state = self.config.settings.state_dir
         lock(os.path.join(state, "lock"), state)
-        for world in self.worlds.values():
-            try:
-                world.holding.take()
-            except HostError as error:  # one that cannot be locked at all is a finding: the others go on
-                if error.errno == errno.EWOULDBLOCK:
-                    raise
-        self._forget_unwanted()
+        self._directories.take_locks()
+        self._directories.forget_unwanted()
         with suppress(HostError):  # a full disk: what is open counts as failed all the same
-            self.ledger.close_interrupted()
+            self._ledger.close_interrupted()
 
-    def _forget_unwanted(self) -> None:
-        """Keys that wait for the answer to what is no longer wanted."""
-        for policy in self.config.policies:
-            with suppress(HostError, OSError):
-                pending.only(policy.path, frozenset(w.name.stem for w in policy.wants))
+    def try_workers(self) -> None:
+        """Find out what this kernel cannot confine, where strangers would be asked."""
+        self._unconfined = tried(self.config, self._workers)
 
-    def look_at_workers(self) -> None:
-        """Where strangers would be asked: what this kernel cannot confine, tried once in a worker of its own."""
-        authorities, policies = self.config.authorities.values(), self.config.policies
-        if any(isinstance(a.options, RemoteConfig) for a in authorities) or any(p.ocsp.mode != "off" for p in policies):
-            self.unconfined = unconfined(self.workers, self.worlds)
+    def _readings(self) -> list[BackgroundReader[Any]]:
+        """What is read in the background: files of authorities and roots, the configuration. No turn waits for them."""
+        return [*self._directories.readings(), self._file.reading]
 
-    def readings(self) -> list[BackgroundReader[Any]]:
-        """What is read aside: files of authorities and roots, the configuration. No turn waits for them."""
-        known = self.known.readings.values() if self.known else ()
-        return [*known, *(w.roots for w in self.worlds.values() if w.roots), self.file.reading]
-
-    def look(self, now: datetime) -> None:
-        """Have all of it read again."""
-        for reading in self.readings():
-            reading.begin(now)
-
-    def read(self, now: datetime, seconds: float) -> None:
-        """The same, and wait for it so long at most: for those that look once."""
-        self.look(now)
+    def look(self, seconds: float) -> None:
+        """Observe and decide once, and change nothing; wait so long at most for files of other machines."""
         end = time.monotonic() + seconds
-        for reading in self.readings():
+        begin(self._readings(), clock())
+        for reading in self._readings():
             reading.wait(max(0.0, end - time.monotonic()))
+        for world in self._directories:
+            world.surround((*self._unconfined, *hung(self._readings(), clock())), Clock())
+            world.last = Last(world.policy, *look(world, clock))
 
-    def hung(self, now: datetime) -> tuple[Finding, ...]:
-        """What has not answered for longer than a disk of this host takes."""
-        found = [f"{r.what}: no answer since {rfc3339(r.since)}" for r in self.readings() if hangs(r, now)]
-        return (PATH_HUNG.found("", "; ".join(found)),) if found else ()
-
-    def turn(self) -> None:
-        """One look at everything: converge each certs-dir, log what changed."""
+    def turn(self, degraded: tuple[Finding, ...] = ()) -> None:
+        """Converge each certs-dir, log what changed. `degraded`: what the caller does without."""
         now, synchronised = clock(), clock_synchronised()
         self._settle()
-        self.look(now)
-        with self.lock:
+        begin(self._readings(), now)
+        with self._lock:
             fact = clock_fact(now, self._newest(), synchronised=synchronised)
-            for world in self.worlds.values():
-                world.memory.clock = fact
-                world.memory.degraded = (*self.degraded, *self.unconfined, *self.hung(now), *self._rejected())
-                world.holding.retry()
+            known = (*degraded, *self._unconfined, *hung(self._readings(), now), *self._rejected())
+            for world in self._directories:
+                world.surround(known, fact)
+                world.retry_lock()
                 self._converge(world)
-            self.turns += 1
-            self.looked.set()
-            if self.turns % PRUNE_EVERY == 1 and fact.sound:
+            self._turns += 1
+            self._looked.set()
+            if self._turns % PRUNE_EVERY == 1 and fact.sound:
                 self._prune(now)
 
     def _newest(self) -> datetime | None:
         try:
-            return self.ledger.newest()
+            return self._ledger.newest()
         except HostError:
             return None
 
     def _settle(self) -> None:
         """What the ledger could not take is written as soon as it can; only the change is an event."""
         with suppress(HostError):
-            self.ledger.settle()
-        if self.ledger.problem and self.ledger.problem != self._told:
-            self.log.emit("ledger.failed", reason=self.ledger.problem)
-        self._told = self.ledger.problem
+            self._ledger.settle()
+        if self._ledger.problem and self._ledger.problem != self._told:
+            self._log.emit("ledger.failed", reason=self._ledger.problem)
+        self._told = self._ledger.problem
 
     def _prune(self, now: datetime) -> None:
         try:
-            self.ledger.prune(now)
+            self._ledger.prune(now)
         except HostError as error:
-            self.log.emit("ledger.failed", reason=str(error))
+            self._log.emit("ledger.failed", reason=str(error))
 
     def _converge(self, world: World) -> None:
-        path = world.policy.path
+        path, before = world.policy.path, world.last
         snapshot, plan, done = converge(world, clock)
-        before = self.last.get(path)
-        self.last[path] = Last(world.policy, snapshot, plan)
+        world.last = Last(world.policy, snapshot, plan)
         news = changes(before.plan.findings if before else (), plan.findings)
         for event, f in news:
             about = {"code": f.code, "severity": f.severity}
-            self.log.emit(event, certs_dir=path, file=f.file, reason=f.message, remedy=f.remedy, **about)
+            self._log.emit(event, certs_dir=path, file=f.file, reason=f.message, remedy=f.remedy, **about)
         steps = [step(a) for a in done if word_of(a) not in QUIET]
         if steps or news:
             reason = ", ".join(dict.fromkeys(steps)) or "findings changed"
-            self.log.emit("converged", certs_dir=path, reason=reason, actions=len(steps), severity=severity(plan))
+            self._log.emit("converged", certs_dir=path, reason=reason, actions=len(steps), severity=severity(plan))
 
     def _rejected(self) -> tuple[Finding, ...]:
         if self.config_problem is None:
             return ()
-        return (CONFIG_REJECTED.found("", self.config_problem, remedy=f"certagent config check -c {self.path}"),)
+        return (CONFIG_REJECTED.found("", self.config_problem, remedy=f"certagent config check -c {self._file.path}"),)
+
+    def seen(self) -> list[Last]:
+        """What the last turn saw, by certs-dir; one that was never looked at is left out."""
+        return [world.last for world in self._directories if world.last]
 
     def wake_at(self) -> datetime | None:
         """When the next thing is due."""
-        return min((e.plan.wake_at for e in self.last.values() if e.plan.wake_at), default=None)
+        return min((e.plan.wake_at for e in self.seen() if e.plan.wake_at), default=None)
 
     def pause(self) -> float:
         """Seconds to wait unless woken."""
-        return pause((e.plan.wake_at for e in self.last.values()), clock(), self.config.settings.rescan)
+        return pause((e.plan.wake_at for e in self.seen()), clock(), self.config.settings.rescan)
 
     def settled(self) -> bool:
         """Nothing in flight, nothing to do, nothing unproven, everything read that does not hang."""
-        read = all(r.ended or hangs(r, clock()) for r in self.readings())
-        return read and all(settled(w.policy, w.observe(clock()), clock()) for w in self.worlds.values())
+        read = all(r.ended or hangs(r, clock()) for r in self._readings())
+        return read and all(settled(w.policy, w.observe(clock()), clock()) for w in self._directories)
 
     def reload(self, fresh: Config | ConfigError) -> None:
         """Go by the configuration that was read; a bad file keeps the old one, and is an event and a finding."""
         if isinstance(fresh, ConfigError):
             self.config_problem = "; ".join(fresh.errors)
-            self.log.emit("config.rejected", file=self.path, reason=self.config_problem)
+            self._log.emit("config.rejected", file=self._file.path, reason=self.config_problem)
             return
         restart = replace(fresh.settings, rescan=self.config.settings.rescan, enforce=self.config.settings.enforce)
         later = (
@@ -224,37 +175,69 @@ class Service:
             if restart == self.config.settings
             else "; state_dir, socket, log and worker_user take effect at a restart"
         )
-        with self.lock:
+        with self._lock:
             self.config_problem = None
-            self._adopt(fresh)
-            self._forget_unwanted()
+            if any(policy.path not in self._directories.worlds for policy in fresh.policies):
+                self._looked.clear()
+            self._directories.adopt(fresh)
+            self.config = fresh
+            self._directories.forget_unwanted()
         with suppress(RuntimeError):  # no thread to be had: what was found at the start stays known
-            threading.Thread(target=self.look_at_workers, name="worker-probe", daemon=True).start()
-        self.log.emit("config.loaded", file=self.path, reason=f"{len(self.worlds)} certs-dirs{later}")
+            threading.Thread(target=self.try_workers, name="worker-probe", daemon=True).start()
+        self._log.emit("config.loaded", file=self._file.path, reason=f"{len(self._directories)} certs-dirs{later}")
 
     def shift(self, jump: timedelta) -> None:
         """The wall clock was set: how long a command has waited is not changed by that."""
-        with self.lock:
-            for world in self.worlds.values():
-                world.memory.shift(jump)
+        with self._lock:
+            for world in self._directories:
+                world.shift(jump)
+
+    def wait_until_looked(self, seconds: float) -> None:
+        """Wait until every certs-dir was looked at, at most so long."""
+        self._looked.wait(seconds)
+
+    def plans(self) -> dict[str, Any]:
+        """What would be done now, for every certs-dir, without doing it."""
+        with self._lock:
+            observed = [(world.policy, world.observe(clock())) for world in self._directories]
+        found = [{"path": policy.path, **plan_document(policy, snapshot, clock())} for policy, snapshot in observed]
+        return {"version": 1, "certs_dirs": found}
 
     def status(self, daemon: dict[str, Any] | None) -> dict[str, Any]:
         """The status document of the last turn; "unknown" while a certs-dir was never looked at."""
-        worlds, last = self.worlds, self.last
-        entries = [last[path] for path in worlds if path in last]
-        found = document([(e.policy, e.snapshot, e.plan) for e in entries], clock(), daemon)
-        return found if len(entries) == len(worlds) else {**found, "severity": "unknown"}
+        last = [world.last for world in self._directories]
+        found = document([(e.policy, e.snapshot, e.plan) for e in last if e], clock(), daemon)
+        return found if all(last) else {**found, "severity": "unknown"}
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
         worst = self.status(None)["severity"]
-        return f"{worst}: {len(self.worlds)} certs-dirs, {self.turns} turns"
+        return f"{worst}: {len(self._directories)} certs-dirs, {self._turns} turns"
 
     def stop(self) -> None:
         """End the pools, and the workers that run."""
-        self.workers.stop()
-        for world in self.worlds.values():
-            world.stop()
+        self._workers.stop()
+        self._directories.stop()
+
+
+def tried(config: Config, workers: Workers) -> tuple[Finding, ...]:
+    """What this kernel cannot confine, tried once in a worker of its own; nothing where no stranger is asked."""
+    authorities, policies = config.authorities.values(), config.policies
+    if any(isinstance(a.options, RemoteConfig) for a in authorities) or any(p.ocsp.mode != "off" for p in policies):
+        return unconfined(workers, [policy.path for policy in policies])
+    return ()
+
+
+def begin(readings: Iterable[BackgroundReader[Any]], now: datetime) -> None:
+    """Have all of it read again."""
+    for reading in readings:
+        reading.begin(now)
+
+
+def hung(readings: Iterable[BackgroundReader[Any]], now: datetime) -> tuple[Finding, ...]:
+    """What has not answered for longer than a disk of this host takes."""
+    found = [f"{r.what}: no answer since {rfc3339(r.since)}" for r in readings if hangs(r, now)]
+    return (PATH_HUNG.found("", "; ".join(found)),) if found else ()
 
 
 def step(action: Action) -> str:

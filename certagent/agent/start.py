@@ -3,41 +3,80 @@
 import errno
 import io
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TextIO
 
-from certagent.agent.commands import answer
+from certagent.agent.commands import Commands
+from certagent.agent.config_file import Reloading
+from certagent.agent.directories import Directories
 from certagent.agent.loop import run, run_once
-from certagent.agent.service import Last, Service
+from certagent.agent.service import Service
 from certagent.agent.systemd import Notifier
 from certagent.agent.wake import Wake
+from certagent.authority.client import authorities_of
 from certagent.config import Config
 from certagent.control.server import Control
-from certagent.core.actions import AskRevocation, Probe
-from certagent.core.decide import decide
 from certagent.core.status import EXITS
 from certagent.events import Log, log_form
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
+from certagent.sandbox.worker_process import Workers
+from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import LEDGER, Ledger
 
-LOOKS = 2
 FOREIGN = 5.0  # seconds that a look waits for files that may lie on another machine
 
 
-def agent(config: Config, path: str, stream: TextIO, form: str, *, once: float | None) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """One agent, put together; nothing of the host was touched yet."""
+
+    service: Service
+    directories: Directories
+    commands: Commands
+    file: Reloading
+    log: Log
+
+
+def put_together(config: Config, path: str, ledger: Ledger, log: Log, wake: Callable[[str], None]) -> Agent:
+    """Given a configuration and the file that it was read from, return an agent; `wake` only puts."""
+    settings = config.settings
+    workers = Workers((settings.worker_user.uid, settings.worker_user.gid))
+    state = AuthorityState(os.path.join(settings.state_dir, "authority"))
+    file = Reloading(path, wake)
+    directories = Directories(
+        authorities=lambda config: authorities_of(config, workers, state), ledger=ledger, log=log, wake=wake
+    )
+    service = Service(config, file=file, directories=directories, workers=workers, ledger=ledger, log=log)
+    commands = Commands(
+        service=service,
+        directories=directories,
+        path=path,
+        workers=workers,
+        ledger=ledger,
+        log=log,
+        wake=wake,
+        started=clock(),
+    )
+    return Agent(service=service, directories=directories, commands=commands, file=file, log=log)
+
+
+def start(config: Config, path: str, stream: TextIO, form: str, *, once: float | None) -> int:
     """Run the agent, or with `once` (seconds) converge once; return the exit code. Raises HostError, OSError."""
     log = Log(stream, log_form(stream) if form == "auto" else "json" if form == "json" else "text", clock)
     wake = Wake(config.settings.rescan.total_seconds())
     _make(config.settings.state_dir)
     ledger = Ledger.writing(os.path.join(config.settings.state_dir, LEDGER))
-    service = Service(config, path, ledger, log, wake.put)
+    agent = put_together(config, path, ledger, log, wake.put)
+    service = agent.service
     try:
         service.take_locks()
-        service.look_at_workers()
+        service.try_workers()
         if once is not None:
             run_once(service, wake, clock, once)
             return EXITS[service.status(None)["severity"]]
-        return _forever(service, wake)
+        return _forever(agent, wake)
     finally:
         service.stop()
         wake.stop()
@@ -54,16 +93,16 @@ def _make(state_dir: str) -> None:
         raise HostError(f"cannot write to {state_dir}: its file system is mounted read-only; {remedy}", errno.EROFS)
 
 
-def _forever(service: Service, wake: Wake) -> int:
-    settings = service.config.settings
-    control = Control(settings.socket, others=settings.socket_others, answer=lambda c, a, p: answer(service, c, a, p))
+def _forever(agent: Agent, wake: Wake) -> int:
+    settings, log = agent.service.config.settings, agent.log
+    control = Control(settings.socket, others=settings.socket_others, answer=agent.commands.answer)
     control.start()
     wake.signals()
-    service.log.emit("agent.started", reason=f"{len(service.worlds)} certs-dirs, configuration {service.path}")
+    log.emit("agent.started", reason=f"{len(agent.directories)} certs-dirs, configuration {agent.file.path}")
     try:
-        run(service, wake, Notifier(os.environ))
+        run(agent.service, file=agent.file, wake=wake, notifier=Notifier(os.environ), log=log)
     finally:
-        service.log.emit("agent.stopping", reason="told to stop")
+        log.emit("agent.stopping", reason="told to stop")
         control.stop()
     return 0
 
@@ -71,21 +110,10 @@ def _forever(service: Service, wake: Wake) -> int:
 def look(config: Config, path: str) -> Service:
     """Observe and decide for every certs-dir, processes and what they serve included; change and log nothing.
 
-    What a look shows may ask for another: a port that is found, for the pairs that it should accept. Raises HostError.
+    Raises HostError.
     """
     ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
-    service = Service(config, path, ledger, Log(io.StringIO(), "text", clock), lambda _reason: None)
-    service.look_at_workers()
-    service.read(clock(), FOREIGN)
-    for world in service.worlds.values():
-        world.memory.degraded = (*service.unconfined, *service.hung(clock()))
-        world.inbox.put(world.work.scan())
-        for _ in range(LOOKS):
-            for action in decide(world.policy, world.observe(clock()), clock()).actions:
-                if isinstance(action, Probe):
-                    world.inbox.put(world.work.probe(action))
-                elif isinstance(action, AskRevocation):
-                    world.inbox.put(world.work.revocation(action))
-        snapshot = world.observe(clock())
-        service.last[world.policy.path] = Last(world.policy, snapshot, decide(world.policy, snapshot, clock()))
+    service = put_together(config, path, ledger, Log(io.StringIO(), "text", clock), lambda _reason: None).service
+    service.try_workers()
+    service.look(FOREIGN)
     return service

@@ -34,9 +34,7 @@ def reply_of(document: dict[str, Any]) -> Reply:
 
 def _observed(path: str) -> dict[str, Any]:
     service = local_service(path)
-    from certagent.agent.commands import plans
-
-    document = plans(service)
+    document = service.plans()
     service.stop()
     return document
 

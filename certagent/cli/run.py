@@ -22,13 +22,13 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> Reply:
     """Start, converge, and unless --once keep going until SIGTERM."""
-    from certagent.agent.start import agent
+    from certagent.agent.start import start
     from certagent.posix.errors import HostError
 
     config = read_config(arguments.config)
     form = arguments.log or config.settings.log
     once = arguments.deadline if arguments.once else None
     try:
-        return Reply(agent(config, arguments.config, sys.stdout, form, once=once))
+        return Reply(start(config, arguments.config, sys.stdout, form, once=once))
     except (HostError, OSError) as error:
         return complaint(error, UNKNOWN)

@@ -1,6 +1,5 @@
 """Workers: what they may not, shown by trying; deadline, caps, and that nothing of them stays."""
 
-import io
 import json
 import os
 import pwd
@@ -17,14 +16,11 @@ from typing import Any
 import pytest
 
 from certagent import sandbox as confine
-from certagent.agent.service import Service
+from certagent.agent.service import tried
 from certagent.config import load
-from certagent.events import Log
-from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.sandbox import confining
 from certagent.sandbox.worker_process import PREFIX, Workers
-from certagent.state.ledger import Ledger
 from tests.system.running import Host, open_tmp
 from tests.system.test_owners import reachable
 from tests.waiting import in_time, wait_until
@@ -325,11 +321,9 @@ def test_where_it_is_tried(base: Path, mode: str, codes: list[str]) -> None:
     """With an embedded CA alone no stranger is asked, so nothing is tried; with OCSP responders to ask, it is."""
     host = Host(base)
     host.write(extra=f"[certs_dir.ocsp]\nmode = '{mode}'")
-    log = Log(io.StringIO(), "text", clock)
-    service = Service(load(str(host.config)), "", Ledger.looking(str(base / "none")), log, lambda _: None)
-    service.workers.stop()  # what is tried fails
-    service.look_at_workers()
-    assert [d.code for d in service.unconfined] == codes
+    workers = Workers(None)
+    workers.stop()  # what is tried fails
+    assert [d.code for d in tried(load(str(host.config)), workers)] == codes
 
 
 def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:

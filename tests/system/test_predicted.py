@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from certagent.agent.service import Service
+from certagent.agent.service import begin
+from certagent.agent.start import put_together
+from certagent.certs_dir.swap import Store
 from certagent.config import load
 from certagent.core import actions as act
 from certagent.core.decide import decide
@@ -93,14 +95,15 @@ class Deciding:
         (host.base / "state").mkdir(exist_ok=True)
         ledger = Ledger.writing(str(host.base / "state" / "ledger.db"))
         with open(os.devnull, "w") as nowhere:
-            service = Service(config, str(host.config), ledger, Log(nowhere, "json", clock), lambda _reason: None)
-        self.service = service
-        self.world = service.worlds[str(host.certs)]
-        self.world.holding.take()
+            log = Log(nowhere, "json", clock)
+            directories = put_together(config, str(host.config), ledger, log, lambda _reason: None).directories
+        self.readings = directories.readings
+        self.world = directories.worlds[str(host.certs)]
+        self.world.take_lock()
 
     def look(self) -> Snapshot:
-        self.service.look(clock())
-        wait_until(lambda: not any(r.since for r in self.service.readings()), "all is read")
+        begin(self.readings(), clock())
+        wait_until(lambda: not any(r.since for r in self.readings()), "all is read")
         return self.world.observe(clock())
 
     def planned(self, kind: type[act.Action]) -> act.Action:
@@ -116,7 +119,7 @@ class Deciding:
 
     def do(self, action: act.Action) -> Snapshot:
         self.world.act(action, clock())
-        wait_until(lambda: not self.world.jobs.in_flight(), f"{action} ends")
+        wait_until(lambda: not self.world.observe(clock()).in_flight, f"{action} ends")
         return self.look()
 
     def holds(self, action: act.Action, *, fingerprints: bool = True) -> Snapshot:
@@ -138,7 +141,7 @@ def deciding(host: Host) -> Iterator[Deciding]:
 
 
 def ask(deciding: Deciding, kind: Any) -> None:
-    deciding.world.inbox.put(Request(kind, "node", clock()))
+    deciding.world.put(Request(kind, "node", clock()))
 
 
 def test_first_issuance(host: Host) -> None:
@@ -177,7 +180,7 @@ def test_discard(host: Host, deciding: Deciding) -> None:
     elsewhere.base.mkdir()
     elsewhere.write()
     elsewhere.once()
-    deciding.world.store.stage("node", *((elsewhere.certs / f"node.{n}").read_bytes() for n in ("crt", "key")))
+    Store(str(host.certs)).stage("node", *((elsewhere.certs / f"node.{n}").read_bytes() for n in ("crt", "key")))
     deciding.holds(deciding.planned(act.RejectStaged))
 
 

@@ -13,10 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certagent import x509
-from certagent.agent.commands import answer
 from certagent.agent.jobs.work import ProcessScan
 from certagent.agent.observe import Staging
-from certagent.agent.service import Service
+from certagent.agent.start import put_together
 from certagent.certs_dir import Scanner
 from certagent.certs_dir.swap import Store
 from certagent.config import load
@@ -145,14 +144,15 @@ def test_others_hold_no_turn_up(host: Host) -> None:
     host.make_certs()
     ledger = Ledger.writing(str(host.base / "ledger.db"))
     log = Log(io.StringIO(), "json", clock)
-    service = Service(load(str(host.config)), str(host.config), ledger, log, lambda _reason: None)
+    agent = put_together(load(str(host.config)), str(host.config), ledger, log, lambda _reason: None)
+    service, answer = agent.service, agent.commands.answer
     other = Peer(1, 65534, 65534)
     try:
         service.turn()
-        with ThreadPoolExecutor(1) as pool, service.lock:
-            told = pool.submit(answer, service, "plan", {}, other).result(30)
+        with ThreadPoolExecutor(1) as pool, service._lock:
+            told = pool.submit(answer, "plan", {}, other).result(30)
         assert [d["path"] for d in told["document"]["certs_dirs"]] == [str(host.certs)]
-        assert answer(service, "history", {"limit": -1}, other)["rows"] == []
+        assert answer("history", {"limit": -1}, other)["rows"] == []
     finally:
         service.stop()
 
@@ -180,8 +180,8 @@ def test_what_is_asked_no_more_is_told_no_more(host: Host) -> None:
     host.make_certs()
     log = Log(io.StringIO(), "json", clock)
     ledger = Ledger.writing(str(host.base / "ledger.db"))
-    service = Service(load(str(host.config)), str(host.config), ledger, log, lambda _reason: None)
-    world, one = service.worlds[str(host.certs)], process()
+    agent = put_together(load(str(host.config)), str(host.config), ledger, log, lambda _reason: None)
+    world, one = agent.directories.worlds[str(host.certs)], process()
     kept = served()
     refused = served(client="client.gone", outcome="refused")
     for message in (
@@ -191,8 +191,8 @@ def test_what_is_asked_no_more_is_told_no_more(host: Host) -> None:
         served(address="127.0.0.1:1"),
         ProcessScan((one,), clock()),
     ):
-        world.inbox.put(message)
+        world.put(message)
     try:
         assert world.observe(clock()).served == (kept,)
     finally:
-        service.stop()
+        agent.service.stop()

@@ -1,0 +1,39 @@
+"""What jobs and commands hand to one certs-dir: put in from any thread, taken out by the deciding one alone."""
+
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from certagent.agent.jobs.work import JobFailed
+from certagent.agent.memory import Message
+from certagent.events import Log
+
+
+class Inbox:
+    """The queue of one certs-dir. `wake` makes the loop turn; it only puts."""
+
+    def __init__(self, path: str, log: Log, wake: Callable[[str], None]) -> None:
+        """An empty one."""
+        self._path, self._log, self.wake = path, log, wake
+        self._queue: SimpleQueue[Message] = SimpleQueue()
+
+    def put(self, message: Message) -> None:
+        """Leave a message for the next observation."""
+        self._queue.put(message)
+
+    def taken(self) -> Iterator[Message]:
+        """Every message that is there, in the order of their coming."""
+        while True:
+            try:
+                yield self._queue.get_nowait()
+            except Empty:
+                return
+
+    def job_ended(self, kind: str, subject: str, result: Any, error: Exception | None) -> None:
+        """Leave what a job found, log why it failed, and make the loop turn."""
+        if error is not None:
+            self._log.emit("action.failed", certs_dir=self._path, file=subject, reason=f"{kind}: {error}")
+            self.put(JobFailed(kind, subject))  # type: ignore[arg-type]
+        if result is not None:
+            self.put(result)
+        self.wake(f"{kind} ended")
