@@ -243,6 +243,12 @@ def test_layouts(options: str, expected: dict[str, tuple[bool, bool, str | None]
     assert expected == {w.name.stem: (w.server, w.client, w.principal) for w in found}
 
 
+def test_key_of_a_default_is_told_from_a_configured_one() -> None:
+    """Only a type of key that the configuration names makes another one a difference."""
+    files = [read(BASE + extra).policies[0].want("node") for extra in ("", '[certs_dir.file.node]\nkey = "ecdsa-p256"')]
+    assert [(w.key, w.key_configured) for w in files if w] == [("ecdsa-p256", False), ("ecdsa-p256", True)]
+
+
 def test_defaults() -> None:
     """A minimal file: the defaults of the documentation."""
     config = read(BASE)

@@ -242,6 +242,7 @@ def _want(
         table.get("warn", duration, None),
         table.get("critical", duration, None),
         table.get("minimum", duration, None),
+        key_configured="key" in table.values,
         roots=_roots(table, name),
     )
     if found.warn and found.critical and found.warn < found.critical:

@@ -48,6 +48,7 @@ CERT_WEAK = Rule("cert.weak",
     "RSA under 2048 bits, or a hash that Go refuses (SHA-1, MD5); critical: a key that no handshake "
     "takes (DSA, P-224, RSA over 8192 bits)",
     HANDSHAKE, RENEW, ("warning", "critical"), DIFFERENT)
+CERT_KEY = Rule("cert.key", "the key is not of the type that `key` configures", AGENT, RENEW, WARNING, DIFFERENT)
 KEY_MISSING = Rule("key.missing", "the certificate has no key", LOADER, RENEW, CRITICAL, UNUSABLE)
 KEY_UNPARSABLE = Rule("key.unparsable", "the key does not parse", LOADER, RENEW, CRITICAL, UNUSABLE)
 KEY_MISMATCH = Rule("key.mismatch", "the key belongs to another certificate", HANDSHAKE,

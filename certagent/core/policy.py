@@ -54,6 +54,7 @@ class Want:
         None  # least remaining lifetime of an answer; None: 1/4 of what was asked for, at most 1 day
     )
     terms: tuple[LoaderFlags, ...] = ()  # of the processes that load it, where any has some; no part of the digest
+    key_configured: bool = False  # `key` stands in the configuration: a certificate with another type of key differs
     roots: str = ""  # `ui`: a file of roots that verify it where there is no `ca-ui`; "": the system's
 
     @property

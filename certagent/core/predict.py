@@ -179,7 +179,7 @@ def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
         not_after=now + (want.lifetime or LIFETIME),
         is_ca=want.name.is_bundle,
         eku=tuple(["serverAuth"] * want.server + ["clientAuth"] * want.client) or None,
-        key=want.key,
+        key=reused.key if reused else want.key,
         signature="sha256",
         ocsp=live.leaf.ocsp if live and live.leaf else (),  # the same CA, the same responder
     )

@@ -19,6 +19,7 @@ from certagent.core.catalogue import (
     CERT_EXPIRED,
     CERT_EXPIRES_SOON,
     CERT_IRREGULAR,
+    CERT_KEY,
     CERT_MISSING,
     CERT_NOT_YET_VALID,
     CERT_PRINCIPAL,
@@ -150,9 +151,16 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
         yield CERT_SAN.found(file, f"lacks the configured names {', '.join(missing)}")
     if want.drop_names and want.names is not None and (extra := sorted(have - set(want.names) - {want.principal})):
         yield CERT_SAN.found(file, f"has names that are no longer configured: {', '.join(extra)}")
+    if other_key(want, leaf) and not want.reuse_key:
+        yield CERT_KEY.found(file, f"the key is {leaf.key}, the configuration asks for {want.key}")
     for flag, usage in ((want.server, "serverAuth"), (want.client, "clientAuth")):
         if flag and leaf.eku is not None and usage not in leaf.eku and "any" not in leaf.eku:
             yield CERT_EKU.found(file, f"extended key usage lacks {usage}: handshakes will fail")
+
+
+def other_key(want: Want, leaf: Leaf) -> bool:
+    """Whether the configuration asks for another type of key; the default asks for none."""
+    return want.key_configured and leaf.key != want.key
 
 
 def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:

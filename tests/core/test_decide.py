@@ -22,7 +22,7 @@ from certagent.core.facts import (
     Snapshot,
     Trust,
 )
-from certagent.core.policy import Policy
+from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.requests import fulfilled
 from tests.core.building import (
@@ -252,6 +252,40 @@ def test_a_changed_configuration_reissues_an_adopted_pair() -> None:
     found = foreign(snapshot(pair("ca"), NO_SAN))
     rules = policy(want("ca"), want(names=("db1.example.com", "10.0.0.5", "new")))
     assert ["issue"] == kinds(plan(found, rules))
+
+
+RSA = want(key="rsa-4096", key_configured=True)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "reason"),
+    [
+        (snapshot(), RSA, "the key is ecdsa-p256, the configuration asks for rsa-4096"),
+        (foreign(snapshot()), RSA, "the key is ecdsa-p256, the configuration asks for rsa-4096"),
+        (snapshot(), want(key="rsa-4096"), None),
+        (snapshot(), replace(RSA, reuse_key=True), None),
+        (snapshot(pair("ca"), pair(cert=leaf(key="rsa-4096"))), RSA, None),
+    ],
+    ids=["ours", "adopted before it was configured", "a default", "reused", "the same"],
+)
+def test_changed_key_type_is_issued_at_once(found: Snapshot, wanted: Want, reason: str | None) -> None:
+    """As a changed name is: unless the key is reused, or nobody configured its type."""
+    made = plan(found, policy(want("ca"), wanted))
+    assert [a.reason for a in made.actions if isinstance(a, Issue)] == ([reason] if reason else [])
+
+
+def test_changed_key_type_is_held_for_an_adopted_pair() -> None:
+    """A pair that somebody else made stays until it is due; what differs is told, and what changes it now."""
+    adopted = replace(foreign(snapshot()), adopted=(Adopted("node", "node-1", RSA.digest),))
+    made = plan(adopted, policy(want("ca"), RSA))
+    assert (kinds(made), codes(made)) == ([], ["cert.key", "process.none"])
+    assert "asks for rsa-4096; the pair was made by somebody else and stays until" in made.held[0].reason
+
+
+def test_reused_key_of_another_type_is_told() -> None:
+    """Nothing changes, so the finding says how it would."""
+    [told] = [f for f in plan(snapshot(), policy(want("ca"), replace(RSA, reuse_key=True))).findings if f.remedy][:1]
+    assert (told.code, told.remedy) == ("cert.key", "set reuse_key = false until it is renewed")
 
 
 def test_an_adopted_pair_is_renewed_when_due() -> None:

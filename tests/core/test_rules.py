@@ -45,6 +45,9 @@ ROWS = [
     ("no chain to the bundle", pair(trust=Trust("ca", "no chain")), want(), ["cert.untrusted"]),
     ("a short RSA key", pair(cert=leaf(key="rsa-1024")), want(), ["cert.weak"]),
     ("a curve that TLS 1.3 has no scheme for", pair(cert=leaf(key="ecdsa-p224")), want(), ["cert.weak"]),
+    ("another type of key than configured", pair(), want(key="rsa-4096", key_configured=True), ["cert.key"]),
+    ("another type of key than the default", pair(), want(key="rsa-4096"), []),
+    ("another type of key, which is reused", pair(), want(key="rsa-4096", key_configured=True, reuse_key=True), []),
     ("a SHA-1 signature", pair(cert=leaf(signature="sha1")), want(), ["cert.weak"]),
 ]
 

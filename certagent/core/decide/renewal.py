@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from certagent.core.actions import Adopt, Issue, RejectCommand
-from certagent.core.catalogue import CERT_SAN
+from certagent.core.catalogue import CERT_KEY, CERT_SAN
 from certagent.core.decide import failover, layouts, outlook
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.decide.revocation import revoked_again_at
@@ -18,7 +18,7 @@ from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE
 from certagent.core.policy import Policy, Want
 from certagent.core.principals import NODE_USER
-from certagent.core.rules import pair_findings, stamp
+from certagent.core.rules import other_key, pair_findings, stamp
 from certagent.core.timing import emergency_at, failures, renew_at, settled_at, waiting
 
 EMERGENCY = ", and less than a twentieth of the lifetime is left"
@@ -38,7 +38,7 @@ def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part
     pair = snapshot.pair(stem) or Pair(want.name)
     findings = live_findings(snapshot, want, pair, now)
     nobody = snapshot.directory.foreign or not want.authorities
-    shown = findings + _nameless(want, pair)
+    shown = findings + _nameless(want, pair) + _kept_key(want, pair)
     known = Part(
         findings=(tuple(f.by_others() for f in shown) if nobody else shown) + failover.findings(snapshot, want)
     )
@@ -75,6 +75,18 @@ def _nameless(want: Want, pair: Pair) -> tuple[Finding, ...]:
     remedy = f"configure its names, then certagent renew {want.name.stem}"
     severity: Severity = "critical" if want.name == NODE else "warning"
     return (CERT_SAN.found(file, message, severity, remedy, renews=True),)
+
+
+def _kept_key(want: Want, pair: Pair) -> tuple[Finding, ...]:
+    """A key of another type than the configured one, which `reuse_key` keeps: a finding alone, as nothing will change.
+
+    Rejected: to replace it, for who reuses a key has pinned it somewhere.
+    """
+    leaf = pair.leaf
+    if leaf is None or want.name.is_bundle or not want.reuse_key or not other_key(want, leaf):
+        return ()
+    message = f"the key is {leaf.key}, the configuration asks for {want.key}: reuse_key keeps the key"
+    return (CERT_KEY.found(f"{want.name.stem}.crt", message, remedy="set reuse_key = false until it is renewed"),)
 
 
 def _not_due(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
