@@ -9,6 +9,7 @@ from certagent.core.decide import decide, modes
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy
 from certagent.core.timing import PROOF_WAIT
+from certagent.core.view import View
 
 ROUNDS = 40
 LOOKS = 2
@@ -47,7 +48,7 @@ def look(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan]:
 
 def urgent(world: World, clock: Callable[[], datetime]) -> tuple[Action, ...]:
     """Repair the modes of keys that changed before anything else is read: others may read them meanwhile."""
-    actions = modes.part(world.policy, world.scan_changed_keys(), clock()).actions
+    actions = modes.part(View(policy=world.policy, snapshot=world.scan_changed_keys(), now=clock())).actions
     for action in actions:
         world.act(action, clock())
     return actions

@@ -1,9 +1,27 @@
-"""decide(policy, snapshot, now) -> Plan: the whole state, every time; triggers only say "look again".
+"""decide(policy, snapshot, now) -> Plan: the whole state, every time; an event only says that it should be checked.
 
-Each module here answers one question about the snapshot and returns a Part; this one only puts the parts
-together and drops what another part has already made pointless. No step hands data to the next: seeing a sound
-staged pair causes the install, seeing a process serve something else than the file causes the SIGHUP, so a
-crash anywhere resumes by itself.
+Each module here answers one question about a View and returns a Part; this one only puts the parts together and drops
+what another part has made pointless. No step hands data to the next: a valid staged pair causes the install, a process
+that serves something else than the file causes the SIGHUP. So a crash at any point resumes by itself.
+
+The life of a pair; a guard that does not hold is shown as blocked, with its reason:
+
+wanted -> asked: `renewal.due` gives the reason (missing, unusable, revoked, changed, due, or a command), and nothing
+    bars it: no answer is staged and no request runs; the bundle that verifies the pair is there and clock and ledger
+    are sound (`renewal._waits`); no configured name would vanish (`renewal._unsuitable`); an authority of the fallback
+    order is trusted by the bundle (`failover.usable`) and its backoff is over (`failover.choose`); a client pair waits
+    until the processes accept its CA (`layouts.unaccepted`).
+asked -> staged: the authority answered with a certificate for the key of the request (agent/jobs/issue.py).
+staged -> judged: everything that it is judged by was read, its validity has begun, a node waits a minute for
+    `client.node` (`layouts.waits`), and its OCSP responder was asked (`revocation.waits`).
+judged -> installed: it is neither revoked nor quarantined (`install._never_again`) and passes the pre-install checks
+    on what was read back (`rules.gate`), else it is set aside; a swap that failed is repeated after a pause.
+installed -> signalled: a process serves something else, or was not reloaded since (`reloading`); it is past its start,
+    everything that it would load is sound (`reloading._barred`), and the last signal had its time.
+signalled -> verified: every port returned the new certificate since (`probing`, core/serving.py); what counts for a
+    file that no port shows is its row in core/roles.py.
+installed -> the one before: handshakes fail since the signal, and an earlier generation is neither expired nor revoked
+    (`generations.going_back`).
 """
 
 from collections.abc import Iterable
@@ -22,8 +40,10 @@ from certagent.core.decide import (
     surroundings,
     windows,
 )
+from certagent.core.decide.part import total
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy, on_terms_of
+from certagent.core.view import View
 
 SEVERITIES = ("ok", "info", "warning", "critical")
 
@@ -33,21 +53,14 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
 
     And when to look again.
     """
-    directory = snapshot.directory
-    policy = on_terms_of(policy, snapshot.processes)
-    part = surroundings.part(policy, snapshot)
-    taken_back = commands.part(policy, snapshot, now)
-    part += taken_back
-    snapshot = commands.without(snapshot, taken_back)
-    if directory.exists and not directory.problem:
-        part += modes.part(policy, snapshot, now)
-        part += renewal.part(policy, snapshot, now)
-        part += layouts.part(policy, snapshot, now)
-        part += install.part(policy, snapshot, now)
-        part += reloading.part(policy, snapshot, now)
-        part += probing.part(policy, snapshot, now)
-        part += windows.part(policy, snapshot, now)
-        part += revocation.part(policy, snapshot, now)
+    view = View(policy=on_terms_of(policy, snapshot.processes), snapshot=snapshot, now=now)
+    part = surroundings.part(view) + (taken_back := commands.part(view))
+    view = commands.without(view, taken_back)
+    if snapshot.directory.exists and not snapshot.directory.problem:
+        part += total([each.part(view) for each in (modes, renewal, layouts, install)])
+        part += reloading.part(view.policy, view.snapshot, view.now)
+        part += probing.part(view.policy, view.snapshot, view.now)
+        part += total([each.part(view) for each in (windows, revocation)])
     findings = sorted(dict.fromkeys(part.findings), key=lambda f: (-SEVERITIES.index(f.severity), f.file, f.code))
     future = [at for at in part.wakes if at > now]
     return Plan(_one_at_a_time(part.actions), part.held, tuple(findings), min(future, default=None))

@@ -5,46 +5,47 @@ failure, a bundle that comes first) is waited for, an hour at most; what only a 
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from certagent.core.actions import RejectCommand
 from certagent.core.decide.part import Part, total
-from certagent.core.facts import Request, Snapshot
-from certagent.core.policy import Policy
+from certagent.core.facts import Request
 from certagent.core.requests import after
 from certagent.core.timing import waiting
+from certagent.core.view import View
 
 LONGEST = timedelta(hours=1)
 
 
-def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+def part(view: View) -> Part:
     """The commands to take back, and when those that wait have waited long enough."""
-    return total([_one(policy, snapshot, request, now) for request in snapshot.requests])
+    return total([_one(view, request) for request in view.snapshot.requests])
 
 
-def without(snapshot: Snapshot, taken_back: Part) -> Snapshot:
+def without(view: View, taken_back: Part) -> View:
     """The same where nobody asked for what is taken back: nothing comes of it in this look either."""
     gone = {(a.command, a.stem) for a in taken_back.actions if isinstance(a, RejectCommand)}
-    return replace(snapshot, requests=tuple(r for r in snapshot.requests if (r.kind, r.subject) not in gone))
+    left = tuple(r for r in view.snapshot.requests if (r.kind, r.subject) not in gone)
+    return replace(view, snapshot=replace(view.snapshot, requests=left))
 
 
-def _one(policy: Policy, snapshot: Snapshot, request: Request, now: datetime) -> Part:
-    why = _in_vain(policy, snapshot, request) if request.kind == "renew" else None
-    if why is None and now - request.at < LONGEST:
+def _one(view: View, request: Request) -> Part:
+    why = _in_vain(view, request) if request.kind == "renew" else None
+    if why is None and view.now - request.at < LONGEST:
         return Part(wakes=(request.at + LONGEST,))
-    if why is None and request.kind == "renew" and waiting(snapshot.attempts, request.subject):
+    if why is None and request.kind == "renew" and waiting(view.snapshot.attempts, request.subject):
         return Part()  # the CA has it
     reason = why or "it could not be carried out within an hour, and is not waited for any longer"
     return Part((RejectCommand(request.kind, request.subject, reason),))
 
 
-def _in_vain(policy: Policy, snapshot: Snapshot, request: Request) -> str | None:
+def _in_vain(view: View, request: Request) -> str | None:
     """Why a renewal cannot come, or that everybody who could be asked was."""
-    want = policy.want(request.subject)
+    want = view.want(request.subject)
     if want is None or not want.authorities:
         return f"no authority is configured for {request.subject}: whoever else makes it renews it"
-    if snapshot.directory.foreign:
-        return f"something else owns the files: {snapshot.directory.foreign}"
-    tried = [a for a in snapshot.tried(request.subject) if a.kind == "issue" and after(a, request)]
+    if view.snapshot.directory.foreign:
+        return f"something else owns the files: {view.snapshot.directory.foreign}"
+    tried = [a for a in view.snapshot.tried(request.subject) if a.kind == "issue" and after(a, request)]
     failed = [a for a in tried if a.failed]
     return failed[-1].reason if len(failed) >= len(want.authorities) else None

@@ -17,6 +17,7 @@ from certagent.core.facts import Attempt, Leaf, Request, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Want
 from certagent.core.timing import retry_at
+from certagent.core.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,10 @@ def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
     return tuple(AUTHORITY_UNTRUSTED.found(f"{want.name.stem}.crt", p) for p in problems)
 
 
-def inbox_changed(snapshot: Snapshot, later: Attempt | None, now: datetime) -> Attempt | None:
+def inbox_changed(view: View, later: Attempt | None) -> Attempt | None:
     """The request that waits; due at once where something came since it was last asked about."""
-    news = next((a.inbox_changed for a in snapshot.authorities if later and a.name == later.digest), None)
-    return replace(later, retry_at=None) if later and news and later.at < news <= now else later
+    news = next((a.inbox_changed for a in view.snapshot.authorities if later and a.name == later.digest), None)
+    return replace(later, retry_at=None) if later and news and later.at < news <= view.now else later
 
 
 def choose(

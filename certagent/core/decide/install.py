@@ -10,41 +10,40 @@ from certagent.core.decide.renewal import due, live_findings
 from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Pair, Snapshot, Staged
 from certagent.core.names import CLIENT_NODE
-from certagent.core.policy import Policy, Want
+from certagent.core.policy import Want
 from certagent.core.rules import gate, stamp
 from certagent.core.timing import swap_retry_at, valid_soon
+from certagent.core.view import View
 
 
-def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+def part(view: View) -> Part:
     """Install what the gate lets through, put the rest aside."""
-    if snapshot.directory.foreign:
+    if view.snapshot.directory.foreign:
         return Part()
-    asked = [r for r in snapshot.requests if r.kind == "rollback"]
-    back = [going_back(policy, snapshot, r.subject, "an operator asked for it", now) for r in asked]
-    return total([_staged(policy, snapshot, staged, now) for staged in snapshot.staged]) + Part(
-        tuple(b for b in back if b)
-    )
+    asked = [r for r in view.snapshot.requests if r.kind == "rollback"]
+    back = [going_back(view.policy, view.snapshot, r.subject, "an operator asked for it", view.now) for r in asked]
+    return total([_staged(view, staged) for staged in view.snapshot.staged]) + Part(tuple(b for b in back if b))
 
 
-def _staged(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -> Part:
+def _staged(view: View, staged: Staged) -> Part:
     stem, leaf = staged.pair.name.stem, staged.pair.leaf
-    want = policy.want(stem)
+    want = view.want(stem)
     if want is None:
         return Part((RejectStaged(stem, staged.pair.digests, "the configuration does not ask for it"),))
-    if not snapshot.clock.sound:
+    if not view.snapshot.clock.sound:
         return Part()
-    live = snapshot.pair(stem)
-    reason = _never_again(snapshot, staged, live)
-    held = _unread(snapshot, want, staged) or layouts.waits(policy, snapshot, staged, now)
-    if reason is None and (held := held or _early(staged, now) or waits(policy, snapshot, staged, live, now)):
+    live = view.pair(stem)
+    reason = _never_again(view.snapshot, staged, live)
+    held = _unread(view.snapshot, want, staged) or layouts.waits(view, staged)
+    if reason is None and (held := held or _early(staged, view.now) or waits(view, staged, live)):
         return held
-    reason = reason or _refused(policy, snapshot, want, staged, now)
+    reason = reason or _refused(view, want, staged)
     if reason is not None or leaf is None:
         return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate"),))
-    again = swap_retry_at(snapshot.attempts, stem, leaf.fingerprint)
-    if again is not None and now < again:
+    again = swap_retry_at(view.snapshot.attempts, stem, leaf.fingerprint)
+    if again is not None and view.now < again:
         return holding("install", stem, "the last swap failed; it is tried again after a pause", again)
-    owner = want.key_owner or policy.owner
+    owner = want.key_owner or view.policy.owner
     why = f"a sound pair is staged: {leaf.fingerprint[:12]}"
     return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))
 
@@ -76,19 +75,19 @@ def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str |
     return "its key is that of a revoked certificate" if same_key(snapshot, staged, live) else None
 
 
-def _refused(policy: Policy, snapshot: Snapshot, want: Want, staged: Staged, now: datetime) -> str | None:
+def _refused(view: View, want: Want, staged: Staged) -> str | None:
     """Why a staged pair must not go live."""
-    trust, live = staged.pair.trust, snapshot.pair(want.name.stem)
-    if other := layouts.another_ca(snapshot, want, now, trust.anchors if trust else ()):
+    trust, live = staged.pair.trust, view.pair(want.name.stem)
+    if other := layouts.another_ca(view, want, trust.anchors if trust else ()):
         return other
-    asked = _asked(policy, snapshot, want, live, now)
-    return gate(layouts.keep_dual_purpose(snapshot, want, now), staged, live, asked, now)
+    asked = _asked(view, want, live)
+    return gate(layouts.keep_dual_purpose(view, want), staged, live, asked, view.now)
 
 
-def _asked(policy: Policy, snapshot: Snapshot, want: Want, live: Pair | None, now: datetime) -> bool:
+def _asked(view: View, want: Want, live: Pair | None) -> bool:
     """Whether the change itself was asked for: then a NotAfter that is no later is no obstacle."""
-    findings = live_findings(snapshot, want, live, now) if live else ()
+    findings = live_findings(view, want, live) if live else ()
     if live is None or any(f.rule.unusable for f in findings):
         return True
-    reason = due(policy, snapshot, want, live, findings, now)
+    reason = due(view, want, live, findings)
     return reason is not None and not reason.startswith("renewal is due")

@@ -14,24 +14,24 @@ from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import CA_CLIENT, CLIENT_NODE, NODE, Name
-from certagent.core.policy import Policy, Want
+from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER, refused_principal
 from certagent.core.roles import BY_STEM, KINDS
 from certagent.core.serving import of_process, signals
-from certagent.core.timing import renew_at
+from certagent.core.view import View
 
 PATIENCE = timedelta(minutes=1)
 LOADED = frozenset({"ok", "presumed"})
 
 
-def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+def part(view: View) -> Part:
     """What is superfluous, and what waits for a person."""
-    return total([_superfluous(policy, snapshot), _dual(policy, snapshot, now), _waiting(policy, snapshot, now)])
+    return total([_superfluous(view), _dual(view), _waiting(view)])
 
 
-def verifier(policy: Policy, snapshot: Snapshot, name: Name) -> str:
+def verifier(view: View, name: Name) -> str:
     """The stem of the bundle that verifies a leaf, or will once it is made; "" where nothing does."""
-    return name.kind.bundle_in(snapshot.bundles | policy.bundles)
+    return name.kind.bundle_in(view.snapshot.bundles | view.policy.bundles)
 
 
 def carried_over_bundle(snapshot: Snapshot, want: Want) -> str:
@@ -52,31 +52,31 @@ def is_client(name: Name) -> bool:
     return "client" in name.kind.verified_as
 
 
-def keep_dual_purpose(snapshot: Snapshot, want: Want, now: datetime) -> Want:
+def keep_dual_purpose(view: View, want: Want) -> Want:
     """Given a want, return what may be asked for now: a node stays dual-purpose until `client.node` is loaded.
 
     cockroach refuses to reload a node that names no `node` while it has no `client.node`.
     """
-    live = snapshot.pair("node")
-    if want.name != NODE or want.client or not is_node(snapshot, live) or not not_in_use(snapshot, now):
+    live = view.pair("node")
+    if want.name != NODE or want.client or not is_node(view.snapshot, live) or not not_in_use(view):
         return want
-    mapped = {a for p in snapshot.processes for a, b in p.terms.principal_map if b == NODE_USER}
+    mapped = {a for p in view.snapshot.processes for a, b in p.terms.principal_map if b == NODE_USER}
     named = [name for name in (live.principals if live else ()) if name in mapped]
     return replace(want, client=True, principal=named[0] if named else NODE_USER)
 
 
-def waits(policy: Policy, snapshot: Snapshot, staged: Staged, now: datetime) -> Part | None:
+def waits(view: View, staged: Staged) -> Part | None:
     """Why a staged node does not go live yet, for a minute: `client.node` is not loaded. Later the gate refuses it.
 
     Where no `client.node` is configured there is nothing to wait for: the gate says so at once.
     """
-    if policy.want(CLIENT_NODE.stem) is None:
+    if view.want(CLIENT_NODE.stem) is None:
         return None
-    narrow = staged.pair.name == NODE and staged.pair.leaf and not is_node(snapshot, staged.pair)
-    if not narrow or not is_node(snapshot, snapshot.pair("node")) or (why := not_in_use(snapshot, now)) is None:
+    narrow = staged.pair.name == NODE and staged.pair.leaf and not is_node(view.snapshot, staged.pair)
+    if not narrow or not is_node(view.snapshot, view.pair("node")) or (why := not_in_use(view)) is None:
         return None
     until = staged.at + PATIENCE
-    return holding("install", NODE.stem, f"it names no {NODE_USER!r}, and {why}", until) if now < until else None
+    return holding("install", NODE.stem, f"it names no {NODE_USER!r}, and {why}", until) if view.now < until else None
 
 
 def is_node(snapshot: Snapshot, pair: Pair | None) -> bool:
@@ -87,12 +87,12 @@ def is_node(snapshot: Snapshot, pair: Pair | None) -> bool:
     return not any(refused_principal(pair.name, NODE_USER, pair.leaf, t) for t in terms)
 
 
-def not_in_use(snapshot: Snapshot, now: datetime) -> str | None:
+def not_in_use(view: View) -> str | None:
     """Why `client.node` does not stand in for the node towards other nodes yet, or None where it does."""
-    pair = snapshot.pair("client.node")
-    if pair is None or not _sound(pair, now) or not is_node(snapshot, pair):
+    pair = view.pair("client.node")
+    if pair is None or not _sound(pair, view.now) or not is_node(view.snapshot, pair):
         return "client.node.crt is not there, or not sound"
-    slow = [p.pid for p in snapshot.processes if not _has_loaded(snapshot, p, pair)]
+    slow = [p.pid for p in view.snapshot.processes if not _has_loaded(view.snapshot, p, pair)]
     return f"pid {slow[0]} has not loaded client.node.crt yet" if slow else None
 
 
@@ -119,7 +119,7 @@ def _arrived(snapshot: Snapshot, pair: Pair) -> datetime:
     return pair.cert.file.changed if pair.cert else datetime.fromtimestamp(0, UTC)
 
 
-def unaccepted(policy: Policy, snapshot: Snapshot, want: Want, authority: str) -> str | None:
+def unaccepted(view: View, want: Want, authority: str) -> str | None:
     """Why a client pair of that authority would be refused by a process today, or None.
 
     The bundle first, reloaded and seen; then the leaves. A process that cannot be looked into may be of another
@@ -127,13 +127,13 @@ def unaccepted(policy: Policy, snapshot: Snapshot, want: Want, authority: str) -
     """
     if not is_client(want.name):
         return None
-    bundle = verifier(policy, snapshot, want.name)
-    roots = {r.subject_digest for r in _roots(snapshot, authority)}
-    for process in (p for p in snapshot.processes if p.found_by == "arguments" and p.state != "forbidden"):
-        told = [set(s.client_cas) for s in of_process(snapshot, process) if s.client_cas and not s.client]
+    bundle = verifier(view, want.name)
+    roots = {r.subject_digest for r in _roots(view.snapshot, authority)}
+    for process in (p for p in view.snapshot.processes if p.found_by == "arguments" and p.state != "forbidden"):
+        told = [set(s.client_cas) for s in of_process(view.snapshot, process) if s.client_cas and not s.client]
         if roots and any(not roots & names for names in told):
             return f"pid {process.pid} does not accept clients of authority {authority!r} yet: {bundle}.crt comes first"
-        if _late(snapshot, process, bundle):
+        if _late(view.snapshot, process, bundle):
             return f"pid {process.pid} was not reloaded since {bundle}.crt was installed"
     return None
 
@@ -148,59 +148,59 @@ def _roots(snapshot: Snapshot, authority: str) -> tuple[Leaf, ...]:
     return next((a.roots for a in snapshot.authorities if a.name == authority), ())
 
 
-def another_ca(snapshot: Snapshot, want: Want, now: datetime, answer: tuple[str, ...] = ()) -> str | None:
+def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | None:
     """Why `client.node` must not change without a person: its CA would be another than the live one's.
 
     Other nodes may not trust that CA yet, and would refuse this one. An operator's `renew` is the word that they do;
     a pair that is of no use any more has nothing to lose. `answer`: the anchors of a staged pair, which tell where
     the roots of an authority are not known.
     """
-    pair = next((p for s in ("client.node", "node") if is_node(snapshot, p := snapshot.pair(s))), None)
+    pair = next((p for s in ("client.node", "node") if is_node(view.snapshot, p := view.pair(s))), None)
     if want.name != CLIENT_NODE or not want.authorities or pair is None or pair.trust is None:
         return None
-    asked = any(r.kind == "renew" and r.subject == want.name.stem for r in snapshot.requests)
-    if asked or not _sound(pair, now) or snapshot.revoked(pair.leaf) or not pair.trust.anchors:
+    asked = any(r.kind == "renew" and r.subject == want.name.stem for r in view.snapshot.requests)
+    if asked or not _sound(pair, view.now) or view.snapshot.revoked(pair.leaf) or not pair.trust.anchors:
         return None
-    roots = [_roots(snapshot, name) for name in want.authorities]
+    roots = [_roots(view.snapshot, name) for name in want.authorities]
     same = {*(r.spki for known in roots for r in known), *(answer if not all(roots) else ())}
     if same & set(pair.trust.anchors) or not (all(roots) or answer):
         return None
-    bundle = CLIENT_NODE.kind.bundle_in(snapshot.bundles)
+    bundle = CLIENT_NODE.kind.bundle_in(view.snapshot.bundles)
     return (
         f"its CA would change, and a node whose {bundle}.crt lacks the new one would refuse this one: "
         "`certagent renew client.node` once every node has it"
     )
 
 
-def _waiting(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
-    want = policy.want("client.node")
-    reason = another_ca(snapshot, want, now) if want else None
-    if reason is None or snapshot.directory.foreign:
+def _waiting(view: View) -> Part:
+    want = view.want("client.node")
+    reason = another_ca(view, want) if want else None
+    if reason is None or view.snapshot.directory.foreign:
         return Part()
     found = LAYOUT_WAITING.found("client.node.crt", reason)
     return Part(findings=(found,)) + holding("issue", "client.node", reason)
 
 
-def _superfluous(policy: Policy, snapshot: Snapshot) -> Part:
+def _superfluous(view: View) -> Part:
     """Files that cockroach uses though nothing here asks for them."""
     found = []
     for stem, kind in BY_STEM.items():
-        pair = snapshot.pair(stem)
-        if not kind.effect or pair is None or pair.cert is None or policy.want(stem) or not policy.wants:
+        pair = view.pair(stem)
+        if not kind.effect or pair is None or pair.cert is None or view.want(stem) or not view.policy.wants:
             continue
-        message = f"{kind.effect}, and layout {policy.layout!r} does not manage it"
+        message = f"{kind.effect}, and layout {view.policy.layout!r} does not manage it"
         remedy = f"name it in [certs_dir.file.{stem}], choose another layout, or remove it and restart cockroach"
         severity: Severity = "warning" if kind.grave else "info"
         found.append(LAYOUT_SUPERFLUOUS.found(f"{stem}.crt", message, severity, remedy))
-    return Part(findings=(*found, *_old_clients(policy, snapshot)))
+    return Part(findings=(*found, *_old_clients(view)))
 
 
-def _old_clients(policy: Policy, snapshot: Snapshot) -> tuple[Finding, ...]:
+def _old_clients(view: View) -> tuple[Finding, ...]:
     """Under split CA: CAs of `ca.crt` that `ca-client.crt` still accepts clients of."""
-    want, own, general = policy.want("ca-client"), snapshot.pair("ca-client"), snapshot.pair("ca")
+    want, own, general = view.want("ca-client"), view.pair("ca-client"), view.pair("ca")
     if want is None or own is None or general is None or own.cert is None or general.cert is None:
         return ()
-    news = {r.spki for a in want.authorities for r in _roots(snapshot, a)}
+    news = {r.spki for a in want.authorities for r in _roots(view.snapshot, a)}
     both = {c.spki for c in general.cert.certificates} - news
     left = [c.subject for c in own.cert.certificates if c.spki in both]
     if not news or not left:
@@ -210,17 +210,17 @@ def _old_clients(policy: Policy, snapshot: Snapshot) -> tuple[Finding, ...]:
     return (LAYOUT_SUPERFLUOUS.found(f"{CA_CLIENT.stem}.crt", message, remedy=remedy),)
 
 
-def _dual(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+def _dual(view: View) -> Part:
     """A node that can still act as a client, though `client.node` does: narrowed at its renewal, or on request."""
-    want, live = policy.want("node"), snapshot.pair("node")
-    if want is None or want.client or live is None or live.leaf is None or not is_node(snapshot, live):
+    want, live = view.want("node"), view.pair("node")
+    if want is None or want.client or live is None or live.leaf is None or not is_node(view.snapshot, live):
         return Part()
     usages = live.leaf.eku
-    if not_in_use(snapshot, now) or (usages is not None and not {"clientAuth", "any"} & set(usages)):
+    if not_in_use(view) or (usages is not None and not {"clientAuth", "any"} & set(usages)):
         return Part()
     message = f"it can still act as the client {NODE_USER!r}, which client.node.crt does now"
     found = LAYOUT_SUPERFLUOUS.found("node.crt", message, remedy="certagent renew node", renews=True)
-    if not want.authorities or snapshot.directory.foreign:
+    if not want.authorities or view.snapshot.directory.foreign:
         return Part(findings=(found,))
-    at = renew_at(want, live.leaf, policy.host, snapshot.tried(NODE.stem))
+    at = view.renew_at(want, live.leaf)
     return Part(findings=(found,)) + holding("issue", "node", f"{message}; `certagent renew node` changes it now", at)

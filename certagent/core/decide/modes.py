@@ -8,17 +8,18 @@ from certagent.core.catalogue import KEY_MODE
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import File, Repair, Snapshot
 from certagent.core.findings import Finding
-from certagent.core.policy import Owner, Policy
+from certagent.core.policy import Owner
 from certagent.core.rules import key_file, key_mode_accepted
+from certagent.core.view import View
 
 BURST = 5  # repairs of one file before it counts as a fight
 WINDOW = timedelta(minutes=1)
 FIGHT_PAUSE = timedelta(seconds=10)
 
 
-def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+def part(view: View) -> Part:
     """Repairs, or findings where nothing may be repaired."""
-    return total([_key(policy, snapshot, file, now) for file in _key_files(snapshot)])
+    return total([_key(view, file) for file in _key_files(view.snapshot)])
 
 
 def _key_files(snapshot: Snapshot) -> Iterator[File]:
@@ -26,23 +27,23 @@ def _key_files(snapshot: Snapshot) -> Iterator[File]:
     yield from (f for f in snapshot.unmanaged_files if f.name.endswith(".key"))
 
 
-def _key(policy: Policy, snapshot: Snapshot, file: File, now: datetime) -> Part:
-    want = policy.want(file.name.removesuffix(".key"))
-    owner = want.key_owner if want and want.key_owner else policy.owner
-    findings = tuple(key_file(file, owner, policy.terms, path=policy.path))
+def _key(view: View, file: File) -> Part:
+    want = view.want(file.name.removesuffix(".key"))
+    owner = want.key_owner if want and want.key_owner else view.policy.owner
+    findings = tuple(key_file(file, owner, view.policy.terms, path=view.policy.path))
     if not findings:
         return Part()
-    if policy.enforce == "report" or snapshot.directory.foreign:
+    if view.policy.enforce == "report" or view.snapshot.directory.foreign:
         return Part(findings=findings)
-    fix = _repair(file, owner, want.key_mode if want else 0o600, snapshot.euid)
+    fix = _repair(file, owner, want.key_mode if want else 0o600, view.snapshot.euid)
     if fix is None:
         return Part(findings=findings)
-    return _paced(fix, findings, _recent(snapshot, file, now), now)
+    return _paced(fix, findings, _recent(view, file), view.now)
 
 
-def _recent(snapshot: Snapshot, file: File, now: datetime) -> list[Repair]:
+def _recent(view: View, file: File) -> list[Repair]:
     """The repairs of the last minute; none from the future, where the clock was set back."""
-    return [r for r in snapshot.repairs if r.file == file.name and timedelta(0) <= now - r.at < WINDOW]
+    return [r for r in view.snapshot.repairs if r.file == file.name and timedelta(0) <= view.now - r.at < WINDOW]
 
 
 def _repair(file: File, owner: Owner, mode: int, euid: int) -> Restrict | None:

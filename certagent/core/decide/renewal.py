@@ -16,43 +16,44 @@ from certagent.core.decide.revocation import revoked_again_at
 from certagent.core.facts import Adopted, Leaf, Pair, Snapshot
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE
-from certagent.core.policy import Policy, Want
+from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER
 from certagent.core.rules import other_key, pair_findings, stamp
-from certagent.core.timing import emergency_at, failures, renew_at, settled_at, waiting
+from certagent.core.timing import emergency_at, failures, settled_at, waiting
+from certagent.core.view import View
 
 EMERGENCY = ", and less than a twentieth of the lifetime is left"
 CONDEMNED = "those that replaced it were revoked within the hour, too: the next one waits; `certagent renew` does not"
 
 
-def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+def part(view: View) -> Part:
     """Findings of every pair, and the issuances and adoptions that are due."""
-    wanted = {w.name.stem for w in policy.wants}
-    others = (p for p in snapshot.pairs if p.name.stem not in wanted)
-    unmanaged_files = [Part(findings=tuple(f.unmanaged() for f in pair_findings(None, p, now))) for p in others]
-    return total([_want(policy, snapshot, want, now) for want in policy.wants] + unmanaged_files)
+    wanted = {w.name.stem for w in view.policy.wants}
+    others = (p for p in view.snapshot.pairs if p.name.stem not in wanted)
+    unmanaged_files = [Part(findings=tuple(f.unmanaged() for f in pair_findings(None, p, view.now))) for p in others]
+    return total([_want(view, want) for want in view.policy.wants] + unmanaged_files)
 
 
-def _want(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> Part:
+def _want(view: View, want: Want) -> Part:
     stem = want.name.stem
-    pair = snapshot.pair(stem) or Pair(want.name)
-    findings = live_findings(snapshot, want, pair, now)
-    nobody = snapshot.directory.foreign or not want.authorities
+    pair = view.pair(stem) or Pair(want.name)
+    findings = live_findings(view, want, pair)
+    nobody = view.snapshot.directory.foreign or not want.authorities
     shown = findings + _nameless(want, pair) + _kept_key(want, pair)
     known = Part(
-        findings=(tuple(f.by_others() for f in shown) if nobody else shown) + failover.findings(snapshot, want)
+        findings=(tuple(f.by_others() for f in shown) if nobody else shown) + failover.findings(view.snapshot, want)
     )
-    known += _adoption(snapshot, want, pair)
-    reason = due(policy, snapshot, want, pair, findings, now)
+    known += _adoption(view.snapshot, want, pair)
+    reason = due(view, want, pair, findings)
     if reason is None:
-        return known + _not_due(policy, snapshot, want, pair, findings)
-    return known if nobody else known + _asking(policy, snapshot, want, pair, reason, now)
+        return known + _not_due(view, want, pair, findings)
+    return known if nobody else known + _asking(view, want, pair, reason)
 
 
-def live_findings(snapshot: Snapshot, want: Want, pair: Pair, now: datetime) -> tuple[Finding, ...]:
+def live_findings(view: View, want: Want, pair: Pair) -> tuple[Finding, ...]:
     """What is wrong with a live pair. A name that its CA added is no name that the configuration gave up."""
-    judged = replace(want, drop_names=False) if want.drop_names and _asked_by(snapshot, want, pair.leaf) else want
-    return tuple(pair_findings(judged, pair, now))
+    judged = replace(want, drop_names=False) if want.drop_names and _asked_by(view.snapshot, want, pair.leaf) else want
+    return tuple(pair_findings(judged, pair, view.now))
 
 
 def _asked_by(snapshot: Snapshot, want: Want, leaf: Leaf | None) -> bool:
@@ -89,13 +90,13 @@ def _kept_key(want: Want, pair: Pair) -> tuple[Finding, ...]:
     return (CERT_KEY.found(f"{want.name.stem}.crt", message, remedy="set reuse_key = false until it is renewed"),)
 
 
-def _not_due(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
+def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
     """What is not due: when it will be, and what of the configuration waits until then."""
     if pair.leaf is None or not want.authorities or want.name.is_bundle:
         return Part()
-    at = renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))
+    at = view.renew_at(want, pair.leaf)
     differs = [f for f in findings if f.rule.different]
-    if dropped := _vanishing(snapshot, want, pair.leaf):
+    if dropped := _vanishing(view.snapshot, want, pair.leaf):
         return outlook.refused(want.name.stem, f"its renewal at {stamp(at)} will be held: {dropped}", "warning", at)
     if not differs:
         return Part(wakes=(at,))
@@ -119,25 +120,23 @@ def _adoption(snapshot: Snapshot, want: Want, pair: Pair) -> Part:
     )
 
 
-def due(
-    policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, findings: tuple[Finding, ...], now: datetime
-) -> str | None:
+def due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> str | None:
     """Given a want and its live pair, return why it should be issued now, or None."""
     if want.name.is_bundle:
         return f"{want.name.stem}.crt is missing" if pair.cert is None else None
     unusable = [f for f in findings if f.rule.unusable]
     if unusable:
         return unusable[0].message
-    asked = snapshot.renewal(want.name.stem)
-    if at_once := snapshot.revoked(pair.leaf) or (asked and f"an operator asked for it at {stamp(asked.at)}"):
+    asked = view.snapshot.renewal(want.name.stem)
+    if at_once := view.snapshot.revoked(pair.leaf) or (asked and f"an operator asked for it at {stamp(asked.at)}"):
         return at_once
     changed = [f for f in findings if f.rule.different]
-    if changed and pair.leaf is not None and _ours_to_change(snapshot, want, pair.leaf):
+    if changed and pair.leaf is not None and _ours_to_change(view.snapshot, want, pair.leaf):
         return changed[0].message
-    if pair.leaf is not None and now >= (at := renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem))):
-        late = now >= emergency_at(pair.leaf)
+    if pair.leaf is not None and view.now >= (at := view.renew_at(want, pair.leaf)):
+        late = view.now >= emergency_at(pair.leaf)
         return f"renewal is due since {stamp(at)}" + (EMERGENCY if late else "")
-    return _waited_for(snapshot, want)
+    return _waited_for(view.snapshot, want)
 
 
 def _waited_for(snapshot: Snapshot, want: Want) -> str | None:
@@ -158,53 +157,51 @@ def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:
     return bool(adopted) and adopted[-1].want != want.digest
 
 
-def _asking(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, reason: str, now: datetime) -> Part:
+def _asking(view: View, want: Want, pair: Pair, reason: str) -> Part:
     """Issue, unless something holds it."""
     stem = want.name.stem
-    failed = failures(snapshot.attempts, stem)
-    later = failover.inbox_changed(snapshot, waiting(snapshot.attempts, stem), now)
-    findings = outlook.failing(want, pair, failed, now) + outlook.answers_later(want, later)
-    if any(s.pair.name.stem == stem for s in snapshot.staged) or any(
-        j.kind == "issue" and j.subject == stem for j in snapshot.in_flight
-    ):
+    failed = failures(view.snapshot.attempts, stem)
+    later = failover.inbox_changed(view, waiting(view.snapshot.attempts, stem))
+    findings = outlook.failing(want, pair, failed, view.now) + outlook.answers_later(want, later)
+    if view.running("issue", stem) or any(s.pair.name.stem == stem for s in view.snapshot.staged):
         return findings
-    asked = snapshot.renewal(stem)
-    if waits := failover.unread(snapshot, want, later) or _waits(policy, snapshot, want, now):
+    asked = view.snapshot.renewal(stem)
+    if waits := failover.unread(view.snapshot, want, later) or _waits(view, want):
         return findings + holding("issue", stem, f"{reason}; {waits}")
-    want = layouts.keep_dual_purpose(snapshot, want, now)
-    order = failover.usable(snapshot, want)
-    if held := _unsuitable(snapshot, want, pair) or (
-        None if order else failover.untrusted(snapshot, want, want.authorities[0])
+    want = layouts.keep_dual_purpose(view, want)
+    order = failover.usable(view.snapshot, want)
+    if held := _unsuitable(view.snapshot, want, pair) or (
+        None if order else failover.untrusted(view.snapshot, want, want.authorities[0])
     ):
         why = f"{reason}; held: {held}"
-        told = outlook.overdue(want, pair, now) + outlook.refused(stem, held) + holding("issue", stem, why)
+        told = outlook.overdue(want, pair, view.now) + outlook.refused(stem, held) + holding("issue", stem, why)
         return told + (Part((RejectCommand("renew", stem, why),)) if asked else Part())
-    choice = failover.choose(order, want, pair.leaf, policy.host, (failed, later), asked, now)
+    choice = failover.choose(order, want, pair.leaf, view.policy.host, (failed, later), asked, view.now)
     if choice.at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
         return findings + holding("issue", stem, f"{reason}; {why}", choice.at)
-    pause, waits = (None, None) if asked else _pause(snapshot, pair, now)
-    if waits := waits or layouts.unaccepted(policy, snapshot, want, choice.authority):
+    pause, waits = (None, None) if asked else _pause(view, pair)
+    if waits := waits or layouts.unaccepted(view, want, choice.authority):
         return findings + holding("issue", stem, f"{reason}; {waits}", pause)
-    reuse, carried_over = _reuse(snapshot, want, pair), layouts.carried_over_bundle(snapshot, want)
+    reuse, carried_over = _reuse(view.snapshot, want, pair), layouts.carried_over_bundle(view.snapshot, want)
     return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), reuse, reason, carried_over),))
 
 
-def _pause(snapshot: Snapshot, pair: Pair, now: datetime) -> tuple[datetime | None, str | None]:
+def _pause(view: View, pair: Pair) -> tuple[datetime | None, str | None]:
     """Until when, and why, a first attempt waits that no operator asked for."""
-    if at := revoked_again_at(snapshot, pair, now):
+    if at := revoked_again_at(view, pair):
         return at, CONDEMNED
-    at = settled_at(pair, now)
+    at = settled_at(pair, view.now)
     return at, "what was just put there may not be complete yet" if at else None
 
 
-def _waits(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> str | None:
+def _waits(view: View, want: Want) -> str | None:
     """What comes first: the bundle that verifies it, a person's word, a sound clock and ledger."""
-    bundle = layouts.verifier(policy, snapshot, want.name)
-    if not want.name.is_bundle and bundle not in {"", *snapshot.bundles}:
+    bundle = layouts.verifier(view, want.name)
+    if not want.name.is_bundle and bundle not in {"", *view.snapshot.bundles}:
         return f"{bundle}.crt must be there first"
-    unsound = _unsound(snapshot)
-    return layouts.another_ca(snapshot, want, now) or (f"held: {unsound}" if unsound else None)
+    unsound = _unsound(view.snapshot)
+    return layouts.another_ca(view, want) or (f"held: {unsound}" if unsound else None)
 
 
 def _unsound(snapshot: Snapshot) -> str | None:

@@ -19,6 +19,7 @@ from certagent.core.facts import CertFile, Checked, Leaf, Pair, Revocation, Snap
 from certagent.core.findings import Finding
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.timing import emergency_at, unit
+from certagent.core.view import View
 
 MOST = 50  # leaves of one job: a directory of ten thousand pairs is asked about piece by piece
 SOON = timedelta(seconds=15)  # a new certificate that its responder does not know yet; then ever slower
@@ -27,40 +28,44 @@ BURST = 3  # that were installed within the window and are revoked already: a re
 Asked = tuple[str, CertFile, datetime | None]  # stem, certificate, since when it is staged
 
 
-def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+def part(view: View) -> Part:
     """Findings of what is known, and the question that is due."""
-    if policy.ocsp.mode == "off":
+    if view.policy.ocsp.mode == "off":
         return Part()
-    leaves = [*_staged(policy, snapshot), *_live(policy, snapshot)]
-    found = [_leaf(policy, snapshot, stem, cert.leaf) for stem, cert, since in leaves if since is None]
-    revoked = {stem: bad for stem, cert, _ in leaves if (bad := _quarantine(snapshot, stem, cert.leaf))}
-    return total([*found, Part(tuple(revoked.values())), _asking(policy, snapshot, leaves, now)])
+    leaves = [*_staged(view), *_live(view)]
+    found = [_leaf(view, stem, cert.leaf) for stem, cert, since in leaves if since is None]
+    revoked = {stem: bad for stem, cert, _ in leaves if (bad := _quarantine(view.snapshot, stem, cert.leaf))}
+    return total([*found, Part(tuple(revoked.values())), _asking(view, leaves)])
 
 
-def _live(policy: Policy, snapshot: Snapshot) -> Iterator[Asked]:
-    for want in policy.wants:
-        pair = snapshot.pair(want.name.stem)
+def _live(view: View) -> Iterator[Asked]:
+    for want in view.policy.wants:
+        pair = view.pair(want.name.stem)
         if not want.name.is_bundle and pair is not None and pair.cert is not None and pair.leaf is not None:
             yield want.name.stem, pair.cert, None
 
 
-def _staged(policy: Policy, snapshot: Snapshot) -> Iterator[Asked]:
-    for staged in snapshot.staged:
+def _staged(view: View) -> Iterator[Asked]:
+    for staged in view.snapshot.staged:
         stem, cert = staged.pair.name.stem, staged.pair.cert
-        if cert is not None and cert.leaf is not None and not staged.pair.name.is_bundle and policy.want(stem):
+        if cert is not None and cert.leaf is not None and not staged.pair.name.is_bundle and view.want(stem):
             yield stem, cert, staged.at
 
 
-def _asking(policy: Policy, snapshot: Snapshot, leaves: list[Asked], now: datetime) -> Part:
-    if any(j.kind == "revocation" for j in snapshot.in_flight):
+def _asking(view: View, leaves: list[Asked]) -> Part:
+    if view.running("revocation"):
         return Part()
     times = [
-        (_ask_at(policy, snapshot.revocation.get(cert.leaf.fingerprint), stem, since), stem, cert.leaf.fingerprint)
+        (
+            _ask_at(view.policy, view.snapshot.revocation.get(cert.leaf.fingerprint), stem, since),
+            stem,
+            cert.leaf.fingerprint,
+        )
         for stem, cert, since in leaves
-        if cert.leaf is not None and names_responder(policy.ocsp, cert)
+        if cert.leaf is not None and names_responder(view.policy.ocsp, cert)
     ]
-    due = [(stem, mark) for at, stem, mark in times if at is None or at <= now]
-    later = tuple(at for at, _, _ in times if at is not None and at > now)
+    due = [(stem, mark) for at, stem, mark in times if at is None or at <= view.now]
+    later = tuple(at for at, _, _ in times if at is not None and at > view.now)
     if not due:
         return Part(wakes=later)
     first = tuple(dict.fromkeys(due))[:MOST]
@@ -93,10 +98,12 @@ def _quarantine(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> Quarantine 
     return Quarantine(stem, leaf.fingerprint, why)
 
 
-def _leaf(policy: Policy, snapshot: Snapshot, stem: str, leaf: Leaf | None) -> Part:
+def _leaf(view: View, stem: str, leaf: Leaf | None) -> Part:
     if leaf is None:
         return Part()
-    return Part(findings=tuple(findings_of(policy.ocsp, stem, leaf, snapshot.revocation.get(leaf.fingerprint))))
+    return Part(
+        findings=tuple(findings_of(view.policy.ocsp, stem, leaf, view.snapshot.revocation.get(leaf.fingerprint)))
+    )
 
 
 def findings_of(rule: OcspRule, stem: str, leaf: Leaf, known: Revocation | None) -> Iterator[Finding]:
@@ -135,20 +142,20 @@ def _unusable(rule: OcspRule, file: str, leaf: Leaf, checked: Checked) -> Iterat
     yield broken.found(file, f"{whose}{what}{listed}: {effect}", severity)
 
 
-def waits(policy: Policy, snapshot: Snapshot, staged: Staged, live: Pair | None, now: datetime) -> Part | None:
+def waits(view: View, staged: Staged, live: Pair | None) -> Part | None:
     """Why a staged pair is not judged yet: its responder was not asked (a job that always ends), or does not know it.
 
     In strict an unknown certificate would lock the node out, so a live pair that is good stays, until its emergency.
     """
     cert, stem = staged.pair.cert, staged.pair.name.stem
-    if policy.ocsp.mode == "off" or cert is None or cert.leaf is None or staged.pair.name.is_bundle:
+    if view.policy.ocsp.mode == "off" or cert is None or cert.leaf is None or staged.pair.name.is_bundle:
         return None
-    if not names_responder(policy.ocsp, cert):
+    if not names_responder(view.policy.ocsp, cert):
         return None
-    known = snapshot.revocation.get(cert.leaf.fingerprint)
+    known = view.snapshot.revocation.get(cert.leaf.fingerprint)
     if known is None:
         return holding("install", stem, "its OCSP responder is being asked whether it is revoked")
-    if policy.ocsp.mode != "strict" or known.by_ocsp != "unknown" or not _dependable(snapshot, live, now):
+    if view.policy.ocsp.mode != "strict" or known.by_ocsp != "unknown" or not _dependable(view, live):
         return None
     why = "the responder does not know the new certificate: in strict mode every handshake with it would fail"
     remedy = "certagent advise ocsp; have the CA tell its responder of what it issues"
@@ -156,11 +163,11 @@ def waits(policy: Policy, snapshot: Snapshot, staged: Staged, live: Pair | None,
     return Part(findings=(found,)) + holding("install", stem, why)
 
 
-def _dependable(snapshot: Snapshot, live: Pair | None, now: datetime) -> bool:
+def _dependable(view: View, live: Pair | None) -> bool:
     """The live pair works, its responder says so, and there is time."""
-    if live is None or live.leaf is None or not live.matched or now >= emergency_at(live.leaf):
+    if live is None or live.leaf is None or not live.matched or view.now >= emergency_at(live.leaf):
         return False
-    known = snapshot.revocation.get(live.leaf.fingerprint)
+    known = view.snapshot.revocation.get(live.leaf.fingerprint)
     return known is not None and known.by_ocsp == "good"
 
 
@@ -171,15 +178,15 @@ def same_key(snapshot: Snapshot, staged: Staged, live: Pair | None) -> bool:
     return snapshot.revoked(live.leaf) is not None and staged.pair.leaf.spki == live.leaf.spki
 
 
-def revoked_again_at(snapshot: Snapshot, pair: Pair, now: datetime) -> datetime | None:
+def revoked_again_at(view: View, pair: Pair) -> datetime | None:
     """When a pair that is revoked again and again may be issued anew; None: at once.
 
     Renewals that nobody condemned do not count: an operator's, or those of certificates that live for minutes.
     """
-    if pair.leaf is None or not snapshot.revoked(pair.leaf):
+    if pair.leaf is None or not view.snapshot.revoked(pair.leaf):
         return None
-    condemned = snapshot.quarantined | {pair.leaf.fingerprint}
-    done = [a for a in snapshot.attempts if (a.kind, a.subject, a.outcome) == ("install", pair.name.stem, "ok")]
-    recent = [a.at for a in done if a.digest in condemned and now - a.at < WINDOW]
-    again = recent[-BURST] + WINDOW if len(recent) >= BURST else now
-    return again if again > now else None
+    condemned = view.snapshot.quarantined | {pair.leaf.fingerprint}
+    done = [a for a in view.snapshot.attempts if (a.kind, a.subject, a.outcome) == ("install", pair.name.stem, "ok")]
+    recent = [a.at for a in done if a.digest in condemned and view.now - a.at < WINDOW]
+    again = recent[-BURST] + WINDOW if len(recent) >= BURST else view.now
+    return again if again > view.now else None

@@ -7,15 +7,16 @@ from certagent.core.decide.part import Part
 from certagent.core.facts import Directory, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Policy
+from certagent.core.view import View
 
 SHARED_WRITE = 0o022
 NO_DIRECTORY = "Not a directory"  # in the kernel's words
 
 
-def part(policy: Policy, snapshot: Snapshot) -> Part:
+def part(view: View) -> Part:
     """Findings about the surroundings; and the recovery of an interrupted swap."""
-    directory = snapshot.directory
-    findings = [*_directory(policy, directory), *_strangers(snapshot), *_agent(snapshot)]
+    directory = view.snapshot.directory
+    findings = [*_directory(view.policy, directory), *_strangers(view.snapshot), *_agent(view.snapshot)]
     actions = (
         (Recover("an intent stands: a swap was interrupted"),)
         if directory.interrupted and not directory.foreign

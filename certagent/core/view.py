@@ -1,0 +1,42 @@
+"""What decide looks at: what should be, what is, and the moment; one value where there were three arguments."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from certagent.core.facts import InFlight, Leaf, Pair, Snapshot
+from certagent.core.policy import Policy, Want
+from certagent.core.timing import renew_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One certs-dir and its policy at one moment."""
+
+    policy: Policy
+    snapshot: Snapshot
+    now: datetime
+
+    def want(self, stem: str) -> Want | None:
+        """What is configured for that name."""
+        return self.policy.want(stem)
+
+    def pair(self, stem: str) -> Pair | None:
+        """The live pair of that name."""
+        return self.snapshot.pair(stem)
+
+    def renew_at(self, want: Want, leaf: Leaf) -> datetime:
+        """When to renew a live leaf."""
+        return renew_at(want, leaf, self.policy.host, self.snapshot.tried(want.name.stem))
+
+    def running(self, kind: str, subject: str | None = None) -> InFlight | None:
+        """A job of that kind that runs now: one about that subject, where a subject is given."""
+        found = self._in_flight.get(kind, {})
+        return next(iter(found.values()), None) if subject is None else found.get(subject)
+
+    @cached_property
+    def _in_flight(self) -> dict[str, dict[str, InFlight]]:
+        found: dict[str, dict[str, InFlight]] = {}
+        for job in self.snapshot.in_flight:
+            found.setdefault(job.kind, {})[job.subject] = job
+        return found

@@ -1,0 +1,42 @@
+"""What decide looks at, asked as it asks."""
+
+import pytest
+
+from certagent.core.facts import Attempt, InFlight
+from certagent.core.timing import renew_at
+from certagent.core.view import View
+from tests.core.building import NOW, pair, policy, snapshot
+
+JOBS = (InFlight("issue", "node", NOW), InFlight("probe", "100:5000", NOW), InFlight("issue", "ui", NOW))
+RUNNING = [
+    ("issue", "node", JOBS[0]),
+    ("issue", "ui", JOBS[2]),
+    ("issue", "client.root", None),
+    ("issue", None, JOBS[0]),
+    ("reload", "node", None),
+    ("scan", None, None),
+]
+
+
+@pytest.mark.parametrize(("kind", "subject", "expected"), RUNNING)
+def test_running_job_by_kind_and_subject(kind: str, subject: str | None, expected: InFlight | None) -> None:
+    """A job runs for one subject; without a subject any job of that kind counts."""
+    view = View(policy=policy(), snapshot=snapshot(in_flight=JOBS), now=NOW)
+    assert expected == view.running(kind, subject)
+
+
+def test_pair_and_want_by_stem() -> None:
+    """What is there and what is configured, by the same name."""
+    view = View(policy=policy(), snapshot=snapshot(pair("ca"), pair("ui")), now=NOW)
+    assert (pair("ui"), None) == (view.pair("ui"), view.want("ui"))
+    assert (None, policy().want("node")) == (view.pair("node"), view.want("node"))
+
+
+def test_renewal_point_follows_the_history() -> None:
+    """The renewal point of a live leaf is that of its own attempts, not of another pair's."""
+    live, want = pair("node"), policy().wants[1]
+    assert live.leaf is not None
+    mine = Attempt("install", "node", NOW, "ok", "", live.leaf.fingerprint)
+    others = Attempt("install", "ui", NOW, "ok", "", live.leaf.fingerprint)
+    view = View(policy=policy(), snapshot=snapshot(live, attempts=(mine, others)), now=NOW)
+    assert renew_at(want, live.leaf, "db1", (mine,)) == view.renew_at(want, live.leaf)
