@@ -9,15 +9,16 @@ which would put a responder's patience between a file event and its repair.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from certagent.core.actions import AskRevocation, Quarantine
 from certagent.core.catalogue import OCSP_NO_URL, OCSP_REVOKED, OCSP_UNKNOWN, OCSP_UNREACHABLE
-from certagent.core.decide.part import Part, holding, total
+from certagent.core.decide.part import Part, holding
 from certagent.core.facts import CertFile, Checked, Leaf, Pair, Revocation, Snapshot, Staged
 from certagent.core.findings import Finding
-from certagent.core.policy import OcspRule, Policy
+from certagent.core.policy import OcspRule
 from certagent.core.timing import emergency_at, unit
 from certagent.core.view import View
 
@@ -25,65 +26,71 @@ MOST = 50  # leaves of one job: a directory of ten thousand pairs is asked about
 SOON = timedelta(seconds=15)  # a new certificate that its responder does not know yet; then ever slower
 WINDOW = timedelta(hours=1)
 BURST = 3  # that were installed within the window and are revoked already: a responder that condemns all is no storm
-Asked = tuple[str, CertFile, datetime | None]  # stem, certificate, since when it is staged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A certificate file that may be asked about, live or staged."""
+
+    stem: str
+    cert: CertFile
+    leaf: Leaf
+    known: Revocation | None  # the newest answer
+    staged_at: datetime | None = None  # None: it is live
+
+    def ask_at(self, rule: OcspRule, host: str) -> datetime | None:
+        """When to ask again: at nextUpdate, within the bounds; None: never asked yet."""
+        known, since = self.known, self.staged_at
+        if known is None:
+            return None
+        least = rule.min_interval * (1 + 0.1 * unit(host, self.stem, "ocsp"))
+        if known.status == "revoked":
+            return known.at + rule.max_interval
+        if known.status != "good" or known.by_ocsp in {"unknown", "unreachable"}:
+            return known.at + (min(least, max(SOON, (known.at - since) / 2)) if since else least)
+        ends = [c.decisive.next_update for c in known.chain if c.decisive and c.decisive.next_update]
+        return min(max(min(ends, default=known.at), known.at + least), known.at + max(rule.max_interval, least))
 
 
 def part(view: View) -> Part:
     """Findings of what is known, and the question that is due."""
-    if view.policy.ocsp.mode == "off":
+    rule = view.policy.ocsp
+    if rule.mode == "off":
         return Part()
-    leaves = [*_staged(view), *_live(view)]
-    found = [_leaf(view, stem, cert.leaf) for stem, cert, since in leaves if since is None]
-    revoked = {stem: bad for stem, cert, _ in leaves if (bad := _quarantine(view.snapshot, stem, cert.leaf))}
-    return total([*found, Part(tuple(revoked.values())), _asking(view, leaves)])
+    subjects = [*_staged(view), *_live(view)]
+    live = [s for s in subjects if s.staged_at is None]
+    findings = tuple(f for s in live for f in findings_of(rule, s.stem, s.leaf, s.known))
+    revoked = {s.stem: bad for s in subjects if (bad := _quarantine(view.snapshot, s.stem, s.leaf))}
+    return Part(tuple(revoked.values()), findings=findings) + _asking(view, subjects)
 
 
-def _live(view: View) -> Iterator[Asked]:
-    for want in view.policy.wants:
-        pair = view.pair(want.name.stem)
-        if not want.name.is_bundle and pair is not None and pair.cert is not None and pair.leaf is not None:
-            yield want.name.stem, pair.cert, None
+def _live(view: View) -> Iterator[Subject]:
+    pairs = (view.pair(w.name.stem) for w in view.policy.wants if not w.name.is_bundle)
+    return (s for pair in pairs if pair and (s := _subject(view, pair)))
 
 
-def _staged(view: View) -> Iterator[Asked]:
-    for staged in view.snapshot.staged:
-        stem, cert = staged.pair.name.stem, staged.pair.cert
-        if cert is not None and cert.leaf is not None and not staged.pair.name.is_bundle and view.want(stem):
-            yield stem, cert, staged.at
+def _staged(view: View) -> Iterator[Subject]:
+    wanted = (s for s in view.snapshot.staged if not s.pair.name.is_bundle and view.want(s.pair.name.stem))
+    return (s for staged in wanted if (s := _subject(view, staged.pair, staged.at)))
 
 
-def _asking(view: View, leaves: list[Asked]) -> Part:
+def _subject(view: View, pair: Pair, staged_at: datetime | None = None) -> Subject | None:
+    if pair.cert is None or pair.leaf is None:
+        return None
+    known = view.snapshot.revocation.get(pair.leaf.fingerprint)
+    return Subject(stem=pair.name.stem, cert=pair.cert, leaf=pair.leaf, known=known, staged_at=staged_at)
+
+
+def _asking(view: View, subjects: list[Subject]) -> Part:
     if view.running("revocation"):
         return Part()
-    times = [
-        (
-            _ask_at(view.policy, view.snapshot.revocation.get(cert.leaf.fingerprint), stem, since),
-            stem,
-            cert.leaf.fingerprint,
-        )
-        for stem, cert, since in leaves
-        if cert.leaf is not None and names_responder(view.policy.ocsp, cert)
-    ]
-    due = [(stem, mark) for at, stem, mark in times if at is None or at <= view.now]
-    later = tuple(at for at, _, _ in times if at is not None and at > view.now)
+    rule, host = view.policy.ocsp, view.policy.host
+    times = [(s, s.ask_at(rule, host)) for s in subjects if names_responder(rule, s.cert)]
+    due = dict.fromkeys((s.stem, s.leaf.fingerprint) for s, at in times if at is None or at <= view.now)
+    later = tuple(at for _, at in times if at is not None and at > view.now)
     if not due:
         return Part(wakes=later)
-    first = tuple(dict.fromkeys(due))[:MOST]
-    return Part((AskRevocation(first, "is it revoked?"),), wakes=later)
-
-
-def _ask_at(policy: Policy, known: Revocation | None, stem: str, since: datetime | None) -> datetime | None:
-    """When to ask again: at nextUpdate, within the bounds; None: never asked yet."""
-    if known is None:
-        return None
-    rule = policy.ocsp
-    least = rule.min_interval * (1 + 0.1 * unit(policy.host, stem, "ocsp"))
-    if known.status == "revoked":
-        return known.at + rule.max_interval
-    if known.status != "good" or known.by_ocsp in {"unknown", "unreachable"}:
-        return known.at + (min(least, max(SOON, (known.at - since) / 2)) if since else least)
-    ends = [c.decisive.next_update for c in known.chain if c.decisive and c.decisive.next_update]
-    return min(max(min(ends, default=known.at), known.at + least), known.at + max(rule.max_interval, least))
+    return Part((AskRevocation(tuple(due)[:MOST], "is it revoked?"),), wakes=later)
 
 
 def names_responder(rule: OcspRule, cert: CertFile) -> bool:
@@ -96,14 +103,6 @@ def _quarantine(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> Quarantine 
     if leaf is None or why is None or leaf.fingerprint in snapshot.quarantined or snapshot.ledger_problem:
         return None
     return Quarantine(stem, leaf.fingerprint, why)
-
-
-def _leaf(view: View, stem: str, leaf: Leaf | None) -> Part:
-    if leaf is None:
-        return Part()
-    return Part(
-        findings=tuple(findings_of(view.policy.ocsp, stem, leaf, view.snapshot.revocation.get(leaf.fingerprint)))
-    )
 
 
 def findings_of(rule: OcspRule, stem: str, leaf: Leaf, known: Revocation | None) -> Iterator[Finding]:
