@@ -58,7 +58,7 @@ def test_a_number_of_lines(said: str, capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as ended:
         main(["history", f"--limit={said}"])
     assert ended.value.code == 64
-    assert "is no number from 1 on" in capsys.readouterr().err
+    assert "is not a number of 1 or more" in capsys.readouterr().err
 
 
 def test_status_tells_of_revocation_where_it_is_asked_about() -> None:
@@ -77,7 +77,7 @@ def test_noting_a_process_is_no_work() -> None:
     """A process that is seen for the first time is told of, and counts as nothing to do."""
     found = snapshot(pair("ca"), pair(), processes=(process(),), served=(served(),))
     told = text({"certs_dirs": [{"path": "/certs", **plan_document(policy(), found, NOW)}]})
-    assert "/certs: 0 to do, 0 held" in told
+    assert "/certs: nothing to do now, nothing blocked" in told
     assert "presume" in told
 
 
@@ -102,7 +102,7 @@ def test_what_is_no_configuration_is_an_error_with_its_name(
     file.write_bytes(content)
     code = main([*verb, "-c", str(file)])
     told = capsys.readouterr().err
-    assert (code, "no daemon answers at" in told) == (3, True) if verb[0] == "renew" else code == 64
+    assert (code, "no agent answers at" in told) == (3, True) if verb[0] == "renew" else code == 64
     assert verb[0] == "renew" or told.startswith(f"{file}: ")
 
 
@@ -120,14 +120,14 @@ def test_a_plan_of_nothing_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
     told = capsys.readouterr().out
     assert f"dir.missing {tmp_path}/certs: " in told
     assert "remedy: install -d" in told
-    assert "next look" not in told
+    assert "next check" not in told
 
 
 def test_the_next_look_is_a_time_for_people() -> None:
     """To the second; the JSON has the rest."""
     quiet = {"path": "/certs", "actions": [], "steps": [], "held": [], "findings": []}
     told = text({"certs_dirs": [{**quiet, "wake_at": "2026-11-24T22:57:04.463Z"}]})
-    assert told.splitlines()[-1] == "  next look: 2026-11-24 22:57:04Z"
+    assert told.splitlines()[-1] == "  next check: 2026-11-24 22:57:04Z"
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ authority = "house"
 names = ["db1.example.com", "10.0.0.5"]
 clients = ["root"]
 """
-HANDED = "[authority.x]\ntype = 'command'\ncommand = ['/usr/bin/ca']\n{setting}\n"
+EXPOSED = "[authority.x]\ntype = 'command'\ncommand = ['/usr/bin/ca']\n{setting}\n"
 
 
 def read(text: str) -> Config:
@@ -43,9 +43,9 @@ ROWS = [
     (
         "an unknown key, with a suggestion",
         BASE + 'naems = ["x"]',
-        "certs_dir[0].naems: there is no such setting; did you mean 'names'?",
+        "certs_dir[0].naems: unknown setting; did you mean 'names'?",
     ),
-    ("an unknown table", BASE + "[agnet]\n", "agnet: there is no such setting; did you mean 'agent'?"),
+    ("an unknown table", BASE + "[agnet]\n", "agnet: unknown setting; did you mean 'agent'?"),
     (
         "a layout that is none",
         BASE + 'layout = "splitca"',
@@ -90,7 +90,7 @@ ROWS = [
     (
         "a dot without quotes",
         BASE + "[certs_dir.file.client.root]\nlifetime = '5d'",
-        'file.client: a name with a dot is written in quotes: [certs_dir.file."client.root"]',
+        'file.client: quote a name that contains a dot: [certs_dir.file."client.root"]',
     ),
     (
         "a warning after the alarm",
@@ -101,66 +101,69 @@ ROWS = [
     (
         "the state inside the certs-dir",
         BASE + "[agent]\nstate_dir = '/certs/state'",
-        "agent.state_dir: the state must not lie in the certs-dir /certs",
+        "agent.state_dir: the state must not be in the certs directory /certs",
     ),
     ("an authority that is no table", "[authority]\ntype = 'local'\n" + BASE, "authority.type: must be a table"),
     ("a file cockroach refuses", BASE + "[certs_dir.file.'node.foo']\n", "takes no further part"),
     (
         "probes without a port",
         BASE + '[certs_dir.process]\nprobe = ["127.0.0.1", "h:0", "h:1"]',
-        """write "127.0.0.1:26257/sql", not '127.0.0.1', 'h:0'""",
+        """write "127.0.0.1:26257/sql" instead of '127.0.0.1', 'h:0'""",
     ),
     (
         "the CA inside the certs-dir",
         BASE.replace("/var/lib/certagent/ca", "/certs/ca"),
-        "must not lie in the certs-dir",
+        "must not be in the certs directory",
     ),
     (
         "a managed key as an enrolment pair",
-        BASE + HANDED.format(setting="client_cert = '/certs/node.crt'\nclient_key = '/certs/node.key'"),
-        "authority.x.client_key: /certs/node.key lies in the certs-dir /certs: no managed key is handed on",
+        BASE + EXPOSED.format(setting="client_cert = '/certs/node.crt'\nclient_key = '/certs/node.key'"),
+        (
+            "authority.x.client_key: /certs/node.key is in the certs directory /certs: a managed key is not given"
+            " to a worker"
+        ),
     ),
     (
         "a managed key as a secret",
-        BASE + HANDED.format(setting="secret = '/certs/client.root.key'"),
-        "authority.x.secret: /certs/client.root.key lies in the certs-dir /certs",
+        BASE + EXPOSED.format(setting="secret = '/certs/client.root.key'"),
+        "authority.x.secret: /certs/client.root.key is in the certs directory /certs",
     ),
     (
         "a program that may read the keys",
-        BASE + HANDED.format(setting="readable = ['/']"),
-        "authority.x.readable: / would open the certs-dir /certs to a process that asks a CA",
+        BASE + EXPOSED.format(setting="readable = ['/']"),
+        "authority.x.readable: / would give a worker access to the certs directory /certs",
     ),
     *(
         (
             f"the same, spelt {place}",
-            BASE + HANDED.format(setting=f"readable = ['{place}']"),
-            "would open the certs-dir",
+            BASE + EXPOSED.format(setting=f"readable = ['{place}']"),
+            "would give a worker access to the certs directory",
         )
         for place in ("/./certs", "//certs", "/x/../certs", "/certs/.", "/certs/../certs/sub")
     ),
     (
         "a managed key, spelt otherwise",
-        BASE + HANDED.format(setting="client_cert = '/c.crt'\nclient_key = '/x/../certs/./node.key'"),
-        "lies in the certs-dir /certs: no managed key is handed on",
+        BASE + EXPOSED.format(setting="client_cert = '/c.crt'\nclient_key = '/x/../certs/./node.key'"),
+        "is in the certs directory /certs: a managed key is not given to a worker",
     ),
     ("a directory twice, spelt otherwise", BASE + "[[certs_dir]]\npath = '/x/../certs'\nowner = 'root'\n", "2 times"),
     (
         "a program that may write into the certs-dir",
-        BASE + HANDED.format(setting="writable = ['/certs/out']"),
-        "authority.x.writable: /certs/out would open the certs-dir /certs",
+        BASE + EXPOSED.format(setting="writable = ['/certs/out']"),
+        "authority.x.writable: /certs/out would give a worker access to the certs directory /certs",
     ),
     (
         "a program that may read the agent's state",
-        BASE + HANDED.format(setting="readable = ['/var/lib']"),
-        "authority.x.readable: /var/lib would open the agent's state /var/lib/certagent",
+        BASE + EXPOSED.format(setting="readable = ['/var/lib']"),
+        "authority.x.readable: /var/lib would give a worker access to the agent's state /var/lib/certagent",
     ),
     (
         "a program that may read the key of the embedded CA",
-        BASE + HANDED.format(setting="readable = ['/var/lib/certagent/ca']"),
-        "authority.x.readable: /var/lib/certagent/ca would open the embedded CA",
+        BASE + EXPOSED.format(setting="readable = ['/var/lib/certagent/ca']"),
+        "authority.x.readable: /var/lib/certagent/ca would give a worker access to the embedded CA",
     ),
     ("no certs-dir at all", "[agent]\n", "at least one [[certs_dir]] is required"),
-    ("one bracket", "[certs_dir]\npath = '/c'\n", "write [[certs_dir]], with two brackets"),
+    ("one bracket", "[certs_dir]\npath = '/c'\n", "write [[certs_dir]], with double brackets"),
     ("a directory twice", BASE + "[[certs_dir]]\npath = '/certs'\nowner = 'root'\n", "/certs is configured 2 times"),
     ("a type that is none", BASE.replace('"none"', '"lokal"'), "did you mean 'local'?"),
     ("zero seconds", BASE + '[agent]\nrescan = "0s"', "agent.rescan"),
@@ -179,7 +182,7 @@ def test_errors(label: str, text: str, message: str) -> None:
 def test_what_lies_beside_a_managed_key_may_be_named() -> None:
     """The bundle of the certs-dir as roots, a directory whose name begins alike, a part of the state of one's own."""
     fine = "issuing_roots = '/certs/ca.crt'\nreadable = ['/certs-of-others', '/var/lib/certagent/openssl-ca']\n"
-    assert read(BASE + HANDED.format(setting=fine + "secret = '/etc/ca/key'")).authorities["x"].type == "command"
+    assert read(BASE + EXPOSED.format(setting=fine + "secret = '/etc/ca/key'")).authorities["x"].type == "command"
 
 
 def test_what_is_no_path_is_not_compared() -> None:
@@ -191,7 +194,7 @@ def test_what_is_no_path_is_not_compared() -> None:
 def test_a_secret_is_not_repeated() -> None:
     """Who writes a secret where its place belongs does not find it in a log."""
     told = errors(BASE + '[authority.v]\ntype = "vault"\nurl = "https://v"\nrole = "r"\ntoken = "hvs.s3cret"')
-    assert [e for e in told if e.startswith("c.toml: authority.v.token: name where it is")]
+    assert [e for e in told if e.startswith("c.toml: authority.v.token: name where the secret is")]
     assert "s3cret" not in str(told)
 
 
@@ -359,9 +362,9 @@ def test_a_link_into_the_certs_dir(tmp_path: Path) -> None:
     certs, link, file = tmp_path / "certs", tmp_path / "elsewhere", tmp_path / "config.toml"
     certs.mkdir()
     link.symlink_to(certs)
-    file.write_text(BASE.replace('"/certs"', f'"{certs}"') + HANDED.format(setting=f"readable = ['{link}']"))
+    file.write_text(BASE.replace('"/certs"', f'"{certs}"') + EXPOSED.format(setting=f"readable = ['{link}']"))
     assert load(str(file)).policies
-    with pytest.raises(ConfigError, match=f"{link} would open the certs-dir {certs}"):
+    with pytest.raises(ConfigError, match=f"{link} would give a worker access to the certs directory {certs}"):
         load(str(file), os.path.realpath)
 
 
@@ -375,5 +378,5 @@ def test_a_number_of_five_thousand_digits(tmp_path: Path) -> None:
     """Python refuses to read it, in words that are no TOML error: still a mistake of the file, not a traceback."""
     file = tmp_path / "config.toml"
     file.write_text(BASE + f"keep = {'1' * 5000}\n")
-    with pytest.raises(ConfigError, match="not TOML"):
+    with pytest.raises(ConfigError, match="not valid TOML"):
         load(str(file))

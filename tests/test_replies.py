@@ -82,7 +82,10 @@ STATUS = {"now": "2026-01-01T00:00:00Z", "daemon": None, "certs_dirs": []}
 def test_status_exits_by_severity(severity: str, code: int) -> None:
     """0, 1, 2; what we do not know is unknown."""
     reply = status.reply_of({"ok": True, "document": {**STATUS, "severity": severity}})
-    assert (reply.code, reply.text) == (code, f"certagent: {severity}, no daemon: observed just now")
+    assert (reply.code, reply.text) == (
+        code,
+        f"certagent: {severity}, no agent is running; this host was read just now",
+    )
     assert reply.document == {**STATUS, "severity": severity}
 
 
@@ -110,7 +113,7 @@ ATTEMPT = {"at": "2026-01-01T00:00:00Z", "kind": "issue", "subject": "node", "ou
 
 @pytest.mark.parametrize(
     ("rows", "told"),
-    [([], "nothing was attempted yet"), ([ATTEMPT], "2026-01-01T00:00:00Z issue    node           ok        due")],
+    [([], "no attempts yet"), ([ATTEMPT], "2026-01-01T00:00:00Z issue    node           ok        due")],
 )
 def test_history_lists_what_there_is(rows: list[dict[str, Any]], told: str) -> None:
     """A line for each attempt, and a sentence for none."""
@@ -195,8 +198,8 @@ def test_recover_exits_by_whether_the_pairs_match(paths: tuple[str, ...], code: 
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [
-        (errno.EAGAIN, "nothing done: cannot lock; it recovers by itself"),
-        (errno.EACCES, "nothing done: cannot lock; run this as the owner or as root"),
+        (errno.EAGAIN, "nothing done: cannot lock; the running agent recovers by itself"),
+        (errno.EACCES, "nothing done: cannot lock; run this command as the owner or as root"),
         (errno.EIO, "nothing done: cannot lock"),
     ],
 )
@@ -216,7 +219,7 @@ def test_which_pairs_are_torn() -> None:
 @pytest.mark.parametrize(
     ("answer", "reply"),
     [
-        (None, complaint("no daemon answers at /sock: systemctl start certagent, or `certagent run`", 3)),
+        (None, complaint("no agent answers at /sock; start it: systemctl start certagent, or `certagent run`", 3)),
         ({"ok": False, "error": "no such pair"}, complaint("no such pair", 1)),
     ],
 )
@@ -228,10 +231,10 @@ def test_a_command_that_nobody_takes(answer: dict[str, Any] | None, reply: Reply
 @pytest.mark.parametrize(
     ("command", "state", "code", "told"),
     [
-        (RENEW, "proven", 0, "renew node: proven: so"),
+        (RENEW, "proven", 0, "renew node: verified: so"),
         (RENEW, "pending", 1, "renew node: pending: so"),
         (RENEW, "refused", 1, "renew node: refused: so"),
-        (EVERYWHERE, "proven", 0, "reload: proven: so"),
+        (EVERYWHERE, "proven", 0, "reload: verified: so"),
     ],
 )
 def test_a_command_that_ended(command: Command, state: str, code: int, told: str) -> None:

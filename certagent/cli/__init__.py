@@ -56,9 +56,11 @@ class Parser(argparse.ArgumentParser):
 
 def parser(verb: str = "") -> argparse.ArgumentParser:
     """The whole command line; given a verb, no more than that one needs."""
-    about, more = "The certificate agent for CockroachDB hosts.", "`certagent COMMAND --help` says more of each."
+    about, more = "The certificate agent for CockroachDB hosts.", "`certagent COMMAND --help` describes a command."
     top = Parser(
-        prog="certagent", description=about, epilog=f"{more} A mistake in what you typed or configured exits 64."
+        prog="certagent",
+        description=about,
+        epilog=f"{more} A mistake on the command line or in the configuration exits 64.",
     )
     config_option(top)
     top.set_defaults(config=default_config(), run=lambda _: Reply(USAGE, top.format_help().rstrip("\n")))

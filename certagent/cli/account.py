@@ -11,8 +11,8 @@ REFUSED = 1
 
 def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register it below `authority`."""
-    parser = actions.add_parser("account", help="give the ACME account a new key, or end it for good")
-    parser.add_argument("name", help="of the [authority.NAME]")
+    parser = actions.add_parser("account", help="give the ACME account a new key, or deactivate it permanently")
+    parser.add_argument("name", help="NAME of the table [authority.NAME]")
     parser.add_argument("operation", choices=("rollover", "deactivate"))
     config_option(parser)
     json_option(parser)

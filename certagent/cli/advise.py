@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 
 LONGEST = 180.0  # seconds; a daemon asks every responder, each with its own timeout
 NOTE = (
-    "This host's certificates only: what other nodes and clients show it is asked about too, at every handshake.\n"
-    "Ask on every host before you set strict: it refuses whatever no responder calls good."
+    "This covers only the certificates of this host. cockroach also checks those of other nodes and clients, at every\n"
+    "handshake. Run this on every host before you set strict: strict refuses everything that no responder calls good."
 )
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("advise", help="whether security.ocsp.mode = strict is safe here")
-    parser.add_argument("about", choices=["ocsp"], help="ocsp: ask every responder of every certificate, now")
-    parser.add_argument("--certs-dir", default="", metavar="DIR", help="this directory, configured or not")
+    parser = subparsers.add_parser("advise", help="say whether security.ocsp.mode = strict is safe on this host")
+    parser.add_argument("about", choices=["ocsp"], help="ocsp: ask every OCSP responder of every certificate now")
+    parser.add_argument(
+        "--certs-dir", default="", metavar="DIR", help="check this directory; it need not be configured"
+    )
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -72,7 +74,9 @@ def text(document: dict[str, Any]) -> str:
     """The advice for people."""
     lines = []
     for directory in document["certs_dirs"]:
-        mode = "" if directory["mode"] == "off" else f" (the cluster is {directory['mode']}, as configured)"
+        mode = (
+            "" if directory["mode"] == "off" else f" (the configuration says that the cluster uses {directory['mode']})"
+        )
         lines.append(f"{directory['path']}: {directory['message']}{mode}")
         for row in directory["certificates"]:
             lines += _row(row)

@@ -12,12 +12,14 @@ LONGEST = 900.0
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("authority", help="`authority test NAME`: does a CA answer, and would it be used?")
+    parser = subparsers.add_parser(
+        "authority", help="test a CA end to end without installing anything; manage its ACME account"
+    )
     actions = parser.add_subparsers(dest="action", metavar="test|account", required=True)
     account.add(actions)
-    test = actions.add_parser("test", help="ask it for a certificate with a throw-away key; nothing is installed")
-    test.add_argument("name", help="of the [authority.NAME]")
-    test.add_argument("--certs-dir", default="", metavar="DIR", help="ask for what this directory wants")
+    test = actions.add_parser("test", help="request a certificate for a throw-away key; install nothing")
+    test.add_argument("name", help="NAME of the table [authority.NAME]")
+    test.add_argument("--certs-dir", default="", metavar="DIR", help="request what this directory needs")
     config_option(test)
     json_option(test)
     test.set_defaults(run=run)

@@ -18,15 +18,21 @@ FLAGS = {  # of cockroach, for a directory whose process does not run
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("check", help="judge a certs-dir as cockroach would, and better")
+    parser = subparsers.add_parser(
+        "check", help="check a certs directory by CockroachDB's own loading rules and TLS verification"
+    )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--certs-dir", default="", metavar="DIR", help="this directory, without any configuration")
-    what.add_argument("--pid", type=int, metavar="PID", help="the certs-dir of this process, by its flags and its user")
+    what.add_argument("--certs-dir", default="", metavar="DIR", help="check this directory; no configuration is needed")
+    what.add_argument(
+        "--pid", type=int, metavar="PID", help="check the certs directory of this process, with its flags and its user"
+    )
     parser.add_argument(
-        "--user", default="", metavar="NAME", help="the user cockroach runs as (default: the directory's owner)"
+        "--user", default="", metavar="NAME", help="the user that cockroach runs as (default: the directory's owner)"
     )
     for flag, value in FLAGS.items():
-        parser.add_argument(f"--{flag}", default=[], action="append", metavar=value, help="as given to cockroach")
+        parser.add_argument(
+            f"--{flag}", default=[], action="append", metavar=value, help="the same flag that cockroach is started with"
+        )
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -59,13 +65,13 @@ def _targets(arguments: argparse.Namespace) -> "list[Target]":
     from certagent.posix.errors import HostError
 
     if arguments.user and not arguments.certs_dir:
-        raise HostError("cannot use --user without --certs-dir: a process and a configuration say it themselves")
+        raise HostError("cannot use --user without --certs-dir: a process or a configuration already names its user")
     if arguments.pid is not None:
         return [process_target(arguments.pid)]
     if problem := _malformed(
         arguments.cert_principal_map, arguments.node_cert_distinguished_name + arguments.root_cert_distinguished_name
     ):
-        raise HostError(f"{problem}: cockroach does not start with it")
+        raise HostError(f"{problem}; cockroach would not start with it")
     options = [f"--{flag}={v}" for flag in FLAGS for v in getattr(arguments, flag.replace("-", "_"))]
     terms = own_terms(options)
     if arguments.certs_dir:
@@ -76,9 +82,7 @@ def _targets(arguments: argparse.Namespace) -> "list[Target]":
 def _malformed(maps: list[str], subjects: list[str]) -> str:
     """What cockroach could not parse of the flags, "" where it can."""
     if bad := [m for given in maps for m in given.split(",") if m and ":" not in m]:
-        return (
-            f"cannot use --cert-principal-map {bad[0]}: write CERTIFICATE-PRINCIPAL:USER, several with commas between"
-        )
+        return f"cannot use --cert-principal-map {bad[0]}: write CERTIFICATE-PRINCIPAL:USER, separated by commas"
     if bad := [dn for dn in subjects if dn and "=" not in dn]:
         return f"cannot use the distinguished name {bad[0]}: write it as in O=Cockroach,CN=node"
     return ""
@@ -93,7 +97,7 @@ def text(document: dict[str, Any]) -> str:
     widths = [max(len(r[i]) for r in rows) for i in range(4)] if rows else []
     lines += ["  " + "  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]) for r in rows]
     if not document["start"]["accepted"]:
-        lines.append(f"  a node does not start with it: {document['start']['reason']}")
+        lines.append(f"  a node would not start with this directory: {document['start']['reason']}")
     lines += [
         f"  {f['severity']} {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}"
         for f in document["findings"]

@@ -21,7 +21,9 @@ from certagent.cli.common import (
 )
 from certagent.cli.proving import PENDING, Command, blocked, seen
 
+SEVERAL, ONLY = "needed if several directories have this pair", "reload only the processes of this directory"
 REFUSED = 1
+WORDS = {"proven": "verified"}  # the state of a command, as people read it
 POLL = 0.1
 ROWS = 200
 
@@ -29,19 +31,20 @@ ROWS = 200
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the three verbs."""
     for verb, about in (
-        ("renew", "ask the CA for a new pair now"),
-        ("rollback", "go back to the pair before"),
-        ("reload", "send SIGHUP and prove it"),
+        ("renew", "request a new certificate from the CA now"),
+        ("rollback", "restore the previous certificate and key"),
+        ("reload", "reload cockroach (SIGHUP) and verify that it serves the new certificates"),
     ):
         parser = subparsers.add_parser(verb, help=about)
         if verb != "reload":
-            parser.add_argument("file", help="the pair: node, ui, client.root (node.crt means the same)")
-        parser.add_argument("--certs-dir", default="", metavar="DIR", help="needed where several directories have it")
+            parser.add_argument("file", help="the pair: node, ui, client.root; node.crt means node")
+        where = ONLY if verb == "reload" else SEVERAL
+        parser.add_argument("--certs-dir", default="", metavar="DIR", help=where)
         parser.add_argument(
-            "--wait", type=float, default=60.0, metavar="SECONDS", help="how long to wait for the proof (default 60)"
+            "--wait", type=float, default=60.0, metavar="SECONDS", help="how long to wait for the result (default 60)"
         )
         if verb == "renew":
-            parser.add_argument("--force", action="store_true", help="do not wait for the pause after a failure")
+            parser.add_argument("--force", action="store_true", help="do not wait for the backoff after a failure")
         config_option(parser)
         json_option(parser)
         parser.set_defaults(run=run, kind=verb)
@@ -62,14 +65,15 @@ def refusal(answer: dict[str, Any] | None, socket: str) -> Reply:
     """Given the answer that is no, or none at all, return what is said."""
     if answer is None:
         how = "systemctl start certagent, or `certagent run`"
-        return complaint(f"no daemon answers at {socket}: {how}", UNKNOWN)
+        return complaint(f"no agent answers at {socket}; start it: {how}", UNKNOWN)
     return complaint(answer["error"], REFUSED)
 
 
 def reply_of(command: Command, outcome: dict[str, str]) -> Reply:
     """Given how a command ended, return what is said; exit 0 only for what is proven. Its step is the terminal's."""
     document = {"version": 1, "state": outcome["state"], "reason": outcome["reason"]}
-    told = f"{command.kind} {command.file}".strip() + f": {outcome['state']}: {outcome['reason']}"
+    state = WORDS.get(outcome["state"], outcome["state"])
+    told = f"{command.kind} {command.file}".strip() + f": {state}: {outcome['reason']}"
     return Reply(0 if outcome["state"] == "proven" else REFUSED, told, document)
 
 

@@ -61,7 +61,7 @@ def show(reply: Reply, *, as_json: bool) -> int:
 
 def config_option(parser: argparse.ArgumentParser) -> None:
     """-c FILE, else CERTAGENT_CONFIG, else /etc/certagent/config.toml."""
-    about = f"the configuration (default: {default_config()})"
+    about = f"the configuration file (default: {default_config()})"
     parser.add_argument("-c", "--config", default=argparse.SUPPRESS, metavar="FILE", help=about)
 
 

@@ -19,5 +19,11 @@ def run(arguments: argparse.Namespace) -> Reply:
     try:
         import shtab
     except ImportError:
-        return complaint("cannot make a completion: shtab is missing; pip install shtab beside certagent", USAGE)
+        return complaint(
+            (
+                "cannot make a completion script: the package shtab is missing; install certagent with the extra"
+                " 'completion'"
+            ),
+            USAGE,
+        )
     return Reply(text=shtab.complete(parser(), arguments.shell))

@@ -8,9 +8,9 @@ from certagent.cli.common import USAGE, Reply, config_option, json_option
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("config", help="`config check`: is the configuration sound?")
+    parser = subparsers.add_parser("config", help="`config check`: report all mistakes of the configuration")
     actions = parser.add_subparsers(dest="action", metavar="check", required=True)
-    check = actions.add_parser("check", help="report every error of the configuration")
+    check = actions.add_parser("check", help="report all mistakes of the configuration")
     config_option(check)
     json_option(check)
     check.set_defaults(run=run)

@@ -13,7 +13,9 @@ NEXT = """now try:
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("demo", help="CA, first pair, a server, live rotation, proof: in under 20 s")
+    parser = subparsers.add_parser(
+        "demo", help="show a CA, a first pair, a server and verified rotations in under 20 s"
+    )
     parser.set_defaults(run=run)
 
 

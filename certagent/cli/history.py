@@ -21,9 +21,9 @@ MOST = 1 << 31
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("history", help="what was attempted, and how it ended")
-    parser.add_argument("file", nargs="?", default="", help="only this pair")
-    parser.add_argument("--limit", type=count, default=50, metavar="N", help="the newest N (default 50)")
+    parser = subparsers.add_parser("history", help="show past attempts and their results")
+    parser.add_argument("file", nargs="?", default="", help="show only this pair")
+    parser.add_argument("--limit", type=count, default=50, metavar="N", help="show the newest N (default 50)")
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -32,7 +32,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def count(said: str) -> int:
     """A number of lines. Raises ArgumentTypeError."""
     if not said.isascii() or not said.isdigit() or not int(said):
-        raise argparse.ArgumentTypeError(f"{said!r} is no number from 1 on")
+        raise argparse.ArgumentTypeError(f"{said!r} is not a number of 1 or more")
     return min(int(said), MOST)
 
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> Reply:
 
 def reply_of(rows: list[dict[str, Any]]) -> Reply:
     """Given the attempts, newest first, return what is said."""
-    told = "\n".join(line(r) for r in rows) or "nothing was attempted yet"
+    told = "\n".join(line(r) for r in rows) or "no attempts yet"
     return Reply(0, told, {"version": 1, "attempts": rows})
 
 

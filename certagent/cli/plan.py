@@ -11,7 +11,7 @@ LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation", "adopt", "pres
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("plan", help="what would be done now, and what is held back")
+    parser = subparsers.add_parser("plan", help="show pending and blocked actions")
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -44,20 +44,24 @@ def text(document: dict[str, Any]) -> str:
     lines = []
     for directory in document["certs_dirs"]:
         work = [a for a in directory["actions"] if a["action"] not in LOOKS]
-        lines.append(f"{directory['path']}: {len(work)} to do, {len(directory['held'])} held")
+        lines.append(f"{directory['path']}: {_count(len(work))} to do now, {_count(len(directory['held']))} blocked")
         lines += [f"  {_step(a)}" for a in directory["actions"]]
         later = [a for a in directory["steps"] if a not in directory["actions"]]
         lines += [f"    then {_step(a)}" for a in later if a["action"] not in LOOKS]
         lines += [
-            f"  held {h['action']} {h['file']}: {h['reason']}" + (f" (until {_time(h['at'])})" if h["at"] else "")
+            f"  blocked: {h['action']} {h['file']}: {h['reason']}" + (f" (until {_time(h['at'])})" if h["at"] else "")
             for h in directory["held"]
         ]
         if not directory["actions"]:
             critical = [f for f in directory["findings"] if f["severity"] == "critical"]
             lines += [f"  {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}" for f in critical]
         if directory["wake_at"]:
-            lines.append(f"  next look: {_time(directory['wake_at'])}")
+            lines.append(f"  next check: {_time(directory['wake_at'])}")
     return "\n".join(lines)
+
+
+def _count(number: int) -> str:
+    return str(number or "nothing")
 
 
 def _step(action: dict[str, Any]) -> str:

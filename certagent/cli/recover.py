@@ -29,7 +29,7 @@ class Recovered(NamedTuple):
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
     parser = subparsers.add_parser(
-        "recover", help="finish an interrupted swap; exit 2 where no matched pair can be made"
+        "recover", help="finish an interrupted swap; exit 2 if no matching pair can be restored"
     )
     config_option(parser)
     json_option(parser)
@@ -60,7 +60,13 @@ def _sentence(found: Recovered) -> str:
 def undone(error: "HostError") -> str:
     """Given why nothing was done, return the sentence; a lock is no failure, for a running agent has it."""
     held, denied = error.errno == errno.EAGAIN, error.errno in DENIED
-    more = "; it recovers by itself" if held else "; run this as the owner or as root" if denied else ""
+    more = (
+        "; the running agent recovers by itself"
+        if held
+        else "; run this command as the owner or as root"
+        if denied
+        else ""
+    )
     return f"nothing done: {error}{more}"
 
 

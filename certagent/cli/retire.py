@@ -14,11 +14,9 @@ AREA = ".certagent"
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser(
-        "retire", help="end the management of a certs-dir; --remove-keys removes its keys too"
-    )
-    parser.add_argument("certs_dir", help="the directory")
-    parser.add_argument("--remove-keys", action="store_true", help="remove the live keys as well")
+    parser = subparsers.add_parser("retire", help="end the management of a certs directory: remove its staging area")
+    parser.add_argument("certs_dir", help="the certs directory")
+    parser.add_argument("--remove-keys", action="store_true", help="also remove the keys of its pairs")
     config_option(parser)
     parser.set_defaults(run=run)
 
@@ -30,7 +28,9 @@ def run(arguments: argparse.Namespace) -> Reply:
     path, configured = os.path.abspath(arguments.certs_dir), arguments.config
     policy = next((p for p in read_config(configured).policies if p.path == path), None)
     if policy is None and not os.path.isdir(os.path.join(path, AREA)):
-        return complaint(f"{path} is not managed: it has no {AREA}, and {configured} does not name it", USAGE)
+        return complaint(
+            f"cannot retire {path}: it is not managed; it has no {AREA}, and {configured} does not name it", USAGE
+        )
     try:
         _retire(path, policy, remove_keys=arguments.remove_keys)
     except (HostError, OSError) as error:

@@ -8,14 +8,14 @@ from certagent.cli.common import UNKNOWN, Reply, complaint, config_option, read_
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("run", help="run the agent; --once converges once and exits")
+    parser = subparsers.add_parser("run", help="run the agent; with --once do what is due now and exit")
     config_option(parser)
-    parser.add_argument("--once", action="store_true", help="converge once and exit as `status` does")
+    parser.add_argument("--once", action="store_true", help="do what is due now, then exit as `status` does")
     parser.add_argument(
         "--deadline", type=float, default=120.0, metavar="SECONDS", help="with --once: how long to wait (default 120)"
     )
     parser.add_argument(
-        "--log", choices=("auto", "json", "text"), default=None, help="form of the log (default: as configured)"
+        "--log", choices=("auto", "json", "text"), default=None, help="format of the log (default: as configured)"
     )
     parser.set_defaults(run=run)
 

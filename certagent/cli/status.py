@@ -11,7 +11,7 @@ EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("status", help="what is, what is wrong, what comes next")
+    parser = subparsers.add_parser("status", help="show certificates, problems and the next scheduled action")
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -41,7 +41,7 @@ def text(document: dict[str, Any]) -> str:
     """The document for people: what is, until when, how it is proven; then what is wrong, and what comes next."""
     now = _time(document["now"])
     daemon = document["daemon"]
-    who = f"daemon pid {daemon['pid']}, {_span(now - _time(daemon['started']))} up" if daemon else NO_DAEMON
+    who = f"agent pid {daemon['pid']}, up {_span(now - _time(daemon['started']))}" if daemon else NO_DAEMON
     lines = [f"certagent: {document['severity']}, {who}"]
     for directory in document["certs_dirs"]:
         lines += ["", f"{directory['path']}: {directory['severity']}"]
@@ -57,8 +57,8 @@ def text(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-NO_DAEMON = "no daemon: observed just now"
-HEAD = ("file", "certificate", "expires", "renews", "proof", "revocation")
+NO_DAEMON = "no agent is running; this host was read just now"
+HEAD = ("file", "certificate", "expires", "renews", "verified", "revocation")
 UNITS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 

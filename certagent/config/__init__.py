@@ -26,8 +26,8 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
             document = tomllib.load(file)
     except OSError as error:
         raise ConfigError(
-            (f"{path}: cannot read it: {error.strerror}; name another with -c or CERTAGENT_CONFIG",)
+            (f"{path}: cannot be read: {error.strerror}; name another file with -c or CERTAGENT_CONFIG",)
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError((f"{path}: not TOML: {error}",)) from error
+        raise ConfigError((f"{path}: not valid TOML: {error}",)) from error
     return build(path, document, socket.gethostname(), resolved)

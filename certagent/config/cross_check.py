@@ -37,12 +37,12 @@ def cross_check(
     cas = [(f"authority.{a.name}.directory", a.options) for a in authorities.values()]
     outside += [(key, made.directory, "the CA's key") for key, made in cas if isinstance(made, LocalConfig)]
     errors += [
-        f"{key}: {what} must not lie in the certs-dir {path}"
+        f"{key}: {what} must not be in the certs directory {path}"
         for key, place, what in outside
         for path in paths
         if within(place, path)
     ]
-    kept = [*((p, f"the certs-dir {p}") for p in paths), (state_dir, f"the agent's state {state_dir}")]
+    kept = [*((p, f"the certs directory {p}") for p in paths), (state_dir, f"the agent's state {state_dir}")]
     kept += [(made.directory, f"the embedded CA {made.directory}") for _, made in cas if isinstance(made, LocalConfig)]
     for a in authorities.values():
         if isinstance(a.options, RemoteConfig):
@@ -58,13 +58,16 @@ def _handed(
     for key, place in single.items():
         for path in directories:
             if within(place, path):
-                yield f"{key}: {place} lies in the certs-dir {path}: no managed key is handed on; use one of its own"
+                yield (
+                    f"{key}: {place} is in the certs directory {path}: a managed key is not given to a worker; use a"
+                    " separate credential"
+                )
     for key in (k for k, setting in made.ca_type.settings.items() if setting.opens):
         value = made.options[key] or ()
         for place in [value] if isinstance(value, str) else value:
             for path, what in kept:
                 if within(path, place) or (path in directories and within(place, path)):
-                    yield f"{key}: {place} would open {what} to a process that asks a CA; name something narrower"
+                    yield f"{key}: {place} would give a worker access to {what}; name a narrower path"
 
 
 def _within(place: str, path: str) -> bool:

@@ -82,13 +82,13 @@ def _authorities(tables: Table) -> dict[str, AuthorityConfig]:
         if isinstance(values, dict):
             found[name] = authority(Table(f"authority.{name}", values, tables.errors), name)
         else:
-            tables.error(name, "must be a table: [authority.NAME], one for each")
+            tables.error(name, "must be a table: write one [authority.NAME] for each")
     return found
 
 
 def _tables(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError("write [[certs_dir]], with two brackets")
+        raise ValueError("write [[certs_dir]], with double brackets")
     return value
 
 
@@ -109,14 +109,14 @@ def _settings(table: Table) -> Settings:
 def _socket(value: Any) -> str:
     found = absolute(value)
     if len(found.encode()) > LONGEST_SOCKET:
-        raise ValueError(f"longer than {LONGEST_SOCKET} bytes: the kernel takes no more")
+        raise ValueError(f"longer than {LONGEST_SOCKET} bytes, the kernel's limit")
     return found
 
 
 def _worker(value: Any) -> Owner:
     found = owner(value)
     if found.uid == 0:
-        raise ValueError("must not be root: what talks to a CA has no privilege")
+        raise ValueError("must not be root: the worker runs without privilege")
     return found
 
 
@@ -201,7 +201,7 @@ def _named(table: Table, stem: str) -> Name | None:
     if below is None:
         table.error("", parsed.reason)
     else:
-        table.error("", f'a name with a dot is written in quotes: [certs_dir.file."{stem}.{below}"]')
+        table.error("", f'quote a name that contains a dot: [certs_dir.file."{stem}.{below}"]')
     return None
 
 
@@ -254,5 +254,5 @@ def _want(
 def _roots(table: Table, name: Name) -> str:
     found: str = table.get("roots", absolute, "")
     if found and not name.kind.system_roots:
-        table.error("roots", "only `ui` is verified by other roots than a bundle of the directory")
+        table.error("roots", "only `ui` may have `roots`: all other files are verified by a bundle of the directory")
     return found

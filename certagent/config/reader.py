@@ -33,7 +33,7 @@ def duration(value: Any) -> timedelta:
     if not found or found[1].strip("0") == "":
         raise ValueError('write a duration such as "20s", "15m", "6h" or "30d"')
     if int(found[1]) * UNITS[found[2]] > 100 * 365 * 86400:
-        raise ValueError("longer than a hundred years")
+        raise ValueError("must not be longer than a hundred years")
     return timedelta(seconds=int(found[1]) * UNITS[found[2]])
 
 
@@ -81,7 +81,7 @@ class Table:
         for key in self.values:
             if key not in self._known:
                 near = difflib.get_close_matches(key, self._known, 1)
-                self.error(key, "there is no such setting" + (f"; did you mean {near[0]!r}?" if near else ""))
+                self.error(key, "unknown setting" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def _clipped(shown: str) -> str:
@@ -135,7 +135,7 @@ def mode(value: Any) -> int:
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
         raise ValueError('write a mode such as "0600"')
     if int(value, 8) & ~0o740:
-        raise ValueError("wider than cockroach accepts (0700, or 0740 for root with the process's group)")
+        raise ValueError("wider than cockroach accepts: 0700, or 0740 for a key of root with the group of the process")
     return int(value, 8)
 
 

@@ -60,7 +60,7 @@ def authority(table: Table, name: str) -> AuthorityConfig:
             (table.get("ocsp_url", text, ""), table.get("crl_url", text, "")),
         )
         if options.create and options.ca_lifetime <= options.lifetime:
-            table.error("ca_lifetime", "must be longer than lifetime: no leaf outlives its CA")
+            table.error("ca_lifetime", "must be longer than lifetime: a certificate cannot outlive its CA")
     table.done()
     return AuthorityConfig(name, kind, options)
 
@@ -75,11 +75,11 @@ def owner(value: Any) -> Owner:
     try:
         account = pwd.getpwnam(user)
     except KeyError as error:
-        raise RedactedValueError(f"there is no user {user!r} on this host: create it, or name another") from error
+        raise RedactedValueError(f"there is no user {user!r} on this host: create it or name another one") from error
     try:
         return Owner(user, account.pw_uid, grp.getgrnam(group).gr_gid if group else account.pw_gid)
     except KeyError as error:
-        raise RedactedValueError(f"there is no group {group!r} on this host: create it, or name another") from error
+        raise RedactedValueError(f"there is no group {group!r} on this host: create it or name another one") from error
 
 
 def san(value: Any) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def probe(value: Any) -> tuple[tuple[str, int, Any], ...]:
     good = {item: m for item, m in found.items() if m and 0 < int(m[2]) < PORTS}
     bad = [repr(item) for item in found if item not in good]
     if bad:
-        raise RedactedValueError(f'write "127.0.0.1:26257/sql", not {", ".join(bad)}')
+        raise RedactedValueError(f'write "127.0.0.1:26257/sql" instead of {", ".join(bad)}')
     return tuple((m[1].strip("[]"), int(m[2]), m[3] or "auto") for m in good.values())
 
 

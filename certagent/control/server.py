@@ -7,6 +7,7 @@ its mode is set before it is bound.
 
 import json
 import os
+import pwd
 import socket
 import stat
 import struct
@@ -27,7 +28,7 @@ DEADLINE = 2.0
 LIMIT = 1 << 16
 WORKERS = 8  # of each pool
 BREATH = 0.1  # seconds, when no connection can be taken (no fd left)
-FOREIGN = "the socket of another user's agent stands there: {}; stop that agent; remove the socket where none runs"
+FOREIGN = "another user's socket is there: {}; stop that user's agent; if none runs, remove the socket"
 WAITING = 64
 PER_UID = 16
 
@@ -44,6 +45,15 @@ class Peer:
     def trusted(self) -> bool:
         """Root, or the agent's own user."""
         return self.uid in {0, os.geteuid()}
+
+
+def denied(command: str, uid: int) -> str:
+    """Given a command and the agent's user, return why another user is refused."""
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a user without an entry in passwd, as in a container
+        user = f"uid {uid}"
+    return f"permission denied: {command!r} needs root" + (f" or the agent's user ({user})" if uid else "")
 
 
 Answer = Callable[[str, dict[str, Any], Peer], dict[str, Any]]
@@ -69,7 +79,7 @@ class Control:
         try:
             os.makedirs(folder, mode=0o755, exist_ok=True)
         except OSError as error:
-            remedy = "give its directory to the agent's user, or set agent.socket"
+            remedy = "let the agent's user own this directory, or set agent.socket"
             raise HostError(f"cannot bind {self._path}: cannot make {folder}: {error.strerror}; {remedy}") from error
         self._clear()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -88,9 +98,9 @@ class Control:
         """Remove the socket of a daemon that is gone."""
         try:
             if not stat.S_ISSOCK(os.lstat(self._path).st_mode):
-                raise HostError(f"cannot bind {self._path}: something that is no socket stands there; remove it")
+                raise HostError(f"cannot bind {self._path}: another file that is not a socket is there; remove it")
             if _answered(self._path):
-                raise HostError(f"cannot bind {self._path}: another daemon answers there")
+                raise HostError(f"cannot bind {self._path}: another certagent answers there")
             os.unlink(self._path)
         except FileNotFoundError:
             return
@@ -140,9 +150,9 @@ class Control:
             request = json.loads(line)
             command, arguments = str(request["command"]), dict(request.get("args", {}))
         except (ValueError, KeyError, TypeError, RecursionError):
-            return {"ok": False, "error": "not a request", "code": "bad-request"}
+            return {"ok": False, "error": "malformed request", "code": "bad-request"}
         if not peer.trusted and (self._others == "refuse" or command not in READ_ONLY):
-            return {"ok": False, "error": f"uid {peer.uid} may not ask for {command!r}", "code": "forbidden"}
+            return {"ok": False, "error": denied(command, os.geteuid()), "code": "forbidden"}
         try:
             return self._answer(command, arguments, peer)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the peer gets an answer and the daemon goes on

@@ -219,7 +219,7 @@ def test_a_stale_socket_is_replaced(path: str) -> None:
     made = Control(path, others="read-only", answer=answer)
     made.start()
     try:
-        with pytest.raises(HostError, match="another daemon answers"):
+        with pytest.raises(HostError, match="another certagent answers"):
             Control(path, others="read-only", answer=answer)
     finally:
         made.stop()
@@ -243,21 +243,21 @@ except HostError as error:
 @pytest.mark.root
 @pytest.mark.parametrize("mode", [0o600, 0o666])
 def test_a_stale_socket_of_another_user(path: str, mode: int) -> None:
-    """In a sticky directory it cannot be removed: the error says what stands there, and what to do."""
+    """In a sticky directory it cannot be removed: the error says what is there, and what to do."""
     os.chmod(os.path.dirname(path), 0o1777)  # noqa: S103 - sticky, as /run/certagent
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(path)
     os.chmod(path, mode)
     top = str(Path(__file__).parents[2])
     ran = subprocess.run([sys.executable, "-c", SECOND, path, top], capture_output=True, text=True, check=True)
-    assert f"cannot bind {path}: the socket of another user's agent stands there: " in ran.stdout
-    assert ran.stdout.strip().endswith("remove the socket where none runs")
+    assert f"cannot bind {path}: another user's socket is there: " in ran.stdout
+    assert ran.stdout.strip().endswith("remove the socket")
 
 
 def test_what_is_no_socket_is_left_alone(path: str) -> None:
     """A file or a link at the path is not removed."""
     Path(path).symlink_to("/etc/passwd")
-    with pytest.raises(HostError, match="no socket"):
+    with pytest.raises(HostError, match="not a socket"):
         Control(path, others="read-only", answer=answer)
     os.unlink(path)
 

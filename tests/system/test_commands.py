@@ -65,7 +65,7 @@ def test_one_daemon_only(host: Host) -> None:
         second = host.run("run")
         assert second.returncode == 3
         assert str(agent.process.pid) in second.stderr
-        assert "; it recovers by itself" in host.run("recover").stdout
+        assert "; the running agent recovers by itself" in host.run("recover").stdout
         retired = host.run("retire", str(host.certs))
         assert retired.returncode == 1
         assert str(agent.process.pid) in retired.stderr
@@ -344,7 +344,7 @@ def test_a_process_that_started_a_moment_ago(host: Host) -> None:
         assert (nobody.returncode, "nothing to reload" in nobody.stdout) == (1, True), nobody
         with host.server() as first:
             renewed = host.run("renew", "node")
-            assert (renewed.returncode, renewed.stdout.strip()) == (0, "renew node: proven: served"), renewed
+            assert (renewed.returncode, renewed.stdout.strip()) == (0, "renew node: verified: served"), renewed
             assert first.served() == host.file("node")["fingerprint"]
         with host.server() as second:
             assert host.run("reload").returncode == 0

@@ -41,13 +41,13 @@ SECOND = (
 OF_SECOND = {
     "second_started": "active notify",
     "second_sandbox": "CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2",
-    "second_renewed": "renew node: proven: none-needed",
+    "second_renewed": "renew node: verified: none-needed",
     "second_state": "second second",
     "second_to_others": "1",
     "second_replaced": "no",
     "second_beside": "1",
-    "second_renewed_after": "renew node: proven: none-needed",
-    "second_last": "renew node: proven: none-needed",
+    "second_renewed_after": "renew node: verified: none-needed",
+    "second_last": "renew node: verified: none-needed",
     "second_owners": "second second",
 }
 INSIDE = Path(__file__).with_name("units.sh")
@@ -76,7 +76,7 @@ def test_the_units_are_booted(tmp_path: Path) -> None:
     assert (tmp_path / "status").read_text().strip() == "0", output
     told = {key: value for row in rows(tmp_path / "told") for key, value in row.items()}
     assert told["started"] == "active notify"
-    assert {told[f"renewed{when}"] for when in ("", "_after", "_by_root")} == {"renew node: proven: served"}
+    assert {told[f"renewed{when}"] for when in ("", "_after", "_by_root")} == {"renew node: verified: served"}
     assert told["status"].startswith(("ok", "info"))
     assert (told["reloaded"], told["stopped"]) == ("active", "success")
     assert told["sandbox"] == "CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2"

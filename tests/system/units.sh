@@ -61,7 +61,7 @@ tell second_renewed "$(second renew node)"
 tell second_state "$(owners /var/lib/certagent/second) $(owners /run/certagent/second)"
 systemctl reload certagent@second
 until_true 'journalctl -u certagent@second -o cat | grep config.loaded'
-tell second_to_others "$(runuser -u nobody -- certagent status -c /etc/certagent/second.toml | grep -c 'daemon pid')"
+tell second_to_others "$(runuser -u nobody -- certagent status -c /etc/certagent/second.toml | grep -c 'agent pid')"
 replaced() { runuser -u cockroach -- mv /var/lib/certagent/second /var/lib/certagent/theirs 2> /dev/null && echo yes || echo no; }
 tell second_replaced "$(replaced)"
 
@@ -75,7 +75,7 @@ tell renewed_after "$(certagent renew node)"
 
 systemctl stop certagent
 tell stopped "$(shows certagent Result)"
-tell second_beside "$(second status | grep -c 'daemon pid')"
+tell second_beside "$(second status | grep -c 'agent pid')"
 systemctl restart certagent@second
 tell second_renewed_after "$(second renew node)"
 chown -R root:root /var/lib/certagent/{ca,ledger.db,ledger.db-journal,lock}

@@ -109,7 +109,9 @@ def fingerprints(value: Any) -> tuple[str, ...]:
 def source(value: Any) -> str:
     """Where a secret is: a file, `credential:NAME` of systemd, `env:NAME`."""
     if not isinstance(value, str) or not SOURCE.fullmatch(value):
-        raise RedactedValueError('name where it is, never the secret itself: "/path", "credential:NAME" or "env:NAME"')
+        raise RedactedValueError(
+            'name where the secret is, not the secret itself: "/path", "credential:NAME" or "env:NAME"'
+        )
     return value
 
 
@@ -170,7 +172,7 @@ def read(table: Table, kind: str) -> RemoteConfig:
         client_key=table.get("client_key", absolute, ""),
     )
     if bool(made.client_cert) != bool(made.client_key):
-        table.error("client_key", "client_cert and client_key belong together: an enrolment pair of its own")
+        table.error("client_key", "client_cert and client_key belong together: set both or neither")
     for key, setting in described.settings.items():
         if setting.read is url and options[key] and (why := barred(options[key], allow_http=made.allow_http)):
             table.error(key, why)

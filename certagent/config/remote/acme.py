@@ -24,14 +24,14 @@ def contacts(value: Any) -> tuple[str, ...]:
 def port(value: Any) -> int:
     """A TCP port."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < PORTS:
-        raise ValueError("must be a port, 1 to 65535")
+        raise ValueError("must be a port from 1 to 65535")
     return value
 
 
 def ttl(value: Any) -> int:
     """Seconds of a DNS record's life."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LONGEST_TTL:
-        raise ValueError(f"must be seconds, 1 to {LONGEST_TTL}")
+        raise ValueError(f"must be a number of seconds from 1 to {LONGEST_TTL}")
     return value
 
 
@@ -72,17 +72,17 @@ def problems(made: RemoteConfig) -> list[tuple[str, str]]:
         (
             dns and ("dns_server" in given) == ("dns_hook" in given),
             "challenge",
-            "dns-01 needs dns_server (RFC 2136 updates) or dns_hook (a command), not both",
+            "dns-01 needs either dns_server (RFC 2136 updates) or dns_hook (a command)",
         ),
         (
             dns and ("dns_key_name" in given) != ("dns_key" in given),
             "dns_key",
-            "dns_key_name and dns_key belong together: the TSIG key",
+            "dns_key_name and dns_key belong together: set both for a TSIG key",
         ),
         (
             ("eab_kid" in given) != ("eab_key" in given),
             "eab_key",
-            "eab_kid and eab_key belong together: the CA gave you both",
+            "eab_kid and eab_key belong together: set both",
         ),
     )
     return [(key, sentence) for wrong, key, sentence in rules if wrong]

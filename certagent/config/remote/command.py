@@ -25,7 +25,7 @@ def environment(value: Any) -> dict[str, str]:
         raise ValueError('write a table of strings: { AWS_REGION = "eu-central-1" }')
     for name in value:
         if not VARIABLE.fullmatch(name) or name.startswith("CERTAGENT_"):
-            raise ValueError(f"{name!r} cannot be set here")
+            raise ValueError(f"{name!r} must not be set here")
     return dict(value)
 
 

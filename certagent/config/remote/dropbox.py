@@ -10,7 +10,7 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
     """What is wrong between the settings: (key, sentence)."""
     out, back = made.options["outbox"], made.options["inbox"]
     if out and back and (out == back or f"{out}/".startswith(f"{back}/") or f"{back}/".startswith(f"{out}/")):
-        yield "inbox", "the outbox and the inbox must be two directories, none inside the other"
+        yield "inbox", "outbox and inbox must be two directories, and neither may be inside the other"
 
 
 def traits(made: RemoteConfig) -> Traits:

@@ -14,7 +14,7 @@ def label(value: Any) -> str:
     """An additional path segment (RFC 7030, section 3.2.2)."""
     found = text(value)
     if not LABEL.fullmatch(found):
-        raise ValueError("one path segment: letters, digits, and . _ ~ -")
+        raise ValueError("must be one path segment: letters, digits and . _ ~ -")
     return found
 
 
@@ -23,7 +23,7 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
     if bool(made.options["username"]) != ("password" in made.secrets):
         yield "password", "username and password belong together"
     elif not made.options["username"] and not made.client_cert:
-        yield "client_cert", "who asks? Set client_cert and client_key (an enrolment pair), or username and password"
+        yield "client_cert", "no credential: set client_cert and client_key, or username and password"
 
 
 def traits(made: RemoteConfig) -> Traits:

@@ -12,11 +12,11 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
     if ("x5c_cert" in secrets) != ("x5c_key" in secrets):
         yield "x5c_key", "x5c_cert and x5c_key belong together"
     if "provisioner_key" in secrets and "x5c_cert" in secrets:
-        yield "provisioner_key", "a provisioner is either JWK (provisioner_key) or X5C (x5c_cert, x5c_key)"
+        yield "provisioner_key", "set either provisioner_key (JWK) or x5c_cert and x5c_key (X5C)"
     if made.options["credential"] == "leaf" and made.options["renewal"] != "live":
-        yield "credential", 'belongs to renewal = "live"'
+        yield "credential", 'needs renewal = "live"'
     if not {"provisioner_key", "x5c_cert"} & set(secrets) and made.options["renewal"] != "live":
-        yield "provisioner_key", 'is required, or x5c_cert and x5c_key, or one_time_token with renewal = "live"'
+        yield "provisioner_key", 'is required; or set x5c_cert and x5c_key, or one_time_token with renewal = "live"'
 
 
 def traits(made: RemoteConfig) -> Traits:

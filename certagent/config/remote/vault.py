@@ -24,7 +24,7 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
         if key not in made.secrets:
             yield key, f'is required by auth = "{auth}"'
     if auth == "cert" and not made.client_cert:
-        yield "client_cert", 'is required by auth = "cert", and client_key: an enrolment pair of its own'
+        yield "client_cert", 'and client_key are required by auth = "cert"'
 
 
 CA_TYPE = CaType(
