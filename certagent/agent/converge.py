@@ -8,7 +8,7 @@ from certagent.core.actions import Action, AskRevocation, Plan, Probe, Scan
 from certagent.core.decide import decide, modes
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy
-from certagent.core.timing import PROOF_WAIT
+from certagent.core.proof import awaited
 from certagent.core.view import View
 
 ROUNDS = 40
@@ -55,10 +55,8 @@ def urgent(world: World, clock: Callable[[], datetime]) -> tuple[Action, ...]:
 
 
 def settled(policy: Policy, snapshot: Snapshot, now: datetime) -> bool:
-    """Whether nothing is in flight, nothing is to do and no signal still waits for its proof."""
-    signals = {a.subject: a for a in snapshot.attempts if a.kind == "reload"}
-    waiting = [a for a in signals.values() if a.outcome in {"asked", "unproven"} and now - a.at < PROOF_WAIT]
-    return not snapshot.in_flight and not waiting and not decide(policy, snapshot, now).actions
+    """Whether nothing is in flight, nothing is to do and no signal was sent that may still be verified."""
+    return not snapshot.in_flight and not awaited(snapshot, now) and not decide(policy, snapshot, now).actions
 
 
 def pause(wakes: Iterable[datetime | None], now: datetime, rescan: timedelta) -> float:

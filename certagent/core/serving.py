@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Literal
 
-from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
+from certagent.core.facts import Attempt, Listener, Pair, Process, Served, Snapshot
 
 SWAPS = frozenset({"install", "rollback"})
 
@@ -93,6 +94,15 @@ def other_leaf(snapshot: Snapshot, served: Served) -> str | None:
     if served.fingerprint == pair.leaf.fingerprint:
         return None
     return f"{served.address} serves {served.fingerprint[:12]}, {pair.name.stem}.crt is {pair.leaf.fingerprint[:12]}"
+
+
+def port_kind(snapshot: Snapshot, process: Process, port: Listener) -> Literal["sql", "http", "auto"]:
+    """What a port turned out to be, where the process did not say."""
+    if port.kind != "auto":
+        return port.kind
+    told = [s.kind for s in snapshot.served if s.process == process.identity and s.address == port.address]
+    good = [s.kind for s in snapshot.served if s.address == port.address and s.outcome != "unreachable"]
+    return good[0] if told and good else "auto"
 
 
 def of_process(snapshot: Snapshot, process: Process) -> list[Served]:

@@ -1,6 +1,5 @@
 """snapshot x plan -> one JSON-able document: what `certagent status --json` prints, and metrics are made of."""
 
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -9,10 +8,10 @@ from certagent.core.actions import Action, Held, Plan, subject_of, word_of
 from certagent.core.decide import decide, severity, worst_of
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
 from certagent.core.findings import Finding
-from certagent.core.names import CA, CA_CLIENT
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
-from certagent.core.serving import client_names, expected, looked, other_leaf, signals
+from certagent.core.proof import Proof, answers, proofs, unverified
+from certagent.core.serving import expected, signals
 from certagent.core.timing import failures, renew_at
 from certagent.core.windows import KIND, window_of
 
@@ -45,8 +44,8 @@ def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> 
         "severity": severity(plan),
         "layout": policy.layout,
         "findings": [finding(f) for f in plan.findings],
-        "files": [_file(policy, snapshot, want, now) for want in policy.wants],
-        "processes": [_process(snapshot, p) for p in snapshot.processes],
+        "files": _files(policy, snapshot, now),
+        "processes": _processes(snapshot, now),
         "processes_at": rfc3339(snapshot.processes_at),
         "authorities": [_authority(a) for a in snapshot.authorities],
         "next": _next(policy, snapshot, plan),
@@ -66,8 +65,13 @@ def _note(kind: str) -> str:
     return "an embedded CA: for one host or a laboratory; its key is on this host" if kind == "local" else ""
 
 
-def _file(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> dict[str, Any]:
-    pair = snapshot.pair(want.name.stem) or Pair(want.name)
+def _files(policy: Policy, snapshot: Snapshot, now: datetime) -> list[dict[str, Any]]:
+    pairs = [snapshot.pair(want.name.stem) or Pair(want.name) for want in policy.wants]
+    rows = zip(policy.wants, pairs, proofs(snapshot, pairs, now), strict=True)
+    return [_file(policy, snapshot, want, pair, verified) for want, pair, verified in rows]
+
+
+def _file(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]:
     failed = failures(snapshot.attempts, want.name.stem)
     last = next(
         (a for a in reversed(snapshot.attempts) if a.subject == want.name.stem and a.kind not in {KIND, "command"}),
@@ -91,7 +95,8 @@ def _file(policy: Policy, snapshot: Snapshot, want: Want, now: datetime) -> dict
         "window": _window(snapshot, want.name.stem, leaf),
         "attempts": len(failed),
         "last_attempt": _attempt(last),
-        "proof": proof(snapshot, pair, now),
+        "proof": verified.kind,
+        "owed": list(verified.owed),
         "revocation": _revocation(snapshot, leaf),
         "served": [_served(snapshot, s) for s in snapshot.served if _about(snapshot, pair, s)],
     }
@@ -146,49 +151,9 @@ def _served(snapshot: Snapshot, served: Served) -> dict[str, Any]:
     }
 
 
-def proof(snapshot: Snapshot, pair: Pair, now: datetime) -> str:
-    """What proves the file, by the design's table.
-
-    "pending" where the proof is still owed, "none-needed" without an owning process.
-    """
-    if not snapshot.processes:
-        return "none-needed" if looked(snapshot, now) else "pending"
-    about = [s for s in snapshot.served if _about(snapshot, pair, s)]
-    leaf = pair.leaf
-    if pair.name.kind.proof == "served":
-        good = [s for s in about if s.outcome == "served" and other_leaf(snapshot, s) is None]
-        return "served" if good and len(good) == len([s for s in about if s.outcome != "unreachable"]) else "pending"
-    if pair.name.kind.proof == "accepted":
-        accepted = [s for s in about if leaf and s.outcome == "served" and s.client_fingerprint == leaf.fingerprint]
-        old = any(other_leaf(snapshot, s) for s in about)  # a SQL server serves its tenant pair, too
-        return "accepted" if accepted and not old else "pending"
-    if not all(_reloaded(snapshot, p) for p in snapshot.processes):
-        return "pending"
-    return _seen(snapshot, pair) or "sent"
-
-
-def _seen(snapshot: Snapshot, pair: Pair) -> str:
-    """What a server shows of a file that it does not serve: the names of its client CAs, the expiry of client.node.
-
-    "" where it shows nothing of it, "pending" where it shows another one.
-    """
-    answers = [s for s in snapshot.served if not s.client and s.outcome == "served"]
-    if pair.name.kind.proof == "metric" and pair.leaf is not None:
-        told = {s.node_client_expiry for s in answers if s.node_client_expiry}
-        return _shown("metric", told, {int(pair.leaf.not_after.timestamp())})
-    replaced = pair.name == CA and snapshot.pair(CA_CLIENT.stem) is not None
-    if pair.name.kind.proof != "advertised" or replaced or pair.cert is None:
-        return ""
-    return _shown("advertised", {frozenset(s.client_cas) for s in answers if s.client_cas}, {client_names(snapshot)})
-
-
-def _shown(proof: str, told: AbstractSet[object], expected: AbstractSet[object]) -> str:
-    return "" if not told else proof if told == expected else "pending"
-
-
-def _reloaded(snapshot: Snapshot, process: Process) -> bool:
-    sent = signals(snapshot, process)
-    return not sent or sent[-1].outcome in {"ok", "presumed", "unproven"}
+def _processes(snapshot: Snapshot, now: datetime) -> list[dict[str, Any]]:
+    told = answers(snapshot, now)
+    return [_process(snapshot, p) | {"owed": list(unverified(snapshot, p, told))} for p in snapshot.processes]
 
 
 def _process(snapshot: Snapshot, process: Process) -> dict[str, Any]:

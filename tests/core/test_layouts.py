@@ -408,4 +408,6 @@ def test_a_tenants_server_serves_its_tenant_pair() -> None:
     told = served("client-tenant.5-1", client="client-tenant.5", client_fingerprint="client-tenant.5-1")
     assert proofs(rules, replace(stale, served=(*stale.served, told)))["client-tenant.5"] == "pending"
     now_served = served("client-tenant.5-1", client_cas=("old", "new"))
-    assert proofs(rules, replace(found, served=(now_served, told)))["client-tenant.5"] == "accepted"
+    console = served("client-tenant.5-1", address="127.0.0.1:8080", kind="http")
+    assert proofs(rules, replace(found, served=(now_served, told)))["client-tenant.5"] == "pending"
+    assert proofs(rules, replace(found, served=(now_served, console, told)))["client-tenant.5"] == "accepted"

@@ -126,6 +126,7 @@ def test_modes_are_repaired_all_the_same(host: Host) -> None:
         cert, key = pair(ca)
         put(host.certs, "node.crt", cert)
         put(host.certs, "node.key", key, 0o644)
+        agent.wait_event("reload.proven")  # what is on disk may be served before the agent has seen the change
         served(host, cockroach)
         assert (host.certs / "node.key").stat().st_mode & 0o777 == 0o600
         names = [e["event"] for e in agent.events() if e["event"] in {"mode.repaired", "reload.sent"}]

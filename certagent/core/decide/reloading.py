@@ -1,4 +1,4 @@
-"""SIGHUP, its proof, and the rollback where and only where handshakes fail with the new pair.
+"""SIGHUP, its verification, and the rollback where and only where handshakes fail with the new pair.
 
 Sent is not reloaded: a signal is recorded before it goes, repeated behind a backoff, five times at most for the
 same material, then alarmed.
@@ -15,6 +15,7 @@ from certagent.core.findings import Finding
 from certagent.core.names import NODE
 from certagent.core.policy import Policy
 from certagent.core.principals import NODE_USER, refused_principal
+from certagent.core.proof import answers, unloaded, unverified
 from certagent.core.requests import after
 from certagent.core.rules import key_mode_accepted
 from certagent.core.serving import differs, expected, loaded_pairs, material, of_process, signals, unanswered
@@ -28,7 +29,7 @@ def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
     if snapshot.processes_at is None:
         return Part()
     if not snapshot.processes:
-        message = "no process owns this directory: nothing to reload, nothing to prove"
+        message = "no cockroach process uses this directory; nothing to reload or verify"
         return Part(findings=(PROCESS_NONE.found(snapshot.directory.path, message),))
     return total([_process(policy, snapshot, p, now) for p in snapshot.processes])
 
@@ -38,11 +39,11 @@ def _process(policy: Policy, snapshot: Snapshot, process: Process, now: datetime
         return _not_serving(process)
     digest = material(snapshot)
     wrong = [(s, reason) for s in of_process(snapshot, process) if (reason := differs(snapshot, s))]
-    stale = wrong[0][1] if wrong else _unseen(snapshot, process, digest)
+    stale = wrong[0][1] if wrong else unloaded(snapshot, process)
     sent = unanswered(snapshot, process, digest)
     asked = _requested(snapshot, process)
     if stale is None and asked is None:
-        return _settled(snapshot, process, digest, sent)
+        return _settled(snapshot, process, digest, sent, now)
     found = Part(findings=(_stale(process, sent, stale, now),)) if stale else Part()
     back = _rollback(policy, snapshot, sent, [s for s, _ in wrong], now)
     step = back or _signal(policy, snapshot, process, (digest, sent, asked or stale or ""), now)
@@ -67,42 +68,16 @@ def _requested(snapshot: Snapshot, process: Process) -> str | None:
     return "an operator asked for it"
 
 
-def _unseen(snapshot: Snapshot, process: Process, digest: str) -> str | None:
-    """What no probe can show: a file that changed after this process loaded, by our own records."""
-    before = [a for a in signals(snapshot, process) if a.outcome != "failed"]
-    if before:
-        return None if before[-1].digest == digest else "the files changed since the process was last reloaded"
-    if len([s for s in of_process(snapshot, process) if not s.client]) < len(process.listeners):
-        return None  # it has not said yet what it serves
-    loaded = {p.name.stem for p in loaded_pairs(snapshot)}
-    ours = [a for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok"]
-    since = max([process.started, *(a.at for a in ours if (a.subject, a.digest) in _shown(snapshot, process))])
-    late = [a for a in ours if a.at > since and a.subject in loaded]
-    return f"{late[-1].subject}.crt was installed after the process started" if late else None
-
-
-def _shown(snapshot: Snapshot, process: Process) -> set[tuple[str, str]]:
-    """The pairs that it serves as they are on disk: it loads the whole directory at once, so nothing older is owed."""
-    pairs = [expected(snapshot, s.kind) for s in of_process(snapshot, process) if s.outcome == "served"]
-    sound = [p for p in pairs if p is not None and p.leaf is not None]
-    if any(differs(snapshot, s) for s in of_process(snapshot, process)):
-        return set()
-    return {(p.name.stem, p.leaf.fingerprint) for p in sound if p.leaf}
-
-
-def _settled(snapshot: Snapshot, process: Process, digest: str, sent: tuple[Attempt, ...]) -> Part:
-    """Everything served is what is on disk: take note of it once."""
-    answers = [s for s in of_process(snapshot, process) if not s.client]
-    known = signals(snapshot, process)
-    if len(answers) < len(process.listeners) or (known and not sent):
-        return Part()
+def _settled(snapshot: Snapshot, process: Process, digest: str, sent: tuple[Attempt, ...], now: datetime) -> Part:
+    """Nothing that it shows differs from what is on disk: take note of it once, of a signal when all is verified."""
     if sent:
-        if any(s.at <= sent[-1].at for s in answers):
-            return Part()
-        fresh = [s.address for s in answers if s.outcome == "served"]
-        done = RecordProof(process.identity, digest, f"served by pid {process.pid}: {', '.join(fresh)}")
-        return Part((done,)) if fresh else Part()
-    first = f"pid {process.pid} is seen for the first time, and serves what is on disk"
+        shown = ", ".join(x.address for x in process.listeners)
+        done = RecordProof(process.identity, digest, f"served by pid {process.pid}: {shown}")
+        return Part() if unverified(snapshot, process, answers(snapshot, now)) else Part((done,))
+    known = [s for s in of_process(snapshot, process) if not s.client]
+    if len(known) < len(process.listeners) or signals(snapshot, process):
+        return Part()
+    first = f"pid {process.pid} is seen for the first time, and shows nothing else than what is on disk"
     return Part((AssumeLoaded(process.identity, digest, first),))
 
 
@@ -132,7 +107,7 @@ def _signal(
         return holding("reload", subject, f"{reason}; {len(sent)} signals were sent in vain")
     again = reload_retry_at(sent)
     if again is not None and now < again and not asked:
-        return holding("reload", subject, f"{reason}; signal {len(sent) + 1} follows unless it is proven", again)
+        return holding("reload", subject, f"{reason}; SIGHUP #{len(sent) + 1} follows unless verified by then", again)
     return Part((Reload(process.pid, process.start, process.uid, process.gid, digest, reason, len(sent)),))
 
 

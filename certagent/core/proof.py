@@ -1,0 +1,172 @@
+"""What verifies that the processes use a file, and who still owes that: one judge for the loop, status and commands.
+
+Every address of every owning process counts. An answer counts only where it is newer than the last change of the files
+and the last signal to its process: an older handshake says nothing about what is on disk now.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from certagent.core.facts import Pair, Process, Served, Snapshot
+from certagent.core.names import CA, CA_CLIENT
+from certagent.core.serving import (
+    changed_at,
+    client_names,
+    differs,
+    expected,
+    loaded_pairs,
+    looked,
+    material,
+    of_process,
+    port_kind,
+    signals,
+)
+from certagent.core.timing import PROOF_WAIT
+
+Kind = Literal["none-needed", "pending", "served", "accepted", "metric", "advertised", "sent"]
+Answers = Mapping[tuple[str, str, str], Served]  # by process, client pair ("" without one) and address
+RECORDED = frozenset({"ok", "presumed"})  # notes about a process; every other attempt to reload is a signal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """How a file is verified. `owed`, while it is pending: addresses, and `pid N` for a process without one to ask."""
+
+    kind: Kind
+    owed: tuple[str, ...] = ()
+
+
+def proof(snapshot: Snapshot, pair: Pair, now: datetime) -> Proof:
+    """Given a live file, return what verifies that every owning process uses it, or what is still owed."""
+    return proofs(snapshot, (pair,), now)[0]
+
+
+def proofs(snapshot: Snapshot, pairs: Iterable[Pair], now: datetime) -> list[Proof]:
+    """The same for many files: the answers that count are found once."""
+    told = answers(snapshot, now)
+    return [_proof(snapshot, pair, told, now) for pair in pairs]
+
+
+def _proof(snapshot: Snapshot, pair: Pair, told: Answers, now: datetime) -> Proof:
+    if not snapshot.processes:
+        return Proof(kind="none-needed" if looked(snapshot, now) else "pending")
+    if pair.leaf is None:
+        return Proof(kind="pending")
+    owed = dict.fromkeys(who for p in snapshot.processes for who in _owed(snapshot, p, pair, told))
+    return Proof(kind="pending", owed=tuple(owed)) if owed else Proof(kind=_kind(snapshot, pair, told))
+
+
+def unverified(snapshot: Snapshot, process: Process, told: Answers) -> tuple[str, ...]:
+    """The addresses of a process that have not shown since its last signal that they serve what is on disk."""
+    if process.state != "serving":
+        return _pid(process)
+    found = {x.address: told.get((process.identity, "", x.address)) for x in process.listeners}
+    good = {at for at, s in found.items() if s and s.outcome == "served" and differs(snapshot, s) is None}
+    return tuple(at for at in found if at not in good) if found else _pid(process)
+
+
+def awaited(snapshot: Snapshot, now: datetime) -> bool:
+    """Whether a signal was sent so recently that its process may still be verified by waiting."""
+    last = [sent[-1] for p in snapshot.processes if (sent := signals(snapshot, p))]
+    return any(a.outcome in {"asked", "unproven"} and now - a.at < PROOF_WAIT for a in last)
+
+
+def since(snapshot: Snapshot, process: Process, now: datetime) -> datetime:
+    """What an answer of a process must be newer than: the last change of the files and the last signal to it.
+
+    A moment after `now` is not believed: the clock was set back since.
+    """
+    sent = [a.at for a in signals(snapshot, process) if a.outcome not in RECORDED and a.at <= now]
+    return max([changed_at(snapshot, now), *sent])
+
+
+def answers(snapshot: Snapshot, now: datetime) -> Answers:
+    """The answers of the owning processes that count."""
+    after = {p.identity: since(snapshot, p, now) for p in snapshot.processes}
+    known = [s for s in snapshot.served if s.process in after]
+    return {(s.process, s.client, s.address): s for s in known if after[s.process] < s.at <= now}
+
+
+def unloaded(snapshot: Snapshot, process: Process) -> str | None:
+    """Why a process cannot have loaded what is on disk, by our own records: no probe shows some of the files."""
+    digest, before = material(snapshot), [a for a in signals(snapshot, process) if a.outcome != "failed"]
+    if before:
+        return None if before[-1].digest == digest else "the files changed since the process was last reloaded"
+    if len([s for s in of_process(snapshot, process) if not s.client]) < len(process.listeners):
+        return None  # it has not said yet what it serves
+    loaded = {p.name.stem for p in loaded_pairs(snapshot)}
+    ours = [a for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok"]
+    begin = max([process.started, *(a.at for a in ours if (a.subject, a.digest) in _shown(snapshot, process))])
+    late = [a for a in ours if a.at > begin and a.subject in loaded]
+    return f"{late[-1].subject}.crt was installed after the process started" if late else None
+
+
+def _shown(snapshot: Snapshot, process: Process) -> set[tuple[str, str]]:
+    """The pairs that it serves as they are on disk: it loads the whole directory at once, so nothing older is owed."""
+    pairs = [expected(snapshot, s.kind) for s in of_process(snapshot, process) if s.outcome == "served"]
+    if any(differs(snapshot, s) for s in of_process(snapshot, process)):
+        return set()
+    return {(p.name.stem, p.leaf.fingerprint) for p in pairs if p is not None and p.leaf is not None}
+
+
+def _pid(process: Process) -> tuple[str, ...]:
+    return (f"pid {process.pid}",)
+
+
+def _owed(snapshot: Snapshot, process: Process, pair: Pair, told: Answers) -> tuple[str, ...]:
+    """The addresses of one process that have not verified a file; the process itself where it has none for it."""
+    if process.state != "serving":
+        return _pid(process)
+    if pair.name.kind.proof not in {"served", "accepted"}:
+        return _not_loaded(snapshot, process, told)
+    who, want = process.identity, pair.leaf.fingerprint if pair.leaf else ""
+    serve, accept = _ports(snapshot, process, pair)
+    shown = {at: s.fingerprint for at in serve if (s := told.get((who, "", at))) and s.outcome == "served"}
+    taken = {at: s for at in accept if (s := told.get((who, pair.name.stem, at))) and s.outcome == "served"}
+    owed = [at for at in serve if shown.get(at) != want]
+    owed += [at for at in accept if at not in taken or taken[at].client_fingerprint != want]
+    return tuple(owed) if serve or accept else _pid(process)
+
+
+def _ports(snapshot: Snapshot, process: Process, pair: Pair) -> tuple[list[str], list[str]]:
+    """The addresses that should serve a pair, and those that should accept it from a client.
+
+    A SQL server serves its tenant pair, too. A port that has not shown yet what it speaks may be either kind.
+    """
+    kinds = {x.address: port_kind(snapshot, process, x) for x in process.listeners}
+    ways = {at: ("sql", "http") if kind == "auto" else (kind,) for at, kind in kinds.items()}
+    serve = [at for at, each in ways.items() if any(_named(expected(snapshot, w), pair) for w in each)]
+    return serve, [at for at, each in ways.items() if "sql" in each and pair.name.kind.offered]
+
+
+def _named(found: Pair | None, pair: Pair) -> bool:
+    return found is not None and found.name == pair.name
+
+
+def _not_loaded(snapshot: Snapshot, process: Process, told: Answers) -> tuple[str, ...]:
+    """For a file that no handshake returns: every address was asked since, none shows otherwise, and it was loaded."""
+    found = {x.address: told.get((process.identity, "", x.address)) for x in process.listeners}
+    owed = tuple(at for at, s in found.items() if s is None or differs(snapshot, s))
+    running = any(a.outcome == "asked" for a in signals(snapshot, process)[-1:])
+    return owed or (_pid(process) if running or unloaded(snapshot, process) else ())
+
+
+def _kind(snapshot: Snapshot, pair: Pair, told: Answers) -> Kind:
+    """What verified a file for which nothing is owed: the best that its kind allows, where every process showed it."""
+    best = pair.name.kind.proof
+    if best in {"served", "accepted"}:
+        return best
+    showing = {s.process for s in told.values() if not s.client and _shows(snapshot, s, pair)}
+    return best if all(p.identity in showing for p in snapshot.processes) else "sent"
+
+
+def _shows(snapshot: Snapshot, answer: Served, pair: Pair) -> bool:
+    """Whether an answer shows a file that it does not serve: client.node by its expiry, client CAs by their names."""
+    if answer.outcome != "served" or pair.leaf is None:
+        return False
+    if pair.name.kind.proof == "metric":
+        return answer.node_client_expiry == int(pair.leaf.not_after.timestamp())
+    replaced = pair.name == CA and snapshot.pair(CA_CLIENT.stem) is not None
+    return not replaced and frozenset(answer.client_cas) == client_names(snapshot)
