@@ -29,57 +29,68 @@ class Event:
 
 ABOUT = ("code", "severity")
 EVENTS: dict[str, Event] = {
-    "agent.started": Event("info", "the daemon runs"),
-    "agent.stopping": Event("info", "the daemon ends"),
-    "config.loaded": Event("info", "a configuration is in force"),
+    "agent.started": Event("info", "the agent started"),
+    "agent.stopping": Event("info", "the agent is stopping"),
+    "config.loaded": Event("info", "a configuration was loaded"),
     "config.rejected": Event(
-        "error", "a changed configuration has errors; the old one stays", "certagent config check"
+        "error", "a changed configuration has mistakes; the old one stays in force", "certagent config check"
     ),
     "converged": Event(
-        "info", "one look ended with work done: what was done, and what waits", fields=("actions", "severity")
+        "info", "one pass of the loop did something: what it did and what is pending", fields=("actions", "severity")
     ),
-    "finding.appeared": Event("warning", "a rule no longer holds", "as the finding says", ABOUT),
-    "finding.changed": Event("warning", "a finding changed its severity or its sentence", "as the finding says", ABOUT),
-    "finding.cleared": Event("info", "a rule holds again", fields=ABOUT),
-    "mode.repaired": Event("warning", "the mode or owner of a key was repaired", "find who changed it"),
-    "mode.repair-failed": Event("error", "the mode or owner of a key could not be repaired", "as the reason says"),
-    "issue.started": Event("info", "an authority is being asked"),
-    "issue.succeeded": Event("info", "an authority answered; the answer is staged"),
-    "issue.failed": Event("warning", "an authority could not be asked, or its answer not used", "certagent history"),
-    "issue.waiting": Event("info", "an authority has the request and answers later; the key is kept until then"),
+    "finding.appeared": Event("warning", "a problem appeared", "the remedy of the finding", ABOUT),
+    "finding.changed": Event(
+        "warning", "a finding changed its severity or message", "the remedy of the finding", ABOUT
+    ),
+    "finding.cleared": Event("info", "a problem was resolved", fields=ABOUT),
+    "mode.repaired": Event("warning", "the mode or owner of a key was repaired", "find out what changed it"),
+    "mode.repair-failed": Event("error", "the mode or owner of a key could not be repaired", "see the reason"),
+    "issue.started": Event("info", "a request to an authority started"),
+    "issue.succeeded": Event("info", "an authority issued a certificate; it is staged"),
+    "issue.failed": Event(
+        "warning", "a request to an authority failed, or its answer was unusable", "certagent history"
+    ),
+    "issue.waiting": Event("info", "an authority accepted the request and issues later; the key is kept until then"),
     "issue.reminder": Event(
-        "warning", "a person still has the request", "bring the certificate to the inbox that the reason names"
+        "warning",
+        "a person has not answered the request yet",
+        "put the certificate into the inbox that the reason names",
     ),
-    "issue.refused": Event("error", "an authority refused the request", "check its policy"),
-    "window.known": Event("info", "a CA said when it wants a certificate renewed"),
-    "window.unknown": Event("info", "a CA did not say when it wants a certificate renewed: our own rule holds"),
-    "pair.installed": Event("info", "a pair was swapped in"),
+    "issue.refused": Event("error", "an authority refused the request", "check the policy of the CA"),
+    "window.known": Event("info", "a CA named a renewal window"),
+    "window.unknown": Event("info", "a CA named no renewal window; certagent uses its own rule"),
+    "pair.installed": Event("info", "a pair was installed"),
     "pair.refused": Event(
-        "error", "a staged pair did not pass the gate; the old one stays", "certagent explain renewal.refused"
+        "error",
+        "a staged pair did not pass the pre-install checks; the old pair stays",
+        "certagent explain renewal.refused",
     ),
-    "pair.adopted": Event("info", "a pair that somebody else made was taken note of"),
+    "pair.adopted": Event("info", "a pair that certagent did not issue was adopted"),
     "pair.revoked": Event(
-        "error", "a certificate is revoked: it is never installed again, and another key is asked for at once"
+        "error",
+        "a certificate is revoked; it is never installed again, and certagent requests a new one with a new key",
     ),
-    "pair.rolled-back": Event("warning", "an earlier pair was put back", "look at the process's log"),
+    "pair.rolled-back": Event("warning", "an earlier pair was restored", "see the log of the process"),
     "swap.recovered": Event("warning", "an interrupted swap was finished or undone"),
-    "reload.sent": Event("info", "a SIGHUP was sent; sent is not reloaded"),
-    "reload.failed": Event("error", "a SIGHUP could not be sent", "as the reason says"),
-    "reload.proven": Event("info", "a process serves what is on disk"),
-    "reload.unproven": Event("warning", "a process still serves something else", "look at the process's log"),
-    "process.appeared": Event("info", "an owning process was found"),
-    "process.gone": Event("info", "an owning process ended"),
-    "watch.rearmed": Event("warning", "a watched directory was replaced; it is watched again"),
-    "clock.jumped": Event("warning", "the wall clock jumped; everything is looked at again"),
+    "reload.sent": Event("info", "a SIGHUP was sent; the result is not verified yet"),
+    "reload.failed": Event("error", "a SIGHUP could not be sent", "see the reason"),
+    "reload.proven": Event("info", "a process was verified to serve what is on disk"),
+    "reload.unproven": Event("warning", "a process still serves something else", "see the log of the process"),
+    "process.appeared": Event("info", "a process that uses the directory was found"),
+    "process.gone": Event("info", "a process that used the directory ended"),
+    "watch.rearmed": Event("warning", "a watched directory was replaced; the new one is watched"),
+    "clock.jumped": Event("warning", "the wall clock jumped; everything is checked again"),
     "ledger.failed": Event(
-        "error", "attempts cannot be recorded: nothing new is issued until they can", "free space, or repair state_dir"
+        "error",
+        "attempts cannot be recorded; nothing new is issued until they can",
+        "free disk space or repair state_dir",
     ),
-    "action.failed": Event("error", "something that was to be done could not be done", "as the reason says"),
-    "command.received": Event("info", "an operator's command was taken"),
+    "action.failed": Event("error", "an action failed", "see the reason"),
+    "command.received": Event("info", "an operator's command was accepted"),
     "command.declined": Event(
         "warning",
-        "an operator's command was taken back: nothing comes of it later",
-        "as the reason says; repeat it then",
+        "an operator's command was cancelled; it is not carried out later",
+        "see the reason; then repeat the command",
     ),
     "directory.retired": Event("info", "a certs-dir is no longer managed"),
 }
@@ -148,7 +159,7 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def changes(before: tuple[Finding, ...], after: tuple[Finding, ...]) -> list[tuple[str, Finding]]:
-    """Given the findings of two looks, return what appeared, changed and cleared.
+    """Given the findings of two passes, return what appeared, changed and cleared.
 
     A finding is known by code and file.
     """

@@ -102,5 +102,5 @@ def test_a_row_is_made_of_what_is_handed_in() -> None:
     about = {"certs_dir": "/c", "file": "node", "reason": "r", "remedy": ""}
     row = row_of("reload.unproven", NOW, 7, about, {})
     assert ("2026-11-24T12:00:00.123Z", "warning", 7) == (row["ts"], row["level"], row["pid"])
-    assert "look at the process's log" == row["remedy"]
+    assert "see the log of the process" == row["remedy"]
     assert "do this" == row_of("reload.unproven", NOW, 7, about | {"remedy": "do this"}, {})["remedy"]

@@ -11,8 +11,7 @@ from typing import Literal
 from certagent.core.names import stem_of
 
 Severity = Literal["ok", "info", "warning", "critical"]
-BY_OTHERS = "issued again by whoever rotates it, or configure an authority"
-ELSE = "where the agent runs; else start it: systemctl start certagent, or certagent run"
+ELSE = "which needs a running agent: systemctl start certagent, or certagent run"
 
 
 class Is(Flag):
@@ -97,14 +96,18 @@ class Finding:
         if not self.cure:
             return self
         stem = stem_of(self.file)
-        remedy = f"replace or remove {stem}.crt and {stem}.key: nothing of it is configured here"
+        remedy = f"replace or remove {stem}.crt and {stem}.key; they are not configured here"
         return replace(self, remedy=remedy, cure="")
 
     def by_others(self) -> "Finding":
         """The same of a pair that no authority issues."""
         if not self.cure:
             return self
-        return replace(self, remedy=f"have {stem_of(self.file)}.crt {BY_OTHERS}", cure="reissue")
+        return replace(
+            self,
+            remedy=f"replace {stem_of(self.file)}.crt with the tool that rotates it, or configure an authority",
+            cure="reissue",
+        )
 
     def without_agent(self) -> "Finding":
         """The same where no agent answered, or nobody asked whether one does: `certagent renew` needs it."""

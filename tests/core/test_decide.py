@@ -528,7 +528,7 @@ def test_who_rotates_a_pair_is_asked_for_it() -> None:
         }
         for a in ((), ("house",))
     ]
-    by_others = "have node.crt issued again by whoever rotates it, or configure an authority"
+    by_others = "replace node.crt with the tool that rotates it, or configure an authority"
     assert (by_others, "certagent renew node") == (told[0]["cert.expired"], told[1]["cert.expired"])
 
 

@@ -105,7 +105,7 @@ def test_the_remedy(*, configured: bool) -> None:
         f["file"]: f["remedy"]
         for f in judged(pair("ca"), pair(), replace(pair("client.eve"), key=None), of=of)["findings"]
     }
-    assert configured == (other["client.eve.key"].endswith("nothing of it is configured here"))
+    assert configured == (other["client.eve.key"].endswith("they are not configured here"))
     lost = {f["code"]: f["remedy"] for f in judged(pair("node"), of=of)["findings"]}
     assert configured != (lost["ca.missing"] == "put the CA's certificate there")
 
