@@ -16,6 +16,7 @@ from certagent.core.decide.generations import going_back
 from certagent.core.facts import Request
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.status import plan_document, rfc3339
+from certagent.core.view import View
 from certagent.events import Log
 from certagent.operations.ocsp_advice import advise, chosen
 from certagent.posix.clock import clock
@@ -142,7 +143,7 @@ def possible(last: Last, request: Request) -> None:
         raise HostError(f"cannot renew {stem}: no authority issues it; whoever rotates it puts the pair there")
     if request.kind == "rollback" and last.snapshot.directory.foreign:
         raise HostError(f"cannot roll back {stem}: something else owns the files: {last.snapshot.directory.foreign}")
-    back = going_back(last.policy, last.snapshot, stem, "", request.at)
+    back = going_back(View(policy=last.policy, snapshot=last.snapshot, now=request.at), stem, "")
     if request.kind == "rollback" and back is None:
         raise HostError(f"cannot roll back {stem}: {NOTHING_EARLIER}")
 

@@ -12,7 +12,8 @@ from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.proof import Proof, answers, proofs, unverified
 from certagent.core.serving import expected, signals
-from certagent.core.timing import failures, renew_at
+from certagent.core.timing import failures
+from certagent.core.view import View
 from certagent.core.windows import KIND, window_of
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
@@ -39,16 +40,17 @@ def _true(plan: Plan, daemon: dict[str, Any] | None) -> Plan:
 
 def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> dict[str, Any]:
     """One certs-dir."""
+    view = View(policy=policy, snapshot=snapshot, now=now)
     return {
         "path": policy.path,
         "severity": severity(plan),
         "layout": policy.layout,
         "findings": [finding(f) for f in plan.findings],
-        "files": _files(policy, snapshot, now),
+        "files": _files(view),
         "processes": _processes(snapshot, now),
         "processes_at": rfc3339(snapshot.processes_at),
         "authorities": [_authority(a) for a in snapshot.authorities],
-        "next": _next(policy, snapshot, plan),
+        "next": _next(view, plan),
     }
 
 
@@ -65,13 +67,15 @@ def _note(kind: str) -> str:
     return "an embedded CA: for one host or a laboratory; its key is on this host" if kind == "local" else ""
 
 
-def _files(policy: Policy, snapshot: Snapshot, now: datetime) -> list[dict[str, Any]]:
-    pairs = [snapshot.pair(want.name.stem) or Pair(want.name) for want in policy.wants]
-    rows = zip(policy.wants, pairs, proofs(snapshot, pairs, now), strict=True)
-    return [_file(policy, snapshot, want, pair, verified) for want, pair, verified in rows]
+def _files(view: View) -> list[dict[str, Any]]:
+    wants = view.policy.wants
+    pairs = [view.pair(want.name.stem) or Pair(want.name) for want in wants]
+    rows = zip(wants, pairs, proofs(view.snapshot, pairs, view.now), strict=True)
+    return [_file(view, want, pair, verified) for want, pair, verified in rows]
 
 
-def _file(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]:
+def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]:
+    snapshot = view.snapshot
     failed = failures(snapshot.attempts, want.name.stem)
     last = next(
         (a for a in reversed(snapshot.attempts) if a.subject == want.name.stem and a.kind not in {KIND, "command"}),
@@ -89,9 +93,7 @@ def _file(policy: Policy, snapshot: Snapshot, want: Want, pair: Pair, verified: 
         "sans": list(leaf.sans) if leaf else [],
         "authority": want.authorities[0] if want.authorities else None,
         "authorities": list(want.authorities),
-        "renew_at": rfc3339(renew_at(want, leaf, policy.host, snapshot.tried(want.name.stem)))
-        if due and leaf
-        else None,
+        "renew_at": rfc3339(view.renew_at(want, leaf)) if due and leaf else None,
         "window": _window(snapshot, want.name.stem, leaf),
         "attempts": len(failed),
         "last_attempt": _attempt(last),
@@ -168,28 +170,17 @@ def _process(snapshot: Snapshot, process: Process) -> dict[str, Any]:
     }
 
 
-def _next(policy: Policy, snapshot: Snapshot, plan: Plan) -> dict[str, Any] | None:
+def _next(view: View, plan: Plan) -> dict[str, Any] | None:
     """The nearest thing that will change something: an issuance that runs or is due, or what is held until then."""
-    running = [j for j in snapshot.in_flight if j.kind in {"issue", "reload"}]
-    if running:
-        return {
-            "action": running[0].kind,
-            "file": running[0].subject,
-            "at": rfc3339(running[0].since),
-            "reason": "it runs now",
-        }
+    if running := view.running("issue") or view.running("reload"):
+        since = rfc3339(running.since)
+        return {"action": running.kind, "file": running.subject, "at": since, "reason": "it runs now"}
     waiting = [(h.until, h.action, h.subject, h.reason) for h in plan.held if h.until]
-    for want in (w for w in policy.wants if w.authorities and not w.name.is_bundle):
-        pair = snapshot.pair(want.name.stem)
-        if pair is not None and pair.leaf is not None and not any(h.subject == want.name.stem for h in plan.held):
-            waiting.append(
-                (
-                    renew_at(want, pair.leaf, policy.host, snapshot.tried(want.name.stem)),
-                    "issue",
-                    want.name.stem,
-                    "its renewal is due then",
-                )
-            )
+    held = {h.subject for h in plan.held}
+    for want in (w for w in view.policy.wants if w.authorities and not w.name.is_bundle):
+        stem, pair = want.name.stem, view.pair(want.name.stem)
+        if pair is not None and pair.leaf is not None and stem not in held:
+            waiting.append((view.renew_at(want, pair.leaf), "issue", stem, "its renewal is due then"))
     if not waiting:
         return None
     at, action, file, reason = min(waiting)

@@ -1,7 +1,11 @@
 """What decide looks at, asked as it asks."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
+from certagent.core import decide
 from certagent.core.facts import Attempt, InFlight
 from certagent.core.timing import renew_at
 from certagent.core.view import View
@@ -40,3 +44,15 @@ def test_renewal_point_follows_the_history() -> None:
     others = Attempt("install", "ui", NOW, "ok", "", live.leaf.fingerprint)
     view = View(policy=policy(), snapshot=snapshot(live, attempts=(mine, others)), now=NOW)
     assert renew_at(want, live.leaf, "db1", (mine,)) == view.renew_at(want, live.leaf)
+
+
+def test_decisions_take_a_view() -> None:
+    """No function of a decision is handed policy, snapshot and moment one by one; decide itself makes the view."""
+    three = {"policy", "snapshot", "now"}
+    found = [
+        (path.stem, f.name)
+        for path in Path(decide.__file__).parent.glob("*.py")
+        for f in ast.walk(ast.parse(path.read_text()))
+        if isinstance(f, ast.FunctionDef) and f.name != "decide" and len({a.arg for a in f.args.args} & three) > 1
+    ]
+    assert [] == found

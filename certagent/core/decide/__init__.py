@@ -45,6 +45,7 @@ from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy, on_terms_of
 from certagent.core.view import View
 
+QUESTIONS = (modes, renewal, layouts, install, reloading, probing, windows, revocation)
 SEVERITIES = ("ok", "info", "warning", "critical")
 
 
@@ -57,10 +58,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     part = surroundings.part(view) + (taken_back := commands.part(view))
     view = commands.without(view, taken_back)
     if snapshot.directory.exists and not snapshot.directory.problem:
-        part += total([each.part(view) for each in (modes, renewal, layouts, install)])
-        part += reloading.part(view.policy, view.snapshot, view.now)
-        part += probing.part(view.policy, view.snapshot, view.now)
-        part += total([each.part(view) for each in (windows, revocation)])
+        part += total([each.part(view) for each in QUESTIONS])
     findings = sorted(dict.fromkeys(part.findings), key=lambda f: (-SEVERITIES.index(f.severity), f.file, f.code))
     future = [at for at in part.wakes if at > now]
     return Plan(_one_at_a_time(part.actions), part.held, tuple(findings), min(future, default=None))

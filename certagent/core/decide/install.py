@@ -21,7 +21,7 @@ def part(view: View) -> Part:
     if view.snapshot.directory.foreign:
         return Part()
     asked = [r for r in view.snapshot.requests if r.kind == "rollback"]
-    back = [going_back(view.policy, view.snapshot, r.subject, "an operator asked for it", view.now) for r in asked]
+    back = [going_back(view, r.subject, "an operator asked for it") for r in asked]
     return total([_staged(view, staged) for staged in view.snapshot.staged]) + Part(tuple(b for b in back if b))
 
 

@@ -10,9 +10,9 @@ from certagent.core.actions import Probe, Scan
 from certagent.core.catalogue import CERT_UNTRUSTED, SERVED_UNREACHABLE
 from certagent.core.decide.part import Part, total
 from certagent.core.facts import Listener, Served, Snapshot
-from certagent.core.policy import Policy
 from certagent.core.proof import since
 from certagent.core.serving import differs, looked, port_kind
+from certagent.core.view import View
 
 SCAN_EVERY = timedelta(seconds=30)
 SCAN_STARTING, YOUNG = timedelta(seconds=2), timedelta(minutes=2)  # a process in start-up is looked at more often
@@ -21,66 +21,65 @@ WRONG_EVERY = timedelta(seconds=30)  # an address that does not answer, or answe
 FIRST_AGAIN = timedelta(milliseconds=5)
 
 
-def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+def part(view: View) -> Part:
     """Scans and probes that are due, and findings about ports that do not answer."""
-    parts = [_scan(snapshot, now)]
-    parts += _probes(policy, snapshot, now)
-    parts.append(_unreachable(snapshot))
+    parts = [_scan(view)]
+    parts += _probes(view)
+    parts.append(_unreachable(view.snapshot))
     return total(parts)
 
 
-def _scan(snapshot: Snapshot, now: datetime) -> Part:
-    if any(j.kind == "scan" for j in snapshot.in_flight):
+def _scan(view: View) -> Part:
+    if view.running("scan"):
         return Part()
-    at = snapshot.processes_at
-    if at is not None and _outdated(snapshot, at, now):
+    at = view.snapshot.processes_at
+    if at is not None and _outdated(view, at):
         return Part((Scan("look for the owning processes again, after a swap or a command"),))
-    young = any(p.state == "starting" and now - p.started < YOUNG for p in snapshot.processes)
+    young = any(p.state == "starting" and view.now - p.started < YOUNG for p in view.snapshot.processes)
     every = SCAN_STARTING if young else SCAN_EVERY
-    if at is None or now - at >= every or at > now:
+    if at is None or view.now - at >= every or at > view.now:
         return Part((Scan("look for the owning processes"),))
     return Part(wakes=(at + every,))
 
 
-def _outdated(snapshot: Snapshot, at: datetime, now: datetime) -> bool:
+def _outdated(view: View, at: datetime) -> bool:
     """Whether an operator asked since, or "there is none" is older than the last swap: no proof may rest on that."""
-    asked = any(at < r.at <= now for r in snapshot.requests)
-    return asked or (not snapshot.processes and not looked(snapshot, now))
+    asked = any(at < r.at <= view.now for r in view.snapshot.requests)
+    return asked or (not view.snapshot.processes and not looked(view.snapshot, view.now))
 
 
-def _wanted(policy: Policy, snapshot: Snapshot) -> Iterator[Probe]:
+def _wanted(view: View) -> Iterator[Probe]:
     """What each port serves; and on each SQL port, whether the wanted client pairs are accepted."""
-    clients = [p for p in snapshot.pairs if p.name.kind.offered and p.matched and policy.want(p.name.stem)]
-    for process in (p for p in snapshot.processes if p.state == "serving"):
-        for port in process.listeners or tuple(Listener(h, p, k) for h, p, k in policy.process.probe):
-            kind = port_kind(snapshot, process, port)
+    clients = [p for p in view.snapshot.pairs if p.name.kind.offered and p.matched and view.want(p.name.stem)]
+    for process in (p for p in view.snapshot.processes if p.state == "serving"):
+        for port in process.listeners or tuple(Listener(h, p, k) for h, p, k in view.policy.process.probe):
+            kind = port_kind(view.snapshot, process, port)
             yield Probe(port.host, port.port, kind, process.identity, "", "what does it serve?")
             for pair in clients if kind == "sql" else ():
                 stem = pair.name.stem
                 yield Probe(port.host, port.port, "sql", process.identity, stem, f"does it accept {stem}?")
 
 
-def _probes(policy: Policy, snapshot: Snapshot, now: datetime) -> Iterator[Part]:
+def _probes(view: View) -> Iterator[Part]:
     """The probes that are due; none of a process that is being signalled, nor of an address that is being asked."""
-    running = {(j.kind, j.subject) for j in snapshot.in_flight}
-    known = {(s.process, s.address, s.client): s for s in snapshot.served}
-    news = {p.identity: since(snapshot, p, now) for p in snapshot.processes}
-    for probe in _wanted(policy, snapshot):
-        if running & {("probe", probe.subject), ("reload", probe.process)}:
+    known = {(s.process, s.address, s.client): s for s in view.snapshot.served}
+    news = {p.identity: since(view.snapshot, p, view.now) for p in view.snapshot.processes}
+    for probe in _wanted(view):
+        if view.running("probe", probe.subject) or view.running("reload", probe.process):
             continue
         last = known.get((probe.process, Listener(probe.host, probe.port).address, probe.client))
-        at = now if last is None else _again_at(snapshot, last, news[probe.process], now)
-        yield Part((probe,)) if now >= at else Part(wakes=(at,))
+        at = view.now if last is None else _again_at(view, last, news[probe.process])
+        yield Part((probe,)) if view.now >= at else Part(wakes=(at,))
 
 
-def _again_at(snapshot: Snapshot, last: Served, news: datetime, now: datetime) -> datetime:
+def _again_at(view: View, last: Served, news: datetime) -> datetime:
     """When to ask again: at once after a change or a signal, ever slower until the answer is right, then every 5 min.
 
     An answer from the future was given before the clock was set back.
     """
-    if not news < last.at <= now or _other_client(snapshot, last):
-        return now
-    if last.outcome == "served" and not differs(snapshot, last):
+    if not news < last.at <= view.now or _other_client(view.snapshot, last):
+        return view.now
+    if last.outcome == "served" and not differs(view.snapshot, last):
         return last.at + PROBE_EVERY
     return last.at + min(WRONG_EVERY, max(FIRST_AGAIN, (last.at - news) / 2))
 

@@ -4,6 +4,7 @@ Sent is not reloaded: a signal is recorded before it goes, repeated behind a bac
 same material, then alarmed.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certagent.core.actions import AssumeLoaded, RecordProof, Reload
@@ -13,40 +14,49 @@ from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.names import NODE
-from certagent.core.policy import Policy
 from certagent.core.principals import NODE_USER, refused_principal
 from certagent.core.proof import answers, unloaded, unverified
 from certagent.core.requests import after
 from certagent.core.rules import key_mode_accepted
 from certagent.core.serving import differs, expected, loaded_pairs, material, of_process, signals, unanswered
 from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at, swap_retry_at
+from certagent.core.view import View
 
 BEFORE_ROLLBACK = timedelta(seconds=2)
 
 
-def part(policy: Policy, snapshot: Snapshot, now: datetime) -> Part:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """What a process should load, the signals sent for it in vain, and why another one should be sent."""
+
+    material: str
+    sent: tuple[Attempt, ...]
+    reason: str
+
+
+def part(view: View) -> Part:
     """One look at every owning process."""
-    if snapshot.processes_at is None:
+    if view.snapshot.processes_at is None:
         return Part()
-    if not snapshot.processes:
+    if not view.snapshot.processes:
         message = "no cockroach process uses this directory; nothing to reload or verify"
-        return Part(findings=(PROCESS_NONE.found(snapshot.directory.path, message),))
-    return total([_process(policy, snapshot, p, now) for p in snapshot.processes])
+        return Part(findings=(PROCESS_NONE.found(view.snapshot.directory.path, message),))
+    return total([_process(view, p) for p in view.snapshot.processes])
 
 
-def _process(policy: Policy, snapshot: Snapshot, process: Process, now: datetime) -> Part:
+def _process(view: View, process: Process) -> Part:
     if process.state != "serving":
         return _not_serving(process)
-    digest = material(snapshot)
-    wrong = [(s, reason) for s in of_process(snapshot, process) if (reason := differs(snapshot, s))]
-    stale = wrong[0][1] if wrong else unloaded(snapshot, process)
-    sent = unanswered(snapshot, process, digest)
-    asked = _requested(snapshot, process)
+    digest = material(view.snapshot)
+    wrong = [(s, reason) for s in of_process(view.snapshot, process) if (reason := differs(view.snapshot, s))]
+    stale = wrong[0][1] if wrong else unloaded(view.snapshot, process)
+    sent = unanswered(view.snapshot, process, digest)
+    asked = _requested(view.snapshot, process)
     if stale is None and asked is None:
-        return _settled(snapshot, process, digest, sent, now)
-    found = Part(findings=(_stale(process, sent, stale, now),)) if stale else Part()
-    back = _rollback(policy, snapshot, sent, [s for s, _ in wrong], now)
-    step = back or _signal(policy, snapshot, process, (digest, sent, asked or stale or ""), now)
+        return _settled(view, process, digest, sent)
+    found = Part(findings=(_stale(process, sent, stale, view.now),)) if stale else Part()
+    back = _rollback(view, sent, [s for s, _ in wrong])
+    step = back or _signal(view, process, Loading(material=digest, sent=sent, reason=asked or stale or ""))
     return found + step
 
 
@@ -68,14 +78,14 @@ def _requested(snapshot: Snapshot, process: Process) -> str | None:
     return "an operator asked for it"
 
 
-def _settled(snapshot: Snapshot, process: Process, digest: str, sent: tuple[Attempt, ...], now: datetime) -> Part:
+def _settled(view: View, process: Process, digest: str, sent: tuple[Attempt, ...]) -> Part:
     """Nothing that it shows differs from what is on disk: take note of it once, of a signal when all is verified."""
     if sent:
         shown = ", ".join(x.address for x in process.listeners)
         done = RecordProof(process.identity, digest, f"served by pid {process.pid}: {shown}")
-        return Part() if unverified(snapshot, process, answers(snapshot, now)) else Part((done,))
-    known = [s for s in of_process(snapshot, process) if not s.client]
-    if len(known) < len(process.listeners) or signals(snapshot, process):
+        return Part() if unverified(view.snapshot, process, answers(view.snapshot, view.now)) else Part((done,))
+    known = [s for s in of_process(view.snapshot, process) if not s.client]
+    if len(known) < len(process.listeners) or signals(view.snapshot, process):
         return Part()
     first = f"pid {process.pid} is seen for the first time, and shows nothing else than what is on disk"
     return Part((AssumeLoaded(process.identity, digest, first),))
@@ -92,43 +102,41 @@ def _stale(process: Process, sent: tuple[Attempt, ...], reason: str, now: dateti
     return SERVED_STALE.found(file, message, "info", "none needed: a reload is on its way")
 
 
-def _signal(
-    policy: Policy, snapshot: Snapshot, process: Process, what: tuple[str, tuple[Attempt, ...], str], now: datetime
-) -> Part:
-    """Given the material, the signals sent in vain and the reason, signal, or say what holds it."""
-    digest, sent, reason = what
+def _signal(view: View, process: Process, loading: Loading) -> Part:
+    """Signal, or say what blocks it."""
+    sent, reason = loading.sent, loading.reason
     subject = process.identity
-    if any(j.kind == "reload" and j.subject == subject for j in snapshot.in_flight):
+    if view.running("reload", subject):
         return Part()
-    if bar := _barred(policy, snapshot, process):
+    if bar := _barred(view, process):
         return holding("reload", subject, f"{reason}; held: {bar}")
-    asked = _requested(snapshot, process) is not None
+    asked = _requested(view.snapshot, process) is not None
     if len(sent) >= RELOAD_TRIES and not asked:
         return holding("reload", subject, f"{reason}; {len(sent)} signals were sent in vain")
     again = reload_retry_at(sent)
-    if again is not None and now < again and not asked:
+    if again is not None and view.now < again and not asked:
         return holding("reload", subject, f"{reason}; SIGHUP #{len(sent) + 1} follows unless verified by then", again)
-    return Part((Reload(process.pid, process.start, process.uid, process.gid, digest, reason, len(sent)),))
+    return Part((Reload(process.pid, process.start, process.uid, process.gid, loading.material, reason, len(sent)),))
 
 
-def _barred(policy: Policy, snapshot: Snapshot, process: Process) -> str | None:
+def _barred(view: View, process: Process) -> str | None:
     """Why no signal may go: cockroach would report success and then fail every new connection, or lose a file."""
-    if not policy.process.reload:
+    if not view.policy.process.reload:
         return "`reload = false` is configured"
-    own = expected(snapshot, "sql")
+    own = expected(view.snapshot, "sql")
     needed = ("ca", own.name.stem if own else "node")
-    missing = [stem for stem in needed if (found := snapshot.pair(stem)) is None or found.cert is None]
+    missing = [stem for stem in needed if (found := view.pair(stem)) is None or found.cert is None]
     if missing:
         return f"{missing[0]}.crt is missing"
-    if problem := _nameless(policy, snapshot, process):
+    if problem := _nameless(view, process):
         return problem
-    return next((problem for pair in loaded_pairs(snapshot) if (problem := _unloadable(pair, process))), None)
+    return next((problem for pair in loaded_pairs(view.snapshot) if (problem := _unloadable(pair, process))), None)
 
 
-def _nameless(policy: Policy, snapshot: Snapshot, process: Process) -> str | None:
+def _nameless(view: View, process: Process) -> str | None:
     """A node that names no `node` needs a `client.node`: without one cockroach refuses the reload."""
-    want, node = policy.want("node"), snapshot.pair("node")
-    if node is None or node.leaf is None or snapshot.pair("client.node") is not None:
+    want, node = view.want("node"), view.pair("node")
+    if node is None or node.leaf is None or view.pair("client.node") is not None:
         return None
     principal = (want.principal if want else None) or NODE_USER
     problem = refused_principal(NODE, principal, node.leaf, process.terms)
@@ -148,16 +156,14 @@ def _unloadable(pair: Pair, process: Process) -> str | None:
     return None
 
 
-def _rollback(
-    policy: Policy, snapshot: Snapshot, sent: tuple[Attempt, ...], wrong: list[Served], now: datetime
-) -> Part | None:
+def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Part | None:
     """Back to the last sound generation, when a signal was sent for the new pair and handshakes fail since."""
     refused = [s for s in wrong if s.outcome == "refused" and sent and s.at >= sent[-1].at + BEFORE_ROLLBACK]
-    pair = expected(snapshot, refused[0].kind) if refused else None
-    if pair is None or pair.leaf is None or snapshot.directory.foreign:
+    pair = expected(view.snapshot, refused[0].kind) if refused else None
+    if pair is None or pair.leaf is None or view.snapshot.directory.foreign:
         return None
-    back = going_back(policy, snapshot, pair.name.stem, refused[0].reason or "handshakes fail", now)
+    back = going_back(view, pair.name.stem, refused[0].reason or "handshakes fail")
     if back is None:
         return None
-    again = swap_retry_at(snapshot.attempts, back.stem, back.fingerprint)
-    return Part((back,)) if again is None or now >= again else holding("rollback", back.stem, back.reason, again)
+    again = swap_retry_at(view.snapshot.attempts, back.stem, back.fingerprint)
+    return Part((back,)) if again is None or view.now >= again else holding("rollback", back.stem, back.reason, again)
