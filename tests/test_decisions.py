@@ -20,7 +20,7 @@ from certagent.posix.errors import HostError
 from certagent.process.pgwire import NotPgwireError
 from certagent.process.probe import expiry_in, failed, unreachable, ways
 from certagent.revocation import Question, asking, child
-from certagent.sandbox import seccomp
+from certagent.sandbox import seccomp, worker_process
 from certagent.sandbox.confining import Handled, Missing, handled, lacking
 from certagent.state.authority_state import sound
 from certagent.state.ledger import Ledger
@@ -321,7 +321,10 @@ def test_every_question_has_answers(output: bytes, statuses: list[str]) -> None:
 
 def test_what_is_known_of_a_child_that_ended() -> None:
     """Its last line, printable; and it gets of our environment what asking needs."""
-    assert asking.ended(1, b"Traceback\n  x\nOSError: \x1bno\n") == "the asking process ended with 1: OSError: ?no"
+    why = worker_process.ended(1, b"Traceback\n  x\nOSError: \x1bno\n")
+    assert why == "cannot use the worker's answer: it ended with code 1: OSError:  no"
+    assert worker_process.ended(-9, b"") == "cannot use the worker's answer: it ended with signal 9: it said nothing"
+    assert worker_process.ended(0, b"a warning\n") == ""
     environ = {"https_proxy": "p", "SSL_CERT_FILE": "f", "AWS_SECRET": "s", "PATH": "/bin"}
     assert asking.environment(environ) == {"https_proxy": "p", "SSL_CERT_FILE": "f"}
 

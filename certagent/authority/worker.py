@@ -33,6 +33,7 @@ from certagent.authority.messages import (
     plain,
 )
 from certagent.sandbox import Missing, Profile, confine
+from certagent.sandbox.worker_process import user_of
 
 LAZY = (
     "encodings.idna",
@@ -56,12 +57,6 @@ def main() -> int:
     os.dup2(2, 1)  # a library that prints spoils no answer
     _write(out, _probed(user_of(who)) if kind == PROBE else _answered(kind, user_of(who)))
     return 0
-
-
-def user_of(who: str) -> tuple[int, int] | None:
-    """Given "UID:GID", return whom to become; None for "-": nobody else."""
-    uid, _, gid = who.partition(":")
-    return None if who == "-" else (int(uid), int(gid))
 
 
 def _probed(user: tuple[int, int] | None) -> bytes:

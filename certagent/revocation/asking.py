@@ -1,29 +1,29 @@
-"""The daemon's side: questions to the child, its lines back to facts. Whatever happens, every question has answers."""
+"""The daemon's side: questions to a worker, its lines back to facts. Whatever happens, every question has answers."""
 
 import base64
 import json
 import math
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from certagent.core.facts import Answer
 from certagent.core.facts.revocation import Status
-from certagent.posix.owner import kill, nobody
+from certagent.posix.errors import HostError
+from certagent.posix.owner import nobody
+from certagent.sandbox.worker_process import Workers
 
-CHILD = str(Path(__file__).with_name("child.py"))
-WORKERS = 8
-START = 15.0  # seconds a loaded machine may take to start the child
+CHILD = "certagent.revocation.child"
+THREADS = 8
+START = 15.0  # seconds a loaded machine may take to start the worker
 LIST = 15.0  # seconds for one revocation list, which may be large
 KEPT = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 MOST_URLS = 8
 LONGEST = 300
+UNSAID = "the worker did not answer this question"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +36,34 @@ class Question:
     crl: tuple[str, ...] = ()
 
 
+def asker() -> Workers:
+    """Who asks: where we are root, as nobody."""
+    return Workers(nobody())
+
+
 def ask(
-    questions: Sequence[Question],
-    timeout: float,
-    *,
-    every: bool = False,
-    started: Callable[[subprocess.Popen[bytes]], None] = lambda _: None,
+    workers: Workers, questions: Sequence[Question], timeout: float, *, every: bool = False
 ) -> tuple[tuple[Answer, ...], ...]:
     """Given questions, return the answers to each, in the order of asking; never raises.
 
     `timeout` (seconds) is that of one certificate, all its responders together, as cockroach has it; with `every` each
-    responder is asked, with that much time of its own. A list is read only where no responder decides. `started` is
-    handed the child: whoever must not wait for it may `end` it.
+    responder is asked, with that much time of its own. A list is read only where no responder decides. Whoever must not
+    wait any longer stops the workers.
     """
     rows = [_row(number, q) for number, q in enumerate(questions)]
     if not rows:
         return ()
-    request = json.dumps({"timeout": timeout, "every": every, "list": LIST, "workers": WORKERS, "questions": rows})
-    end = _deadline(questions, timeout, every=every)
-    lines, problem = _run(request.encode(), end, started)
-    return told(questions, lines, problem, datetime.now(UTC))
+    terms = {"timeout": timeout, "every": every, "list": LIST, "threads": THREADS}
+    request = json.dumps({**terms, "environ": environment(os.environ), "questions": rows})
+    try:
+        output = workers.run(CHILD, [], request.encode(), _deadline(questions, timeout, every=every))
+    except HostError as error:
+        return told(questions, b"", str(error), datetime.now(UTC))
+    return told(questions, output.data, output.problem or UNSAID, datetime.now(UTC))
 
 
 def told(questions: Sequence[Question], output: bytes, problem: str, at: datetime) -> tuple[tuple[Answer, ...], ...]:
-    """Given the child's output and what was wrong with it, return the answers to each question."""
+    """Given the worker's output and what was wrong with it, return the answers to each question."""
     answers = _answers_in(output, at)
     return tuple(answers.get(n) or _silent(q, problem, at) for n, q in enumerate(questions))
 
@@ -71,49 +75,15 @@ def _row(number: int, question: Question) -> dict[str, Any]:
 
 
 def _deadline(questions: Sequence[Question], timeout: float, *, every: bool) -> float:
-    """Seconds after which the child is ended: nobody who keeps to his own timeout is cut off."""
+    """Seconds after which the worker is ended: nobody who keeps to his own timeout is cut off."""
     widest = max(len(q.ocsp[:MOST_URLS]) for q in questions) if every else 1
     lists = LIST * max(len(q.crl[:MOST_URLS]) for q in questions)
-    return START + math.ceil(len(questions) / WORKERS) * (timeout * widest + lists)
-
-
-def _run(request: bytes, deadline: float, started: Callable[[subprocess.Popen[bytes]], None]) -> tuple[bytes, str]:
-    """The child's output, whole or cut off, and what was wrong with it."""
-    output = os.memfd_create("ocsp", os.MFD_CLOEXEC)
-    words, environ = [sys.executable, "-I", CHILD], environment(os.environ)
-    late = False
-    try:
-        with subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ, cwd="/"
-        ) as child:
-            started(child)
-            try:
-                child.communicate(request, timeout=deadline)
-            except subprocess.TimeoutExpired:
-                end(child)
-                late = True
-        said = os.pread(output, min(os.fstat(output).st_size, 1 << 24), 0)
-        return said, f"no answer within {deadline:g} s" if late else ended(child.returncode, said)
-    except OSError as error:
-        return b"", f"no process can be started to ask: {error.strerror}"
-    finally:
-        os.close(output)
+    return START + math.ceil(len(questions) / THREADS) * (timeout * widest + lists)
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What of our environment the child gets: proxies, and where roots are."""
+    """What of our environment the worker gets: proxies, and where roots are."""
     return {k: v for k, v in environ.items() if k.upper() in KEPT}
-
-
-def ended(code: int, said: bytes) -> str:
-    """Given how the child ended and what it said, return the sentence for whatever it did not answer."""
-    last = said.decode("utf-8", "replace").rstrip().rpartition("\n")[2]
-    return _printable(f"the asking process ended with {code}: {last}")
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Kill it, who is nobody by now."""
-    kill(child, *nobody())
 
 
 def _answers_in(output: bytes, at: datetime) -> dict[int, tuple[Answer, ...]]:
@@ -127,7 +97,7 @@ def _answers_in(output: bytes, at: datetime) -> dict[int, tuple[Answer, ...]]:
 
 
 def _answer(row: dict[str, Any], at: datetime) -> Answer:
-    """One answer of the child; ValueError, KeyError, TypeError for what is none."""
+    """One answer of the worker; ValueError, KeyError, TypeError for what is none."""
     if row["status"] not in get_args(Status) or row["source"] not in {"ocsp", "crl"}:
         raise ValueError("not an answer")
     this, following, since = (
@@ -142,6 +112,6 @@ def _printable(text: str) -> str:
 
 
 def _silent(question: Question, problem: str, at: datetime) -> tuple[Answer, ...]:
-    """What is known where the child did not tell."""
+    """What is known where the worker did not tell."""
     source: Literal["ocsp", "crl"] = "ocsp" if question.ocsp else "crl"
     return tuple(Answer(source, url, "unreachable", at, problem) for url in question.ocsp or question.crl)

@@ -1,10 +1,9 @@
 """From the files of a certs-dir to questions, and from answers to facts: whether its certificates are revoked.
 
-The asking itself is another process's business (host/ocsp). What a revocation list said is kept here until its
+A worker asks (child.py). What a revocation list said is kept here until its
 nextUpdate, since lists may be large; what responders said is kept as a fact, and core decides when it is old.
 """
 
-import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,19 +34,11 @@ class Revoking:
         """`staged` gives the stems and certificates of the staging area."""
         self._path, self._staged = path, staged
         self._lists: dict[tuple[str, str], Answer] = {}
-        self._child: subprocess.Popen[bytes] | None = None
-        self._stopped = False
+        self._workers = ocsp.asker()
 
     def stop(self) -> None:
         """End the question that runs, and ask no other: nobody waits for the answer any more."""
-        self._stopped = True
-        if self._child is not None:
-            ocsp.end(self._child)
-
-    def _started(self, child: subprocess.Popen[bytes]) -> None:
-        self._child = child
-        if self._stopped:
-            ocsp.end(child)
+        self._workers.stop()
 
     def ask(
         self, rule: OcspRule, leaves: Iterable[tuple[str, str]], at: datetime, *, every: bool = False
@@ -91,7 +82,7 @@ class Revoking:
     ) -> dict[str, Checked]:
         self._lists = {k: a for k, a in self._lists.items() if _fresh(a, rule, at)}
         questions = [ocsp.Question(c.cert, c.issuer, c.ocsp, self._unread(rule, c)) for c in links]
-        told = ocsp.ask(questions, rule.timeout.total_seconds(), every=every, started=self._started)
+        told = ocsp.ask(self._workers, questions, rule.timeout.total_seconds(), every=every)
         for link, answers in zip(links, told, strict=True):
             self._lists |= {(link.fingerprint, a.url): a for a in answers if a.source == "crl" and _fresh(a, rule, at)}
         return {

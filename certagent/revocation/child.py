@@ -1,8 +1,7 @@
-"""The asking process: questions on stdin, one line of JSON for each on stdout. Run by path with -I.
+"""The worker that asks about revocation: questions on standard input, one line of JSON for each on standard output.
 
-It gets certificates and URLs, never a key; before it reads or asks anything it gives up what a worker gives up, by
-Landlock and seccomp, and where we are root it becomes `nobody`. Everything is imported before that: a virtual
-environment may be root's alone. Its parent ends it at a deadline.
+It gets certificates and URLs, never a key, and gives up what every worker gives up before it asks anybody. Everything
+is imported before that: a virtual environment may be root's alone. The daemon ends it at a deadline.
 """
 
 import base64
@@ -16,16 +15,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
-
 from certagent import x509
-from certagent.posix.owner import nobody
 from certagent.revocation.fetching import Fetch, FetchError, fetch
 from certagent.sandbox import Profile, confine
+from certagent.sandbox.worker_process import user_of
 
 TYPE = "application/ocsp-response"
 HEADERS = {"Content-Type": "application/ocsp-request", "Accept": TYPE, "User-Agent": "certagent"}
@@ -33,6 +29,7 @@ MOST_ANSWER = 1 << 20
 MOST_LIST = 32 << 20
 SECONDS = 120  # of processor time
 MEMORY = 2 << 30  # of address space: each thread reserves more than it uses
+LONGEST = 300  # of a reason: no responder fills the answer that others have a part of
 DECISIVE = frozenset({"good", "revoked"})
 
 
@@ -62,12 +59,11 @@ class Lists:
         return found
 
 
-def give_up() -> None:
+def give_up(user: tuple[int, int] | None) -> None:
     """Everything but the questions: files, processes, programs; where we are root, being root. Raises OSError.
 
     Responders are whoever the certificates name, at whichever port they redirect to: ports are not limited.
     """
-    user = nobody() if os.geteuid() == 0 else None
     confine(Profile(connect=None, memory=MEMORY), user, "", SECONDS)
 
 
@@ -139,7 +135,7 @@ def answer(source: str, url: str, way: Callable[[str, float], x509.RevocationAns
     try:
         said = within(until, lambda: way(url, until))
     except (FetchError, x509.X509Error) as error:
-        row: dict[str, Any] = {"status": "unreachable", "reason": str(error)}
+        row: dict[str, Any] = {"status": "unreachable", "reason": str(error)[:LONGEST]}
         row |= dict.fromkeys(("this_update", "next_update", "revoked_at"))
     else:
         row = {"status": said.status, "reason": said.reason}
@@ -148,24 +144,23 @@ def answer(source: str, url: str, way: Callable[[str, float], x509.RevocationAns
     return {"source": source, "url": url, "latency_ms": round((time.monotonic() - begun) * 1000), **row}
 
 
-def main() -> None:
-    """Answer every question, several at a time; one that fails takes no other with it."""
-    give_up()
+def main() -> int:
+    """`child UID:GID`: answer every question, several at a time; one that fails takes no other with it."""
+    out = os.dup(1)
+    os.dup2(2, 1)  # a library that prints spoils no answer
     request = json.load(sys.stdin)
+    os.environ |= request["environ"]
+    give_up(user_of(sys.argv[1]))
     lists, guard = Lists(), threading.Lock()
 
     def work(question: dict[str, Any]) -> None:
         line = json.dumps({"id": question["id"], "answers": answers(question, request, lists)}) + "\n"
         with guard:
-            os.write(1, line.encode())
+            os.write(out, line.encode())
 
-    with ThreadPoolExecutor(int(request["workers"])) as pool:
+    with ThreadPoolExecutor(int(request["threads"])) as pool:
         for done in [pool.submit(work, q) for q in request["questions"]]:
             if (error := done.exception()) is not None:
                 sys.stderr.write(f"{type(error).__name__}: {error}\n")
     sys.stderr.flush()
     os._exit(0)  # threads that still hang are not waited for
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Short-lived processes that are asked one question: started with nothing, answered within a deadline, and gone.
 
-They get the question on standard input, no inherited file but listening sockets of systemd, three words of
+They get the question on standard input, no inherited file (those that listen: the sockets of systemd), three words of
 environment, and a temporary directory of their own that is removed afterwards. Rejected: preexec_fn (unsafe in a
 threaded process) and starting them as their user (the interpreter may lie where only root may read it): they limit
 and drop themselves, before they talk to anybody.
@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from certagent.posix.errors import HostError
@@ -36,6 +37,14 @@ PREFIX = "certagent-worker-"
 PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - mkdtemp makes a name that nobody has
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """What a worker printed; and why that is not its whole answer, "" where it is."""
+
+    data: bytes
+    problem: str
+
+
 class Workers:
     """Starts workers and knows which run, so that the agent's end is theirs."""
 
@@ -46,16 +55,25 @@ class Workers:
         self._guard = threading.Lock()
         self._stopped = False
 
-    def ask(self, module: str, words: list[str], question: bytes, deadline: float) -> bytes:
-        """Run `main` of a module with these words and this question; return what it printed. Raises HostError."""
-        with self._directory() as place, self._started(self.command(module, words), place) as child:
-            output, errors = _exchange(child, question, deadline)
-        if child.returncode != 0:
-            last = errors.decode("utf-8", "replace").strip().splitlines()
-            how = f"signal {-child.returncode}" if child.returncode < 0 else f"code {child.returncode}"
-            why = "".join(c if c.isprintable() else " " for c in last[-1])[:300] if last else "it said nothing"
-            raise HostError(f"cannot use the worker's answer: it ended with {how}: {why}")
-        return output
+    def ask(self, module: str, words: list[str], question: bytes, deadline: float, *, listens: bool = False) -> bytes:
+        """As `run`, for an answer that is of use only as a whole. Raises HostError."""
+        output = self.run(module, words, question, deadline, listens=listens)
+        if output.problem:
+            raise HostError(output.problem)
+        return output.data
+
+    def run(self, module: str, words: list[str], question: bytes, deadline: float, *, listens: bool = False) -> Output:
+        """Run `main` of a module with these words and this question; return what it printed until it ended or had to.
+
+        `listens`: it gets the listening sockets of systemd. Raises HostError where no worker can be started.
+        """
+        out, errors, problem = bytearray(), bytearray(), ""
+        with self._directory() as place, self._started(self.command(module, words), place, listens=listens) as child:
+            try:
+                _exchange(child, question, deadline, (out, errors))
+            except HostError as error:
+                problem = str(error)
+        return Output(data=bytes(out), problem=problem or ended(child.returncode, bytes(errors)))
 
     def command(self, module: str, words: list[str]) -> list[str]:
         """The command line of a worker."""
@@ -95,8 +113,8 @@ class Workers:
                 os.killpg(pid, signal.SIGKILL)
 
     @contextmanager
-    def _started(self, command: list[str], place: str) -> Iterator["subprocess.Popen[bytes]"]:
-        sockets, environment = _listening()
+    def _started(self, command: list[str], place: str, *, listens: bool) -> Iterator["subprocess.Popen[bytes]"]:
+        sockets, environment = _listening() if listens else ((), {})
         try:
             with self._guard:
                 if self._stopped:
@@ -153,14 +171,31 @@ def _listening() -> tuple[tuple[int, ...], dict[str, str]]:
     return fds, {"LISTEN_FDS": str(len(fds)), "LISTEN_FDNAMES": names} if fds else {}
 
 
-def _exchange(child: "subprocess.Popen[bytes]", question: bytes, deadline: float) -> tuple[bytes, bytes]:
-    """Feed and read within the deadline and the caps. Raises HostError."""
+def ended(code: int, errors: bytes) -> str:
+    """Given how a worker ended and what it said on standard error, return what is wrong with that; "": nothing."""
+    if code == 0:
+        return ""
+    last = errors.decode("utf-8", "replace").strip().splitlines()
+    how = f"signal {-code}" if code < 0 else f"code {code}"
+    why = "".join(c if c.isprintable() else " " for c in last[-1])[:300] if last else "it said nothing"
+    return f"cannot use the worker's answer: it ended with {how}: {why}"
+
+
+def user_of(who: str) -> tuple[int, int] | None:
+    """Given the last word of a worker's command line, return whom to become (uid, gid); None for "-": nobody else."""
+    uid, _, gid = who.partition(":")
+    return None if who == "-" else (int(uid), int(gid))
+
+
+def _exchange(
+    child: "subprocess.Popen[bytes]", question: bytes, deadline: float, into: tuple[bytearray, bytearray]
+) -> None:
+    """Feed and read, `into` output and errors, within the deadline and the caps. Raises HostError."""
     end = time.monotonic() + deadline
     if child.stdin is None or child.stdout is None or child.stderr is None:
         raise HostError("cannot talk to a worker without pipes")
-    found = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
+    found = dict(zip((child.stdout.fileno(), child.stderr.fileno()), into, strict=True))
     caps = {child.stdout.fileno(): LIMIT, child.stderr.fileno(): ERRORS}
-    out, err = found.values()
     os.set_blocking(child.stdin.fileno(), False)
     with selectors.DefaultSelector() as ready:
         ready.register(child.stdin, selectors.EVENT_WRITE)
@@ -176,11 +211,10 @@ def _exchange(child: "subprocess.Popen[bytes]", question: bytes, deadline: float
                     rest = _feed(ready, child, rest)
                 elif not _drained(key.fd, found[key.fd], caps[key.fd]):
                     ready.unregister(key.fileobj)
-            if len(out) > LIMIT:
+            if len(into[0]) > LIMIT:
                 raise HostError(f"cannot use a worker's answer: over {LIMIT} bytes")
     if not _ended(child.pid, max(end - time.monotonic(), GRACE)):
         raise HostError("cannot wait for a worker that closed its output and lives on")
-    return bytes(out), bytes(err)
 
 
 def _ended(pid: int, seconds: float) -> bool:

@@ -26,8 +26,9 @@ from certagent.authority.messages import (
     load_answer,
     load_question,
 )
-from certagent.authority.worker import hidden, ports_of, profile_of, redacted, user_of
+from certagent.authority.worker import hidden, ports_of, profile_of, redacted
 from certagent.sandbox import Profile
+from certagent.sandbox.worker_process import user_of
 
 STATE = {"shared": {}, "own": {}}
 

@@ -1,5 +1,7 @@
 """OCSP and revocation lists: what counts as an answer, and what a hostile responder gets out of us."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -7,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from cryptography.x509 import ocsp as co
 
 from certagent import revocation as ocsp
 from certagent import x509
+from certagent.sandbox.worker_process import PREFIX
 from certagent.x509.fractions import whole_seconds
 from tests.making import Ca, make_ca
 from tests.revocation.responders import answer, dripping, endless, links, reply, responder, sending, silent
@@ -119,6 +121,10 @@ HOSTILE = {  # what it does -> a part of the reason
         sending(reply(b"", b"307 Go", extra=b"Location: file:///etc/passwd\r\n")),
         "another scheme",
     ),
+    "redirects at length": (
+        sending(reply(b"", b"302 Go", extra=b"Location: http://a/%b\r\n" % (b"x" * 60_000))),
+        "HTTP status 302, to http://a/xxx",
+    ),
     "redirects to itself": (sending(reply(b"", b"308 Go", extra=b"Location: /ocsp\r\n")), "redirects"),
     "redirects a POST to a GET": (sending(reply(b"", b"302 Go", extra=b"Location: /x\r\n")), "HTTP status 302"),
     "is no HTTP server": (sending(b"SSH-2.0-OpenSSH_9.2\r\n"), ""),
@@ -141,12 +147,13 @@ def test_hostile_responders() -> None:
 
 def answered(questions: list[ocsp.Question], timeout: float) -> None:
     begun = time.monotonic()
-    told = ocsp.ask(questions, timeout)
+    told = ocsp.ask(ocsp.asker(), questions, timeout)
     took = time.monotonic() - begun
     found = {what: answers[0] for what, answers in zip([*HOSTILE, "an honest one"], told, strict=True)}
     assert found.pop("an honest one").status == "good"
     assert {a.status for a in found.values()} == {"unreachable"}
     assert {what: a.reason for what, a in found.items() if HOSTILE[what][1] not in a.reason or not a.reason} == {}
+    assert max(len(a.reason) for a in found.values()) <= 300
     assert all(a.latency_ms < 1500 * timeout for a in found.values())
     assert took < 15.0 * timeout
 
@@ -159,7 +166,7 @@ def test_what_is_no_url_takes_no_other_with_it() -> None:
         lost = stack.enter_context(responder(sending(reply(b"", b"307 Moved", extra=b"Location: http://[::1\r\n"))))
         good = stack.enter_context(responder(sending(reply(GOOD))))
         urls = ("http://[::1", "http://127.0.0.1:99999/", "http://127.0.0.1:x/", "ldap://ca", "http://", lost, good)
-        [told] = ocsp.ask([ocsp.Question(cert, issuer, urls)], 60.0)
+        [told] = ocsp.ask(ocsp.asker(), [ocsp.Question(cert, issuer, urls)], 60.0)
     assert [a.reason for a in told] == ["not an http or https URL"] * 5 + ["it redirects to no URL: http://[::1", ""]
     assert told[-1].status == "good"
 
@@ -168,7 +175,7 @@ def test_why_nobody_was_reached() -> None:
     """A closed port is refused, a name that nobody has is not known: neither is called late."""
     cert, issuer = links(LEAF, CA)
     urls = (f"http://127.0.0.1:{closed_port()}", "http://responder.invalid")
-    refused, unknown = ocsp.ask([ocsp.Question(cert, issuer, urls)], 20.0, every=True)[0]
+    refused, unknown = ocsp.ask(ocsp.asker(), [ocsp.Question(cert, issuer, urls)], 20.0, every=True)[0]
     assert (refused.status, refused.reason) == ("unreachable", "Connection refused")
     assert unknown.status == "unreachable"
     assert "not known" in unknown.reason or "resol" in unknown.reason
@@ -184,8 +191,8 @@ def test_responders_in_their_order() -> None:
         responder(sending(reply(answer(CA, LEAF, status=REVOKED)))) as revoked,
     ):
         question = ocsp.Question(cert, issuer, (busy, good, revoked))
-        assert [a.status for a in ocsp.ask([question], 3.0)[0]] == ["unreachable", "good"]
-        every = ocsp.ask([question], 3.0, every=True)[0]
+        assert [a.status for a in ocsp.ask(ocsp.asker(), [question], 3.0)[0]] == ["unreachable", "good"]
+        every = ocsp.ask(ocsp.asker(), [question], 3.0, every=True)[0]
     assert [a.status for a in every] == ["unreachable", "good", "revoked"]
     assert every[2].reason == "keyCompromise"
 
@@ -252,7 +259,7 @@ def test_a_list_where_no_responder_decides() -> None:
         responder(sending(reply(b"", b"302 Go", extra=b"Location: %b\r\n" % place.encode()))) as moved,
     ):
         asked = [ocsp.Question(cert, issuer, (url,), (moved,)) for url in (broken, good)]
-        first, second = ocsp.ask(asked, 3.0)
+        first, second = ocsp.ask(ocsp.asker(), asked, 3.0)
     assert [(a.source, a.status) for a in first] == [("ocsp", "unreachable"), ("crl", "revoked")]
     assert [(a.source, a.status) for a in second] == [("ocsp", "good")]
 
@@ -262,28 +269,32 @@ def test_a_list_where_no_responder_decides() -> None:
 def test_the_asking_process_is_nobody() -> None:
     """Where we are root it is another user, confined, has no new privileges, and knows nothing of our environment."""
     cert, issuer = links(LEAF, CA)
-    children: SimpleQueue[Any] = SimpleQueue()
+    workers = ocsp.asker()
     with responder(silent) as url, ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ocsp.ask, [ocsp.Question(cert, issuer, (url,))], 60.0, started=children.put)
-        child = children.get(timeout=60)
-        place = Path(f"/proc/{child.pid}")
+        asking = pool.submit(ocsp.ask, workers, [ocsp.Question(cert, issuer, (url,))], 60.0)
+        wait_until(lambda: bool(workers.running()), "it has started")
+        [pid] = workers.running()
+        place = Path(f"/proc/{pid}")
         wait_until(lambda: all(w in (place / "status").read_text() for w in NOBODY), "it has become nobody")
-        assert b"HOME" not in (place / "environ").read_bytes()
-        child.kill()
+        environ = dict(v.split(b"=", 1) for v in (place / "environ").read_bytes().split(b"\0") if v)
+        assert set(environ) <= {b"PATH", b"LANG", b"LC_CTYPE", b"HOME", b"TMPDIR"}
+        assert Path(environ[b"HOME"].decode()).name.startswith(PREFIX)
+        os.kill(pid, signal.SIGKILL)
         assert asking.result(60)[0][0].status == "unreachable"
 
 
 AS_FEW = """
-import sys, threading, time
+import sys, threading
 from pathlib import Path
 from certagent import revocation as ocsp
-def later(child):
-    while "\\t65534\\t" not in Path(f"/proc/{child.pid}/status").read_text():
+workers = ocsp.asker()
+def later():
+    while not any("\\t65534\\t" in Path(f"/proc/{pid}/status").read_text() for pid in workers.running()):
         pass
-    ocsp.end(child)
-begun = lambda child: threading.Thread(target=later, args=(child,)).start()
+    workers.stop()
+threading.Thread(target=later).start()
 cert, issuer = (bytes.fromhex(v) for v in sys.argv[2:])
-print(ocsp.ask([ocsp.Question(cert, issuer, (sys.argv[1],))], 600.0, started=begun)[0][0].status)
+print(ocsp.ask(workers, [ocsp.Question(cert, issuer, (sys.argv[1],))], 600.0)[0][0].status)
 """
 
 

@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.real]
 def asked(certs: bytes, bundle: bytes, *, lists: bool = False) -> list[tuple[Answer, ...]]:
     """What is answered about each certificate of a chain; with `lists` by the revocation lists alone."""
     found = x509.chain_links(certs, bundle)
-    return list(ocsp.ask([ocsp.Question(c.cert, c.issuer, () if lists else c.ocsp, c.crl) for c in found], 20.0))
+    questions = [ocsp.Question(c.cert, c.issuer, () if lists else c.ocsp, c.crl) for c in found]
+    return list(ocsp.ask(ocsp.asker(), questions, 20.0))
 
 
 def test_a_chain_at_certomancer(tmp_path: Path) -> None:

@@ -19,10 +19,24 @@ def flooding() -> None:
         sys.stdout.write("x" * 65536)
 
 
+def beginning() -> None:
+    sys.stdout.write("the first line\n")
+    sys.stdout.flush()
+    signal.pause()
+
+
+def showing() -> None:
+    print(sorted(os.environ), [fd for fd in range(3, 64) if os.path.exists(f"/proc/self/fd/{fd}")])
+
+
+WAYS = {"hang after closing": closing, "flood": flooding, "begin to answer": beginning, "show": showing}
+
+
 def main() -> int:
     how = sys.argv[1]
     if how != "be deaf":
         sys.stdin.buffer.read()
+    WAYS.get(how, lambda: None)()
     match how:
         case "hang as nobody":
             confine(Profile(), (65534, 65534), os.getcwd(), 60)
@@ -31,10 +45,6 @@ def main() -> int:
             signal.pause()
         case "hang" | "be deaf":
             signal.pause()
-        case "hang after closing":
-            closing()
-        case "flood":
-            flooding()
         case "flood errors":
             sys.stderr.write("e" * (8 << 20))
             return 3

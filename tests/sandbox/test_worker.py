@@ -258,6 +258,36 @@ def test_a_worker_that_misbehaves(how: str, deadline: float, reason: str) -> Non
     wait_until(lambda: not places() - before, "only directories of others come and go")
 
 
+def test_what_a_worker_said_before_its_deadline_is_kept() -> None:
+    """Where each line is an answer of its own: what was printed, and why that is not everything."""
+
+    def begin(deadline: float) -> None:
+        output = Workers(None).run(HANGING, ["begin to answer"], b"", deadline)
+        assert (output.data, "any longer" in output.problem) == (b"the first line\n", True)
+
+    in_time(begin, 1.0, 10.0)
+
+
+HANDED = """
+import os, socket, sys
+with socket.socket() as listener:
+    listener.listen()
+    os.dup2(listener.fileno(), 3)
+    os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "certagent-http01"}
+    from certagent.sandbox.worker_process import Workers
+    for listens in (True, False):
+        print(Workers(None).ask("tests.sandbox.misbehaving", ["show"], b"", 30.0, listens=listens).decode().strip())
+"""
+
+
+def test_listening_sockets_go_to_who_listens_alone() -> None:
+    """A socket of systemd is handed to the worker that answers a challenge on it, and to no other."""
+    done = subprocess.run([sys.executable, "-c", HANDED], capture_output=True, text=True, check=True)
+    listens, asks = done.stdout.splitlines()
+    assert ("LISTEN_FDS" in listens, listens.endswith("[3]")) == (True, True)
+    assert ("LISTEN" in asks, asks.endswith("[]")) == (False, True)
+
+
 FEW = "-all,+setuid,+setgid,+sys_ptrace,+dac_read_search"  # those of certagent-root.service
 AS_FEW = """
 from certagent.sandbox.worker_process import Workers

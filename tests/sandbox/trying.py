@@ -131,7 +131,7 @@ def main() -> int:
     given = json.load(sys.stdin)
     user = None if who == "-" else (int(who.split(":")[0]), int(who.split(":")[1]))
     if given.get("asker"):
-        child.give_up()
+        child.give_up(user)
         missing: tuple[Missing, ...] = ()
     else:
         missing = confine(Profile(connect=(given["ca"],)), user, os.getcwd(), 30)

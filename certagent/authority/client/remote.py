@@ -285,7 +285,8 @@ class Remote:
         if self.by_hand:
             return self._by_files(request, found, state, now)
         question = dump_question(request, found, state)
-        return load_answer(self._workers.ask(WORKER, [self._config.type], question, request.timeout + GRACE))
+        deadline, listens = request.timeout + GRACE, self._traits.listens
+        return load_answer(self._workers.ask(WORKER, [self._config.type], question, deadline, listens=listens))
 
     def _by_files(self, request: Request, found: dict[str, str], state: State, now: datetime) -> tuple[Answer, State]:
         from certagent.authority.backends.http import Http
