@@ -12,7 +12,7 @@ from certagent.agent.commands import addressed, possible
 from certagent.agent.directory import Last
 from certagent.config import build
 from certagent.core.actions import Plan
-from certagent.core.facts import Request
+from certagent.core.facts import ObserveOnly, Request, Why
 from certagent.operations.acme_account import permitted
 from certagent.operations.authority_test import StepError, accepted
 from certagent.posix.errors import HostError
@@ -76,10 +76,10 @@ def test_a_command_that_cannot_come_true(kind: str, subject: str, words: str) ->
         possible(last(), asked(kind, subject))
 
 
-def test_what_somebody_else_holds_is_not_rolled_back() -> None:
+def test_what_another_agent_manages_is_not_rolled_back() -> None:
     """The reason is that, not that no earlier pair is kept."""
-    held = replace(snapshot().directory, foreign="another agent holds it: pid 7")
-    with pytest.raises(HostError, match="something else owns the files: another agent holds it"):
+    held = replace(snapshot().directory, observe_only=ObserveOnly(Why.ANOTHER_AGENT, "pid 7"))
+    with pytest.raises(HostError, match="cannot roll back node: another agent manages it: pid 7"):
         possible(last(generations=(generation(),), directory=held), asked("rollback", "node"))
 
 

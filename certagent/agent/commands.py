@@ -141,8 +141,8 @@ def possible(last: Last, request: Request) -> None:
     want = last.policy.want(stem)
     if request.kind == "renew" and want and not want.authorities:
         raise HostError(f"cannot renew {stem}: no authority issues it; whoever rotates it puts the pair there")
-    if request.kind == "rollback" and last.snapshot.directory.foreign:
-        raise HostError(f"cannot roll back {stem}: something else owns the files: {last.snapshot.directory.foreign}")
+    if request.kind == "rollback" and (only := last.snapshot.directory.observe_only):
+        raise HostError(f"cannot roll back {stem}: {only.reason}")
     back = going_back(View(policy=last.policy, snapshot=last.snapshot, now=request.at), stem, "")
     if request.kind == "rollback" and back is None:
         raise HostError(f"cannot roll back {stem}: {NOTHING_EARLIER}")

@@ -18,7 +18,7 @@ from certagent.agent.memory import Memory, Message
 from certagent.agent.observe import Records, Staging
 from certagent.authority.client import AuthorityCache, CertificateAuthority
 from certagent.certs_dir import Scanner
-from certagent.certs_dir.lock import DirectoryLock
+from certagent.certs_dir.lock import DirectoryLock, barred
 from certagent.certs_dir.swap import Store
 from certagent.certs_dir.system_roots import Roots, load
 from certagent.core import actions
@@ -152,7 +152,7 @@ class World:
         try:
             return self._staging.add(known, self.policy, self._roots_of_ui(), now)
         except (HostError, OSError) as error:
-            return replace(known, directory=replace(directory, foreign=directory.foreign or str(error)))
+            return replace(known, directory=replace(directory, observe_only=directory.observe_only or barred(error)))
 
     def scan_changed_keys(self) -> Snapshot:
         """The keys that changed since the last look, by their modes and owners alone."""

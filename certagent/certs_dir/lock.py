@@ -1,13 +1,29 @@
 """Which certs-dirs this agent may change: those whose lock it holds."""
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import replace
 
 from certagent.certs_dir.swap import Store
-from certagent.core.facts import Snapshot
+from certagent.core.facts import ObserveOnly, Snapshot, Why
 from certagent.posix.directory import identity
 from certagent.posix.errors import HostError
+
+WHY = {
+    errno.EWOULDBLOCK: Why.ANOTHER_AGENT,
+    errno.EACCES: Why.FORBIDDEN,
+    errno.EPERM: Why.FORBIDDEN,
+    errno.EROFS: Why.READ_ONLY,
+    errno.ENOSPC: Why.FULL,
+    errno.EDQUOT: Why.FULL,
+}
+
+
+def barred(error: HostError | OSError) -> ObserveOnly:
+    """Given why the staging area of a certs-dir cannot be used, return why the directory is observed only."""
+    said = str(error) if isinstance(error, HostError) else f"cannot use the staging area: {error.strerror}"
+    return ObserveOnly(WHY.get(error.errno or 0, Why.UNUSABLE), said)
 
 
 class DirectoryLock:
@@ -18,7 +34,7 @@ class DirectoryLock:
         self._store = store
         self._fd: int | None = None
         self._identity: tuple[int, int] | None = None
-        self.problem: str | None = None
+        self.problem: ObserveOnly | None = None
 
     def take(self) -> None:
         """Lock the directory that stands at the path now; a problem is remembered, and raised as HostError."""
@@ -29,8 +45,8 @@ class DirectoryLock:
         try:
             self._fd = self._store.lock()
         except (HostError, OSError) as error:
-            self.problem = str(error)
-            raise HostError(self.problem, error.errno) from error
+            self.problem = barred(error)
+            raise HostError(self.problem.detail, error.errno) from error
         self._identity, self.problem = found, None
 
     def retry(self) -> None:
@@ -41,9 +57,9 @@ class DirectoryLock:
     def add(self, snapshot: Snapshot) -> Snapshot:
         """Given a snapshot, return it; observed only where the lock could not be had."""
         directory = snapshot.directory
-        if self.problem is None or not directory.exists or directory.foreign:
+        if self.problem is None or not directory.exists or directory.observe_only:
             return snapshot
-        return replace(snapshot, directory=replace(directory, foreign=self.problem))
+        return replace(snapshot, directory=replace(directory, observe_only=self.problem))
 
     def release(self) -> None:
         """Let go."""

@@ -11,7 +11,7 @@ from certagent.certs_dir.mounts import mount_below
 from certagent.certs_dir.reading import file_fact, inside_fact, printable, read_cert, read_key
 from certagent.certs_dir.trust import Verdicts
 from certagent.core import names
-from certagent.core.facts import CertFile, Directory, File, KeyFile, Pair
+from certagent.core.facts import CertFile, Directory, File, KeyFile, ObserveOnly, Pair, Why
 from certagent.core.names import Name
 from certagent.posix.directory import open_directory
 
@@ -135,12 +135,18 @@ def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:
 def directory_fact(path: str, fd: int) -> Directory:
     """The fact of an open directory."""
     info = os.fstat(fd)
-    foreign = "its files are links through ..data, as Kubernetes writes them" if _is_link(fd, "..data") else None
-    if foreign is None and (mounted := mount_below(fd)) is not None:
-        foreign = f"{printable(mounted)} is a mount of its own: no rename can replace it"
-    interrupted = _is_there(fd, f"{AREA}/intent")
-    mode = stat.S_IMODE(info.st_mode)
-    return Directory(path, True, info.st_dev, info.st_ino, info.st_uid, info.st_gid, mode, foreign, interrupted)
+    interrupted, mode = _is_there(fd, f"{AREA}/intent"), stat.S_IMODE(info.st_mode)
+    only = _externally_managed(fd)
+    return Directory(path, True, info.st_dev, info.st_ino, info.st_uid, info.st_gid, mode, only, interrupted)
+
+
+def _externally_managed(fd: int) -> ObserveOnly | None:
+    """Why no rename of ours may replace what is in an open directory; None where one may."""
+    if _is_link(fd, "..data"):
+        return ObserveOnly(Why.KUBERNETES, "they are links through ..data, as Kubernetes writes them")
+    if (mounted := mount_below(fd)) is not None:
+        return ObserveOnly(Why.MOUNT, f"{printable(mounted)} is a mount of its own, and no rename can replace it")
+    return None
 
 
 def _is_link(fd: int, name: str) -> bool:

@@ -87,10 +87,9 @@ LAYOUT_WAITING = Rule("layout.waiting",
 DIR_MISSING = Rule("dir.missing", "the certs directory does not exist or cannot be read", AGENT,
     "create it, or give the agent's user access to it", CRITICAL)
 DIR_MODE = Rule("dir.mode", "other users may replace files of the certs directory", AGENT, "chmod go-w DIR", WARNING)
-DIR_FOREIGN = Rule("dir.foreign", ("the files are externally managed (Kubernetes' ..data, a single-file"
-" bind mount)"), AGENT,
-    "use an authority of type none", ("warning", "info"),
-    remedy="use an authority of type none: certagent then checks, reloads and verifies only")
+DIR_FOREIGN = Rule("dir.foreign", "certagent changes nothing in the certs directory: the files are externally managed"
+    " (Kubernetes' ..data, a single-file bind mount), another agent manages it, or this agent cannot write to it",
+    AGENT, "as the finding says; for externally managed files, use an authority of type none", ("warning", "info"))
 SERVED_STALE = Rule("served.stale", "a process does not serve the certificate that is on disk", AGENT,
     "certagent reload; see the log of the process for why it refused", ("info", "warning", "critical"))
 SERVED_UNREACHABLE = Rule("served.unreachable", "certagent cannot connect to a port to see what it serves", AGENT,

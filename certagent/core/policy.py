@@ -10,7 +10,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
-from certagent.core.facts import LoaderFlags, Process
+from certagent.core.facts import Directory, LoaderFlags, Process
 from certagent.core.names import UI, Name
 
 
@@ -64,6 +64,10 @@ class Want:
         parts = (self.name.stem, names, self.principal, self.server, self.client, self.key, str(self.lifetime))
         return sha256(repr(parts).encode()).hexdigest()
 
+    def issued_in(self, directory: Directory) -> bool:
+        """Whether an authority issues it there; else another tool renews it, if anything does."""
+        return bool(self.authorities) and directory.managed
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessRule:
@@ -104,6 +108,10 @@ class Policy:
     def want(self, stem: str) -> Want | None:
         """The want for that name."""
         return self._by_stem.get(stem)
+
+    def repairs_in(self, directory: Directory) -> bool:
+        """Whether modes and owners are repaired there, and not only reported."""
+        return self.enforce == "repair" and directory.managed
 
     @property
     def roots(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from certagent.certs_dir import Scan, Scanner
-from certagent.core.facts import Pair
+from certagent.core.facts import Pair, Why
 from certagent.core.roles import BUNDLES
 from tests.making import filled, make_ca, put
 
@@ -162,7 +162,8 @@ def test_kubernetes(tmp_path: Path) -> None:
     for name in ("ca.crt", "node.crt", "node.key"):
         (tmp_path / name).symlink_to(f"..data/{name}")
     result = scan(tmp_path)
-    assert "..data" in (result.directory.foreign or "")
+    assert result.directory.observe_only
+    assert result.directory.observe_only.why is Why.KUBERNETES
     assert found(result, "node").matched
 
 

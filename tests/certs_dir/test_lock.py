@@ -1,13 +1,15 @@
 """The lock of a certs-dir, on real directories: a directory that was replaced is another one."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from certagent.certs_dir.lock import DirectoryLock
 from certagent.certs_dir.swap import Store
-from certagent.core.facts import Directory, Snapshot
+from certagent.core.facts import Directory, Snapshot, Why
 from certagent.posix.errors import HostError
+from certagent.posix.owner import acting_as, nobody
 from tests.making import filled
 
 
@@ -15,8 +17,9 @@ def holding(path: Path) -> DirectoryLock:
     return DirectoryLock(Store(str(path)))
 
 
-def foreign(held: DirectoryLock) -> str | None:
-    return held.add(Snapshot(Directory("/certs", exists=True))).directory.foreign
+def observed(held: DirectoryLock) -> tuple[Why, str] | None:
+    only = held.add(Snapshot(Directory("/certs", exists=True))).directory.observe_only
+    return (only.why, only.detail) if only else None
 
 
 def test_one_agent_at_a_time(tmp_path: Path) -> None:
@@ -28,10 +31,10 @@ def test_one_agent_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
         second.take()
     second.retry()
-    assert (None, str(caught.value)) == (foreign(first), foreign(second))
+    assert (None, (Why.ANOTHER_AGENT, str(caught.value))) == (observed(first), observed(second))
     first.release()
     second.retry()
-    assert (None, None) == (second.problem, foreign(second))
+    assert (None, None) == (second.problem, observed(second))
     second.release()
 
 
@@ -47,8 +50,40 @@ def test_a_directory_that_was_replaced(tmp_path: Path) -> None:
     second.take()
     with pytest.raises(HostError):
         first.take()
-    assert foreign(first)
+    assert observed(first)
     second.release()
     first.take()
-    assert foreign(first) is None
+    assert observed(first) is None
     first.release()
+
+
+@pytest.mark.root
+def test_a_directory_that_the_agent_may_not_change(tmp_path: Path) -> None:
+    """EACCES is no other agent and no other tool: this one may not change the directory, and says so."""
+    certs = tmp_path / "certs"
+    certs.mkdir(mode=0o755)
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o755)
+    user, group = nobody()
+    held = holding(certs)
+    with acting_as(user, group):
+        held.retry()
+    assert (Why.FORBIDDEN, f"cannot use {certs}/.certagent: Permission denied") == observed(held)
+
+
+@pytest.mark.root
+def test_a_directory_on_a_read_only_file_system(tmp_path: Path) -> None:
+    """EROFS: the mount is what is wrong, and it becomes managed once that is mended."""
+    certs = tmp_path / "certs"
+    certs.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", certs], check=True)
+    try:
+        held = holding(certs)
+        held.retry()
+        assert (Why.READ_ONLY, f"cannot use {certs}/.certagent: Read-only file system") == observed(held)
+        subprocess.run(["mount", "-o", "remount,rw", certs], check=True)
+        held.retry()
+        assert observed(held) is None
+        held.release()
+    finally:
+        subprocess.run(["umount", "-l", certs], check=False)

@@ -15,6 +15,7 @@ from certagent.core.facts import (
     KeyFile,
     Leaf,
     Listener,
+    ObserveOnly,
     Pair,
     Process,
     Revocation,
@@ -22,6 +23,7 @@ from certagent.core.facts import (
     Snapshot,
     Staged,
     Trust,
+    Why,
 )
 from certagent.core.names import Name
 from certagent.core.policy import Owner, Policy, Want
@@ -29,6 +31,7 @@ from certagent.core.policy import Owner, Policy, Want
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 OWNER = Owner("cockroach", 999, 999)
+VOLUME = ObserveOnly(Why.KUBERNETES, "links through ..data")
 SANS = ("db1.example.com", "10.0.0.5")
 
 

@@ -10,7 +10,7 @@ from certagent.core.actions import Issue, RejectCommand
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Authority, Request, Snapshot
 from certagent.core.predict import predict
-from tests.core.building import DAY, NOW, leaf, pair, policy, process, snapshot, want
+from tests.core.building import DAY, NOW, VOLUME, leaf, pair, policy, process, snapshot, want
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 RENEW, RELOAD = Request("renew", "node", NOW - SECOND), Request("reload", "", NOW - SECOND)
@@ -27,15 +27,15 @@ def failed(outcome: Any, ago: timedelta = timedelta(0), authority: str = "house"
     return Attempt("issue", "node", NOW - ago, outcome, f"{authority} says no", authority)
 
 
-def foreign() -> Snapshot:
+def volume() -> Snapshot:
     found = asked(RENEW)
-    return replace(found, directory=replace(found.directory, foreign="links through ..data"))
+    return replace(found, directory=replace(found.directory, observe_only=VOLUME))
 
 
 DECLINED = [
     ("its root is not trusted", policy(), asked(RENEW, authorities=(STRANGE,)), "held: the root of authority 'house'"),
     ("nobody is configured", policy(want("ca"), want(authorities=())), asked(RENEW), "no authority is configured"),
-    ("somebody else's directory", policy(), foreign(), "something else owns the files"),
+    ("an externally managed directory", policy(), volume(), "the files are externally managed: links through ..data"),
     ("the only one refused", policy(), asked(RENEW, attempts=(failed("refused"),)), "house says no"),
     (
         "both failed",

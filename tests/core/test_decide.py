@@ -17,10 +17,12 @@ from certagent.core.facts import (
     Clock,
     Directory,
     InFlight,
+    ObserveOnly,
     Repair,
     Request,
     Snapshot,
     Trust,
+    Why,
 )
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
@@ -28,6 +30,7 @@ from certagent.core.requests import fulfilled
 from tests.core.building import (
     DAY,
     NOW,
+    VOLUME,
     file,
     generation,
     leaf,
@@ -424,19 +427,41 @@ def test_a_missing_directory() -> None:
     ("Not a directory", "name the directory itself"),
 ])  # fmt: skip
 def test_a_directory_that_cannot_be_read(problem: str, remedy: str) -> None:
-    """One finding with one remedy: that it cannot be written to either says nothing of somebody else."""
-    directory = Directory("/certs", exists=True, problem=problem, foreign=f"cannot open /certs: {problem}")
+    """One finding with one remedy: that it cannot be written to either is no second one."""
+    only = ObserveOnly(Why.FORBIDDEN, f"cannot open /certs: {problem}")
+    directory = Directory("/certs", exists=True, problem=problem, observe_only=only)
     made = plan(Snapshot(directory))
     assert [("dir.missing", remedy)] == [(f.code, f.remedy) for f in made.findings if f.code.startswith("dir.")]
     assert [] == kinds(made)
 
 
-def test_somebody_elses_directory_is_observed_only() -> None:
+def test_an_externally_managed_directory_is_observed_only() -> None:
     """Kubernetes' ..data: nothing is issued, installed or repaired."""
     found = snapshot(pair("ca"), pair(mode=0o644, cert=DUE.leaf), staged=(staged(),))
-    made = plan(replace(found, directory=replace(found.directory, foreign="..data")))
+    made = plan(replace(found, directory=replace(found.directory, observe_only=VOLUME)))
     assert kinds(made) == []
     assert {"dir.foreign", "key.mode"} <= set(codes(made))
+
+
+OBSERVED = [
+    (Why.KUBERNETES, "the files are externally managed: ", "type none"),
+    (Why.MOUNT, "the files are externally managed: ", "mount the whole directory"),
+    (Why.ANOTHER_AGENT, "another agent manages it: ", "stop one of the two"),
+    (Why.FORBIDDEN, "this agent may not change it: ", "give it to the agent's user"),
+    (Why.READ_ONLY, "its file system is read-only: ", "mount it writable"),
+    (Why.FULL, "its file system is full: ", "free space"),
+    (Why.UNUSABLE, "its staging area cannot be used: ", "repair or remove"),
+]
+
+
+@pytest.mark.parametrize(("why", "says", "remedy"), OBSERVED)
+def test_why_a_directory_is_observed_only(why: Why, says: str, remedy: str) -> None:
+    """The finding says what keeps the agent from it, and what lifts that: nobody else is named without reason."""
+    found = snapshot(pair("ca"), pair(cert=DUE.leaf))
+    made = plan(replace(found, directory=replace(found.directory, observe_only=ObserveOnly(why, "so it is"))))
+    (finding,) = [f for f in made.findings if f.code == "dir.foreign"]
+    assert f"{says}so it is" == finding.message
+    assert remedy in finding.remedy
 
 
 def test_strangers_and_surroundings() -> None:

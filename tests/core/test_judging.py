@@ -9,7 +9,7 @@ from certagent.core.facts import Directory, LoaderFlags, Pair
 from certagent.core.judging import Target, document, wants_for, worst
 from certagent.core.names import Name
 from certagent.core.roles import Role
-from tests.core.building import NOW, OWNER, leaf, pair, policy, snapshot, want
+from tests.core.building import NOW, OWNER, VOLUME, leaf, pair, policy, snapshot, want
 
 ABSENT = Directory("/certs", exists=False)
 
@@ -112,9 +112,9 @@ def test_the_remedy(*, configured: bool) -> None:
 
 def test_a_directory_that_something_else_writes() -> None:
     """Without a configuration that is how it is; with one it is in the way."""
-    foreign = replace(snapshot().directory, foreign="Kubernetes writes it")
+    volume = replace(snapshot().directory, observe_only=VOLUME)
     wanted = target(policy=replace(policy(), wants=(want("ca"), want("node"))))
-    severities = [said(judged(directory=foreign, of=of), "dir.foreign")[0][0] for of in (target(), wanted)]
+    severities = [said(judged(directory=volume, of=of), "dir.foreign")[0][0] for of in (target(), wanted)]
     assert "info" == severities[0] != severities[1]
 
 

@@ -9,7 +9,7 @@ from certagent.core.decide import decide
 from certagent.core.facts import Snapshot
 from certagent.core.findings import ELSE
 from certagent.core.status import document
-from tests.core.building import DAY, NOW, leaf, pair, policy, snapshot, want
+from tests.core.building import DAY, NOW, VOLUME, leaf, pair, policy, snapshot, want
 
 RENEW = "certagent renew"
 EXPIRED = snapshot(pair("ca"), pair(cert=leaf(not_before=NOW - 9 * DAY, not_after=NOW - DAY)))
@@ -38,7 +38,7 @@ def test_who_can_renew_it(found: Snapshot) -> None:
 
 def test_what_somebody_else_writes() -> None:
     """A volume of Kubernetes: no command of ours changes what lies there."""
-    found = replace(EXPIRED, directory=replace(EXPIRED.directory, foreign="links through ..data"))
+    found = replace(EXPIRED, directory=replace(EXPIRED.directory, observe_only=VOLUME))
     told = remedies(found, {"pid": 1}, "house")
     assert told
     assert not [r for r in told if RENEW in r]

@@ -1,5 +1,6 @@
 """The staging area `.certagent`, and reading and writing in it by directory fd as the owner of the certs-dir."""
 
+import errno
 import os
 import stat
 import threading
@@ -158,13 +159,9 @@ def opened(path: str, *, make: bool = True) -> Iterator[Area]:
 
 def _area(path: str, live: int, owner: int, *, make: bool) -> int:
     try:
-        if make:
-            with suppress(FileExistsError):
-                os.mkdir(AREA, PRIVATE, dir_fd=live)
-        area = os.open(AREA, DIRECTORY | os.O_NOFOLLOW, dir_fd=live)
+        area = _made(live) if make else _entered(live)
     except OSError as error:
-        message = f"cannot use {path}/{AREA}: {error.strerror}; it must be a directory of the owner"
-        raise HostError(message, error.errno) from error
+        raise _unusable(path, error) from error
     info = os.fstat(area)
     if info.st_uid not in {owner, os.geteuid()}:
         os.close(area)
@@ -172,3 +169,19 @@ def _area(path: str, live: int, owner: int, *, make: bool) -> int:
     if stat.S_IMODE(info.st_mode) != PRIVATE:
         os.fchmod(area, PRIVATE)
     return area
+
+
+def _made(live: int) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(AREA, PRIVATE, dir_fd=live)
+    return _entered(live)
+
+
+def _entered(live: int) -> int:
+    return os.open(AREA, DIRECTORY | os.O_NOFOLLOW, dir_fd=live)
+
+
+def _unusable(path: str, error: OSError) -> HostError:
+    """Why there is no area; a link or a file in its place is the owner's to remove."""
+    hint = "; it must be a directory of the owner" if error.errno in {errno.ENOTDIR, errno.ELOOP} else ""
+    return HostError(f"cannot use {path}/{AREA}: {error.strerror}{hint}", error.errno)

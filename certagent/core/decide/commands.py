@@ -44,8 +44,8 @@ def _in_vain(view: View, request: Request) -> str | None:
     want = view.want(request.subject)
     if want is None or not want.authorities:
         return f"no authority is configured for {request.subject}: whoever else makes it renews it"
-    if view.snapshot.directory.foreign:
-        return f"something else owns the files: {view.snapshot.directory.foreign}"
+    if view.snapshot.directory.observe_only:
+        return view.snapshot.directory.observe_only.reason
     tried = [a for a in view.snapshot.tried(request.subject) if a.kind == "issue" and after(a, request)]
     failed = [a for a in tried if a.failed]
     return failed[-1].reason if len(failed) >= len(want.authorities) else None

@@ -18,7 +18,7 @@ from certagent.core.view import View
 
 def part(view: View) -> Part:
     """Install what the gate lets through, put the rest aside."""
-    if view.snapshot.directory.foreign:
+    if not view.snapshot.directory.managed:
         return Part()
     asked = [r for r in view.snapshot.requests if r.kind == "rollback"]
     back = [going_back(view, r.subject, "an operator asked for it") for r in asked]

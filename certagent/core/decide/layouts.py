@@ -175,7 +175,7 @@ def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | No
 def _waiting(view: View) -> Part:
     want = view.want("client.node")
     reason = another_ca(view, want) if want else None
-    if reason is None or view.snapshot.directory.foreign:
+    if reason is None or not view.snapshot.directory.managed:
         return Part()
     found = LAYOUT_WAITING.found("client.node.crt", reason)
     return Part(findings=(found,)) + holding("issue", "client.node", reason)
@@ -220,7 +220,7 @@ def _dual(view: View) -> Part:
         return Part()
     message = f"it can still act as the client {NODE_USER!r}, which client.node.crt does now"
     found = LAYOUT_SUPERFLUOUS.found("node.crt", message, remedy="certagent renew node", renews=True)
-    if not want.authorities or view.snapshot.directory.foreign:
+    if not want.issued_in(view.snapshot.directory):
         return Part(findings=(found,))
     at = view.renew_at(want, live.leaf)
     return Part(findings=(found,)) + holding("issue", "node", f"{message}; `certagent renew node` changes it now", at)

@@ -1,4 +1,4 @@
-"""Modes and owners of keys. A repair waits for nothing but a foreign writer that keeps undoing it."""
+"""Modes and owners of keys. A repair waits for nothing but another writer that keeps undoing it."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ def _key(view: View, file: File) -> Part:
     findings = tuple(key_file(file, owner, view.policy.terms, path=view.policy.path))
     if not findings:
         return Part()
-    if view.policy.enforce == "report" or view.snapshot.directory.foreign:
+    if not view.policy.repairs_in(view.snapshot.directory):
         return Part(findings=findings)
     fix = _repair(file, owner, want.key_mode if want else 0o600, view.snapshot.euid)
     if fix is None:

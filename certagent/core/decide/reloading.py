@@ -160,7 +160,7 @@ def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Par
     """Back to the last sound generation, when a signal was sent for the new pair and handshakes fail since."""
     refused = [s for s in wrong if s.outcome == "refused" and sent and s.at >= sent[-1].at + BEFORE_ROLLBACK]
     pair = expected(view.snapshot, refused[0].kind) if refused else None
-    if pair is None or pair.leaf is None or view.snapshot.directory.foreign:
+    if pair is None or pair.leaf is None or not view.snapshot.directory.managed:
         return None
     back = going_back(view, pair.name.stem, refused[0].reason or "handshakes fail")
     if back is None:

@@ -38,7 +38,7 @@ def _want(view: View, want: Want) -> Part:
     stem = want.name.stem
     pair = view.pair(stem) or Pair(want.name)
     findings = live_findings(view, want, pair)
-    nobody = view.snapshot.directory.foreign or not want.authorities
+    nobody = not want.issued_in(view.snapshot.directory)
     shown = findings + _nameless(want, pair) + _kept_key(want, pair)
     known = Part(
         findings=(tuple(f.by_others() for f in shown) if nobody else shown) + failover.findings(view.snapshot, want)

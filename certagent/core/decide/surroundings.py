@@ -18,9 +18,7 @@ def part(view: View) -> Part:
     directory = view.snapshot.directory
     findings = [*_directory(view.policy, directory), *_strangers(view.snapshot), *_agent(view.snapshot)]
     actions = (
-        (Recover("an intent stands: a swap was interrupted"),)
-        if directory.interrupted and not directory.foreign
-        else ()
+        (Recover("an intent stands: a swap was interrupted"),) if directory.interrupted and directory.managed else ()
     )
     return Part(actions, findings=tuple(findings))
 
@@ -35,8 +33,9 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         file = directory.problem == NO_DIRECTORY
         remedy = "name the directory itself" if file else "give the agent's user access to it"
         found.append(DIR_MISSING.found(path, f"{path} cannot be read: {directory.problem}", remedy=remedy))
-    if directory.foreign and not directory.problem:
-        found.append(DIR_FOREIGN.found(path, f"something else owns the files: {directory.foreign}"))
+    if directory.observe_only and not directory.problem:
+        only = directory.observe_only
+        found.append(DIR_FOREIGN.found(path, only.reason, remedy=only.why.remedy))
     if directory.mode & SHARED_WRITE:
         message = f"mode is {directory.mode:04o}: others may replace its files"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {path}"))

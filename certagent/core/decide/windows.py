@@ -10,7 +10,7 @@ from certagent.core.windows import KIND, ask_at
 
 def part(view: View) -> Part:
     """The questions that are due; a leaf that has expired is not asked about (RFC 9773, section 4.3)."""
-    if view.snapshot.directory.foreign or not view.snapshot.clock.sound:
+    if not view.snapshot.directory.managed or not view.snapshot.clock.sound:
         return Part()
     able = {a.name for a in view.snapshot.authorities if a.windows}
     parts = []

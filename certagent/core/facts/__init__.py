@@ -6,7 +6,6 @@ lower-case hex SHA-256. A fact that could not be established carries a `problem`
 
 from certagent.core.facts.certificates import (
     CertFile,
-    Directory,
     File,
     FileKind,
     Generation,
@@ -16,6 +15,7 @@ from certagent.core.facts.certificates import (
     Staged,
     Trust,
 )
+from certagent.core.facts.directory import Directory, ObserveOnly, Why
 from certagent.core.facts.processes import Listener, LoaderFlags, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, InFlight, Repair, Request
 from certagent.core.facts.revocation import Answer, Checked, Revocation
@@ -38,6 +38,7 @@ __all__ = [
     "Leaf",
     "Listener",
     "LoaderFlags",
+    "ObserveOnly",
     "Pair",
     "Process",
     "Repair",
@@ -47,4 +48,5 @@ __all__ = [
     "Snapshot",
     "Staged",
     "Trust",
+    "Why",
 ]

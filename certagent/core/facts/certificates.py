@@ -156,19 +156,3 @@ class Generation:
     pair: Pair
     at: datetime
     quarantined: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """The certs-dir itself."""
-
-    path: str
-    exists: bool
-    device: int = 0
-    inode: int = 0
-    uid: int = 0
-    gid: int = 0
-    mode: int = 0
-    foreign: str | None = None  # why something else owns it (`..data`, a single-file bind mount): observe only
-    interrupted: bool = False  # an intent stands: a swap did not finish
-    problem: str | None = None

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from certagent.core.facts.certificates import Directory, File, Generation, Leaf, Pair, Staged
+from certagent.core.facts.certificates import File, Generation, Leaf, Pair, Staged
+from certagent.core.facts.directory import Directory
 from certagent.core.facts.processes import Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, InFlight, Repair, Request
 from certagent.core.facts.revocation import Revocation

@@ -1,0 +1,54 @@
+"""The certs-dir itself, and its mode: managed, or observed only."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Why(Enum):
+    """Why a certs-dir is observed only: what is said of it, and the remedy."""
+
+    KUBERNETES = ("the files are externally managed", "use an authority of type none")
+    MOUNT = ("the files are externally managed", "use an authority of type none, or mount the whole directory")
+    ANOTHER_AGENT = ("another agent manages it", "stop one of the two, or take the directory out of one configuration")
+    FORBIDDEN = ("this agent may not change it", "give it to the agent's user, or run the agent as its owner")
+    READ_ONLY = ("its file system is read-only", "mount it writable (ReadWritePaths= of the unit)")
+    FULL = ("its file system is full", "free space")
+    UNUSABLE = ("its staging area cannot be used", "repair or remove what stands at .certagent")
+
+    def __init__(self, says: str, remedy: str) -> None:
+        """One clause, and one remedy."""
+        self.says, self.remedy = says, remedy
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveOnly:
+    """Nothing in the directory is changed; it is still judged, and processes are reloaded and verified."""
+
+    why: Why
+    detail: str
+
+    @property
+    def reason(self) -> str:
+        """One sentence."""
+        return f"{self.why.says}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The certs-dir itself."""
+
+    path: str
+    exists: bool
+    device: int = 0
+    inode: int = 0
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0
+    observe_only: ObserveOnly | None = None  # None: managed
+    interrupted: bool = False  # an intent stands: a swap did not finish
+    problem: str | None = None
+
+    @property
+    def managed(self) -> bool:
+        """Whether this agent may change what is in it."""
+        return self.observe_only is None
