@@ -85,8 +85,8 @@ ROWS = [
         "names: neither a DNS name nor an IP address: 'db 1', 'a..b'",
     ),
     ("a user that makes no file", BASE.replace('"root"]', '"", "a/b"]'), "no name after 'client'"),
-    ("a user that leads elsewhere", BASE.replace('"root"]', '"x/../../y"]'), "'client.x/../../y' is no file name"),
-    ("a file that leads elsewhere", BASE + "[certs_dir.file.'client.a/b']\n", "'client.a/b' is no file name"),
+    ("a user that leads elsewhere", BASE.replace('"root"]', '"x/../../y"]'), "'client.x/../../y' is not a file name"),
+    ("a file that leads elsewhere", BASE + "[certs_dir.file.'client.a/b']\n", "'client.a/b' is not a file name"),
     (
         "a dot without quotes",
         BASE + "[certs_dir.file.client.root]\nlifetime = '5d'",
@@ -104,7 +104,7 @@ ROWS = [
         "agent.state_dir: the state must not be in the certs directory /certs",
     ),
     ("an authority that is no table", "[authority]\ntype = 'local'\n" + BASE, "authority.type: must be a table"),
-    ("a file cockroach refuses", BASE + "[certs_dir.file.'node.foo']\n", "takes no further part"),
+    ("a file cockroach refuses", BASE + "[certs_dir.file.'node.foo']\n", "no name may follow"),
     (
         "probes without a port",
         BASE + '[certs_dir.process]\nprobe = ["127.0.0.1", "h:0", "h:1"]',

@@ -75,7 +75,10 @@ def text(document: dict[str, Any]) -> str:
     ]
     marks = {"ok": "ok     ", "failed": "FAILED ", "untried": "-      "}
     lines += [
-        f"  {marks[step['outcome']]} {step['name']:<12} {step['reason'] or MEANING[step['name']]}"
+        (
+            f"  {marks[step['outcome']]} {step['name']:<12}"
+            f" {step['reason'] or (MEANING[step['name']] if step['outcome'] == 'ok' else 'not tested')}"
+        )
         for step in document["steps"]
     ]
     if document["certificate"]:

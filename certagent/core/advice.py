@@ -19,9 +19,11 @@ Safety = Literal["safe", "nothing-to-check", "unsafe-in-strict", "breaks-now"]
 EXITS: dict[str, int] = {"safe": 0, "nothing-to-check": 1, "unsafe-in-strict": 1, "breaks-now": 2}
 SAYS: dict[str, str] = {
     "safe": "strict is safe here",
-    "nothing-to-check": "strict would check nothing here: no certificate names a responder, no revocation is noticed",
+    "nothing-to-check": (
+        "strict would check nothing here: no certificate names a responder, so no revocation would be noticed"
+    ),
     "unsafe-in-strict": "strict is NOT safe here: it would refuse connections; lax is fine",
-    "breaks-now": "connections are refused as it is",
+    "breaks-now": "connections are refused already",
 }
 
 
@@ -41,9 +43,9 @@ def directory(path: str, rule: OcspRule, evidence: Iterable[Evidence]) -> dict[s
     safety: Safety = max((_safety(rule, r) for r in rows), key=list(EXITS).index, default="nothing-to-check")
     if unchecked == len(rows):
         safety = "nothing-to-check"
-    says = SAYS[safety] if rows else "there is no certificate here that could be judged"
+    says = SAYS[safety] if rows else "there is no certificate here that can be checked"
     if 0 < unchecked < len(rows):
-        says += f"; {unchecked} of {len(rows)} certificates name no responder, and are never checked"
+        says += f"; {unchecked} of {len(rows)} certificates name no responder and are never checked"
     seconds = rule.timeout.total_seconds()
     return {
         "path": path,
@@ -71,7 +73,10 @@ def document(directories: list[dict[str, Any]], now: datetime) -> dict[str, Any]
 def _chain(rule: OcspRule, evidence: Evidence) -> list[dict[str, Any]]:
     if not evidence.found.chain:
         alone = Checked(evidence.leaf.fingerprint, evidence.leaf.subject)
-        message = f"{evidence.found.problem or 'nothing could be asked'}: cockroach refuses it before it asks anybody"
+        message = (
+            f"{evidence.found.problem or 'nothing could be asked'}; cockroach refuses the certificate before it"
+            " asks a responder"
+        )
         broken = _row(rule, evidence, alone) | {"message": message, "remedy": "certagent check"}
         return [broken | {"lax": "fails", "strict": "fails"}]
     return [_row(rule, evidence, checked) for checked in evidence.found.chain]
@@ -105,12 +110,14 @@ def _answer(answer: Answer) -> dict[str, Any]:
 def _as_cockroach(checked: Checked, timeout: timedelta) -> tuple[Outcome, Outcome, str]:
     """(lax, strict, why): the responders in order, until the timeout that they share is over."""
     if not checked.ocsp:
-        return "not-checked", "not-checked", "it names no OCSP responder"
+        return "not-checked", "not-checked", "the certificate names no OCSP responder"
     spent, reasons = timedelta(), []
     for answer in (a for a in checked.answers if a.source == "ocsp"):
         spent += timedelta(milliseconds=answer.latency_ms)
         if spent > timeout:
-            reasons.append(f"{answer.url}: not within {timeout.total_seconds():g} s, which all responders share")
+            reasons.append(
+                f"{answer.url}: no answer within the {timeout.total_seconds():g} s for all responders together"
+            )
             break
         if answer.status == "good":
             return "passes", "passes", ""
@@ -124,16 +131,19 @@ def _advice(file: str, checked: Checked, lax: Outcome, strict: Outcome, why: str
     """(message, remedy), one sentence each."""
     stem = file.removesuffix(".crt")
     if strict == "passes":
-        return "its responder says good", ""
+        return "the responder says good", ""
     if strict == "not-checked":
-        remedy = f"have the CA write authorityInfoAccess into its certificates, then certagent renew {stem}"
-        return f"{why}: cockroach never checks it, and would not notice a revocation", remedy
+        remedy = f"have the CA add authorityInfoAccess to its certificates, then certagent renew {stem}"
+        return f"{why}: cockroach never checks it and would not notice a revocation", remedy
     if lax == "fails":
         remedy = f"certagent renew {stem}" if own else "have the CA issue from another intermediate, then renew"
         return f"{why}: refused in lax and strict", remedy
     if checked.by_ocsp == "unknown":
-        return f"{why}: refused in strict", "have the CA tell its responder of this certificate, or renew it"
-    return f"{why}: refused in strict", "see that the responder answers every host of the cluster within the timeout"
+        return f"{why}: refused in strict", "register the certificate with the CA's responder, or renew it"
+    return (
+        f"{why}: refused in strict",
+        "make sure that the responder answers every host of the cluster within the timeout",
+    )
 
 
 def _safety(rule: OcspRule, row: dict[str, Any]) -> Safety:

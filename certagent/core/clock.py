@@ -15,11 +15,16 @@ def clock_fact(now: datetime, newest: datetime | None, *, synchronised: bool) ->
     if synchronised:
         return Clock(synchronised=True)
     if now < BUILT:
-        return Clock(sound=False, reason=f"it is {now:%Y-%m-%d %H:%M} UTC, before this program was built")
+        return Clock(
+            sound=False, reason=f"the clock says {now:%Y-%m-%d %H:%M} UTC, which is before this program was built"
+        )
     if now > BUILT + FAR:
-        return Clock(sound=False, reason=f"it is {now:%Y-%m-%d %H:%M} UTC, 20 years after this program was built")
+        return Clock(
+            sound=False,
+            reason=f"the clock says {now:%Y-%m-%d %H:%M} UTC, which is 20 years after this program was built",
+        )
     if newest is not None and newest - now > DAY:
-        reason = f"it is more than a day behind the ledger's newest entry, of {newest:%Y-%m-%d %H:%M} UTC"
+        reason = f"the clock is more than a day behind the ledger's newest entry, {newest:%Y-%m-%d %H:%M} UTC"
         return Clock(sound=False, reason=reason)
     return Clock()
 

@@ -11,10 +11,10 @@ def barred(url: str, *, allow_http: bool) -> str:
     """Why a URL may not be asked, "" where it may: https, and http to this host or where `allow_http` says so."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return "it is not https"
+        return "the URL is not https"
     if parts.scheme == "https" or allow_http or loopback(parts.hostname):
         return ""
-    return "plain http goes to this host only: use https, or set allow_http = true"
+    return "plain http is allowed to this host only: use https, or set allow_http = true"
 
 
 def loopback(host: str) -> bool:

@@ -54,7 +54,9 @@ def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
     """Given a target and what lies there, return the verdict as a JSON-able document."""
     judged = verdicts(seen.pairs, seen.unmanaged_files, target.gid, target.terms)
     found = findings(target, seen, judged, now)
-    problem = seen.directory.problem or (start_problem(judged) if seen.directory.exists else "the directory is missing")
+    problem = seen.directory.problem or (
+        start_problem(judged) if seen.directory.exists else "the directory does not exist"
+    )
     return {
         "version": 1,
         "certs_dir": target.policy.path,
@@ -124,15 +126,15 @@ def _weighed(
     """
     accepted, orphans = known
     if found.rule is KEY_OWNER and f"{found.file.removesuffix('.key')}.crt" in accepted:
-        return replace(found, severity="warning", message=f"{found.message}; cockroach can read it all the same")
+        return replace(found, severity="warning", message=f"{found.message}; cockroach can still read it")
     ui = seen.pair("ui")
     if found.rule is CERT_UNTRUSTED and found.file == "ui.crt" and ui and ui.trust and ui.trust.bundle == CA.stem:
-        message = f"{found.message}; nor by this system's roots: browsers must know its CA"
+        message = f"{found.message}, nor by this system's roots; browsers must trust its CA"
         return replace(found, severity="warning", message=message)
     if found.rule is DIR_FOREIGN and not target.configured:
-        return replace(found, severity="info", remedy="none needed: whoever writes them renews them")
+        return replace(found, severity="info", remedy="nothing to do: the tool that manages the files renews them")
     if found.rule is CERT_MISSING and found.file == "node.crt" and client_only:
-        message = "node.crt is missing: no server starts with this directory; a client needs none"
+        message = "node.crt is missing: a node does not start with this directory, a client does not need the file"
         return replace(found, severity="warning", message=message)
     if found.rule is CERT_MISSING and (stem := names.stem_of(found.file)) in orphans:
         return replace(found, severity="warning", message=f"{stem}.key has no certificate: cockroach ignores it")
@@ -144,14 +146,14 @@ def _remedied(target: Target, seen: Snapshot, found: Finding) -> Finding:
     if target.configured:
         return found.without_agent() if target.policy.want(names.stem_of(found.file)) else found.unmanaged()
     if found.rule is CA_MISSING:
-        return replace(found, remedy="put the CA's certificate there")
+        return replace(found, remedy="copy the CA's certificate there")
     if _unreadable(seen, found):
-        return replace(found, remedy=f"let {target.policy.owner.user} read it")
+        return replace(found, remedy=f"give {target.policy.owner.user} permission to read it")
     if not found.cure:
         return found
     stem = names.stem_of(found.file)
-    wanted = " with the names and addresses by which it is reached" if found.rule is CERT_SAN else ""
-    return replace(found, remedy=f"have {stem}.crt issued again{wanted}, and put it there together with its key")
+    wanted = " with the names and addresses of the host" if found.rule is CERT_SAN else ""
+    return replace(found, remedy=f"have {stem}.crt issued again{wanted}, and copy it there together with its key")
 
 
 def _unreadable(seen: Snapshot, found: Finding) -> bool:
@@ -165,7 +167,9 @@ def _tenants(judged: tuple[Verdict, ...]) -> Iterator[Finding]:
     for verdict in judged:
         if not tenant_named(verdict):
             message = "the tenant's id is not a number: cockroach refuses the whole directory"
-            yield NAME_UNKNOWN.found(verdict.name, message, "critical", "rename it, or move it out")
+            yield NAME_UNKNOWN.found(
+                verdict.name, message, "critical", "rename it or move it out of the certs directory"
+            )
 
 
 def worst(documents: list[dict[str, Any]]) -> str:

@@ -61,7 +61,7 @@ def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Itera
     if key.file.kind != "file":
         yield key.problem or "the key is not a regular file"
     if not terms.skip_key_check and not key_mode_accepted(key.file, gid):
-        yield f"the key's mode is {key.file.mode:04o}: others may read it"
+        yield f"the key's mode is {key.file.mode:04o}, so others may read it"
     if key.problem_kind in {"irregular", "unreadable"}:
         yield f"the key: {key.problem}"
     if refused:  # that of a node is looked at once everything is loaded
@@ -87,7 +87,7 @@ def start_problem(found: tuple[Verdict, ...]) -> str:
         if required and not verdict.accepted:
             return f"{file}: {verdict.reason}"
         if verdict.role and not verdict.accepted:
-            return f"{file}: {verdict.reason}; there is no falling back on another file"
+            return f"{file}: {verdict.reason}; cockroach does not fall back to another file"
     return ""
 
 

@@ -47,14 +47,14 @@ def parse(stem: str) -> Name | Unknown:
     Everything between `client.` and the ending is the user, dots included; the other roles take no further part.
     """
     if "/" in stem or "\0" in stem:
-        return Unknown(stem, f"{stem!r} is no file name")
+        return Unknown(stem, f"{stem!r} is not a file name")
     prefix, dot, rest = stem.partition(".")
     role = BY_PREFIX.get(prefix)
     if role is None:
         return Unknown(stem, f"unknown prefix {prefix!r}: cockroach ignores the file")
     if BY_ROLE[role].part:
         return Name(role, rest) if rest else Unknown(stem, f"no name after {prefix!r}: cockroach refuses the file")
-    return Unknown(stem, f"{prefix!r} takes no further part: cockroach refuses the file") if dot else Name(role)
+    return Unknown(stem, f"no name may follow {prefix!r}: cockroach refuses the file") if dot else Name(role)
 
 
 def of_user(user: str) -> Name | Unknown:

@@ -73,7 +73,7 @@ def key_file(file: File, owner: Owner, terms: tuple[LoaderFlags, ...] = (), *, p
         skipped = bool(terms) and all(t.skip_key_check for t in terms)
         why = "cockroach refuses a key that others may read" if loaded else "others may read it"
         if loaded and skipped:
-            why = "others may read it, and cockroach was told not to look (COCKROACH_SKIP_KEY_PERMISSION_CHECK)"
+            why = "others may read it, and cockroach does not check (COCKROACH_SKIP_KEY_PERMISSION_CHECK)"
         severity: Severity = "warning" if loaded and skipped else "critical"
         message, remedy = f"mode is {file.mode:04o}: {why}", f"chmod 0600 {path}/{file.name}"
         yield KEY_MODE.found(file.name, message, severity, remedy)
@@ -89,7 +89,7 @@ def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Find
         yield from _bundle(pair, now)
         return
     if pair.cert is None:
-        remedy = None if want and want.authorities else f"put {stem}.crt there"
+        remedy = None if want and want.authorities else f"copy {stem}.crt there"
         yield CERT_MISSING.found(f"{stem}.crt", f"{stem}.crt is missing", remedy=remedy)
     elif pair.cert.leaf is None:
         yield _unread(pair.cert, f"{stem}.crt")
@@ -111,7 +111,7 @@ def _key(pair: Pair) -> Iterator[Finding]:
     elif key.spki is None:
         yield KEY_UNREAD[key.problem_kind or "unparsable"].found(file, key.problem or "cannot be read")
     elif pair.leaf is not None and not pair.matched:
-        message = f"{file} does not belong to {pair.name.stem}.crt: after a reload every new connection would fail"
+        message = f"{file} does not match {pair.name.stem}.crt: after a reload every new connection would fail"
         yield KEY_MISMATCH.found(file, message)
 
 
@@ -166,14 +166,14 @@ def other_key(want: Want, leaf: Leaf) -> bool:
 def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:
     file = f"{pair.name.stem}.crt"
     if pair.cert is None:
-        yield CA_MISSING.found(file, f"{file} is missing: nothing can be verified")
+        yield CA_MISSING.found(file, f"{file} is missing: no certificate can be verified")
         return
     if pair.cert.leaf is None:
-        yield _unread(pair.cert, file, "put the trust bundle back")
+        yield _unread(pair.cert, file, "restore the trust bundle")
         return
     for ca in pair.cert.certificates:
         if not ca.is_ca:
-            yield CA_NOT_A_CA.found(file, f"{ca.subject} is not a CA certificate: it verifies nothing but itself")
+            yield CA_NOT_A_CA.found(file, f"{ca.subject} is not a CA certificate: it verifies only itself")
     yield from _bundle_validity(file, pair.cert.certificates, now)
     if pair.name == CA and pair.key is not None:
         yield CA_KEY_PRESENT.found("ca.key", "the CA's private key does not belong on a node")

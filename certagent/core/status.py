@@ -64,7 +64,7 @@ def _authority(a: Authority) -> dict[str, Any]:
 
 
 def _note(kind: str) -> str:
-    return "an embedded CA: for one host or a laboratory; its key is on this host" if kind == "local" else ""
+    return "an embedded CA, for one host or a lab; its key is on this host" if kind == "local" else ""
 
 
 def _files(view: View) -> list[dict[str, Any]]:
@@ -174,13 +174,13 @@ def _next(view: View, plan: Plan) -> dict[str, Any] | None:
     """The nearest thing that will change something: an issuance that runs or is due, or what is held until then."""
     if running := view.running("issue") or view.running("reload"):
         since = rfc3339(running.since)
-        return {"action": running.kind, "file": running.subject, "at": since, "reason": "it runs now"}
+        return {"action": running.kind, "file": running.subject, "at": since, "reason": "running now"}
     waiting = [(h.until, h.action, h.subject, h.reason) for h in plan.held if h.until]
     held = {h.subject for h in plan.held}
     for want in (w for w in view.policy.wants if w.authorities and not w.name.is_bundle):
         stem, pair = want.name.stem, view.pair(want.name.stem)
         if pair is not None and pair.leaf is not None and stem not in held:
-            waiting.append((view.renew_at(want, pair.leaf), "issue", stem, "its renewal is due then"))
+            waiting.append((view.renew_at(want, pair.leaf), "issue", stem, "its renewal is due"))
     if not waiting:
         return None
     at, action, file, reason = min(waiting)

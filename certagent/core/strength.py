@@ -18,7 +18,7 @@ UNUSABLE_CURVES = frozenset({"ecdsa-p224"})
 def weakness(leaf: Leaf) -> tuple[Literal["warning", "critical"], str] | None:
     """Given a leaf, return how bad it is and one sentence; None where key and signature are strong enough."""
     if unusable(leaf.key):
-        return "critical", f"no handshake with Go takes a key of kind {leaf.key}"
+        return "critical", f"no TLS handshake with Go accepts a key of type {leaf.key}"
     if _bits(leaf.key) < LEAST_RSA or leaf.signature not in SIGNATURES:
         return "warning", f"weak: {leaf.key}, signed with {leaf.signature or 'ed25519'}"
     return None

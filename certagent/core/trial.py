@@ -5,14 +5,14 @@ from typing import Literal
 
 STEPS = ("settings", "reachable", "tls", "credentials", "policy", "answer", "chain", "gate")
 MEANING = {
-    "settings": "the settings, secrets and files can be read, and there is a process to ask with",
+    "settings": "settings, secrets and files can be read; the worker can start",
     "reachable": "the CA answers",
-    "tls": "its endpoint is the one that is trusted",
-    "credentials": "it takes our credentials",
-    "policy": "it agrees to what is asked for",
-    "answer": "its answer is a certificate",
-    "chain": "the chain builds to the bundle that the nodes use",
-    "gate": "the pair would be installed",
+    "tls": "server certificate trusted",
+    "credentials": "credentials accepted",
+    "policy": "request allowed by policy",
+    "answer": "certificate received",
+    "chain": "certificate chains to the nodes' trust bundle",
+    "gate": "passes all pre-install checks",
 }
 FAILS = {
     "unreachable": "reachable",

@@ -7,7 +7,7 @@ from certagent.config import ConfigError, build, remote
 EST = {"type": "est", "url": "https://est.example.com", "client_cert": "/e.crt", "client_key": "/e.key"}
 COMMAND = {"type": "command", "command": ["/usr/local/bin/ca"]}
 DROPBOX = {"type": "dropbox", "outbox": "/srv/out", "inbox": "/srv/in"}
-PLAIN = "plain http goes to this host only: use https, or set allow_http = true"
+PLAIN = "plain http is allowed to this host only: use https, or set allow_http = true"
 URLS = {  # every setting that is the URL of a CA
     "acme": ("directory_url", {"contact": "ops@example.com", "terms_accepted": True}),
     "cfssl": ("url", {"auth_key": "/key"}),

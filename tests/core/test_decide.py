@@ -127,7 +127,7 @@ ISSUES = [
     ("missing", snapshot(pair("ca")), "node.crt is missing"),
     ("the key is missing", snapshot(pair("ca"), replace(pair(), key=None)), "node.key is missing"),
     ("the certificate is missing", snapshot(pair("ca"), replace(pair(), cert=None)), "node.crt is missing"),
-    ("a mismatch", snapshot(pair("ca"), replace(pair(), key=pair(cert=leaf(serial=3)).key)), "does not belong"),
+    ("a mismatch", snapshot(pair("ca"), replace(pair(), key=pair(cert=leaf(serial=3)).key)), "does not match"),
     ("a new SAN is configured", snapshot(pair("ca"), NO_SAN), "lacks the configured names"),
     ("an operator asked", snapshot(requests=(Request("renew", "node", NOW),)), "an operator asked"),
     ("no bundle", snapshot(replace(pair("ca"), cert=None), pair()), "ca.crt is missing"),

@@ -50,7 +50,7 @@ def test_whether_a_node_starts() -> None:
         judged(pair("ca"))["start"],
     ]
     assert [False] * 3 == [start["accepted"] for start in starts]
-    assert ["the directory is missing", "permission denied"] == [start["reason"] for start in starts[:2]]
+    assert ["the directory does not exist", "permission denied"] == [start["reason"] for start in starts[:2]]
     assert "node.crt" in starts[2]["reason"]
 
 
@@ -89,7 +89,7 @@ def test_a_key_of_another_owner(mode: int, severity: str, *, readable: bool) -> 
     assert key is not None
     lost = replace(pair(), key=replace(key, file=replace(key.file, uid=12345, mode=mode)))
     ((found, message),) = said(judged(pair("ca"), lost), "key.owner")
-    assert (severity, readable) == (found, message.endswith("; cockroach can read it all the same"))
+    assert (severity, readable) == (found, message.endswith("; cockroach can still read it"))
 
 
 @pytest.mark.parametrize("configured", [False, True])
@@ -107,7 +107,7 @@ def test_the_remedy(*, configured: bool) -> None:
     }
     assert configured == (other["client.eve.key"].endswith("they are not configured here"))
     lost = {f["code"]: f["remedy"] for f in judged(pair("node"), of=of)["findings"]}
-    assert configured != (lost["ca.missing"] == "put the CA's certificate there")
+    assert configured != (lost["ca.missing"] == "copy the CA's certificate there")
 
 
 def test_a_directory_that_something_else_writes() -> None:

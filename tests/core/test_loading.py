@@ -55,7 +55,7 @@ def test_a_split_node_needs_no_principal(split: Pair) -> None:
 
 
 STRANGERS = [
-    (file("node.foo.crt"), "takes no further part"),
+    (file("node.foo.crt"), "no name may follow"),
     (file("client.crt"), "no name after"),
     (file("tls.crt"), "unknown prefix"),
     (file("ui.crt", kind="directory"), "a directory"),
@@ -79,8 +79,8 @@ STARTS: list[tuple[str, tuple[Pair, ...], str]] = [
     ("sound", (pair("ca"), pair()), ""),
     ("no ca", (pair(),), "ca.crt: it is missing"),
     ("no node", (pair("ca"),), "node.crt: it is missing"),
-    ("a broken client CA", (pair("ca"), pair(), broken("ca-client")), "no falling back"),
-    ("a broken ui", (pair("ca"), pair(), broken("ui")), "no falling back"),
+    ("a broken client CA", (pair("ca"), pair(), broken("ca-client")), "does not fall back"),
+    ("a broken ui", (pair("ca"), pair(), broken("ui")), "does not fall back"),
     ("a broken client of a user", (pair("ca"), pair(), broken("client.root")), ""),
     ("a tenant without a number", (pair("ca"), pair(), pair("client-tenant.x")), "not a number"),
 ]

@@ -130,7 +130,7 @@ LATER = NOW + 30 * DAY
 GATE = [
     ("a sound answer", staged(), False, None),
     ("no key", staged(pair=replace(staged().pair, key=None)), True, "node.key is missing"),
-    ("another's key", staged(pair=replace(staged().pair, key=pair().key)), True, "does not belong"),
+    ("another's key", staged(pair=replace(staged().pair, key=pair().key)), True, "does not match"),
     ("untrusted", staged(pair=replace(staged().pair, trust=Trust("ca", "no chain"))), True, "not trusted"),
     ("the handshake fails", staged(handshake="bad"), True, "a handshake with it fails: bad"),
     ("a CA certificate", staged(cert=leaf(serial=2, is_ca=True, not_after=LATER)), True, "a CA certificate"),

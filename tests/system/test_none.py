@@ -84,7 +84,7 @@ def test_two_steps(host: Host) -> None:
             put(host.certs, "node.crt", cert)
             wait_until(lambda: "key.mismatch" in host.codes(), "the mismatch is a finding")
             held = [h for d in host.json("plan")["certs_dirs"] for h in d["held"] if h["action"] == "reload"]
-            assert ["node.key does not belong to node.crt" in h["reason"] for h in held] == [True]
+            assert ["node.key does not match node.crt" in h["reason"] for h in held] == [True]
             assert (hups(agent), cockroach.served("sql")) == (sent, before)
             put(host.certs, "node.key", key)
             served(host, cockroach)

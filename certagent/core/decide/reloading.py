@@ -150,7 +150,7 @@ def _unloadable(pair: Pair, process: Process) -> str | None:
     if pair.name.is_bundle:
         return None
     if not pair.matched or pair.key is None:
-        return f"{stem}.key does not belong to {stem}.crt"
+        return f"{stem}.key does not match {stem}.crt"
     if not process.terms.skip_key_check and not key_mode_accepted(pair.key.file, process.gid):
         return f"{stem}.key has mode {pair.key.file.mode:04o}: cockroach would refuse it"
     return None
