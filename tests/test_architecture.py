@@ -163,6 +163,52 @@ def test_one_importer_per_library(library: str) -> None:
     assert {p for p in found if not under(p, ONLY[library])} == set()
 
 
+SENTENCES = {"reason", "message", "problem", "sentence", "remedy", "why", "explanation", "note"}
+READING = {"startswith", "endswith", "find", "index", "count", "partition", "rpartition", "split", "match", "search"}
+FOREIGN = {  # who tells something by its words alone, and is no part of ours
+    ("authority/backends/cfssl", "'token' in reason"),  # a bad token is HTTP 400 like everything else
+    ("core/windows", "reason.partition(' ')"),  # the ledger keeps a window as the reason of an attempt
+}
+
+
+def sentence(node: ast.AST) -> bool:
+    """Whether an expression is a sentence for people, by its name: `reason`, `f.message`, `row["reason"]`."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=name)):
+            return name in SENTENCES
+    return False
+
+
+def words(node: ast.AST) -> bool:
+    """Whether an expression is text that stands in the program."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text != ""
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name.isupper()
+    return isinstance(node, ast.JoinedStr)
+
+
+def reads(node: ast.AST) -> bool:
+    """Whether an expression looks into a sentence, or holds it against words of the program."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=told, attr=verb), args=others):
+            return verb in READING and any(map(sentence, (told, *others)))
+        case ast.Compare(ops=[ast.In() | ast.NotIn()], left=left, comparators=[right]):
+            return sentence(right) or (sentence(left) and not isinstance(right, ast.Tuple))
+        case ast.Compare(ops=[ast.Eq() | ast.NotEq()], left=left, comparators=[right]):
+            return any(map(sentence, (left, right))) and any(map(words, (left, right)))
+        case ast.Match(subject=subject, cases=cases):
+            return sentence(subject) and any(isinstance(c.pattern, ast.MatchValue) for c in cases)
+    return False
+
+
+def test_no_decision_reads_a_sentence() -> None:
+    """Sentences are for people: what is decided is decided by a kind beside them, so that they can be reworded."""
+    found = {(place(p), ast.unparse(n)) for p in SOURCES for n in ast.walk(parsed(p)) if reads(n)}
+    assert found == FOREIGN
+
+
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     yield from (n for n in nodes(path) if isinstance(n, DOCSTRINGS))
 

@@ -274,8 +274,8 @@ def test_what_is_seen_of_a_command(
     assert seen(RENEW, status_answer, None if rows is None else {"rows": rows}) == expected
 
 
-HELD = {"action": "issue", "file": "node", "reason": "a pause", "at": None}
-REFUSED = {"code": "renewal.refused", "file": "node.crt", "message": "a pause"}
+HELD = {"action": "issue", "file": "node", "reason": "a pause", "at": None, "refused": False}
+REFUSED = {**HELD, "refused": True}
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ REFUSED = {"code": "renewal.refused", "file": "node.crt", "message": "a pause"}
         (None, PENDING),
         (answered({"held": [], "findings": []}), PENDING),
         (answered({"held": [HELD], "findings": []}), {"state": "pending", "reason": f"a pause; {QUEUED}"}),
-        (answered({"held": [HELD], "findings": [REFUSED]}), {"state": "refused", "reason": "a pause"}),
+        (answered({"held": [REFUSED], "findings": []}), {"state": "refused", "reason": "a pause"}),
         (answered({"held": [HELD], "findings": [], "path": "/other"}), PENDING),
     ],
 )

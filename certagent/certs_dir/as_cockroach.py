@@ -15,7 +15,7 @@ from typing import Literal
 
 from certagent import x509
 from certagent.certs_dir.reading import IrregularFileError, file_fact, read_fd
-from certagent.certs_dir.scanner import Entry, Scan, directory_fact, entries_of
+from certagent.certs_dir.scanner import Entry, Scan, directory_fact, entries_of, unreadable
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Leaf, Pair, Trust
 from certagent.core.names import CLIENT_NODE, Name
@@ -95,8 +95,7 @@ def load(path: str, now: datetime, runner: Runner, root: str = "") -> Scan:
             loaded = _load(place, path)
         return replace(loaded.scan, pairs=_trusted(loaded, _system_roots(place), now))
     except OSError as error:
-        gone = error.errno == errno.ENOENT
-        return Scan(Directory(path, exists=not gone, problem=None if gone else error.strerror))
+        return Scan(unreadable(path, error))
     finally:
         place.close()
 

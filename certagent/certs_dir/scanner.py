@@ -51,8 +51,7 @@ class Scanner:
         try:
             fd = open_directory(path)
         except OSError as error:
-            gone = error.errno == errno.ENOENT
-            return Scan(Directory(path, exists=not gone, problem=None if gone else error.strerror))
+            return Scan(unreadable(path, error))
         try:
             return self._scan(path, fd, now)
         except OSError as error:
@@ -130,6 +129,13 @@ def entries_of(fd: int, endings: tuple[str, ...] = (".crt", ".key")) -> list[Ent
 
 def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:
     return {mark: fact for mark, fact in facts.items() if not stat.S_ISLNK(mark[6])}
+
+
+def unreadable(path: str, error: OSError) -> Directory:
+    """The fact of a directory that is missing, or cannot be read."""
+    if error.errno == errno.ENOENT:
+        return Directory(path, exists=False)
+    return Directory(path, exists=True, problem=error.strerror, not_directory=error.errno == errno.ENOTDIR)
 
 
 def directory_fact(path: str, fd: int) -> Directory:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from certagent.core.catalogue import RENEWAL_REFUSED, RENEWAL_WAITING
+from certagent.core.catalogue import RENEWAL_WAITING
 
 Row = dict[str, Any]
 PENDING = {"state": "pending", "reason": "not proven in time"}
@@ -38,8 +38,8 @@ def seen(command: Command, status: Row | None, history: Row | None) -> dict[str,
 
 def blocked(command: Command, plan: Row | None) -> dict[str, str]:
     """Given the daemon's plan, return the state of a command that nothing was attempted for."""
-    reason, for_good = held_back(command.kind, command.file, _within(command.where, plan) if plan else [])
-    if for_good or not reason:
+    reason, refused = held_back(command.kind, command.file, _within(command.where, plan) if plan else [])
+    if refused or not reason:
         return {"state": "refused", "reason": reason} if reason else PENDING
     return {"state": "pending", "reason": f"{reason}; {QUEUED}"}
 
@@ -66,13 +66,12 @@ def judge(command: Command, directories: Iterable[Row], rows: Iterable[Row]) -> 
 
 
 def held_back(kind: str, file: str, directories: Iterable[Row]) -> tuple[str, bool]:
-    """Given the certs-dirs of a plan, return what holds a command back ("": nothing), and if only a person lifts it."""
+    """Given the certs-dirs of a plan, return what holds a command back ("": nothing), and whether it refuses it."""
     action = "issue" if kind == "renew" else kind
     for directory in directories:
-        refused = [f for f in directory["findings"] if (f["code"], f["file"]) == (RENEWAL_REFUSED.code, f"{file}.crt")]
         for held in directory["held"]:
             if held["action"] == action and (held["file"] == file or kind == "reload"):  # a reload is of a process
-                return held["reason"], held["at"] is None and any(f["message"] in held["reason"] for f in refused)
+                return held["reason"], bool(held.get("refused"))
     return "", False
 
 

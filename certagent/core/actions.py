@@ -223,6 +223,7 @@ class Held:
     subject: str
     reason: str
     until: datetime | None = None
+    refused: bool = False  # an operator's command for it is refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,13 @@ def _next(view: View, plan: Plan) -> dict[str, Any] | None:
 
 
 def _held(held: Held) -> dict[str, Any]:
-    return {"action": held.action, "file": held.subject, "at": rfc3339(held.until), "reason": held.reason}
+    return {
+        "action": held.action,
+        "file": held.subject,
+        "at": rfc3339(held.until),
+        "reason": held.reason,
+        "refused": held.refused,
+    }
 
 
 def plan_document(policy: Policy, snapshot: Snapshot, now: datetime) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from certagent.process.pgwire import NotPgwireError, advertised, ssl_request
 METRICS = b"GET /_status/vars HTTP/1.0\r\nHost: localhost\r\n\r\n"
 EXPIRY = re.compile(rb"^security_certificate_expiration_node_client(?:\{[^}]*\})? ([0-9.e+]+)\s*$", re.MULTILINE)
 MOST = 8 << 20
-NOT_PGWIRE = "not pgwire"
 PROTOCOL = 196608
 
 
@@ -50,11 +49,12 @@ def probe(
     address = Listener(host, port).address
     for way in ways(kind):
         outcome, fingerprint, reason, expiry = _ask(host, port, way, context, client, timeout)
-        if reason != NOT_PGWIRE:
+        if outcome != "other protocol":
             break
     names = advertised(host, port, timeout) if way == "sql" and client is None and outcome == "served" else ()
     offered = (client.stem, client.fingerprint) if client else ("", "")
-    return Served(address, way, process, now, outcome, fingerprint, names, expiry, reason, *offered)
+    shown = "unreachable" if outcome == "other protocol" else outcome
+    return Served(address, way, process, now, shown, fingerprint, names, expiry, reason, *offered)
 
 
 def ways(kind: Literal["sql", "http", "auto"]) -> tuple[Literal["sql", "http"], ...]:
@@ -69,7 +69,7 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-Outcome = tuple[Literal["served", "refused", "unreachable"], str, str, int]
+Outcome = tuple[Literal["served", "refused", "unreachable", "other protocol"], str, str, int]
 
 
 def _ask(host: str, port: int, kind: str, context: ssl.SSLContext, client: Client | None, timeout: float) -> Outcome:
@@ -88,8 +88,9 @@ def _ask(host: str, port: int, kind: str, context: ssl.SSLContext, client: Clien
 
 def unreachable(error: OSError) -> Outcome:
     """Given why there was no handshake at all, return the outcome."""
-    reason = NOT_PGWIRE if isinstance(error, NotPgwireError) else error.strerror or str(error) or type(error).__name__
-    return "unreachable", "", reason, 0
+    if isinstance(error, NotPgwireError):
+        return "other protocol", "", "not pgwire", 0
+    return "unreachable", "", error.strerror or str(error) or type(error).__name__, 0
 
 
 def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | None, kind: str, end: float) -> Outcome:

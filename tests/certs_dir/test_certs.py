@@ -210,7 +210,9 @@ def test_a_missing_directory(tmp_path: Path) -> None:
     assert not scan(tmp_path / "nowhere").directory.exists
     (tmp_path / "file").write_text("x")
     found = scan(tmp_path / "file").directory
-    assert (True, "Not a directory") == (found.exists, found.problem), "it is there: making it is no remedy"
+    assert (True, "Not a directory", True) == (found.exists, found.problem, found.not_directory), (
+        "it is there: making it is no remedy"
+    )
 
 
 def test_the_glance_sees_changed_keys_only(tmp_path: Path) -> None:

@@ -428,8 +428,8 @@ def test_a_missing_directory() -> None:
 ])  # fmt: skip
 def test_a_directory_that_cannot_be_read(problem: str, remedy: str) -> None:
     """One finding with one remedy: that it cannot be written to either is no second one."""
-    only = ObserveOnly(Why.FORBIDDEN, f"cannot open /certs: {problem}")
-    directory = Directory("/certs", exists=True, problem=problem, observe_only=only)
+    only, other = ObserveOnly(Why.FORBIDDEN, f"cannot open /certs: {problem}"), problem == "Not a directory"
+    directory = Directory("/certs", exists=True, problem=problem, observe_only=only, not_directory=other)
     made = plan(Snapshot(directory))
     assert [("dir.missing", remedy)] == [(f.code, f.remedy) for f in made.findings if f.code.startswith("dir.")]
     assert [] == kinds(made)

@@ -90,4 +90,4 @@ def _asked(view: View, want: Want, live: Pair | None) -> bool:
     if live is None or any(f.rule.unusable for f in findings):
         return True
     reason = due(view, want, live, findings)
-    return reason is not None and not reason.startswith("renewal is due")
+    return reason is not None and not reason.by_date

@@ -7,6 +7,7 @@ from certagent.core.decide.part import Part
 from certagent.core.facts import Attempt, Pair
 from certagent.core.findings import Severity
 from certagent.core.policy import Want
+from certagent.core.roles import SYSTEM
 from certagent.core.rules import stamp
 from certagent.core.timing import emergency_at
 
@@ -28,15 +29,21 @@ def refused(stem: str, why: str, severity: Severity = "critical", *wakes: dateti
     return Part(findings=(RENEWAL_REFUSED.found(f"{stem}.crt", why, severity),), wakes=wakes)
 
 
-def failing(want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime) -> Part:
-    """What was tried in vain: refused (by the CA's policy, or by the gate) is told apart from not answered."""
+def failing(
+    want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime, bundles: frozenset[str] = frozenset()
+) -> Part:
+    """What was tried in vain: refused (by the CA's policy, or by the gate) is told apart from not answered.
+
+    `bundles`: the trust bundles that are there, for a pair that the system's roots verify where its own is not.
+    """
     found, stem = overdue(want, pair, now), want.name.stem
     newest = [a for a in _newest(want, failed) if a.reason and (a.kind == "rollback" or a.failed)]
     severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
     if turned_down := [a for a in newest if a.outcome == "refused"]:
         message = _told(want, len(failed), "was refused", turned_down)
         remedy = f"certagent history {stem}: what was refused must change, the configuration or the CA's policy"
-        remedy = OTHER_ROOTS if "roots of the system" in message else remedy
+        if SYSTEM in want.name.kind.bundles_in(bundles) and not want.roots:
+            remedy += f"; for {OTHER_ROOTS}"
         found += Part(findings=(RENEWAL_REFUSED.found(f"{stem}.crt", message, severity, remedy),))
     if others := [a for a in newest if a.outcome != "refused"]:
         message = _told(want, len(failed), "failed", others)

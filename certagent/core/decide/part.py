@@ -36,6 +36,6 @@ def total(parts: list[Part]) -> Part:
     )
 
 
-def holding(action: str, subject: str, reason: str, until: datetime | None = None) -> Part:
-    """One thing held back, and the moment it may go on."""
-    return Part(held=(Held(action, subject, reason, until),), wakes=() if until is None else (until,))
+def holding(action: str, subject: str, reason: str, until: datetime | None = None, *, refused: bool = False) -> Part:
+    """One thing held back, and the moment it may go on; `refused`: a command that asks for it is refused."""
+    return Part(held=(Held(action, subject, reason, until, refused),), wakes=() if until is None else (until,))

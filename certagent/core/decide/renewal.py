@@ -5,6 +5,7 @@ from the configuration is a finding, and it is renewed when due. Only a pair tha
 or whose configuration changed since is re-issued at once.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE
 from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER
+from certagent.core.reasons import Cause, Reason
 from certagent.core.rules import other_key, pair_findings, stamp
 from certagent.core.timing import emergency_at, failures, settled_at, waiting
 from certagent.core.view import View
@@ -47,7 +49,7 @@ def _want(view: View, want: Want) -> Part:
     reason = due(view, want, pair, findings)
     if reason is None:
         return known + _not_due(view, want, pair, findings)
-    return known if nobody else known + _asking(view, want, pair, reason)
+    return known if nobody else known + _asking(view, want, pair, reason.sentence)
 
 
 def live_findings(view: View, want: Want, pair: Pair) -> tuple[Finding, ...]:
@@ -120,33 +122,34 @@ def _adoption(snapshot: Snapshot, want: Want, pair: Pair) -> Part:
     )
 
 
-def due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> str | None:
+def due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Reason | None:
     """Given a want and its live pair, return why it should be issued now, or None."""
+    return next(_reasons(view, want, pair, findings), None)
+
+
+def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Iterator[Reason]:
+    """Every reason to issue it, the most pressing first.
+
+    A request that a CA has is asked about to its end, even after whoever wanted it is forgotten.
+    """
+    stem, leaf = want.name.stem, pair.leaf
     if want.name.is_bundle:
-        return f"{want.name.stem}.crt is missing" if pair.cert is None else None
-    unusable = [f for f in findings if f.rule.unusable]
-    if unusable:
-        return unusable[0].message
-    asked = view.snapshot.renewal(want.name.stem)
-    if at_once := view.snapshot.revoked(pair.leaf) or (asked and f"an operator asked for it at {stamp(asked.at)}"):
-        return at_once
-    changed = [f for f in findings if f.rule.different]
-    if changed and pair.leaf is not None and _ours_to_change(view.snapshot, want, pair.leaf):
-        return changed[0].message
-    if pair.leaf is not None and view.now >= (at := view.renew_at(want, pair.leaf)):
-        late = view.now >= emergency_at(pair.leaf)
-        return f"renewal is due since {stamp(at)}" + (EMERGENCY if late else "")
-    return _waited_for(view.snapshot, want)
-
-
-def _waited_for(snapshot: Snapshot, want: Want) -> str | None:
-    """A request that a CA has is asked about to its end, even after whoever wanted it is forgotten."""
-    later = waiting(snapshot.attempts, want.name.stem)
-    return (
-        f"renewal is due: authority {later.digest} has the request"
-        if later and later.digest in want.authorities
-        else None
-    )
+        if pair.cert is None:
+            yield Reason(Cause.MISSING, f"{stem}.crt is missing")
+        return
+    yield from (Reason(Cause.UNUSABLE, f.message) for f in findings if f.rule.unusable)
+    if revoked := view.snapshot.revoked(leaf):
+        yield Reason(Cause.REVOKED, revoked)
+    if asked := view.snapshot.renewal(stem):
+        yield Reason(Cause.REQUESTED, f"an operator asked for it at {stamp(asked.at)}")
+    if leaf is not None and _ours_to_change(view.snapshot, want, leaf):
+        yield from (Reason(Cause.CHANGED, f.message) for f in findings if f.rule.different)
+    if leaf is not None and view.now >= (at := view.renew_at(want, leaf)):
+        late = view.now >= emergency_at(leaf)
+        yield Reason(Cause.DUE, f"renewal is due since {stamp(at)}" + (EMERGENCY if late else ""))
+    later = waiting(view.snapshot.attempts, stem)
+    if later and later.digest in want.authorities:
+        yield Reason(Cause.PENDING, f"renewal is due: authority {later.digest} has the request")
 
 
 def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:
@@ -162,7 +165,8 @@ def _asking(view: View, want: Want, pair: Pair, reason: str) -> Part:
     stem = want.name.stem
     failed = failures(view.snapshot.attempts, stem)
     later = failover.inbox_changed(view, waiting(view.snapshot.attempts, stem))
-    findings = outlook.failing(want, pair, failed, view.now) + outlook.answers_later(want, later)
+    findings = outlook.failing(want, pair, failed, view.now, view.snapshot.bundles)
+    findings += outlook.answers_later(want, later)
     if view.running("issue", stem) or any(s.pair.name.stem == stem for s in view.snapshot.staged):
         return findings
     asked = view.snapshot.renewal(stem)
@@ -174,7 +178,8 @@ def _asking(view: View, want: Want, pair: Pair, reason: str) -> Part:
         None if order else failover.untrusted(view.snapshot, want, want.authorities[0])
     ):
         why = f"{reason}; held: {held}"
-        told = outlook.overdue(want, pair, view.now) + outlook.refused(stem, held) + holding("issue", stem, why)
+        told = outlook.overdue(want, pair, view.now) + outlook.refused(stem, held)
+        told += holding("issue", stem, why, refused=True)
         return told + (Part((RejectCommand("renew", stem, why),)) if asked else Part())
     choice = failover.choose(order, want, pair.leaf, view.policy.host, (failed, later), asked, view.now)
     if choice.at is not None:

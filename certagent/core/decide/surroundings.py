@@ -10,7 +10,6 @@ from certagent.core.policy import Policy
 from certagent.core.view import View
 
 SHARED_WRITE = 0o022
-NO_DIRECTORY = "Not a directory"  # in the kernel's words
 
 
 def part(view: View) -> Part:
@@ -30,8 +29,7 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         return [DIR_MISSING.found(path, f"{path} does not exist", remedy=remedy)]
     found = []
     if directory.problem:
-        file = directory.problem == NO_DIRECTORY
-        remedy = "name the directory itself" if file else "give the agent's user access to it"
+        remedy = "name the directory itself" if directory.not_directory else "give the agent's user access to it"
         found.append(DIR_MISSING.found(path, f"{path} cannot be read: {directory.problem}", remedy=remedy))
     if directory.observe_only and not directory.problem:
         only = directory.observe_only
