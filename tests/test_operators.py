@@ -10,6 +10,8 @@ import pytest
 from certagent import x509
 from certagent.agent.commands import addressed, possible
 from certagent.agent.directory import Last
+from certagent.certs_dir import system_roots
+from certagent.certs_dir.verify import TrustStore
 from certagent.config import build
 from certagent.core.actions import Plan
 from certagent.core.facts import ObserveOnly, Request, Why
@@ -130,9 +132,14 @@ CERT, KEY = CA.pair(names=("localhost",))
 WANT = want("node", names=("localhost",))
 
 
+def by(bundle: bytes) -> TrustStore:
+    """A directory with that ca.crt alone."""
+    return TrustStore(bundles={"ca": bundle}, roots=system_roots.load, split=False)
+
+
 def test_an_answer_that_would_be_installed() -> None:
     """What is shown of it."""
-    found = accepted(WANT, CERT, KEY, {"ca": CA.cert}, now())
+    found = accepted(WANT, CERT, KEY, by(CA.cert), now())
     assert (["DNS:localhost"], "ecdsa-p256") == (found["sans"], found["key"])
 
 
@@ -145,5 +152,5 @@ def test_an_answer_that_would_be_installed() -> None:
 def test_an_answer_that_would_not(wanted: Any, chain: bytes, key: bytes, bundle: bytes, step: str) -> None:
     """The first step that it fails: it is no certificate, the nodes would not trust it, the gate would not pass it."""
     with pytest.raises(StepError) as caught:
-        accepted(wanted, chain, key, {"ca": bundle}, now())
+        accepted(wanted, chain, key, by(bundle), now())
     assert step == caught.value.step

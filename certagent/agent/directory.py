@@ -77,6 +77,7 @@ class World:
         store = Store(policy.path, policy.keep)
         self._staging = Staging(store, policy.path)
         self._scanner.verdicts.roots = self._roots_of_ui
+        self._scanner.verdicts.split = policy.split
         self._acting = Acting(
             path=policy.path,
             ledger=self._ledger,

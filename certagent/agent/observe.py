@@ -8,16 +8,15 @@ from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 
-from certagent import x509
 from certagent.certs_dir import read_live
 from certagent.certs_dir import staged as facts
 from certagent.certs_dir import system_roots as roots
 from certagent.certs_dir.swap import Store
+from certagent.certs_dir.verify import store_of
 from certagent.core.facts import Generation, Pair, Snapshot, Staged
-from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy
-from certagent.core.principals import NODE_USER
 from certagent.core.roles import BUNDLES
+from certagent.core.trust import is_split
 from certagent.posix.errors import HostError
 from certagent.state.ledger import Ledger
 
@@ -96,7 +95,7 @@ class Staging:
         live = snapshot.pair(stem)
         usable = live is not None and live.key is not None and live.key.spki is not None and not pair_is_bundle(stem)
         kept_key = read_live(self._path, f"{stem}.key") if key is None and usable else key
-        bundles = {p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.is_bundle and p.cert and p.cert.leaf}
+        bundles = {p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.is_bundle and p.cert and p.listed}
         mark = (
             stem,
             roots.mark_of(self._system),
@@ -104,6 +103,7 @@ class Staging:
             sha256(cert).digest(),
             sha256(kept_key or b"").digest(),
             tuple(sorted(bundles.items())),
+            is_split(snapshot.pairs, wanted=policy.split),
             int(now.timestamp()) // 60,
         )
         return self._once(mark, lambda: self._establish(snapshot, policy, (stem, cert, kept_key, at), now), now)
@@ -123,26 +123,18 @@ class Staging:
         if pair is None:
             return None
         asked = pair.leaf is not None and pair.leaf.fingerprint in snapshot.issued
+        store = store_of(snapshot.pairs, self._live, roots=lambda: self._system, split=policy.split)
         if pair.name.is_bundle:
-            return facts.judge_bundle(pair, cert, self._leaves_under(snapshot, stem, now), asked, at, now)
-        present = [p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.cert and p.cert.leaf]
-        bundles = {stem: read_live(self._path, f"{stem}.crt") for stem in present}
-        return facts.judge(pair, policy.want(stem), cert, key, (bundles, self._system), asked, at, now)
+            return facts.judge_bundle(pair, cert, self._verified(snapshot, now), store, asked=asked, at=at, now=now)
+        return facts.judge(pair, policy.want(stem), cert, key, store, asked=asked, at=at, now=now)
 
-    def _leaves_under(self, snapshot: Snapshot, bundle: str, now: datetime) -> dict[str, tuple[bytes, x509.Usage]]:
-        """The live leaves that a new bundle of that name would verify; not those that fail today as it is.
+    def _live(self, file: str) -> bytes:
+        return read_live(self._path, file)
 
-        A node without `client.node` is a client, too.
-        """
-        have = frozenset(p.name.stem for p in snapshot.pairs if p.name.is_bundle and p.leaf)
-        good = {p.name: p for p in snapshot.pairs if not p.name.is_bundle and _currently_valid(p, have, now)}
-        split = snapshot.pair(CLIENT_NODE.stem) is not None
-        found: dict[str, x509.Usage] = {}
-        for name, pair in good.items():
-            for by in name.kind.verifiers(have | {bundle}, split=split or NODE_USER not in pair.principals):
-                if by.bundle == bundle:
-                    found.setdefault(name.stem, by.usage)
-        return {stem: (read_live(self._path, f"{stem}.crt"), usage) for stem, usage in found.items()}
+    def _verified(self, snapshot: Snapshot, now: datetime) -> list[tuple[Pair, bytes]]:
+        """The live certificates that do not fail today, and their files."""
+        good = [p for p in snapshot.pairs if not p.name.is_bundle and _currently_valid(p, snapshot.bundles, now)]
+        return [(p, self._live(f"{p.name.stem}.crt")) for p in good]
 
 
 def _currently_valid(pair: Pair, have: frozenset[str], now: datetime) -> bool:

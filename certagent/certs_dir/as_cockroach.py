@@ -9,17 +9,20 @@ root by the kernel. Rejected: entering that root (chroot), which only root can, 
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Literal
 
 from certagent import x509
+from certagent.certs_dir import system_roots
 from certagent.certs_dir.reading import IrregularFileError, file_fact, read_fd
 from certagent.certs_dir.scanner import Entry, Scan, directory_fact, entries_of, unreadable
+from certagent.certs_dir.verify import store_of, trust
 from certagent.core import names
-from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Leaf, Pair, Trust
-from certagent.core.names import CLIENT_NODE, Name
-from certagent.core.roles import SYSTEM
+from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Pair
+from certagent.core.names import Name
 from certagent.posix.openat import IN_ROOT, open_within
 from certagent.posix.owner import acting_as
 
@@ -27,14 +30,6 @@ LIMIT = 4 << 20  # of one file; the bundle of every CA the browsers know is 0.2 
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 LOOK = os.O_PATH | os.O_CLOEXEC
 AGAIN = 8  # times that a path whose directories are being renamed is resolved again
-SYSTEM_ROOTS = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)  # where Go looks, in its order
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +79,13 @@ class Place:
         return read_fd(self.open(path, OPEN), LIMIT)
 
 
-def load(path: str, now: datetime, runner: Runner, root: str = "") -> Scan:
-    """Given an absolute certs-dir in a root, return what cockroach finds there. A problem is part of the fact."""
+def load(
+    path: str, now: datetime, runner: Runner, root: str = "", *, configured_roots: str = "", split: bool = False
+) -> Scan:
+    """Given an absolute certs-dir in a root, return what cockroach finds there. A problem is part of the fact.
+
+    `configured_roots`: the file of roots for `ui`, "" for the system's. `split`: `client.node` is configured.
+    """
     try:
         place = Place(root)
     except OSError as error:
@@ -93,7 +93,8 @@ def load(path: str, now: datetime, runner: Runner, root: str = "") -> Scan:
     try:
         with acting_as(runner.uid, runner.gid, runner.groups):
             loaded = _load(place, path)
-        return replace(loaded.scan, pairs=_trusted(loaded, _system_roots(place), now))
+        roots = cache(lambda: _roots_in(place) if root else system_roots.load(configured_roots))
+        return replace(loaded.scan, pairs=_verified(loaded, roots, now, split=split))
     except OSError as error:
         return Scan(unreadable(path, error))
     finally:
@@ -183,44 +184,21 @@ def unread(error: OSError, kind: FileKind) -> str:
     return f"{error.strerror}: not read" if kind == "file" else f"a {kind}, not a regular file: not read"
 
 
-def _system_roots(place: Place) -> bytes:
-    for path in SYSTEM_ROOTS:
+def _roots_in(place: Place) -> system_roots.Roots:
+    """The system's roots in the root of a process."""
+    for path in system_roots.PLACES:
         try:
-            return place.read(path)
+            return system_roots.Roots((path, 0, 0, 0), x509.usable(place.read(path)))
         except OSError:
             continue
-    return b""
+    return system_roots.Roots(system_roots.UNREAD, b"")
 
 
-def _trusted(loaded: Loaded, system: bytes, now: datetime) -> tuple[Pair, ...]:
-    pairs = loaded.scan.pairs
-    present = frozenset(p.name.stem for p in pairs if p.name.is_bundle and p.cert is not None)
-    split = any(p.name == CLIENT_NODE and p.cert is not None for p in pairs)
-    found = []
-    for pair in pairs:
-        trust = None
-        if pair.leaf is not None:
-            for bundle, usage in pair.name.kind.verifiers(present, split=split):
-                trust = _trust(loaded, pair.name, pair.leaf, (bundle, usage), now)
-                if trust.problem and SYSTEM in pair.name.kind.bundles_in(present) and system:
-                    trust = _by_system(loaded, pair.leaf, trust, system, now)
-                if trust.problem:
-                    break
-        found.append(replace(pair, trust=trust))
-    return tuple(found)
-
-
-def _trust(loaded: Loaded, name: Name, leaf: Leaf, by: tuple[str, x509.Usage], now: datetime) -> Trust:
-    """The verdict of one bundle; a usage that the leaf itself lacks is a finding of its own."""
-    bundle, usage = by
-    if bundle not in loaded.pem:
-        return Trust(bundle, f"there is no {bundle}.crt to verify it by")
-    lacks = leaf.eku is not None and not {f"{usage}Auth", "any"} & set(leaf.eku)
-    at = min(max(now, leaf.not_before), leaf.not_after)
-    return Trust(bundle, x509.verify_chain(loaded.pem[name.stem], loaded.pem[bundle], "any" if lacks else usage, at))
-
-
-def _by_system(loaded: Loaded, leaf: Leaf, house: Trust, system: bytes, now: datetime) -> Trust:
-    """A DB Console certificate of a public CA: browsers verify it, by the system's roots."""
-    at = min(max(now, leaf.not_before), leaf.not_after)
-    return house if x509.verify_chain(loaded.pem["ui"], system, "any", at) else Trust(SYSTEM)
+def _verified(
+    loaded: Loaded, roots: Callable[[], system_roots.Roots], now: datetime, *, split: bool
+) -> tuple[Pair, ...]:
+    """The pairs, each certificate with the verdict on its chain."""
+    pairs, pem = loaded.scan.pairs, loaded.pem
+    store = store_of(pairs, lambda file: pem[file.removesuffix(".crt")], roots=roots, split=split)
+    judged = {p.name: trust(p.name, p.leaf, pem[p.name.stem], store, now) for p in pairs if p.leaf}
+    return tuple(replace(p, trust=judged.get(p.name)) for p in pairs)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from certagent.certs_dir.mounts import mount_below
 from certagent.certs_dir.reading import file_fact, inside_fact, printable, read_cert, read_key
-from certagent.certs_dir.trust import Verdicts
+from certagent.certs_dir.verdicts import Verdicts
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, File, KeyFile, ObserveOnly, Pair, Why
 from certagent.core.names import Name

@@ -4,14 +4,16 @@ What the gate needs to know is established here, on what was read back from disk
 the bundle in use and whether an in-memory handshake completes. What it means is decided elsewhere.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from certagent import x509
-from certagent.certs_dir import system_roots as roots
+from certagent.certs_dir.verify import TrustStore, refusals, trust
 from certagent.core import names
-from certagent.core.facts import File, Generation, Pair, Staged, Trust
-from certagent.core.names import CLIENT_NODE, NODE
+from certagent.core.facts import File, Generation, Leaf, Pair, Staged, Trust
+from certagent.core.names import Name
 from certagent.core.policy import Want
+from certagent.core.principals import NODE_USER
 from certagent.core.roles import SYSTEM
 
 
@@ -45,62 +47,49 @@ def judge(
     want: Want | None,
     cert: bytes,
     key: bytes | None,
-    verifiers: tuple[dict[str, bytes], roots.Roots | None],
+    store: TrustStore,
+    *,
     asked: bool,
     at: float,
     now: datetime,
 ) -> Staged:
-    """Given a staged pair, the bundles in use and the system's roots, establish chain and handshake.
-
-    Roots that are None were not read yet.
-    """
-    bundles, system = verifiers
+    """Given a staged pair and what it verifies by, establish its chain and that a handshake with it completes."""
     when = datetime.fromtimestamp(at, UTC)
     if want is None or pair.leaf is None or not pair.matched:
         return Staged(pair, when, asked)
-    stems = pair.name.kind.bundles_in(frozenset(bundles))
-    if not stems:
-        return Staged(pair, when, asked)
-    if stems[0] not in bundles:
-        return Staged(_trusting(pair, Trust(stems[0], f"there is no {stems[0]}.crt to verify it by")), when, asked)
-    known = [(s, bundles[s] if s != SYSTEM else system.pem if system else b"") for s in stems]
-    trust, bundle = _verified(pair, want, cert, known, now)
-    if trust.problem and SYSTEM in stems and system is None:
-        return Staged(_trusting(pair, Trust(SYSTEM, unread=True)), when, asked)
-    shake = (
-        None
-        if trust.problem or key is None
-        else x509.handshake(cert, key, bundle, server=want.server, client=want.client)
-    )
-    return Staged(_trusting(pair, trust), when, asked, shake)
+    found = trust(pair.name, pair.leaf, cert, store, now)
+    shake = None
+    if key is not None and found is not None and not found.problem and not found.unread:
+        shake = _shake(pair.name, pair.leaf, (cert, key), store, found)
+    return Staged(replace(pair, trust=found), when, asked, shake)
 
 
-def _verified(
-    pair: Pair, want: Want, cert: bytes, bundles: list[tuple[str, bytes]], now: datetime
-) -> tuple[Trust, bytes]:
-    """By the first bundle that its chain builds to in every usage; else what the first one says."""
-    usages: list[x509.Usage] = ["server"] * want.server
-    usages += ["client"] * want.client
-    problems = []
-    for stem, bundle in bundles:
-        found = [p for usage in usages or ["any"] if (p := x509.verify_chain(cert, bundle, usage, now))]
-        if not found:
-            own = pair.name in {NODE, CLIENT_NODE}
-            return Trust(stem, None, x509.anchors(cert, bundle, usages[0], now) if own and usages else ()), bundle
-        problems.append(found[0])
-    return Trust(bundles[0][0], "; nor by the roots of the system: ".join(problems)), bundles[0][1]
-
-
-def _trusting(pair: Pair, trust: Trust) -> Pair:
-    return Pair(pair.name, pair.cert, pair.key, trust)
+def _shake(name: Name, leaf: Leaf, pair: tuple[bytes, bytes], store: TrustStore, found: Trust) -> str | None:
+    """What fails when the certificate is shown as what it is used as, and verified by what verified it."""
+    system = store.roots() if found.bundle == SYSTEM else None
+    roots = {v.usage: system.pem if system else store.bundles[v.bundle] for v in store.verifications(name, leaf)}
+    return x509.handshake(*pair, server_roots=roots.get("server"), client_roots=roots.get("client"))
 
 
 def judge_bundle(
-    pair: Pair, cert: bytes, leaves: dict[str, tuple[bytes, x509.Usage]], asked: bool, at: float, now: datetime
+    pair: Pair,
+    cert: bytes,
+    live: list[tuple[Pair, bytes]],
+    store: TrustStore,
+    *,
+    asked: bool,
+    at: float,
+    now: datetime,
 ) -> Staged:
-    """Given a staged bundle and the live leaves it would verify (stem -> bytes, usage).
-
-    Say which would stop verifying by it.
-    """
-    breaks = tuple(sorted(stem for stem, (data, usage) in leaves.items() if x509.verify_chain(data, cert, usage, now)))
+    """Given a staged bundle, the live pairs with their files and what they verify by, say which it would break."""
+    after = replace(store, bundles={**store.bundles, pair.name.stem: cert})
+    breaks = tuple(sorted(p.name.stem for p, data in live if _breaks(pair.name.stem, p, data, after, now)))
     return Staged(pair, datetime.fromtimestamp(at, UTC), asked, None, breaks)
+
+
+def _breaks(bundle: str, live: Pair, cert: bytes, after: TrustStore, now: datetime) -> bool:
+    """Whether a live pair no longer verifies by the bundle. A node that does not name `node` is a server alone."""
+    if live.leaf is None:
+        return False
+    store = replace(after, split=after.split or NODE_USER not in live.principals)
+    return any(t.bundle == bundle for t in refusals(live.name, live.leaf, cert, store, now))

@@ -26,9 +26,9 @@ from certagent.core.decide import SEVERITIES, decide, worst_of
 from certagent.core.facts import LoaderFlags, Pair, Snapshot
 from certagent.core.findings import Finding, Is
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
-from certagent.core.names import CA, CLIENT_NODE
+from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want, under
-from certagent.core.roles import KINDS
+from certagent.core.roles import KINDS, SYSTEM
 from certagent.core.status import finding, rfc3339
 
 
@@ -127,10 +127,9 @@ def _weighed(
     accepted, orphans = known
     if found.rule is KEY_OWNER and f"{found.file.removesuffix('.key')}.crt" in accepted:
         return replace(found, severity="warning", message=f"{found.message}; cockroach can still read it")
-    ui = seen.pair("ui")
-    if found.rule is CERT_UNTRUSTED and found.file == "ui.crt" and ui and ui.trust and ui.trust.bundle == CA.stem:
-        message = f"{found.message}, nor by this system's roots; browsers must trust its CA"
-        return replace(found, severity="warning", message=message)
+    pair = seen.pair(names.stem_of(found.file))
+    if found.rule is CERT_UNTRUSTED and pair and SYSTEM in pair.name.kind.bundles_in(seen.listed_bundles):
+        return replace(found, severity="warning", message=f"{found.message}; browsers must trust its CA")
     if found.rule is DIR_FOREIGN and not target.configured:
         return replace(found, severity="info", remedy="nothing to do: the tool that manages the files renews them")
     if found.rule is CERT_MISSING and found.file == "node.crt" and client_only:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Literal
 
 from certagent.core.facts import Directory, LoaderFlags, Process
-from certagent.core.names import UI, Name
+from certagent.core.names import CLIENT_NODE, UI, Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,11 @@ class Policy:
         """The file of roots that the DB Console's pair may verify by; "": the system's."""
         ui = self.want(UI.stem)
         return ui.roots if ui else ""
+
+    @property
+    def split(self) -> bool:
+        """Whether `client.node` is wanted: then node.crt is a server's certificate alone."""
+        return self.want(CLIENT_NODE.stem) is not None
 
     @cached_property
     def bundles(self) -> frozenset[str]:

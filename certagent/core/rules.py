@@ -39,8 +39,10 @@ from certagent.core.findings import Finding, Is, Severity
 from certagent.core.names import CA, Name, parse, stem_of
 from certagent.core.policy import Owner, Want
 from certagent.core.principals import refused_principal, refused_subject
+from certagent.core.roles import Usage
 from certagent.core.strength import weakness
 from certagent.core.timing import expires_soon, lifetime
+from certagent.core.trust import allows
 
 CERT_UNREAD = {  # by CertFile.problem_kind
     "empty": CERT_EMPTY,
@@ -49,6 +51,8 @@ CERT_UNREAD = {  # by CertFile.problem_kind
     "unreadable": CERT_IRREGULAR,
 }
 KEY_UNREAD = {"unparsable": KEY_UNPARSABLE, "irregular": KEY_IRREGULAR, "unreadable": KEY_IRREGULAR}
+SERVER: Usage = "server"
+CLIENT: Usage = "client"
 TOO_WIDE = 0o077
 ROOT_GROUP_LIMIT = 0o740
 
@@ -118,6 +122,7 @@ def _key(pair: Pair) -> Iterator[Finding]:
 def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
     yield from _validity(want, pair, leaf, now)
     yield from _identity(want, pair, leaf)
+    yield from _usages(want, pair, leaf)
     file = f"{pair.name.stem}.crt"
     if pair.trust and pair.trust.problem:
         yield CERT_UNTRUSTED.found(file, f"not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}")
@@ -153,14 +158,21 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
         yield CERT_SAN.found(file, f"has names that are no longer configured: {', '.join(extra)}")
     if other_key(want, leaf) and not want.reuse_key:
         yield CERT_KEY.found(file, f"the key is {leaf.key}, the configuration asks for {want.key}")
-    for flag, usage in ((want.server, "serverAuth"), (want.client, "clientAuth")):
-        if flag and leaf.eku is not None and usage not in leaf.eku and "any" not in leaf.eku:
-            yield CERT_EKU.found(file, f"extended key usage lacks {usage}: handshakes will fail")
 
 
 def other_key(want: Want, leaf: Leaf) -> bool:
     """Whether the configuration asks for another type of key; the default asks for none."""
     return want.key_configured and leaf.key != want.key
+
+
+def _usages(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
+    """What the extended key usage lacks of what is wanted, or of what every such certificate needs."""
+    usual = pair.name.kind.verified_as
+    server, client = (want.server, want.client) if want else ("server" in usual, "client" in usual)
+    for needed, usage in ((server, SERVER), (client, CLIENT)):
+        if needed and not allows(leaf, usage):
+            message = f"extended key usage lacks {usage}Auth: handshakes will fail"
+            yield CERT_EKU.found(f"{pair.name.stem}.crt", message)
 
 
 def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from certagent import x509
@@ -10,13 +11,14 @@ from certagent.authority.client import Order, Remote, authorities_of
 from certagent.authority.client.interface import CertificateAuthority
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending
-from certagent.certs_dir import read_live, staged
-from certagent.certs_dir import system_roots as roots
+from certagent.certs_dir import Scanner, read_live, staged, system_roots
+from certagent.certs_dir.verify import TrustStore, store_of
 from certagent.config import Config
 from certagent.core.policy import Policy, Want
-from certagent.core.roles import BUNDLES, SYSTEM
+from certagent.core.roles import SYSTEM
 from certagent.core.rules import gate
 from certagent.core.trial import FAILS, steps, unknown_steps
+from certagent.core.trust import bundles_for
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import SharedOnly
@@ -84,18 +86,18 @@ def _tried(
     try:
         key = x509.generate_key(want.key)
         chain = _issued(authority, policy, want, key, clock())
-        bundles = _bundles(authority, policy, want, clock())
+        store = trust_store(authority, policy, want, clock())
     except AuthorityError as error:
         raise _failed(error, endpoint=authority.endpoint) from error
-    return accepted(want, chain, key, bundles, clock())
+    return accepted(want, chain, key, store, clock())
 
 
-def accepted(want: Want, chain: bytes, key: bytes, bundles: dict[str, bytes], now: datetime) -> dict[str, Any]:
-    """Given an answer, its key and the bundles, return what is shown of it. Raises StepError."""
+def accepted(want: Want, chain: bytes, key: bytes, store: TrustStore, now: datetime) -> dict[str, Any]:
+    """Given an answer, its key and what it verifies by, return what is shown of it. Raises StepError."""
     pair = staged.pair_fact(want.name.stem, chain, key, now.timestamp())
     if pair is None or pair.leaf is None:
         raise StepError("answer", "it is no certificate")
-    judged = staged.judge(pair, want, chain, key, (bundles, roots.load(want.roots)), True, now.timestamp(), now)
+    judged = staged.judge(pair, want, chain, key, store, asked=True, at=now.timestamp(), now=now)
     if judged.pair.trust is not None and judged.pair.trust.problem:
         raise StepError("chain", judged.pair.trust.problem)
     problem = gate(want, judged, None, asked=True, now=now)
@@ -146,20 +148,19 @@ def _names(live: bytes) -> tuple[str, ...]:
     return (*leaf.dns, *leaf.ips)
 
 
-def _bundles(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> dict[str, bytes]:
-    """The bundles of the directory; where the one that is needed is missing, what it would be made of."""
-    found = {}
-    for stem in BUNDLES:
-        try:
-            found[stem] = read_live(policy.path, f"{stem}.crt")
-        except OSError:
+def trust_store(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> TrustStore:
+    """What the live certificates verify by; without a ca.crt that is needed, what the authority would make of it."""
+    scanner, roots = Scanner(), partial(system_roots.load, want.roots)
+    scanner.verdicts.roots = roots
+    pairs = scanner.scan(policy.path, now).pairs
+    store = store_of(pairs, partial(read_live, policy.path), roots=roots, split=policy.split)
+    bundles = dict(store.bundles)
+    for stem in bundles_for(want.name, frozenset(bundles), split=store.split):
+        if stem in bundles:
             continue
-    needed = want.name.kind.bundle_in(frozenset(found))
-    if needed not in found:
         try:
-            found[needed] = authority.bundle(policy.path, needed, now)
+            bundles[stem] = authority.bundle(policy.path, stem, now)
         except AuthorityError as error:
-            if SYSTEM not in want.name.kind.bundles_in(frozenset(found)):
+            if SYSTEM not in want.name.kind.bundles_in(frozenset(bundles)):
                 raise StepError("chain", str(error)) from error
-            found[needed] = b""  # browsers verify it, by the system's roots
-    return found
+    return replace(store, bundles=bundles)

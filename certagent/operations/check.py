@@ -67,6 +67,7 @@ def configured_target(policy: Policy, terms: LoaderFlags) -> Target:
 
 def check(target: Target) -> dict[str, Any]:
     """The verdict on one target, as a JSON-able document."""
-    owner, now = target.policy.owner, clock()
-    scan = load(target.policy.path, now, Runner(owner.uid, owner.gid, target.groups), target.root)
+    policy, owner, now = target.policy, target.policy.owner, clock()
+    runner = Runner(owner.uid, owner.gid, target.groups)
+    scan = load(policy.path, now, runner, target.root, configured_roots=policy.roots, split=policy.split)
     return document(target, Snapshot(scan.directory, scan.pairs, scan.unmanaged_files, euid=os.geteuid()), now)

@@ -20,24 +20,30 @@ from certagent.x509.parsing import load_certificates, load_key
 ROUNDS = 10  # a TLS 1.3 handshake takes three
 
 
-def handshake(certs_pem: bytes, key_pem: bytes, bundle_pem: bytes, *, server: bool, client: bool) -> str | None:
-    """Given a pair, a bundle and the pair's roles, return None when a handshake completes, else one sentence.
+def handshake(
+    certs_pem: bytes, key_pem: bytes, *, server_roots: bytes | None, client_roots: bytes | None
+) -> str | None:
+    """Given a pair and the bundles that verify it, return None when a handshake completes, else one sentence.
 
-    `server`: the pair serves and is verified by the bundle. `client`: it is presented and verified. With one
-    role alone the other side is anonymous, or a server that nobody verifies. Host names are not checked. The
-    clock is the machine's.
+    `server_roots`: the pair serves and is verified by that bundle. `client_roots`: it is presented by a client and
+    verified by that one. With one alone the other side is anonymous, or a server that nobody verifies. Host names
+    are not checked. The clock is the machine's.
     """
     try:
         load_key(key_pem)
-        roots = b"".join(c.public_bytes(serialization.Encoding.DER) for c in load_certificates(bundle_pem))
         pair = (certs_pem, key_pem)
-        one = _context(ssl.PROTOCOL_TLS_SERVER, pair if server else _throwaway(), roots if client else None)
-        other = _context(ssl.PROTOCOL_TLS_CLIENT, pair if client else None, roots if server else None)
+        served, shown = (None if pem is None else _der(pem) for pem in (server_roots, client_roots))
+        one = _context(ssl.PROTOCOL_TLS_SERVER, _throwaway() if served is None else pair, shown)
+        other = _context(ssl.PROTOCOL_TLS_CLIENT, None if shown is None else pair, served)
     except X509Error as error:
         return f"no handshake can be tried: {error.message}"
     except (ssl.SSLError, OSError, ValueError) as error:
         return f"the pair cannot be loaded: {_reason(error)}"
     return _shake(_sides(one, other))
+
+
+def _der(bundle_pem: bytes) -> bytes:
+    return b"".join(c.public_bytes(serialization.Encoding.DER) for c in load_certificates(bundle_pem))
 
 
 def _reason(error: Exception) -> str:

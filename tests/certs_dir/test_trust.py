@@ -13,6 +13,7 @@ import pytest
 from certagent import x509
 from certagent.certs_dir import Scanner, staged
 from certagent.certs_dir import system_roots as roots
+from certagent.certs_dir.verify import TrustStore
 from certagent.core.facts import Trust
 from certagent.core.names import CLIENT_NODE, NODE, Name
 from certagent.core.policy import Want
@@ -73,7 +74,8 @@ def test_the_gate_knows_the_systems_roots(tmp_path: Path, public: Ca) -> None:
         want = Want(name, ("public",), server=True, client=False, roots=str(tmp_path / "roots.pem"))
         pair = staged.pair_fact(stem, cert, key, 0.0)
         assert pair is not None
-        found = staged.judge(pair, want, cert, key, (bundles, roots.load(want.roots)), True, 0.0, NOW)
+        store = TrustStore(bundles=bundles, roots=partial(roots.load, want.roots), split=False)
+        found = staged.judge(pair, want, cert, key, store, asked=True, at=0.0, now=NOW)
         assert found.pair.trust is not None
         assert (found.pair.trust.bundle, found.pair.trust.problem is None, found.handshake) == (
             "system" if good else "ca",

@@ -56,10 +56,14 @@ def test_handshake(server: bool, client: bool) -> None:
     """A sound pair shakes hands in its roles; with another's key, or under another bundle, it does not."""
     ca, key = make_ca(), x509.generate_key("ecdsa-p256")
     cert = leaf_for(ca, key, server=server, client=client)
-    assert x509.handshake(cert, key, ca.cert, server=server, client=client) is None
-    other = x509.generate_key("ecdsa-p256")
-    assert "cannot be loaded" in (x509.handshake(cert, other, ca.cert, server=server, client=client) or "")
-    assert x509.handshake(cert, key, make_ca("other").cert, server=server, client=client)
+
+    def shake(key: bytes, roots: bytes) -> str | None:
+        served, shown = (roots if used else None for used in (server, client))
+        return x509.handshake(cert, key, server_roots=served, client_roots=shown)
+
+    assert shake(key, ca.cert) is None
+    assert "cannot be loaded" in (shake(x509.generate_key("ecdsa-p256"), ca.cert) or "")
+    assert shake(key, make_ca("other").cert)
 
 
 VERDICTS = [
@@ -103,4 +107,4 @@ def test_rubbish_is_an_error_not_a_crash(data: bytes) -> None:
         with pytest.raises(x509.X509Error):
             parse(data)
     assert x509.verify_chain(data, data, "server", NOW)
-    assert x509.handshake(data, data, data, server=True, client=True)
+    assert x509.handshake(data, data, server_roots=data, client_roots=data)

@@ -17,6 +17,7 @@ from certagent.core.facts import Attempt, Leaf, Request, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Want
 from certagent.core.timing import retry_at
+from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
 
@@ -33,12 +34,13 @@ def untrusted(snapshot: Snapshot, want: Want, authority: str) -> str | None:
     roots = next((a.roots for a in snapshot.authorities if a.name == authority), ())
     if want.name.is_bundle or not roots or want.name.kind.system_roots:
         return None
-    stem = want.name.kind.bundle_in(snapshot.bundles)
-    bundle = snapshot.pair(stem)
-    trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
-    if not trusted or trusted & {r.spki for r in roots}:
-        return None
-    return f"the root of authority {authority!r} is not in {stem}.crt: the gate would refuse its certificates"
+    split = is_split(snapshot.pairs, wanted=not want.client)
+    for stem in bundles_for(want.name, snapshot.listed_bundles, split=split):
+        bundle = snapshot.pair(stem)
+        trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
+        if trusted and not trusted & {r.spki for r in roots}:
+            return f"the root of authority {authority!r} is not in {stem}.crt: the gate would refuse its certificates"
+    return None
 
 
 def usable(snapshot: Snapshot, want: Want) -> tuple[str, ...]:

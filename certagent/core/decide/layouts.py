@@ -18,6 +18,7 @@ from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER, refused_principal
 from certagent.core.roles import BY_STEM, KINDS
 from certagent.core.serving import of_process, signals
+from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
 PATIENCE = timedelta(minutes=1)
@@ -31,7 +32,14 @@ def part(view: View) -> Part:
 
 def verifier(view: View, name: Name) -> str:
     """The stem of the bundle that verifies a leaf, or will once it is made; "" where nothing does."""
-    return name.kind.bundle_in(view.snapshot.bundles | view.policy.bundles)
+    return name.kind.bundle_in(view.snapshot.listed_bundles | view.policy.bundles)
+
+
+def needed(view: View, name: Name) -> tuple[str, ...]:
+    """The bundles without which no certificate of that name verifies: its own, and those there that verify it too."""
+    split = is_split(view.snapshot.pairs, wanted=view.policy.split)
+    own, also = verifier(view, name), bundles_for(name, view.snapshot.listed_bundles, split=split)[1:]
+    return (own, *also) if own else ()
 
 
 def carried_over_bundle(snapshot: Snapshot, want: Want) -> str:
@@ -165,7 +173,7 @@ def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | No
     same = {*(r.spki for known in roots for r in known), *(answer if not all(roots) else ())}
     if same & set(pair.trust.anchors) or not (all(roots) or answer):
         return None
-    bundle = CLIENT_NODE.kind.bundle_in(view.snapshot.bundles)
+    bundle = CLIENT_NODE.kind.bundle_in(view.snapshot.listed_bundles)
     return (
         f"its CA would change, and a node whose {bundle}.crt lacks the new one would refuse this one: "
         "`certagent renew client.node` once every node has it"

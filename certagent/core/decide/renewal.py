@@ -202,9 +202,9 @@ def _pause(view: View, pair: Pair) -> tuple[datetime | None, str | None]:
 
 def _waits(view: View, want: Want) -> str | None:
     """What comes first: the bundle that verifies it, a person's word, a sound clock and ledger."""
-    bundle = layouts.verifier(view, want.name)
-    if not want.name.is_bundle and bundle not in {"", *view.snapshot.bundles}:
-        return f"{bundle}.crt must be there first"
+    for bundle in () if want.name.is_bundle else layouts.needed(view, want.name):
+        if bundle not in view.snapshot.bundles:
+            return f"{bundle}.crt must be there first"
     unsound = _unsound(view.snapshot)
     return layouts.another_ca(view, want) or (f"held: {unsound}" if unsound else None)
 

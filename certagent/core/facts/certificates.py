@@ -118,6 +118,11 @@ class Pair:
         return self.cert.leaf if self.cert else None
 
     @property
+    def listed(self) -> bool:
+        """Whether cockroach's loader has an entry for the certificate, readable or not. It skips directories."""
+        return self.cert is not None and self.cert.file.kind != "directory"
+
+    @property
     def principals(self) -> tuple[str, ...]:
         """Of the leaf; () without one."""
         return self.leaf.principals if self.leaf else ()

@@ -74,6 +74,11 @@ class Snapshot:
         return frozenset(p.name.stem for p in self.pairs if p.name.is_bundle and p.leaf)
 
     @cached_property
+    def listed_bundles(self) -> frozenset[str]:
+        """The stems of the trust bundles that are there, readable or not: by these cockroach verifies."""
+        return frozenset(p.name.stem for p in self.pairs if p.name.is_bundle and p.listed)
+
+    @cached_property
     def _by_stem(self) -> dict[str, Pair]:
         """For a directory of ten thousand pairs."""
         return {p.name.stem: p for p in self.pairs}

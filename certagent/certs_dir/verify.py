@@ -1,0 +1,100 @@
+"""Does a certificate verify, and by which bundle: one answer for scans, pre-install checks, `check`, `authority test`.
+
+Which bundles have to verify it is decided in core/trust.py; here their bytes are verified.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from certagent import x509
+from certagent.certs_dir.system_roots import Roots
+from certagent.core.facts import Leaf, Pair, Trust
+from certagent.core.names import CLIENT_NODE, NODE, Name
+from certagent.core.roles import SYSTEM
+from certagent.core.trust import Verification, is_split, verifications
+
+Bundles = Mapping[str, bytes | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustStore:
+    """What the certificates of one directory verify by.
+
+    `bundles`: every bundle that is there, by stem; None: it cannot be read. `roots`: the system's, called only where
+    they are needed; None: not read yet. `split`: `client.node` is the node's client certificate, now or soon.
+    """
+
+    bundles: Bundles
+    roots: Callable[[], Roots | None]
+    split: bool
+
+    def verifications(self, name: Name, leaf: Leaf) -> tuple[Verification, ...]:
+        """Every verification that the certificate must pass."""
+        return verifications(name, leaf, bundles=frozenset(self.bundles), split=self.split)
+
+
+def store_of(
+    pairs: Iterable[Pair], read: Callable[[str], bytes], *, roots: Callable[[], Roots | None], split: bool
+) -> TrustStore:
+    """Given what is in a directory, how a file of it is read, and whether `client.node` is wanted, return the store."""
+    pairs = tuple(pairs)
+    listed = {p.name.stem: p.cert for p in pairs if p.name.is_bundle and p.cert and p.listed}
+    bundles = {stem: read(f"{stem}.crt") if c.digest else None for stem, c in listed.items()}
+    return TrustStore(bundles=bundles, roots=roots, split=is_split(pairs, wanted=split))
+
+
+def trust(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) -> Trust | None:
+    """Given a certificate (`cert`: its file) and what it verifies by, return the verdict; None where nothing does.
+
+    It verifies when it passes every verification; the verdict is that of the first one, or of the first that fails.
+    The moment is moved into the validity of the leaf, which is a finding of its own.
+    """
+    found = _verdicts(name, leaf, cert, store, at)
+    refused = _refused(found)
+    if refused or not found:
+        return refused[0] if refused else None
+    if name not in {NODE, CLIENT_NODE}:
+        return found[0]
+    first = store.verifications(name, leaf)[0]
+    roots = store.bundles[first.bundle] or b""
+    return replace(found[0], anchors=x509.anchors(cert, roots, first.usage, _within(leaf, at)))
+
+
+def refusals(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) -> list[Trust]:
+    """As `trust`: the verdict of every verification that the certificate does not pass."""
+    return _refused(_verdicts(name, leaf, cert, store, at))
+
+
+def _refused(verdicts: list[Trust]) -> list[Trust]:
+    return [t for t in verdicts if t.problem or t.unread]
+
+
+def _verdicts(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) -> list[Trust]:
+    return [_by(step, cert, store, _within(leaf, at)) for step in store.verifications(name, leaf)]
+
+
+def _within(leaf: Leaf, at: datetime) -> datetime:
+    return min(max(at, leaf.not_before), leaf.not_after)
+
+
+def _by(step: Verification, cert: bytes, store: TrustStore, at: datetime) -> Trust:
+    problem = _problem(step, cert, store.bundles, at)
+    if problem is None or not step.system:
+        return Trust(step.bundle, problem)
+    system = store.roots()
+    if system is None:
+        return Trust(SYSTEM, unread=True)
+    other = x509.verify_chain(cert, system.pem, step.usage, at)
+    if other is None:
+        return Trust(SYSTEM)
+    return Trust(step.bundle, f"{problem}; nor by the roots of the system: {other}")
+
+
+def _problem(step: Verification, cert: bytes, bundles: Bundles, at: datetime) -> str | None:
+    if step.bundle not in bundles:
+        return f"there is no {step.bundle}.crt to verify it by"
+    bundle = bundles[step.bundle]
+    if bundle is None:
+        return f"{step.bundle}.crt cannot be read"
+    return x509.verify_chain(cert, bundle, step.usage, at)
