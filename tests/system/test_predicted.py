@@ -237,8 +237,8 @@ def test_processes(host: Host, deciding: Deciding) -> None:
         expected = predict(deciding.look(), reload, clock())
         deciding.do(reload)
         wait_until(lambda: [e for e in server.log() if e["event"] == "reload"], "it was heard")
-        deciding.do(deciding.planned(act.Probe))
-        found = deciding.do(deciding.planned(act.Probe))
+        for _ in range(3):  # the same three are asked again
+            found = deciding.do(deciding.planned(act.Probe))
         assert projection(expected) == projection(found)
         deciding.holds(deciding.planned(act.RecordProof))
         assert expected.served[0].at - clock() < timedelta(minutes=1)
