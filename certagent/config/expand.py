@@ -21,7 +21,7 @@ from certagent.config.reader import (
 )
 from certagent.config.schema import KEYS, AuthorityConfig, authority, ocsp, owner, process, renew_at, san
 from certagent.core import names
-from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, Name
+from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Name
 from certagent.core.policy import Owner, Policy, RenewAt, Want
 
 NOBODY = Owner("", 0, 0)
@@ -151,8 +151,8 @@ def _wants(table: Table, layout: Layout, authorities: dict[str, AuthorityConfig]
     stems = _layout(layout) | set(table.get("clients", _clients, NO_CLIENTS))
     stems |= {n for stem, t in overrides.items() if (n := _named(t, stem)) is not None}
     of_ui = default
-    if CA_UI in stems and "ui" in overrides:
-        of_ui = _asked(overrides["ui"], "authority", authorities, default)
+    if CA_UI in stems and UI.stem in overrides:
+        of_ui = _asked(overrides[UI.stem], "authority", authorities, default)
     wants = []
     for name in sorted(stems, key=lambda n: (not n.is_bundle, n.stem)):
         own = overrides.get(name.stem) or Table(name.stem, {}, table.errors)

@@ -46,6 +46,7 @@ from certagent.core.facts import (
     Staged,
     Trust,
 )
+from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
 from certagent.core.serving import client_names, expected
@@ -257,7 +258,7 @@ def _serving(snapshot: Snapshot, served: Served, at: datetime) -> Served:
     asked = replace(served, at=at, outcome="served", reason="", fingerprint=shown, client_fingerprint=offered)
     if served.client:
         return asked
-    node, http = snapshot.pair("client.node"), served.kind == "http"
+    node, http = snapshot.pair(CLIENT_NODE.stem), served.kind == "http"
     return replace(
         asked,
         client_cas=() if http else tuple(sorted(client_names(snapshot))),

@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Literal
 
 from certagent.core.facts import Attempt, Listener, Pair, Process, Served, Snapshot
+from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, NODE, UI
 
 SWAPS = frozenset({"install", "rollback"})
 
@@ -44,7 +45,7 @@ def expected(snapshot: Snapshot, kind: str) -> Pair | None:
 
     A directory without `node` is a SQL server's: there it is its one tenant pair.
     """
-    ui, node = snapshot.pair("ui"), snapshot.pair("node")
+    ui, node = snapshot.pair(UI.stem), snapshot.pair(NODE.stem)
     if kind == "http" and ui is not None and ui.leaf is not None:
         return ui
     if node is not None:
@@ -58,7 +59,7 @@ def client_names(snapshot: Snapshot) -> frozenset[str]:
 
     `ca-client` or else `ca`, and `ca-client-tenant` beside it (pkg/security, getEmbeddedServerTLSConfig).
     """
-    bundles = (snapshot.pair("ca-client") or snapshot.pair("ca"), snapshot.pair("ca-client-tenant"))
+    bundles = (snapshot.pair(CA_CLIENT.stem) or snapshot.pair(CA.stem), snapshot.pair(CA_TENANT.stem))
     return frozenset(c.subject_digest for b in bundles if b and b.cert for c in b.cert.certificates)
 
 
@@ -75,7 +76,7 @@ def _other_material(snapshot: Snapshot, served: Served) -> str | None:
     owner = next((p for p in snapshot.processes if p.identity == served.process), None)
     if owner is None or owner.found_by != "arguments" or served.client or served.outcome != "served":
         return None
-    names, node = client_names(snapshot), snapshot.pair("client.node")
+    names, node = client_names(snapshot), snapshot.pair(CLIENT_NODE.stem)
     if served.client_cas and names and names != frozenset(served.client_cas):
         return f"{served.address} accepts clients of other CAs than are on disk"
     if served.node_client_expiry and node and node.leaf:

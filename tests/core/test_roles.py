@@ -1,12 +1,14 @@
 """The table of roles: what each row says, and that the rows agree with each other."""
 
 import ast
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import certagent
+from certagent.core.names import stem_of
 from certagent.core.roles import BUNDLES, BY_STEM, KINDS, Role, Use
 from tests.core.building import name_of
 
@@ -130,13 +132,28 @@ def test_servers_load_and_probes_offer_by_kind(
     assert (loaded, offered, proof, at_start) == (kind.loaded, kind.offered, kind.proof, kind.at_start)
 
 
+def nodes_by_file() -> Iterator[tuple[str, ast.AST]]:
+    root = Path(certagent.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        yield from ((str(path.relative_to(root)), node) for node in ast.walk(ast.parse(path.read_text())))
+
+
 def test_only_the_table_names_roles() -> None:
     """A new kind of file is a row: no other module branches on a role, apart from the names of single files."""
-    root = Path(certagent.__file__).parent
     found = {
-        str(path.relative_to(root))
-        for path in root.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        file
+        for file, node in nodes_by_file()
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Role"
     }
     assert {"core/names.py", "core/roles.py"} == found
+
+
+def test_only_the_table_spells_file_names() -> None:
+    """No other module writes a stem that can be nothing else; the demo's stand-in for cockroach keeps its own list."""
+    stems = {kind.stem for kind in KINDS if set(kind.stem) & set("-.")}
+    found = {
+        (file, node.value)
+        for file, node in nodes_by_file()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and stem_of(node.value) in stems
+    }
+    assert {file for file, _ in found if not file.startswith("demo/")} == {"core/roles.py"}

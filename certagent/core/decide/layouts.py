@@ -13,7 +13,7 @@ from certagent.core.catalogue import LAYOUT_SUPERFLUOUS, LAYOUT_WAITING
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
 from certagent.core.findings import Finding, Severity
-from certagent.core.names import CA_CLIENT, CLIENT_NODE, NODE, Name
+from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name
 from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER, refused_principal
 from certagent.core.roles import BY_STEM, KINDS
@@ -65,7 +65,7 @@ def keep_dual_purpose(view: View, want: Want) -> Want:
 
     cockroach refuses to reload a node that names no `node` while it has no `client.node`.
     """
-    live = view.pair("node")
+    live = view.pair(NODE.stem)
     if want.name != NODE or want.client or not is_node(view.snapshot, live) or not not_in_use(view):
         return want
     mapped = {a for p in view.snapshot.processes for a, b in p.terms.principal_map if b == NODE_USER}
@@ -81,7 +81,7 @@ def waits(view: View, staged: Staged) -> Part | None:
     if view.want(CLIENT_NODE.stem) is None:
         return None
     narrow = staged.pair.name == NODE and staged.pair.leaf and not is_node(view.snapshot, staged.pair)
-    if not narrow or not is_node(view.snapshot, view.pair("node")) or (why := not_in_use(view)) is None:
+    if not narrow or not is_node(view.snapshot, view.pair(NODE.stem)) or (why := not_in_use(view)) is None:
         return None
     until = staged.at + PATIENCE
     return holding("install", NODE.stem, f"it names no {NODE_USER!r}, and {why}", until) if view.now < until else None
@@ -97,7 +97,7 @@ def is_node(snapshot: Snapshot, pair: Pair | None) -> bool:
 
 def not_in_use(view: View) -> str | None:
     """Why `client.node` does not stand in for the node towards other nodes yet, or None where it does."""
-    pair = view.pair("client.node")
+    pair = view.pair(CLIENT_NODE.stem)
     if pair is None or not _sound(pair, view.now) or not is_node(view.snapshot, pair):
         return "client.node.crt is not there, or not sound"
     slow = [p.pid for p in view.snapshot.processes if not _has_loaded(view.snapshot, p, pair)]
@@ -163,7 +163,7 @@ def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | No
     a pair that is of no use any more has nothing to lose. `answer`: the anchors of a staged pair, which tell where
     the roots of an authority are not known.
     """
-    pair = next((p for s in ("client.node", "node") if is_node(view.snapshot, p := view.pair(s))), None)
+    pair = next((p for s in (CLIENT_NODE.stem, NODE.stem) if is_node(view.snapshot, p := view.pair(s))), None)
     if want.name != CLIENT_NODE or not want.authorities or pair is None or pair.trust is None:
         return None
     asked = any(r.kind == "renew" and r.subject == want.name.stem for r in view.snapshot.requests)
@@ -181,12 +181,12 @@ def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | No
 
 
 def _waiting(view: View) -> Part:
-    want = view.want("client.node")
+    want = view.want(CLIENT_NODE.stem)
     reason = another_ca(view, want) if want else None
     if reason is None or not view.snapshot.directory.managed:
         return Part()
-    found = LAYOUT_WAITING.found("client.node.crt", reason)
-    return Part(findings=(found,)) + holding("issue", "client.node", reason)
+    found = LAYOUT_WAITING.found(f"{CLIENT_NODE.stem}.crt", reason)
+    return Part(findings=(found,)) + holding("issue", CLIENT_NODE.stem, reason)
 
 
 def _superfluous(view: View) -> Part:
@@ -205,7 +205,7 @@ def _superfluous(view: View) -> Part:
 
 def _old_clients(view: View) -> tuple[Finding, ...]:
     """Under split CA: CAs of `ca.crt` that `ca-client.crt` still accepts clients of."""
-    want, own, general = view.want("ca-client"), view.pair("ca-client"), view.pair("ca")
+    want, own, general = view.want(CA_CLIENT.stem), view.pair(CA_CLIENT.stem), view.pair(CA.stem)
     if want is None or own is None or general is None or own.cert is None or general.cert is None:
         return ()
     news = {r.spki for a in want.authorities for r in _roots(view.snapshot, a)}
@@ -220,7 +220,7 @@ def _old_clients(view: View) -> tuple[Finding, ...]:
 
 def _dual(view: View) -> Part:
     """A node that can still act as a client, though `client.node` does: narrowed at its renewal, or on request."""
-    want, live = view.want("node"), view.pair("node")
+    want, live = view.want(NODE.stem), view.pair(NODE.stem)
     if want is None or want.client or live is None or live.leaf is None or not is_node(view.snapshot, live):
         return Part()
     usages = live.leaf.eku
@@ -230,5 +230,5 @@ def _dual(view: View) -> Part:
     found = LAYOUT_SUPERFLUOUS.found("node.crt", message, remedy="certagent renew node", renews=True)
     if not want.issued_in(view.snapshot.directory):
         return Part(findings=(found,))
-    at = view.renew_at(want, live.leaf)
-    return Part(findings=(found,)) + holding("issue", "node", f"{message}; `certagent renew node` changes it now", at)
+    why = f"{message}; `certagent renew node` changes it now"
+    return Part(findings=(found,)) + holding("issue", NODE.stem, why, view.renew_at(want, live.leaf))

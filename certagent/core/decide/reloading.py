@@ -13,7 +13,7 @@ from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.findings import Finding
-from certagent.core.names import NODE
+from certagent.core.names import CA, CLIENT_NODE, NODE
 from certagent.core.principals import NODE_USER, refused_principal
 from certagent.core.proof import answers, unloaded, unverified
 from certagent.core.requests import after
@@ -124,7 +124,7 @@ def _barred(view: View, process: Process) -> str | None:
     if not view.policy.process.reload:
         return "`reload = false` is configured"
     own = expected(view.snapshot, "sql")
-    needed = ("ca", own.name.stem if own else "node")
+    needed = (CA.stem, own.name.stem if own else NODE.stem)
     missing = [stem for stem in needed if (found := view.pair(stem)) is None or found.cert is None]
     if missing:
         return f"{missing[0]}.crt is missing"
@@ -135,8 +135,8 @@ def _barred(view: View, process: Process) -> str | None:
 
 def _nameless(view: View, process: Process) -> str | None:
     """A node that names no `node` needs a `client.node`: without one cockroach refuses the reload."""
-    want, node = view.want("node"), view.pair("node")
-    if node is None or node.leaf is None or view.pair("client.node") is not None:
+    want, node = view.want(NODE.stem), view.pair(NODE.stem)
+    if node is None or node.leaf is None or view.pair(CLIENT_NODE.stem) is not None:
         return None
     principal = (want.principal if want else None) or NODE_USER
     problem = refused_principal(NODE, principal, node.leaf, process.terms)
