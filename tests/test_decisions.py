@@ -35,17 +35,17 @@ def test_how_a_port_is_asked(kind: Literal["sql", "http", "auto"], expected: tup
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("error", "outcome", "reason"),
     [
-        (NotPgwireError(), "not pgwire"),
-        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
-        (TimeoutError("timed out"), "timed out"),
-        (OSError(), "OSError"),
+        (NotPgwireError(), "other protocol", "not pgwire"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "unreachable", "Connection refused"),
+        (TimeoutError("timed out"), "unreachable", "timed out"),
+        (OSError(), "unreachable", "OSError"),
     ],
 )
-def test_why_there_was_no_handshake(error: OSError, reason: str) -> None:
-    """In the kernel's words, or Python's, or by its name at least."""
-    assert unreachable(error) == ("unreachable", "", reason, 0)
+def test_why_there_was_no_handshake(error: OSError, outcome: str, reason: str) -> None:
+    """In the kernel's words, or Python's, or by its name at least; a port that speaks something else is told apart."""
+    assert unreachable(error) == (outcome, "", reason, 0)
 
 
 @pytest.mark.parametrize(
