@@ -73,6 +73,20 @@ def test_status_tells_of_revocation_where_it_is_asked_about() -> None:
         assert [line.endswith(c) for line, c in zip(lines[head + 1 :], cells, strict=False)] == [True] * len(cells)
 
 
+def test_status_names_who_keeps_a_file_from_being_verified() -> None:
+    """Each address once, with the files that it owes; a reload that nothing can verify is said to be sent."""
+    rules = policy(want("ca"), want("node"))
+    for outcome, lines in (
+        ("unreachable", ["  not yet verified by 127.0.0.1:26257: node"]),
+        ("served", []),
+    ):
+        answer = served("node-1" if outcome == "served" else "", outcome=outcome)
+        found = snapshot(pair("ca"), pair("node"), processes=(process(),), served=(answer,))
+        told = status.text(document([(rules, found, decide(rules, found, NOW))], NOW, None)).split("\n")
+        assert [line for line in told if "not yet verified" in line] == lines
+        assert any(line.endswith("reload sent, cannot be verified for this file") for line in told)
+
+
 def test_noting_a_process_is_no_work() -> None:
     """A process that is seen for the first time is told of, and counts as nothing to do."""
     found = snapshot(pair("ca"), pair(), processes=(process(),), served=(served(),))

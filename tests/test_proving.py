@@ -1,4 +1,4 @@
-"""Whether a command is done and proven: rows of status and history -> proven, refused, pending."""
+"""Whether a command is done and verified: rows of status and history -> proven, refused, pending."""
 
 from typing import Any
 
@@ -38,6 +38,7 @@ def ordered() -> dict[str, Any]:
 
 INSTALLED = [row("install", "ok"), row("issue", "ok")]
 SENT = row("reload", "ok", "100:5", 2)
+BEGAN = row("reload", "presumed", "101:5", 3)
 CASES = [
     ("nothing yet", "renew", directory(), [], "pending"),
     ("the authority is being asked", "renew", directory(), [row("issue", "asked")], "pending"),
@@ -73,7 +74,49 @@ CASES = [
     ("nobody was there before", "reload", {**directory(), "processes": [], "processes_at": EARLIER}, [], "pending"),
     ("nobody was looked for", "reload", {**directory(), "processes": [], "processes_at": None}, [], "pending"),
     ("starting", "reload", directory("served", "new", "starting"), [], "refused"),
+    ("another one starts", "reload", directory("served", "new", "serving", "starting"), [SENT], "pending"),
+    ("another one ignores it", "reload", directory("served", "new", "serving", "ignoring"), [SENT], "refused"),
+    ("another one began since", "reload", directory("served", "new", "serving", "serving"), [BEGAN, SENT], "proven"),
 ]
+
+
+def owing(*who: str, proof: str = "pending") -> dict[str, Any]:
+    """A directory of one serving process where some addresses have not verified `node`."""
+    made = directory(proof)
+    made["files"][0]["owed"] = list(who)
+    made["processes"][0]["owed"] = list(who)
+    return made
+
+
+WAITING = [
+    ("renew", INSTALLED, ["127.0.0.1:26320"], "installed, not yet served by 127.0.0.1:26320"),
+    ("renew", INSTALLED, ["127.0.0.1:1", "pid 7"], "installed, not yet served by 127.0.0.1:1, pid 7"),
+    ("renew", INSTALLED, [], "installed, not yet verified"),
+    ("renew", [row("issue", "asked")], [], "the authority has not answered yet"),
+    ("renew", [row("issue", "ok")], [], "the authority answered, not yet installed"),
+    ("rollback", [row("rollback", "ok")], ["127.0.0.1:1"], "rolled back, not yet served by 127.0.0.1:1"),
+    ("reload", [row("reload", "unproven", "100:5")], ["127.0.0.1:1"], "SIGHUP sent, not yet served by 127.0.0.1:1"),
+    ("reload", [row("reload", "presumed", "100:5")], ["127.0.0.1:1"], "started since, not yet served by 127.0.0.1:1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "rows", "who", "told"), WAITING, ids=[f"{w[0]}: {w[3]}" for w in WAITING])
+def test_what_was_reached_and_who_owes_the_rest(
+    kind: str, rows: list[dict[str, Any]], who: list[str], told: str
+) -> None:
+    """The addresses are those that the agent names: the command judges none itself."""
+    command = Command(kind, "node" if kind != "reload" else "", "", SINCE, ASKED)
+    assert {"state": "pending", "reason": told, "owed": who} == judge(command, [owing(*who)], rows)
+
+
+@pytest.mark.parametrize(("file", "how"), [("ui", "served"), ("client.root", "accepted"), ("client.node", "loaded")])
+def test_a_file_is_owed_by_its_kind(file: str, how: str) -> None:
+    """What an address does with it: it serves a server's certificate, accepts a client's, loads the rest."""
+    made = owing("127.0.0.1:1")
+    made["files"][0]["name"] = file
+    rows = [row("install", "ok", file)]
+    found = judge(Command("renew", file, "", SINCE, ASKED), [made], rows)
+    assert f"installed, not yet {how} by 127.0.0.1:1" == found["reason"]
 
 
 def test_who_is_waited_for() -> None:

@@ -228,19 +228,41 @@ def test_a_command_that_nobody_takes(answer: dict[str, Any] | None, reply: Reply
     assert commands.refusal(answer, "/sock") == reply
 
 
+LATE = {"owed": ["127.0.0.1:26320"]}
+
+
 @pytest.mark.parametrize(
-    ("command", "state", "code", "told"),
+    ("command", "state", "reason", "more", "code", "told"),
     [
-        (RENEW, "proven", 0, "renew node: verified: so"),
-        (RENEW, "pending", 1, "renew node: pending: so"),
-        (RENEW, "refused", 1, "renew node: refused: so"),
-        (EVERYWHERE, "proven", 0, "reload: verified: so"),
+        (RENEW, "proven", "served", {}, 0, "renew node: verified: served"),
+        (RENEW, "proven", "sent", {}, 0, "renew node: done: reload sent, cannot be verified for this file"),
+        (
+            RENEW,
+            "proven",
+            "none-needed",
+            {},
+            0,
+            "renew node: done: no cockroach process uses this directory; nothing to verify",
+        ),
+        (RENEW, "pending", "so", {}, 1, "renew node: pending: so"),
+        (
+            RENEW,
+            "pending",
+            "installed, not yet served by 127.0.0.1:26320",
+            LATE,
+            1,
+            "renew node: installed, not yet served by 127.0.0.1:26320 after 8 s; the agent keeps trying",
+        ),
+        (RENEW, "refused", "so", {}, 1, "renew node: refused: so"),
+        (EVERYWHERE, "proven", "served", {}, 0, "reload: verified: served"),
     ],
 )
-def test_a_command_that_ended(command: Command, state: str, code: int, told: str) -> None:
-    """0 for what is proven only; the step is a terminal's, not the document's."""
-    reply = commands.reply_of(command, {"state": state, "reason": "so", "step": "waiting"})
-    assert reply == Reply(code, told, {"version": 1, "state": state, "reason": "so"})
+def test_a_command_that_ended(
+    command: Command, state: str, reason: str, more: dict[str, Any], code: int, told: str
+) -> None:
+    """0 only where nothing is owed; what is still owed is named, and how long it was waited for."""
+    outcome = {"state": state, "reason": reason, **more}
+    assert commands.reply_of(command, outcome, 8.2) == Reply(code, told, {"version": 1, **outcome})
 
 
 def answered(*directories: dict[str, Any]) -> dict[str, Any]:
@@ -262,7 +284,7 @@ SILENT = {"state": "pending", "reason": "the daemon does not answer any more"}
         (
             answered({**SERVED, "path": "/other"}),
             [INSTALLED],
-            {**PENDING, "step": "installed; waiting until it is served"},
+            {"state": "pending", "reason": "installed, not yet verified", "owed": []},
         ),
         (answered(SERVED), [INSTALLED], {"state": "proven", "reason": "served"}),
     ],

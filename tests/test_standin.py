@@ -85,7 +85,7 @@ def test_which_key_is_taken(found: Found, flags: Flags, error: str) -> None:
     [
         ({}, Quirks()),
         ({"STANDIN_DEAF": ""}, Quirks()),
-        ({"STANDIN_START_AFTER": "/a/file", "STANDIN_MUTE": "1"}, Quirks(start_after="/a/file", mute=True)),
+        ({"STANDIN_START_AFTER": "/a/file", "STANDIN_MUTE": "1"}, Quirks(start_after="/a/file", mute="1")),
         ({"STANDIN_RELOAD_DELAY": "2", "STANDIN_DEAF": "1"}, Quirks(reload_delay=2.0, deaf=True)),
         ({"STANDIN_IGNORE_HUP": "1", "STANDIN_FAITHFUL": "1"}, Quirks(ignore_hup=True, faithful=True)),
     ],

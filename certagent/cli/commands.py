@@ -1,6 +1,6 @@
 """`certagent renew`, `rollback`, `reload`: commands to the daemon.
 
-Exit 0 done and proven, 1 refused or not proven in time, 3 without a daemon.
+Exit 0 done and verified, 1 refused or not verified in time, 3 without a daemon.
 """
 
 import argparse
@@ -23,7 +23,10 @@ from certagent.cli.proving import PENDING, Command, blocked, seen
 
 SEVERAL, ONLY = "needed if several directories have this pair", "reload only the processes of this directory"
 REFUSED = 1
-WORDS = {"proven": "verified"}  # the state of a command, as people read it
+DONE = {  # where nothing is left to do, though no handshake verified it
+    "sent": "done: reload sent, cannot be verified for this file",
+    "none-needed": "done: no cockroach process uses this directory; nothing to verify",
+}
 POLL = 0.1
 ROWS = 200
 
@@ -51,14 +54,14 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> Reply:
-    """Send the command, then wait until `status` shows that it was done and proven."""
+    """Send the command, then wait until `status` shows that it was done and verified."""
     kind, file, where = arguments.kind, stem_of(getattr(arguments, "file", "")), arguments.certs_dir
     force = getattr(arguments, "force", False)
     answer = ask(arguments.config, kind, file=file, certs_dir=where, force=force)
     if answer is None or not answer["ok"]:
         return refusal(answer, socket_of(arguments.config))
     command = Command(kind, file, answer["certs_dir"] if file else where, answer["row"], answer["at"])
-    return reply_of(command, _wait(arguments.config, command, arguments.wait))
+    return reply_of(command, *_wait(arguments.config, command, arguments.wait))
 
 
 def refusal(answer: dict[str, Any] | None, socket: str) -> Reply:
@@ -69,18 +72,27 @@ def refusal(answer: dict[str, Any] | None, socket: str) -> Reply:
     return complaint(answer["error"], REFUSED)
 
 
-def reply_of(command: Command, outcome: dict[str, str]) -> Reply:
-    """Given how a command ended, return what is said; exit 0 only for what is proven. Its step is the terminal's."""
-    document = {"version": 1, "state": outcome["state"], "reason": outcome["reason"]}
-    state = WORDS.get(outcome["state"], outcome["state"])
-    told = f"{command.kind} {command.file}".strip() + f": {state}: {outcome['reason']}"
+def reply_of(command: Command, outcome: dict[str, Any], seconds: float) -> Reply:
+    """Given how a command ended and how long that took, return what is said; exit 0 only where nothing is owed."""
+    document = {"version": 1, **outcome}
+    told = f"{command.kind} {command.file}".strip() + f": {_told(outcome['state'], outcome, seconds)}"
     return Reply(0 if outcome["state"] == "proven" else REFUSED, told, document)
 
 
-def _wait(config: str, command: Command, longest: float) -> dict[str, str]:
+def _told(state: str, outcome: dict[str, Any], seconds: float) -> str:
+    reason = str(outcome["reason"])
+    if state == "proven":
+        return DONE.get(reason, f"verified: {reason}")
+    if "owed" in outcome:
+        return f"{reason} after {seconds:.0f} s; the agent keeps trying"
+    return f"{state}: {reason}"
+
+
+def _wait(config: str, command: Command, longest: float) -> tuple[dict[str, Any], float]:
+    """How the command ended, or what was reached when the waiting was over, and after how many seconds."""
     begin = time.monotonic()
     progress, pause = Progress(sys.stderr), _Pause(config, command)
-    outcome = PENDING
+    outcome: dict[str, Any] = PENDING
     while outcome["state"] == "pending" and time.monotonic() < begin + longest:
         time.sleep(POLL)
         history = ask(config, "history", certs_dir=command.where, limit=ROWS)
@@ -88,9 +100,10 @@ def _wait(config: str, command: Command, longest: float) -> dict[str, str]:
         outcome = seen(command, status, history)
         if outcome == PENDING:
             outcome = pause.reason()
-        progress.show(f"{command.kind} {command.file}: {outcome.get('step', 'waiting')}", time.monotonic() - begin)
+        what = outcome["reason"] if "owed" in outcome else "waiting"
+        progress.show(f"{command.kind} {command.file}: {what}", time.monotonic() - begin)
     progress.clear()
-    return outcome
+    return outcome, time.monotonic() - begin
 
 
 class _Pause:
@@ -101,7 +114,7 @@ class _Pause:
         self._config, self._command = config, command
         self._look, self._held = time.monotonic() + 1, PENDING
 
-    def reason(self) -> dict[str, str]:
+    def reason(self) -> dict[str, Any]:
         """What was found last."""
         if time.monotonic() >= self._look:
             self._look, self._held = time.monotonic() + 1, blocked(self._command, ask(self._config, "plan"))

@@ -1,21 +1,32 @@
-"""Whether a command is done and proven, by the daemon's own status and history: a function of those two documents."""
+"""Whether a command is done and verified: what the agent's own status and history say, put into words.
+
+Whether a file or a reload is verified, and which addresses owe that, the agent has judged (`proof` and `owed` of the
+status, `ok` of a reload in the history).
+"""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from certagent.core.catalogue import RENEWAL_WAITING
+from certagent.core.names import Name, parse
 
 Row = dict[str, Any]
-PENDING = {"state": "pending", "reason": "not proven in time"}
+PENDING = {"state": "pending", "reason": "nothing was attempted in time"}
 QUEUED = "it stays queued until that is over, an hour at most"
 DONE = {"renew": "install", "rollback": "rollback"}
-STEPS = {
-    ("issue", "asked"): "the authority is being asked",
-    ("issue", "ok"): "the authority answered",
-    ("install", "ok"): "installed; waiting until it is served",
-    ("rollback", "ok"): "rolled back; waiting until it is served",
-    ("reload", "unproven"): "SIGHUP sent; waiting until the new files are served",
+REACHED = {
+    ("issue", "asked"): "the authority has not answered yet",
+    ("issue", "ok"): "the authority answered, not yet installed",
+    ("install", "ok"): "installed, not yet ",
+    ("rollback", "ok"): "rolled back, not yet ",
+    ("reload", "asked"): "SIGHUP not yet sent",
+    ("reload", "unproven"): "SIGHUP sent, not yet ",
+    ("reload", "ok"): "SIGHUP sent, not yet ",
+    ("reload", "presumed"): "started since, not yet ",
 }
+STATES, BARRED = ("starting", "forbidden", "ignoring", "gone"), ("forbidden", "ignoring")
+VERIFIED = frozenset({"ok", "presumed"})  # by the agent; presumed of one that began after the files came
+HOW = {"served": "served", "accepted": "accepted"}  # by the best proof of a kind of file; else the file is loaded
 
 
 class Command(NamedTuple):
@@ -28,7 +39,7 @@ class Command(NamedTuple):
     at: str = ""  # by the daemon's clock
 
 
-def seen(command: Command, status: Row | None, history: Row | None) -> dict[str, str]:
+def seen(command: Command, status: Row | None, history: Row | None) -> Row:
     """Given the daemon's two answers (None: silence), return the state of a command and why."""
     if not status or not history:
         return {"state": "pending", "reason": "the daemon does not answer any more"}
@@ -36,7 +47,7 @@ def seen(command: Command, status: Row | None, history: Row | None) -> dict[str,
     return judge(command, directories, history["rows"])
 
 
-def blocked(command: Command, plan: Row | None) -> dict[str, str]:
+def blocked(command: Command, plan: Row | None) -> Row:
     """Given the daemon's plan, return the state of a command that nothing was attempted for."""
     reason, refused = held_back(command.kind, command.file, _within(command.where, plan) if plan else [])
     if refused or not reason:
@@ -49,11 +60,11 @@ def _within(where: str, answer: Row) -> list[Row]:
     return [d for d in answer["document"]["certs_dirs"] if where in ("", d["path"])]
 
 
-def judge(command: Command, directories: Iterable[Row], rows: Iterable[Row]) -> dict[str, str]:
+def judge(command: Command, directories: Iterable[Row], rows: Iterable[Row]) -> Row:
     """Given the certs-dirs of the status and the attempts, newest first, return the state of a command and why.
 
     Its `since` is the ledger's newest row when the command came; a clock that was set back changes nothing.
-    "proven", "refused" (or undone again), else "pending" with what it waits for.
+    "proven", "refused" (or undone again), else "pending" with what was reached and the addresses that owe the rest.
     """
     mine = [r for r in rows if r["id"] > command.since or r["id"] < 0]
     taken_back = ("command", command.kind, command.file)
@@ -75,7 +86,7 @@ def held_back(kind: str, file: str, directories: Iterable[Row]) -> tuple[str, bo
     return "", False
 
 
-def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> dict[str, str]:
+def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> Row:
     done = next((r for r in rows if (r["kind"], r["outcome"]) == (DONE[kind], "ok")), None)
     undone = next((r for r in rows if (r["kind"], r["outcome"]) == ("rollback", "ok")), None)
     if kind == "renew" and undone is not None:
@@ -90,15 +101,15 @@ def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> d
         )
     shown = [f for d in directories for f in d["files"] if f["name"] == file and f["fingerprint"] == done["digest"]]
     if not shown or shown[0]["proof"] == "pending":
-        return _waiting(rows)
+        return _waiting(rows, file, [who for f in shown for who in f.get("owed", ())])
     return {"state": "proven", "reason": shown[0]["proof"]}
 
 
-def _answered_later(file: str, directories: list[Row]) -> dict[str, str]:
+def _answered_later(file: str, directories: list[Row]) -> Row:
     """A CA has the request and answers later: what is waited for, in the finding's words; {} where it is not so."""
     found = [f for d in directories for f in d.get("findings", ()) if f["code"] == RENEWAL_WAITING.code]
     message = next((f["message"] for f in found if f["file"] == f"{file}.crt"), "")
-    return {**PENDING, "reason": message, "step": "the authority answers later"} if message else {}
+    return {**PENDING, "reason": message} if message else {}
 
 
 def _order(file: str, directories: list[Row]) -> int:
@@ -107,23 +118,35 @@ def _order(file: str, directories: list[Row]) -> int:
     return max([1, *(len(f.get("authorities", ())) for f in mine)])
 
 
-def _reloaded(at: str, directories: list[Row], rows: list[Row]) -> dict[str, str]:
+def _reloaded(at: str, directories: list[Row], rows: list[Row]) -> Row:
     if any((d["processes_at"] or "") < at for d in directories):
         return _waiting(rows)  # what is known of the processes is older than the command
     processes = [p for d in directories for p in d["processes"]]
-    serving = [p["pid"] for p in processes if p["state"] == "serving"]
-    if directories and not serving:
-        states = ", ".join(f"pid {p['pid']} is {p['state']}" for p in processes)
-        return {"state": "refused", "reason": states or "no process owns the directory: there is nothing to reload"}
+    states = {s: ", ".join(f"pid {p['pid']} is {s}" for p in processes if p["state"] == s) for s in STATES}
+    if directories and not any(p["state"] == "serving" for p in processes):
+        others = ", ".join(filter(None, states.values()))
+        return {"state": "refused", "reason": others or "no process owns the directory: there is nothing to reload"}
     ended = {int(r["subject"].partition(":")[0]): r for r in reversed(rows)}
-    bad = [r["reason"] for r in ended.values() if r["outcome"] == "failed"]
-    if bad:
+    if bad := [r["reason"] for r in ended.values() if r["outcome"] == "failed"]:
         return {"state": "refused", "reason": bad[0]}
-    if not serving or any(ended.get(pid, {}).get("outcome") != "ok" for pid in serving):
-        return _waiting(rows)
-    return {"state": "proven", "reason": "served"}
+    heard = [p for p in processes if p["state"] not in BARRED]  # one that starts loads what is on disk by itself
+    late = [p for p in heard if ended.get(p["pid"], {}).get("outcome") not in VERIFIED or p.get("owed")]
+    if late or not heard:
+        return _waiting(rows, "node", [who for p in late for who in p.get("owed", ())])
+    barred = ", ".join(states[s] for s in BARRED if states[s])
+    return {"state": "refused", "reason": barred} if barred else {"state": "proven", "reason": "served"}
 
 
-def _waiting(rows: list[Row]) -> dict[str, str]:
-    step = next((s for r in rows if (s := STEPS.get((r["kind"], r["outcome"])))), None)
-    return {**PENDING, "step": step} if step else PENDING
+def _waiting(rows: list[Row], file: str = "", owed: Iterable[str] = ()) -> Row:
+    """What was reached by the newest attempt, and who owes the rest."""
+    reached = next((s for r in rows if (s := REACHED.get((r["kind"], r["outcome"])))), None)
+    if reached is None:
+        return PENDING
+    who = list(dict.fromkeys(owed))
+    how = f"{_how(file)} by {', '.join(who)}" if who else "verified"
+    return {"state": "pending", "reason": reached + how * reached.endswith(" "), "owed": who}
+
+
+def _how(file: str) -> str:
+    name = parse(file)
+    return HOW.get(name.kind.proof, "loaded") if isinstance(name, Name) else "verified"

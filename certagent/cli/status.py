@@ -38,7 +38,7 @@ def _observed(path: str) -> dict[str, Any]:
 
 
 def text(document: dict[str, Any]) -> str:
-    """The document for people: what is, until when, how it is proven; then what is wrong, and what comes next."""
+    """The document for people: each file, until when and how it is verified; problems; the next step."""
     now = _time(document["now"])
     daemon = document["daemon"]
     who = f"agent pid {daemon['pid']}, up {_span(now - _time(daemon['started']))}" if daemon else NO_DAEMON
@@ -46,6 +46,7 @@ def text(document: dict[str, Any]) -> str:
     for directory in document["certs_dirs"]:
         lines += ["", f"{directory['path']}: {directory['severity']}"]
         lines += _files(directory["files"], now)
+        lines += _owed(directory)
         lines += [
             f"  process {p['pid']} ({p['user']}): {p['state']} {' '.join(p['listeners'])}"
             for p in directory["processes"]
@@ -59,6 +60,7 @@ def text(document: dict[str, Any]) -> str:
 
 NO_DAEMON = "no agent is running; this host was read just now"
 HEAD = ("file", "certificate", "expires", "renews", "verified", "revocation")
+WORDS = {"sent": "reload sent, cannot be verified for this file"}
 UNITS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -78,7 +80,17 @@ def _file(file: dict[str, Any], now: datetime) -> tuple[str, ...]:
         return (file["name"], "missing", "", "", "", "")
     until, renew, asked = _when(file["not_after"], now), file["renew_at"], file["revocation"]
     known = f"{asked['status']}, {_span(now - _time(asked['at']))} ago" if asked else "-"
-    return (file["name"], file["fingerprint"][:12], until, _when(renew, now) if renew else "-", file["proof"], known)
+    verified = WORDS.get(file["proof"], file["proof"])
+    return (file["name"], file["fingerprint"][:12], until, _when(renew, now) if renew else "-", verified, known)
+
+
+def _owed(directory: dict[str, Any]) -> list[str]:
+    """Who keeps which file from being verified; files of which the same is owed share a line."""
+    files: dict[str, list[str]] = {}
+    for file in directory["files"]:
+        if who := ", ".join(file.get("owed", ())):
+            files.setdefault(who, []).append(file["name"])
+    return [f"  not yet verified by {who}: {', '.join(names)}" for who, names in files.items()]
 
 
 def _finding(finding: dict[str, Any]) -> list[str]:

@@ -5,8 +5,9 @@ SQL port (pgwire SSLRequest, client certificates verified; RPC of other nodes be
 pair is taken without a word and then fails every new connection. SIGHUP ends the process until it listens.
 
 For tests, in the environment: STANDIN_START_AFTER (a file: it waits until that is there), STANDIN_RELOAD_DELAY
-(seconds), STANDIN_DEAF (a reload is heard and changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets an
-answer), STANDIN_FAITHFUL (handshakes fail with any other node pair than the first one).
+(seconds), STANDIN_DEAF (a reload is heard and changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets
+an answer; `sql` or `http`: none to that port), STANDIN_FAITHFUL (handshakes fail with any other node pair than the
+first one).
 """
 
 import _ssl
@@ -46,17 +47,15 @@ class Quirks:
     reload_delay: float = 0.0
     deaf: bool = False
     ignore_hup: bool = False
-    mute: bool = False
+    mute: str = ""
     faithful: bool = False
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Quirks":
         """Given the environment; ValueError for a delay that is no number."""
         start, reload = environ.get("STANDIN_START_AFTER", ""), float(environ.get("STANDIN_RELOAD_DELAY", "0"))
-        deaf, ignore, mute, faithful = (
-            bool(environ.get(f"STANDIN_{name}")) for name in ("DEAF", "IGNORE_HUP", "MUTE", "FAITHFUL")
-        )
-        return cls(start, reload, deaf, ignore, mute, faithful)
+        deaf, ignore, faithful = (bool(environ.get(f"STANDIN_{name}")) for name in ("DEAF", "IGNORE_HUP", "FAITHFUL"))
+        return cls(start, reload, deaf, ignore, environ.get("STANDIN_MUTE", ""), faithful)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ class Server:
             threading.Thread(target=self._serve, args=(kind, raw), daemon=True).start()
 
     def _serve(self, kind: str, raw: socket.socket) -> None:
-        if self.quirks.mute:
+        if self.quirks.mute in {"1", kind}:
             threading.Event().wait()
         with raw, suppress(OSError):
             raw.settimeout(TIMEOUT)

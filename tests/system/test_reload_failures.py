@@ -1,10 +1,13 @@
 """A reload that does not do what it should: what is rolled back, what is not, and who is never signalled."""
 
+import json
+import signal
+
 import pytest
 
 from certagent.demo.launch import StandIn
 from tests.system.running import Agent, Host
-from tests.waiting import wait_until
+from tests.waiting import in_time, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +99,53 @@ def test_one_that_does_not_answer(host: Host) -> None:
         assert host.run("renew", "node", "--wait", "0.1").returncode == 1
         agent.wait_event("pair.installed")
         assert agent.events("pair.rolled-back") == []
+
+
+def test_a_port_that_hangs_is_owed(host: Host) -> None:
+    """The SQL port serves the new pair, the HTTP port takes connections and says nothing: pending, and named."""
+    host.once()
+    with host.server(environ={"STANDIN_MUTE": "http"}) as server, host.agent():
+        wait_until(lambda: host.file("node")["owed"] == [address(server, "http")], "the SQL port alone is verified")
+        not_verified(host, address(server, "http"))
+        assert server.served() == host.file("node")["fingerprint"]
+        told = host.run("status").stdout
+        assert f"not yet verified by {address(server, 'http')}: " in told, told
+
+
+def test_a_second_process_that_hangs_is_owed(host: Host) -> None:
+    """Of two processes one is stopped: `renew` exits 1; when it runs again it loads the pair, and all is verified."""
+    host.once()
+    with host.server("first") as first, host.server("second") as second, host.agent():
+        wait_until(lambda: second.process.pid in {s["pid"] for s in host.file("node")["served"]}, "it is asked")
+        proven(host)
+        second.process.send_signal(signal.SIGSTOP)
+        try:
+            not_verified(host, address(second, "sql"), address(second, "http"))
+            assert first.served() == host.file("node")["fingerprint"]
+        finally:
+            second.process.send_signal(signal.SIGCONT)
+        assert proven(host) == second.served()
+
+
+def address(server: StandIn, kind: str) -> str:
+    return f"127.0.0.1:{server.ports[kind]}"
+
+
+def not_verified(host: Host, *owed: str) -> None:
+    """A renewal is installed, and exits 1 with exactly those addresses; others may need longer on a slow machine."""
+
+    def attempt(seconds: float) -> None:
+        done = host.run("renew", "node", "--force", "--json", "--wait", str(seconds))
+        outcome = json.loads(done.stdout)
+        told = "installed, not yet served by "
+        assert (done.returncode, outcome["state"], outcome["reason"].partition("by ")[0] + "by ") == (
+            1,
+            "pending",
+            told,
+        )
+        assert sorted(owed) == sorted(outcome["owed"]), outcome
+
+    in_time(attempt, 3.0, 20.0, 60.0)
 
 
 def told(agent: Agent) -> None:
