@@ -84,7 +84,7 @@ import os, resource, sys
 from datetime import UTC, datetime, timedelta
 import apscheduler.executors.pool
 from certagent.core.facts import InFlight
-from certagent.posix.aside import BackgroundReader
+from certagent.posix.background import BackgroundReader
 from certagent.agent.wake import Wake
 from certagent.agent.jobs.pool import Jobs
 now, jobs, wake = datetime.now(UTC), Jobs(print), Wake(30)
@@ -95,7 +95,7 @@ for _ in range(2):
     assert jobs.in_flight() == ()
 wake.watch([sys.argv[1]])
 assert [p.code for p in wake.problems()] == ["watch.degraded"]
-wake.beside([], sys.argv[1] + "/x", print)
+wake.watch_remote([], sys.argv[1] + "/x", print)
 wake.at(now + timedelta(hours=1))
 BackgroundReader("x", print, print).begin(now)
 print("still here", flush=True)

@@ -1,17 +1,24 @@
-"""The configuration file, looked at again and again by a thread of its own: it may lie on another machine.
+"""Read the configuration file in the background whenever it changes: it may be on a network mount.
 
-So may whatever names its users (owner = "..." asks the host's name service). What was read is handed over by a queue.
+So may the name service that knows its users (owner = "...").
 """
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
-from queue import Empty, SimpleQueue
 
 from certagent.config import Config, ConfigError, load
-from certagent.posix.aside import BackgroundReader
+from certagent.posix.background import BackgroundReader
 from certagent.posix.directory import stat_key
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """What one reading of the file gave; readings are numbered."""
+
+    number: int
+    content: Config | ConfigError
 
 
 class Reloading:
@@ -22,8 +29,8 @@ class Reloading:
         self.path, self._wake = path, wake
         self._mark = stat_key(path)
         self._forced = threading.Event()
-        self._read: SimpleQueue[Config | ConfigError] = SimpleQueue()
-        self.reading: BackgroundReader[None] = BackgroundReader(f"the configuration: {path}", self._look, lambda: None)
+        self._taken = 0  # the number of the version that was handed over last
+        self.reading = BackgroundReader(f"the configuration: {path}", self._look, self._changed)
 
     def look(self, now: datetime) -> None:
         """Read the file where it is another one than was read."""
@@ -36,21 +43,26 @@ class Reloading:
 
     def fresh(self) -> Config | ConfigError | None:
         """What was read last since the last call, None where nothing was: several readings may wake us once."""
-        newest: Config | ConfigError | None = None
-        with suppress(Empty):
-            while True:
-                newest = self._read.get_nowait()
-        return newest
+        newest = self.reading.found
+        if newest is None or newest.number == self._taken:
+            return None
+        self._taken = newest.number
+        return newest.content
 
-    def _look(self) -> None:
+    def _look(self) -> Version | None:
+        """The newest version; None while the file is the one that the agent started with."""
         if forced := self._forced.is_set():
             self._forced.clear()
-        found = stat_key(self.path)
+        found, before = stat_key(self.path), self.reading.found
         if found == self._mark and not forced:
-            return
+            return before
         self._mark = found
+        number = before.number + 1 if before else 1
         try:
-            self._read.put(load(self.path))
+            return Version(number=number, content=load(self.path))
         except ConfigError as error:
-            self._read.put(error)
-        self._wake("configuration read")
+            return Version(number=number, content=error)
+
+    def _changed(self) -> None:
+        if self.reading.found is not None:
+            self._wake("configuration read")

@@ -10,7 +10,7 @@ from certagent.authority.client import AuthorityCache, CertificateAuthority
 from certagent.certs_dir.swap import pending
 from certagent.config import Config
 from certagent.events import Log
-from certagent.posix.aside import BackgroundReader
+from certagent.posix.background import BackgroundReader
 from certagent.posix.errors import HostError
 from certagent.state.ledger import Ledger
 

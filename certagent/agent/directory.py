@@ -27,7 +27,7 @@ from certagent.core.facts import Clock, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Policy
 from certagent.events import Log
-from certagent.posix.aside import BackgroundReader
+from certagent.posix.background import BackgroundReader
 from certagent.posix.errors import HostError
 from certagent.revocation.checker import Revoking
 from certagent.state.ledger import Ledger

@@ -52,6 +52,6 @@ def run(service: Service, *, file: Reloading, wake: Wake, notifier: Notifier, lo
 
 
 def _watch(config: Config, file: str, wake: Wake) -> None:
-    """The certs-dirs, and beside them what may lie on another machine: where people bring answers, our file."""
+    """The certs-dirs; and what may be on a network mount: where people bring answers, our file."""
     wake.watch(policy.path for policy in config.policies)
-    wake.beside(inboxes(config), file, lambda: prepare(config))
+    wake.watch_remote(inboxes(config), file, lambda: prepare(config))

@@ -28,7 +28,7 @@ from certagent.core.facts import Clock
 from certagent.core.findings import Finding
 from certagent.core.status import document, plan_document, rfc3339
 from certagent.events import Log, changes
-from certagent.posix.aside import BackgroundReader
+from certagent.posix.background import BackgroundReader
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.posix.locks import lock

@@ -11,7 +11,6 @@ import ctypes
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -26,6 +25,7 @@ from watchdog.observers.api import BaseObserver
 
 from certagent.core.catalogue import WATCH_DEGRADED
 from certagent.core.findings import Finding
+from certagent.posix.background import BackgroundReader
 from certagent.posix.directory import identity
 
 IGNORED = frozenset({"opened", "closed_no_write"})
@@ -83,7 +83,7 @@ class Wake:
         self._armed: dict[str, tuple[int, int] | None] = {}
         self._problems: list[Finding] = []
         self._blind_since: float | None = None  # monotonic; inotify could not be had
-        self._beside: _Beside | None = None
+        self._remote: _RemoteWatch | None = None
 
     def put(self, reason: str) -> None:
         """Make the loop turn."""
@@ -131,6 +131,8 @@ class Wake:
 
     def rearm_if_changed(self) -> list[str]:
         """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""
+        if self._remote is not None:
+            self._remote.look()
         changed = [path for path, armed in self._armed.items() if identity(path) != armed]
         if not changed and not self._dead() and not self._due():
             return []
@@ -147,16 +149,16 @@ class Wake:
 
     def problems(self) -> list[Finding]:
         """What watching does without."""
-        return [*self._problems, *(self._beside.problems() if self._beside else ())]
+        return [*self._problems, *(self._remote.problems() if self._remote else ())]
 
-    def beside(self, paths: Iterable[str], file: str, prepare: Callable[[], None]) -> None:
-        """Watch these, and nothing else beside, from a thread of its own: a mount that hangs holds only that one up.
+    def watch_remote(self, paths: Iterable[str], file: str, prepare: Callable[[], None]) -> None:
+        """Watch these, too, in the background: they may be on a network mount that hangs.
 
-        `prepare` is called in it before each look.
+        `prepare` is called there before each look.
         """
-        if self._beside is None:
-            self._beside = _Beside(self)
-        self._beside.change(list(paths), file, prepare)
+        if self._remote is None:
+            self._remote = _RemoteWatch(self)
+        self._remote.change(list(paths), file, prepare)
 
     def at(self, when: datetime | None) -> None:
         """Ask APScheduler for a wake at that moment: a hint, on top of the queue's timeout.
@@ -207,57 +209,55 @@ class Wake:
 
     def stop(self) -> None:
         """End the threads; not one that hangs, which ends with the process."""
-        if self._beside is not None:
-            self._beside.end()
+        if self._remote is not None:
+            self._remote.end()
         self._drop()
         if self._scheduler is not None:
             self._scheduler.remove_all_jobs()  # one that falls due while it stops ends its thread with an error
             self._scheduler.shutdown(wait=False)
 
 
-class _Beside(threading.Thread):
-    """Watches what another machine may hold; a watch of its own, so that nothing of it is waited for."""
+class _RemoteWatch:
+    """A watch of its own of paths that may be on a network mount, armed in the background: no turn waits for it."""
 
     def __init__(self, wake: Wake) -> None:
-        super().__init__(name="beside", daemon=True)
         self._own = Wake(wake.rescan)
         self._own.queue = wake.queue
-        self._task: tuple[list[str], str, Callable[[], None]] = ([], "", lambda: None)
-        self._turn = threading.Event()
-        self._over = False
+        self._task: tuple[list[str], str, Callable[[], None]] | None = None
+        self._armed: object = None  # the task that is watched
+        self._reading = BackgroundReader("watched paths", self._look, lambda: None)
 
-    def problems(self) -> list[Finding]:
+    def problems(self) -> tuple[Finding, ...]:
         """What watching does without."""
-        return self._own.problems()
+        return self._reading.found or ()
 
     def change(self, paths: list[str], file: str, prepare: Callable[[], None]) -> None:
-        """Watch these from now on; where it hangs, when that is over: a reload leaves no other thread behind."""
+        """Watch these from now on; where a mount hangs, when that is over."""
         self._task = paths, file, prepare
-        self._turn.set()
-        with suppress(RuntimeError):  # it runs already; or no thread is to be had: the rescan sees what changes
-            self.start()
+        self.look()
+
+    def look(self) -> None:
+        """Watch anew what was replaced since."""
+        self._reading.begin(datetime.now(UTC))
 
     def end(self) -> None:
         """Watch no more, as soon as it can; nobody waits for that."""
-        self._over = True
-        self._turn.set()
+        self._task = None
+        self.look()
 
-    def run(self) -> None:
-        """Look again with each rescan."""
-        armed = None
-        while True:
-            self._turn.clear()
-            if self._over:
-                break
-            task = self._task
-            task[2]()
-            if task is not armed:
-                self._own.watch(*task[:2])
-                armed = task
-            else:
-                self._own.rearm_if_changed()
-            self._turn.wait(self._own.rescan)
-        self._own.stop()
+    def _look(self) -> tuple[Finding, ...]:
+        task = self._task
+        if task is None:
+            self._own.stop()
+            return ()
+        paths, file, prepare = task
+        prepare()
+        if task is self._armed:
+            self._own.rearm_if_changed()
+        else:
+            self._own.watch(paths, file)
+            self._armed = task
+        return tuple(self._own.problems())
 
 
 class ClockWatch:

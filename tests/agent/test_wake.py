@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from certagent.agent.wake import Wake
+from tests.waiting import wait_until
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -59,17 +60,35 @@ def test_what_the_libraries_log_is_dropped(name: str) -> None:
     assert (ran.stdout, ran.stderr) == ("", "")
 
 
-def test_one_thread_beside_however_often_it_changes(tmp_path: Path) -> None:
+def test_one_thread_for_the_remote_watch_however_often_it_changes(tmp_path: Path) -> None:
     """A path that hangs holds one thread up, over any number of reloads; the newest task is done when it answers."""
     wake, go, done = Wake(60), threading.Event(), threading.Event()
     try:
         for _ in range(5):
-            wake.beside([], str(tmp_path / "c.toml"), lambda: bool(go.wait(60)))
-        assert 1 == sum(t.name == "beside" for t in threading.enumerate())
-        wake.beside([], str(tmp_path / "c.toml"), done.set)
+            wake.watch_remote([], str(tmp_path / "c.toml"), lambda: bool(go.wait(60)))
+        assert 1 == sum(t.name == "background-reader" for t in threading.enumerate())
+        wake.watch_remote([], str(tmp_path / "c.toml"), done.set)
         assert not done.is_set()
         go.set()
         assert done.wait(60)
     finally:
         go.set()
         wake.stop()
+
+
+def test_a_remote_directory_that_was_replaced_is_watched_again(wake: Wake, tmp_path: Path) -> None:
+    """What is watched in the background is compared at every turn, as certs-dirs are."""
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    wake.watch_remote([str(inbox)], "", lambda: None)
+    inbox.rename(tmp_path / "old")
+    inbox.mkdir()
+
+    def seen() -> bool:
+        wake.rearm_if_changed()
+        while wake.wait(0.05):
+            pass
+        (inbox / "answer.pem").write_text("x")
+        return wake.wait(0.5) == ["files changed"]
+
+    wait_until(seen, "the new directory is watched")

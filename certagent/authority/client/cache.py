@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from certagent.authority.client.interface import CertificateAuthority
 from certagent.config import AuthorityConfig
 from certagent.core.facts import Authority
-from certagent.posix.aside import BackgroundReader
+from certagent.posix.background import BackgroundReader
 
 PATIENCE = timedelta(seconds=5)
 

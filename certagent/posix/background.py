@@ -1,8 +1,9 @@
-"""A reading that may never end, in a thread of its own: of a path that another machine may hold.
+"""Read a path that may be on a network mount in a background thread, so that a hung mount cannot block the loop.
 
-A hung mount holds whoever looks at it, and no deadline ends that: the thread is left behind, one for each reading at
-most, and what was found last is what is known. Rejected: the pools of jobs, which a few hung paths would fill for
-good, and which are waited for at the end; a process for each look, which costs more than all of the rest of a turn.
+This is the one way to read such a path: authorities' files, roots, the configuration, and what watches them. A hung
+mount blocks every thread that reads it, and no deadline ends that: the thread is left behind, one for each reading at
+most, and the last result counts. Rejected: the pools of jobs, which a few hung paths would fill, and which the agent
+waits for when it stops; a process for each reading, which costs more than the rest of the loop.
 """
 
 import threading
@@ -37,7 +38,7 @@ class BackgroundReader(Generic[T]):
                 return
             self._since = now
         try:
-            threading.Thread(target=self._run, name="aside", daemon=True).start()
+            threading.Thread(target=self._run, name="background-reader", daemon=True).start()
         except RuntimeError:  # no thread to be had: with the next turn
             self._since = None
 

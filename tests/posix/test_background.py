@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certagent.posix.aside import BackgroundReader
+from certagent.posix.background import BackgroundReader
 from tests.waiting import wait_until
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -97,7 +97,7 @@ def test_the_second_reading_begins_when_the_first_ends() -> None:
 
 BROKEN = """
 from datetime import UTC, datetime
-from certagent.posix.aside import BackgroundReader
+from certagent.posix.background import BackgroundReader
 ways = [True, False]
 def read():
     if ways.pop(0):
