@@ -56,5 +56,5 @@ def answer_of(line: bytes) -> dict[str, Any] | None:
         return None
     found = json.loads(line)
     if not isinstance(found, dict):
-        raise ValueError("not an answer")
+        raise ValueError("malformed answer")
     return found

@@ -28,7 +28,7 @@ def open_directory(path: str) -> int:
     owner = os.fstat(fd).st_uid
     if strange := makers - {0, owner}:
         os.close(fd)
-        why = f"a link of uid {min(strange)} leads to a directory of uid {owner}, and root does not follow it"
+        why = f"a link owned by uid {min(strange)} leads to a directory of uid {owner}; root does not follow it"
         raise OSError(errno.EACCES, why, path)
     return fd
 

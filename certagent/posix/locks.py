@@ -17,13 +17,14 @@ def lock(path: str, what: str, directory: int | None = None) -> int:
     fd = os.open(path, OPEN, 0o600, dir_fd=directory)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise HostError(f"cannot use {what}: its lock is no regular file; remove it", errno.EINVAL)
+        raise HostError(f"cannot lock {what}: its lock is not a regular file; remove it", errno.EINVAL)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "another process"
+        pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
         os.close(fd)
-        raise HostError(f"cannot use {what}: pid {holder} does; only one agent may", error.errno) from error
+        holder = f"another certagent (pid {pid})" if pid else "another certagent"
+        raise HostError(f"{holder} already manages {what}", error.errno) from error
     os.ftruncate(fd, 0)
     with suppress(OSError):  # a full disk: the lock holds without its holder's name
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
@@ -40,5 +41,5 @@ def lock_directory(path: str) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        raise HostError(f"cannot use {path}: another process does; only one agent may", error.errno) from error
+        raise HostError(f"another process already uses {path}", error.errno) from error
     return fd

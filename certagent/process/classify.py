@@ -32,7 +32,7 @@ def hidden(base: Process, said: Arguments, *, ours: bool | None, mine: int) -> P
     """
     if ours is False or (ours is None and base.uid != mine):
         return None
-    problem = f"what pid {base.pid} runs is denied to this user: set `pid_file` and `probe`"
+    problem = f"this user may not inspect pid {base.pid}: set `pid_file` and `probe`"
     return replace(base, state="forbidden", problem=problem, terms=said.terms)
 
 
@@ -42,7 +42,7 @@ def judged(
     """Given its listeners and whether it ignores and catches SIGHUP, return it with its state. `mine`: our uid."""
     ignored, caught = hup
     if ignored:
-        problem = f"pid {base.pid} ignores SIGHUP: it cannot be reloaded"
+        problem = f"pid {base.pid} ignores SIGHUP and cannot be reloaded"
         return replace(base, state="ignoring", listeners=listeners, problem=problem)
     if not caught:
         return replace(base, state="starting", listeners=listeners)
@@ -82,4 +82,5 @@ def pid_file_problem(pid: int, file: str, written: tuple[int, int], owner: int, 
     uid, mode = written
     if uid in {0, mine, owner} and not mode & stat.S_IWOTH:
         return None
-    return f"pid {pid} is not that of the user who may write {file}, uid {uid}: it is not believed"
+    who = "everybody" if mode & stat.S_IWOTH else f"uid {uid}"
+    return f"{file} is ignored: {who} may write it, and could name a process of another user (pid {pid})"

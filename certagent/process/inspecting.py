@@ -61,9 +61,9 @@ def _insides(pid: int) -> ProcessDetails:
 def denial(pid: int, error: Exception) -> str:
     """Given why a process could not be read, return the sentence, with the remedy where there is one."""
     if isinstance(error, psutil.NoSuchProcess):
-        return f"cannot check pid {pid}: there is no such process"
+        return f"cannot check pid {pid}: no such process"
     if isinstance(error, psutil.AccessDenied | PermissionError):
-        return f"cannot look into pid {pid}: run certagent as root, or as the user of that process"
+        return f"cannot inspect pid {pid}: run certagent as root, or as the user of that process"
     return f"cannot check pid {pid}: {error}"
 
 
@@ -71,7 +71,7 @@ def told(pid: int, insides: ProcessDetails, user: str) -> Running:
     """Given what was read, return what it says of a certs-dir. Raises HostError for what is no cockroach."""
     argv, environ, comm = insides.argv, insides.environ, insides.comm
     if flag(argv, "certs-dir") is None and "COCKROACH_CERTS_DIR" not in environ and not comm.startswith("cockroach"):
-        raise HostError(f"cannot check pid {pid}: {comm} is no cockroach, and names no --certs-dir")
+        raise HostError(f"cannot check pid {pid}: {comm} is not cockroach and has no --certs-dir")
     said = parse(argv, environ)
     path = os.path.normpath(os.path.join(insides.cwd, said.certs_dir))
     command = f"{os.path.basename(argv[0]) if argv else ''} {said.subcommand}".strip()

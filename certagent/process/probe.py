@@ -148,7 +148,7 @@ def _start_up(tls: ssl.SSLSocket, user: str) -> None:
     body = b"user\0" + user.encode() + b"\0database\0defaultdb\0\0"
     tls.sendall(struct.pack("!II", 8 + len(body), PROTOCOL) + body)
     if not tls.recv(1):
-        raise ConnectionResetError("closed after the handshake")
+        raise ConnectionResetError("connection closed after the handshake")
 
 
 def _reason(error: OSError) -> str:

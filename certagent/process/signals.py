@@ -19,7 +19,7 @@ CHILD = str(Path(__file__).with_name("hup_child.py"))
 def send_hup(pid: int, start: int, uid: int, gid: int, deadline: float = 5.0) -> str | None:
     """Given a process by pid and start time, signal it as its owner; return None when sent, else why not."""
     if pid <= 1 or pid == os.getpid():
-        return f"pid {pid} is never signalled"
+        return f"pid {pid} must never be signalled"
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:
@@ -46,7 +46,7 @@ def refusal(pid: int, said: bytes, start: int, *, ended: bool) -> str | None:
     """Given /proc/PID/stat and whether the pidfd's process has ended, return why it is not the one that was meant."""
     fields = said.rpartition(b")")[2].split()
     if int(fields[19]) != start:
-        return f"pid {pid} is another process by now"
+        return f"pid {pid} is a different process now"
     return f"pid {pid} has ended" if ended or fields[0] in {b"Z", b"X"} else None
 
 
@@ -55,7 +55,7 @@ def _directly(pidfd: int) -> str | None:
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGHUP)
     except OSError as error:
-        return f"the signal was refused: {error.strerror}"
+        return f"the signal failed: {error.strerror}"
     return None
 
 
@@ -68,8 +68,8 @@ def _send(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:
             _, errors = child.communicate(timeout=deadline)
         except subprocess.TimeoutExpired:
             kill(child, uid, gid)
-            return f"the signalling child did not end within {deadline:g} s"
+            return f"the child that sends the signal did not finish within {deadline:g} s"
     if child.returncode == 0:
         return None
     last = errors.decode("utf-8", "replace").strip().splitlines()
-    return f"the signal was refused: {last[-1] if last else child.returncode}"
+    return f"the signal failed: {last[-1] if last else child.returncode}"

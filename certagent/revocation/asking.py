@@ -99,7 +99,7 @@ def _answers_in(output: bytes, at: datetime) -> dict[int, tuple[Answer, ...]]:
 def _answer(row: dict[str, Any], at: datetime) -> Answer:
     """One answer of the worker; ValueError, KeyError, TypeError for what is none."""
     if row["status"] not in get_args(Status) or row["source"] not in {"ocsp", "crl"}:
-        raise ValueError("not an answer")
+        raise ValueError("malformed answer")
     this, following, since = (
         datetime.fromtimestamp(row[k], UTC) if row[k] else None for k in ("this_update", "next_update", "revoked_at")
     )

@@ -54,7 +54,7 @@ def _redirected(url: str, location: str) -> str:
         there = urljoin(url, location)
         same = urlsplit(there).scheme == urlsplit(url).scheme
     except ValueError as error:
-        raise FetchError(f"it redirects to no URL: {location}") from error
+        raise FetchError(f"it redirects to an invalid URL: {location}") from error
     if not same:
         raise FetchError(f"it redirects to another scheme: {there}")
     return there

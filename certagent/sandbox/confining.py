@@ -130,7 +130,7 @@ def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: 
         files=not (profile.programs and dropped),
     )
     if not filtered:
-        missing.append(Missing("seccomp: signals and modes of files are guarded by users alone", not dropped))
+        missing.append(Missing("no seccomp: only user ids protect processes and file modes", not dropped))
     return tuple(missing)
 
 
@@ -154,7 +154,7 @@ def _become(uid: int, gid: int, *, keep: bool) -> None:
         if LIBC.syscall(CAPSET, ctypes.byref(_CapHeader(CAP_VERSION, 0)), data) != 0:
             raise OSError(ctypes.get_errno(), "cannot give up capabilities")
     if os.getresuid() != (uid, uid, uid):
-        raise OSError("cannot become the worker's user")
+        raise OSError("cannot change to the worker's user")
 
 
 def _permitted() -> int:
@@ -209,8 +209,8 @@ def lacking(abi: int, problem: str, *, dropped: bool) -> list[Missing]:
     `dropped`: we were root, and became a user to whom the keys are closed.
     """
     if abi == 0:
-        return [Missing("Landlock: files are guarded by their owners and modes alone", not dropped)]
-    ports = f"Landlock {abi}: TCP ports are not limited (Linux 6.7 limits them)"
+        return [Missing("no Landlock: only owners and modes protect files", not dropped)]
+    ports = f"Landlock {abi}: TCP ports are not restricted (needs Linux 6.7)"
     return [
         *([Missing(ports, severe=False)] if abi < NET_ABI else []),
         *([Missing(f"Landlock: {problem}", not dropped)] if problem else []),

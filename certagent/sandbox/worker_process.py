@@ -100,7 +100,7 @@ class Workers:
                     return tempfile.mkdtemp(prefix=PREFIX, dir=parent)
             except OSError as error:
                 problem = f"{parent}: {error.strerror}"
-        raise HostError(f"cannot make a temporary directory for a worker: {problem}")
+        raise HostError(f"cannot create a temporary directory for a worker: {problem}")
 
     def _as_user(self) -> AbstractContextManager[None]:
         """With the user's effective ids: root without CAP_CHOWN, CAP_KILL and CAP_DAC_OVERRIDE is nobody's master."""
@@ -177,8 +177,8 @@ def ended(code: int, errors: bytes) -> str:
         return ""
     last = errors.decode("utf-8", "replace").strip().splitlines()
     how = f"signal {-code}" if code < 0 else f"code {code}"
-    why = "".join(c if c.isprintable() else " " for c in last[-1])[:300] if last else "it said nothing"
-    return f"cannot use the worker's answer: it ended with {how}: {why}"
+    why = "".join(c if c.isprintable() else " " for c in last[-1])[:300] if last else "it printed no reason"
+    return f"the worker failed with {how}: {why}"
 
 
 def user_of(who: str) -> tuple[int, int] | None:
@@ -193,7 +193,7 @@ def _exchange(
     """Feed and read, `into` output and errors, within the deadline and the caps. Raises HostError."""
     end = time.monotonic() + deadline
     if child.stdin is None or child.stdout is None or child.stderr is None:
-        raise HostError("cannot talk to a worker without pipes")
+        raise HostError("cannot communicate with a worker without pipes")
     found = dict(zip((child.stdout.fileno(), child.stderr.fileno()), into, strict=True))
     caps = {child.stdout.fileno(): LIMIT, child.stderr.fileno(): ERRORS}
     os.set_blocking(child.stdin.fileno(), False)
@@ -205,16 +205,16 @@ def _exchange(
         while ready.get_map():
             left = end - time.monotonic()
             if left <= 0:
-                raise HostError(f"cannot wait for a worker any longer: {deadline:g} s are over")
+                raise HostError(f"the worker did not finish within {deadline:g} s")
             for key, _ in ready.select(left):
                 if key.fileobj is child.stdin:
                     rest = _feed(ready, child, rest)
                 elif not _drained(key.fd, found[key.fd], caps[key.fd]):
                     ready.unregister(key.fileobj)
             if len(into[0]) > LIMIT:
-                raise HostError(f"cannot use a worker's answer: over {LIMIT} bytes")
+                raise HostError(f"the worker's answer is longer than {LIMIT} bytes")
     if not _ended(child.pid, max(end - time.monotonic(), GRACE)):
-        raise HostError("cannot wait for a worker that closed its output and lives on")
+        raise HostError("the worker closed its output but did not exit")
 
 
 def _ended(pid: int, seconds: float) -> bool:

@@ -22,7 +22,7 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 PAUSE = 0.05  # seconds between two looks: a lock of the kernel is not waited for with a deadline
 PATIENCE = 10.0  # seconds for a lock that is held while one file is written
-UNDER_WAY = "cannot ask {}: another request to it is still under way"
+UNDER_WAY = "cannot ask {}: another request to it is still running"
 Document = dict[str, Any]
 
 
@@ -111,8 +111,8 @@ class AuthorityState:
             except OSError as error:
                 raise HostError(f"cannot write to {self._directory}: {error.strerror}; repair state_dir") from error
             if not held:
-                why = f"another process has held {path} for {self._patience:g} s"
-                raise HostError(f"cannot write to {self._directory}: {why}; `fuser {path}` names it: end it")
+                why = f"another process has locked {path} for {self._patience:g} s"
+                raise HostError(f"cannot write to {self._directory}: {why}; `fuser {path}` shows the process: stop it")
             yield
 
     def _path(self, name: str) -> str:
@@ -126,15 +126,15 @@ class AuthorityState:
         except FileNotFoundError:
             return empty
         except (OSError, ValueError) as error:
-            raise HostError(f"cannot read {self._path(name)}: {error}; repair it, or move it away") from error
+            raise HostError(f"cannot read {self._path(name)}: {error}; repair it or move it away") from error
         if not sound(document):
-            raise HostError(f"cannot use {self._path(name)}: it is not of this version; move it away")
+            raise HostError(f"cannot use {self._path(name)}: it was written by another version; move it away")
         return document
 
     def _save(self, name: str, document: Document) -> None:
         path, data = self._path(name), json.dumps(document).encode()
         if len(data) > LIMIT:
-            raise HostError(f"cannot write {path}: {len(data)} bytes are too much to remember")
+            raise HostError(f"cannot write {path}: {len(data)} bytes are too many")
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
             with os.fdopen(os.open(f"{path}.new", CREATE, 0o600), "wb") as file:
@@ -146,7 +146,7 @@ class AuthorityState:
             os.fsync(fd)
             os.close(fd)
         except OSError as error:
-            raise HostError(f"cannot write {path}: {error.strerror}; free space, or repair state_dir") from error
+            raise HostError(f"cannot write {path}: {error.strerror}; free disk space or repair state_dir") from error
 
 
 def _held(fd: int, end: float) -> bool:

@@ -47,7 +47,7 @@ RECENT = 20_000
 PER_SUBJECT = 30
 MOST = 100_000
 KEEP = timedelta(days=400)
-CRASHED = "the agent stopped before it was known how this ended"
+CRASHED = "the agent stopped before the result was known"
 OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -91,7 +91,7 @@ class Ledger:
             return _prepared(cls(base, path))
         except (OSError, sqlite3.Error) as error:
             remedy = (
-                "it must be this user's: give it to them, or run this as the agent's user"
+                "it must belong to this user: change its owner, or run this as the agent's user"
                 if isinstance(error, PermissionError)
                 else "repair it or move it away"
             )
@@ -113,7 +113,7 @@ class Ledger:
             with self._guard:
                 return self._base.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise HostError(f"cannot use the ledger {self.path}: {error}; free space, or repair it") from error
+            raise HostError(f"cannot use the ledger {self.path}: {error}; free disk space or repair it") from error
 
     def _write(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         try:
@@ -291,9 +291,7 @@ def _there(path: str) -> bool:
 def _prepared(ledger: Ledger) -> Ledger:
     version = int(ledger.execute("pragma user_version")[0][0])
     if version > VERSION:
-        message = (
-            f"cannot use the ledger {ledger.path}: it is of version {version}, newer than this program's {VERSION}"
-        )
+        message = f"cannot use the ledger {ledger.path}: its version is {version}, this program supports {VERSION}"
         raise HostError(f"{message}; update certagent")
     if version == 0:
         ledger.script(f"{SCHEMA} pragma user_version = {VERSION};")

@@ -85,13 +85,13 @@ def arranged(pem: bytes, spki: str) -> bytes:
 def bounded(certificates: list[x509.Certificate]) -> None:
     """ValueError for an answer with more certificates than anybody looks at."""
     if len(certificates) > MOST:
-        raise ValueError(f"it holds {len(certificates)} certificates, {MOST} are the most")
+        raise ValueError(f"it contains {len(certificates)} certificates; the limit is {MOST}")
 
 
 def _arranged(pool: list[x509.Certificate], spki: str) -> bytes:
     ours = [c for c in pool if sha256(c.public_key().public_bytes(*PRINTED)).hexdigest() == spki]
     if not ours:
-        raise X509Error("unparsable", "none of its certificates belongs to the key of the request")
+        raise X509Error("unparsable", "no certificate in it matches the key of the request")
     chain = [max(ours, key=lambda c: c.not_valid_after_utc)]
     for certificate in chain:
         chain += [c for c in pool if c not in chain and _issued(certificate, c)]

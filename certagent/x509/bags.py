@@ -20,7 +20,7 @@ def from_pkcs7(der: bytes) -> bytes:
         bounded(found)
         return b"".join(c.public_bytes(PEM) for c in found)
     except REFUSALS as error:
-        raise X509Error("unparsable", f"it is no PKCS#7 with certificates: {reason_of(error)}") from error
+        raise X509Error("unparsable", f"not PKCS#7 with certificates: {reason_of(error)}") from error
 
 
 def any_certificates(data: bytes) -> bytes:
@@ -33,7 +33,7 @@ def any_certificates(data: bytes) -> bytes:
             if found := read(data):
                 bounded(found)
                 return b"".join(c.public_bytes(PEM) for c in found)
-    raise X509Error("unparsable", "it holds no certificate")
+    raise X509Error("unparsable", "it contains no certificate")
 
 
 def _from_pem(data: bytes) -> list[x509.Certificate]:

@@ -76,9 +76,11 @@ def verify_chain(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime
 
 
 def _unissued(leaf: Node, bundle: Bundle) -> str:
-    sentence = f"no certificate of the bundle issued it (issuer {text_of(leaf.certificate.issuer)})"
+    sentence = f"its issuer {text_of(leaf.certificate.issuer)} is not in the bundle"
     if bundle.passed_over:
-        sentence += f"; Go passes over those with PEM headers, {bundle.passed_over} here: remove the header lines"
+        sentence += (
+            f"; Go ignores certificates with PEM headers ({bundle.passed_over} in the bundle): remove the header lines"
+        )
     return sentence
 
 
@@ -149,7 +151,7 @@ def _authority_problem(issuer: Node, is_root: bool) -> str | None:
     if not old_root and not (issuer.constraints and issuer.constraints.ca):
         return f"the issuer {issuer.text} is not a CA"
     if not issuer.verifies:
-        return f"the issuer {issuer.text} has a key of a kind that Go does not verify by"
+        return f"the issuer {issuer.text} has a key of a type that Go does not support"
     if not issuer.may_sign:
         return f"the key usage of the issuer {issuer.text} does not allow it to sign certificates"
     return None
@@ -165,7 +167,7 @@ def _standing(node: Node, search: Search, above: tuple[Node, ...] | None) -> str
         return f"{what} has a critical extension that Go does not know: {', '.join(node.unhandled)}"
     limit = node.constraints.path_length if node.constraints and node.constraints.ca else None
     if above is not None and limit is not None and len(above) - 1 > limit:
-        return f"{what} allows {limit} CAs beneath it, and the chain has {len(above) - 1}"
+        return f"{what} allows {limit} CAs below it, but the chain has {len(above) - 1}"
     return None
 
 

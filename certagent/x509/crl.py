@@ -45,19 +45,19 @@ def _unfit(listed: x509.CertificateRevocationList, cert: x509.Certificate, issue
     """Why a list says nothing about a certificate: another's, a delta, or for other kinds of certificates."""
     key = issuer.public_key()
     if listed.issuer != issuer.subject:
-        return f"the list is that of {listed.issuer.rfc4514_string()}"
+        return f"the list was issued by {listed.issuer.rfc4514_string()}"
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) or not listed.is_signature_valid(key):
         return "the list is not signed by the issuer"
     for extension in listed.extensions:
         value = extension.value
         if isinstance(value, x509.IssuingDistributionPoint):
             if value.indirect_crl or value.only_contains_attribute_certs or value.only_some_reasons:
-                return "the list covers a part of what was revoked only"
+                return "the list covers only part of the revoked certificates"
             wrong = value.only_contains_user_certs if _is_ca(cert) else value.only_contains_ca_certs
             if wrong:
-                return "the list is for another kind of certificate"
+                return "the list is for another type of certificate"
         elif extension.critical:
-            return f"the list has a critical extension that is not known here: {extension.oid.dotted_string}"
+            return f"the list has an unknown critical extension: {extension.oid.dotted_string}"
     return None
 
 

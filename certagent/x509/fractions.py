@@ -53,7 +53,7 @@ def elements(data: bytes) -> list[Element]:
         else:
             length = first
         if start + length > len(data):
-            raise ValueError("an OCSP response that is cut off")
+            raise ValueError("a truncated OCSP response")
         end = start + length
         found.append(Element(data[at], data[start:end], data[at:end]))
         at = end
@@ -71,7 +71,7 @@ def _element(tag: int, content: bytes) -> bytes:
 def _rewritten(data: bytes, left: int) -> bytes:
     """The same elements, each time without its fraction."""
     if left == 0:
-        raise ValueError("an OCSP response that is nested too deeply")
+        raise ValueError("a too deeply nested OCSP response")
     parts = []
     for element in elements(data):
         if element.tag == GENERALIZED_TIME:

@@ -36,9 +36,9 @@ def handshake(
         one = _context(ssl.PROTOCOL_TLS_SERVER, _throwaway() if served is None else pair, shown)
         other = _context(ssl.PROTOCOL_TLS_CLIENT, None if shown is None else pair, served)
     except X509Error as error:
-        return f"no handshake can be tried: {error.message}"
+        return f"no handshake is possible: {error.message}"
     except (ssl.SSLError, OSError, ValueError) as error:
-        return f"the pair cannot be loaded: {_reason(error)}"
+        return f"certificate and key cannot be loaded: {_reason(error)}"
     return _shake(_sides(one, other))
 
 
@@ -103,4 +103,4 @@ def _shake(sides: dict[str, ssl.SSLObject]) -> str | None:
                 return f"the handshake failed at the {role}: {_reason(error)}"
         if not waiting:
             return None
-    return "the handshake did not end"
+    return "the handshake did not finish"

@@ -32,13 +32,13 @@ def read_jwk(text: str, password: str = "") -> tuple[bytes, str]:
     if "ciphertext" not in document:
         return key_of_jwk(document)
     if not password:
-        raise X509Error("unparsable", "it is encrypted, and there is no password (provisioner_password)")
+        raise X509Error("unparsable", "it is encrypted; set provisioner_password")
     try:
         clear = json.loads(_decrypt(document, password.strip().encode()))
     except (InvalidTag, InvalidUnwrap):
-        raise X509Error("unparsable", "the password does not open it") from None
+        raise X509Error("unparsable", "the password is wrong") from None
     except (KeyError, RecursionError, *REFUSALS):
-        raise X509Error("unparsable", "it is no JWE that step writes: PBES2 and AES-GCM") from None
+        raise X509Error("unparsable", "not a JWE as step writes it (PBES2 and AES-GCM)") from None
     return key_of_jwk(clear)
 
 
@@ -52,7 +52,7 @@ def _parts(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise X509Error("unparsable", "it is no JSON Web Key")
+        raise X509Error("unparsable", "not a JSON Web Key")
     return found
 
 
@@ -61,7 +61,7 @@ def _decrypt(parts: dict[str, Any], password: bytes) -> bytes:
     digest, size = WRAPS[header["alg"]]
     rounds = int(header["p2c"])
     if not header["enc"].endswith("GCM") or not 0 < rounds <= MOST_ROUNDS:
-        raise ValueError("not what step writes")
+        raise ValueError("not as step writes it")
     salt = header["alg"].encode() + b"\0" + unbase64url(header["p2s"])
     wrapping = pbkdf2_hmac(digest, password, salt, rounds, size)
     content = aes_key_unwrap(wrapping, unbase64url(parts["encrypted_key"]))

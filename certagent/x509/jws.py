@@ -48,7 +48,7 @@ def sign_jws(key_pem: bytes, header: Mapping[str, Any], claims: Mapping[str, Any
 def _algorithm(key: PrivateKey) -> str:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         if key.curve.name not in ECDSA:
-            raise X509Error("unparsable", f"a token cannot be signed on the curve {key.curve.name}")
+            raise X509Error("unparsable", f"cannot sign a token with a key on the curve {key.curve.name}")
         return ECDSA[key.curve.name][0]
     return "RS256" if isinstance(key, rsa.RSAPrivateKey) else "EdDSA"
 
@@ -75,7 +75,7 @@ def key_of_jwk(jwk: Any) -> tuple[bytes, str]:
         )
         return pem, str(jwk.get("kid") or thumbprint(jwk))
     except (KeyError, AttributeError, *REFUSALS):
-        raise X509Error("unparsable", "it is no private JSON Web Key of kind EC, RSA or OKP (Ed25519)") from None
+        raise X509Error("unparsable", "not a private JSON Web Key of type EC, RSA or OKP (Ed25519)") from None
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ MAKERS: dict[str, Callable[[], PrivateKey]] = {
 def generate_key(kind: str) -> bytes:
     """Given a key's name in the configuration, return a new private key as PKCS#8 PEM; ValueError for another name."""
     if kind not in MAKERS:
-        raise ValueError(f"no such kind of key: {kind!r}; one of {', '.join(MAKERS)}")
+        raise ValueError(f"unknown key type {kind!r}; use one of {', '.join(MAKERS)}")
     return MAKERS[kind]().private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
@@ -84,7 +84,7 @@ def make_csr(
             builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
         return builder.sign(key, _hash_for(key)).public_bytes(PEM)
     except REFUSALS as error:
-        raise X509Error("unparsable", f"no certificate request can be made: {reason_of(error)}") from error
+        raise X509Error("unparsable", f"cannot create a certificate request: {reason_of(error)}") from error
 
 
 def _key_usage(*, sign: bool, encipher: bool, ca: bool) -> x509.KeyUsage:
@@ -147,7 +147,7 @@ def _issuer(ca_cert_pem: bytes, ca_key_pem: bytes) -> x509.Certificate:
     for certificate in load_certificates(ca_cert_pem):
         if certificate.public_key() == public:
             return certificate
-    raise ValueError("the key of the CA belongs to none of its certificates")
+    raise ValueError("the key of the CA matches none of its certificates")
 
 
 def _leaf(
@@ -155,13 +155,13 @@ def _leaf(
 ) -> x509.CertificateBuilder:
     csr = x509.load_pem_x509_csr(csr_pem)
     if not csr.is_signature_valid:
-        raise ValueError("the signature of the request does not hold")
+        raise ValueError("the signature of the request is invalid")
     public = csr.public_key()
     start, end = span[0].astimezone(UTC), min(span[1].astimezone(UTC), ca.not_valid_after_utc)
     if not isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
         raise ValueError("the key of the request is neither RSA, ECDSA nor Ed25519")
     if end <= start:
-        raise ValueError(f"nothing is left of the lifetime: the CA ends {ca.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}")
+        raise ValueError(f"no lifetime is left: the CA expires at {ca.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}")
     builder = x509.CertificateBuilder(ca.subject, csr.subject, public, x509.random_serial_number(), start, end)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(

@@ -46,7 +46,7 @@ def ocsp_request(cert_der: bytes, issuer_der: bytes) -> bytes:
         made = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, hashes.SHA256()).build()
         return made.public_bytes(DER)
     except REFUSALS as error:
-        raise X509Error("unparsable", f"no request can be made: {reason_of(error)}") from error
+        raise X509Error("unparsable", f"cannot create a request: {reason_of(error)}") from error
 
 
 def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -> RevocationAnswer:
@@ -59,7 +59,9 @@ def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) 
         data, signed = whole_seconds(data) if FRACTION.search(data) else (data, b"")
         answer = ocsp.load_der_ocsp_response(data)
         if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            raise X509Error("unparsable", f"the responder says {answer.response_status.name.lower().replace('_', ' ')}")
+            raise X509Error(
+                "unparsable", f"the responder answered: {answer.response_status.name.lower().replace('_', ' ')}"
+            )
         _verify_signature(answer, issuer, signed or answer.tbs_response_bytes, now)
         single = next((s for s in answer.responses if _same(s, cert, issuer)), None)
         if single is None:
@@ -96,9 +98,9 @@ def reason_word(flag: x509.ReasonFlags | None) -> str:
 def in_time(what: str, this: datetime, following: datetime | None, now: datetime) -> None:
     """Refuse what is from the future or out of date; the clocks may differ by five minutes. X509Error."""
     if this > now + SKEW:
-        raise X509Error("unparsable", f"{what} is from the future: thisUpdate is {this:%Y-%m-%dT%H:%M:%SZ}")
+        raise X509Error("unparsable", f"{what} is not valid yet: thisUpdate is {this:%Y-%m-%dT%H:%M:%SZ}")
     if following is not None and following < now - SKEW:
-        raise X509Error("unparsable", f"{what} is out of date: nextUpdate was {following:%Y-%m-%dT%H:%M:%SZ}")
+        raise X509Error("unparsable", f"{what} has expired: nextUpdate was {following:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def _verify_signature(answer: ocsp.OCSPResponse, issuer: x509.Certificate, signed: bytes, now: datetime) -> None:

@@ -38,13 +38,15 @@ def load_certificates(data: bytes) -> list[x509.Certificate]:
     other = next((kind for kind, _ in found if kind != b"CERTIFICATE"), None)
     if other is not None:
         shown = other[:40].decode("ascii", "replace")
-        raise X509Error("unparsable", f"it holds a PEM block {shown!r}: cockroach wants CERTIFICATE blocks alone")
+        raise X509Error("unparsable", f"it contains a PEM block {shown!r}; cockroach accepts only CERTIFICATE blocks")
     if not found:
-        raise X509Error("unparsable", "it holds no PEM certificate")
+        raise X509Error("unparsable", "it contains no PEM certificate")
     try:
         return [x509.load_der_x509_certificate(der) for _, der in found]
     except REFUSALS as error:
-        raise X509Error("unparsable", f"it holds no PEM certificate that can be parsed: {reason_of(error)}") from error
+        raise X509Error(
+            "unparsable", f"it contains no PEM certificate that can be parsed: {reason_of(error)}"
+        ) from error
 
 
 def parse_certificates(data: bytes) -> tuple[Leaf, ...]:
@@ -106,7 +108,7 @@ def public_half(certificate: x509.Certificate) -> tuple[str, bytes]:
     der, tbs = certificate.public_bytes(serialization.Encoding.DER), certificate.tbs_certificate_bytes
     outer = der[der.index(tbs) + len(tbs) :]
     if outer[: 2 + outer[1]] not in tbs:
-        raise ValueError("the two places that name its signature algorithm differ")
+        raise ValueError("its two signature algorithm fields differ")
     try:
         key = certificate.public_key()
     except UnsupportedAlgorithm:
@@ -115,9 +117,9 @@ def public_half(certificate: x509.Certificate) -> tuple[str, bytes]:
         return "unknown", b""
     spki = key.public_bytes(*PRINTED)
     if elliptic and spki not in tbs:
-        raise ValueError("its elliptic curve is not named, or its point is compressed")
+        raise ValueError("its key has an unnamed curve or a compressed point")
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
-        raise ValueError(f"its elliptic curve {key.curve.name} is not one that Go knows")
+        raise ValueError(f"Go does not support its elliptic curve {key.curve.name}")
     return key_name(key), spki
 
 
@@ -150,7 +152,7 @@ def sans_of(value: x509.ExtensionType | None) -> tuple[tuple[str, ...], tuple[st
 
 def _address(value: object) -> str:
     if not isinstance(value, IPv4Address | IPv6Address):
-        raise ValueError("an IP SAN is not one address")
+        raise ValueError("an IP SAN is not a single address")
     return str(value)
 
 
@@ -206,15 +208,15 @@ def load_key(data: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed
         raise X509Error("empty", "the key file is empty")
     block = KEY_BLOCK.search(data)
     if block is None:
-        raise X509Error("unparsable", "the key file holds no PEM private key")
+        raise X509Error("unparsable", "the key file contains no PEM private key")
     if b"ENCRYPTED" in block.group(0):
-        raise X509Error("unparsable", "the private key is encrypted: cockroach cannot load it")
+        raise X509Error("unparsable", "the private key is encrypted; cockroach cannot load it")
     try:
         key = serialization.load_pem_private_key(block.group(0) + b"\n", None)
     except REFUSALS as error:
         raise X509Error("unparsable", "the private key cannot be parsed") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
-        raise X509Error("unparsable", "the private key is neither RSA, ECDSA nor Ed25519: cockroach cannot use it")
+        raise X509Error("unparsable", "the private key is neither RSA, ECDSA nor Ed25519; cockroach cannot use it")
     return key
 
 

@@ -150,7 +150,7 @@ ERRORS = [
     ("strict", "refused", "does not  allow these names"),
     ("busy", "rate-limited", "too much to do"),
     ("garbage", "malformed", "not base64"),
-    ("foreign", "malformed", "none of its certificates belongs to the key"),
+    ("foreign", "malformed", "no certificate in it matches the key"),
 ]
 
 

@@ -122,7 +122,7 @@ def test_roots_with_words_between(server: Web, pair: ServerPair) -> None:
     """A bundle may hold what people write, in any language; one without a certificate is not "the system's"."""
     assert get(server.url, Tls(f"Wurzel für Prüfungen\n{pair.ca.read_text()}")).status == 200
     found = problem(server.url, Tls("nothing to trust"))
-    assert (found.kind, "holds no PEM certificate" in str(found)) == ("credentials", True)
+    assert (found.kind, "contains no PEM certificate" in str(found)) == ("credentials", True)
 
 
 def test_the_systems_roots(server: Web, pair: ServerPair) -> None:

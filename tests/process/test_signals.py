@@ -64,7 +64,7 @@ def test_a_reused_pid_is_not_signalled() -> None:
     """Another start time is another process: the innocent one survives."""
     process = listener()
     problem = send_hup(process.pid, start_ticks(process.pid) + 1, os.getuid(), os.getgid())
-    assert problem == f"pid {process.pid} is another process by now"
+    assert problem == f"pid {process.pid} is a different process now"
     assert process.poll() is None
     process.kill()
     process.communicate()
@@ -84,7 +84,7 @@ def test_a_zombie_is_not_signalled() -> None:
 @pytest.mark.parametrize("pid", [0, 1, -1, os.getpid()], ids=["group", "init", "all", "itself"])
 def test_never(pid: int) -> None:
     """Neither init, nor a process group, nor the agent itself."""
-    assert send_hup(pid, 0, os.getuid(), os.getgid()) == f"pid {pid} is never signalled"
+    assert send_hup(pid, 0, os.getuid(), os.getgid()) == f"pid {pid} must never be signalled"
 
 
 @pytest.mark.root
@@ -93,7 +93,7 @@ def test_the_child_has_a_deadline() -> None:
     uid = pwd.getpwnam("nobody").pw_uid
     process = listener(str(uid))
     problem = send_hup(process.pid, start_ticks(process.pid), uid, uid, deadline=0.0)
-    assert problem == "the signalling child did not end within 0 s"
+    assert problem == "the child that sends the signal did not finish within 0 s"
     process.kill()
     process.communicate()
 

@@ -255,7 +255,7 @@ def _attempts(at: Place) -> list[tuple[object, ...]]:
         ("reload", "4711:1000", -100, "presumed", "it started after that", "material", None),
         ("rollback", "node", -30, "failed", "No space left on device", known["node generation 2"], None),
         ("install", "node", -20, "ok", "second", two, None),
-        ("reload", "4711:1000", -20, "unproven", "the agent stopped before it was known how this ended", "other", None),
+        ("reload", "4711:1000", -20, "unproven", "the agent stopped before the result was known", "other", None),
         ("issue", "node", -2, "failed", "cannot sign: the disk is full", "house", None),
         ("issue", "node", -1, "refused", "policy", "house", None),
         ("issue", "node", -0.5, "failed", "cannot sign: the disk is full again", "house", at.at(0.5)),

@@ -52,9 +52,9 @@ ANSWERS = {  # what was answered -> status, or a part of why it is none
     ),
     "by a delegate": (answer(CA, LEAF, delegate(CA.cert, CA.key)), "good"),
     "no nextUpdate": (answer(CA, LEAF, following=None), "good"),
-    "out of date": (answer(CA, LEAF, following=NOW - HOUR, this=NOW - 2 * HOUR), "out of date"),
+    "out of date": (answer(CA, LEAF, following=NOW - HOUR, this=NOW - 2 * HOUR), "has expired"),
     "out of date by a minute": (answer(CA, LEAF, following=NOW - timedelta(minutes=1)), "good"),
-    "from the future": (answer(CA, LEAF, this=NOW + HOUR, following=NOW + 2 * HOUR), "from the future"),
+    "from the future": (answer(CA, LEAF, this=NOW + HOUR, following=NOW + 2 * HOUR), "is not valid yet"),
     "of another serial": (answer(CA, SECOND), "about another certificate"),
     "of another issuer": (answer(CA, LEAF, issuer=OTHER.cert), "about another certificate"),
     "by another CA": (answer(OTHER, LEAF, issuer=CA.cert), "not made by the issuer"),
@@ -167,7 +167,10 @@ def test_what_is_no_url_takes_no_other_with_it() -> None:
         good = stack.enter_context(responder(sending(reply(GOOD))))
         urls = ("http://[::1", "http://127.0.0.1:99999/", "http://127.0.0.1:x/", "ldap://ca", "http://", lost, good)
         [told] = ocsp.ask(ocsp.asker(), [ocsp.Question(cert, issuer, urls)], 60.0)
-    assert [a.reason for a in told] == ["not an http or https URL"] * 5 + ["it redirects to no URL: http://[::1", ""]
+    assert [a.reason for a in told] == ["not an http or https URL"] * 5 + [
+        "it redirects to an invalid URL: http://[::1",
+        "",
+    ]
     assert told[-1].status == "good"
 
 
@@ -223,13 +226,13 @@ SERIAL = x509.parse_certificates(LEAF)[0].serial
 LISTS = {
     "good": (revocation_list(CA, 7), "good"),
     "revoked": (revocation_list(CA, 7, SERIAL), "revoked"),
-    "out of date": (revocation_list(CA, this=NOW - 3 * HOUR, following=NOW - HOUR), "out of date"),
+    "out of date": (revocation_list(CA, this=NOW - 3 * HOUR, following=NOW - HOUR), "has expired"),
     "revoked, and out of date": (revocation_list(CA, SERIAL, this=NOW - 3 * HOUR, following=NOW - HOUR), "revoked"),
     "signed by another": (revocation_list(CA, SERIAL, signer=OTHER), "not signed by the issuer"),
-    "of another CA": (revocation_list(OTHER, SERIAL), "the list is that of"),
-    "for CAs only": (revocation_list(CA, extensions=[part(only_contains_ca_certs=True)]), "another kind"),
+    "of another CA": (revocation_list(OTHER, SERIAL), "the list was issued by"),
+    "for CAs only": (revocation_list(CA, extensions=[part(only_contains_ca_certs=True)]), "another type"),
     "for users only": (revocation_list(CA, extensions=[part(only_contains_user_certs=True)]), "good"),
-    "indirect": (revocation_list(CA, extensions=[part(indirect_crl=True)]), "a part"),
+    "indirect": (revocation_list(CA, extensions=[part(indirect_crl=True)]), "only part"),
     "a delta": (revocation_list(CA, extensions=[cx.DeltaCRLIndicator(3)]), "critical extension"),
     "garbage": (b"\x30\x03abc", "not a revocation list"),
     "nothing": (b"", "not a revocation list"),

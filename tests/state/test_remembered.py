@@ -148,7 +148,7 @@ def test_the_first_that_never_ends(tmp_path: Path) -> None:
     book = AuthorityState(str(tmp_path))
     with book.first("acme", 1):
         for other in (book, AuthorityState(str(tmp_path))):
-            with pytest.raises(HostError, match="still under way"), other.first("acme", 0.05):
+            with pytest.raises(HostError, match="still running"), other.first("acme", 0.05):
                 pytest.fail("it was let in")
 
 
@@ -159,7 +159,9 @@ def test_another_process_that_never_lets_go(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     with lock.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(HostError, match=f"another process has held {lock} for 0.2 s; `fuser {lock}` names it"):
+        with pytest.raises(
+            HostError, match=f"another process has locked {lock} for 0.2 s; `fuser {lock}` shows the process"
+        ):
             book.write("acme", "", {"account": 1}, {"account": 2}, {})
         patient = AuthorityState(str(tmp_path), patience=60)
         waiting = threading.Thread(target=patient.write, args=("acme", "", {}, {"order": 1}, {}))

@@ -106,11 +106,11 @@ def test_a_key_that_step_encrypted() -> None:
 @pytest.mark.parametrize(
     ("change", "password", "message"),
     [
-        ({}, "", "there is no password"),
-        ({}, "wrong", "the password does not open it"),
-        ({"tag": "AAAAAAAAAAAAAAAAAAAAAA"}, "pass", "the password does not open it"),
-        ({"protected": "e30"}, "pass", "no JWE that step writes"),
-        ({"iv": 7}, "pass", "no JWE that step writes"),
+        ({}, "", "set provisioner_password"),
+        ({}, "wrong", "the password is wrong"),
+        ({"tag": "AAAAAAAAAAAAAAAAAAAAAA"}, "pass", "the password is wrong"),
+        ({"protected": "e30"}, "pass", "not a JWE as step writes it"),
+        ({"iv": 7}, "pass", "not a JWE as step writes it"),
     ],
     ids=["no password", "another", "a changed tag", "an empty header", "a number for text"],
 )
