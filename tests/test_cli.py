@@ -12,6 +12,7 @@ from certagent.cli import main, parser, status
 from certagent.cli.plan import text
 from certagent.core.decide import decide
 from certagent.core.status import document, plan_document
+from certagent.core.view import Planned
 from tests.core.building import NOW, pair, policy, process, revocation, served, snapshot, want
 
 CONFIG = """
@@ -67,7 +68,8 @@ def test_status_tells_of_revocation_where_it_is_asked_about() -> None:
     for revocations, cells in ((told, ["good, 0 s ago", "-"]), ((), [])):
         found = snapshot(pair("node"), pair("client.root"), revocations=revocations)
         rules = policy(want("node"), want("client.root"))
-        lines = status.text(document([(rules, found, decide(rules, found, NOW))], NOW, None)).split("\n")
+        planned = Planned(policy=rules, snapshot=found, plan=decide(rules, found, NOW))
+        lines = status.text(document([planned], NOW, None)).split("\n")
         head = next(n for n, line in enumerate(lines) if "expires" in line)
         assert ("revocation" in lines[head]) is bool(cells)
         assert [line.endswith(c) for line, c in zip(lines[head + 1 :], cells, strict=False)] == [True] * len(cells)
@@ -82,7 +84,8 @@ def test_status_names_who_keeps_a_file_from_being_verified() -> None:
     ):
         answer = served("node-1" if outcome == "served" else "", outcome=outcome)
         found = snapshot(pair("ca"), pair("node"), processes=(process(),), served=(answer,))
-        told = status.text(document([(rules, found, decide(rules, found, NOW))], NOW, None)).split("\n")
+        planned = Planned(policy=rules, snapshot=found, plan=decide(rules, found, NOW))
+        told = status.text(document([planned], NOW, None)).split("\n")
         assert [line for line in told if "not yet verified" in line] == lines
         assert any(line.endswith("reload sent, cannot be verified for this file") for line in told)
 

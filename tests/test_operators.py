@@ -9,12 +9,12 @@ import pytest
 
 from certagent import x509
 from certagent.agent.commands import addressed, possible
-from certagent.agent.directory import Last
 from certagent.certs_dir import system_roots
 from certagent.certs_dir.verify import TrustStore
 from certagent.config import build
 from certagent.core.actions import Plan
 from certagent.core.facts import ObserveOnly, Request, Why
+from certagent.core.view import Planned
 from certagent.operations.acme_account import permitted
 from certagent.operations.authority_test import StepError, accepted
 from certagent.posix.errors import HostError
@@ -58,8 +58,8 @@ def test_a_command_that_is_for_nobody(kind: str, subject: str, certs_dir: str, w
         addressed([HERE, THERE], asked(kind, subject), certs_dir)
 
 
-def last(**changes: Any) -> Last:
-    return Last(policy(), snapshot(**changes), Plan((), (), (), None))
+def last(**changes: Any) -> Planned:
+    return Planned(policy=policy(), snapshot=snapshot(**changes), plan=Plan((), (), (), None))
 
 
 def test_a_command_that_can_come_true() -> None:
@@ -87,7 +87,8 @@ def test_what_another_agent_manages_is_not_rolled_back() -> None:
 
 def test_nobody_to_renew_by() -> None:
     """Where somebody else rotates, a renewal is refused at once."""
-    by_others = Last(policy(want("ca"), want(authorities=())), snapshot(), Plan((), (), (), None))
+    unissued = policy(want("ca"), want(authorities=()))
+    by_others = Planned(policy=unissued, snapshot=snapshot(), plan=Plan((), (), (), None))
     with pytest.raises(HostError, match="no authority issues it"):
         possible(by_others, asked("renew", "node"))
 

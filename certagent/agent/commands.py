@@ -8,7 +8,6 @@ from typing import Any
 
 from certagent import __version__
 from certagent.agent.directories import Directories
-from certagent.agent.directory import Last
 from certagent.agent.service import Service
 from certagent.config import Config
 from certagent.control.server import Peer
@@ -16,7 +15,7 @@ from certagent.core.decide.generations import going_back
 from certagent.core.facts import Request
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.status import plan_document, rfc3339
-from certagent.core.view import View
+from certagent.core.view import Planned, View
 from certagent.events import Log
 from certagent.operations.ocsp_advice import advise, chosen
 from certagent.posix.clock import clock
@@ -133,7 +132,7 @@ def addressed(policies: Iterable[Policy], request: Request, certs_dir: str) -> l
     return found
 
 
-def possible(last: Last, request: Request) -> None:
+def possible(last: Planned, request: Request) -> None:
     """HostError where a command cannot come true, by what was seen last: nobody should wait for it."""
     stem = request.subject
     if request.kind == "renew" and stem in last.snapshot.bundles:
@@ -156,7 +155,7 @@ def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) 
     return trial(config, workers, book, name, certs_dir, clock)
 
 
-def known_plans(seen: Iterable[Last]) -> dict[str, Any]:
+def known_plans(seen: Iterable[Planned]) -> dict[str, Any]:
     """What would be done, by what the last turn saw: whoever may only read holds no turn up."""
     found = [{"path": e.policy.path, **plan_document(e.policy, e.snapshot, clock())} for e in seen]
     return {"version": 1, "certs_dirs": found}

@@ -5,10 +5,10 @@ Jobs and commands reach this world through its inbox alone; nothing but the deci
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certagent.agent.acting import Acting
 from certagent.agent.inbox import Inbox
@@ -32,14 +32,8 @@ from certagent.posix.errors import HostError
 from certagent.revocation.checker import Revoking
 from certagent.state.ledger import Ledger
 
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """The newest snapshot and plan of one certs-dir, under the policy that they were made by."""
-
-    policy: Policy
-    snapshot: Snapshot
-    plan: actions.Plan
+if TYPE_CHECKING:
+    from certagent.core.view import Planned
 
 
 class World:
@@ -65,7 +59,7 @@ class World:
         self._records = Records(ledger, policy.path)
         store = Store(policy.path)
         self._revoking = Revoking(policy.path, lambda: [(stem, cert) for stem, cert, _, _ in store.staged()])
-        self.last: Last | None = None
+        self.last: Planned | None = None
         self.policy = policy
         self.adopt(policy, authorities, cache)
 

@@ -15,7 +15,7 @@ from typing import Any
 from certagent.agent.config_file import Reloading
 from certagent.agent.converge import converge, look, pause, settled
 from certagent.agent.directories import Directories
-from certagent.agent.directory import Last, World
+from certagent.agent.directory import World
 from certagent.agent.wake import clock_synchronised
 from certagent.authority.client import hangs, unconfined
 from certagent.config import Config, ConfigError
@@ -27,6 +27,7 @@ from certagent.core.decide import severity
 from certagent.core.facts import Clock
 from certagent.core.findings import Finding
 from certagent.core.status import document, plan_document, rfc3339
+from certagent.core.view import Planned
 from certagent.events import Log, changes
 from certagent.posix.background import BackgroundReader
 from certagent.posix.clock import clock
@@ -89,7 +90,8 @@ class Service:
             reading.wait(max(0.0, end - time.monotonic()))
         for world in self._directories:
             world.surround((*self._unconfined, *hung(self._readings(), clock())), Clock())
-            world.last = Last(world.policy, *look(world, clock))
+            snapshot, plan = look(world, clock)
+            world.last = Planned(policy=world.policy, snapshot=snapshot, plan=plan)
 
     def turn(self, degraded: tuple[Finding, ...] = ()) -> None:
         """Converge each certs-dir, log what changed. `degraded`: what the caller does without."""
@@ -131,7 +133,7 @@ class Service:
     def _converge(self, world: World) -> None:
         path, before = world.policy.path, world.last
         snapshot, plan, done = converge(world, clock)
-        world.last = Last(world.policy, snapshot, plan)
+        world.last = Planned(policy=world.policy, snapshot=snapshot, plan=plan)
         news = changes(before.plan.findings if before else (), plan.findings)
         for event, f in news:
             about = {"code": f.code, "severity": f.severity}
@@ -146,7 +148,7 @@ class Service:
             return ()
         return (CONFIG_REJECTED.found("", self.config_problem, remedy=f"certagent config check -c {self._file.path}"),)
 
-    def seen(self) -> list[Last]:
+    def seen(self) -> list[Planned]:
         """What the last turn saw, by certs-dir; one that was never looked at is left out."""
         return [world.last for world in self._directories if world.last]
 
@@ -206,7 +208,7 @@ class Service:
     def status(self, daemon: dict[str, Any] | None) -> dict[str, Any]:
         """The status document of the last turn; "unknown" while a certs-dir was never looked at."""
         last = [world.last for world in self._directories]
-        found = document([(e.policy, e.snapshot, e.plan) for e in last if e], clock(), daemon)
+        found = document([e for e in last if e], clock(), daemon)
         return found if all(last) else {**found, "severity": "unknown"}
 
     def summary(self) -> str:

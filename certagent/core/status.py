@@ -1,5 +1,6 @@
 """snapshot x plan -> one JSON-able document: what `certagent status --json` prints, and metrics are made of."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from certagent.core.predict import forecast
 from certagent.core.proof import Proof, answers, proofs, unverified
 from certagent.core.serving import expected, signals
 from certagent.core.timing import failures
-from certagent.core.view import View
+from certagent.core.view import Planned, View
 from certagent.core.windows import KIND, window_of
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
@@ -24,11 +25,9 @@ def rfc3339(at: datetime | None) -> str | None:
     return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
-def document(
-    parts: list[tuple[Policy, Snapshot, Plan]], now: datetime, daemon: dict[str, Any] | None
-) -> dict[str, Any]:
+def document(parts: Iterable[Planned], now: datetime, daemon: dict[str, Any] | None) -> dict[str, Any]:
     """Given every certs-dir's policy, snapshot and plan, return the whole status."""
-    dirs = [certs_dir(policy, snapshot, _true(plan, daemon), now) for policy, snapshot, plan in parts]
+    dirs = [certs_dir(p.policy, p.snapshot, _true(p.plan, daemon), now) for p in parts]
     worst = worst_of(d["severity"] for d in dirs)
     return {"version": 1, "severity": worst, "now": rfc3339(now), "daemon": daemon, "certs_dirs": dirs}
 

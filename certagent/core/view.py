@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from certagent.core.actions import Plan
 from certagent.core.facts import InFlight, Leaf, Pair, Snapshot
 from certagent.core.policy import Policy, Want
 from certagent.core.timing import renew_at
@@ -40,3 +41,12 @@ class View:
         for job in self.snapshot.in_flight:
             found.setdefault(job.kind, {})[job.subject] = job
         return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The newest snapshot and plan of one certs-dir, under the policy that they were made by."""
+
+    policy: Policy
+    snapshot: Snapshot
+    plan: Plan

@@ -9,6 +9,7 @@ from certagent.core.decide import decide
 from certagent.core.facts import Snapshot
 from certagent.core.findings import ELSE
 from certagent.core.status import document
+from certagent.core.view import Planned
 from tests.core.building import DAY, NOW, VOLUME, leaf, pair, policy, snapshot, want
 
 RENEW = "certagent renew"
@@ -20,7 +21,9 @@ HALF = snapshot(pair("ca"), replace(pair(), cert=None))
 
 def remedies(found: Snapshot, daemon: dict[str, Any] | None, *authorities: str, **of: Any) -> list[str]:
     rules = policy(want("ca", authorities=()), want(authorities=authorities, **of))
-    (told,) = document([(rules, found, decide(rules, found, NOW))], NOW, daemon)["certs_dirs"]
+    (told,) = document([Planned(policy=rules, snapshot=found, plan=decide(rules, found, NOW))], NOW, daemon)[
+        "certs_dirs"
+    ]
     return [f["remedy"] for f in told["findings"] if f["file"] in {"node.crt", "node.key"} and f["severity"] != "info"]
 
 
