@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from certagent.core.facts import Pair, Process, Served, Snapshot
+from certagent.core.facts.history import VERIFIED
 from certagent.core.names import CA, CA_CLIENT
 from certagent.core.serving import (
     changed_at,
@@ -21,13 +22,11 @@ from certagent.core.serving import (
     material,
     of_process,
     port_kind,
-    signals,
 )
 from certagent.core.timing import PROOF_WAIT
 
 Kind = Literal["none-needed", "pending", "served", "accepted", "metric", "advertised", "sent"]
 Answers = Mapping[tuple[str, str, str], Served]  # by process, client pair ("" without one) and address
-RECORDED = frozenset({"ok", "presumed"})  # notes about a process; every other attempt to reload is a signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +68,7 @@ def unverified(snapshot: Snapshot, process: Process, told: Answers) -> tuple[str
 
 def awaited(snapshot: Snapshot, now: datetime) -> bool:
     """Whether a signal was sent so recently that its process may still be verified by waiting."""
-    last = [sent[-1] for p in snapshot.processes if (sent := signals(snapshot, p))]
+    last = [sent[-1] for p in snapshot.processes if (sent := snapshot.history.signals(p))]
     return any(a.outcome in {"asked", "unproven"} and now - a.at < PROOF_WAIT for a in last)
 
 
@@ -78,7 +77,7 @@ def since(snapshot: Snapshot, process: Process, now: datetime) -> datetime:
 
     A moment after `now` is not believed: the clock was set back since.
     """
-    sent = [a.at for a in signals(snapshot, process) if a.outcome not in RECORDED and a.at <= now]
+    sent = [a.at for a in snapshot.history.signals(process) if a.outcome not in VERIFIED and a.at <= now]
     return max([changed_at(snapshot, now), *sent])
 
 
@@ -91,13 +90,13 @@ def answers(snapshot: Snapshot, now: datetime) -> Answers:
 
 def unloaded(snapshot: Snapshot, process: Process) -> str | None:
     """Why a process cannot have loaded what is on disk, by our own records: no probe shows some of the files."""
-    digest, before = material(snapshot), [a for a in signals(snapshot, process) if a.outcome != "failed"]
+    digest, before = material(snapshot), [a for a in snapshot.history.signals(process) if a.outcome != "failed"]
     if before:
         return None if before[-1].digest == digest else "the files changed since the process was last reloaded"
     if len([s for s in of_process(snapshot, process) if not s.client]) < len(process.listeners):
         return None  # it has not said yet what it serves
     loaded = {p.name.stem for p in loaded_pairs(snapshot)}
-    ours = [a for a in snapshot.attempts if a.kind in {"install", "rollback"} and a.outcome == "ok"]
+    ours = snapshot.history.swaps
     begin = max([process.started, *(a.at for a in ours if (a.subject, a.digest) in _shown(snapshot, process))])
     late = [a for a in ours if a.at > begin and a.subject in loaded]
     return f"{late[-1].subject}.crt was installed after the process started" if late else None
@@ -149,7 +148,7 @@ def _not_loaded(snapshot: Snapshot, process: Process, told: Answers) -> tuple[st
     """For a file that no handshake returns: every address was asked since, none shows otherwise, and it was loaded."""
     found = {x.address: told.get((process.identity, "", x.address)) for x in process.listeners}
     owed = tuple(at for at, s in found.items() if s is None or differs(snapshot, s))
-    running = any(a.outcome == "asked" for a in signals(snapshot, process)[-1:])
+    running = any(a.outcome == "asked" for a in snapshot.history.signals(process)[-1:])
     return owed or (_pid(process) if running or unloaded(snapshot, process) else ())
 
 

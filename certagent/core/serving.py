@@ -4,10 +4,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Literal
 
-from certagent.core.facts import Attempt, Listener, Pair, Process, Served, Snapshot
+from certagent.core.facts import Listener, Pair, Process, Served, Snapshot
 from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, NODE, UI
-
-SWAPS = frozenset({"install", "rollback"})
 
 
 def loaded_pairs(snapshot: Snapshot) -> list[Pair]:
@@ -26,7 +24,7 @@ def looked(snapshot: Snapshot, now: datetime) -> bool:
 
     A swap after `now` is not believed: the clock was set back since.
     """
-    swaps = [a.at for a in snapshot.attempts if a.kind in SWAPS and a.outcome == "ok" and a.at <= now]
+    swaps = [a.at for a in snapshot.history.swaps if a.at <= now]
     return snapshot.processes_at is not None and all(at <= snapshot.processes_at for at in swaps[-1:])
 
 
@@ -36,7 +34,7 @@ def changed_at(snapshot: Snapshot, now: datetime) -> datetime:
     A moment after `now` is not believed.
     """
     stood = [p.cert.file.changed for p in loaded_pairs(snapshot) if p.cert]
-    arrived = [a.at for a in snapshot.attempts if a.kind in SWAPS and a.outcome == "ok"]
+    arrived = [a.at for a in snapshot.history.swaps]
     return max((at for at in (*stood, *arrived) if at <= now), default=datetime.fromtimestamp(0, UTC))
 
 
@@ -109,17 +107,3 @@ def port_kind(snapshot: Snapshot, process: Process, port: Listener) -> Literal["
 def of_process(snapshot: Snapshot, process: Process) -> list[Served]:
     """Every answer of that process."""
     return [s for s in snapshot.served if s.process == process.identity]
-
-
-def signals(snapshot: Snapshot, process: Process) -> tuple[Attempt, ...]:
-    """The reloads recorded for a process, oldest first."""
-    return tuple(a for a in snapshot.attempts if a.kind == "reload" and a.subject == process.identity)
-
-
-def unanswered(snapshot: Snapshot, process: Process, digest: str) -> tuple[Attempt, ...]:
-    """The signals sent for this material since anything was last proven."""
-    run: list[Attempt] = []
-    for attempt in signals(snapshot, process):
-        proven = attempt.outcome in {"ok", "presumed"}
-        run = [] if proven or attempt.digest != digest else [*run, attempt]
-    return tuple(run)

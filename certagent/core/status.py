@@ -12,10 +12,9 @@ from certagent.core.findings import Finding
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.proof import Proof, answers, proofs, unverified
-from certagent.core.serving import expected, signals
-from certagent.core.timing import failures
+from certagent.core.serving import expected
 from certagent.core.view import Planned, View
-from certagent.core.windows import KIND, window_of
+from certagent.core.windows import window_of
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
 
@@ -75,11 +74,7 @@ def _files(view: View) -> list[dict[str, Any]]:
 
 def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]:
     snapshot = view.snapshot
-    failed = failures(snapshot.attempts, want.name.stem)
-    last = next(
-        (a for a in reversed(snapshot.attempts) if a.subject == want.name.stem and a.kind not in {KIND, "command"}),
-        None,
-    )
+    history = snapshot.history
     leaf = pair.leaf
     due = leaf and want.authorities and not want.name.is_bundle
     return {
@@ -94,8 +89,8 @@ def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]
         "authorities": list(want.authorities),
         "renew_at": rfc3339(view.renew_at(want, leaf)) if due and leaf else None,
         "window": _window(snapshot, want.name.stem, leaf),
-        "attempts": len(failed),
-        "last_attempt": _attempt(last),
+        "attempts": len(history.failures(want.name.stem)),
+        "last_attempt": _attempt(history.last(want.name.stem)),
         "proof": verified.kind,
         "owed": list(verified.owed),
         "revocation": _revocation(snapshot, leaf),
@@ -105,7 +100,7 @@ def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]
 
 def _window(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> dict[str, Any] | None:
     """When the CA wants it renewed, where it says so (RFC 9773)."""
-    found = window_of(snapshot.tried(stem), stem, leaf) if leaf else None
+    found = window_of(snapshot.history, stem, leaf) if leaf else None
     if found is None:
         return None
     return {"start": rfc3339(found.start), "end": rfc3339(found.end), "explanation": found.explanation}
@@ -158,7 +153,7 @@ def _processes(snapshot: Snapshot, now: datetime) -> list[dict[str, Any]]:
 
 
 def _process(snapshot: Snapshot, process: Process) -> dict[str, Any]:
-    sent = [a for a in signals(snapshot, process) if a.outcome != "presumed"]
+    sent = [a for a in snapshot.history.signals(process) if a.outcome != "presumed"]
     ports = [x.address for x in process.listeners]
     return {
         "pid": process.pid,

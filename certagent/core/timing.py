@@ -5,17 +5,17 @@ moment. Rejected: random jitter (not testable, not visible) and doubling without
 h between tries).
 """
 
-from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from hashlib import sha256
 from typing import Literal
 
-from certagent.core.facts import Attempt, Leaf, Pair
+from certagent.core.backoff import Backoff
+from certagent.core.facts import Attempt, History, Leaf, Pair
 from certagent.core.policy import Want
 from certagent.core.windows import not_before, window_of
 
+NOTHING = History()
 SHORT = timedelta(days=10)
 FLOOR = timedelta(seconds=15)
 CEILING = timedelta(hours=6)
@@ -41,7 +41,7 @@ def emergency_at(leaf: Leaf) -> datetime:
     return leaf.not_after - lifetime(leaf) / 20
 
 
-def renew_at(want: Want, leaf: Leaf, host: str, attempts: Iterable[Attempt] = ()) -> datetime:
+def renew_at(want: Want, leaf: Leaf, host: str, history: History = NOTHING) -> datetime:
     """Given a leaf and what was attempted, return when to renew it.
 
     At a point of the window that its CA suggests; without one at 2/3 of its lifetime (1/2 under ten days), less up to
@@ -49,31 +49,28 @@ def renew_at(want: Want, leaf: Leaf, host: str, attempts: Iterable[Attempt] = ()
     Not before a quarter of what was left of a leaf when it was installed is over: one that a CA dates far back, or
     whose CA's clock is far behind ours, is due by its dates from its first moment, and so would the next one be.
     """
-    tried = tuple(attempts)
-    least = _not_at_once(tried, want.name.stem, leaf)
+    least = _not_at_once(history, want.name.stem, leaf)
     own = max(_own_point(want, leaf, host), least)
-    point = _window_point(tried, want.name.stem, leaf, host)
+    point = _window_point(history, want.name.stem, leaf, host)
     if point is None:
         return own
     explicit = want.renew_at.before is not None or want.renew_at.fraction is not None
     return min(point, max(emergency_at(leaf), least), own if explicit else point)
 
 
-def _not_at_once(attempts: tuple[Attempt, ...], stem: str, leaf: Leaf) -> datetime:
+def _not_at_once(history: History, stem: str, leaf: Leaf) -> datetime:
     """A quarter after the leaf was installed, of what was left of it; its notBefore where that is not known."""
-    mine = (stem, leaf.fingerprint)
-    installed = [a.at for a in attempts if a.kind == "install" and a.outcome == "ok" and (a.subject, a.digest) == mine]
-    at = installed[-1] if installed else leaf.not_before
+    installed = history.last_install(stem, leaf.fingerprint)
+    at = installed.at if installed else leaf.not_before
     return at + (leaf.not_after - at) / 4 if leaf.not_before < at < leaf.not_after else leaf.not_before
 
 
-def _window_point(attempts: Iterable[Attempt], stem: str, leaf: Leaf, host: str) -> datetime | None:
-    tried = tuple(attempts)
-    window = window_of(tried, stem, leaf)
+def _window_point(history: History, stem: str, leaf: Leaf, host: str) -> datetime | None:
+    window = window_of(history, stem, leaf)
     if window is None:
         return None
     point = window.start + (window.end - window.start) * unit(host, stem, leaf.fingerprint)
-    return max(point, not_before(tried, stem) or point)
+    return max(point, not_before(history, stem) or point)
 
 
 def _own_point(want: Want, leaf: Leaf, host: str) -> datetime:
@@ -85,31 +82,6 @@ def _own_point(want: Want, leaf: Leaf, host: str) -> datetime:
         fraction = want.renew_at.fraction or (Fraction(1, 2) if life < SHORT else Fraction(2, 3))
         point = leaf.not_before + life * float(fraction)
     return min(point - life / 20 * unit(host, want.name.stem), emergency_at(leaf))
-
-
-def failures(attempts: Iterable[Attempt], stem: str) -> tuple[Attempt, ...]:
-    """The issuances and rollbacks of a pair since its last completed installation, oldest first.
-
-    A refusal by the gate gives its reason. That a CA answers later is no failure.
-    """
-    since: list[Attempt] = []
-    for attempt in attempts:
-        if attempt.subject != stem:
-            continue
-        if attempt.kind == "install" and attempt.outcome == "ok":
-            since.clear()
-        elif attempt.kind in {"issue", "rollback"} and attempt.outcome != "retry":
-            since.append(attempt)
-        elif attempt.kind == "install" and since:
-            since[-1] = replace(since[-1], outcome=attempt.outcome, reason=attempt.reason)
-    return tuple(since)
-
-
-def waiting(attempts: Iterable[Attempt], stem: str) -> Attempt | None:
-    """The newest issuance of a pair that ended, where the CA said that it answers later."""
-    mine = [a for a in attempts if a.subject == stem and a.kind in {"issue", "install", "rollback"}]
-    mine = [a for a in mine if a.outcome != "asked"]
-    return mine[-1] if mine and mine[-1].outcome == "retry" else None
 
 
 def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, host: str) -> datetime | None:
@@ -125,33 +97,30 @@ def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, host: s
     floor = min(FLOOR, life / 200)
     remaining = (leaf.not_after - last.at) if leaf else timedelta(0)
     cap = min(CEILING, remaining / 20) if remaining > timedelta(0) else AFTER_EXPIRY
-    delay = min(floor * float(2 ** min(len(failed) - 1, 30)), max(cap, floor))
+    delay = Backoff(floor, max(cap, floor)).after(len(failed))
     jittered = max(floor, delay * (1 - 0.5 * unit(host, want.name.stem, len(failed))))
     return max(last.at + jittered, last.retry_at or last.at)
 
 
-SWAP_AGAIN, SWAP_CEILING = timedelta(seconds=1), timedelta(minutes=5)
+SWAP_PAUSES = Backoff(timedelta(seconds=1), timedelta(minutes=5))
 
 
-def swap_retry_at(attempts: Iterable[Attempt], stem: str, fingerprint: str) -> datetime | None:
-    """Given the attempts, return when a swap to that certificate may be tried again: 1 s, 2 s, 4 s ... 5 min after.
+def swap_retry_at(failed: tuple[Attempt, ...]) -> datetime | None:
+    """Given the failed swaps to a certificate, return when it may be tried again: 1 s, 2 s, 4 s ... 5 min after.
 
     None: it never failed, now. A disk that is full stays full for a while.
     """
-    swaps = [a for a in attempts if a.kind in {"install", "rollback"} and (a.subject, a.digest) == (stem, fingerprint)]
-    failed = [a for a in swaps if a.outcome in {"failed", "asked"}]
-    if not failed:
-        return None
-    return failed[-1].at + min(SWAP_AGAIN * float(2 ** min(len(failed) - 1, 30)), SWAP_CEILING)
+    return failed[-1].at + SWAP_PAUSES.after(len(failed)) if failed else None
 
 
 RELOAD_TRIES = 5
 PROOF_WAIT = timedelta(seconds=10)
+RELOAD_PAUSES = Backoff(PROOF_WAIT, timedelta(hours=3))
 
 
 def reload_retry_at(sent: tuple[Attempt, ...]) -> datetime | None:
     """Given the signals sent for the same material, return when the next may go: 10 s, 20 s, 40 s ...; None: now."""
-    return sent[-1].at + PROOF_WAIT * float(2 ** min(len(sent) - 1, 10)) if sent else None
+    return sent[-1].at + RELOAD_PAUSES.after(len(sent)) if sent else None
 
 
 def expires_soon(leaf: Leaf, want: Want | None, now: datetime) -> Literal["critical", "warning"] | None:

@@ -28,7 +28,7 @@ class View:
 
     def renew_at(self, want: Want, leaf: Leaf) -> datetime:
         """When to renew a live leaf."""
-        return renew_at(want, leaf, self.policy.host, self.snapshot.tried(want.name.stem))
+        return renew_at(want, leaf, self.policy.host, self.snapshot.history)
 
     def running(self, kind: str, subject: str | None = None) -> InFlight | None:
         """A job of that kind that runs now: one about that subject, where a subject is given."""

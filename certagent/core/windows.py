@@ -5,15 +5,14 @@ and the CA's explanation; `retry_at` is when to ask again. Rejected: a random po
 (status could not show it, and every look would find another one): ours is a hash of host, file and leaf.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from certagent.core.facts import Attempt, Leaf
+from certagent.core.backoff import Backoff
+from certagent.core.facts import History, Leaf
 
-KIND = "window"
 UNANSWERED, NEVER_ANSWERED = timedelta(hours=6), timedelta(days=1)
-RESTLESS, FIRST_PAUSE, LONGEST_PAUSE = timedelta(days=1), timedelta(minutes=15), timedelta(hours=6)
+RESTLESS, PAUSES = timedelta(days=1), Backoff(timedelta(minutes=15), timedelta(hours=6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +38,30 @@ def _read(reason: str) -> Window | None:
         return None
 
 
-def _asked(attempts: Iterable[Attempt], stem: str, leaf: Leaf) -> list[Attempt]:
-    return [a for a in attempts if (a.kind, a.subject, a.digest) == (KIND, stem, leaf.fingerprint)]
-
-
-def window_of(attempts: Iterable[Attempt], stem: str, leaf: Leaf) -> Window | None:
+def window_of(history: History, stem: str, leaf: Leaf) -> Window | None:
     """The newest answer about this very leaf; None where the CA has not given any."""
-    answers = [a for a in _asked(attempts, stem, leaf) if a.outcome == "ok"]
+    answers = [a for a in history.windows(stem) if a.outcome == "ok" and a.digest == leaf.fingerprint]
     return _read(answers[-1].reason) if answers else None
 
 
-def ask_at(attempts: tuple[Attempt, ...], stem: str, leaf: Leaf) -> datetime | None:
+def ask_at(history: History, stem: str, leaf: Leaf) -> datetime | None:
     """When to ask about this leaf again: as the CA said, else after six hours; None: it was never asked.
 
     A CA that has no windows at all ("refused", whichever leaf it was asked about) is asked once a day.
     """
-    refused = [a for a in attempts if (a.kind, a.subject, a.outcome) == (KIND, stem, "refused")]
-    asked = _asked(attempts, stem, leaf) or refused
+    every = history.windows(stem)
+    asked = [a for a in every if a.digest == leaf.fingerprint] or [a for a in every if a.outcome == "refused"]
     if not asked:
         return None
     pause = NEVER_ANSWERED if asked[-1].outcome == "refused" else UNANSWERED
     return asked[-1].retry_at or asked[-1].at + pause
 
 
-def not_before(attempts: Iterable[Attempt], stem: str) -> datetime | None:
+def not_before(history: History, stem: str) -> datetime | None:
     """The earliest renewal that a window alone may ask for: a CA whose windows always lie in the past makes no storm.
 
     The first is free; within a day of issuances the pause doubles from a quarter of an hour up to six hours.
     """
-    issued = [a.at for a in attempts if (a.kind, a.subject, a.outcome) == ("issue", stem, "ok")]
+    issued = [a.at for a in history.issued(stem)]
     recent = [at for at in issued if at > issued[-1] - RESTLESS]
-    if len(recent) <= 1:
-        return None
-    return issued[-1] + min(FIRST_PAUSE * float(2 ** min(len(recent) - 2, 10)), LONGEST_PAUSE)
+    return issued[-1] + PAUSES.after(len(recent) - 1) if len(recent) > 1 else None

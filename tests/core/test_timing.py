@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certagent.core.facts import Attempt
+from certagent.core.facts import Attempt, History
 from certagent.core.policy import RenewAt
 from certagent.core.timing import (
     emergency_at,
     expires_soon,
-    failures,
     lifetime,
     reload_retry_at,
     renew_at,
@@ -64,7 +63,7 @@ def test_a_leaf_that_is_dated_back(life: timedelta, gone: float, windowed: bool)
     if windowed:
         late = Window(cert.not_after - min(SECOND, life * (1 - gone) / 2), cert.not_after)
         done.append(tried("ok", kind="window", digest=cert.fingerprint, reason=written(late)))
-    at = renew_at(want(), cert, "db1", done)
+    at = renew_at(want(), cert, "db1", History(tuple(done)))
     assert NOW + life * (1 - gone) / 5 <= at < cert.not_after
 
 
@@ -119,12 +118,12 @@ FAILURES = [
 @pytest.mark.parametrize(("label", "attempts", "count"), FAILURES, ids=[r[0] for r in FAILURES])
 def test_failures(label: str, attempts: list[Attempt], count: int) -> None:
     """What failed since the last installation holds the next attempt back."""
-    assert len(failures(attempts, "node")) == count, label
+    assert len(History(tuple(attempts)).failures("node")) == count, label
 
 
 def test_gate_refusal_gives_the_reason() -> None:
     """An issuance that the gate refused afterwards counts as refused, with the gate's reason."""
-    found = failures([tried("ok"), Attempt("install", "node", NOW, "refused", "expired")], "node")
+    found = History((tried("ok"), Attempt("install", "node", NOW, "refused", "expired"))).failures("node")
     assert (found[0].outcome, found[0].reason) == ("refused", "expired")
 
 
@@ -166,7 +165,7 @@ def test_the_window_of_the_ca(
 ) -> None:
     """A point of the window, always the same; an explicit renew_at that is earlier wins, the emergency over all."""
     cert = leaf(not_before=NOW, not_after=NOW + 30 * DAY)
-    points = {renew_at(want(renew_at=rule), cert, "db1", [window(*span)]) for _ in range(3)}
+    points = {renew_at(want(renew_at=rule), cert, "db1", History((window(*span),))) for _ in range(3)}
     assert 1 == len(points)
     assert NOW + between[0] <= points.pop() <= NOW + between[1], label
 
@@ -175,8 +174,8 @@ def test_a_window_of_another_leaf_is_none() -> None:
     """What was said of the certificate before says nothing of this one; what cannot be read neither."""
     cert = leaf(not_before=NOW, not_after=NOW + 30 * DAY)
     plain = renew_at(want(), cert, "db1")
-    others = [window(DAY, 2 * DAY, about="other"), window(DAY, 2 * DAY, reason="rubbish")]
-    assert plain == renew_at(want(), cert, "db1", others)
+    others = (window(DAY, 2 * DAY, about="other"), window(DAY, 2 * DAY, reason="rubbish"))
+    assert plain == renew_at(want(), cert, "db1", History(others))
 
 
 def test_windows_in_the_past_make_no_storm() -> None:
@@ -185,7 +184,7 @@ def test_windows_in_the_past_make_no_storm() -> None:
     past = window(-2 * DAY, -DAY)
     minute = timedelta(minutes=1)
     issues = [tried("ok", i * 20 * minute) for i in range(4)]
-    points = [renew_at(want(), cert, "db1", [*issues[:n], past]) for n in range(1, 5)]
+    points = [renew_at(want(), cert, "db1", History((*issues[:n], past))) for n in range(1, 5)]
     assert points[0] < NOW
     assert [NOW + (20 + 15) * minute, NOW + (40 + 30) * minute, NOW + (60 + 60) * minute] == points[1:]
 
@@ -193,11 +192,11 @@ def test_windows_in_the_past_make_no_storm() -> None:
 def test_when_to_ask_for_a_window() -> None:
     """As the CA said; after a failure six hours later, where it has none a day; at once where it was never asked."""
     cert = leaf()
-    assert ask_at((), "node", cert) is None
+    assert ask_at(History(), "node", cert) is None
     again = NOW + timedelta(minutes=2)
-    assert again == ask_at((window(DAY, 2 * DAY, retry_at=again),), "node", cert)
+    assert again == ask_at(History((window(DAY, 2 * DAY, retry_at=again),)), "node", cert)
     failed = tried("failed", kind="window", digest=cert.fingerprint)
-    assert NOW + timedelta(hours=6) == ask_at((failed,), "node", cert)
+    assert NOW + timedelta(hours=6) == ask_at(History((failed,)), "node", cert)
     for leafs in (cert.fingerprint, "another"):
-        assert NOW + DAY == ask_at((replace(failed, outcome="refused", digest=leafs),), "node", cert)
-    assert ask_at((replace(failed, digest="another"),), "node", cert) is None
+        assert NOW + DAY == ask_at(History((replace(failed, outcome="refused", digest=leafs),)), "node", cert)
+    assert ask_at(History((replace(failed, digest="another"),)), "node", cert) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from certagent.core import decide
-from certagent.core.facts import Attempt, InFlight
+from certagent.core.facts import Attempt, History, InFlight
 from certagent.core.timing import renew_at
 from certagent.core.view import View
 from tests.core.building import NOW, pair, policy, snapshot
@@ -43,7 +43,7 @@ def test_renewal_point_follows_the_history() -> None:
     mine = Attempt("install", "node", NOW, "ok", "", live.leaf.fingerprint)
     others = Attempt("install", "ui", NOW, "ok", "", live.leaf.fingerprint)
     view = View(policy=policy(), snapshot=snapshot(live, attempts=(mine, others)), now=NOW)
-    assert renew_at(want, live.leaf, "db1", (mine,)) == view.renew_at(want, live.leaf)
+    assert renew_at(want, live.leaf, "db1", History((mine,))) == view.renew_at(want, live.leaf)
 
 
 def test_decisions_take_a_view() -> None:

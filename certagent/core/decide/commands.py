@@ -11,7 +11,6 @@ from certagent.core.actions import RejectCommand
 from certagent.core.decide.part import Part, total
 from certagent.core.facts import Request
 from certagent.core.requests import after
-from certagent.core.timing import waiting
 from certagent.core.view import View
 
 LONGEST = timedelta(hours=1)
@@ -33,7 +32,7 @@ def _one(view: View, request: Request) -> Part:
     why = _in_vain(view, request) if request.kind == "renew" else None
     if why is None and view.now - request.at < LONGEST:
         return Part(wakes=(request.at + LONGEST,))
-    if why is None and request.kind == "renew" and waiting(view.snapshot.attempts, request.subject):
+    if why is None and request.kind == "renew" and view.snapshot.history.waiting(request.subject):
         return Part()  # the CA has it
     reason = why or "it could not be carried out within an hour, and is not waited for any longer"
     return Part((RejectCommand(request.kind, request.subject, reason),))
@@ -46,6 +45,5 @@ def _in_vain(view: View, request: Request) -> str | None:
         return f"no authority is configured for {request.subject}: whoever else makes it renews it"
     if view.snapshot.directory.observe_only:
         return view.snapshot.directory.observe_only.reason
-    tried = [a for a in view.snapshot.tried(request.subject) if a.kind == "issue" and after(a, request)]
-    failed = [a for a in tried if a.failed]
+    failed = [a for a in view.snapshot.history.issues(request.subject) if after(a, request) and a.failed]
     return failed[-1].reason if len(failed) >= len(want.authorities) else None

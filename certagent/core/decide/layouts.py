@@ -12,17 +12,17 @@ from datetime import UTC, datetime, timedelta
 from certagent.core.catalogue import LAYOUT_SUPERFLUOUS, LAYOUT_WAITING
 from certagent.core.decide.part import Part, holding, total
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
+from certagent.core.facts.history import VERIFIED
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name
 from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER, refused_principal
 from certagent.core.roles import BY_STEM, KINDS
-from certagent.core.serving import of_process, signals
+from certagent.core.serving import of_process
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
 PATIENCE = timedelta(minutes=1)
-LOADED = frozenset({"ok", "presumed"})
 
 
 def part(view: View) -> Part:
@@ -114,16 +114,13 @@ def _has_loaded(snapshot: Snapshot, process: Process, pair: Pair) -> bool:
     told = {s.node_client_expiry for s in of_process(snapshot, process) if s.node_client_expiry}
     if told and pair.leaf:
         return int(pair.leaf.not_after.timestamp()) in told
-    arrived = _arrived(snapshot, pair)
-    return process.started > arrived or any(a.at >= arrived and a.outcome in LOADED for a in signals(snapshot, process))
+    arrived, sent = _arrived(snapshot, pair), snapshot.history.signals(process)
+    return process.started > arrived or any(a.at >= arrived and a.outcome in VERIFIED for a in sent)
 
 
 def _arrived(snapshot: Snapshot, pair: Pair) -> datetime:
-    ours = [
-        a.at for a in snapshot.attempts if a.kind == "install" and a.outcome == "ok" and a.subject == pair.name.stem
-    ]
-    if ours:
-        return ours[-1]
+    if ours := snapshot.history.last_install(pair.name.stem):
+        return ours.at
     return pair.cert.file.changed if pair.cert else datetime.fromtimestamp(0, UTC)
 
 
@@ -147,9 +144,9 @@ def unaccepted(view: View, want: Want, authority: str) -> str | None:
 
 
 def _late(snapshot: Snapshot, process: Process, bundle: str) -> bool:
-    came = [a.at for a in snapshot.attempts if (a.kind, a.outcome, a.subject) == ("install", "ok", bundle)]
-    sent = [a.at for a in signals(snapshot, process) if a.outcome in {*LOADED, "unproven"}]
-    return bool(came) and came[-1] > process.started and not any(at >= came[-1] for at in sent)
+    came = snapshot.history.last_install(bundle)
+    sent = [a.at for a in snapshot.history.signals(process) if a.outcome in {*VERIFIED, "unproven"}]
+    return came is not None and came.at > process.started and not any(at >= came.at for at in sent)
 
 
 def _roots(snapshot: Snapshot, authority: str) -> tuple[Leaf, ...]:

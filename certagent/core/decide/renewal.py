@@ -21,7 +21,7 @@ from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER
 from certagent.core.reasons import Cause, Reason
 from certagent.core.rules import other_key, pair_findings, stamp
-from certagent.core.timing import emergency_at, failures, settled_at, waiting
+from certagent.core.timing import emergency_at, settled_at
 from certagent.core.view import View
 
 EMERGENCY = ", and less than a twentieth of the lifetime is left"
@@ -147,7 +147,7 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     if leaf is not None and view.now >= (at := view.renew_at(want, leaf)):
         late = view.now >= emergency_at(leaf)
         yield Reason(Cause.DUE, f"renewal is due since {stamp(at)}" + (EMERGENCY if late else ""))
-    later = waiting(view.snapshot.attempts, stem)
+    later = view.snapshot.history.waiting(stem)
     if later and later.digest in want.authorities:
         yield Reason(Cause.PENDING, f"renewal is due: authority {later.digest} has the request")
 
@@ -163,8 +163,8 @@ def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:
 def _asking(view: View, want: Want, pair: Pair, reason: str) -> Part:
     """Issue, unless something holds it."""
     stem = want.name.stem
-    failed = failures(view.snapshot.attempts, stem)
-    later = failover.inbox_changed(view, waiting(view.snapshot.attempts, stem))
+    failed = view.snapshot.history.failures(stem)
+    later = failover.inbox_changed(view, view.snapshot.history.waiting(stem))
     findings = outlook.failing(want, pair, failed, view.now, view.snapshot.bundles)
     findings += outlook.answers_later(want, later)
     if view.running("issue", stem) or any(s.pair.name.stem == stem for s in view.snapshot.staged):

@@ -5,7 +5,7 @@ from certagent.core.decide.part import Part, total
 from certagent.core.facts import Leaf, Snapshot
 from certagent.core.policy import Want
 from certagent.core.view import View
-from certagent.core.windows import KIND, ask_at
+from certagent.core.windows import ask_at
 
 
 def part(view: View) -> Part:
@@ -24,9 +24,9 @@ def part(view: View) -> Part:
 
 
 def _asking(view: View, stem: str, leaf: Leaf, authority: str) -> Part:
-    if leaf.fingerprint not in view.snapshot.issued or view.running(KIND, stem):
+    if leaf.fingerprint not in view.snapshot.issued or view.running("window", stem):
         return Part()
-    at = ask_at(view.snapshot.tried(stem), stem, leaf)
+    at = ask_at(view.snapshot.history, stem, leaf)
     if at is not None and view.now < at:
         return Part(wakes=(at,))
     return Part((AskWindow(stem, leaf.fingerprint, authority, f"when does {authority} want {stem} renewed?"),))
@@ -34,6 +34,6 @@ def _asking(view: View, stem: str, leaf: Leaf, authority: str) -> Part:
 
 def _authority(snapshot: Snapshot, want: Want, able: set[str]) -> str:
     """The one that issued last, where it has windows; "" where it has none."""
-    mine = [a for a in snapshot.tried(want.name.stem) if (a.kind, a.outcome) == ("issue", "ok")]
+    mine = snapshot.history.issued(want.name.stem)
     asked = mine[-1].digest if mine else want.authorities[0] if want.authorities else ""
     return asked if asked in able and asked in want.authorities else ""

@@ -16,6 +16,7 @@ from certagent.core.facts.certificates import (
     Trust,
 )
 from certagent.core.facts.directory import Directory, ObserveOnly, Why
+from certagent.core.facts.history import History
 from certagent.core.facts.processes import Listener, LoaderFlags, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, InFlight, Repair, Request
 from certagent.core.facts.revocation import Answer, Checked, Revocation
@@ -33,6 +34,7 @@ __all__ = [
     "File",
     "FileKind",
     "Generation",
+    "History",
     "InFlight",
     "KeyFile",
     "Leaf",

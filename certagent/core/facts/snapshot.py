@@ -7,6 +7,7 @@ from functools import cached_property
 
 from certagent.core.facts.certificates import File, Generation, Leaf, Pair, Staged
 from certagent.core.facts.directory import Directory
+from certagent.core.facts.history import History
 from certagent.core.facts.processes import Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, InFlight, Repair, Request
 from certagent.core.facts.revocation import Revocation
@@ -43,20 +44,14 @@ class Snapshot:
         """The live pair of that name."""
         return self._by_stem.get(stem)
 
-    def tried(self, stem: str) -> tuple[Attempt, ...]:
-        """What was attempted about that name, oldest first."""
-        return self._tried.get(stem, ())
-
     def renewal(self, stem: str) -> Request | None:
         """An operator's `renew` of that name, which waits."""
         return next((r for r in self.requests if r.kind == "renew" and r.subject == stem), None)
 
     @cached_property
-    def _tried(self) -> dict[str, tuple[Attempt, ...]]:
-        found: dict[str, list[Attempt]] = {}
-        for attempt in self.attempts:
-            found.setdefault(attempt.subject, []).append(attempt)
-        return {stem: tuple(attempts) for stem, attempts in found.items()}
+    def history(self) -> History:
+        """What the attempts say."""
+        return History(self.attempts)
 
     @cached_property
     def revocation(self) -> Mapping[str, Revocation]:

@@ -1,0 +1,98 @@
+"""What was attempted in one certs-dir, and what follows from it: attempts are told apart here and nowhere else."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from certagent.core.facts.processes import Process
+from certagent.core.facts.records import Attempt
+
+SWAPS = frozenset({"install", "rollback"})
+VERIFIED = frozenset({"ok", "presumed"})  # of a reload: what the process serves is what was on disk
+
+
+@dataclass(frozen=True)
+class History:
+    """Every known attempt, oldest first."""
+
+    attempts: tuple[Attempt, ...] = ()
+
+    @cached_property
+    def _by_subject(self) -> dict[str, tuple[Attempt, ...]]:
+        """For a directory of ten thousand pairs."""
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.attempts:
+            found.setdefault(attempt.subject, []).append(attempt)
+        return {subject: tuple(attempts) for subject, attempts in found.items()}
+
+    def _of(self, subject: str, *kinds: str) -> tuple[Attempt, ...]:
+        return tuple(a for a in self._by_subject.get(subject, ()) if a.kind in kinds)
+
+    def _done(self, subject: str, *kinds: str) -> tuple[Attempt, ...]:
+        return tuple(a for a in self._of(subject, *kinds) if a.outcome == "ok")
+
+    @cached_property
+    def swaps(self) -> tuple[Attempt, ...]:
+        """The completed installations and rollbacks of every pair."""
+        return tuple(a for a in self.attempts if a.kind in SWAPS and a.outcome == "ok")
+
+    def installs(self, stem: str) -> tuple[Attempt, ...]:
+        """The completed installations of a pair or bundle."""
+        return self._done(stem, "install")
+
+    def last_install(self, stem: str, fingerprint: str | None = None) -> Attempt | None:
+        """The newest completed installation; of that certificate, where one is named."""
+        found = [a for a in self.installs(stem) if fingerprint in {None, a.digest}]
+        return found[-1] if found else None
+
+    def failed_swaps(self, stem: str, fingerprint: str) -> tuple[Attempt, ...]:
+        """The swaps to that certificate that failed, or whose end nobody knows."""
+        mine = (a for a in self._of(stem, *SWAPS) if a.digest == fingerprint)
+        return tuple(a for a in mine if a.outcome in {"failed", "asked"})
+
+    def issues(self, stem: str) -> tuple[Attempt, ...]:
+        """Every issuance that was attempted."""
+        return self._of(stem, "issue")
+
+    def issued(self, stem: str) -> tuple[Attempt, ...]:
+        """The issuances that an authority answered."""
+        return self._done(stem, "issue")
+
+    def failures(self, stem: str) -> tuple[Attempt, ...]:
+        """The issuances and rollbacks of a pair since its last completed installation.
+
+        A refusal by the gate gives its reason. That a CA answers later is no failure.
+        """
+        since: list[Attempt] = []
+        for attempt in self._of(stem, "issue", *SWAPS):
+            if attempt.kind == "install" and attempt.outcome == "ok":
+                since.clear()
+            elif attempt.kind != "install" and attempt.outcome != "retry":
+                since.append(attempt)
+            elif attempt.kind == "install" and since:
+                since[-1] = replace(since[-1], outcome=attempt.outcome, reason=attempt.reason)
+        return tuple(since)
+
+    def waiting(self, stem: str) -> Attempt | None:
+        """The newest issuance of a pair that ended, where the CA said that it answers later."""
+        ended = [a for a in self._of(stem, "issue", *SWAPS) if a.outcome != "asked"]
+        return ended[-1] if ended and ended[-1].outcome == "retry" else None
+
+    def signals(self, process: Process) -> tuple[Attempt, ...]:
+        """The reloads recorded for a process."""
+        return self._of(process.identity, "reload")
+
+    def unanswered(self, process: Process, material: str) -> tuple[Attempt, ...]:
+        """The signals sent for this material since anything was last verified."""
+        run: list[Attempt] = []
+        for attempt in self.signals(process):
+            run = [] if attempt.outcome in VERIFIED or attempt.digest != material else [*run, attempt]
+        return tuple(run)
+
+    def windows(self, stem: str) -> tuple[Attempt, ...]:
+        """The questions to a CA when it wants the pair renewed (RFC 9773)."""
+        return self._of(stem, "window")
+
+    def last(self, stem: str) -> Attempt | None:
+        """The newest attempt to change a pair."""
+        found = self._of(stem, "issue", *SWAPS)
+        return found[-1] if found else None
