@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UNIT := tests/core $(wildcard tests/test_*.py)
 
-.PHONY: setup program demo test unit coverage lint bench clean
+.PHONY: setup program demo test test-any-day unit coverage lint bench clean
 
 # The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
 program: .venv/.program
@@ -22,6 +22,9 @@ demo: program
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses=auto
+
+test-any-day: setup
+	tests/any-day
 
 unit: setup
 	$(BIN)/python -m pytest $(UNIT)

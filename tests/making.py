@@ -1,37 +1,40 @@
 """Real CAs, keys and certificates for tests of the host."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from certagent import x509
+from tests.moments import now
 
 DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Ca:
-    """A CA in memory."""
+    """A CA in memory, and the moment by which it and its leaves are dated."""
 
     cert: bytes
     key: bytes
+    at: datetime
 
     def pair(self, stem: str = "node", days: int = 30, names: tuple[str, ...] = ("localhost",)) -> tuple[bytes, bytes]:
         """A new key and its leaf: (certificate, key)."""
-        now = datetime.now(UTC)
         own = x509.generate_key("ecdsa-p256")
         user = stem.partition(".")[2] or "node"
         server = stem in {"node", "ui"}
         csr = x509.make_csr(own, user, names if server else ())
-        begin, end = now - DAY, now + days * DAY
+        begin, end = self.at - DAY, self.at + days * DAY
         cert = x509.sign_csr(
             csr, self.cert, self.key, server=server, client=stem != "ui", not_before=begin, not_after=end
         )
         return cert, own
 
 
-def make_ca(name: str = "test CA", days: int = 3650) -> Ca:
-    return Ca(*x509.make_ca(name, days * DAY, datetime.now(UTC)))
+def make_ca(name: str = "test CA", days: int = 3650, at: datetime | None = None) -> Ca:
+    """Of `at`: the moment by which the test judges; None: of now."""
+    moment = at or now()
+    return Ca(*x509.make_ca(name, days * DAY, moment), moment)
 
 
 def put(directory: Path, stem: str, pair: tuple[bytes, bytes]) -> None:

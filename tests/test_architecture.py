@@ -250,6 +250,23 @@ def test_no_test_sleeps_or_patches() -> None:
     } == set()
 
 
+def at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: everything but the bodies of functions."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for part in child.decorator_list if isinstance(child, ast.FunctionDef) else ():
+            yield from at_import(part)
+        yield from at_import(child.args if inside else child)
+
+
+def test_no_test_takes_the_clock_at_import() -> None:
+    """A slow machine runs a test long after it was collected: a moment of import is over by then."""
+    calls = [(p.name, n) for p in TESTS for n in at_import(parsed(p)) if isinstance(n, ast.Call)]
+    clocks = {"now", "datetime.now", "time.time", "moments.now"}
+    assert [] == [(p, n.lineno) for p, n in calls if ast.unparse(n.func) in clocks]
+
+
 def test_no_secret_is_formatted() -> None:
     """No key, PEM or password is ever put into a message: no f-string names one."""
     found = set()

@@ -14,7 +14,7 @@ from certagent.agent.jobs.pool import WORKERS, Jobs
 from certagent.core.facts import InFlight
 from tests.waiting import wait_until
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("kind", ["reload", "probe", "scan", "revocation"])

@@ -26,7 +26,8 @@ class Box:
     """An outbox, an inbox, what is remembered, and the person who signs."""
 
     def __init__(self, base: Path) -> None:
-        self.outbox, self.inbox, self.state, self.ca = base / "outbox", base / "inbox", State(), make_ca()
+        self.outbox, self.inbox, self.state = base / "outbox", base / "inbox", State()
+        self.ca = make_ca(at=NOW)
 
     def ask(self, csr: bytes = CSR, **changes: Any) -> Answer:
         options = {"outbox": str(self.outbox), "inbox": str(self.inbox), "remind": 86400.0}
@@ -117,7 +118,7 @@ def test_forms(box: Box, label: str, form: Callable[[bytes], bytes]) -> None:
 def test_intermediates_from_another_file(box: Box) -> None:
     """The chain is put together from everything that lies there, and the root left out."""
     root = box.ca
-    box.ca = Ca(*intermediate(root.cert, root.key))
+    box.ca = Ca(*intermediate(root.cert, root.key, NOW), NOW)
     box.bring("chain.pem", root.cert + box.ca.cert)
     box.bring("leaf.pem", box.sign())
     answer = box.ask()

@@ -17,11 +17,12 @@ from certagent import x509
 from certagent.authority.backends.http import Http, Reply, broken, by_name, direct, message, permitted, retry_after
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Tls
+from tests.moments import now
 from tests.servers.process import closed_port
 from tests.servers.tls import ServerPair, server_pair
 from tests.servers.web import Handler, Web, tunnel
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def hello(handler: Handler) -> None:
@@ -136,9 +137,9 @@ def test_the_systems_roots(server: Web, pair: ServerPair) -> None:
 def dated(directory: Path, name: str, start: timedelta, end: timedelta) -> ServerPair:
     """A server certificate with a life of its own."""
     made = server_pair(directory)
-    ca, ca_key = x509.make_ca("dated", timedelta(days=30), NOW - timedelta(days=10))
+    ca, ca_key = x509.make_ca("dated", timedelta(days=30), now() - timedelta(days=10))
     csr = x509.make_csr(made.key.read_bytes(), name, (name,))
-    span = {"not_before": NOW + start, "not_after": NOW + end}
+    span = {"not_before": now() + start, "not_after": now() + end}
     made.cert.write_bytes(x509.sign_csr(csr, ca, ca_key, server=True, client=False, **span))
     made.ca.write_bytes(ca)
     return made

@@ -185,7 +185,7 @@ def test_an_impostor_that_relays_the_root(tmp_path: Path) -> None:
 def test_a_chain_without_its_root() -> None:
     """The leaf first, each certificate once, self-issued ones left out; Windows line ends do no harm, nor does text."""
     root = make_ca("root")
-    issuing = Ca(*intermediate(root.cert, root.key))
+    issuing = Ca(*intermediate(root.cert, root.key), root.at)
     middle, leaf = issuing.cert.decode(), issuing.pair()[0].decode()
     text = chain([leaf, f"text\n{middle}".replace("\n", "\r\n"), middle, root.cert.decode()])
     assert ["CN=node,O=Cockroach", "CN=step-ca test intermediate"] == [c.subject for c in facts(text)]

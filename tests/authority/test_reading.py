@@ -309,7 +309,7 @@ def test_the_roots_that_step_lists(crts: Any, found: list[str]) -> None:
 @pytest.mark.parametrize(("status", "pin", "words"), [
     (404, PIN, "it has no root with the fingerprint"),
     (200, "ab" * 32, "has another fingerprint than asked"),
-])  # fmt: skip
+], ids=["unknown", "another"])  # fmt: skip
 def test_a_root_that_is_not_the_pinned_one(status: int, pin: str, words: str) -> None:
     """None, or another: nothing is trusted."""
     found = problem(step.shown_root, reply(status, {"ca": PEM}), URL, pin, NOW)

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,11 @@ from certagent.certs_dir import Scan, Scanner
 from certagent.core.facts import Pair, Why
 from certagent.core.roles import BUNDLES
 from tests.making import filled, make_ca, put
-
-NOW = datetime.now(UTC)
+from tests.moments import now
 
 
 def scan(directory: Path) -> Scan:
-    return Scanner().scan(str(directory), NOW)
+    return Scanner().scan(str(directory), now())
 
 
 def found(result: Scan, stem: str) -> Pair:
@@ -82,6 +81,7 @@ def sparse(path: Path) -> None:
 
 def large(path: Path) -> None:
     path.write_bytes(b"x" * ((1 << 20) + 1))
+    path.chmod(0o644)
 
 
 HOSTILE: list[Callable[[Path], None]] = [fifo, a_directory, a_socket, dangling, loop, shadow, zero, sparse, large]
@@ -171,12 +171,12 @@ def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
     """The same facts from the cache; one that was rewritten has new ones."""
     ca = filled(tmp_path, "node", "ui")
     scanner = Scanner()
-    first = scanner.scan(str(tmp_path), NOW)
-    again = scanner.scan(str(tmp_path), NOW)
+    first = scanner.scan(str(tmp_path), now())
+    again = scanner.scan(str(tmp_path), now())
     assert first == again
     assert found(first, "ui").cert is found(again, "ui").cert
     put(tmp_path, "node", ca.pair())
-    third = scanner.scan(str(tmp_path), NOW)
+    third = scanner.scan(str(tmp_path), now())
     assert found(third, "node") != found(first, "node")
     assert found(third, "ui").cert is found(first, "ui").cert
 
@@ -186,8 +186,8 @@ def test_the_verdict_on_a_chain_follows_the_bundle(tmp_path: Path) -> None:
     ca = filled(tmp_path)
     scanner = Scanner()
 
-    def problem(at: datetime = NOW) -> str | None:
-        trust = found(scanner.scan(str(tmp_path), at), "node").trust
+    def problem(at: datetime | None = None) -> str | None:
+        trust = found(scanner.scan(str(tmp_path), at or now()), "node").trust
         assert trust is not None
         return trust.problem
 
@@ -202,7 +202,7 @@ def test_the_verdict_on_a_chain_follows_the_bundle(tmp_path: Path) -> None:
     assert problem() is None
     put(tmp_path, "node", ca.pair())
     (tmp_path / "ca.crt").write_bytes(short.cert + ca.cert)
-    assert problem(NOW + timedelta(days=11)) is None, "an expired CA beside a valid one does no harm"
+    assert problem(now() + timedelta(days=11)) is None, "an expired CA beside a valid one does no harm"
 
 
 def test_a_missing_directory(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_the_glance_sees_changed_keys_only(tmp_path: Path) -> None:
     """Between two scans scan_changed_keys shows the keys whose mode or content changed, and opens nothing."""
     filled(tmp_path, "node", "ui")
     scanner = Scanner()
-    scanner.scan(str(tmp_path), NOW)
+    scanner.scan(str(tmp_path), now())
     assert scanner.scan_changed_keys(str(tmp_path)).pairs == ()
     (tmp_path / "ui.key").chmod(0o644)
     keys = [p.key for p in scanner.scan_changed_keys(str(tmp_path)).pairs]

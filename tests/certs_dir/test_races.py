@@ -1,9 +1,11 @@
 """Races that a hostile writer, or cockroach's own loader, would have to win."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from select import select
@@ -14,6 +16,7 @@ from certagent.certs_dir.swap import Store, restrict
 from certagent.certs_dir.swap.area import digest
 from certagent.posix.errors import HostError
 from tests.making import filled
+from tests.system.running import open_tmp
 from tests.waiting import DEADLINE
 
 pytestmark = pytest.mark.slow
@@ -43,13 +46,19 @@ while not select.select([sys.stdin], [], [], 0)[0]:
 """
 
 
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A directory that every user reaches, wherever pytest has its own."""
+    made = open_tmp()
+    yield made
+    shutil.rmtree(made)
+
+
 @pytest.mark.root
 @pytest.mark.parametrize("uid", [None, NOBODY], ids=["modes", "owners"])
-def test_a_key_that_is_swapped_for_a_root_file(tmp_path: Path, uid: int | None) -> None:
+def test_a_key_that_is_swapped_for_a_root_file(reachable: Path, uid: int | None) -> None:
     """While root's agent repairs a key of `nobody`, `nobody` swaps it for a file of root's: that one never changes."""
-    for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
-        path.chmod(0o755)
-    certs, victim = tmp_path / "certs", tmp_path / "shadow"
+    certs, victim = reachable / "certs", reachable / "shadow"
     filled(certs)
     for path in (certs, *certs.iterdir()):
         os.chown(path, NOBODY, NOBODY)

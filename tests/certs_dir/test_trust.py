@@ -4,7 +4,7 @@ import base64
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -19,14 +19,14 @@ from certagent.core.names import CLIENT_NODE, NODE, Name
 from certagent.core.policy import Want
 from certagent.core.roles import Role
 from tests.making import Ca, filled, make_ca, put
+from tests.moments import now
 from tests.system.running import open_tmp
 
-NOW = datetime.now(UTC)
 UI = Name(Role.UI)
 
 
-def trust_of(scanner: Scanner, directory: Path, stem: str, at: datetime = NOW) -> Trust | None:
-    return {p.name.stem: p for p in scanner.scan(str(directory), at).pairs}[stem].trust
+def trust_of(scanner: Scanner, directory: Path, stem: str, at: datetime | None = None) -> Trust | None:
+    return {p.name.stem: p for p in scanner.scan(str(directory), at or now()).pairs}[stem].trust
 
 
 def spki(ca: Ca) -> str:
@@ -75,7 +75,7 @@ def test_the_gate_knows_the_systems_roots(tmp_path: Path, public: Ca) -> None:
         pair = staged.pair_fact(stem, cert, key, 0.0)
         assert pair is not None
         store = TrustStore(bundles=bundles, roots=partial(roots.load, want.roots), split=False)
-        found = staged.judge(pair, want, cert, key, store, asked=True, at=0.0, now=NOW)
+        found = staged.judge(pair, want, cert, key, store, asked=True, at=0.0, now=now())
         assert found.pair.trust is not None
         assert (found.pair.trust.bundle, found.pair.trust.problem is None, found.handshake) == (
             "system" if good else "ca",
@@ -134,7 +134,7 @@ def test_this_machines_roots() -> None:
     """Where the machine has roots, they are read and usable."""
     if not roots.place():
         pytest.skip("apt-get install ca-certificates")
-    assert "not in the bundle" in str(x509.verify_chain(make_ca().pair("ui")[0], roots.load().pem, "server", NOW))
+    assert "not in the bundle" in str(x509.verify_chain(make_ca().pair("ui")[0], roots.load().pem, "server", now()))
 
 
 def test_anchors(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_tenants_request_names_its_unit() -> None:
     for name, unit in ((Name(Role.TENANT, "5"), "Tenants"), (CLIENT_NODE, "")):
         csr = x509.make_csr(own, "5", (), unit=name.kind.unit)
         cert = x509.sign_csr(
-            csr, ca.cert, ca.key, server=False, client=True, not_before=NOW, not_after=NOW + timedelta(days=1)
+            csr, ca.cert, ca.key, server=False, client=True, not_before=ca.at, not_after=ca.at + timedelta(days=1)
         )
         assert ("OU=Tenants" in x509.parse_certificates(cert)[0].subject) == bool(unit)
 

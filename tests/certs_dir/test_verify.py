@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from certagent.core.rules import gate
 from certagent.operations.authority_test import StepError, accepted, trust_store
 from certagent.operations.check import Target, check
 from tests.making import Ca, filled, make_ca, put
+from tests.moments import now
 
-NOW = datetime.now(UTC)
 STEMS = ("node", "ui", "client.root", "client.node", "client-tenant.7")
 HOUSE, OTHER, PUBLIC = "house", "other", "public"
 BUNDLES = ("ca", "ca-client", "ca-ui", "ca-client-tenant")
@@ -47,7 +47,7 @@ def pair_of(stem: str, name: str, usages: str) -> tuple[bytes, bytes]:
     key = x509.generate_key("ecdsa-p256")
     user = stem.partition(".")[2] or "node"
     csr = x509.make_csr(key, user, ("localhost",) if stem in {"node", "ui"} else ())
-    begin, end = NOW - timedelta(days=1), NOW + timedelta(days=30)
+    begin, end = now() - timedelta(days=1), now() + timedelta(days=30)
     signed = x509.sign_csr(
         csr, ca(name).cert, ca(name).key, server="s" in usages, client="c" in usages, not_before=begin, not_after=end
     )
@@ -109,14 +109,14 @@ def scanned(path: Path, policy: Policy) -> Snapshot:
     scanner = Scanner()
     roots = system_roots.load(policy.roots)
     scanner.verdicts.roots, scanner.verdicts.split = lambda: roots, policy.split
-    scan = scanner.scan(str(path), NOW)
+    scan = scanner.scan(str(path), now())
     known = Snapshot(scan.directory, scan.pairs, scan.unmanaged_files)
-    return Staging(Store(str(path)), str(path)).add(known, policy, roots, NOW)
+    return Staging(Store(str(path)), str(path)).add(known, policy, roots, now())
 
 
 def checked(path: Path, policy: Policy) -> dict[str, Trust | None]:
     """The verdicts of `check -c`."""
-    scan = load(str(path), NOW, Runner(0, 0, (0,)), configured_roots=policy.roots, split=policy.split)
+    scan = load(str(path), now(), Runner(0, 0, (0,)), configured_roots=policy.roots, split=policy.split)
     return {p.name.stem: p.trust for p in scan.pairs if not p.name.is_bundle}
 
 
@@ -125,7 +125,7 @@ def tried(policy: Policy, stem: str, pair: tuple[bytes, bytes]) -> str:
     want = policy.want(stem)
     assert want is not None
     try:
-        accepted(want, *pair, trust_store(Absent(), policy, want, NOW), NOW)  # type: ignore[arg-type]
+        accepted(want, *pair, trust_store(Absent(), policy, want, now()), now())  # type: ignore[arg-type]
     except StepError as error:
         return error.step
     return ""
@@ -164,7 +164,7 @@ def test_every_verdict_is_the_same(made: tuple[dict[str, str], dict[str, tuple[s
             if want is None:
                 continue
             assert staged.pair.trust == live[stem]
-            refused = gate(want, staged, None, asked=True, now=NOW) is not None
+            refused = gate(want, staged, None, asked=True, now=now()) is not None
             wrong = {f["code"] for f in document["findings"] if f["file"] == f"{stem}.crt"}
             assert refused == bool(wrong & {"cert.untrusted", "cert.eku"}), (stem, wrong)
             step = tried(policy, stem, pair_of(stem, *leaves[stem]))
@@ -182,7 +182,7 @@ def test_dual_purpose_node_not_verified_by_live_client_ca_is_refused(tmp_path: P
     seen = scanned(path, policy)
     assert seen.staged[0].pair.trust is not None
     assert (seen.staged[0].pair.trust.bundle, bool(seen.staged[0].pair.trust.problem)) == ("ca-client", True)
-    plan = decide(policy, seen, NOW)
+    plan = decide(policy, seen, now())
     assert [a.stem for a in plan.actions if isinstance(a, Install)] == []
     assert ["not trusted by ca-client.crt" in a.reason for a in plan.actions if isinstance(a, RejectStaged)] == [True]
 
@@ -234,10 +234,10 @@ def test_roots_are_read_only_where_they_are_needed(tmp_path: Path) -> None:
     filled(path, "node", "ui")
     scanner, asked = Scanner(), []
     scanner.verdicts.roots = partial(noted, asked)
-    scanner.scan(str(path), NOW)
+    scanner.scan(str(path), now())
     assert asked == []
     put(path, "ui", pair_of("ui", PUBLIC, "s"))
-    scanner.scan(str(path), NOW)
+    scanner.scan(str(path), now())
     assert asked == [1]
 
 

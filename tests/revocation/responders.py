@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from cryptography import x509
@@ -87,11 +87,10 @@ def responder(script: Script) -> Iterator[str]:
 
 
 def answer(ca: Ca, leaf: bytes, signer: tuple[bytes, bytes] | None = None, **changes: Any) -> bytes:
-    """A signed OCSP answer about the leaf of a PEM: good, from an hour ago until in an hour, unless changed.
+    """A signed OCSP answer about the leaf of a PEM: good, for a month from an hour ago, unless changed.
 
     `signer`: certificate and key of a delegate, which is embedded; else the CA signs.
     """
-    now = datetime.now(UTC)
     hour = timedelta(hours=1)
     cert = x509.load_pem_x509_certificate(leaf)
     issuer = x509.load_pem_x509_certificate(changes.get("issuer", ca.cert))
@@ -102,9 +101,9 @@ def answer(ca: Ca, leaf: bytes, signer: tuple[bytes, bytes] | None = None, **cha
         issuer=issuer,
         algorithm=hashes.SHA256(),
         cert_status=status,
-        this_update=changes.get("this", now - hour),
-        next_update=changes.get("following", now + hour),
-        revocation_time=now - hour if revoked else None,
+        this_update=changes.get("this", ca.at - hour),
+        next_update=changes.get("following", ca.at + 30 * 24 * hour),
+        revocation_time=ca.at - hour if revoked else None,
         revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
     )
     who = x509.load_pem_x509_certificate(signer[0] if signer else ca.cert)

@@ -7,7 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ from tests.servers.openssl_ocsp import delegate
 from tests.servers.process import closed_port
 from tests.waiting import in_time, wait_until
 
-NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 CA, OTHER = make_ca("house"), make_ca("other")
+NOW = CA.at  # answers are dated and judged by it
 LEAF, SECOND = CA.pair()[0], CA.pair()[0]
 UNKNOWN, REVOKED = co.OCSPCertStatus.UNKNOWN, co.OCSPCertStatus.REVOKED
 NOBODY = (
@@ -71,7 +71,7 @@ ANSWERS = {  # what was answered -> status, or a part of why it is none
 def verdict(data: bytes) -> str:
     """The status, or why there is none."""
     try:
-        return x509.ocsp_answer(data, *links(LEAF, CA), datetime.now(UTC)).status
+        return x509.ocsp_answer(data, *links(LEAF, CA), NOW).status
     except x509.X509Error as error:
         return error.message
 
@@ -244,7 +244,7 @@ def test_what_a_list_says(what: str) -> None:
     """Signed by the issuer, of now, and about all that it revoked: else its silence means nothing."""
     data, expected = LISTS[what]
     try:
-        said = x509.crl_answer(data, *links(LEAF, CA), datetime.now(UTC)).status
+        said = x509.crl_answer(data, *links(LEAF, CA), NOW).status
     except x509.X509Error as error:
         said = error.message
     assert expected in said

@@ -159,17 +159,17 @@ def identity_of(csr: x509.CertificateSigningRequest) -> tuple[bytes, frozenset[s
     return csr.subject.public_bytes(), frozenset(str(n.value) for names in found for n in names)
 
 
-def intermediate(root: bytes, root_key: bytes) -> tuple[bytes, bytes]:
-    """An issuing CA under a root: certificate and key as PEM."""
-    now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
+def intermediate(root: bytes, root_key: bytes, at: datetime) -> tuple[bytes, bytes]:
+    """An issuing CA under a root, of that moment: certificate and key as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
     above = x509.load_pem_x509_certificate(root)
     signer = serialization.load_pem_private_key(root_key, None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuing CA of a test")])
     made = (
         x509.CertificateBuilder(above.subject, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=300))
+        .not_valid_before(at - timedelta(hours=1))
+        .not_valid_after(at + timedelta(days=300))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(signer, hashes.SHA256())
@@ -194,7 +194,7 @@ def material(base: Path) -> Material:
     """Make it: TLS pair, root and issuing CA, enrolment CA and one enrolment pair."""
     tls, now = server_pair(base), datetime.now(UTC)
     root, root_key = make_ca("root CA of a test", timedelta(days=3000), now)
-    issuing, issuing_key = intermediate(root, root_key)
+    issuing, issuing_key = intermediate(root, root_key, now)
     ca, ca_key = make_ca("enrolment CA of a test", timedelta(days=300), now)
     key = generate_key("ecdsa-p256")
     span = {"not_before": now - timedelta(hours=1), "not_after": now + timedelta(days=90)}

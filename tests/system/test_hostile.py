@@ -8,7 +8,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certagent import x509
+from tests.moments import now
 from tests.servers.web import Handler, Web
 from tests.system.running import Agent, Host
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 PEM = serialization.Encoding.PEM
-NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 TIMEOUT = 3
 MOST_SECONDS = 120.0  # until the last of them is refused, on a machine that others use
@@ -36,7 +36,9 @@ def leaf(ca: "Ca", csr: pyca.CertificateSigningRequest, **wrong: Any) -> str:
     """What the request asks for, but for what is said to be wrong."""
     key, issuer = wrong.get("issuer", (ca.key, ca.name))
     public = wrong.get("public", csr.public_key())
-    start, end = wrong.get("span", (NOW - DAY / 24, NOW + DAY * 30))
+    after, until = wrong.get("span", (-DAY / 24, DAY * 30))
+    start = wrong.get("begins", now() + after)
+    end = now() + until
     builder = pyca.CertificateBuilder(
         issuer, wrong.get("subject", csr.subject), public, pyca.random_serial_number(), start, end
     )
@@ -52,7 +54,7 @@ class Ca:
     """A root in memory."""
 
     def __init__(self, name: str = "hostile root") -> None:
-        pem, key = x509.make_ca(name, DAY * 365, NOW)
+        pem, key = x509.make_ca(name, DAY * 365, now())
         self.pem = pem
         self.name = pyca.load_pem_x509_certificate(pem).subject
         loaded = serialization.load_pem_private_key(key, None)
@@ -138,8 +140,8 @@ WRONGS: dict[str, Wrong] = {
         "not the principal",
         REFUSED,
     ),
-    "is-expired": (signed(span=(NOW - DAY * 9, NOW - DAY)), "expired at", REFUSED),
-    "is-of-tomorrow": (signed(span=(NOW + DAY, NOW + DAY * 9)), "not valid before", REFUSED),
+    "is-expired": (signed(span=(-DAY * 9, -DAY)), "expired at", REFUSED),
+    "is-of-tomorrow": (signed(span=(DAY, DAY * 9)), "not valid before", REFUSED),
     "is-a-ca": (signed(is_ca=True), "is a CA certificate", REFUSED),
     "is-of-another-root": (signed(issuer=(STRANGER.key, STRANGER.name)), "not trusted by ca.crt", REFUSED),
     "claims-our-root": (signed(issuer=(STRANGER.key, CA.name)), "not trusted by ca.crt", REFUSED),
@@ -257,8 +259,8 @@ def test_a_ca_whose_clock_is_ahead(tmp_path: Path) -> None:
         if handler.path.endswith("/info"):
             certificate(handler, CA.pem.decode())
             return
-        begins.append(datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6))
-        certificate(handler, leaf(CA, request_of(handler), span=(begins[-1], begins[-1] + DAY * 30)))
+        begins.append(now().replace(microsecond=0) + timedelta(seconds=6))
+        certificate(handler, leaf(CA, request_of(handler), begins=begins[-1]))
 
     (host.base / "root.crt").write_bytes(CA.pem)
     (host.base / "auth.hex").write_text("00112233445566778899aabbccddeeff")

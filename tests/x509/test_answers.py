@@ -21,7 +21,7 @@ KEY = x509.generate_key("ecdsa-p256")
 CSR = x509.make_csr(KEY, "node", ("db1.example.com", "10.0.0.5", "::1"), challenge="open sesame")
 SPKI = x509.parse_key(KEY)[0]
 ROOT = make_ca("root")
-ISSUING = Ca(*intermediate(ROOT.cert, ROOT.key))
+ISSUING = Ca(*intermediate(ROOT.cert, ROOT.key, ROOT.at), ROOT.at)
 OTHER = make_ca("another")
 
 
@@ -90,7 +90,7 @@ def test_the_same_name_is_not_the_issuer() -> None:
     """Another CA of the issuer's name: its signature decides."""
     impostor = make_ca("root")
     assert x509.arranged(signed(ISSUING) + impostor.cert + ISSUING.cert, SPKI).endswith(ISSUING.cert)
-    lone = Ca(*intermediate(impostor.cert, impostor.key))
+    lone = Ca(*intermediate(impostor.cert, impostor.key, impostor.at), impostor.at)
     assert lone.cert not in x509.arranged(LEAF + lone.cert, SPKI)
 
 

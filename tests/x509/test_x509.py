@@ -3,15 +3,15 @@
 import os
 import shutil
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from certagent import x509
 from tests.making import DAY, Ca, make_ca
+from tests.moments import now
 
-NOW = datetime.now(UTC)
 KINDS = ["ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048"]
 
 
@@ -19,7 +19,7 @@ def leaf_for(
     ca: Ca, key: bytes, *, server: bool = True, client: bool = True, days: int = 30, name: str = "node"
 ) -> bytes:
     csr = x509.make_csr(key, name, ("localhost", "::1"))
-    span = {"not_before": NOW - DAY, "not_after": NOW + days * DAY}
+    span = {"not_before": ca.at - DAY, "not_after": ca.at + days * DAY}
     return x509.sign_csr(csr, ca.cert, ca.key, server=server, client=client, **span)
 
 
@@ -86,7 +86,7 @@ def test_openssl_agrees(label: str, make: object, usage: str, sound: bool, tmp_p
     purpose = {"server": "sslserver", "client": "sslclient"}[usage]
     words = ["openssl", "verify", "-purpose", purpose, "-CAfile", str(tmp_path / "bundle"), str(tmp_path / "leaf")]
     theirs = subprocess.run(words, capture_output=True, check=False).returncode == 0
-    ours = x509.verify_chain(cert, bundle, usage, NOW) is None  # type: ignore[arg-type]
+    ours = x509.verify_chain(cert, bundle, usage, now()) is None  # type: ignore[arg-type]
     assert (ours, theirs) == (sound, sound), label
 
 
@@ -94,8 +94,8 @@ def test_the_moment_counts() -> None:
     """Before notBefore and after notAfter there is no chain, and the sentence says when."""
     ca, key = make_ca(), x509.generate_key("ecdsa-p256")
     cert = leaf_for(ca, key)
-    assert "expired at" in (x509.verify_chain(cert, ca.cert, "server", NOW + timedelta(days=31)) or "")
-    assert "not valid before" in (x509.verify_chain(cert, ca.cert, "server", NOW - timedelta(days=2)) or "")
+    assert "expired at" in (x509.verify_chain(cert, ca.cert, "server", ca.at + timedelta(days=31)) or "")
+    assert "not valid before" in (x509.verify_chain(cert, ca.cert, "server", ca.at - timedelta(days=2)) or "")
 
 
 @pytest.mark.parametrize(
@@ -106,5 +106,5 @@ def test_rubbish_is_an_error_not_a_crash(data: bytes) -> None:
     for parse in (x509.parse_certificates, x509.parse_key):
         with pytest.raises(x509.X509Error):
             parse(data)
-    assert x509.verify_chain(data, data, "server", NOW)
+    assert x509.verify_chain(data, data, "server", now())
     assert x509.handshake(data, data, server_roots=data, client_roots=data)
