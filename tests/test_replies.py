@@ -293,7 +293,16 @@ def test_what_is_seen_of_a_command(
     status_answer: dict[str, Any] | None, rows: list[dict[str, Any]] | None, expected: dict[str, str]
 ) -> None:
     """Only its own directory and only what came after it count; silence is nothing but silence."""
-    assert seen(RENEW, status_answer, None if rows is None else {"rows": rows}) == expected
+    assert seen(RENEW, status_answer, None if rows is None else {"ok": True, "rows": rows}) == expected
+
+
+def test_an_agent_that_cannot_say_is_asked_again() -> None:
+    """Its ledger or its disk may be busy: that is the reason why the command is pending, and no end of it."""
+    busy = {"ok": False, "error": "cannot use the ledger", "code": "refused"}
+    expected = {"state": "pending", "reason": "cannot use the ledger"}
+    assert expected == seen(RENEW, answered(SERVED), busy)
+    assert expected == seen(RENEW, busy, {"ok": True, "rows": []})
+    assert blocked(RENEW, busy) == PENDING
 
 
 HELD = {"action": "issue", "file": "node", "reason": "a pause", "at": None, "refused": False}

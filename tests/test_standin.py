@@ -154,8 +154,8 @@ def test_who_may_log_in(message: bytes, names: tuple[str, ...] | None, begins: b
     assert (told[:1], goes_on) == (begins[:1], welcome)
 
 
-GOOD = Rotated((0.5,) * ROTATIONS, "a" * 64, "b" * 64, 100, (), "served", (0, 999))
-LOST = "   a renewal was not proven"
+GOOD = Rotated((0.5,) * ROTATIONS, "a" * 64, "b" * 64, 100, (), "served", (0, 999), "renew node: refused")
+LOST = "   a renewal was not verified: renew node: refused"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ LOST = "   a renewal was not proven"
     ],
 )
 def test_when_the_rotations_held(change: Callable[[Rotated], Rotated], held: bool) -> None:
-    """All of them proven, none of the connections lost, another pair served, and the proof says so."""
+    """All of them verified, none of the connections lost, another pair served, and the proof says so."""
     facts = change(GOOD)
     lines, good = rotated(facts)
     assert good is held
@@ -180,9 +180,9 @@ def test_when_the_rotations_held(change: Callable[[Rotated], Rotated], held: boo
 def test_what_is_said_of_the_rotations() -> None:
     """The slowest, the connections, and who sent the signals."""
     assert rotated(GOOD)[0] == [
-        "4. 10 rotations, 0.50 s at most from command to proof: aaaaaaaaaaaa -> bbbbbbbbbbbb",
+        "4. 10 rotations, 0.50 s at most from command to verification: aaaaaaaaaaaa -> bbbbbbbbbbbb",
         "   meanwhile 100 new connections, 0 failed",
-        "5. the proof: served; 2 SIGHUPs came, sent by uid 999, as the owner",
+        "5. verified: served; 2 SIGHUPs came, sent by uid 999, as the owner",
     ]
 
 

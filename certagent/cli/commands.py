@@ -27,7 +27,7 @@ DONE = {  # where nothing is left to do, though no handshake verified it
     "sent": "done: reload sent, cannot be verified for this file",
     "none-needed": "done: no cockroach process uses this directory; nothing to verify",
 }
-POLL = 0.1
+POLL, PATIENCE = 0.1, 30.0
 ROWS = 200
 
 
@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace) -> Reply:
     """Send the command, then wait until `status` shows that it was done and verified."""
     kind, file, where = arguments.kind, stem_of(getattr(arguments, "file", "")), arguments.certs_dir
     force = getattr(arguments, "force", False)
-    answer = ask(arguments.config, kind, file=file, certs_dir=where, force=force)
+    patience = max(arguments.wait, PATIENCE)  # a daemon that waits for its disk has the command all the same
+    answer = ask(arguments.config, kind, patience=patience, file=file, certs_dir=where, force=force)
     if answer is None or not answer["ok"]:
         return refusal(answer, socket_of(arguments.config))
     command = Command(kind, file, answer["certs_dir"] if file else where, answer["row"], answer["at"])

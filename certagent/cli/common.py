@@ -102,13 +102,13 @@ def socket_of(path: str) -> str:
     return str(agent.get("socket", DEFAULT_SOCKET)) if isinstance(agent, dict) else DEFAULT_SOCKET
 
 
-def ask(path: str, command: str, **arguments: Any) -> dict[str, Any] | None:
-    """The daemon's answer, or None where no daemon answers."""
+def ask(path: str, command: str, *, patience: float = 5.0, **arguments: Any) -> dict[str, Any] | None:
+    """The daemon's answer, or None where no daemon answers; one that runs and is slow is given `patience` seconds."""
     from certagent.control.client import DaemonSilent
     from certagent.control.client import ask as send
 
     try:
-        return send(socket_of(path), command, arguments)
+        return send(socket_of(path), command, arguments, patience)
     except DaemonSilent:
         return None
 

@@ -43,13 +43,15 @@ def seen(command: Command, status: Row | None, history: Row | None) -> Row:
     """Given the daemon's two answers (None: silence), return the state of a command and why."""
     if not status or not history:
         return {"state": "pending", "reason": "the daemon does not answer any more"}
+    if problems := [answer["error"] for answer in (status, history) if not answer["ok"]]:
+        return {"state": "pending", "reason": problems[0]}
     directories = _within(command.where, status)
     return judge(command, directories, history["rows"])
 
 
 def blocked(command: Command, plan: Row | None) -> Row:
     """Given the daemon's plan, return the state of a command that nothing was attempted for."""
-    reason, refused = held_back(command.kind, command.file, _within(command.where, plan) if plan else [])
+    reason, refused = held_back(command.kind, command.file, _within(command.where, plan) if plan and plan["ok"] else [])
     if refused or not reason:
         return {"state": "refused", "reason": reason} if reason else PENDING
     return {"state": "pending", "reason": f"{reason}; {QUEUED}"}

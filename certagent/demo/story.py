@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +36,7 @@ clients = ["root"]
 """
 ROTATIONS = 10
 PRIVATE = 0o600
-DEADLINE = 15.0
+DEADLINE = 120.0  # only a failure takes it: the machine may be busy
 
 
 class Story:
@@ -119,7 +119,7 @@ def _first_issuance(story: Story) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """What was measured of the rotations: seconds of each that was proven, fingerprints, connections, SIGHUPs."""
+    """What was measured of the rotations: seconds of each that was verified, fingerprints, connections, SIGHUPs."""
 
     took: tuple[float, ...]
     before: str
@@ -128,18 +128,19 @@ class Rotated:
     failures: tuple[str, ...]
     proof: str
     senders: tuple[int, ...]
+    problem: str = ""  # what `renew` said of one that was not verified
 
 
 def rotated(facts: Rotated) -> tuple[list[str], bool]:
     """Given what was measured, return the lines of it and whether every step held."""
     if len(facts.took) < ROTATIONS:
-        return ["   a renewal was not proven"], False
+        return [f"   a renewal was not verified: {facts.problem}"], False
     one, other, sent = facts.before[:12], facts.after[:12], len(facts.senders)
     who = f", sent by uid {facts.senders[-1]}, as the owner" if facts.senders else ""
     lines = [
-        f"4. {ROTATIONS} rotations, {max(facts.took):.2f} s at most from command to proof: {one} -> {other}",
+        f"4. {ROTATIONS} rotations, {max(facts.took):.2f} s at most from command to verification: {one} -> {other}",
         f"   meanwhile {facts.connections} new connections, {len(facts.failures)} failed",
-        f"5. the proof: {facts.proof}; {sent} SIGHUPs came{who}",
+        f"5. verified: {facts.proof}; {sent} SIGHUPs came{who}",
     ]
     return lines, not facts.failures and facts.before != facts.after and facts.proof == "served"
 
@@ -149,22 +150,27 @@ def _rotation(story: Story, server: StandIn) -> bool:
     pair = (f"{story.certs}/client.root.crt", f"{story.certs}/client.root.key")
     stream = Stream(server, f"{story.certs}/ca.crt", pair)
     before = server.served()
-    took = tuple(_renewals(story))
+    took, problem = _renewals(story)
     stream.stop()
     after, proof = server.served(), story.file("node")["proof"]
     senders = tuple(e["sender_uid"] for e in server.log() if e["event"] == "reload")
-    lines, good = rotated(Rotated(took, before, after, stream.connections, tuple(stream.failures), proof, senders))
+    lines, good = rotated(
+        Rotated(took, before, after, stream.connections, tuple(stream.failures), proof, senders, problem)
+    )
     say("\n".join(lines))
     return good
 
 
-def _renewals(story: Story) -> Iterator[float]:
-    """Seconds from command to proof, of each; ends with the first that is not proven."""
+def _renewals(story: Story) -> tuple[tuple[float, ...], str]:
+    """Seconds from command to verification, of each; ends with the first that is not verified, and what it said."""
+    took: list[float] = []
     for _ in range(ROTATIONS):
         start = time.monotonic()
-        if story.certagent("renew", "node", "--force").returncode:
-            return
-        yield time.monotonic() - start
+        done = story.certagent("renew", "node", "--force")
+        if done.returncode:
+            return tuple(took), (done.stdout + done.stderr).strip()
+        took.append(time.monotonic() - start)
+    return tuple(took), ""
 
 
 def _bad_answer(story: Story, server: StandIn) -> bool:
