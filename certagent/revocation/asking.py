@@ -55,11 +55,17 @@ def ask(
         return ()
     terms = {"timeout": timeout, "every": every, "list": LIST, "threads": THREADS}
     request = json.dumps({**terms, "environ": environment(os.environ), "questions": rows})
+    end = _deadline(questions, timeout, every=every)
+    return told(questions, *_run(workers, request.encode(), end), datetime.now(UTC))
+
+
+def _run(workers: Workers, request: bytes, deadline: float) -> tuple[bytes, str]:
+    """What a worker printed, and why nothing else is known."""
     try:
-        output = workers.run(CHILD, [], request.encode(), _deadline(questions, timeout, every=every))
+        output = workers.run(CHILD, [], request, deadline)
     except HostError as error:
-        return told(questions, b"", str(error), datetime.now(UTC))
-    return told(questions, output.data, output.problem or UNSAID, datetime.now(UTC))
+        return b"", str(error)
+    return output.data, output.problem or UNSAID
 
 
 def told(questions: Sequence[Question], output: bytes, problem: str, at: datetime) -> tuple[tuple[Answer, ...], ...]:
