@@ -168,7 +168,9 @@ def test_with_the_rights_of_the_user() -> None:
     code, document = check("--certs-dir", str(certs), "--user", "nobody")
     assert (code, accepted(document)) == (2, {"ca.crt": True, "node.crt": False})
     assert "denied" in next(f["reason"] for f in document["files"] if not f["accepted"])
-    assert "let nobody read it" in next(f["remedy"] for f in document["findings"] if f["code"] == "key.irregular")
+    assert "give nobody permission to read it" in next(
+        f["remedy"] for f in document["findings"] if f["code"] == "key.irregular"
+    )
 
 
 USAGE = [
