@@ -33,18 +33,11 @@ from certagent.authority.messages import (
     plain,
 )
 from certagent.sandbox import Missing, Profile, confine
+from certagent.sandbox.loading import load_whole
 from certagent.sandbox.worker_process import user_of
 
-LAZY = (
-    "encodings.idna",
-    "stringprep",
-    "unicodedata",
-    "http.client",
-    "urllib3",
-    "email.parser",
-    "ipaddress",
-    "_strptime",
-)
+LIBRARIES = ("cryptography", "certagent.x509")
+USED_BY_SOME = ("dns",)  # loaded where a backend uses it
 PORT = re.compile(r"https?://(?:\[[^\]]*\]|[^/:\s]+)(?::(\d+))?", re.IGNORECASE)
 HTTP, HTTPS = 80, 443
 PROBE = "probe"
@@ -67,12 +60,18 @@ def _probed(user: tuple[int, int] | None) -> bytes:
 def _answered(kind: str, user: tuple[int, int] | None) -> bytes:
     """The answer to the question on standard input."""
     backend = importlib.import_module(f"certagent.authority.backends.{kind}")
-    for name in LAZY:
-        importlib.import_module(name)
+    if user is not None:
+        _load(backend)
     request, secrets, state = load_question(sys.stdin.buffer.read())
     confine(profile_of(backend, request), user, os.getcwd(), request.timeout)
     answer = redacted(answer_of(backend, request, secrets, state), hidden(request, secrets))
     return dump_answer(answer, state)
+
+
+def _load(backend: ModuleType) -> None:
+    """All that may be imported on the way to an answer: the other user may not be able to read it."""
+    load_whole(*LIBRARIES, *([backend.__name__] if hasattr(backend, "__path__") else []))
+    load_whole(*(name for name in USED_BY_SOME if name in sys.modules))
 
 
 def _write(fd: int, data: bytes) -> None:

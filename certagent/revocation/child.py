@@ -5,7 +5,6 @@ is imported before that: a virtual environment may be root's alone. The daemon e
 """
 
 import base64
-import encodings.idna  # noqa: F401 - resolving a name imports it, too late
 import json
 import os
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 from certagent import x509
 from certagent.revocation.fetching import Fetch, FetchError, fetch
 from certagent.sandbox import Profile, confine
+from certagent.sandbox.loading import load_whole
 from certagent.sandbox.worker_process import user_of
 
 TYPE = "application/ocsp-response"
@@ -64,6 +64,8 @@ def give_up(user: tuple[int, int] | None) -> None:
 
     Responders are whoever the certificates name, at whichever port they redirect to: ports are not limited.
     """
+    if user is not None:
+        load_whole("cryptography", "certagent.x509")
     confine(Profile(connect=None, memory=MEMORY), user, "", SECONDS)
 
 
