@@ -167,7 +167,6 @@ SENTENCES = {"reason", "message", "problem", "sentence", "remedy", "why", "expla
 READING = {"startswith", "endswith", "find", "index", "count", "partition", "rpartition", "split", "match", "search"}
 FOREIGN = {  # who tells something by its words alone, and is no part of ours
     ("authority/backends/cfssl", "'token' in reason"),  # a bad token is HTTP 400 like everything else
-    ("core/windows", "reason.partition(' ')"),  # the ledger keeps a window as the reason of an attempt
 }
 
 

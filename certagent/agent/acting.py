@@ -68,9 +68,10 @@ class Acting:
                 self.ledger.adopt(self.path, Adopted(action.stem, action.fingerprint, action.want), now)
                 self._say("pair.adopted", action.stem, action.reason)
             case actions.AssumeLoaded():
-                self._record(Attempt("reload", action.process, now, "presumed", action.reason, action.material))
+                loaded = Attempt("reload", action.process, now, "presumed", action.reason, material=action.material)
+                self._record(loaded)
             case actions.RecordProof():
-                self._record(Attempt("reload", action.process, now, "ok", action.reason, action.material))
+                self._record(Attempt("reload", action.process, now, "ok", action.reason, material=action.material))
                 self._say("reload.proven", "", action.reason)
             case actions.Reload():
                 self.jobs.submit(InFlight("reload", action.subject, now), lambda: self.work.reload(action))
@@ -85,7 +86,7 @@ class Acting:
             case actions.AskRevocation():
                 self.jobs.submit(InFlight("revocation", "", now), lambda: self.asked(action))
             case actions.RejectCommand():
-                self._record(Attempt("command", action.stem, now, "refused", action.reason, action.command))
+                self._record(Attempt("command", action.stem, now, "refused", action.reason, command=action.command))
                 self._say("command.declined", action.stem, f"{action.command}: {action.reason}")
             case actions.Quarantine():
                 self._quarantine(action, now)
@@ -113,7 +114,7 @@ class Acting:
         self._say("pair.revoked", action.stem, action.reason)
 
     def _install(self, action: actions.Install, now: datetime) -> None:
-        row = self._record(Attempt("install", action.stem, now, digest=action.fingerprint))
+        row = self._record(Attempt("install", action.stem, now, fingerprint=action.fingerprint))
         try:
             self.store.install(action.stem, action.digests, action.key_mode, _owner(action))
         except (HostError, OSError) as error:
@@ -123,7 +124,7 @@ class Acting:
         self._say("pair.installed", action.stem, action.reason)
 
     def _rollback(self, action: actions.Rollback, now: datetime) -> None:
-        row = self._record(Attempt("rollback", action.stem, now, reason=action.reason, digest=action.fingerprint))
+        row = self._record(Attempt("rollback", action.stem, now, reason=action.reason, fingerprint=action.fingerprint))
         if action.bad:
             self.ledger.quarantine(self.path, action.bad, now)
         try:

@@ -90,9 +90,9 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             adopted = Adopted(action.stem, action.fingerprint, action.want)
             return replace(snapshot, adopted=(*snapshot.adopted, adopted))
         case AssumeLoaded():
-            return _tried(snapshot, Attempt("reload", action.process, now, "presumed", digest=action.material))
+            return _tried(snapshot, Attempt("reload", action.process, now, "presumed", material=action.material))
         case RecordProof():
-            return _tried(snapshot, Attempt("reload", action.process, now, "ok", digest=action.material))
+            return _tried(snapshot, Attempt("reload", action.process, now, "ok", material=action.material))
         case Reload():
             return _reloaded(snapshot, action, now)
         case Probe():
@@ -103,11 +103,14 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return replace(snapshot, processes_at=now)
         case AskWindow():
             refused = "predicted: the CA says nothing else"
-            return _tried(snapshot, Attempt("window", action.stem, now, "refused", refused, action.fingerprint))
+            return _tried(
+                snapshot, Attempt("window", action.stem, now, "refused", refused, fingerprint=action.fingerprint)
+            )
         case AskRevocation():
             return _asked(snapshot, action, now)
         case RejectCommand():
-            return _tried(snapshot, Attempt("command", action.stem, now, "refused", action.reason, action.command))
+            taken_back = Attempt("command", action.stem, now, "refused", action.reason, command=action.command)
+            return _tried(snapshot, taken_back)
         case Quarantine():
             return replace(snapshot, quarantined=snapshot.quarantined | {action.fingerprint})
 
@@ -150,7 +153,7 @@ def _issued(snapshot: Snapshot, action: Issue, now: datetime) -> Snapshot:
     staged = (*snapshot.staged, Staged(pair, now, asked=True))
     issued = snapshot.issued | ({leaf.fingerprint} if leaf else set())
     adopted = (Adopted(action.subject, leaf.fingerprint, action.want.digest),) if leaf else ()
-    attempt = Attempt("issue", action.subject, now, "ok", action.reason, action.authority)
+    attempt = Attempt("issue", action.subject, now, "ok", action.reason, authority=action.authority)
     return _tried(replace(snapshot, staged=staged, issued=issued, adopted=(*snapshot.adopted, *adopted)), attempt)
 
 
@@ -219,7 +222,7 @@ def _installed(snapshot: Snapshot, action: Install, now: datetime) -> Snapshot:
         return snapshot
     pair = _owned(staged.pair, action)
     kept = tuple(s for s in snapshot.staged if s is not staged)
-    attempt = Attempt("install", action.stem, now, "ok", action.reason, action.fingerprint)
+    attempt = Attempt("install", action.stem, now, "ok", action.reason, fingerprint=action.fingerprint)
     return _put(replace(snapshot, staged=kept), pair, attempt)
 
 
@@ -236,7 +239,7 @@ def _rolled_back(snapshot: Snapshot, action: Rollback, now: datetime) -> Snapsho
     if not kept:
         return snapshot
     bad = snapshot.quarantined | ({action.bad} if action.bad else set())
-    attempt = Attempt("rollback", action.stem, now, "ok", action.reason, action.fingerprint)
+    attempt = Attempt("rollback", action.stem, now, "ok", action.reason, fingerprint=action.fingerprint)
     bundle = kept[0].pair.name.kind.bundle_in(snapshot.bundles)
     back = replace(_owned(kept[0].pair, action), trust=Trust(bundle) if bundle else None)
     return _put(replace(snapshot, quarantined=bad), back, attempt)
@@ -246,7 +249,7 @@ def _reloaded(snapshot: Snapshot, action: Reload, now: datetime) -> Snapshot:
     """The process serves what is on disk, and answers say so a moment later."""
     later = now + MOMENT
     served = tuple(_serving(snapshot, s, later) if s.process == action.subject else s for s in snapshot.served)
-    attempt = Attempt("reload", action.subject, now, "unproven", action.reason, action.material)
+    attempt = Attempt("reload", action.subject, now, "unproven", action.reason, material=action.material)
     return _tried(replace(snapshot, served=served), attempt)
 
 

@@ -92,12 +92,12 @@ def unloaded(snapshot: Snapshot, process: Process) -> str | None:
     """Why a process cannot have loaded what is on disk, by our own records: no probe shows some of the files."""
     digest, before = material(snapshot), [a for a in snapshot.history.signals(process) if a.outcome != "failed"]
     if before:
-        return None if before[-1].digest == digest else "the files changed since the process was last reloaded"
+        return None if before[-1].material == digest else "the files changed since the process was last reloaded"
     if len([s for s in of_process(snapshot, process) if not s.client]) < len(process.listeners):
         return None  # it has not said yet what it serves
     loaded = {p.name.stem for p in loaded_pairs(snapshot)}
     ours = snapshot.history.swaps
-    begin = max([process.started, *(a.at for a in ours if (a.subject, a.digest) in _shown(snapshot, process))])
+    begin = max([process.started, *(a.at for a in ours if (a.subject, a.fingerprint) in _shown(snapshot, process))])
     late = [a for a in ours if a.at > begin and a.subject in loaded]
     return f"{late[-1].subject}.crt was installed after the process started" if late else None
 

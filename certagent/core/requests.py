@@ -13,7 +13,7 @@ def after(attempt: Attempt, request: Request) -> bool:
 def fulfilled(request: Request, attempts: tuple[Attempt, ...]) -> bool:
     """Given a command and the attempts, say whether it was carried out, tried and refused, or taken back."""
     taken_back = ("command", request.kind, request.subject)
-    if any((a.kind, a.digest, a.subject) == taken_back and after(a, request) for a in attempts):
+    if any((a.kind, a.command, a.subject) == taken_back and after(a, request) for a in attempts):
         return True
     ended = [a for a in attempts if after(a, request) and a.kind == ENDED[request.kind] and a.outcome != "asked"]
     if request.kind == "reload":

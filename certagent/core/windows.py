@@ -1,47 +1,23 @@
 """Renewal windows (RFC 9773): when a CA wants a certificate renewed, kept as attempts, so that a restart asks nobody.
 
-An attempt of kind "window" is about one leaf (its digest); where the CA answered, its reason is an ISO 8601 interval
-and the CA's explanation; `retry_at` is when to ask again. Rejected: a random point in the window, as the RFC suggests
-(status could not show it, and every look would find another one): ours is a hash of host, file and leaf.
+An attempt of kind "window" is about one leaf; `retry_at` is when to ask again. Rejected: a random point in the window,
+as the RFC suggests (status could not show it, and every look would find another one): ours is a hash of host, file and
+leaf.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certagent.core.backoff import Backoff
-from certagent.core.facts import History, Leaf
+from certagent.core.facts import History, Leaf, Window
 
 UNANSWERED, NEVER_ANSWERED = timedelta(hours=6), timedelta(days=1)
 RESTLESS, PAUSES = timedelta(days=1), Backoff(timedelta(minutes=15), timedelta(hours=6))
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """When to renew, by the CA's word."""
-
-    start: datetime
-    end: datetime
-    explanation: str = ""
-
-
-def written(window: Window) -> str:
-    """As an attempt's reason: `START/END EXPLANATION`."""
-    return f"{window.start.isoformat()}/{window.end.isoformat()} {window.explanation}".strip()
-
-
-def _read(reason: str) -> Window | None:
-    interval, _, explanation = reason.partition(" ")
-    start, _, end = interval.partition("/")
-    try:
-        return Window(datetime.fromisoformat(start), datetime.fromisoformat(end), explanation)
-    except ValueError:
-        return None
-
-
 def window_of(history: History, stem: str, leaf: Leaf) -> Window | None:
     """The newest answer about this very leaf; None where the CA has not given any."""
-    answers = [a for a in history.windows(stem) if a.outcome == "ok" and a.digest == leaf.fingerprint]
-    return _read(answers[-1].reason) if answers else None
+    answers = [a for a in history.windows(stem) if a.outcome == "ok" and a.fingerprint == leaf.fingerprint]
+    return answers[-1].window if answers else None
 
 
 def ask_at(history: History, stem: str, leaf: Leaf) -> datetime | None:
@@ -50,7 +26,7 @@ def ask_at(history: History, stem: str, leaf: Leaf) -> datetime | None:
     A CA that has no windows at all ("refused", whichever leaf it was asked about) is asked once a day.
     """
     every = history.windows(stem)
-    asked = [a for a in every if a.digest == leaf.fingerprint] or [a for a in every if a.outcome == "refused"]
+    asked = [a for a in every if a.fingerprint == leaf.fingerprint] or [a for a in every if a.outcome == "refused"]
     if not asked:
         return None
     pause = NEVER_ANSWERED if asked[-1].outcome == "refused" else UNANSWERED

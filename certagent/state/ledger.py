@@ -14,6 +14,7 @@ from typing import Any
 
 from certagent.core.facts import Adopted, Attempt
 from certagent.posix.errors import HostError
+from certagent.state.rows import attempt_of, ended, moment, row_of
 
 LEDGER = "ledger.db"  # in the state directory
 VERSION = 1
@@ -49,20 +50,6 @@ MOST = 100_000
 KEEP = timedelta(days=400)
 CRASHED = "the agent stopped before the result was known"
 OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def _attempt(
-    kind: Any, subject: str, at: float, outcome: Any, reason: str, digest: str, retry: float | None
-) -> Attempt:
-    return Attempt(kind, subject, datetime.fromtimestamp(at, UTC), outcome, reason, digest, _time(retry))
-
-
-def _ended(attempt: Attempt, outcome: Any, reason: str, digest: str, retry_at: datetime | None) -> Attempt:
-    return replace(attempt, outcome=outcome, reason=reason, digest=digest or attempt.digest, retry_at=retry_at)
 
 
 class Ledger:
@@ -148,9 +135,7 @@ class Ledger:
             return self._last
 
     def _insert(self, directory: str, a: Attempt) -> int:
-        retry = a.retry_at.timestamp() if a.retry_at else None
-        values = (directory, a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.digest, retry)
-        return int(self._write(INSERT, *values)[0][0])
+        return int(self._write(INSERT, directory, *row_of(a))[0][0])
 
     def finish(self, row: int, outcome: str, reason: str, digest: str = "", retry_at: datetime | None = None) -> None:
         """Say how an attempt ended; a digest replaces the one recorded before. What cannot be written is owed."""
@@ -158,14 +143,14 @@ class Ledger:
         with self._guard:
             row = row if row in self._owed else self._rows.get(row, row)
             if (owed := self._owed.get(row)) is not None:
-                self._owed[row] = (owed[0], _ended(owed[1], *ending))
+                self._owed[row] = (owed[0], ended(owed[1], *ending))
                 self.changes += 1
                 return
         try:
             self._update(row, *ending)
         except HostError:
             directory, attempt = self._read(row)
-            self._owed[row] = (directory, _ended(attempt, *ending))
+            self._owed[row] = (directory, ended(attempt, *ending))
             self.changes += 1
 
     def _update(self, row: int, outcome: str, reason: str, digest: str, retry_at: datetime | None) -> None:
@@ -177,7 +162,7 @@ class Ledger:
     def _read(self, row: int) -> tuple[str, Attempt]:
         sql = "select directory, kind, subject, at, outcome, reason, digest, retry_at from attempts where id = ?"
         directory, *fields = self.execute(sql, row)[0]
-        return str(directory), _attempt(*fields)
+        return str(directory), attempt_of(*fields)
 
     def settle(self) -> None:
         """Write what is owed, where anything could not be written; otherwise nothing. Raises HostError."""
@@ -188,7 +173,7 @@ class Ledger:
             if row < 0:
                 self._rows[row] = self._insert(directory, attempt)
             else:
-                self._update(row, attempt.outcome, attempt.reason, attempt.digest, attempt.retry_at)
+                self._update(row, attempt.outcome, attempt.reason, attempt.about, attempt.retry_at)
             with self._guard:
                 _, ended = self._owed.pop(row)
                 if ended != attempt:  # it ended while it was written
@@ -202,7 +187,7 @@ class Ledger:
         rows = self.execute(ATTEMPTS, directory, RECENT, PER_SUBJECT)
         owed = {row: attempt for row, (where, attempt) in tuple(self._owed.items()) if where == directory}
         later = [attempt for row, attempt in sorted(owed.items(), reverse=True) if row < 0]
-        return (*(replace(owed.get(row) or _attempt(*fields), row=row) for row, *fields in rows), *later)
+        return (*(replace(owed.get(row) or attempt_of(*fields), row=row) for row, *fields in rows), *later)
 
     def last(self) -> int:
         """The newest row, 0 where there is none."""
@@ -255,7 +240,7 @@ class Ledger:
             " where ? in ('', directory) and ? in ('', subject) order by id desc limit ?"
         )
         owed = [
-            (row, where, a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.digest)
+            (row, where, a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.about)
             for row, (where, a) in sorted(self._owed.items())
             if row < 0 and directory in ("", where) and subject in ("", a.subject)
         ]
@@ -269,7 +254,7 @@ class Ledger:
     def newest(self, before: datetime | None = None) -> datetime | None:
         """When the newest attempt was; with `before`, the newest not after that."""
         limit = before.timestamp() if before else 1e12
-        return _time(self.execute("select max(at) from attempts where at <= ?", limit)[0][0])
+        return moment(self.execute("select max(at) from attempts where at <= ?", limit)[0][0])
 
     def prune(self, now: datetime) -> None:
         """Forget what is older than 400 days, and all but the newest of a leaf that lives for minutes."""

@@ -24,7 +24,7 @@ def asked(request: Request, **changes: Any) -> Snapshot:
 
 
 def failed(outcome: Any, ago: timedelta = timedelta(0), authority: str = "house") -> Attempt:
-    return Attempt("issue", "node", NOW - ago, outcome, f"{authority} says no", authority)
+    return Attempt("issue", "node", NOW - ago, outcome, f"{authority} says no", authority=authority)
 
 
 def volume() -> Snapshot:

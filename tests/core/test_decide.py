@@ -145,7 +145,7 @@ def test_issue(label: str, found: Snapshot, reason: str) -> None:
 @pytest.mark.parametrize("outcome", ["asked", "ok"])
 def test_why_it_was_made_is_no_failure(outcome: Literal["asked", "ok"]) -> None:
     """An issuance that runs, or was answered and is not installed yet, carries its reason, and is no finding."""
-    made = Attempt("issue", "node", NOW - timedelta(seconds=1), outcome, "node.crt is missing", "house")
+    made = Attempt("issue", "node", NOW - timedelta(seconds=1), outcome, "node.crt is missing", authority="house")
     assert not {c for c in codes(plan(replace(ISSUES[0][1], attempts=(made,)))) if c.startswith("renewal.")}
 
 
@@ -194,18 +194,18 @@ def test_a_chain_that_cannot_be_judged_yet() -> None:
     assert "cert.untrusted" not in {f.code for f in made.findings}
 
 
-SWAPS = Attempt("install", "node", NOW - timedelta(seconds=3), "failed", "disk full", "node-2")
+SWAPS = Attempt("install", "node", NOW - timedelta(seconds=3), "failed", "disk full", fingerprint="node-2")
 
 
 def test_a_failed_swap_waits() -> None:
     """A swap that failed is tried again after 1 s, 2 s, 4 s ...; one to another certificate at once."""
     found = snapshot(pair("ca"), DUE, staged=(staged(),))
-    tried = replace(SWAPS, digest=staged().pair.cert.leaf.fingerprint)  # type: ignore[union-attr]
+    tried = replace(SWAPS, fingerprint=staged().pair.cert.leaf.fingerprint)  # type: ignore[union-attr]
     assert kinds(plan(replace(found, attempts=(tried,)))) == ["install"]
     held = plan(replace(found, attempts=(tried, tried, tried)))
     assert kinds(held) == []
     assert [(h.action, h.until) for h in held.held] == [("install", NOW + timedelta(seconds=1))]
-    other = replace(SWAPS, digest="node-3")
+    other = replace(SWAPS, fingerprint="node-3")
     assert kinds(plan(replace(found, attempts=(other, other, other)))) == ["install"]
 
 

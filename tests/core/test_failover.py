@@ -18,11 +18,11 @@ OURS, OTHERS = leaf("ca"), leaf("ca", 77, spki="another root")
 
 
 def failed(name: str, ago: timedelta = SECOND, **changes: Any) -> Attempt:
-    return replace(Attempt("issue", "node", NOW - ago, "failed", "unreachable", name), **changes)
+    return replace(Attempt("issue", "node", NOW - ago, "failed", "unreachable", authority=name), **changes)
 
 
 def done(ago: timedelta) -> Attempt:
-    return Attempt("install", "node", NOW - ago, "ok", "", "node-1")
+    return Attempt("install", "node", NOW - ago, "ok", fingerprint="node-1")
 
 
 def known(**roots: Any) -> tuple[Authority, ...]:
@@ -102,7 +102,7 @@ def test_politeness_of_each() -> None:
         asks = [a for a in made.actions if isinstance(a, Issue)]
         for action in asks:
             count[action.authority] += 1
-            attempt = Attempt("issue", "node", now, "failed", "unreachable", action.authority)
+            attempt = Attempt("issue", "node", now, "failed", "unreachable", authority=action.authority)
             found = replace(found, attempts=(*found.attempts, attempt))
         now = now + SECOND if asks else (made.wake_at or now + DAY)
     assert max(count.values()) <= 16
@@ -156,7 +156,7 @@ def test_who_failed_is_said() -> None:
     assert said["renewal.refused"] == "after 3 attempts: authority backup was refused: policy"
 
 
-LATER = Attempt("issue", "node", NOW - HOUR, "retry", "a person decides", "house", NOW + DAY)
+LATER = Attempt("issue", "node", NOW - HOUR, "retry", "a person decides", authority="house", retry_at=NOW + DAY)
 
 
 def test_news_of_an_answer() -> None:

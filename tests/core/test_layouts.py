@@ -76,7 +76,7 @@ def live(*pairs: Pair, names: tuple[str, ...] = ("old",), expiry: int = 0, **cha
         served(address="127.0.0.1:8080", kind="http", node_client_expiry=expiry),
     )
     found = snapshot(*pairs, processes=(process(listeners=PORTS),), served=answers, authorities=(HOUSE, CLIENTS))
-    told = Attempt("reload", WHO, NOW - DAY, "presumed", digest=material(found))
+    told = Attempt("reload", WHO, NOW - DAY, "presumed", material=material(found))
     return replace(found, attempts=(told,), **changes)  # type: ignore[arg-type]
 
 
@@ -189,7 +189,7 @@ def arrived(seconds: int) -> Attempt:
 
 
 def proof(found: Snapshot, seconds: int, outcome: str = "ok") -> Attempt:
-    return Attempt("reload", WHO, NOW - seconds * SECOND, outcome, digest=material(found))  # type: ignore[arg-type]
+    return Attempt("reload", WHO, NOW - seconds * SECOND, outcome, material=material(found))  # type: ignore[arg-type]
 
 
 UNTIL = int(leaf("client.node").not_after.timestamp())

@@ -49,7 +49,7 @@ def owing(*who: str) -> Proof:
 
 
 def sent(ago: timedelta, outcome: Any = "unproven", digest: str = "", who: Process = ONE) -> Attempt:
-    return Attempt("reload", who.identity, NOW - ago, outcome, digest=digest)
+    return Attempt("reload", who.identity, NOW - ago, outcome, material=digest)
 
 
 BOTH = (FIRST, CONSOLE)

@@ -181,10 +181,10 @@ def disobedient(found: Snapshot, action: Action, now: datetime, mood: int) -> Sn
             tried = Attempt("install", action.stem, now, "failed", "disk")
             return replace(found, staged=gone, attempts=(*found.attempts, tried))
         case Install() if mood == 3:
-            tried = Attempt("install", action.stem, now, "failed", "disk", action.fingerprint)
+            tried = Attempt("install", action.stem, now, "failed", "disk", fingerprint=action.fingerprint)
             return replace(found, attempts=(*found.attempts, tried))
         case Reload():
-            tried = Attempt("reload", action.subject, now, "unproven", digest=action.material)
+            tried = Attempt("reload", action.subject, now, "unproven", material=action.material)
             return replace(found, attempts=(*found.attempts, tried))
         case AskRevocation() if mood != 2:
             says = ("unreachable", "revoked", "", "unknown")[mood]

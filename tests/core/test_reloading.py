@@ -20,7 +20,7 @@ WHO = "100:5000"
 def running(*pairs: Pair, **changes: object) -> Snapshot:
     """A healthy directory with one process, which serves what is on disk and was told so."""
     found = snapshot(*pairs, processes=(process(),), served=(served(),))
-    told = Attempt("reload", WHO, NOW - DAY, "presumed", digest=material(found))
+    told = Attempt("reload", WHO, NOW - DAY, "presumed", material=material(found))
     return replace(found, attempts=(told,), **changes)  # type: ignore[arg-type]
 
 
@@ -31,7 +31,7 @@ def plan(found: Snapshot, rules: Policy | None = None) -> Plan:
 def sent(found: Snapshot, count: int, age: timedelta, outcome: str = "unproven") -> Snapshot:
     """The same after some signals, the last of them that long ago."""
     tries = [
-        Attempt("reload", WHO, NOW - age - n * SECOND, outcome, digest=material(found))  # type: ignore[arg-type]
+        Attempt("reload", WHO, NOW - age - n * SECOND, outcome, material=material(found))  # type: ignore[arg-type]
         for n in reversed(range(count))
     ]
     return replace(found, attempts=(*found.attempts, *tries))
@@ -80,7 +80,7 @@ def test_a_process_younger_than_the_swap_needs_none() -> None:
 
 def test_a_slow_start_loaded_what_it_serves() -> None:
     """It began before the swap and serves the new pair: it loaded the directory after; only what came later is owed."""
-    arrived = Attempt("install", "node", NOW - DAY, "ok", digest="node-1")
+    arrived = Attempt("install", "node", NOW - DAY, "ok", fingerprint="node-1")
     bundle = Attempt("install", "ca", NOW - DAY - SECOND, "ok")
     assert [AssumeLoaded] == [type(a) for a in plan(replace(running(), attempts=(bundle, arrived))).actions]
     later = replace(bundle, at=NOW - DAY + SECOND)
@@ -188,7 +188,9 @@ def test_a_request_counts_by_the_ledgers_order() -> None:
     """The clock was set back since: an older signal with a later time does not carry the command out."""
     asked = Request("reload", "", NOW, row=7)
     old, new = (
-        replace(running(requests=(asked,)), attempts=(Attempt("reload", "100:5000", at, "ok", digest=digest, row=row),))
+        replace(
+            running(requests=(asked,)), attempts=(Attempt("reload", "100:5000", at, "ok", material=digest, row=row),)
+        )
         for at, digest, row in ((NOW + timedelta(hours=1), "", 6), (NOW - timedelta(hours=1), "", 8))
     )
     assert [len([a for a in reloads(plan(found)) if "operator" in a.reason]) for found in (old, new)] == [1, 0]

@@ -143,7 +143,7 @@ def test_a_responder_that_condemns_all_is_no_storm() -> None:
     Three that nobody condemned are no reason to wait.
     """
     marks = {50: "node-8", 30: "node-9", 10: "node-1"}
-    tries = tuple(Attempt("install", "node", NOW - n * MINUTE, "ok", digest=m) for n, m in marks.items())
+    tries = tuple(Attempt("install", "node", NOW - n * MINUTE, "ok", fingerprint=m) for n, m in marks.items())
     found = world(revocation("node-1", "revoked"), attempts=tries, quarantined=frozenset({"node-8", "node-9"}))
     assert len(done(LAX, replace(found, attempts=tries[1:]), Issue)) == 1
     assert done(LAX, found, Issue) == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certagent.core.facts import Attempt, History
+from certagent.core.facts import Attempt, History, Window
 from certagent.core.policy import RenewAt
 from certagent.core.timing import (
     emergency_at,
@@ -19,7 +19,7 @@ from certagent.core.timing import (
     retry_at,
     unit,
 )
-from certagent.core.windows import Window, ask_at, written
+from certagent.core.windows import ask_at
 from tests.core.building import DAY, NOW, leaf, want
 
 SECOND = timedelta(seconds=1)
@@ -59,10 +59,10 @@ def test_renewal_is_never_later_than_the_emergency(life: timedelta, host: str, r
 def test_a_leaf_that_is_dated_back(life: timedelta, gone: float, windowed: bool) -> None:
     """However far back a CA dates its leaf, it is not due at once: its successor would be as well, for ever."""
     cert = leaf(not_before=NOW - life * gone, not_after=NOW + life * (1 - gone))
-    done = [tried("ok", kind="install", digest=cert.fingerprint)]
+    done = [tried("ok", kind="install", fingerprint=cert.fingerprint)]
     if windowed:
         late = Window(cert.not_after - min(SECOND, life * (1 - gone) / 2), cert.not_after)
-        done.append(tried("ok", kind="window", digest=cert.fingerprint, reason=written(late)))
+        done.append(tried("ok", kind="window", fingerprint=cert.fingerprint, window=late))
     at = renew_at(want(), cert, "db1", History(tuple(done)))
     assert NOW + life * (1 - gone) / 5 <= at < cert.not_after
 
@@ -145,8 +145,9 @@ def test_expires_soon(days: int, severity: str) -> None:
 
 
 def window(start: timedelta, end: timedelta, about: str | None = None, **changes: object) -> Attempt:
-    reason = written(Window(NOW + start, NOW + end, "https://ca.example/why"))
-    return tried("ok", kind="window", digest=about or leaf().fingerprint, **{"reason": reason, **changes})  # type: ignore[arg-type]
+    told = Window(NOW + start, NOW + end, "https://ca.example/why")
+    of = about or leaf().fingerprint
+    return tried("ok", kind="window", **{"fingerprint": of, "window": told, **changes})  # type: ignore[arg-type]
 
 
 WINDOWS = [
@@ -174,7 +175,7 @@ def test_a_window_of_another_leaf_is_none() -> None:
     """What was said of the certificate before says nothing of this one; what cannot be read neither."""
     cert = leaf(not_before=NOW, not_after=NOW + 30 * DAY)
     plain = renew_at(want(), cert, "db1")
-    others = (window(DAY, 2 * DAY, about="other"), window(DAY, 2 * DAY, reason="rubbish"))
+    others = (window(DAY, 2 * DAY, about="other"), window(DAY, 2 * DAY, window=None))
     assert plain == renew_at(want(), cert, "db1", History(others))
 
 
@@ -195,8 +196,8 @@ def test_when_to_ask_for_a_window() -> None:
     assert ask_at(History(), "node", cert) is None
     again = NOW + timedelta(minutes=2)
     assert again == ask_at(History((window(DAY, 2 * DAY, retry_at=again),)), "node", cert)
-    failed = tried("failed", kind="window", digest=cert.fingerprint)
+    failed = tried("failed", kind="window", fingerprint=cert.fingerprint)
     assert NOW + timedelta(hours=6) == ask_at(History((failed,)), "node", cert)
     for leafs in (cert.fingerprint, "another"):
-        assert NOW + DAY == ask_at(History((replace(failed, outcome="refused", digest=leafs),)), "node", cert)
-    assert ask_at(History((replace(failed, digest="another"),)), "node", cert) is None
+        assert NOW + DAY == ask_at(History((replace(failed, outcome="refused", fingerprint=leafs),)), "node", cert)
+    assert ask_at(History((replace(failed, fingerprint="another"),)), "node", cert) is None

@@ -40,8 +40,8 @@ def test_renewal_point_follows_the_history() -> None:
     """The renewal point of a live leaf is that of its own attempts, not of another pair's."""
     live, want = pair("node"), policy().wants[1]
     assert live.leaf is not None
-    mine = Attempt("install", "node", NOW, "ok", "", live.leaf.fingerprint)
-    others = Attempt("install", "ui", NOW, "ok", "", live.leaf.fingerprint)
+    mine = Attempt("install", "node", NOW, "ok", fingerprint=live.leaf.fingerprint)
+    others = Attempt("install", "ui", NOW, "ok", fingerprint=live.leaf.fingerprint)
     view = View(policy=policy(), snapshot=snapshot(live, attempts=(mine, others)), now=NOW)
     assert renew_at(want, live.leaf, "db1", History((mine,))) == view.renew_at(want, live.leaf)
 

@@ -8,9 +8,8 @@ import pytest
 
 from certagent.core.actions import AskWindow, Issue
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Authority, InFlight, Snapshot
+from certagent.core.facts import Attempt, Authority, InFlight, Snapshot, Window
 from certagent.core.predict import forecast
-from certagent.core.windows import Window, written
 from tests.core.building import DAY, NOW, leaf, policy, snapshot
 
 PUBLIC = Authority("house", "acme", windows=True)
@@ -23,13 +22,16 @@ def ours(**changes: Any) -> Snapshot:
     return replace(found, **{"authorities": (PUBLIC,), "issued": fingerprints, **changes})
 
 
+UNANSWERED = Attempt("window", "node", NOW, "failed", fingerprint="node-1")
+
+
 def asked(world: Snapshot) -> list[str]:
     return [a.stem for a in decide(policy(), world, NOW).actions if isinstance(a, AskWindow)]
 
 
 def answer(start: timedelta, end: timedelta, again: timedelta = DAY, stem: str = "node") -> Attempt:
-    reason = written(Window(NOW + start, NOW + end, "https://ca.example/why"))
-    return Attempt("window", stem, NOW, "ok", reason, leaf(stem).fingerprint, NOW + again)
+    told = Window(NOW + start, NOW + end, "https://ca.example/why")
+    return Attempt("window", stem, NOW, "ok", fingerprint=leaf(stem).fingerprint, window=told, retry_at=NOW + again)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,10 @@ def answer(start: timedelta, end: timedelta, again: timedelta = DAY, stem: str =
         ("somebody else issued it", {"issued": frozenset()}),
         ("it is being asked", {"in_flight": (InFlight("window", "node", NOW),)}),
         ("it was asked", {"attempts": (answer(DAY, 2 * DAY),)}),
-        ("it could not be asked an hour ago", {"attempts": (Attempt("window", "node", NOW, "failed", "", "node-1"),)}),
+        (
+            "it could not be asked an hour ago",
+            {"attempts": (UNANSWERED,)},
+        ),
     ],
 )
 def test_who_is_not_asked(label: str, changes: dict[str, Any]) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from certagent.core.facts import Adopted, Attempt
+from certagent.core.facts import Adopted, Attempt, Window
 from certagent.posix.errors import HostError
 from certagent.state.ledger import PER_SUBJECT, Ledger
+from certagent.state.rows import written
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -24,19 +25,61 @@ def path(tmp_path: Path) -> str:
 
 def test_an_attempt_outlives_the_process(path: str) -> None:
     """What was recorded is there for the next process, to the microsecond; the file is 0600 from birth."""
-    tried = Attempt("issue", "node", NOW, "failed", "because", "house", NOW + timedelta(hours=1))
+    tried = Attempt("issue", "node", NOW, "failed", "because", authority="house", retry_at=NOW + timedelta(hours=1))
     Ledger.writing(path).attempt("/certs", tried)
     assert os.stat(path).st_mode & 0o777 == 0o600
     assert Ledger.writing(path).attempts("/certs") == (tried,)
     assert Ledger.writing(path).attempts("/other") == ()
 
 
-def test_finish(path: str) -> None:
-    """An attempt is recorded before it is made, and closed after; its digest stays unless it is given anew."""
+ABOUT = [
+    Attempt("issue", "node", NOW, "retry", "a person decides", authority="house", retry_at=NOW + timedelta(hours=1)),
+    Attempt("install", "node", NOW, "ok", "a sound pair is staged", fingerprint="abc"),
+    Attempt("rollback", "node", NOW, "failed", "disk full", fingerprint="abc"),
+    Attempt("reload", "1:1", NOW, "presumed", "seen for the first time", material="def"),
+    Attempt("command", "node", NOW, "refused", "nobody issues it", command="renew"),
+    Attempt("window", "node", NOW, "refused", "it has no windows", fingerprint="abc"),
+]
+
+
+@pytest.mark.parametrize("tried", ABOUT, ids=[a.kind for a in ABOUT])
+def test_attempt_of_each_kind_is_read_as_it_was_recorded(path: str, tried: Attempt) -> None:
+    """What it is about has a field of its own, and one column of old."""
     ledger = Ledger.writing(path)
-    row = ledger.attempt("/certs", Attempt("install", "node", NOW, digest="abc"))
+    ledger.attempt("/certs", tried)
+    assert ledger.attempts("/certs") == (tried,)
+    assert [row["digest"] for row in ledger.history("/certs", "", 9)] == [tried.about]
+
+
+SPAN = "2026-11-25T12:00:00+00:00/2026-11-26T12:00:00+00:00"
+START, END = NOW + timedelta(days=1), NOW + timedelta(days=2)
+
+
+@pytest.mark.parametrize(
+    ("reason", "window"),
+    [
+        (SPAN, Window(START, END)),
+        (f"{SPAN} a b", Window(START, END, "a b")),
+        ("rubbish", None),
+        (f"{SPAN[:25]}/rubbish", None),
+    ],
+)
+def test_window_is_read_from_its_reason(path: str, reason: str, window: Window | None) -> None:
+    """As every version wrote it; what cannot be read is no window."""
+    ledger = Ledger.writing(path)
+    row = ledger.attempt("/certs", Attempt("window", "node", NOW, fingerprint="abc"))
+    ledger.finish(row, "ok", reason)
+    [found] = ledger.attempts("/certs")
+    assert (found.window, found.reason, found.fingerprint) == (window, reason, "abc")
+    assert window is None or written(window) == reason
+
+
+def test_finish(path: str) -> None:
+    """An attempt is recorded before it is made, and closed after; what it is about stays unless it is given anew."""
+    ledger = Ledger.writing(path)
+    row = ledger.attempt("/certs", Attempt("install", "node", NOW, fingerprint="abc"))
     ledger.finish(row, "ok", "sound")
-    assert [("ok", "sound", "abc")] == [(a.outcome, a.reason, a.digest) for a in ledger.attempts("/certs")]
+    assert [("ok", "sound", "abc")] == [(a.outcome, a.reason, a.about) for a in ledger.attempts("/certs")]
 
 
 def test_what_a_crash_left_open_is_closed(path: str) -> None:
@@ -110,7 +153,7 @@ def full(ledger: Ledger) -> None:
 def test_a_full_disk(path: str) -> None:
     """A signal is owed to the ledger and counts at once, an issuance is refused; all is written when there is space."""
     ledger = Ledger.writing(path)
-    row = ledger.attempt("/certs", Attempt("install", "node", NOW, digest="abc"))
+    row = ledger.attempt("/certs", Attempt("install", "node", NOW, fingerprint="abc"))
     full(ledger)
     with pytest.raises(HostError, match="full"):
         ledger.attempt("/certs", Attempt("issue", "node", NOW))
@@ -118,15 +161,15 @@ def test_a_full_disk(path: str) -> None:
     ledger.finish(sent, "unproven", "y" * 5000)
     ledger.finish(row, "ok", "z" * 5000)
     expected = [("install", "ok", "abc"), ("reload", "unproven", "")]
-    assert expected == [(a.kind, a.outcome, a.digest) for a in ledger.attempts("/certs")]
-    assert expected[:1] != [(a.kind, a.outcome, a.digest) for a in Ledger.looking(path).attempts("/certs")]
+    assert expected == [(a.kind, a.outcome, a.about) for a in ledger.attempts("/certs")]
+    assert expected[:1] != [(a.kind, a.outcome, a.about) for a in Ledger.looking(path).attempts("/certs")]
     with pytest.raises(HostError):
         ledger.settle()
     ledger.execute("pragma max_page_count = 100000")
     ledger.settle()
     assert ledger.problem is None
     for found in (ledger, Ledger.looking(path)):
-        assert expected == [(a.kind, a.outcome, a.digest) for a in found.attempts("/certs")]
+        assert expected == [(a.kind, a.outcome, a.about) for a in found.attempts("/certs")]
     ledger.finish(sent, "ok", "proven")
     assert [a.reason for a in Ledger.looking(path).attempts("/certs")][1] == "proven"
 

@@ -74,7 +74,7 @@ def projection(found: Snapshot, *, fingerprints: bool = True) -> dict[str, Any]:
         "pairs": [of_pair(p, fingerprint=True) for p in found.pairs],
         "staged": staged,
         "kept": kept,
-        "attempts": [(a.kind, a.subject, a.outcome, a.digest) for a in found.attempts if a.kind in ANSWERED],
+        "attempts": [(a.kind, a.subject, a.outcome, a.about) for a in found.attempts if a.kind in ANSWERED],
         "adopted": found.adopted if fingerprints else [(a.stem, a.want) for a in found.adopted],
         "issued": len(found.issued),
         "quarantined": found.quarantined,

@@ -45,7 +45,7 @@ class Issuing:
     def issue(self, action: act.Issue) -> None:
         """Ask the authority, leave the answer staged; a bundle is the authority's roots. Never raises for a failure."""
         stem = action.subject
-        attempt = Attempt("issue", stem, clock(), reason=action.reason, digest=action.authority)
+        attempt = Attempt("issue", stem, clock(), reason=action.reason, authority=action.authority)
         row = self.ledger.attempt(self.policy.path, attempt)
         self._say("issue.started", stem, action.reason)
         try:

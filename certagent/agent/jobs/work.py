@@ -19,15 +19,15 @@ from certagent.authority.messages import Renewal
 from certagent.certs_dir import read_live
 from certagent.certs_dir.swap import Store
 from certagent.core import actions as act
-from certagent.core.facts import Attempt, Process, Served
+from certagent.core.facts import Attempt, Process, Served, Window
 from certagent.core.policy import Policy
-from certagent.core.windows import Window, written
 from certagent.events import Log
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.process import probe, signals
 from certagent.revocation.checker import RevocationResult, Revoking
 from certagent.state.ledger import Ledger
+from certagent.state.rows import written
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Work:
     def window(self, action: act.AskWindow) -> None:
         """Ask when the CA wants a live leaf renewed; the answer is an attempt. Never raises for a failure."""
         stem, path = action.stem, self.policy.path
-        row = self.ledger.attempt(path, Attempt("window", stem, clock(), digest=action.fingerprint))
+        row = self.ledger.attempt(path, Attempt("window", stem, clock(), fingerprint=action.fingerprint))
         try:
             found = self._window(action)
         except (AuthorityError, HostError, OSError, x509.X509Error) as error:
@@ -92,7 +92,7 @@ class Work:
     def reload(self, action: act.Reload) -> None:
         """Record, then signal; sent is not reloaded, so the best outcome here is `unproven`."""
         file = f"pid {action.pid}"
-        attempt = Attempt("reload", action.subject, clock(), reason=action.reason, digest=action.material)
+        attempt = Attempt("reload", action.subject, clock(), reason=action.reason, material=action.material)
         row = self.ledger.attempt(self.policy.path, attempt)
         if action.tried:
             self._say("reload.unproven", file, f"{action.tried} signals did not change it: {action.reason}")

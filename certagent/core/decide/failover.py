@@ -58,8 +58,8 @@ def unread(snapshot: Snapshot, want: Want, later: Attempt | None) -> str | None:
     order is asked; but whoever has a request is waited for, and so is the first, where a bundle is made.
     """
     order = want.authorities[:1] if want.name.is_bundle else want.authorities
-    if later and later.digest in order and untrusted(snapshot, want, later.digest) is None:
-        order = (later.digest,)
+    if later and later.authority in order and untrusted(snapshot, want, later.authority) is None:
+        order = (later.authority,)
     silent = _unreadable(snapshot)
     waited = [a for a in order if a in silent]
     able = any(a not in silent and untrusted(snapshot, want, a) is None for a in order)
@@ -82,7 +82,7 @@ def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
 
 def inbox_changed(view: View, later: Attempt | None) -> Attempt | None:
     """The request that waits; due at once where something came since it was last asked about."""
-    news = next((a.inbox_changed for a in view.snapshot.authorities if later and a.name == later.digest), None)
+    news = next((a.inbox_changed for a in view.snapshot.authorities if later and a.name == later.authority), None)
     return replace(later, retry_at=None) if later and news and later.at < news <= view.now else later
 
 
@@ -97,11 +97,11 @@ def choose(
 ) -> Choice:
     """Given a non-empty order, what failed and what waits (`tried`) and an operator's request, return whom to ask."""
     failed, later = tried
-    if later is not None and later.digest in order:
-        return Choice(later.digest, _later(later.retry_at, later, asked, now))
+    if later is not None and later.authority in order:
+        return Choice(later.authority, _later(later.retry_at, later, asked, now))
     rows = []
     for place, name in enumerate(order):
-        mine = tuple(a for a in failed if a.digest in {"", name} or a.kind == "rollback")
+        mine = tuple(a for a in failed if a.authority in {"", name} or a.kind == "rollback")
         at = _later(retry_at(mine, want, leaf, host), mine[-1] if mine else None, asked, now)
         rows.append((at or now, len(mine), place, name))
     ready = [row[1:] for row in rows if row[0] <= now]

@@ -55,7 +55,7 @@ def _newest(want: Want, failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     """The newest failure; of each authority, where there are several."""
     if len(want.authorities) < 2:  # noqa: PLR2004 - one is no order
         return failed[-1:]
-    rows = {a.digest: a for a in failed if a.kind == "issue"}
+    rows = {a.authority: a for a in failed if a.kind == "issue"}
     return tuple(sorted(rows.values(), key=lambda a: a.at))
 
 
@@ -64,7 +64,7 @@ def _told(want: Want, count: int, how: str, attempts: list[Attempt]) -> str:
         return f"the pair before is back: {attempts[-1].reason}"
     if len(want.authorities) < 2:  # noqa: PLR2004 - the same
         return f"attempt {count} {how}: {attempts[-1].reason}"
-    each = "; ".join(f"authority {a.digest} {how}: {a.reason}" if a.digest else a.reason for a in attempts)
+    each = "; ".join(f"authority {a.authority} {how}: {a.reason}" if a.authority else a.reason for a in attempts)
     return f"after {count} attempts: {each}"
 
 
@@ -73,5 +73,5 @@ def answers_later(want: Want, later: Attempt | None) -> Part:
     if later is None:
         return Part()
     stem = want.name.stem
-    message = f"authority {later.digest} has the request and answers later: {later.reason}"
+    message = f"authority {later.authority} has the request and answers later: {later.reason}"
     return Part(findings=(RENEWAL_WAITING.found(f"{stem}.crt", message),))

@@ -148,8 +148,8 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
         late = view.now >= emergency_at(leaf)
         yield Reason(Cause.DUE, f"renewal is due since {stamp(at)}" + (EMERGENCY if late else ""))
     later = view.snapshot.history.waiting(stem)
-    if later and later.digest in want.authorities:
-        yield Reason(Cause.PENDING, f"renewal is due: authority {later.digest} has the request")
+    if later and later.authority in want.authorities:
+        yield Reason(Cause.PENDING, f"renewal is due: authority {later.authority} has the request")
 
 
 def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:

@@ -35,5 +35,5 @@ def _asking(view: View, stem: str, leaf: Leaf, authority: str) -> Part:
 def _authority(snapshot: Snapshot, want: Want, able: set[str]) -> str:
     """The one that issued last, where it has windows; "" where it has none."""
     mine = snapshot.history.issued(want.name.stem)
-    asked = mine[-1].digest if mine else want.authorities[0] if want.authorities else ""
+    asked = mine[-1].authority if mine else want.authorities[0] if want.authorities else ""
     return asked if asked in able and asked in want.authorities else ""

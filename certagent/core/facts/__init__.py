@@ -18,7 +18,7 @@ from certagent.core.facts.certificates import (
 from certagent.core.facts.directory import Directory, ObserveOnly, Why
 from certagent.core.facts.history import History
 from certagent.core.facts.processes import Listener, LoaderFlags, Process, Served
-from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, InFlight, Repair, Request
+from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, InFlight, Repair, Request, Window
 from certagent.core.facts.revocation import Answer, Checked, Revocation
 from certagent.core.facts.snapshot import Snapshot
 
@@ -51,4 +51,5 @@ __all__ = [
     "Staged",
     "Trust",
     "Why",
+    "Window",
 ]

@@ -41,12 +41,12 @@ class History:
 
     def last_install(self, stem: str, fingerprint: str | None = None) -> Attempt | None:
         """The newest completed installation; of that certificate, where one is named."""
-        found = [a for a in self.installs(stem) if fingerprint in {None, a.digest}]
+        found = [a for a in self.installs(stem) if fingerprint in {None, a.fingerprint}]
         return found[-1] if found else None
 
     def failed_swaps(self, stem: str, fingerprint: str) -> tuple[Attempt, ...]:
         """The swaps to that certificate that failed, or whose end nobody knows."""
-        mine = (a for a in self._of(stem, *SWAPS) if a.digest == fingerprint)
+        mine = (a for a in self._of(stem, *SWAPS) if a.fingerprint == fingerprint)
         return tuple(a for a in mine if a.outcome in {"failed", "asked"})
 
     def issues(self, stem: str) -> tuple[Attempt, ...]:
@@ -85,7 +85,7 @@ class History:
         """The signals sent for this material since anything was last verified."""
         run: list[Attempt] = []
         for attempt in self.signals(process):
-            run = [] if attempt.outcome in VERIFIED or attempt.digest != material else [*run, attempt]
+            run = [] if attempt.outcome in VERIFIED or attempt.material != material else [*run, attempt]
         return tuple(run)
 
     def windows(self, stem: str) -> tuple[Attempt, ...]:

@@ -1,6 +1,6 @@
 """What was attempted, asked, repaired, and what is known of the surroundings."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -8,10 +8,27 @@ from certagent.core.facts.certificates import Leaf
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """When a CA wants a certificate renewed (RFC 9773)."""
+
+    start: datetime
+    end: datetime
+    explanation: str = ""
+
+
+ABOUT = {
+    "issue": "authority",
+    "install": "fingerprint",
+    "rollback": "fingerprint",
+    "window": "fingerprint",
+    "reload": "material",
+    "command": "command",
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One recorded attempt; recorded before it was made. "asked" while nobody knows how it ended.
-
-    "command": an operator's that was taken back; `digest` is its name.
 
     "retry": the CA has the request and answers later; no failure. `reason`: why it was made; where it failed, was
     refused or waits, why it did.
@@ -22,9 +39,24 @@ class Attempt:
     at: datetime
     outcome: Literal["asked", "ok", "refused", "failed", "retry", "unproven", "presumed"] = "asked"
     reason: str = ""
-    digest: str = ""  # what it was about: a fingerprint, or the material a reload was to load
+    _: KW_ONLY
+    authority: str = ""  # that was asked to issue
+    fingerprint: str = ""  # of the certificate that was swapped in, or whose window was asked for
+    material: str = ""  # digest of what a reload was to load
+    command: str = ""  # of an operator, that was taken back
+    window: Window | None = None  # the CA's answer
     retry_at: datetime | None = None  # Retry-After of a CA
     row: int = field(default=0, compare=False)  # of the ledger: the order that no clock changes; 0: unknown
+
+    @property
+    def about_field(self) -> str:
+        """The field that says what an attempt of its kind is about."""
+        return ABOUT[self.kind]
+
+    @property
+    def about(self) -> str:
+        """What it is about: an authority, a certificate, a material or a command."""
+        return str(getattr(self, self.about_field))
 
     @property
     def failed(self) -> bool:

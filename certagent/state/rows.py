@@ -1,0 +1,52 @@
+"""Attempts as rows of the ledger, whose columns have been the same since the first version.
+
+They are kind, subject, at, outcome, reason, digest, retry_at. `digest` holds what an attempt of each kind was about; a
+renewal window (RFC 9773) stands in `reason`.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from certagent.core.facts import Attempt, Window
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """A column's moment, None for none."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def attempt_of(
+    kind: Any, subject: str, at: float, outcome: Any, reason: str, digest: str, retry: float | None
+) -> Attempt:
+    """Given the columns of a row, return the attempt."""
+    begun = Attempt(kind, subject, datetime.fromtimestamp(at, UTC))
+    return ended(begun, outcome, reason, digest, moment(retry))
+
+
+def row_of(a: Attempt) -> tuple[Any, ...]:
+    """Given an attempt, return the columns."""
+    retry = a.retry_at.timestamp() if a.retry_at else None
+    return (a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.about, retry)
+
+
+def ended(attempt: Attempt, outcome: Any, reason: str, digest: str, retry_at: datetime | None) -> Attempt:
+    """The attempt, with its end; what it was about stays, unless it is given anew."""
+    known = {attempt.about_field: digest} if digest else {}
+    window = read_window(reason) if attempt.kind == "window" and outcome == "ok" else None
+    return replace(attempt, outcome=outcome, reason=reason, retry_at=retry_at, window=window, **known)  # type: ignore[arg-type]
+
+
+def written(window: Window) -> str:
+    """A window as `START/END EXPLANATION`, an ISO 8601 interval and the CA's words."""
+    return f"{window.start.isoformat()}/{window.end.isoformat()} {window.explanation}".strip()
+
+
+def read_window(text: str) -> Window | None:
+    """The same read back; None where it is none."""
+    interval, _, explanation = text.partition(" ")
+    start, _, end = interval.partition("/")
+    try:
+        return Window(datetime.fromisoformat(start), datetime.fromisoformat(end), explanation)
+    except ValueError:
+        return None
