@@ -99,7 +99,7 @@ def test_which_entry_is_a_mount(directory: bytes, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "expected"),
     [
-        (OSError(errno.ENOENT, "none"), "file", "a link that leads nowhere"),
+        (OSError(errno.ENOENT, "none"), "file", "a broken link"),
         (OSError(errno.EACCES, "Permission denied"), "file", "cannot be read: Permission denied"),
         (IrregularFileError(errno.EINVAL, "x"), "fifo", "a fifo, not a regular file: not read"),
         (IrregularFileError(errno.EFBIG, "larger than 9 bytes"), "file", "larger than 9 bytes: not read"),
@@ -209,7 +209,7 @@ def test_which_staged_keys_are_left_over() -> None:
     ("done", "interrupted", "expected"),
     [
         ([], False, None),
-        ([], True, "an interrupted swap was left as it stood: every pair matches"),
+        ([], True, "an interrupted swap needed no repair: every pair matches"),
         (["node went on", "ui went back"], True, "node went on; ui went back"),
         (["node went on"], False, "node went on"),
     ],
@@ -249,8 +249,12 @@ def test_what_is_no_secret(data: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "blind", "expected"),
     [
-        (["/a", "/b"], False, ["/a was replaced: watching the new one", "/b was replaced: watching the new one"]),
-        ([], False, ["a watch had ended: watching again"]),
+        (
+            ["/a", "/b"],
+            False,
+            ["/a was replaced; the new directory is watched", "/b was replaced; the new directory is watched"],
+        ),
+        ([], False, ["a watch had ended; it was started again"]),
         (["/a"], True, []),
     ],
 )

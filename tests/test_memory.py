@@ -62,7 +62,7 @@ def test_addresses_set_by_hand() -> None:
 def test_who_appeared_and_who_is_gone() -> None:
     """Each once; a process that was there before is no event."""
     assert (("process.appeared", "pid 200", "serving, user cockroach"),) == changes([process()], [process(), OTHER])
-    assert (("process.gone", "pid 200", "it ended, or owns another directory now"),) == changes([OTHER], [])
+    assert (("process.gone", "pid 200", "it ended, or it uses another directory now"),) == changes([OTHER], [])
     assert {("process.appeared", "pid 100"), ("process.gone", "pid 100")} == {
         said[:2] for said in changes([process(start=1)], [process(start=2)])
     }

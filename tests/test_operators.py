@@ -47,7 +47,7 @@ NOBODY = [
     ("renew", "client.root", "", "cannot renew: client.root is not managed here"),
     ("renew", "ui", "/here", "cannot renew: ui is not managed in /here"),
     ("reload", "", "/elsewhere", "cannot reload: nothing is managed in /elsewhere"),
-    ("rollback", "node", "", "cannot rollback node: several certs-dirs have it; add --certs-dir"),
+    ("rollback", "node", "", "cannot rollback node: several certs directories have it; add --certs-dir"),
 ]
 
 
@@ -69,8 +69,8 @@ def test_a_command_that_can_come_true() -> None:
 
 
 @pytest.mark.parametrize(("kind", "subject", "words"), [
-    ("renew", "ca", "a trust bundle is never replaced by an issuance"),
-    ("rollback", "node", "no earlier pair is kept"),
+    ("renew", "ca", "a renewal never replaces a trust bundle"),
+    ("rollback", "node", "no earlier valid pair is kept"),
 ])  # fmt: skip
 def test_a_command_that_cannot_come_true(kind: str, subject: str, words: str) -> None:
     """Nobody should wait for it."""
@@ -79,7 +79,7 @@ def test_a_command_that_cannot_come_true(kind: str, subject: str, words: str) ->
 
 
 def test_what_another_agent_manages_is_not_rolled_back() -> None:
-    """The reason is that, not that no earlier pair is kept."""
+    """The reason is that, not that no earlier valid pair is kept."""
     held = replace(snapshot().directory, observe_only=ObserveOnly(Why.ANOTHER_AGENT, "pid 7"))
     with pytest.raises(HostError, match="cannot roll back node: another agent manages it: pid 7"):
         possible(last(generations=(generation(),), directory=held), asked("rollback", "node"))
@@ -89,7 +89,7 @@ def test_nobody_to_renew_by() -> None:
     """Where somebody else rotates, a renewal is refused at once."""
     unissued = policy(want("ca"), want(authorities=()))
     by_others = Planned(policy=unissued, snapshot=snapshot(), plan=Plan((), (), (), None))
-    with pytest.raises(HostError, match="no authority issues it"):
+    with pytest.raises(HostError, match="no authority is configured for it"):
         possible(by_others, asked("renew", "node"))
 
 
@@ -114,9 +114,9 @@ def test_what_an_account_can_be_asked(operation: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "operation", "words"), [
-    ("public", "issue", "one of rollover, deactivate"),
-    ("house", "rollover", "'house': it keeps none; those that do: public"),
-    ("pubic", "rollover", "'pubic': it keeps none; those that do: public"),
+    ("public", "issue", "use one of rollover, deactivate"),
+    ("house", "rollover", "'house': its type has no accounts; authorities with accounts: public"),
+    ("pubic", "rollover", "'pubic': its type has no accounts; authorities with accounts: public"),
 ])  # fmt: skip
 def test_what_no_account_can_be_asked(name: str, operation: str, words: str) -> None:
     """Another operation, another type, nobody."""

@@ -93,7 +93,7 @@ WAITING = [
     ("renew", INSTALLED, ["127.0.0.1:1", "pid 7"], "installed, not yet served by 127.0.0.1:1, pid 7"),
     ("renew", INSTALLED, [], "installed, not yet verified"),
     ("renew", [row("issue", "asked")], [], "the authority has not answered yet"),
-    ("renew", [row("issue", "ok")], [], "the authority answered, not yet installed"),
+    ("renew", [row("issue", "ok")], [], "the authority issued a certificate, not yet installed"),
     ("rollback", [row("rollback", "ok")], ["127.0.0.1:1"], "rolled back, not yet served by 127.0.0.1:1"),
     ("reload", [row("reload", "unproven", "100:5")], ["127.0.0.1:1"], "SIGHUP sent, not yet served by 127.0.0.1:1"),
     ("reload", [row("reload", "presumed", "100:5")], ["127.0.0.1:1"], "started since, not yet served by 127.0.0.1:1"),

@@ -271,7 +271,7 @@ def answered(*directories: dict[str, Any]) -> dict[str, Any]:
 
 SERVED = {"files": [{"name": "node", "fingerprint": "new", "proof": "served"}], "processes": []}
 INSTALLED = {"id": 8, "kind": "install", "outcome": "ok", "subject": "node", "digest": "new", "reason": ""}
-SILENT = {"state": "pending", "reason": "the daemon does not answer any more"}
+SILENT = {"state": "pending", "reason": "the agent no longer answers"}
 
 
 @pytest.mark.parametrize(

@@ -180,9 +180,9 @@ def test_when_the_rotations_held(change: Callable[[Rotated], Rotated], held: boo
 def test_what_is_said_of_the_rotations() -> None:
     """The slowest, the connections, and who sent the signals."""
     assert rotated(GOOD)[0] == [
-        "4. 10 rotations, 0.50 s at most from command to verification: aaaaaaaaaaaa -> bbbbbbbbbbbb",
-        "   meanwhile 100 new connections, 0 failed",
-        "5. verified: served; 2 SIGHUPs came, sent by uid 999, as the owner",
+        "4. 10 rotations, each verified within 0.50 s of the command: aaaaaaaaaaaa -> bbbbbbbbbbbb",
+        "   100 new connections in the meantime, 0 failed",
+        "5. verified: served; the server received 2 SIGHUPs from uid 999, the owner",
     ]
 
 

@@ -26,8 +26,8 @@ from certagent.state.ledger import Ledger
 
 MOST_ROWS = 10_000
 FIRST_LOOK = 4.0  # seconds that a status query waits for it: under the five of its client
-NOTHING_EARLIER = "no earlier pair is kept that is sound, unexpired, not revoked and was never rolled back"
-ROTATION = "put the file with old and new CAs there on every node, and renew the leaves later (docs/configuration.md)"
+NOTHING_EARLIER = "no earlier valid pair is kept that was not revoked or rolled back"
+ROTATION = "copy a file with the old and new CA certificates there on every node, then renew the certificates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Commands:
                 return {"ok": True, "document": known_plans(self.service.seen())}
             case "plan":
                 if arguments.get("config", self.path) not in {self.path, os.path.realpath(self.path)}:
-                    raise HostError("cannot plan by a configuration that the daemon does not run by")
+                    raise HostError("cannot plan: the agent runs with another configuration")
                 return {"ok": True, "document": self.service.plans()}
             case "history":
                 limit = max(0, min(int(arguments.get("limit", 50)), MOST_ROWS))
@@ -81,7 +81,7 @@ class Commands:
             case "authority-account":
                 name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
                 return {"ok": True, "note": self._account(name, operation, peer)}
-        raise HostError(f"cannot {command!r}: there is no such command")
+        raise HostError(f"cannot {command!r}: unknown command")
 
     def _account(self, name: str, operation: str, peer: Peer) -> str:
         """What becomes of an account with a CA. Raises HostError."""
@@ -95,7 +95,7 @@ class Commands:
         """The managed directories that were asked for; HostError where it is none: the daemon reads no other."""
         found = [w.policy for w in self.directories if certs_dir in ("", w.policy.path)]
         if not found:
-            raise HostError(f"cannot look at {certs_dir}: it is not managed here")
+            raise HostError(f"cannot read {certs_dir}: the agent does not manage it")
         return chosen(found, certs_dir)
 
     def _put(self, request: Request, certs_dir: str, reason: str) -> str:
@@ -126,9 +126,9 @@ def addressed(policies: Iterable[Policy], request: Request, certs_dir: str) -> l
     if not found:
         where = f"in {certs_dir}" if certs_dir else "here"
         what = f"{stem} is not" if stem else "nothing is"
-        raise HostError(f"cannot {request.kind}: {what} managed {where}; `certagent status` lists what is")
+        raise HostError(f"cannot {request.kind}: {what} managed {where}; `certagent status` lists what is managed")
     if len(found) > 1 and stem:
-        raise HostError(f"cannot {request.kind} {stem}: several certs-dirs have it; add --certs-dir")
+        raise HostError(f"cannot {request.kind} {stem}: several certs directories have it; add --certs-dir")
     return found
 
 
@@ -136,10 +136,12 @@ def possible(last: Planned, request: Request) -> None:
     """HostError where a command cannot come true, by what was seen last: nobody should wait for it."""
     stem = request.subject
     if request.kind == "renew" and stem in last.snapshot.bundles:
-        raise HostError(f"cannot renew {stem}: a trust bundle is never replaced by an issuance; {ROTATION}")
+        raise HostError(f"cannot renew {stem}: a renewal never replaces a trust bundle; {ROTATION}")
     want = last.policy.want(stem)
     if request.kind == "renew" and want and not want.authorities:
-        raise HostError(f"cannot renew {stem}: no authority issues it; whoever rotates it puts the pair there")
+        raise HostError(
+            f"cannot renew {stem}: no authority is configured for it; renew it with the tool that rotates it"
+        )
     if request.kind == "rollback" and (only := last.snapshot.directory.observe_only):
         raise HostError(f"cannot roll back {stem}: {only.reason}")
     back = going_back(View(policy=last.policy, snapshot=last.snapshot, now=request.at), stem, "")

@@ -48,7 +48,7 @@ def run(service: Service, *, file: Reloading, wake: Wake, notifier: Notifier, lo
             log.emit("watch.rearmed", reason=reason)
         if (jump := jumps.jumped()) is not None:
             service.shift(timedelta(seconds=jump))
-            log.emit("clock.jumped", reason=f"the wall clock moved by {jump:.0f} s against the boot clock")
+            log.emit("clock.jumped", reason=f"the wall clock jumped by {jump:.0f} s")
 
 
 def _watch(config: Config, file: str, wake: Wake) -> None:

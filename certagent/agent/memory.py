@@ -120,5 +120,5 @@ def changes(before: Iterable[Process], after: Iterable[Process]) -> tuple[LogLin
     gone = [old[i] for i in old.keys() - new.keys()]
     return (
         *(("process.appeared", f"pid {p.pid}", f"{p.state}, user {p.user}") for p in appeared),
-        *(("process.gone", f"pid {p.pid}", "it ended, or owns another directory now") for p in gone),
+        *(("process.gone", f"pid {p.pid}", "it ended, or it uses another directory now") for p in gone),
     )

@@ -186,7 +186,9 @@ class Service:
             self._directories.forget_unwanted()
         with suppress(RuntimeError):  # no thread to be had: what was found at the start stays known
             threading.Thread(target=self.try_workers, name="worker-probe", daemon=True).start()
-        self._log.emit("config.loaded", file=self._file.path, reason=f"{len(self._directories)} certs-dirs{later}")
+        self._log.emit(
+            "config.loaded", file=self._file.path, reason=f"{len(self._directories)} certs directories{later}"
+        )
 
     def shift(self, jump: timedelta) -> None:
         """The wall clock was set: how long a command has waited is not changed by that."""
@@ -214,7 +216,7 @@ class Service:
     def summary(self) -> str:
         """One line for `systemctl status`."""
         worst = self.status(None)["severity"]
-        return f"{worst}: {len(self._directories)} certs-dirs, {self._turns} turns"
+        return f"{worst}: {len(self._directories)} certs directories, {self._turns} passes"
 
     def stop(self) -> None:
         """End the pools, and the workers that run."""
@@ -238,7 +240,7 @@ def begin(readings: Iterable[BackgroundReader[Any]], now: datetime) -> None:
 
 def hung(readings: Iterable[BackgroundReader[Any]], now: datetime) -> tuple[Finding, ...]:
     """What has not answered for longer than a disk of this host takes."""
-    found = [f"{r.what}: no answer since {rfc3339(r.since)}" for r in readings if hangs(r, now)]
+    found = [f"{r.what}: not responding since {rfc3339(r.since)}" for r in readings if hangs(r, now)]
     return (PATH_HUNG.found("", "; ".join(found)),) if found else ()
 
 

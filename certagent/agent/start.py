@@ -86,11 +86,11 @@ def _make(state_dir: str) -> None:
     try:
         os.makedirs(state_dir, mode=0o700, exist_ok=True)
     except OSError as error:
-        remedy = "give it to the agent's user, or set agent.state_dir"
-        raise HostError(f"cannot make {state_dir}: {error.strerror}; {remedy}", error.errno) from error
+        remedy = "let the agent's user own it, or set agent.state_dir"
+        raise HostError(f"cannot create {state_dir}: {error.strerror}; {remedy}", error.errno) from error
     if os.statvfs(state_dir).f_flag & os.ST_RDONLY:
         remedy = "mount it writable (ReadWritePaths= of the unit), or set agent.state_dir"
-        raise HostError(f"cannot write to {state_dir}: its file system is mounted read-only; {remedy}", errno.EROFS)
+        raise HostError(f"cannot write to {state_dir}: the file system is mounted read-only; {remedy}", errno.EROFS)
 
 
 def _forever(agent: Agent, wake: Wake) -> int:
@@ -98,11 +98,11 @@ def _forever(agent: Agent, wake: Wake) -> int:
     control = Control(settings.socket, others=settings.socket_others, answer=agent.commands.answer)
     control.start()
     wake.signals()
-    log.emit("agent.started", reason=f"{len(agent.directories)} certs-dirs, configuration {agent.file.path}")
+    log.emit("agent.started", reason=f"{len(agent.directories)} certs directories, configuration {agent.file.path}")
     try:
         run(agent.service, file=agent.file, wake=wake, notifier=Notifier(os.environ), log=log)
     finally:
-        log.emit("agent.stopping", reason="told to stop")
+        log.emit("agent.stopping", reason="received a request to stop")
         control.stop()
     return 0
 

@@ -66,7 +66,9 @@ def rearmed(changed: list[str], *, blind: bool) -> list[str]:
     """Given which directories were replaced and whether nothing can be watched now, return what is said of it."""
     if blind:
         return []
-    return [f"{path} was replaced: watching the new one" for path in changed] or ["a watch had ended: watching again"]
+    return [f"{path} was replaced; the new directory is watched" for path in changed] or [
+        "a watch had ended; it was started again"
+    ]
 
 
 class Wake:
@@ -114,7 +116,10 @@ class Wake:
             self._problems.append(
                 WATCH_DEGRADED.found(
                     "",
-                    f"inotify cannot be had: {getattr(error, 'strerror', error)}; changes are seen by the rescan",
+                    (
+                        f"inotify is not available: {getattr(error, 'strerror', error)}; changes are noticed at the"
+                        " next rescan"
+                    ),
                     remedy="raise fs.inotify.max_user_instances",
                 )
             )
@@ -127,7 +132,7 @@ class Wake:
         if os.path.isdir(real):
             observer.schedule(_Put(self.queue), real, event_filter=CHANGES)
         elif os.path.isdir(parent):
-            self._problems.append(WATCH_DEGRADED.found("", f"{path} is not there to be watched", remedy=""))
+            self._problems.append(WATCH_DEGRADED.found("", f"{path} does not exist and cannot be watched", remedy=""))
 
     def rearm_if_changed(self) -> list[str]:
         """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""

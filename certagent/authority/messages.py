@@ -166,7 +166,7 @@ def load_answer(data: bytes) -> tuple[Answer, State]:
         raise AuthorityError(f"cannot read the worker's answer: {type(error).__name__}", kind="malformed") from error
     sound = all(isinstance(v, str) if k in TEXTS else _number(k, v) for k, v in asdict(answer).items())
     if not (sound and isinstance(state.shared, dict) and isinstance(state.own, dict)):
-        raise AuthorityError("cannot read the worker's answer: a field of another type", kind="malformed")
+        raise AuthorityError("cannot read the worker's answer: a field has the wrong type", kind="malformed")
     said = {k: plain(v) for k, v in asdict(answer).items() if k in WORDS}
     return replace(answer, **said), state
 

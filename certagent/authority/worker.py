@@ -107,7 +107,7 @@ def answer_of(backend: ModuleType, request: Request, secrets: dict[str, str], st
     except AuthorityError as error:
         answer = failure_of(error)
     except MemoryError:
-        answer = Failure("malformed", "cannot read the CA's answer: it takes more memory than a worker has")
+        answer = Failure("malformed", "cannot read the CA's answer: it needs more memory than a worker has")
     except Exception as error:  # noqa: BLE001 - whatever a library raises on a stranger's bytes is the CA's failure
         answer = Failure("failed", f"cannot use what the CA answered: {type(error).__name__}: {error}")
     finally:
@@ -116,7 +116,7 @@ def answer_of(backend: ModuleType, request: Request, secrets: dict[str, str], st
 
 
 def _over(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise AuthorityError("cannot wait for the CA any longer: it did not answer within `timeout`", kind="unreachable")
+    raise AuthorityError("the CA did not answer within `timeout`", kind="unreachable")
 
 
 def hidden(request: Request, secrets: dict[str, str]) -> list[str]:

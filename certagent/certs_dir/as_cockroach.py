@@ -178,7 +178,7 @@ def _unread_kind(error: OSError) -> Literal["irregular", "unreadable"]:
 def unread(error: OSError, kind: FileKind) -> str:
     """Given why a name cannot be read, and its kind, return the sentence; a FIFO or a device is named."""
     if error.errno == errno.ENOENT:
-        return "a link that leads nowhere"
+        return "a broken link"
     if not isinstance(error, IrregularFileError):
         return f"cannot be read: {error.strerror}"
     return f"{error.strerror}: not read" if kind == "file" else f"a {kind}, not a regular file: not read"

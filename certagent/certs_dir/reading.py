@@ -145,4 +145,4 @@ def _irregular(file: File) -> str:
     if file.kind == "file":
         return f"larger than {LIMIT} bytes: not read"
     where = " out of the directory" if file.kind == "symlink" else ""
-    return f"a {file.kind}{where}, not a regular file: not read, never followed"
+    return f"a {file.kind}{where}, not a regular file: not read"

@@ -149,9 +149,9 @@ def directory_fact(path: str, fd: int) -> Directory:
 def _externally_managed(fd: int) -> ObserveOnly | None:
     """Why no rename of ours may replace what is in an open directory; None where one may."""
     if _is_link(fd, "..data"):
-        return ObserveOnly(Why.KUBERNETES, "they are links through ..data, as Kubernetes writes them")
+        return ObserveOnly(Why.KUBERNETES, "they are links through ..data, as in a Kubernetes volume")
     if (mounted := mount_below(fd)) is not None:
-        return ObserveOnly(Why.MOUNT, f"{printable(mounted)} is a mount of its own, and no rename can replace it")
+        return ObserveOnly(Why.MOUNT, f"{printable(mounted)} is a mount point, so a rename cannot replace it")
     return None
 
 

@@ -88,12 +88,12 @@ def _by(step: Verification, cert: bytes, store: TrustStore, at: datetime) -> Tru
     other = x509.verify_chain(cert, system.pem, step.usage, at)
     if other is None:
         return Trust(SYSTEM)
-    return Trust(step.bundle, f"{problem}; nor by the roots of the system: {other}")
+    return Trust(step.bundle, f"{problem}; not trusted by the system's roots either: {other}")
 
 
 def _problem(step: Verification, cert: bytes, bundles: Bundles, at: datetime) -> str | None:
     if step.bundle not in bundles:
-        return f"there is no {step.bundle}.crt to verify it by"
+        return f"{step.bundle}.crt does not exist"
     bundle = bundles[step.bundle]
     if bundle is None:
         return f"{step.bundle}.crt cannot be read"

@@ -12,11 +12,11 @@ from certagent.core.names import Name, parse
 
 Row = dict[str, Any]
 PENDING = {"state": "pending", "reason": "nothing was attempted in time"}
-QUEUED = "it stays queued until that is over, an hour at most"
+QUEUED = "the command stays queued until then, for an hour at most"
 DONE = {"renew": "install", "rollback": "rollback"}
 REACHED = {
     ("issue", "asked"): "the authority has not answered yet",
-    ("issue", "ok"): "the authority answered, not yet installed",
+    ("issue", "ok"): "the authority issued a certificate, not yet installed",
     ("install", "ok"): "installed, not yet ",
     ("rollback", "ok"): "rolled back, not yet ",
     ("reload", "asked"): "SIGHUP not yet sent",
@@ -42,7 +42,7 @@ class Command(NamedTuple):
 def seen(command: Command, status: Row | None, history: Row | None) -> Row:
     """Given the daemon's two answers (None: silence), return the state of a command and why."""
     if not status or not history:
-        return {"state": "pending", "reason": "the daemon does not answer any more"}
+        return {"state": "pending", "reason": "the agent no longer answers"}
     if problems := [answer["error"] for answer in (status, history) if not answer["ok"]]:
         return {"state": "pending", "reason": problems[0]}
     directories = _within(command.where, status)
@@ -127,7 +127,7 @@ def _reloaded(at: str, directories: list[Row], rows: list[Row]) -> Row:
     states = {s: ", ".join(f"pid {p['pid']} is {s}" for p in processes if p["state"] == s) for s in STATES}
     if directories and not any(p["state"] == "serving" for p in processes):
         others = ", ".join(filter(None, states.values()))
-        return {"state": "refused", "reason": others or "no process owns the directory: there is nothing to reload"}
+        return {"state": "refused", "reason": others or "no cockroach process uses the directory; nothing to reload"}
     ended = {int(r["subject"].partition(":")[0]): r for r in reversed(rows)}
     if bad := [r["reason"] for r in ended.values() if r["outcome"] == "failed"]:
         return {"state": "refused", "reason": bad[0]}

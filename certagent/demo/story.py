@@ -79,7 +79,7 @@ def wait(condition: Callable[[], bool]) -> float:
     start = time.monotonic()
     while not condition():
         if time.monotonic() - start > DEADLINE:
-            raise RuntimeError("the demo waited in vain")
+            raise RuntimeError("the demo gave up waiting")
         time.sleep(0.001)
     return time.monotonic() - start
 
@@ -96,7 +96,7 @@ def tell() -> int:
         story = Story(base)
         _first_issuance(story)
         with StandIn(story.certs, f"{base}/server") as server:
-            say(f"3. a server named cockroach runs, pid {server.process.pid}, SQL port {server.ports['sql']}")
+            say(f"3. a server named cockroach is running: pid {server.process.pid}, SQL port {server.ports['sql']}")
             agent = story.daemon()
             try:
                 good = all((_rotation(story, server), _bad_answer(story, server), _mode(story)))
@@ -108,7 +108,7 @@ def tell() -> int:
 
 
 def _first_issuance(story: Story) -> None:
-    say(f"1. an empty certs-dir and a configuration of 13 lines, in {story.base}")
+    say(f"1. an empty certs directory and a configuration of 13 lines, in {story.base}")
     start = time.monotonic()
     done = story.certagent("run", "--once")
     if done.returncode:
@@ -136,11 +136,11 @@ def rotated(facts: Rotated) -> tuple[list[str], bool]:
     if len(facts.took) < ROTATIONS:
         return [f"   a renewal was not verified: {facts.problem}"], False
     one, other, sent = facts.before[:12], facts.after[:12], len(facts.senders)
-    who = f", sent by uid {facts.senders[-1]}, as the owner" if facts.senders else ""
+    who = f" from uid {facts.senders[-1]}, the owner" if facts.senders else ""
     lines = [
-        f"4. {ROTATIONS} rotations, {max(facts.took):.2f} s at most from command to verification: {one} -> {other}",
-        f"   meanwhile {facts.connections} new connections, {len(facts.failures)} failed",
-        f"5. verified: {facts.proof}; {sent} SIGHUPs came{who}",
+        f"4. {ROTATIONS} rotations, each verified within {max(facts.took):.2f} s of the command: {one} -> {other}",
+        f"   {facts.connections} new connections in the meantime, {len(facts.failures)} failed",
+        f"5. verified: {facts.proof}; the server received {sent} SIGHUPs{who}",
     ]
     return lines, not facts.failures and facts.before != facts.after and facts.proof == "served"
 
@@ -176,7 +176,7 @@ def _renewals(story: Story) -> tuple[tuple[float, ...], str]:
 def _bad_answer(story: Story, server: StandIn) -> bool:
     """Give the CA another key: its answers no longer build to the bundle that the nodes trust."""
     keep = {name: _read(f"{story.base}/ca/{name}") for name in ("ca.crt", "ca.key")}
-    rogue, key = x509.make_ca("somebody else", timedelta(days=1), datetime.now(UTC))
+    rogue, key = x509.make_ca("another CA", timedelta(days=1), datetime.now(UTC))
     _write(f"{story.base}/ca/ca.key", key)
     _write(f"{story.base}/ca/ca.crt", keep["ca.crt"] + rogue)
     before = server.served()
@@ -191,7 +191,7 @@ def _bad_answer(story: Story, server: StandIn) -> bool:
 def withstood(code: int, told: str, *, same: bool) -> tuple[list[str], bool]:
     """Given how the renewal from a wrong CA ended, and whether the old pair is still served, return the lines."""
     lines = [
-        f"6. the CA answers with a certificate of another root: exit {code}, {told}",
+        f"6. the CA issues a certificate from another root: exit {code}, {told}",
         f"   the old pair {'is still' if same else 'IS NO LONGER'} served",
     ]
     return lines, code == 1 and same

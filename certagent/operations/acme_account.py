@@ -25,26 +25,28 @@ def change(config: Config, workers: Workers, name: str, operation: str, now: dat
     book = AuthorityState(os.path.join(config.settings.state_dir, "authority"))
     authority = authorities_of(config, workers, book)[name]
     if not isinstance(authority, Remote):
-        raise HostError(f"cannot {operation} the account of {name!r}: it is not asked over a wire")
+        raise HostError(f"cannot {operation} the account of {name!r}: it is not a remote authority")
     try:
         answers = (authority.account(asked, now) for _ in range(STEPS))
         note = next((answer.note for answer in answers if isinstance(answer, Done)), None)
     except AuthorityError as error:
         raise HostError(str(error)) from error
     if note is None:
-        raise HostError(f"cannot {operation} the account of {name!r}: the CA does not get to an end; try again")
+        raise HostError(f"cannot {operation} the account of {name!r}: the CA has not finished; try again")
     return note
 
 
 def permitted(config: Config, name: str, operation: str) -> Operation:
     """Given the configuration and an operation, return what the CA is asked. HostError where it is no such thing."""
     if operation not in OPERATIONS:
-        raise HostError(f"cannot {operation!r} an account: one of {', '.join(OPERATIONS)}")
+        raise HostError(f"cannot {operation!r} an account: use one of {', '.join(OPERATIONS)}")
     remote = {n: a.options for n, a in config.authorities.items() if isinstance(a.options, RemoteConfig)}
     keep = [n for n, made in remote.items() if made.ca_type.account]
     if name not in keep:
         known = ", ".join(keep) or "none"
-        raise HostError(f"cannot {operation} the account of {name!r}: it keeps none; those that do: {known}")
+        raise HostError(
+            f"cannot {operation} the account of {name!r}: its type has no accounts; authorities with accounts: {known}"
+        )
     return OPERATIONS[operation]
 
 
@@ -58,8 +60,6 @@ def as_the_agent(state_dir: str) -> None:
         with suppress(FileNotFoundError):
             owner = os.stat(os.path.join(state_dir, LEDGER)).st_uid
     except OSError as error:
-        raise HostError(f"cannot look into {state_dir}: {error.strerror}") from error
+        raise HostError(f"cannot read {state_dir}: {error.strerror}") from error
     if owner != os.geteuid():
-        raise HostError(
-            f"cannot use {state_dir}, which belongs to uid {owner}: start the agent, or run this as that user"
-        )
+        raise HostError(f"cannot use {state_dir}: it belongs to uid {owner}; start the agent, or run this as that user")

@@ -42,9 +42,9 @@ def trial(
     authority = authorities_of(config, workers, book).get(name)
     if name not in config.authorities:
         known = ", ".join(config.authorities) or "none"
-        raise HostError(f"cannot test authority {name!r}: it is not configured; there are: {known}")
+        raise HostError(f"cannot test authority {name!r}: it is not configured; configured authorities: {known}")
     if authority is None:
-        raise HostError(f"cannot test authority {name!r}: nobody is asked by one of type none")
+        raise HostError(f"cannot test authority {name!r}: type none asks no CA")
     policy, want = _wanted(config, name, certs_dir)
     found, leaf = steps("", ""), None
     try:
@@ -67,10 +67,10 @@ def _wanted(config: Config, name: str, certs_dir: str) -> tuple[Policy, Want]:
     """The file to ask for: one that this authority is configured for, a node's before others."""
     found = [p for p in config.policies if certs_dir in ("", p.path)]
     if not found:
-        raise HostError(f"cannot test with {certs_dir}: it is not managed here")
+        raise HostError(f"cannot test with {certs_dir}: it is not configured")
     leaves = [(p, w) for p in found for w in p.wants if not w.name.is_bundle]
     if not leaves:
-        raise HostError("cannot test: no certificate is wanted in any certs-dir")
+        raise HostError("cannot test: no certs directory needs a certificate")
     order = sorted(leaves, key=lambda pw: (name not in pw[1].authorities, pw[1].name.stem != "node"))
     return order[0]
 
@@ -96,7 +96,7 @@ def accepted(want: Want, chain: bytes, key: bytes, store: TrustStore, now: datet
     """Given an answer, its key and what it verifies by, return what is shown of it. Raises StepError."""
     pair = staged.pair_fact(want.name.stem, chain, key, now.timestamp())
     if pair is None or pair.leaf is None:
-        raise StepError("answer", "it is no certificate")
+        raise StepError("answer", "it is not a certificate")
     judged = staged.judge(pair, want, chain, key, store, asked=True, at=now.timestamp(), now=now)
     if judged.pair.trust is not None and judged.pair.trust.problem:
         raise StepError("chain", judged.pair.trust.problem)
@@ -116,7 +116,7 @@ def _failed(error: AuthorityError, *, endpoint: bool) -> StepError:
 
 def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:
     if isinstance(authority, Remote) and authority.by_hand:
-        raise StepError("reachable", "a person answers; outbox and inbox can be used, a test leaves nothing there")
+        raise StepError("reachable", "a person answers; outbox and inbox can be used; the test leaves nothing there")
     live = _live(policy, want)
     names = want.names if want.names is not None else _names(live)
     common_name = want.principal or (names[0] if names else None) if authority.common_name else None
@@ -129,7 +129,7 @@ def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: by
         order = replace(order, live=b"")  # some CAs take it for the renewal of that certificate
     answer = authority.issue(order, now)
     if isinstance(answer, Pending):
-        raise StepError("answer", f"the CA has the request and answers later: {answer.reason}")
+        raise StepError("answer", f"the CA accepted the request and issues later: {answer.reason}")
     return answer
 
 

@@ -32,7 +32,7 @@ def directory_target(path: str, user: str, terms: LoaderFlags) -> Target:
         account = pwd.getpwnam(user) if user else pwd.getpwuid(_owner_of(path))
     except KeyError as error:
         whom = f"user {user!r}" if user else f"name for the owner of {path}"
-        raise HostError(f"cannot check {path}: there is no {whom}; name one with --user") from error
+        raise HostError(f"cannot check {path}: there is no {whom}; name another user with --user") from error
     owner = Owner(account.pw_name, account.pw_uid, account.pw_gid)
     return Target(Policy(path, owner, ""), terms, owner.gid)
 

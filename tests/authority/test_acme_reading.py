@@ -49,7 +49,7 @@ def test_an_order_that_failed() -> None:
     with pytest.raises(messages.Error) as named:
         reached(order("invalid", error=PROBLEM), {"valid"})
     assert "caa" == named.value.code
-    with pytest.raises(AuthorityError, match="the CA calls the order invalid") as unnamed:
+    with pytest.raises(AuthorityError, match="the order is invalid") as unnamed:
         reached(order("invalid"), {"valid"})
     assert "failed" == unnamed.value.kind
 
@@ -82,14 +82,14 @@ def test_a_name_that_is_proven() -> None:
 
 @pytest.mark.parametrize(("status", "problem", "words"), [
     ("invalid", PROBLEM, "caa: not this CA; allow this CA in the domain's CAA record"),
-    ("invalid", None, "the CA calls the authorization invalid"),
-    ("expired", None, "the CA calls the authorization expired"),
+    ("invalid", None, "the authorization is invalid"),
+    ("expired", None, "the authorization is expired"),
 ])  # fmt: skip
 def test_a_name_that_cannot_be_proven(status: str, problem: dict[str, str] | None, words: str) -> None:
     """Refused, in the words of the CA where it has some."""
     with pytest.raises(AuthorityError) as caught:
         proven(authorization(status, problem), "http-01")
-    assert f"cannot prove a.test by http-01: {words}" == str(caught.value)
+    assert f"http-01 validation of a.test failed: {words}" == str(caught.value)
     assert caught.value.refused
 
 
@@ -117,8 +117,8 @@ def test_where_a_window_is() -> None:
 
 @pytest.mark.parametrize(("fields", "live", "kind", "words"), [
     ({}, LIVE, "refused", "this CA has no renewal information"),
-    ({"renewalInfo": 7}, LIVE, "malformed", "is no URL"),
-    ({"renewalInfo": None}, LIVE, "malformed", "is no URL"),
+    ({"renewalInfo": 7}, LIVE, "malformed", "is not a URL"),
+    ({"renewalInfo": None}, LIVE, "malformed", "is not a URL"),
     ({"renewalInfo": "https://ca/ari"}, "no PEM", "refused", "cannot ask when to renew"),
 ])  # fmt: skip
 def test_no_place_for_a_window(fields: dict[str, Any], live: str, kind: str, words: str) -> None:
@@ -148,7 +148,7 @@ def test_a_window(retry_at: datetime | None, again: timedelta) -> None:
 
 def test_a_window_that_is_none() -> None:
     """Its end is not behind its start."""
-    with pytest.raises(AuthorityError, match="its window ends before it begins") as caught:
+    with pytest.raises(AuthorityError, match="the window ends before it starts") as caught:
         window(told("2026-12-01T00:00:00Z", "2026-12-01T00:00:00Z"), None, NOW)
     assert "malformed" == caught.value.kind
 

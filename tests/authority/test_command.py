@@ -108,7 +108,7 @@ def test_exit_codes(tmp_path: Path, code: int, kind: str) -> None:
 
 def test_a_silent_failure(tmp_path: Path) -> None:
     """Nothing said: the exit code or the signal is the reason."""
-    assert "exit code 3 and said nothing" in str(failure(tmp_path, "exit 3"))
+    assert "exit code 3 and printed no reason" in str(failure(tmp_path, "exit 3"))
     assert "signal 9" in str(failure(tmp_path, "kill -9 $$"))
 
 
@@ -155,7 +155,7 @@ ANSWERS = [
     ("nothing", "true", "the file is empty"),
     ("no PEM", "echo hello", "no PEM certificate"),
     ("half a certificate", "head -c 200 {ca}", "no PEM certificate"),
-    ("another key's", "cat {ca}", "belongs to the key"),
+    ("another key's", "cat {ca}", "matches the key"),
     ("bytes", "head -c 1000 /dev/urandom", "no PEM certificate"),
 ]
 

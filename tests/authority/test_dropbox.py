@@ -239,7 +239,7 @@ def test_a_kept_key(box: Box) -> None:
 
 def test_roots(box: Box) -> None:
     """A root that was brought is a candidate for the bundle; without one a person is asked for it."""
-    with pytest.raises(AuthorityError, match="bring it there"):
+    with pytest.raises(AuthorityError, match="copy it there"):
         box.ask(b"", operation="roots")
     box.bring("ca", box.ca.cert + box.sign())
     answer = box.ask(b"", operation="roots")
@@ -252,7 +252,7 @@ def test_directories_that_others_may_write(box: Box, place: str, mode: int) -> N
     """A request that others could replace would be another's certificate: refused, with the remedy."""
     box.ask()
     (box.outbox.parent / place).chmod(mode)
-    with pytest.raises(AuthorityError, match=r"others may replace.*chmod") as caught:
+    with pytest.raises(AuthorityError, match=r"other users may replace.*chmod") as caught:
         box.ask()
     assert "credentials" == caught.value.kind
 

@@ -73,5 +73,5 @@ def test_no_file_is_read_after_too_much() -> None:
 
     made = contents_of(files(), 3)
     assert [f.file for f in made.found] == ["b.pem"]
-    ignored = ("a?.pem (it is not a regular file)", "the rest (too much lies there)", "3 more files")
+    ignored = ("a?.pem (it is not a regular file)", "the rest (too many or too large files)", "3 more files")
     assert made == Contents(found=made.found, ignored=ignored)

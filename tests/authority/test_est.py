@@ -199,7 +199,7 @@ def test_the_kind_of_key_that_is_wanted(server: EstServer) -> None:
     """`csrattrs = true`: a key of another kind is not even asked for; the wanted kind is."""
     wants = {"options": {"csrattrs": True}}
     error = refused(server, "curves", **wants)
-    assert ("refused", True) == (error.kind, "wants ecdsa-p384" in str(error))
+    assert ("refused", True) == (error.kind, "expects ecdsa-p384" in str(error))
     for label, kind in (("curves", "ecdsa-p384"), ("", "ecdsa-p256")):
         asked = question(server, key_and_csr(kind)[1], label, **wants)
         assert isinstance(ask(asked, context(trusting(server))), Issued)

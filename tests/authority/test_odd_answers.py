@@ -212,7 +212,7 @@ def test_a_leaf_that_is_no_pem(kind: str) -> None:
     signed = {"certificate": "no PEM", "issuing_ca": make_ca().cert.decode()}
     with answering(200, json.dumps({"success": True, "result": signed, "data": signed}).encode()) as url:
         error = asker(kind, url).refusal()
-    assert (error.kind, "what should be the certificate is no PEM" in str(error)) == ("malformed", True)
+    assert (error.kind, "the certificate is not PEM" in str(error)) == ("malformed", True)
 
 
 def test_a_megabyte_of_nothing_takes_no_time() -> None:

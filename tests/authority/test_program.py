@@ -32,7 +32,7 @@ def read(code: int, out: bytes = b"", err: bytes = b"", **changes: Any) -> tuple
 ])  # fmt: skip
 def test_what_a_code_means(code: int, kind: str) -> None:
     """Those of sysexits.h, everything else failed; the last line on standard error is the reason, without a secret."""
-    with pytest.raises(AuthorityError, match=r"^cannot have a certificate by /bin/ca: not by \[secret\]$") as caught:
+    with pytest.raises(AuthorityError, match=r"^cannot get a certificate by /bin/ca: not by \[secret\]$") as caught:
         read(code, err=b"warming up\nnot by hunter2\nstate: x\n")
     assert (kind, None) == (caught.value.kind, caught.value.retry_at)
 
@@ -40,7 +40,7 @@ def test_what_a_code_means(code: int, kind: str) -> None:
 @pytest.mark.parametrize(("code", "words"), [(1, "exit code 1"), (-9, "signal 9")])
 def test_an_end_without_a_word(code: int, words: str) -> None:
     """How it ended is all there is to say."""
-    with pytest.raises(AuthorityError, match=f"it ended with {words} and said nothing"):
+    with pytest.raises(AuthorityError, match=f"it ended with {words} and printed no reason"):
         read(code)
 
 
@@ -98,7 +98,7 @@ def test_when_a_program_is_heard_to_its_end(*, ended: bool, open_outputs: int, s
 
 def test_when_a_program_is_not_heard_any_longer() -> None:
     """At the deadline, unless everything was heard by then."""
-    with pytest.raises(AuthorityError, match="cannot wait for ca any longer") as caught:
+    with pytest.raises(AuthorityError, match="it did not finish before the deadline") as caught:
         over("ca", ended=False, open_outputs=2, settled=False, left=-0.1)
     assert "unreachable" == caught.value.kind
     assert over("ca", ended=True, open_outputs=0, settled=False, left=-0.1)

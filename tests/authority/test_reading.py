@@ -53,19 +53,19 @@ CFSSL_PROBLEMS = [
 @pytest.mark.parametrize(("status", "document", "kind", "words"), CFSSL_PROBLEMS)
 def test_what_cfssl_refuses(status: int, document: Any, kind: str, words: str) -> None:
     """Its text alone tells a bad token from what the profile forbids; an error of the server is neither."""
-    found = problem(cfssl.result, reply(status, document), "have a certificate signed", NOW)
+    found = problem(cfssl.result, reply(status, document), "get a certificate", NOW)
     assert (kind, True, None) == (found[0], words in found[1], found[2])
 
 
 def test_what_cfssl_signed() -> None:
     """The result of a success, and nothing around it."""
     document = {"success": True, "result": {"certificate": "PEM"}, "errors": [], "messages": []}
-    assert {"certificate": "PEM"} == cfssl.result(reply(200, document), "have a certificate signed", NOW)
+    assert {"certificate": "PEM"} == cfssl.result(reply(200, document), "get a certificate", NOW)
 
 
 def test_a_busy_cfssl() -> None:
     """Retry-After is a moment, counted from the one that is handed in."""
-    found = problem(cfssl.result, reply(429, {}, PAUSE), "have a certificate signed", NOW)
+    found = problem(cfssl.result, reply(429, {}, PAUSE), "get a certificate", NOW)
     assert ("rate-limited", NOW + timedelta(minutes=1)) == (found[0], found[2])
 
 
@@ -196,7 +196,7 @@ def test_the_attributes_of_est(status: int, body: bytes, keys: tuple[str, ...]) 
 @pytest.mark.parametrize(("status", "body", "kind", "words"), [
     (500, b"", "failed", "cannot read the CSR attributes"),
     (200, b"!", "malformed", "it is not base64"),
-    (200, base64.b64encode(b"\x02\x01\x00"), "malformed", "it is no sequence"),
+    (200, base64.b64encode(b"\x02\x01\x00"), "malformed", "it is not a sequence"),
 ])  # fmt: skip
 def test_attributes_that_are_none(status: int, body: bytes, kind: str, words: str) -> None:
     """What cannot be read is an error, not "any key"."""
@@ -279,9 +279,9 @@ STEP_PROBLEMS = [
     (400, b"no", "refused", "answered 400: no"),
     (500, b"no", "failed", "answered 500: no"),
     (200, b"no", "malformed", "not JSON"),
-    (200, b"[]", "malformed", "no JSON object"),
-    (201, b'{"certChain": 7}', "malformed", "holds 0 certificates"),
-    (201, b"{}", "malformed", "is no text"),
+    (200, b"[]", "malformed", "not a JSON object"),
+    (201, b'{"certChain": 7}', "malformed", "contains 0 certificates"),
+    (201, b"{}", "malformed", "is not text"),
 ]
 
 
@@ -308,7 +308,7 @@ def test_the_roots_that_step_lists(crts: Any, found: list[str]) -> None:
 
 @pytest.mark.parametrize(("status", "pin", "words"), [
     (404, PIN, "it has no root with the fingerprint"),
-    (200, "ab" * 32, "has another fingerprint than asked"),
+    (200, "ab" * 32, "has another fingerprint"),
 ], ids=["unknown", "another"])  # fmt: skip
 def test_a_root_that_is_not_the_pinned_one(status: int, pin: str, words: str) -> None:
     """None, or another: nothing is trusted."""

@@ -153,10 +153,10 @@ def test_commands_that_are_refused(host: Host) -> None:
         assert "client.nobody is not managed here" in unknown.stderr
         bundle = host.run("renew", "ca")
         assert (bundle.returncode, bundle.stdout) == (1, "")
-        assert "cannot renew ca: a trust bundle is never replaced by an issuance" in bundle.stderr
+        assert "cannot renew ca: a renewal never replaces a trust bundle" in bundle.stderr
         back = host.run("rollback", "node")
         assert (back.returncode, back.stdout) == (1, "")
-        assert "cannot roll back node: no earlier pair is kept" in back.stderr
+        assert "cannot roll back node: no earlier valid pair is kept" in back.stderr
         assert host.run("renew", "node").returncode == 0
         assert [r["kind"] for r in host.json("history", "node")["attempts"]].count("rollback") == 0
 

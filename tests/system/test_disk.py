@@ -124,7 +124,7 @@ def test_a_state_directory_that_is_read_only(host: Host) -> None:
         for words in (("run",), ("run", "--once")):
             told = host.run(*words)
             assert (told.returncode, told.stdout) == (3, "")
-            assert told.stderr.startswith(f"certagent: cannot write to {state}: its file system is mounted read-only;")
+            assert told.stderr.startswith(f"certagent: cannot write to {state}: the file system is mounted read-only;")
             assert "set agent.state_dir" in told.stderr
         assert list(host.certs.iterdir()) == []
     assert host.once().returncode == 0

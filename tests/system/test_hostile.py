@@ -129,7 +129,7 @@ WRONGS: dict[str, Wrong] = {
     "sends-nested-json": (raw(NESTED), "not JSON", FAILING),
     "sends-no-pem": (
         raw(b'{"success": true, "result": {"certificate": "none"}}'),
-        "what should be the certificate is no PEM",
+        "the certificate is not PEM",
         FAILING,
     ),
     "sends-broken-der": (lambda h, _: certificate(h, BROKEN_DER), "cannot", FAILING),

@@ -61,7 +61,7 @@ def hung(agent: Agent, event: str) -> list[Event]:
 def said_to_hang(host: Host, agent: Agent) -> bool:
     told = [e["reason"] for e in agent.events() if e.get("code") == "path.hung"]
     what = ("authority people: ", "authority distant: ", f"roots of ui in {host.certs}: ")
-    return bool(told) and all(w in told[-1] for w in what) and told[-1].count("no answer since") == len(what)
+    return bool(told) and all(w in told[-1] for w in what) and told[-1].count("not responding since") == len(what)
 
 
 def test_a_mount_that_begins_to_hang(host: Host, far: Path) -> None:

@@ -92,7 +92,7 @@ def test_what_works_step_by_step(host: Host, ca: StepCa) -> None:
         ({"url": "https://localhost:1"}, "reachable", "cannot reach"),
         ({"tls_fingerprint": "ab" * 32}, "tls", "Fingerprints did not match"),
         ({"provisioner": "nobody"}, "credentials", "the token was refused"),
-        ({"issuing_fingerprints": "cd" * 32}, "chain", "none of issuing_fingerprints"),
+        ({"issuing_fingerprints": "cd" * 32}, "chain", "not in issuing_fingerprints"),
     ],
 )
 def test_what_does_not_work(host: Host, ca: StepCa, broken: dict[str, str], step: str, reason: str) -> None:

@@ -67,7 +67,7 @@ class Issuing:
             self._say(event, action.subject, f"authority {action.authority}: {later.reason}")
             return
         self.ledger.finish(row, "ok", action.reason)
-        self._say("issue.succeeded", action.subject, f"authority {action.authority} answered")
+        self._say("issue.succeeded", action.subject, f"authority {action.authority} issued a certificate")
 
     def _say(self, event: str, file: str, reason: str) -> None:
         self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)

@@ -83,7 +83,7 @@ class Work:
             raise AuthorityError(f"cannot ask authority {action.authority!r}: it is not configured", kind="refused")
         live = read_live(self.policy.path, f"{action.stem}.crt")
         if x509.parse_certificates(live)[0].fingerprint != action.fingerprint:
-            raise AuthorityError(f"cannot ask about {action.stem}: it was replaced meanwhile")
+            raise AuthorityError(f"cannot ask about {action.stem}: it was replaced in the meantime")
         return authority.renewal(self.policy.path, action.stem, live, clock())
 
     def _say(self, event: str, file: str, reason: str) -> None:
@@ -95,7 +95,7 @@ class Work:
         attempt = Attempt("reload", action.subject, clock(), reason=action.reason, material=action.material)
         row = self.ledger.attempt(self.policy.path, attempt)
         if action.tried:
-            self._say("reload.unproven", file, f"{action.tried} signals did not change it: {action.reason}")
+            self._say("reload.unproven", file, f"{action.tried} SIGHUPs had no effect: {action.reason}")
         problem = signals.send_hup(action.pid, action.start, action.uid, action.gid)
         self.ledger.finish(row, "failed" if problem else "unproven", problem or action.reason)
         self._say("reload.failed" if problem else "reload.sent", file, problem or action.reason)

@@ -25,9 +25,9 @@ def ask(request: Request, context: Context) -> Answer:
     if request.operation == "roots":
         return Roots("".join(certificates([_info(request, context)])))
     if request.operation != "issue":
-        raise AuthorityError(f"cannot ask CFSSL for {request.operation}: it has no such thing", kind="refused")
+        raise AuthorityError(f"cannot ask CFSSL for {request.operation}: it does not offer this", kind="refused")
     body = sealed(request, context.secrets["auth_key"])
-    signed = _post(request, context, "authsign", "have a certificate signed", body)
+    signed = _post(request, context, "authsign", "get a certificate", body)
     above: list[Any] = []
     with suppress(AuthorityError):  # an endpoint that may be switched off; a chain with a gap is the gate's to refuse
         above.append(_info(request, context))
@@ -39,7 +39,7 @@ def sealed(request: Request, auth_key: str) -> dict[str, str]:
     try:
         key = bytes.fromhex(auth_key.strip())
     except ValueError:
-        raise AuthorityError("cannot use auth_key: it is not in hex", kind="credentials") from None
+        raise AuthorityError("cannot use auth_key: it is not hex", kind="credentials") from None
     asked = {"certificate_request": request.csr, **_place(request)}
     payload = json.dumps(asked).encode()
     token = hmac.digest(key, payload, "sha256")

@@ -38,7 +38,7 @@ def needs(options: Mapping[str, Any]) -> Profile:
 def ask(request: Request, context: Context) -> Answer:
     """One question. Raises AuthorityError."""
     if request.operation == "renewal":
-        raise AuthorityError("cannot ask a command when to renew: it has no such question", kind="refused")
+        raise AuthorityError("a command has no renewal information", kind="refused")
     program = request.options["command"][0]
     _unspoilt(program)
     with tempfile.TemporaryDirectory(prefix="certagent-") as area:
@@ -60,10 +60,10 @@ def reading(request: Request, ended: Ended, hidden: Sequence[str], now: datetime
     if ended.code == 0:
         return _answer(request, program, ended.out), ""
     at = moment(said.get("retry-after:", ""), now)
-    reason = _reason(ended, hidden) or f"it ended with {_code(ended.code)} and said nothing"
+    reason = _reason(ended, hidden) or f"it ended with {_code(ended.code)} and printed no reason"
     if ended.code == PENDING:
         return Pending((at or now + PAUSE).timestamp(), reason), said.get("state:", "")[:STATE]
-    what = "read the CA's roots" if request.operation == "roots" else "have a certificate"
+    what = "read the CA's roots" if request.operation == "roots" else "get a certificate"
     kind = KINDS.get(ended.code, "failed")
     raise AuthorityError(f"cannot {what} by {program}: {reason}", kind=kind, retry_at=at)
 
@@ -75,7 +75,9 @@ def _unspoilt(program: str) -> None:
     except OSError as error:
         raise AuthorityError(f"cannot run {program}: {error.strerror}; check `command`", kind="credentials") from error
     if stat.S_IMODE(mode) & SHARED_WRITE:
-        raise AuthorityError(f"cannot run {program}: others may change it; chmod go-w {program}", kind="credentials")
+        raise AuthorityError(
+            f"cannot run {program}: other users may change it; chmod go-w {program}", kind="credentials"
+        )
 
 
 def _environ(request: Request, context: Context, area: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ def elements(der: bytes) -> Iterator[tuple[int, bytes]]:
     while at < len(der):
         tag, size, start = der[at], *_length(der, at + 1)
         if start + size > len(der):
-            raise ValueError("an element ends behind its surroundings")
+            raise ValueError("an element is longer than its parent")
         yield tag, der[start : start + size]
         at = start + size
 
@@ -32,14 +32,14 @@ def _length(der: bytes, at: int) -> tuple[int, int]:
         return first, at + 1
     count = first - LONG
     if not 0 < count <= LENGTHS or at + count >= len(der):
-        raise ValueError("a length that is none")
+        raise ValueError("an invalid length")
     return int.from_bytes(der[at + 1 : at + 1 + count]), at + 1 + count
 
 
 def dotted(content: bytes) -> str:
     """An object identifier as text. Raises ValueError."""
     if not content or content[-1] >= CONTINUES:
-        raise ValueError("an object identifier that is none")
+        raise ValueError("an invalid object identifier")
     arcs, value = [], 0
     for octet in content:
         value = (value << 7) | (octet & 0x7F)
@@ -54,7 +54,7 @@ def wanted_keys(der: bytes) -> tuple[str, ...]:
     """Given CsrAttrs, return the kinds of key that it names, as the configuration writes them. Raises ValueError."""
     outer = list(elements(der))
     if [tag for tag, _ in outer] != [SEQUENCE]:
-        raise ValueError("it is no sequence")
+        raise ValueError("it is not a sequence")
     return tuple(k for tag, content in elements(outer[0][1]) if tag == SEQUENCE for k in _of_attribute(content))
 
 

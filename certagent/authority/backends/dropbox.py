@@ -36,12 +36,12 @@ def ask(request: Request, context: "Context") -> Answer:
             if request.operation == "roots":
                 return roots(request, contents.found)
             if request.operation != "issue":
-                raise AuthorityError("cannot ask a person when to renew", kind="refused")
+                raise AuthorityError("people have no renewal information", kind="refused")
             with _opened(request.options["outbox"], 0o755, OUTBOX_BARRED) as outbox:
                 return _exchange(request, context, (inbox, outbox), contents)
     except OSError as error:
         place = error.filename or request.options["outbox"]
-        raise AuthorityError(f"cannot use the drop-box: {place}: {error.strerror}") from error
+        raise AuthorityError(f"cannot use outbox or inbox: {place}: {error.strerror}") from error
 
 
 def prepare(options: dict[str, Any]) -> None:
@@ -56,9 +56,9 @@ def check(options: dict[str, Any]) -> None:
     try:
         with _opened(options["inbox"], 0o750, INBOX_BARRED), _opened(options["outbox"], 0o755, OUTBOX_BARRED) as outbox:
             if not os.access(".", os.W_OK, dir_fd=outbox, effective_ids=True):
-                raise AuthorityError(f"cannot write to {options['outbox']}: give it to the agent's user")
+                raise AuthorityError(f"cannot write to {options['outbox']}: let the agent's user own it")
     except OSError as error:
-        raise AuthorityError(f"cannot use the drop-box: {error.filename}: {error.strerror}") from error
+        raise AuthorityError(f"cannot use outbox or inbox: {error.filename}: {error.strerror}") from error
 
 
 def inbox_changed(options: dict[str, Any]) -> datetime | None:
@@ -85,7 +85,7 @@ def _opened(path: str, mode: int, barred: int) -> Iterator[int]:
         info = os.fstat(fd)
         if info.st_mode & barred:
             fix = f"chmod {'o-w' if barred == INBOX_BARRED else 'go-w'} {path}"
-            raise AuthorityError(f"cannot use {path}: others may replace what lies in it; {fix}", kind="credentials")
+            raise AuthorityError(f"cannot use {path}: other users may replace files in it; {fix}", kind="credentials")
         yield fd
     finally:
         os.close(fd)

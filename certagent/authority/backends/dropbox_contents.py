@@ -57,7 +57,7 @@ def contents_of(files: Iterable[tuple[str, bytes | str]], more: int) -> Contents
     for name, data in files:
         taken += len(data) if isinstance(data, bytes) else 0
         if taken > TOTAL:
-            ignored.append("the rest (too much lies there)")
+            ignored.append("the rest (too many or too large files)")
             break
         try:
             found += _certificates(name, data)
@@ -109,7 +109,7 @@ def _live(request: Request) -> list[str]:
 def waiting(request: Request, name: str, since: datetime, ignored: tuple[str, ...]) -> str:
     """Given a request that lies in the outbox, return what is waited for."""
     outbox, inbox = request.options["outbox"], request.options["inbox"]
-    reason = f"a person brings the certificate for {outbox}/{name} (of {since:%Y-%m-%dT%H:%M:%SZ}) to {inbox}"
+    reason = f"waiting for a person to answer {outbox}/{name} (of {since:%Y-%m-%dT%H:%M:%SZ}) in {inbox}"
     if not ignored:
         return reason
     more = f" and {len(ignored) - NAMED} more" if len(ignored) > NAMED else ""
@@ -119,9 +119,9 @@ def waiting(request: Request, name: str, since: datetime, ignored: tuple[str, ..
 def letter(request: Request, host: str, user: str, at: datetime) -> str:
     """What a person needs to know, above the PEM: openssl skips it."""
     asked = x509.parse_request(request.csr.encode())
-    usages = " and ".join(["a TLS server"] * request.server + ["a TLS client"] * request.client) or "no TLS use"
+    usages = " and ".join(["a TLS server"] * request.server + ["a TLS client"] * request.client) or "not used for TLS"
     eku = ", ".join(["serverAuth"] * request.server + ["clientAuth"] * request.client) or "none"
-    lifetime = "as the CA has it" if request.lifetime is None else str(timedelta(seconds=request.lifetime))
+    lifetime = "the CA's default" if request.lifetime is None else str(timedelta(seconds=request.lifetime))
     rows = {
         "for": f"{request.stem} on {host}: {usages}",
         "asked by": f"certagent as user {user}, at {at:%Y-%m-%dT%H:%M:%SZ}",
@@ -142,7 +142,7 @@ def _replaced(request: Request) -> str:
     try:
         live = x509.parse_certificates(request.live.encode())[0]
     except x509.X509Error:
-        return "nothing: it is the first one"
+        return "nothing; this is the first certificate"
     return f"serial {live.serial:x}, valid until {live.not_after:%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -150,7 +150,7 @@ def roots(request: Request, found: tuple[Found, ...]) -> Roots:
     """Self-signed certificates of the inbox, as candidates. Raises AuthorityError where there are none."""
     shown = x509.roots_of(b"".join(f.pem for f in found)) if found else b""
     if not shown:
-        raise AuthorityError(f"cannot find the CA's root in {request.options['inbox']}: bring it there", kind="refused")
+        raise AuthorityError(f"cannot find the CA's root in {request.options['inbox']}: copy it there", kind="refused")
     return Roots(shown.decode())
 
 

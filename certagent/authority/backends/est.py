@@ -31,7 +31,7 @@ def ask(request: Request, context: Context) -> Answer:
     if request.operation == "roots":
         return Roots(_cacerts(request, context).decode())
     if request.operation != "issue":
-        raise AuthorityError("cannot ask by EST when to renew: it has no such question", kind="refused")
+        raise AuthorityError("EST has no renewal information", kind="refused")
     return _issue(request, context)
 
 
@@ -47,7 +47,7 @@ def pending(reply: Reply, now: datetime) -> Pending | None:
     if reply.status != ACCEPTED:
         return None
     at = retry_after(reply, now) or now + PAUSE
-    return Pending(at.timestamp(), "the EST server has taken the request and has not decided yet")
+    return Pending(at.timestamp(), "the EST server accepted the request and has not decided yet")
 
 
 def _url(request: Request, operation: str) -> str:
@@ -147,7 +147,7 @@ def _compare_attributes(request: Request, context: Context) -> None:
     if keys and have not in keys:
         wanted = " or ".join(keys)
         raise AuthorityError(
-            f"cannot enrol a key of kind {have}: the EST server wants {wanted}; set `key`", kind="refused"
+            f"cannot enrol a key of type {have}: the EST server expects {wanted}; set `key`", kind="refused"
         )
 
 

@@ -82,7 +82,7 @@ class Http:
         """Seconds until the deadline. Raises AuthorityError when it is over."""
         left = self._end - time.monotonic()
         if left <= 0:
-            raise AuthorityError("cannot wait for the CA any longer: the deadline is over", kind="unreachable")
+            raise AuthorityError("the CA did not answer before the deadline", kind="unreachable")
         return left
 
     def request(
@@ -145,7 +145,9 @@ def direct(reply: Reply) -> Reply:
     """The reply, where it is none that sends us elsewhere. Raises AuthorityError."""
     if reply.status in REDIRECTS:
         place = reply.headers.get("location", "nowhere")[:200]
-        raise AuthorityError(f"cannot use {reply.url}: it redirects to {place}, which is not followed", kind="failed")
+        raise AuthorityError(
+            f"cannot use {reply.url}: it redirects to {place}; redirects are not followed", kind="failed"
+        )
     return reply
 
 
@@ -186,7 +188,7 @@ def _blocks(roots: str) -> str:
     """The certificates of a bundle without what people write between them. Raises ValueError where there are none."""
     found = "\n".join(CERTIFICATE.findall(roots))
     if roots and not found:
-        raise ValueError("tls_roots holds no PEM certificate")
+        raise ValueError("tls_roots contains no PEM certificate")
     return found
 
 
@@ -228,7 +230,7 @@ def moment(text: str, now: datetime) -> datetime | None:
 
 def refusal(reply: Reply, what: str, now: datetime, reason: str = "") -> AuthorityError:
     """Given a reply that is no success and what was asked, return the error that it means."""
-    why = reason or reply.text() or "no reason was given"
+    why = reason or reply.text() or "without a reason"
     message = f"cannot {what}: {reply.url} answered {reply.status}: {why}"
     at = retry_after(reply, now)
     if reply.status in {UNAUTHORIZED, FORBIDDEN}:

@@ -60,7 +60,7 @@ class LocalAuthority:
             return f"{self._key} is missing; restore it"
         if os.path.exists(self._key):
             return f"{self._cert} is missing; restore it"
-        return f"there is none; put {self._cert} and its key there, or set create = true"
+        return f"there is no CA; copy {self._cert} and its key there, or set create = true"
 
     def _ensure_alone(self, now: datetime) -> None:
         """Several certs-dirs may ask at once: only who holds the lock sees a CA that is half there, after a crash."""
@@ -73,7 +73,7 @@ class LocalAuthority:
                     self._make(now)
         except OSError as error:
             raise AuthorityError(
-                f"cannot make a CA in {self._directory}: {error.strerror}; make the directory writable for the agent"
+                f"cannot create a CA in {self._directory}: {error.strerror}; make the directory writable for the agent"
             ) from error
 
     @contextmanager
@@ -171,7 +171,7 @@ class LocalAuthority:
     def _guard(self) -> None:
         """Nothing is signed with a key that others may read. Raises AuthorityError."""
         if os.path.exists(self._key) and stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
-            raise AuthorityError(f"cannot use {self._key}: others may read it; chmod 0600 it")
+            raise AuthorityError(f"cannot use {self._key}: other users may read it; chmod 0600 it")
 
 
 def matching(cert: bytes, key: bytes) -> bool:

@@ -21,12 +21,12 @@ def certificates(texts: Iterable[Any]) -> list[str]:
     found: list[str] = []
     for text in texts:
         if not isinstance(text, str):
-            raise AuthorityError("cannot use the answer: a certificate in it is no text", kind="malformed")
+            raise AuthorityError("cannot use the answer: a certificate in it is not text", kind="malformed")
         found += [m.group() for m in CERTIFICATE.finditer(text)]
     lines = ((line.strip() for line in block.splitlines()) for block in found)
     found = list(dict.fromkeys("".join(f"{line}\n" for line in each if line) for each in lines))
     if not found or len(found) > MOST:
-        raise AuthorityError(f"cannot use the answer: it holds {len(found)} certificates", kind="malformed")
+        raise AuthorityError(f"cannot use the answer: it contains {len(found)} certificates", kind="malformed")
     return found
 
 
@@ -38,7 +38,7 @@ def chain(texts: Iterable[Any]) -> str:
     """
     given = [*texts]
     if any(isinstance(text, str) and not CERTIFICATE.search(text) for text in given[:1]):
-        raise AuthorityError("cannot use the answer: what should be the certificate is no PEM", kind="malformed")
+        raise AuthorityError("cannot use the answer: the certificate is not PEM", kind="malformed")
     pem = "".join(certificates(given)).encode()
     try:
         return x509.arranged(pem, x509.parse_certificates(pem)[0].spki).decode()
@@ -52,4 +52,4 @@ def der(pem: str) -> bytes:
     try:
         return b64decode("".join(found[1].split()), validate=True) if found else b""
     except ValueError as error:
-        raise AuthorityError("cannot use the answer: a PEM block in it is broken", kind="malformed") from error
+        raise AuthorityError("cannot use the answer: it contains a broken PEM block", kind="malformed") from error

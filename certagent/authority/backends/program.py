@@ -117,7 +117,7 @@ def over(name: str, *, ended: bool, open_outputs: int, settled: bool, left: floa
     if settled or (ended and not open_outputs):
         return True
     if left < 0:
-        raise AuthorityError(f"cannot wait for {name} any longer: the deadline is over", kind="unreachable")
+        raise AuthorityError(f"cannot wait for {name}: it did not finish before the deadline", kind="unreachable")
     return False
 
 
@@ -141,5 +141,5 @@ def _take(name: str, fd: int, buffer: bytearray, most: int, tail: bool) -> bool:
     if tail:
         del buffer[:-most]
     if len(buffer) > most:
-        raise AuthorityError(f"cannot use what {name} prints: over {most} bytes", kind="malformed")
+        raise AuthorityError(f"cannot use what {name} printed: more than {most} bytes", kind="malformed")
     return bool(part)

@@ -38,7 +38,7 @@ def ask(request: Request, context: Context) -> Answer:
     if request.operation == "roots":
         return Roots(_roots(request, context, _trusted(request, context)))
     if request.operation != "issue":
-        raise AuthorityError(f"cannot ask step-ca for {request.operation}: it has no such thing", kind="refused")
+        raise AuthorityError(f"cannot ask step-ca for {request.operation}: it does not offer this", kind="refused")
     asked = asking(request, context.secrets, context.now(), secrets.token_hex(32))
     http, url = _trusted(request, context, as_leaf=asked.as_leaf), f"{request.options['url']}{asked.path}"
     reply = http.request("POST", url, document=asked.document, headers=asked.headers)
@@ -81,8 +81,8 @@ def one_time_token(request: Request, known: Mapping[str, str], now: datetime, no
     if once := known.get("one_time_token", "").strip():
         return once
     raise AuthorityError(
-        "cannot renew by the live key: step-ca repeats key and names of the live certificate, and there is none, or"
-        ' they are to change; set reuse_key = true or credential = "leaf", or name a provisioner_key',
+        "cannot renew with the live key: step-ca only repeats the key and names of a live certificate; set reuse_key ="
+        ' true or credential = "leaf", or set provisioner_key',
         kind="credentials",
     )
 
@@ -122,7 +122,7 @@ def shown_root(reply: Reply, url: str, pinned: str, now: datetime) -> str:
         raise AuthorityError(f"cannot trust {url}: it has no root with the fingerprint {pinned}; see root", kind="tls")
     root: str = certificates([document(reply, "fetch its root", now).get("ca")])[0]
     if not _is(root, pinned):
-        raise AuthorityError(f"cannot trust {url}: the root it sent has another fingerprint than asked", kind="tls")
+        raise AuthorityError(f"cannot trust {url}: the root that it sent has another fingerprint", kind="tls")
     return root
 
 
@@ -143,7 +143,7 @@ def listed(reply: Reply, what: str, now: datetime) -> list[Any]:
 
 def issued(reply: Reply, now: datetime) -> Issued:
     """Given the answer to a request for a certificate, return that. Raises AuthorityError."""
-    found = document(reply, "have a certificate signed", now)
+    found = document(reply, "get a certificate", now)
     whole = found.get("certChain") or [found.get("crt"), found.get("ca")]
     return Issued(chain(whole if isinstance(whole, list) else []))
 
@@ -154,7 +154,7 @@ def document(reply: Reply, what: str, now: datetime) -> dict[str, Any]:
         raise _refusal(reply, what, now)
     found = reply.json()
     if not isinstance(found, dict):
-        raise AuthorityError(f"cannot read the answer of {reply.url}: it is no JSON object", kind="malformed")
+        raise AuthorityError(f"cannot read the answer of {reply.url}: it is not a JSON object", kind="malformed")
     return found
 
 

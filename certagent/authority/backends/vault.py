@@ -84,10 +84,10 @@ def ask(request: Request, context: Context) -> Answer:
     if request.operation == "roots":
         return Roots("".join(certificates(_above(nobody.data("GET", _issuer_path(request), "fetch the CA")))))
     if request.operation != "issue":
-        raise AuthorityError(f"cannot ask Vault for {request.operation}: it has no such thing", kind="refused")
+        raise AuthorityError(f"cannot ask Vault for {request.operation}: it does not offer this", kind="refused")
     with _session(nobody) as session:
         path = signing_path(request.options)
-        signed = session.data("POST", path, "have a certificate signed", _body(request))
+        signed = session.data("POST", path, "get a certificate", _body(request))
     return Issued(chain(_above(signed)))
 
 
@@ -182,7 +182,7 @@ def token_of(reply: Reply, options: dict[str, Any], now: datetime) -> str:
 def _keep_alive(session: Session) -> None:
     """Renew the token in time; what it may not, it may not: the signing says what is wrong with it."""
     with suppress(AuthorityError):
-        life = renewed_by(session.data("GET", "auth/token/lookup-self", "look the token up"))
+        life = renewed_by(session.data("GET", "auth/token/lookup-self", "look up the token"))
         if life is not None:
             # without the increment it would be renewed by that of the last renewal, however short
             session.data("POST", "auth/token/renew-self", "renew the token", {"increment": f"{life}s"})

@@ -40,13 +40,17 @@ __all__ = [
 def unconfined(workers: Workers, certs_dirs: Iterable[str] = ()) -> tuple[Finding, ...]:
     """What a worker cannot give up on this kernel, by one that tries; and certs-dirs where every worker may read."""
     found = [(path, place) for path in certs_dirs if (place := shown(path))]
-    exposed = "; ".join(f"{path} lies below {place}, where a worker reads its libraries" for path, place in found)
+    exposed = "; ".join(f"{path} is below {place}, which a worker may read" for path, place in found)
     if exposed and not workers.user:
-        return (WORKER_UNCONFINED.found("", exposed, remedy="move the certs-dir, /var/lib/cockroach/certs for one"),)
+        return (
+            WORKER_UNCONFINED.found(
+                "", exposed, remedy="move the certs directory, for example to /var/lib/cockroach/certs"
+            ),
+        )
     try:
         missing = json.loads(workers.ask(WORKER, ["probe"], b"", GRACE))
     except (HostError, ValueError) as error:
-        return (WORKER_UNCONFINED.found("", f"a worker cannot be tried: {error}"),)
+        return (WORKER_UNCONFINED.found("", f"cannot test a worker: {error}"),)
     if not missing:
         return ()
     severity: Severity = "warning" if any(m["severe"] for m in missing) else "info"

@@ -49,4 +49,4 @@ class Embedded:
 
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:  # noqa: ARG002 - it has none
         """It has no wishes."""
-        raise AuthorityError("cannot ask the embedded CA when to renew: it has no renewal information", kind="refused")
+        raise AuthorityError("the embedded CA has no renewal information", kind="refused")

@@ -111,7 +111,7 @@ class Remote:
         """Its pinned roots, where a file holds them. Where one of its files hangs, so does this."""
         for path in self.files:
             os.path.exists(path)
-        note = 'credential = "leaf": the worker is handed the managed pair' if self.by_leaf else ""
+        note = 'credential = "leaf": the worker receives the managed pair' if self.by_leaf else ""
         try:
             roots = self._pinned_roots()
             return Authority(self._name, self._config.type, roots, None, note, self._traits.windows, self._news())
@@ -137,17 +137,17 @@ class Remote:
             return self._file("issuing_roots", self._config.issuing_roots).encode()
         pins = self._config.issuing_fingerprints
         if not pins:
-            remedy = f"set issuing_roots or issuing_fingerprints, or put {stem}.crt there"
-            message = f"cannot make {stem}.crt from authority {self._name}: its roots are not pinned; {remedy}"
+            remedy = f"set issuing_roots or issuing_fingerprints, or copy {stem}.crt there"
+            message = f"cannot create {stem}.crt from authority {self._name}: its roots are not pinned; {remedy}"
             raise AuthorityError(message, kind="refused")
         answer = self._ask(self._request("roots"), certs_dir, "", now)
         if not isinstance(answer, Roots):
-            raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no bundle", kind="malformed")
+            raise self._not("a bundle")
         shown = self._certificates(answer.pem)
         found = [pem for leaf, pem in shown if leaf.fingerprint in pins]
         if not found:
             has = ", ".join(leaf.fingerprint[:12] for leaf, _ in shown)
-            message = f"cannot make {stem}.crt: authority {self._name} shows {has}, none of issuing_fingerprints"
+            message = f"cannot create {stem}.crt: authority {self._name} shows {has}, not in issuing_fingerprints"
             raise AuthorityError(message, kind="refused")
         return b"".join(found)
 
@@ -161,21 +161,21 @@ class Remote:
             case Issued():
                 (_, leaf), *rest = self._certificates(answer.chain)
                 return leaf + b"".join(pem for fact, pem in rest if fact.subject != fact.issuer)
-        raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no certificate", kind="malformed")
+        raise self._not("a certificate")
 
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:
         """Ask for the window."""
         request = replace(self._request("renewal"), stem=stem, live=live.decode("utf-8", "replace"))
         answer = self._ask(request, certs_dir, stem, now)
         if not isinstance(answer, Renewal):
-            raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no window", kind="malformed")
+            raise self._not("a renewal window")
         return answer
 
     def account(self, operation: Operation, now: datetime) -> Done | Pending:
         """Something about the account with the CA: `rollover`, `deactivate`."""
         answer = self._ask(self._request(operation), "", "", now)
         if not isinstance(answer, Done | Pending):
-            raise AuthorityError(f"cannot use the answer of authority {self._name}: it is no outcome", kind="malformed")
+            raise self._not("a result")
         return answer
 
     def _certificates(self, pem_text: str) -> tuple[tuple[Leaf, bytes], ...]:
@@ -184,7 +184,7 @@ class Remote:
         except x509.X509Error as error:
             raise AuthorityError(f"cannot use what authority {self._name} sent: {error}", kind="malformed") from error
         if len(found) > MOST:
-            message = f"cannot use what authority {self._name} sent: {len(found)} certificates, {MOST} at most"
+            message = f"cannot use what authority {self._name} sent: {len(found)} certificates; the limit is {MOST}"
             raise AuthorityError(message, kind="malformed")
         return found
 
@@ -256,6 +256,10 @@ class Remote:
             return {k: read_secret(f"authority.{self._name}.{k}", source, os.environ) for k, source in found}
         except HostError as error:
             raise AuthorityError(str(error), kind="credentials") from error
+
+    def _not(self, expected: str) -> AuthorityError:
+        message = f"cannot use the answer of authority {self._name}: it is not {expected}"
+        return AuthorityError(message, kind="malformed")
 
     def _ask(self, request: Request, certs_dir: str, stem: str, now: datetime) -> Answer:
         """One question; what the backend wants remembered is remembered. Raises AuthorityError."""

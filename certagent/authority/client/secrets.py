@@ -27,7 +27,7 @@ def read_secret(setting: str, source: str, environ: Mapping[str, str]) -> str:
         directory = environ.get("CREDENTIALS_DIRECTORY", "")
         if not directory:
             raise HostError(
-                f"cannot read {setting}: systemd gave no credentials; LoadCredential={name}:/path in the unit"
+                f"cannot read {setting}: systemd passed no credentials; add LoadCredential={name}:/path to the unit"
             )
         return read_file(setting, os.path.join(directory, name), LIMIT).strip()
     return read_file(setting, source, LIMIT).strip()

@@ -78,7 +78,8 @@ def finish(directory: int, name: str, mode: int, owner: Ids) -> None:
         uid, gid = (info.st_uid if owner[0] is None else owner[0]), (info.st_gid if owner[1] is None else owner[1])
         if info.st_nlink != 1 or not stat.S_ISREG(info.st_mode):
             raise HostError(
-                f"cannot install {name}: what is staged is not one regular file; remove {AREA}/{STAGED}/{name}"
+                f"cannot install {name}: the staged file is not a regular file with one link; remove"
+                f" {AREA}/{STAGED}/{name}"
             )
         with privileged():
             if (uid, gid) != (info.st_uid, info.st_gid):

@@ -49,7 +49,7 @@ def _restrict(directory: int, file: str, mode: int, uid: int | None, gid: int | 
         if not stat.S_ISREG(info.st_mode):
             raise HostError(f"cannot restrict {file}: it is not a regular file")
         if info.st_nlink > 1 and os.geteuid() == 0:
-            raise HostError(f"cannot restrict {file} as root: it has {info.st_nlink} names; remove the others")
+            raise HostError(f"cannot restrict {file} as root: it has {info.st_nlink} hard links; remove the others")
         if uid is not None and gid is not None:
             os.chown(f"/proc/self/fd/{fd}", uid, gid)
         os.chmod(f"/proc/self/fd/{fd}", mode)

@@ -31,7 +31,7 @@ def keys_alone(names: Iterable[str]) -> list[str]:
 
 def told(done: list[str], *, interrupted: bool) -> str | None:
     """Given what was done to each pair and whether a swap was interrupted, return the sentence; None for nothing."""
-    as_it_stood = ["an interrupted swap was left as it stood: every pair matches"] if interrupted else []
+    as_it_stood = ["an interrupted swap needed no repair: every pair matches"] if interrupted else []
     return "; ".join(done or as_it_stood) or None
 
 
@@ -59,7 +59,7 @@ def _heal(area: Area, staged: int, stem: str) -> str | None:
         finish(staged, f"{stem}.crt", 0o644, (None, None))
         os.rename(f"{stem}.crt", f"{stem}.crt", src_dir_fd=staged, dst_dir_fd=area.live)
         os.fsync(area.live)
-        return f"{stem} was rolled forward: the staged certificate belongs to the live key"
+        return f"{stem} was rolled forward: the staged certificate matches the live key"
     return _back(area, staged, stem, cert)
 
 

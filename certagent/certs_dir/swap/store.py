@@ -89,7 +89,7 @@ class Store:
             cert, key = read(staged, f"{stem}.crt"), read(staged, f"{stem}.key")
             judged = None if stem in BUNDLES else key if key is not None else read(area.live, f"{stem}.key")
             if (digest(cert), digest(judged)) != digests:
-                raise HostError(f"cannot install {stem}: what is staged is not what was judged")
+                raise HostError(f"cannot install {stem}: the staged files changed after the pre-install checks")
             _keep(area, stem, self.keep)
             _swap(area, staged, stem, key_mode if key is not None else None, owner)
 

@@ -97,7 +97,7 @@ class Account:
 
     def _existing(self) -> str:
         if "uri" not in self.entry:
-            raise AuthorityError("cannot find an account: none was registered yet", kind="refused")
+            raise AuthorityError("cannot find an account: none is registered yet", kind="refused")
         self._use(self.entry["uri"])
         return str(self.entry["uri"])
 
@@ -109,7 +109,7 @@ class Account:
         """Give the account the key that was prepared (RFC 8555, section 7.3.5); a second time it is only noticed."""
         uri = self._existing()
         fresh = JWK.load(self.entry["next_key"].encode())
-        with mapped(self.net, "roll the account's key over"):
+        with mapped(self.net, "roll over the account key"):
             if self._knows(fresh) != uri:
                 self._change(uri, fresh)
         self.entry["key"] = self.entry.pop("next_key")
@@ -151,7 +151,7 @@ def registration(
     """Given what the CA demands and what we have, return the account to ask for. Raises AuthorityError."""
     if meta.external_account_required and binding is None:
         raise AuthorityError(
-            "cannot register: this CA binds accounts to one of its own: set eab_kid and eab_key", kind="credentials"
+            "cannot register: this CA requires external account binding; set eab_kid and eab_key", kind="credentials"
         )
     return messages.NewRegistration(
         contact=tuple(contact), terms_of_service_agreed=terms, external_account_binding=binding
@@ -164,5 +164,5 @@ def directory(net: Net, url: str) -> messages.Directory:
         found = ClientV2.get_directory(url, net)
         for name in ("newNonce", "newAccount", "newOrder"):
             if not isinstance(found[name], str):
-                raise AuthorityError(f"cannot use {url}: it is no ACME directory", kind="malformed")
+                raise AuthorityError(f"cannot use {url}: it is not an ACME directory", kind="malformed")
         return found

@@ -31,10 +31,10 @@ def place(found: messages.Directory, live: str) -> str:
     """Given the directory and the live certificate, return where its window is. Raises AuthorityError."""
     fields = found.to_partial_json()
     if "renewalInfo" not in fields:
-        raise AuthorityError("cannot ask when to renew: this CA has no renewal information", kind="refused")
+        raise AuthorityError("this CA has no renewal information", kind="refused")
     base = fields["renewalInfo"]
     if not isinstance(base, str):
-        raise AuthorityError("cannot ask when to renew: the CA's renewalInfo is no URL", kind="malformed")
+        raise AuthorityError("cannot ask when to renew: the CA's renewalInfo is not a URL", kind="malformed")
     try:
         return f"{base.rstrip('/')}/{x509.renewal_id(live.encode())}"
     except x509.X509Error as error:
@@ -49,7 +49,7 @@ def window(document: dict[str, Any], retry_at: datetime | None, now: datetime) -
     suggested = messages.RenewalInfo.from_json(document).suggested_window
     start, end = _utc(suggested.start), _utc(suggested.end)
     if end <= start:
-        raise AuthorityError("cannot use the renewal information: its window ends before it begins", kind="malformed")
+        raise AuthorityError("cannot use the renewal information: the window ends before it starts", kind="malformed")
     again = min(max(retry_at or now + UNASKED, now + SOONEST), now + LATEST)
     why = printable(document.get("explanationURL", ""))
     return Renewal(start.timestamp(), end.timestamp(), again.timestamp(), why)

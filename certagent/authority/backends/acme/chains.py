@@ -15,7 +15,7 @@ def without_root(pem: str) -> tuple[str, tuple[Leaf, ...]]:
     """Given a chain as PEM, leaf first, return it without its root, and the facts of all it had. AuthorityError."""
     blocks = BLOCK.findall(pem)
     if not 0 < len(blocks) <= LONGEST:
-        raise AuthorityError("cannot use the CA's answer: it is no chain of certificates", kind="malformed")
+        raise AuthorityError("cannot use the CA's answer: it is not a certificate chain", kind="malformed")
     try:
         facts = x509.parse_certificates("\n".join(blocks).encode())
     except x509.X509Error as error:

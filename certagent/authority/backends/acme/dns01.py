@@ -92,7 +92,7 @@ class Update:
             return dns.query.tcp(message, host, PATIENCE, port)
         except dns.tsig.PeerError as error:
             raise AuthorityError(
-                f"cannot update DNS at {host}: it refuses the TSIG key: {type(error).__name__}", kind="credentials"
+                f"cannot update DNS at {host}: it rejects the TSIG key: {type(error).__name__}", kind="credentials"
             ) from error
         except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
             what = str(error) or type(error).__name__
@@ -107,7 +107,7 @@ class Update:
             if target is None:
                 return name
             name = target
-        raise AuthorityError(f"cannot use {name}: over {ALIASES} CNAMEs in a row", kind="refused")
+        raise AuthorityError(f"cannot use {name}: more than {ALIASES} CNAMEs in a row", kind="refused")
 
     def _zone(self, name: dns.name.Name) -> dns.name.Name:
         """The configured zone, else the one that the server says it is authoritative for."""

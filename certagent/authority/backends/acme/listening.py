@@ -26,8 +26,8 @@ def listening(name: str, host: str, port: int, inherited: Mapping[str, int]) -> 
             problem = error.strerror or str(error)
     if not found:
         raise AuthorityError(
-            f"cannot listen on port {port} for the challenge: {problem}; use another port that the CA's requests are"
-            f" forwarded to, or the systemd socket {name}.socket",
+            f"cannot listen on port {port} for the challenge: {problem}; use a port to which the CA's requests are"
+            f" forwarded, or the systemd socket {name}.socket",
             kind="failed",
         )
     return found

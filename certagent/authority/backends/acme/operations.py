@@ -25,9 +25,7 @@ def ask(request: Request, context: Context) -> Answer:
             return Done(_account(request, context).deactivate())
         case "rollover":
             return _rollover(request, context)
-    raise AuthorityError(
-        "cannot ask an ACME CA for its roots: there is no such request; set issuing_roots", kind="refused"
-    )
+    raise AuthorityError("an ACME CA does not offer its roots; set issuing_roots", kind="refused")
 
 
 def _account(request: Request, context: Context) -> Account:
@@ -66,7 +64,7 @@ def _rollover(request: Request, context: Context) -> Answer:
     if "next_key" in account.entry:
         return Done(account.roll_over())
     account.prepare()
-    return Pending(context.now().timestamp(), "the new key is remembered; the next request gives it to the CA")
+    return Pending(context.now().timestamp(), "the new key is saved; the next request sends it to the CA")
 
 
 def _roots(request: Request) -> tuple[Leaf, ...]:

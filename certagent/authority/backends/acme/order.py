@@ -144,11 +144,11 @@ class Order:
 
     def _pending(self) -> Pending:
         at = self.account.net.retry_at or self.context.now() + AGAIN
-        return Pending(at.timestamp(), f"the CA calls the order {self._status()} and takes its time")
+        return Pending(at.timestamp(), f"the order is {self._status()}; the CA has not finished yet")
 
     def _download(self) -> list[str]:
         if not self.body.certificate:
-            raise AuthorityError("cannot get the certificate: the order names none", kind="malformed")
+            raise AuthorityError("cannot get the certificate: the order has no certificate URL", kind="malformed")
         first = self.account.post(self.body.certificate, None)
         links = parse_header_links(first.headers.get("Link", ""))
         others = [str(link["url"]) for link in links if link.get("rel") == "alternate" and "url" in link]
@@ -189,7 +189,7 @@ def reached(order: messages.Order, wanted: set[str]) -> bool:
         return False
     if order.error is not None:
         raise order.error
-    raise AuthorityError(f"cannot get the certificate: the CA calls the order {status}", kind="failed")
+    raise AuthorityError(f"cannot get the certificate: the order is {status}", kind="failed")
 
 
 def asked_for(status: str, retry_at: datetime | None, now: datetime) -> float:

@@ -29,19 +29,21 @@ KINDS: dict[str, Kind] = {
 }
 REMEDIES = {
     "externalAccountRequired": "set eab_kid and eab_key",
-    "accountDoesNotExist": "renew again: it is registered anew; else move authority/NAME.json out of state_dir",
-    "userActionRequired": "do what the CA's page says, then renew",
+    "accountDoesNotExist": (
+        "renew again to register a new account; if that fails, move authority/NAME.json out of state_dir"
+    ),
+    "userActionRequired": "follow the instructions on the CA's page, then renew",
     "badCSR": "try another key, or common_name = true",
     "rejectedIdentifier": "check the CA's policy for these names",
     "unsupportedIdentifier": "this CA does not certify such names",
-    "invalidProfile": "set a profile that the CA has",
+    "invalidProfile": "set a profile that the CA offers",
     "caa": "allow this CA in the domain's CAA record",
     "connection": "the CA must reach the challenge port",
     "dns": "check the DNS records that the CA sees",
     "invalidContact": "set contact",
-    "tls": "the CA must reach the tls-alpn-01 port of this host, not that of another server",
-    "incorrectResponse": "something else answers the challenge",
-    "unauthorized": "something else answers the challenge, or the account is not valid any more",
+    "tls": "the CA must reach the tls-alpn-01 port of this host; another server answers",
+    "incorrectResponse": "another server answers the challenge",
+    "unauthorized": "another server answers the challenge, or the account is no longer valid",
 }
 LONGEST = 400
 NONSENSE = (errors.Error, DeserializationError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
@@ -62,10 +64,10 @@ def sentence(problem: messages.Error) -> str:
     return "; ".join(parts)[: 2 * LONGEST] + (f"; {remedy}" if remedy else "")
 
 
-def error_of(problem: messages.Error, what: str, retry_at: datetime | None = None) -> AuthorityError:
-    """Given a problem document and what was being done, return the error."""
+def error_of(problem: messages.Error, failed: str, retry_at: datetime | None = None) -> AuthorityError:
+    """Given a problem document and what failed, return the error."""
     kind = KINDS.get(problem.code or "", "failed")
-    return AuthorityError(f"cannot {what}: {sentence(problem)}", kind=kind, retry_at=retry_at)
+    return AuthorityError(f"{failed}: {sentence(problem)}", kind=kind, retry_at=retry_at)
 
 
 @contextmanager
@@ -74,7 +76,7 @@ def mapped(net: Net, what: str) -> Iterator[None]:
     try:
         yield
     except messages.Error as error:
-        raise error_of(error, what, net.retry_at) from error
+        raise error_of(error, f"cannot {what}", net.retry_at) from error
     except NONSENSE as error:
         why = f"{type(error).__name__} {printable(error)}"[:LONGEST]
-        raise AuthorityError(f"cannot {what}: the CA's answer makes no sense: {why}", kind="malformed") from error
+        raise AuthorityError(f"cannot {what}: the CA's answer is malformed: {why}", kind="malformed") from error

@@ -103,9 +103,7 @@ def _fetch(account: Account, url: str, names: frozenset[str]) -> Authorization:
     """A CA that has us prove a name nobody asked for would have us publish what proves it to others."""
     found = Authorization.of(account.post(url, None).json())
     if identifier(found.name)["value"] not in names:
-        raise AuthorityError(
-            f"cannot prove {printable(found.name)}: the CA asks for a name that was not ordered", kind="malformed"
-        )
+        raise AuthorityError(f"cannot validate {printable(found.name)}: the name was not ordered", kind="malformed")
     return found
 
 
@@ -115,7 +113,7 @@ def _chosen(found: Authorization, kind: str) -> Challenge:
             return challenge
     has = ", ".join(sorted(printable(c.kind) for c in found.challenges)) or "nothing"
     raise AuthorityError(
-        f"cannot prove {printable(found.name)} by {kind}: the CA offers {has}; set `challenge`", kind="refused"
+        f"cannot validate {printable(found.name)} by {kind}: the CA offers {has}; set `challenge`", kind="refused"
     )
 
 
@@ -130,8 +128,8 @@ def proven(found: Authorization, kind: str) -> bool:
     """Given an authorization, return whether the name is proven; False while it is pending. Raises AuthorityError."""
     if found.status in {"pending", "valid"}:
         return found.status == "valid"
-    what = f"prove {printable(found.name)} by {kind}"
+    failed = f"{kind} validation of {printable(found.name)} failed"
     problem = next((c.problem for c in found.challenges if c.problem is not None), None)
     if problem is None:
-        raise AuthorityError(f"cannot {what}: the CA calls the authorization {printable(found.status)}", kind="refused")
-    raise error_of(problem, what)
+        raise AuthorityError(f"{failed}: the authorization is {printable(found.status)}", kind="refused")
+    raise error_of(problem, failed)

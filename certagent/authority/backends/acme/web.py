@@ -99,7 +99,9 @@ class Webroot:
         try:
             os.makedirs(self._folder, mode=0o755, exist_ok=True)
         except OSError as error:
-            raise AuthorityError(f"cannot make {self._folder}: {error.strerror}; make it writable for us") from error
+            raise AuthorityError(
+                f"cannot create {self._folder}: {error.strerror}; make it writable for the worker"
+            ) from error
         return self
 
     def __exit__(
@@ -114,7 +116,7 @@ class Webroot:
         """Write one answer. Raises AuthorityError."""
         del name
         if not TOKEN.fullmatch(token):
-            raise AuthorityError("cannot use the challenge: its token is no base64url", kind="malformed")
+            raise AuthorityError("cannot use the challenge: its token is not base64url", kind="malformed")
         path = os.path.join(self._folder, token)
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -123,7 +125,7 @@ class Webroot:
                 os.fchmod(fd, 0o644)
                 file.write(authorization.encode())
         except OSError as error:
-            raise AuthorityError(f"cannot write {path}: {error.strerror}; make it writable for us") from error
+            raise AuthorityError(f"cannot write {path}: {error.strerror}; make it writable for the worker") from error
 
     def ready(self, patience: Patience) -> None:
         """At once."""
