@@ -151,7 +151,7 @@ def test_an_answer_that_would_be_installed() -> None:
     (WANT, CERT, CA.pair()[1], CA.cert, "gate"),
 ])  # fmt: skip
 def test_an_answer_that_would_not(wanted: Any, chain: bytes, key: bytes, bundle: bytes, step: str) -> None:
-    """The first step that it fails: it is no certificate, the nodes would not trust it, the gate would not pass it."""
+    """The first step that fails: not a certificate, not trusted by the nodes, refused by the pre-install checks."""
     with pytest.raises(StepError) as caught:
         accepted(wanted, chain, key, by(bundle), now())
     assert step == caught.value.step

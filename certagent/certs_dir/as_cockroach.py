@@ -1,9 +1,9 @@
 """Read a certs-dir as cockroach does: `stat`, not `lstat`, links followed, with the rights of the user it runs as.
 
-For `certagent check` alone, which changes nothing; management never follows a link out of the directory. What is at the
-end of a link is nobody's promise: each name is looked at before it is opened, opened without blocking, looked at again,
-and read up to a limit. Where the directory belongs to a process, its paths and links are resolved in that process's own
-root by the kernel. Rejected: entering that root (chroot), which only root can, and which a crash would leave us in.
+Only `certagent check` uses it, and changes nothing; the agent never follows a link out of the directory. A link may
+lead to anything: each name is examined before it is opened, opened without blocking, examined again, and read up to a
+limit. The kernel resolves the paths and links of a process's directory in the root of that process. Rejected: chroot
+into that root, which only root can do, and which an exception would leave the program in.
 """
 
 import errno
@@ -34,7 +34,7 @@ AGAIN = 8  # times that a path whose directories are being renamed is resolved a
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Whom cockroach runs as; `groups` None: what the system's database says."""
+    """The user that cockroach runs as; `groups` None: those of the system's database."""
 
     uid: int
     gid: int
@@ -49,7 +49,7 @@ class Place:
         self._root = os.open(root, LOOK | os.O_DIRECTORY) if root else -1
 
     def close(self) -> None:
-        """Let the root go."""
+        """Close the root."""
         if self._root >= 0:
             os.close(self._root)
 
@@ -65,7 +65,7 @@ class Place:
         raise OSError(errno.EAGAIN, "its directories are being renamed")
 
     def stat(self, path: str) -> os.stat_result:
-        """What is at the end of the path; nothing is opened. Raises OSError."""
+        """The file at the end of the path; nothing is opened. Raises OSError."""
         fd = self.open(path, LOOK)
         try:
             return os.fstat(fd)
@@ -130,7 +130,7 @@ def _listed(place: Place, path: str) -> tuple[list[Entry], Directory]:
 
 
 def _name_of(entry: Entry) -> Name | None:
-    """The name, None for one that the loader passes over: unknown, refused, or of a directory."""
+    """The parsed name; None where the loader skips the entry: an unknown or refused name, or a directory."""
     parsed = names.parse(entry[0][:-4])
     return None if isinstance(parsed, names.Unknown) or stat.S_ISDIR(entry[1].st_mode) else parsed
 
@@ -162,7 +162,7 @@ def _key(place: Place, path: str, entry: Entry, parsed: Name) -> KeyFile:
 
 
 def _kind(place: Place, path: str) -> FileKind:
-    """What is at the end of a path; of what cannot be seen any more, "file"."""
+    """The kind of file at the end of a path; "file" where it can no longer be examined."""
     try:
         return file_fact(path, place.stat(path)).kind
     except OSError:

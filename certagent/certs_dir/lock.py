@@ -1,4 +1,4 @@
-"""Which certs-dirs this agent may change: those whose lock it holds."""
+"""The agent changes a certs-dir only while it holds its lock."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ def barred(error: HostError | OSError) -> ObserveOnly:
 
 
 class DirectoryLock:
-    """The lock of one certs-dir. A directory that was replaced is another directory, and locked anew."""
+    """The lock of one certs-dir. A directory that was replaced is locked again."""
 
     def __init__(self, store: Store) -> None:
         """Holds nothing yet."""
@@ -62,7 +62,7 @@ class DirectoryLock:
         return replace(snapshot, directory=replace(directory, observe_only=self.problem))
 
     def release(self) -> None:
-        """Let go."""
+        """Release the lock."""
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._identity = None, None

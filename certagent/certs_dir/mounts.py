@@ -1,4 +1,4 @@
-"""Whether something below a directory is a mount of its own: a single-file bind mount cannot be replaced by a rename.
+"""Whether an entry of a directory is a mount point: a rename cannot replace a file that is bind-mounted by itself.
 
 Read from /proc/self/mountinfo, because a bind mount from the same file system has the same device. Rejected: openat2
 with RESOLVE_NO_XDEV for every file, ten thousand system calls where this is one read.

@@ -1,4 +1,4 @@
-"""One directory entry -> bytes and facts, whatever somebody put there."""
+"""Read one directory entry into bytes and facts, safely for any kind of file."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ def read_fd(fd: int, limit: int = LIMIT) -> bytes:
 
 
 def _read(fd: int, size: int, limit: int) -> bytes:
-    """Up to the end, or one byte more than the limit; `size` is no promise, for the file may grow."""
+    """Up to the end, or one byte more than the limit; the file may have grown past `size`."""
     data = os.read(fd, min(size, limit) + 1)
     while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
         data += more

@@ -1,4 +1,4 @@
-"""Scans one directory again and again; what did not change is neither opened nor verified twice."""
+"""Scan one directory repeatedly; a file that did not change is neither opened nor verified again."""
 
 import errno
 import os
@@ -47,7 +47,7 @@ class Scanner:
         self._last: tuple[list[Mark], Scan] | None = None
 
     def scan(self, path: str, now: datetime) -> Scan:
-        """Look at the directory. A problem of the directory is part of the fact, never raised."""
+        """Scan the directory. A problem of the directory is part of the fact, never raised."""
         try:
             fd = open_directory(path)
         except OSError as error:
@@ -147,7 +147,7 @@ def directory_fact(path: str, fd: int) -> Directory:
 
 
 def _externally_managed(fd: int) -> ObserveOnly | None:
-    """Why no rename of ours may replace what is in an open directory; None where one may."""
+    """Why the agent must not replace files of an open directory by a rename; None where it may."""
     if _is_link(fd, "..data"):
         return ObserveOnly(Why.KUBERNETES, "they are links through ..data, as in a Kubernetes volume")
     if (mounted := mount_below(fd)) is not None:

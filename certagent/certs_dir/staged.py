@@ -1,7 +1,7 @@
-"""Bytes read back from the staging area and from the generations -> facts about them.
+"""Facts about the bytes read back from the staging area and from the generations.
 
-What the gate needs to know is established here, on what was read back from disk: whether the chain builds to
-the bundle in use and whether an in-memory handshake completes. What it means is decided elsewhere.
+The pre-install checks use these facts: whether the chain of a staged certificate verifies, and whether a handshake
+with it completes in memory. What they mean is decided in core/rules.py.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ def _file(name: str, size: int, at: float) -> File:
 
 
 def pair_fact(stem: str, cert: bytes, key: bytes | None, at: float) -> Pair | None:
-    """Given what stands under one stem, return the pair; None where the stem is no name of cockroach's."""
+    """Given the files of one stem, return the pair; None where cockroach does not use such a name."""
     name = names.parse(stem)
     if isinstance(name, names.Unknown):
         return None

@@ -1,7 +1,7 @@
-"""The roots of this machine, by which browsers here verify the DB Console's pair: where they lie, and the usable ones.
+"""The root certificates of this system, by which browsers verify ui.crt: where they are, and which are usable.
 
-The first file of OpenSSL's default and of the list that Go looks through (crypto/x509, root_linux.go). Rejected: the
-hashed directory beside it; every distribution that has one has the file as well.
+They are the first file of OpenSSL's default and of the list that Go tries (crypto/x509, root_linux.go). Rejected: the
+directory of hashed names; every distribution that has one also has the file.
 """
 
 import os
@@ -28,20 +28,20 @@ UNREAD: Mark = ("", -1, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """What a file of roots holds, as PEM, and what changes when the file changes."""
+    """The roots of a file as PEM, and a mark that changes when the file changes."""
 
     mark: Mark
     pem: bytes
 
 
 def load(configured: str = "") -> Roots:
-    """The configured file, else the system's. Never raises; a path of another machine may hold the caller up."""
+    """The configured file, else the system's. Never raises; a path on a network mount may block the caller."""
     at = stat_key(configured)
     return Roots(at, _read(at))
 
 
 def mark_of(found: Roots | None) -> Mark:
-    """What changes when the file changes, or is read for the first time."""
+    """A mark that changes when the file changes, or is read for the first time."""
     return found.mark if found else UNREAD
 
 
@@ -63,7 +63,7 @@ def stat_key(configured: str = "") -> Mark:
 def _read(at: Mark) -> bytes:
     """Its roots as PEM, without those that cannot be used; b"" where it cannot be read.
 
-    Followed, other than what lies in a certs-dir: distributions link it, and only root may write there.
+    A link is followed, unlike in a certs-dir: distributions install the file as a link, and only root may write there.
     """
     try:
         with open(os.open(at[0], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:

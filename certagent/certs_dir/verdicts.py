@@ -11,7 +11,7 @@ from certagent.certs_dir.verify import store_of, trust
 from certagent.core.facts import Leaf, Pair, Trust
 
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-AGAIN = timedelta(days=1)  # the system's roots are many and begin and end unseen
+AGAIN = timedelta(days=1)  # the validity of the system's roots is not tracked
 Source = Callable[[], system_roots.Roots | None]
 Key = tuple[str, str, tuple[object, ...]]
 
@@ -35,7 +35,7 @@ class Verdicts:
         self.roots: Source = system_roots.load
         self.split = False
         self._known: dict[Key, Kept] = {}
-        self._window = (LAST, FIRST)  # between two ends or beginnings of CAs no verdict on a chain can change
+        self._window = (LAST, FIRST)  # no CA begins or ends within it, so no verdict changes
         self._asked: tuple[system_roots.Mark, datetime] | None = None  # the roots that were needed, until when it holds
         self._split_before = False  # what `split` was then
 

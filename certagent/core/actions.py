@@ -63,7 +63,7 @@ class Install:
 
 @dataclass(frozen=True, slots=True)
 class RejectStaged:
-    """Put a staged pair aside: refused by the gate. Its key is removed, its certificate kept with the reason."""
+    """Reject a staged pair that failed the pre-install checks: remove its key, keep its certificate with the reason."""
 
     stem: str
     digests: tuple[str, str]

@@ -201,15 +201,15 @@ def _bundle_validity(file: str, cas: tuple[Leaf, ...], now: datetime) -> Iterato
             yield CA_EXPIRES_SOON.found(file, f"{ca.subject} expires at {stamp(ca.not_after)}", soon)
 
 
-def gate(want: Want, staged: Staged, live: Pair | None, asked: bool, now: datetime) -> str | None:
-    """Given what was read back from the staging area, return why it must not be installed, or None.
+def refusal(want: Want, staged: Staged, live: Pair | None, asked: bool, now: datetime) -> str | None:
+    """The pre-install checks: given what was read back from the staging area, return why it is refused, or None.
 
     `asked`: the change was asked for (a new name, an operator's renew, a broken or revoked live pair), so a
     NotAfter that is not later is no obstacle.
     """
     if want.name.is_bundle:
-        return _bundle_gate(staged, live, now)
-    judged = replace(want, drop_names=False) if staged.asked else want  # names beside those asked for: the CA's doing
+        return _bundle_problem(staged, live, now)
+    judged = replace(want, drop_names=False) if staged.asked else want  # the CA added the other names
     wrong = [f for f in pair_findings(judged, staged.pair, now) if Is.TOLERATED not in f.rule.flags]
     if wrong:
         return wrong[0].message
@@ -218,26 +218,28 @@ def gate(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dateti
         return "the certificate is a CA certificate" if leaf else "there is no certificate"
     if staged.handshake:
         return f"a handshake with it fails: {staged.handshake}"
-    return _lifetime_gate(want, staged, leaf, live.leaf if live else None, asked, now)
+    return _lifetime_problem(want, staged, leaf, live.leaf if live else None, asked, now)
 
 
-def _lifetime_gate(want: Want, staged: Staged, leaf: Leaf, live: Leaf | None, asked: bool, now: datetime) -> str | None:
+def _lifetime_problem(
+    want: Want, staged: Staged, leaf: Leaf, live: Leaf | None, asked: bool, now: datetime
+) -> str | None:
     least = want.minimum if want.minimum is not None else min((want.lifetime or lifetime(leaf)) / 4, timedelta(days=1))
     if leaf.not_after - now < least:
-        return f"only {leaf.not_after - now} of it is left, under the minimum of {least}"
+        return f"remaining lifetime {leaf.not_after - now} is below the minimum of {least}"
     if live is not None and live.not_after >= leaf.not_after and not (asked and staged.asked):
         return f"it expires no later ({stamp(leaf.not_after)}) than the live one ({stamp(live.not_after)})"
     return None
 
 
-def _bundle_gate(staged: Staged, live: Pair | None, now: datetime) -> str | None:
+def _bundle_problem(staged: Staged, live: Pair | None, now: datetime) -> str | None:
     if staged.breaks:
-        return f"live certificates would stop verifying by it: {', '.join(staged.breaks)}"
+        return f"live certificates would no longer verify: {', '.join(staged.breaks)}"
     if live is not None and live.cert is not None:
         return "a trust bundle that exists is never replaced as a side effect"
     cas = staged.pair.cert.certificates if staged.pair.cert else ()
     if not any(ca.is_ca and ca.not_before <= now < ca.not_after for ca in cas):
-        return "it holds no valid CA certificate"
+        return "it contains no valid CA certificate"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What an operator does with the account that an authority keeps with its CA: a new key, or its end."""
+"""Change the account that an authority has with its ACME CA: replace its key, or deactivate it."""
 
 import os
 from contextlib import suppress
@@ -19,7 +19,7 @@ STEPS = 3  # a rollover is two requests
 
 
 def change(config: Config, workers: Workers, name: str, operation: str, now: datetime) -> str:
-    """Do it, through a worker; return what was done. Raises HostError with the reason."""
+    """Change the account through a worker; return what was done. Raises HostError with the reason."""
     asked = permitted(config, name, operation)
     as_the_agent(config.settings.state_dir)
     book = AuthorityState(os.path.join(config.settings.state_dir, "authority"))
@@ -37,7 +37,7 @@ def change(config: Config, workers: Workers, name: str, operation: str, now: dat
 
 
 def permitted(config: Config, name: str, operation: str) -> Operation:
-    """Given the configuration and an operation, return what the CA is asked. HostError where it is no such thing."""
+    """Given the configuration and an operation, return what the CA is asked. HostError without an account."""
     if operation not in OPERATIONS:
         raise HostError(f"cannot {operation!r} an account: use one of {', '.join(OPERATIONS)}")
     remote = {n: a.options for n, a in config.authorities.items() if isinstance(a.options, RemoteConfig)}
@@ -51,9 +51,9 @@ def permitted(config: Config, name: str, operation: str) -> Operation:
 
 
 def as_the_agent(state_dir: str) -> None:
-    """Another user's file in the state directory would lock the agent out of its own account. Raises HostError.
+    """Act as the agent's user: a file of another user would lock the agent out of its own account. Raises HostError.
 
-    The agent is whose ledger it is: the directory may be root's, for several owners' agents.
+    The agent's user is the owner of the ledger: the directory may be root's, where several agents share it.
     """
     try:
         owner = os.stat(state_dir).st_uid

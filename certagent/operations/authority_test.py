@@ -1,4 +1,4 @@
-"""Asking an authority for nothing but an answer: a throw-away key, every check of an issuance, nothing installed."""
+"""Test an authority: ask it for a certificate with a throw-away key, run every pre-install check, install nothing."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,7 +16,7 @@ from certagent.certs_dir.verify import TrustStore, store_of
 from certagent.config import Config
 from certagent.core.policy import Policy, Want
 from certagent.core.roles import SYSTEM
-from certagent.core.rules import gate
+from certagent.core.rules import refusal
 from certagent.core.trial import FAILS, steps, unknown_steps
 from certagent.core.trust import bundles_for
 from certagent.posix.errors import HostError
@@ -25,7 +25,7 @@ from certagent.state.authority_state import SharedOnly
 
 
 class StepError(Exception):
-    """A step that failed, why, and what is not known because of it."""
+    """A step that failed, why, and the steps whose outcome is therefore unknown."""
 
     def __init__(self, step: str, reason: str, unknown_steps: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class StepError(Exception):
 def trial(
     config: Config, workers: Workers, book: SharedOnly, name: str, certs_dir: str, clock: Callable[[], datetime]
 ) -> dict[str, Any]:
-    """Ask the authority of that name; return what worked. Raises HostError where there is no such thing to ask.
+    """Ask the authority of that name; return what worked. Raises HostError where it cannot be asked.
 
     The clock is read again when the answer is there: a certificate may be valid from this very second on.
     """
@@ -100,7 +100,7 @@ def accepted(want: Want, chain: bytes, key: bytes, store: TrustStore, now: datet
     judged = staged.judge(pair, want, chain, key, store, asked=True, at=now.timestamp(), now=now)
     if judged.pair.trust is not None and judged.pair.trust.problem:
         raise StepError("chain", judged.pair.trust.problem)
-    problem = gate(want, judged, None, asked=True, now=now)
+    problem = refusal(want, judged, None, asked=True, now=now)
     if problem is not None:
         raise StepError("gate", problem)
     shown = pair.leaf
@@ -108,7 +108,7 @@ def accepted(want: Want, chain: bytes, key: bytes, store: TrustStore, now: datet
 
 
 def _failed(error: AuthorityError, *, endpoint: bool) -> StepError:
-    """At which step; a cause on this host means that nobody was asked."""
+    """The step that failed; a cause on this host means that the CA was not asked."""
     if isinstance(error.__cause__, HostError):
         return StepError("settings", str(error))
     return StepError(FAILS[error.kind], str(error), unknown_steps(error.kind, endpoint=endpoint))
@@ -126,7 +126,7 @@ def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: by
         raise StepError("settings", str(error)) from error
     order = Order.of(policy.path, want, names, csr, live)
     if not (isinstance(authority, Remote) and authority.by_leaf):
-        order = replace(order, live=b"")  # some CAs take it for the renewal of that certificate
+        order = replace(order, live=b"")  # some CAs would treat the request as a renewal of that certificate
     answer = authority.issue(order, now)
     if isinstance(answer, Pending):
         raise StepError("answer", f"the CA accepted the request and issues later: {answer.reason}")

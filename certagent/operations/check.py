@@ -1,7 +1,7 @@
 """What `certagent check` judges: a directory and a user, a running process, or what a configuration names.
 
-It needs no configuration, no daemon and changes nothing. Each target is read as its user reads it, links followed; what
-is made of it is core/judging.py.
+It needs neither a configuration nor a daemon, and changes nothing. Each target is read with the rights of its user, and
+links are followed; core/judging.py judges what was read.
 """
 
 import os
@@ -21,7 +21,7 @@ __all__ = ["Target", "check", "configured_target", "directory_target", "own_term
 
 
 def own_terms(options: Sequence[str]) -> LoaderFlags:
-    """The terms of a process with our own environment and these flags."""
+    """The loader flags of a process with the environment of this program and these options."""
     return procs.terms_of(options, os.environ)
 
 
@@ -56,7 +56,7 @@ def process_target(pid: int) -> Target:
 
 
 def configured_target(policy: Policy, terms: LoaderFlags) -> Target:
-    """A certs-dir of the configuration, on the terms of the process that owns it, where one runs."""
+    """A certs-dir of the configuration, judged by the flags of the process that owns it, where one runs."""
     try:
         info = os.stat(policy.path)
         owners = procs.find(info.st_dev, info.st_ino, policy.process)

@@ -1,4 +1,4 @@
-"""Asking every responder of every certificate of some certs-dirs, now: for `certagent advise ocsp`."""
+"""Ask every responder of every certificate of some certs-dirs now, for `certagent advise ocsp`."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ def leaves_of(path: str, scan: Scan) -> dict[str, Leaf]:
 
 
 def evidence(leaves: Mapping[str, Leaf], told: Iterable[Revocation]) -> list[advice.Evidence]:
-    """Given the leaves and what was said of them, return the evidence: a leaf that is gone by now is none."""
+    """Given the leaves and what was said of them, return the evidence; a leaf that is no longer there is left out."""
     known = {r.fingerprint: r for r in told}
     return [
         advice.Evidence(f"{stem}.crt", leaf, known[leaf.fingerprint])
@@ -46,7 +46,7 @@ def evidence(leaves: Mapping[str, Leaf], told: Iterable[Revocation]) -> list[adv
 def chosen(policies: Sequence[Policy], certs_dir: str) -> list[tuple[str, OcspRule]]:
     """Given the managed directories and the one that was asked for ("": all), return what to look at.
 
-    A directory that is not managed is looked at all the same, under the default rule.
+    A directory that is not managed is examined too, by the default rule.
     """
     if not certs_dir:
         return [(p.path, p.ocsp) for p in policies]

@@ -24,7 +24,7 @@ from certagent.core.decide import decide
 from certagent.core.facts import LoaderFlags, Snapshot, Trust
 from certagent.core.names import NODE, Name, parse
 from certagent.core.policy import Owner, Policy, Want
-from certagent.core.rules import gate
+from certagent.core.rules import refusal
 from certagent.operations.authority_test import StepError, accepted, trust_store
 from certagent.operations.check import Target, check
 from tests.making import Ca, filled, make_ca, put
@@ -164,7 +164,7 @@ def test_every_verdict_is_the_same(made: tuple[dict[str, str], dict[str, tuple[s
             if want is None:
                 continue
             assert staged.pair.trust == live[stem]
-            refused = gate(want, staged, None, asked=True, now=now()) is not None
+            refused = refusal(want, staged, None, asked=True, now=now()) is not None
             wrong = {f["code"] for f in document["findings"] if f["file"] == f"{stem}.crt"}
             assert refused == bool(wrong & {"cert.untrusted", "cert.eku"}), (stem, wrong)
             step = tried(policy, stem, pair_of(stem, *leaves[stem]))

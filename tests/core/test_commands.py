@@ -33,7 +33,12 @@ def volume() -> Snapshot:
 
 
 DECLINED = [
-    ("its root is not trusted", policy(), asked(RENEW, authorities=(STRANGE,)), "held: the root of authority 'house'"),
+    (
+        "its root is not trusted",
+        policy(),
+        asked(RENEW, authorities=(STRANGE,)),
+        "ca.crt does not contain the",
+    ),
     ("nobody is configured", policy(want("ca"), want(authorities=())), asked(RENEW), "no authority is configured"),
     ("an externally managed directory", policy(), volume(), "the files are externally managed: links through ..data"),
     ("the only one refused", policy(), asked(RENEW, attempts=(failed("refused"),)), "house says no"),

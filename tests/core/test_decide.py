@@ -155,7 +155,11 @@ HELD = [
     ("a failure a second ago", replace(ISSUES[0][1], attempts=(JUST,)), "attempt 2 after a pause"),
     ("the clock is unsound", replace(ISSUES[0][1], clock=Clock(sound=False, reason="1970")), "clock is not sound"),
     ("the ledger is full", replace(ISSUES[0][1], ledger_problem="disk full"), "ledger cannot be written"),
-    ("the root is not in the bundle", replace(ISSUES[0][1], authorities=(ROOTS,)), "is not in ca.crt"),
+    (
+        "the root is not in the bundle",
+        replace(ISSUES[0][1], authorities=(ROOTS,)),
+        "ca.crt does not contain the root of",
+    ),
     (
         "a name would vanish",
         snapshot(pair("ca"), pair(cert=leaf(dns=("db1.example.com", "old"), not_after=NOW + DAY))),
@@ -210,7 +214,7 @@ def test_a_failed_swap_waits() -> None:
 
 
 def test_refused_is_told_apart_from_unreachable() -> None:
-    """The CA's policy or the gate said no: `renewal.refused`; there was no answer: `renewal.failing`."""
+    """The CA's policy or the pre-install checks said no: `renewal.refused`; there was no answer: `renewal.failing`."""
     old = [replace(JUST, at=NOW - n * MINUTE, reason="no") for n in range(9)]
     for outcome, code in (("failed", "renewal.failing"), ("refused", "renewal.refused")):
         tried = tuple(replace(a, outcome=outcome) for a in old)  # type: ignore[arg-type]
@@ -220,7 +224,7 @@ def test_refused_is_told_apart_from_unreachable() -> None:
 
 
 def test_refused_by_the_gate() -> None:
-    """An answer that the gate put aside counts as refused, with the gate's reason."""
+    """An answer that the pre-install checks rejected counts as refused, with their reason."""
     gate = Attempt("install", "node", NOW, "refused", "a handshake with it fails: bad")
     found = plan(replace(ISSUES[0][1], attempts=(replace(JUST, outcome="ok", reason=""), gate)))
     assert ["attempt 1 was refused: a handshake with it fails: bad"] == [
@@ -322,7 +326,7 @@ def test_install() -> None:
 
 
 DISCARDS = [
-    ("refused by the gate", staged(handshake="bad"), "handshake"),
+    ("refused by the pre-install checks", staged(handshake="bad"), "handshake"),
     ("rolled back before", staged(cert=leaf(serial=66, not_after=NOW + 30 * DAY)), "rolled back"),
     ("nobody wants it", staged("client.eve"), "does not ask for it"),
 ]

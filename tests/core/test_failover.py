@@ -60,7 +60,7 @@ ROWS = [
     ),
     ("a new renewal begins with the first", (failed("house", 9 * DAY), done(8 * DAY)), ["house"]),
     (
-        "an answer that the gate refused moves on",
+        "an answer that the pre-install checks refused moves on",
         (failed("house", outcome="ok"), Attempt("install", "node", NOW, "refused", "untrusted")),
         ["backup"],
     ),
@@ -118,7 +118,7 @@ def test_an_untrusted_one_is_passed_over() -> None:
     healthy = replace(snapshot(), authorities=known(house=OURS, backup=OTHERS, third=OURS))
     assert [("authority.untrusted", "warning")] == codes(plan(healthy))
     message = next(f.message for f in plan(healthy).findings if f.code == "authority.untrusted")
-    assert "root of authority 'backup' is not in ca.crt" in message
+    assert "ca.crt does not contain the root of authority 'backup'" in message
     assert ["third"] == asked(replace(DUE, authorities=healthy.authorities, attempts=(failed("house"),)))
     first = replace(DUE, authorities=known(house=OTHERS, backup=OURS))
     assert ["backup"] == asked(first)
@@ -133,7 +133,7 @@ def test_none_is_trusted() -> None:
 
 
 def test_unknown_roots_are_for_the_gate() -> None:
-    """Where an authority's roots are not known beforehand it is asked; the gate judges the answer."""
+    """Where an authority's roots are not known beforehand it is asked; the pre-install checks judge the answer."""
     assert ["backup"] == asked(replace(DUE, authorities=known(house=OURS), attempts=(failed("house"),)))
 
 

@@ -8,7 +8,7 @@ from certagent.core.actions import Issue, Plan
 from certagent.core.decide import decide
 from certagent.core.facts import Adopted, Leaf, Snapshot
 from certagent.core.policy import Want
-from certagent.core.rules import gate
+from certagent.core.rules import refusal
 from tests.core.building import DAY, NOW, SANS, leaf, pair, policy, snapshot, staged, want
 
 FRESH = leaf(dns=(SANS[0], "added"), not_before=NOW - DAY, not_after=NOW + 29 * DAY)
@@ -37,7 +37,7 @@ def test_a_name_that_the_ca_added_holds_nothing(drop: bool) -> None:
     quiet = plan(with_live(FRESH, wanted), wanted)
     assert [f.code for f in quiet.findings] == ["process.none"]
     assert not [a for a in quiet.actions if isinstance(a, Issue)]
-    assert gate(wanted, staged(cert=replace(FRESH, serial=2, not_after=NOW + 30 * DAY)), None, True, NOW) is None
+    assert refusal(wanted, staged(cert=replace(FRESH, serial=2, not_after=NOW + 30 * DAY)), None, True, NOW) is None
 
 
 def test_a_name_that_was_asked_for_once_is_held() -> None:

@@ -107,7 +107,7 @@ def test_any_world_goes_quiet(found: Snapshot) -> None:
 
 
 def is_sound(pair: Pair, now: datetime) -> bool:
-    """The oracle, in its own words: not the gate's code."""
+    """The oracle, in its own words: not that of the pre-install checks."""
     cert, key = pair.leaf, pair.key
     if cert is None or key is None or key.spki != cert.spki:
         return False

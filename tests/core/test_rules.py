@@ -1,4 +1,4 @@
-"""The rules about one pair and the gate: one row per rule."""
+"""The rules about one pair and the pre-install checks: one row per rule."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +8,7 @@ import pytest
 from certagent.core.catalogue import FINDINGS
 from certagent.core.facts import CertFile, Pair, Staged, Trust
 from certagent.core.policy import Owner, Want
-from certagent.core.rules import gate, key_file, key_mode_accepted, pair_findings
+from certagent.core.rules import key_file, key_mode_accepted, pair_findings, refusal
 from tests.core.building import DAY, NOW, OWNER, file, leaf, name_of, pair, staged, want
 
 
@@ -127,7 +127,7 @@ def test_key_owner() -> None:
 
 
 LATER = NOW + 30 * DAY
-GATE = [
+CHECKS = [
     ("a sound answer", staged(), False, None),
     ("no key", staged(pair=replace(staged().pair, key=None)), True, "node.key is missing"),
     ("another's key", staged(pair=replace(staged().pair, key=pair().key)), True, "does not match"),
@@ -140,7 +140,7 @@ GATE = [
     ("weak", staged(cert=leaf(serial=2, key="rsa-1024", not_after=LATER)), True, "weak"),
     ("expired", staged(cert=leaf(serial=2, not_after=NOW)), True, "expired"),
     ("from the future", staged(cert=leaf(serial=2, not_before=NOW + DAY, not_after=LATER)), True, "not valid before"),
-    ("hours are left", staged(cert=leaf(serial=2, not_after=NOW + DAY / 2)), True, "under the minimum"),
+    ("hours are left", staged(cert=leaf(serial=2, not_after=NOW + DAY / 2)), True, "below the minimum"),
     ("no later than the live one", staged(cert=leaf(serial=2, not_after=NOW + 20 * DAY)), False, "expires no later"),
     ("no later, but asked for", staged(cert=leaf(serial=2, not_after=NOW + 20 * DAY)), True, None),
     (
@@ -152,26 +152,26 @@ GATE = [
 ]
 
 
-@pytest.mark.parametrize(("label", "answer", "asked", "reason"), GATE, ids=[r[0] for r in GATE])
+@pytest.mark.parametrize(("label", "answer", "asked", "reason"), CHECKS, ids=[r[0] for r in CHECKS])
 def test_gate(label: str, answer: Staged, reason: str | None, *, asked: bool) -> None:
-    """Each condition of the gate refuses by itself, in words that name it; a sound answer passes."""
-    found = gate(want(), answer, pair(), asked, NOW)
+    """Each condition of the pre-install checks refuses by itself, in words that name it; a sound answer passes."""
+    found = refusal(want(), answer, pair(), asked, NOW)
     assert (found is None) if reason is None else (found is not None and reason in found), (label, found)
 
 
-BUNDLE_GATE = [
+BUNDLE_CHECKS = [
     ("a first bundle", staged("ca", VALID), None, None),
-    ("leaves would break", staged("ca", VALID, breaks=("node",)), None, "would stop verifying"),
+    ("leaves would break", staged("ca", VALID, breaks=("node",)), None, "would no longer verify"),
     ("one exists", staged("ca", VALID), pair("ca"), "never replaced"),
     ("no CA in it", staged("ca", leaf("ca", is_ca=False)), None, "no valid CA"),
     ("an expired CA", staged("ca", OVER), None, "no valid CA"),
 ]
 
 
-@pytest.mark.parametrize(("label", "answer", "live", "reason"), BUNDLE_GATE, ids=[r[0] for r in BUNDLE_GATE])
+@pytest.mark.parametrize(("label", "answer", "live", "reason"), BUNDLE_CHECKS, ids=[r[0] for r in BUNDLE_CHECKS])
 def test_bundle_gate(label: str, answer: Staged, live: Pair | None, reason: str | None) -> None:
     """A trust bundle is made where none is and nothing breaks; one that exists is never replaced."""
-    found = gate(want("ca"), answer, live, asked=True, now=NOW)
+    found = refusal(want("ca"), answer, live, asked=True, now=NOW)
     assert (found is None) if reason is None else (found is not None and reason in found), (label, found)
 
 

@@ -109,7 +109,7 @@ FAILURES = [
     ("none", [], 0),
     ("two failures", [tried(), tried()], 2),
     ("a success clears", [tried(), tried("ok", kind="install")], 0),
-    ("issued, then refused by the gate", [tried("ok"), tried("refused", kind="install")], 1),
+    ("issued, then refused by the pre-install checks", [tried("ok"), tried("refused", kind="install")], 1),
     ("a rollback counts", [tried("ok", kind="install"), tried("ok", kind="rollback")], 1),
     ("another pair's", [Attempt("issue", "ui", NOW, "failed")], 0),
 ]
@@ -122,7 +122,7 @@ def test_failures(label: str, attempts: list[Attempt], count: int) -> None:
 
 
 def test_gate_refusal_gives_the_reason() -> None:
-    """An issuance that the gate refused afterwards counts as refused, with the gate's reason."""
+    """An issuance that the pre-install checks refused counts as refused, with their reason."""
     found = History((tried("ok"), Attempt("install", "node", NOW, "refused", "expired"))).failures("node")
     assert (found[0].outcome, found[0].reason) == ("refused", "expired")
 

@@ -122,7 +122,7 @@ def test_the_account_with_the_ca(host: Host, pebble: Pebble) -> None:
 
 @pytest.mark.root
 def test_a_node_from_step_ca(host: Host, tmp_path: Path) -> None:
-    """The CA's template makes CN=node of a request without a common name, which the gate lets in; served."""
+    """The CA's template makes CN=node of a request without a common name, and it is installed and served."""
     place = free_address()
     with StepCa(tmp_path / "step-ca") as ca:
         table = PUBLIC.format(url=ca.directory_url, port=80, address=place, ca=ca.ca, roots=ca.ca)

@@ -170,7 +170,7 @@ def test_a_renewal_that_is_held_says_why_at_once(host: Host) -> None:
         held = host.run("renew", "node", "--wait", "300", timeout=240)
         assert held.returncode == 1
         assert "refused: an operator asked for it" in held.stdout
-        assert "is not in ca.crt" in held.stdout
+        assert "ca.crt does not contain the root of" in held.stdout
         agent.wait_event("command.declined", lambda e: e["file"] == "node")
         host.write()  # the CA that is trusted: what was refused does not come now
         agent.wait_event("config.loaded")
@@ -198,7 +198,7 @@ def test_status_without_a_daemon_has_looked_at_everything(host: Host) -> None:
 
 
 def test_a_bad_answer_of_the_ca(host: Host) -> None:
-    """The CA signs with another key: refused by the gate, kept aside with the reason; the live pair stays."""
+    """The CA signs with another key: the pre-install checks refuse it, with a reason; the live pair stays."""
     host.once()
     before = (host.certs / "node.crt").read_bytes()
     other = Host(host.base / "other")
@@ -332,7 +332,9 @@ def test_config_check_and_explain(host: Host) -> None:
     """`config check` says what it read; `explain` knows every code."""
     assert "ok" in host.run("config", "check").stdout
     command = [sys.executable, "-m", "certagent", "explain", "key.mismatch"]
-    assert "another certificate" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (
+        "does not match the certificate" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    )
 
 
 def test_a_process_that_started_a_moment_ago(host: Host) -> None:

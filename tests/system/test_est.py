@@ -113,7 +113,7 @@ def test_failover(host: Host, server: EstServer) -> None:
 
 
 def test_another_root_is_refused(host: Host, server: EstServer) -> None:
-    """The second authority's root is not in the bundle: the gate refuses its answer with that reason."""
+    """The second authority's root is not in the bundle: the pre-install checks refuse its answer with that reason."""
     house = f"[authority.down]\ntype = 'est'\nurl = 'https://127.0.0.1:{closed_port()}'\n{enrolled(server)}"
     host.write()
     assert host.once().returncode == 0

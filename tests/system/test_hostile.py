@@ -134,7 +134,7 @@ WRONGS: dict[str, Wrong] = {
     ),
     "sends-broken-der": (lambda h, _: certificate(h, BROKEN_DER), "cannot", FAILING),
     "sends-another-type": (raw(b'{"success": true, "result": {"certificate": 7}}'), "cannot", FAILING),
-    "takes-another-key": (signed(public=OTHER_KEY), "does not belong to", REFUSED),
+    "takes-another-key": (signed(public=OTHER_KEY), "does not match", REFUSED),
     "names-another-user": (
         signed(subject=pyca.Name([pyca.NameAttribute(pyca.NameOID.COMMON_NAME, "root")])),
         "not the principal",
@@ -239,7 +239,7 @@ def test_what_a_ca_may_do_wrong(hostile: Hostile, name: str) -> None:
 
 
 def test_other_names(hostile: Hostile) -> None:
-    """A node's certificate without the configured names is refused by the gate."""
+    """A node's certificate without the configured names is refused by the pre-install checks."""
     hostile.refused("node", "lacks the configured names localhost, db9.example.com", REFUSED)
 
 

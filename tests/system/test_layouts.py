@@ -174,7 +174,7 @@ def test_under_split_ca_the_wrong_ca_is_refused(host: Host) -> None:
 
 
 def test_the_console_by_a_public_ca(host: Host) -> None:
-    """`ui` passes the gate and is trusted by roots outside the directory, and by no others: else it is refused."""
+    """`ui` is installed where roots outside the directory verify it, and refused where none do."""
     text = documented("The DB Console's pair from a public CA")
     configure(host, text)
     host.once()

@@ -175,7 +175,7 @@ def test_restrict_with_an_owner(host: Host, deciding: Deciding) -> None:
 
 
 def test_discard(host: Host, deciding: Deciding) -> None:
-    """A staged pair that the gate refuses is put aside."""
+    """A staged pair that the pre-install checks refuse is put aside."""
     elsewhere = Host(host.base / "elsewhere")
     elsewhere.base.mkdir()
     elsewhere.write()

@@ -72,7 +72,7 @@ def test_revoked_and_replaced(host: Host, responder: OpensslOcsp) -> None:
 def test_strict_waits_for_the_responder(host: Host, responder: OpensslOcsp) -> None:
     """In strict, a new certificate that its responder does not know would lock the node out: the old one stays.
 
-    One that it calls revoked is refused by the gate; one that it calls good goes in.
+    One that it calls revoked is refused by the pre-install checks; one that it calls good goes in.
     """
     configure(host, responder, "strict")
     with host.agent() as agent:

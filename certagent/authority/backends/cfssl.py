@@ -29,7 +29,7 @@ def ask(request: Request, context: Context) -> Answer:
     body = sealed(request, context.secrets["auth_key"])
     signed = _post(request, context, "authsign", "get a certificate", body)
     above: list[Any] = []
-    with suppress(AuthorityError):  # an endpoint that may be switched off; a chain with a gap is the gate's to refuse
+    with suppress(AuthorityError):  # may be switched off; the pre-install checks refuse a gap
         above.append(_info(request, context))
     return Issued(chain([signed.get("certificate"), *above]))
 

@@ -1,6 +1,6 @@
 """The PEM that CAs answer with: certificates apart, a chain in the order of the wire, DER.
 
-An answer is a stranger's: what does not parse is an error here, and what it means is judged by the gate.
+An answer is a stranger's: what does not parse is an error here, and the pre-install checks judge what it means.
 """
 
 import re
@@ -33,7 +33,7 @@ def certificates(texts: Iterable[Any]) -> list[str]:
 def chain(texts: Iterable[Any]) -> str:
     """Given a leaf and then what is above it, return its chain as one PEM text, arranged, without a root.
 
-    The CA says which one is the leaf: one for another key is the gate's to refuse, in its words. Raises AuthorityError
+    The CA says which one is the leaf: the pre-install checks refuse one for another key. Raises AuthorityError
     where one does not parse, or the leaf is none: what is above it must not take its place.
     """
     given = [*texts]

@@ -26,7 +26,7 @@ Ids = tuple[int | None, int | None]
 
 
 def digest(data: bytes | None) -> str:
-    """SHA-256, "" for nothing."""
+    """SHA-256; "" for None."""
     return "" if data is None else sha256(data).hexdigest()
 
 
@@ -71,7 +71,7 @@ def remove(directory: int, name: str) -> None:
 
 
 def finish(directory: int, name: str, mode: int, owner: Ids) -> None:
-    """Give a staged file its final owner, then its final mode: never readable by anyone who will not own it."""
+    """Give a staged file its final owner, then its final mode: no other user can read it at any moment."""
     fd = os.open(name, READ, dir_fd=directory)
     try:
         info = os.fstat(fd)
@@ -183,6 +183,6 @@ def _entered(live: int) -> int:
 
 
 def _unusable(path: str, error: OSError) -> HostError:
-    """Why there is no area; a link or a file in its place is the owner's to remove."""
+    """Why the area cannot be used; the owner has to remove a link or a file in its place."""
     hint = "; it must be a directory of the owner" if error.errno in {errno.ENOTDIR, errno.ELOOP} else ""
     return HostError(f"cannot use {path}/{AREA}: {error.strerror}{hint}", error.errno)

@@ -1,7 +1,7 @@
 """Requests that wait for their answer: the key and the CSR, kept in the staging area until a CA has answered.
 
 They are written before the CA is asked, so that an answer that comes after a crash, or days later by hand, still
-finds its key. A request is known by a mark: for anything else that is wanted by then it is made anew.
+finds its key. Each request has a mark of what it asks for; if something else is wanted by then, a new one is made.
 """
 
 from certagent.certs_dir.swap.area import GUARDS, PENDING, Area, exists, opened, read, remove, write
@@ -29,14 +29,14 @@ def kept(path: str, stem: str, mark: str) -> Draft | None:
 
 
 def forget(path: str, stem: str) -> None:
-    """It was answered, or refused."""
+    """Remove a request that was answered or refused."""
     with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
         remove(fd, f"{stem}.csr")
         remove(fd, f"{stem}.key")
 
 
 def only(path: str, stems: frozenset[str]) -> None:
-    """Forget the requests of everything else: nobody wants their answer. Raises HostError."""
+    """Remove the requests of all other stems, which are no longer wanted. Raises HostError."""
     if not exists(path, PENDING):
         return
     with GUARDS[path], opened(path, make=False) as area:

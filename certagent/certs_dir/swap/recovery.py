@@ -1,4 +1,4 @@
-"""Finish or undo an interrupted swap, by cryptographic match alone."""
+"""Finish or undo an interrupted swap: what decides is whether key and certificate match."""
 
 import os
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from certagent.certs_dir.swap.pending import tidy
 
 
 def recover(area: Area) -> str | None:
-    """Make every live pair match that can be made to; return what was done, None where nothing was to do."""
+    """Make every live pair match where that is possible; return what was done, None for nothing."""
     with area.sub(STAGED) as staged:
         _remove(staged, [n for n in area.listed(STAGED) if n.startswith(".")])
         done = [what for stem in stems(os.listdir(area.live)) if (what := _heal(area, staged, stem))]
@@ -41,7 +41,7 @@ def _remove(directory: int, names: Iterable[str]) -> None:
 
 
 def _ended(area: Area) -> bool:
-    """Forget the intent of a swap; whether there was one."""
+    """Remove the intent of a swap; return whether there was one."""
     interrupted = INTENT in os.listdir(area.area)
     if interrupted:
         remove(area.area, INTENT)

@@ -1,7 +1,7 @@
 """The files of one certs-dir: staging, the swap, generations.
 
-One thread at a time: a job may stage one pair while the deciding thread swaps another one in, and its recovery would
-take the half-staged files for what a crash left behind.
+One thread at a time uses it: a job may stage one pair while the deciding thread installs another one, whose recovery
+would take the half-staged files for what a crash left behind.
 """
 
 import json
@@ -71,19 +71,19 @@ class Store:
         return tuple((s, cert, key, at) for s, cert, key, at in rows if cert is not None)
 
     def discard(self, stem: str, reason: str) -> None:
-        """Put a staged pair aside: the key is removed, the certificate kept with the reason."""
+        """Reject a staged pair: the key is removed, the certificate is kept with the reason."""
         with self._guard, opened(self.path) as area, area.sub(STAGED) as staged:
             cert = read(staged, f"{stem}.crt")
             remove(staged, f"{stem}.crt")
             remove(staged, f"{stem}.key")
             if cert is None:
                 return
-            with suppress(OSError), area.sub(REFUSED) as refused:  # a full disk: it is aside all the same
+            with suppress(OSError), area.sub(REFUSED) as refused:  # a full disk: it is rejected without being kept
                 write(refused, f"{stem}.crt", cert)
                 write(refused, f"{stem}.reason", reason.encode("utf-8", "backslashreplace"))
 
     def install(self, stem: str, digests: tuple[str, str], key_mode: int, owner: Ids) -> None:
-        """Swap a staged pair in. Raises HostError unless the staged bytes are the ones that were judged."""
+        """Install a staged pair. Raises HostError unless the staged bytes are the ones that were checked."""
         with self._guard, opened(self.path) as area, area.sub(STAGED) as staged:
             recovery.recover(area)
             cert, key = read(staged, f"{stem}.crt"), read(staged, f"{stem}.key")
@@ -94,7 +94,7 @@ class Store:
             _swap(area, staged, stem, key_mode if key is not None else None, owner)
 
     def generation_marks(self) -> tuple[str, ...]:
-        """What changes when a generation comes or goes; cheap."""
+        """A mark that changes when a generation is added or removed; cheap."""
         if not exists(self.path, OLD):
             return ()
         with opened(self.path, make=False) as area:
@@ -115,7 +115,7 @@ class Store:
         return tuple(found)
 
     def rollback(self, stem: str, number: int, key_mode: int, owner: Ids) -> None:
-        """Swap a generation in again, by the same way as any pair."""
+        """Install a generation again, in the same way as any pair."""
         rows = [g for g in self.generations() if g[:2] == (stem, number)]
         if not rows:
             raise HostError(f"cannot roll {stem} back: there is no generation {number}")
@@ -135,7 +135,7 @@ class Store:
     def lock(self) -> int:
         """Hold this directory until the fd is closed. HostError names the holder.
 
-        A volume of Kubernetes is somebody else's: it is held itself, nothing is written into it.
+        A Kubernetes volume is externally managed: the directory itself is locked, nothing is written into it.
         """
         if os.path.islink(os.path.join(self.path, "..data")):
             return locks.lock_directory(self.path)
@@ -156,7 +156,7 @@ class Store:
 
 
 def _generations(area: Area) -> list[str]:
-    """The directories of all generations, the inner ones first."""
+    """The directories of all generations, inner ones first."""
     pairs = [f"{OLD}/{stem}" for stem in area.listed(OLD)]
     return [*(f"{pair}/{number}" for pair in pairs for number in area.listed(pair)), *pairs]
 

@@ -15,7 +15,7 @@ asked -> staged: the authority answered with a certificate for the key of the re
 staged -> judged: everything that it is judged by was read, its validity has begun, a node waits a minute for
     `client.node` (`layouts.waits`), and its OCSP responder was asked (`revocation.waits`).
 judged -> installed: it is neither revoked nor quarantined (`install._never_again`) and passes the pre-install checks
-    on what was read back (`rules.gate`), else it is set aside; a swap that failed is repeated after a pause.
+    on what was read back (`rules.refusal`), else it is set aside; a swap that failed is repeated after a pause.
 installed -> signalled: a process serves something else, or was not reloaded since (`reloading`); it is past its start,
     everything that it would load is sound (`reloading._barred`), and the last signal had its time.
 signalled -> verified: every port returned the new certificate since (`probing`, core/serving.py); what counts for a

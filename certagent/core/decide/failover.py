@@ -1,12 +1,12 @@
-"""Which authority of the order is asked: of those whose root is in the bundle the least tried one, in order.
+"""Which authority is asked: in fallback order, the least tried one of those whose root is in the bundle.
 
-A completed renewal clears the count, so each new one begins with the first. Every authority has a pause of its own: a
-Retry-After of one CA keeps nobody from asking the next, and a failure moves on at once. Refused by policy moves on as
-well: another CA may have another policy. A change of the issuing root is never silent: an authority whose known
-roots are not in the bundle is passed over and is a finding before it is needed; where its roots are not known, the
-gate refuses its answer; and a bundle that is missing is made by the first of the order, whoever else would answer.
-Rejected: moving on from a CA that has the request and answers later; the person or the queue
-that has it would answer a request that was withdrawn.
+A completed renewal clears the count, so each new one begins with the first authority. Each authority has a pause of its
+own: a Retry-After of one CA does not delay the next, and a failure moves on immediately. So does a refusal by policy:
+another CA may have another policy. A change of the issuing root is never silent: an authority whose known roots are not
+in the bundle is skipped, and is a finding before it is needed; where its roots are not known, the pre-install checks
+refuse its answer. A bundle that is missing is made by the first authority alone.
+Rejected: moving on from a CA that has the request and answers later. The person or the queue that has it would answer a
+request that was withdrawn.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class Choice:
 
 
 def untrusted(snapshot: Snapshot, want: Want, authority: str) -> str | None:
-    """Why the gate would refuse that authority's certificates, as far as its roots are known."""
+    """Why the pre-install checks would refuse that authority's certificates, as far as its roots are known."""
     roots = next((a.roots for a in snapshot.authorities if a.name == authority), ())
     if want.name.is_bundle or not roots or want.name.kind.system_roots:
         return None
@@ -39,7 +39,7 @@ def untrusted(snapshot: Snapshot, want: Want, authority: str) -> str | None:
         bundle = snapshot.pair(stem)
         trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
         if trusted and not trusted & {r.spki for r in roots}:
-            return f"the root of authority {authority!r} is not in {stem}.crt: the gate would refuse its certificates"
+            return f"{stem}.crt does not contain the root of authority {authority!r}: add it on every node first"
     return None
 
 

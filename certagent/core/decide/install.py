@@ -1,4 +1,4 @@
-"""What stands in the staging area: in through the gate, or aside."""
+"""Install the staged pairs that pass the pre-install checks; reject the others."""
 
 from datetime import datetime
 
@@ -11,13 +11,13 @@ from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Pair, Snapshot, Staged
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Want
-from certagent.core.rules import gate, stamp
+from certagent.core.rules import refusal, stamp
 from certagent.core.timing import swap_retry_at, valid_soon
 from certagent.core.view import View
 
 
 def part(view: View) -> Part:
-    """Install what the gate lets through, put the rest aside."""
+    """Install what passes the pre-install checks, reject the rest."""
     if not view.snapshot.directory.managed:
         return Part()
     asked = [r for r in view.snapshot.requests if r.kind == "rollback"]
@@ -44,7 +44,7 @@ def _staged(view: View, staged: Staged) -> Part:
     if again is not None and view.now < again:
         return holding("install", stem, "the last swap failed; it is tried again after a pause", again)
     owner = want.key_owner or view.policy.owner
-    why = f"a sound pair is staged: {leaf.fingerprint[:12]}"
+    why = f"a valid certificate and key are staged: {leaf.fingerprint[:12]}"
     return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))
 
 
@@ -81,7 +81,7 @@ def _refused(view: View, want: Want, staged: Staged) -> str | None:
     if other := layouts.another_ca(view, want, trust.anchors if trust else ()):
         return other
     asked = _asked(view, want, live)
-    return gate(layouts.keep_dual_purpose(view, want), staged, live, asked, view.now)
+    return refusal(layouts.keep_dual_purpose(view, want), staged, live, asked, view.now)
 
 
 def _asked(view: View, want: Want, live: Pair | None) -> bool:

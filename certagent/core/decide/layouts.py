@@ -74,9 +74,9 @@ def keep_dual_purpose(view: View, want: Want) -> Want:
 
 
 def waits(view: View, staged: Staged) -> Part | None:
-    """Why a staged node does not go live yet, for a minute: `client.node` is not loaded. Later the gate refuses it.
+    """Why a staged node.crt is not installed yet, for a minute: `client.node` is not loaded.
 
-    Where no `client.node` is configured there is nothing to wait for: the gate says so at once.
+    Later the pre-install checks refuse it; where no `client.node` is configured, immediately.
     """
     if view.want(CLIENT_NODE.stem) is None:
         return None

@@ -32,7 +32,7 @@ def refused(stem: str, why: str, severity: Severity = "critical", *wakes: dateti
 def failing(
     want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime, bundles: frozenset[str] = frozenset()
 ) -> Part:
-    """What was tried in vain: refused (by the CA's policy, or by the gate) is told apart from not answered.
+    """What was tried in vain: a refusal (by the CA's policy or the pre-install checks) is told apart from no answer.
 
     `bundles`: the trust bundles that are there, for a pair that the system's roots verify where its own is not.
     """

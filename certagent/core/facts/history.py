@@ -60,7 +60,7 @@ class History:
     def failures(self, stem: str) -> tuple[Attempt, ...]:
         """The issuances and rollbacks of a pair since its last completed installation.
 
-        A refusal by the gate gives its reason. That a CA answers later is no failure.
+        A refusal by the pre-install checks gives its reason. That a CA answers later is no failure.
         """
         since: list[Attempt] = []
         for attempt in self._of(stem, "issue", *SWAPS):
