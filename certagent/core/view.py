@@ -6,6 +6,7 @@ from functools import cached_property
 
 from certagent.core.actions import Plan
 from certagent.core.facts import InFlight, Leaf, Pair, Snapshot
+from certagent.core.facts.history import History
 from certagent.core.policy import Policy, Want
 from certagent.core.timing import renew_at
 
@@ -26,9 +27,14 @@ class View:
         """The live pair of that name."""
         return self.snapshot.pair(stem)
 
+    @property
+    def history(self) -> History:
+        """What was attempted here, and how it ended."""
+        return self.snapshot.history
+
     def renew_at(self, want: Want, leaf: Leaf) -> datetime:
         """When to renew a live leaf."""
-        return renew_at(want, leaf, self.policy.host, self.snapshot.history)
+        return renew_at(want, leaf, self.policy.host, self.history)
 
     def running(self, kind: str, subject: str | None = None) -> InFlight | None:
         """A job of that kind that runs now: one about that subject, where a subject is given."""

@@ -32,7 +32,7 @@ def _one(view: View, request: Request) -> Part:
     why = _in_vain(view, request) if request.kind == "renew" else None
     if why is None and view.now - request.at < LONGEST:
         return Part(wakes=(request.at + LONGEST,))
-    if why is None and request.kind == "renew" and view.snapshot.history.waiting(request.subject):
+    if why is None and request.kind == "renew" and view.history.waiting(request.subject):
         return Part()  # the CA has it
     reason = why or "it could not be carried out within an hour, and is not waited for any longer"
     return Part((RejectCommand(request.kind, request.subject, reason),))
@@ -45,5 +45,5 @@ def _in_vain(view: View, request: Request) -> str | None:
         return f"no authority is configured for {request.subject}: whoever else makes it renews it"
     if view.snapshot.directory.observe_only:
         return view.snapshot.directory.observe_only.reason
-    failed = [a for a in view.snapshot.history.issues(request.subject) if after(a, request) and a.failed]
+    failed = [a for a in view.history.issues(request.subject) if after(a, request) and a.failed]
     return failed[-1].reason if len(failed) >= len(want.authorities) else None

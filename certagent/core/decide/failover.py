@@ -21,7 +21,7 @@ from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """An authority, and when it may be asked; None: now."""
 
@@ -86,32 +86,27 @@ def inbox_changed(view: View, later: Attempt | None) -> Attempt | None:
     return replace(later, retry_at=None) if later and news and later.at < news <= view.now else later
 
 
-def choose(
-    order: tuple[str, ...],
-    want: Want,
-    leaf: Leaf | None,
-    host: str,
-    tried: tuple[tuple[Attempt, ...], Attempt | None],
-    asked: Request | None,
-    now: datetime,
-) -> Choice:
-    """Given a non-empty order, what failed and what waits (`tried`) and an operator's request, return whom to ask."""
-    failed, later = tried
+def choose(view: View, want: Want, leaf: Leaf | None, order: tuple[str, ...], later: Attempt | None) -> Choice:
+    """Given the live leaf, a non-empty order and the request that waits, return whom to ask.
+
+    An operator who forces the renewal waits for nothing that was tried before.
+    """
+    asked, now = view.snapshot.renewal(want.name.stem), view.now
     if later is not None and later.authority in order:
-        return Choice(later.authority, _later(later.retry_at, later, asked, now))
-    rows = []
+        return Choice(authority=later.authority, at=_later(later.retry_at, later, asked, now))
+    rows, failed = [], view.history.failures(want.name.stem)
     for place, name in enumerate(order):
         mine = tuple(a for a in failed if a.authority in {"", name} or a.kind == "rollback")
-        at = _later(retry_at(mine, want, leaf, host), mine[-1] if mine else None, asked, now)
+        at = _later(retry_at(mine, want, leaf, view.policy.host), mine[-1] if mine else None, asked, now)
         rows.append((at or now, len(mine), place, name))
     ready = [row[1:] for row in rows if row[0] <= now]
     if ready:
-        return Choice(min(ready)[2], None)
+        return Choice(authority=min(ready)[2], at=None)
     soonest = min(rows)
-    return Choice(soonest[3], soonest[0])
+    return Choice(authority=soonest[3], at=soonest[0])
 
 
 def _later(at: datetime | None, last: Attempt | None, asked: Request | None, now: datetime) -> datetime | None:
-    """The moment, where it is still to come; an operator who forces it waits for nothing that was tried before."""
+    """The moment, where it is still to come and nobody forces the renewal."""
     forced = asked is not None and asked.force and (last is None or last.at < asked.at)
     return None if forced or at is None or at <= now else at

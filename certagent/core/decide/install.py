@@ -40,7 +40,7 @@ def _staged(view: View, staged: Staged) -> Part:
     reason = reason or _refused(view, want, staged)
     if reason is not None or leaf is None:
         return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate"),))
-    again = swap_retry_at(view.snapshot.history.failed_swaps(stem, leaf.fingerprint))
+    again = swap_retry_at(view.history.failed_swaps(stem, leaf.fingerprint))
     if again is not None and view.now < again:
         return holding("install", stem, "the last swap failed; it is tried again after a pause", again)
     owner = want.key_owner or view.policy.owner

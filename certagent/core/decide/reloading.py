@@ -50,7 +50,7 @@ def _process(view: View, process: Process) -> Part:
     digest = material(view.snapshot)
     wrong = [(s, reason) for s in of_process(view.snapshot, process) if (reason := differs(view.snapshot, s))]
     stale = wrong[0][1] if wrong else unloaded(view.snapshot, process)
-    sent = view.snapshot.history.unanswered(process, digest)
+    sent = view.history.unanswered(process, digest)
     asked = _requested(view.snapshot, process)
     if stale is None and asked is None:
         return _settled(view, process, digest, sent)
@@ -85,7 +85,7 @@ def _settled(view: View, process: Process, digest: str, sent: tuple[Attempt, ...
         done = RecordProof(process.identity, digest, f"served by pid {process.pid}: {shown}")
         return Part() if unverified(view.snapshot, process, answers(view.snapshot, view.now)) else Part((done,))
     known = [s for s in of_process(view.snapshot, process) if not s.client]
-    if len(known) < len(process.listeners) or view.snapshot.history.signals(process):
+    if len(known) < len(process.listeners) or view.history.signals(process):
         return Part()
     first = f"pid {process.pid} is seen for the first time, and shows nothing else than what is on disk"
     return Part((AssumeLoaded(process.identity, digest, first),))
@@ -165,5 +165,5 @@ def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Par
     back = going_back(view, pair.name.stem, refused[0].reason or "handshakes fail")
     if back is None:
         return None
-    again = swap_retry_at(view.snapshot.history.failed_swaps(back.stem, back.fingerprint))
+    again = swap_retry_at(view.history.failed_swaps(back.stem, back.fingerprint))
     return Part((back,)) if again is None or view.now >= again else holding("rollback", back.stem, back.reason, again)

@@ -147,7 +147,7 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     if leaf is not None and view.now >= (at := view.renew_at(want, leaf)):
         late = view.now >= emergency_at(leaf)
         yield Reason(Cause.DUE, f"renewal is due since {stamp(at)}" + (EMERGENCY if late else ""))
-    later = view.snapshot.history.waiting(stem)
+    later = view.history.waiting(stem)
     if later and later.authority in want.authorities:
         yield Reason(Cause.PENDING, f"renewal is due: authority {later.authority} has the request")
 
@@ -163,8 +163,8 @@ def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:
 def _asking(view: View, want: Want, pair: Pair, reason: str) -> Part:
     """Issue, unless something holds it."""
     stem = want.name.stem
-    failed = view.snapshot.history.failures(stem)
-    later = failover.inbox_changed(view, view.snapshot.history.waiting(stem))
+    failed = view.history.failures(stem)
+    later = failover.inbox_changed(view, view.history.waiting(stem))
     findings = outlook.failing(want, pair, failed, view.now, view.snapshot.bundles)
     findings += outlook.answers_later(want, later)
     if view.running("issue", stem) or any(s.pair.name.stem == stem for s in view.snapshot.staged):
@@ -181,7 +181,7 @@ def _asking(view: View, want: Want, pair: Pair, reason: str) -> Part:
         told = outlook.overdue(want, pair, view.now) + outlook.refused(stem, held)
         told += holding("issue", stem, why, refused=True)
         return told + (Part((RejectCommand("renew", stem, why),)) if asked else Part())
-    choice = failover.choose(order, want, pair.leaf, view.policy.host, (failed, later), asked, view.now)
+    choice = failover.choose(view, want, pair.leaf, order, later)
     if choice.at is not None:
         why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
         return findings + holding("issue", stem, f"{reason}; {why}", choice.at)

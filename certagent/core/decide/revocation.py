@@ -185,7 +185,7 @@ def revoked_again_at(view: View, pair: Pair) -> datetime | None:
     if pair.leaf is None or not view.snapshot.revoked(pair.leaf):
         return None
     condemned = view.snapshot.quarantined | {pair.leaf.fingerprint}
-    done = view.snapshot.history.installs(pair.name.stem)
+    done = view.history.installs(pair.name.stem)
     recent = [a.at for a in done if a.fingerprint in condemned and view.now - a.at < WINDOW]
     again = recent[-BURST] + WINDOW if len(recent) >= BURST else view.now
     return again if again > view.now else None

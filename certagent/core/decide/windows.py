@@ -26,7 +26,7 @@ def part(view: View) -> Part:
 def _asking(view: View, stem: str, leaf: Leaf, authority: str) -> Part:
     if leaf.fingerprint not in view.snapshot.issued or view.running("window", stem):
         return Part()
-    at = ask_at(view.snapshot.history, stem, leaf)
+    at = ask_at(view.history, stem, leaf)
     if at is not None and view.now < at:
         return Part(wakes=(at,))
     return Part((AskWindow(stem, leaf.fingerprint, authority, f"when does {authority} want {stem} renewed?"),))
