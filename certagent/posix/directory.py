@@ -8,57 +8,35 @@ no links at all, since /var and the certs-dir itself may well be one.
 
 import errno
 import os
-import stat
-from collections import deque
+
+from certagent.posix.openat import End, walked
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-MOST_LINKS = 40
 
 
 def open_directory(path: str) -> int:
     """The fd of a directory. Raises OSError."""
     if os.geteuid() != 0:
         return os.open(path, DIRECTORY)
-    at, makers = _walked(os.path.abspath(path))
+    end = _followed(path)
     try:
-        fd = os.open(f"/proc/self/fd/{at}", DIRECTORY)
+        fd = os.open(f"/proc/self/fd/{end.fd}", DIRECTORY)
     finally:
-        os.close(at)
+        os.close(end.fd)
     owner = os.fstat(fd).st_uid
-    if strange := makers - {0, owner}:
+    if strange := end.makers - {0, owner}:
         os.close(fd)
         why = f"a link owned by uid {min(strange)} leads to a directory of uid {owner}; root does not follow it"
         raise OSError(errno.EACCES, why, path)
     return fd
 
 
-def _walked(path: str) -> tuple[int, set[int]]:
-    """The end of an absolute path as an fd to look at, and who made the links on the way. Raises OSError."""
-    rest, makers, links = deque(path.split("/")), set[int](), 0
-    at = os.open("/", LOOK)
+def _followed(path: str) -> End:
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
-        while rest and links <= MOST_LINKS:
-            fd = os.open(rest.popleft() or ".", LOOK, dir_fd=at)
-            info = os.fstat(fd)
-            if not stat.S_ISLNK(info.st_mode):
-                os.close(at)
-                at = fd
-                continue
-            target, links = os.readlink("", dir_fd=fd), links + 1
-            os.close(fd)
-            makers.add(info.st_uid)
-            rest.extendleft(reversed(target.split("/")))
-            if target.startswith("/"):
-                os.close(at)
-                at = os.open("/", LOOK)
-    except OSError:
-        os.close(at)
-        raise
-    if rest:
-        os.close(at)
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-    return at, makers
+        return walked(root, os.path.abspath(path), in_root=True)
+    finally:
+        os.close(root)
 
 
 def stat_key(path: str) -> tuple[int, int, int] | None:

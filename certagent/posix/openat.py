@@ -9,6 +9,8 @@ import ctypes
 import errno
 import os
 import stat
+from collections import deque
+from dataclasses import dataclass
 
 OPENAT2 = 437
 NO_MAGICLINKS, BENEATH, IN_ROOT = 0x02, 0x08, 0x10
@@ -35,46 +37,82 @@ def open_within(directory: int, path: str, flags: int, resolve: int) -> int:
 
 def walk(directory: int, path: str, flags: int, *, in_root: bool) -> int:
     """The same, one component at a time; with `in_root` absolute paths and `..` stay in, else they are refused."""
-    opened = [os.dup(directory)]
+    end = walked(directory, path, in_root=in_root)
+    if flags & os.O_PATH:
+        return end.fd
     try:
-        parts, links = _split(opened, path, in_root=in_root), 0
-        while parts:
-            part = parts.pop(0)
-            if part == "..":
-                _back(opened, in_root=in_root)
-                continue
-            opened.append(os.open(part, STEP, dir_fd=opened[-1]))
-            if stat.S_ISLNK(os.fstat(opened[-1]).st_mode):
-                target = os.readlink("", dir_fd=opened[-1])
-                os.close(opened.pop())
-                links += 1
-                if links > MOST_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                parts = _split(opened, target, in_root=in_root) + parts
-        if flags & os.O_PATH:
-            return os.dup(opened[-1])
-        return os.open(f"/proc/self/fd/{opened[-1]}", flags | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{end.fd}", flags | os.O_CLOEXEC)
     finally:
-        for fd in opened:
+        os.close(end.fd)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a path ends: an fd to look at, which the caller closes, and the uids that made the links on the way."""
+
+    fd: int
+    makers: frozenset[int]
+
+
+def walked(directory: int, path: str, *, in_root: bool) -> End:
+    """Follow a path from a directory fd, one component at a time. Raises OSError."""
+    way = _Way(directory, in_root=in_root)
+    try:
+        parts = deque(way.components(path))
+        while parts:
+            if target := way.step(parts.popleft()):
+                parts.extendleft(reversed(way.components(target)))
+        return way.end()
+    finally:
+        way.close()
+
+
+class _Way:
+    """The directories that were opened so far, each by the fd of the one before: `..` goes back along them."""
+
+    def __init__(self, directory: int, *, in_root: bool) -> None:
+        self._opened, self._in_root = [os.dup(directory)], in_root
+        self._makers: list[int] = []  # of the links, one each
+
+    def components(self, path: str) -> list[str]:
+        """The components of a path or of a link's target; an absolute one begins at the root again."""
+        if path.startswith("/"):
+            self._stay(within=self._in_root)
+            while len(self._opened) > 1:
+                os.close(self._opened.pop())
+        return [part for part in path.split("/") if part not in {"", "."}]
+
+    def step(self, part: str) -> str:
+        """Take one component; return the target where it is a link, which is then not followed."""
+        if part == "..":
+            self._back()
+            return ""
+        fd = os.open(part, STEP, dir_fd=self._opened[-1])
+        self._opened.append(fd)
+        info = os.fstat(fd)
+        if not stat.S_ISLNK(info.st_mode):
+            return ""
+        self._makers.append(info.st_uid)
+        if len(self._makers) > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        target = os.readlink("", dir_fd=fd)
+        os.close(self._opened.pop())
+        return target
+
+    def _back(self) -> None:
+        self._stay(within=self._in_root or len(self._opened) > 1)
+        if len(self._opened) > 1:
+            os.close(self._opened.pop())
+
+    def _stay(self, *, within: bool) -> None:
+        if not within:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    def end(self) -> End:
+        """Where it led so far."""
+        return End(os.dup(self._opened[-1]), frozenset(self._makers))
+
+    def close(self) -> None:
+        """Close what was opened on the way."""
+        for fd in self._opened:
             os.close(fd)
-
-
-def _split(opened: list[int], path: str, *, in_root: bool) -> list[str]:
-    """The components of a path; an absolute one begins at the root again."""
-    if path.startswith("/"):
-        _refuse(unless=in_root)
-        while len(opened) > 1:
-            os.close(opened.pop())
-    return [part for part in path.split("/") if part not in {"", "."}]
-
-
-def _back(opened: list[int], *, in_root: bool) -> None:
-    if len(opened) > 1:
-        os.close(opened.pop())
-    else:
-        _refuse(unless=in_root)
-
-
-def _refuse(*, unless: bool) -> None:
-    if not unless:
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))

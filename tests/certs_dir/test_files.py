@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from certagent.certs_dir.swap import Store, restrict
 from certagent.certs_dir.swap.area import digest, matched
+from certagent.certs_dir.swap.modes import Found, refusal
 from certagent.posix.errors import HostError
 from tests.making import Ca, filled, put
 
@@ -275,3 +278,27 @@ def test_restrict(certs: Path) -> None:
             restrict(str(certs), name, 0o600, None, None)
     assert victim.stat().st_mode & 0o777 == 0o644
     assert matched(*live(certs))
+
+
+def found(**changes: Any) -> Found:
+    """A regular file with one name, in a directory of root's, unless changed."""
+    return replace(Found(regular=True, names=1, as_root=True, exposed=False), **changes)
+
+
+REFUSED = [
+    ("regular, one name", found(), None),
+    ("a link, a FIFO, a device", found(regular=False), "cannot restrict node.key: it is not a regular file"),
+    ("two names, as root", found(names=2), "cannot restrict node.key as root: it has 2 hard links; remove the others"),
+    ("two names, as the owner", found(names=2, as_root=False), None),
+    (
+        "no protected hard links",
+        found(exposed=True),
+        "cannot restrict node.key as root: fs.protected_hardlinks is 0; set it to 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "reason"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_keeps_a_mode_from_being_repaired(what: Found, reason: str | None) -> None:
+    """Root changes nothing that another user may have given a second name; an owner may do no more than that."""
+    assert reason == refusal("node.key", what)

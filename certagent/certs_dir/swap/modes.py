@@ -6,12 +6,35 @@ then chmod by path, which a race turned on /etc/shadow in 16,673 of 301,541 trie
 
 import os
 import stat
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
 from certagent.posix.owner import acting_as
 
 LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a repair finds. `exposed`: root would act where others may give a second name to a file not theirs."""
+
+    regular: bool
+    names: int
+    as_root: bool
+    exposed: bool
+
+
+def refusal(file: str, found: Found) -> str | None:
+    """Given what is found, return why its mode must not be changed, None where it may."""
+    if found.exposed:
+        return f"cannot restrict {file} as root: fs.protected_hardlinks is 0; set it to 1"
+    if not found.regular:
+        return f"cannot restrict {file}: it is not a regular file"
+    if found.names > 1 and found.as_root:
+        return f"cannot restrict {file} as root: it has {found.names} hard links; remove the others"
+    return None
 
 
 def restrict(path: str, file: str, mode: int, uid: int | None, gid: int | None) -> None:
@@ -21,16 +44,31 @@ def restrict(path: str, file: str, mode: int, uid: int | None, gid: int | None) 
     """
     directory = open_directory(path)
     try:
-        info = os.fstat(directory)
-        if uid is None and os.stat(file, dir_fd=directory, follow_symlinks=False).st_uid == info.st_uid:
-            with acting_as(info.st_uid, info.st_gid):
-                _restrict(directory, file, mode, None, None)
-            return
-        if os.geteuid() == 0 and info.st_uid != 0 and not _links_protected():
-            raise HostError(f"cannot restrict {file} as root: fs.protected_hardlinks is 0; set it to 1")
-        _restrict(directory, file, mode, uid, gid)
+        owner = os.fstat(directory)
+        own = uid is None and os.stat(file, dir_fd=directory, follow_symlinks=False).st_uid == owner.st_uid
+        with acting_as(owner.st_uid, owner.st_gid) if own else nullcontext():
+            fd = os.open(file, LOOK, dir_fd=directory)
+            try:
+                _change(fd, file, mode, uid, gid, exposed=_exposed(owner.st_uid))
+            finally:
+                os.close(fd)
     finally:
         os.close(directory)
+
+
+def _change(fd: int, file: str, mode: int, uid: int | None, gid: int | None, *, exposed: bool) -> None:
+    info = os.fstat(fd)
+    regular, as_root = stat.S_ISREG(info.st_mode), os.geteuid() == 0
+    if problem := refusal(file, Found(regular=regular, names=info.st_nlink, as_root=as_root, exposed=exposed)):
+        raise HostError(problem)
+    if uid is not None and gid is not None:
+        os.chown(f"/proc/self/fd/{fd}", uid, gid)
+    os.chmod(f"/proc/self/fd/{fd}", mode)
+
+
+def _exposed(owner: int) -> bool:
+    """Whether root acts in the directory of another user, and the kernel protects no hard links there."""
+    return os.geteuid() == 0 and owner != 0 and not _links_protected()
 
 
 def _links_protected() -> bool:
@@ -40,18 +78,3 @@ def _links_protected() -> bool:
             return file.read().strip() != "0"
     except OSError:
         return False
-
-
-def _restrict(directory: int, file: str, mode: int, uid: int | None, gid: int | None) -> None:
-    fd = os.open(file, LOOK, dir_fd=directory)
-    try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise HostError(f"cannot restrict {file}: it is not a regular file")
-        if info.st_nlink > 1 and os.geteuid() == 0:
-            raise HostError(f"cannot restrict {file} as root: it has {info.st_nlink} hard links; remove the others")
-        if uid is not None and gid is not None:
-            os.chown(f"/proc/self/fd/{fd}", uid, gid)
-        os.chmod(f"/proc/self/fd/{fd}", mode)
-    finally:
-        os.close(fd)
