@@ -1,9 +1,11 @@
 """A worker that becomes another user has loaded everything before: the interpreter may be closed to that user."""
 
 import json
+import shutil
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.revocation.responders import answer, links, reply, responder, sending
 from tests.sandbox.late import NOBODY
 from tests.servers.est import EstServer
 from tests.servers.process import closed_port
+from tests.system.running import open_tmp
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 SECRETS = {"token": "x", "auth_key": "00" * 16}
@@ -34,6 +37,13 @@ ASKED = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EstServer]:
     with EstServer(tmp_path_factory.mktemp("est")) as running:
         yield running
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    made = open_tmp()
+    yield made
+    shutil.rmtree(made)
 
 
 def late(module: str, words: list[str], data: bytes) -> list[str]:
@@ -70,3 +80,16 @@ def test_a_process_that_asks_about_revocation_loads_nothing_late() -> None:
         row = {"id": 0, "cert": cert, "issuer": issuer, "ocsp": [url], "crl": []}
         asked = {"timeout": 20, "every": False, "list": 5, "threads": 1, "environ": {}, "questions": [row]}
         assert late("revocation.child", [], json.dumps(asked).encode()) == []
+
+
+def test_a_program_that_the_worker_user_cannot_reach_is_named(reachable: Path) -> None:
+    """The error says which directory is closed to which user, and not that the CA failed."""
+    closed = reachable / "closed"
+    closed.mkdir(mode=0o700)
+    program = closed / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    asked = Asker("command", {"command": [str(program)]}).node()
+    workers = Workers((NOBODY, NOBODY))
+    told = workers.ask("certagent.authority.worker", ["command"], dump_question(asked, {}, State()), 60)
+    assert f"worker_user nobody cannot read {closed}" in told.decode()

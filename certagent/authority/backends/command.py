@@ -15,7 +15,7 @@ from typing import Any
 
 from certagent import x509
 from certagent.authority.backends.http import moment
-from certagent.authority.backends.program import Ended, confinement, run
+from certagent.authority.backends.program import Ended, closed_to_us, confinement, run
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError, Kind
 from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
@@ -73,7 +73,9 @@ def _unspoilt(program: str) -> None:
     try:
         mode = os.stat(program).st_mode
     except OSError as error:
-        raise AuthorityError(f"cannot run {program}: {error.strerror}; check `command`", kind="credentials") from error
+        raise AuthorityError(
+            f"cannot run {program}: {closed_to_us(program) or error.strerror}; check `command`", kind="credentials"
+        ) from error
     if stat.S_IMODE(mode) & SHARED_WRITE:
         raise AuthorityError(
             f"cannot run {program}: other users may change it; chmod go-w {program}", kind="credentials"

@@ -6,12 +6,14 @@ ends the whole group behind it, even where the system call filter lets nobody he
 """
 
 import os
+import pwd
 import selectors
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from certagent.authority.errors import AuthorityError
@@ -58,13 +60,24 @@ def run(
                 argv, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, cwd=cwd
             )
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = closed_to_us(argv[0]) or getattr(error, "strerror", None) or error
         raise AuthorityError(f"cannot run {argv[0]}: {why}; check `{setting}`", kind="credentials") from error
     try:
         out, err = _listen(argv[0], child, end, verbose=verbose)
         return Ended(child.wait(), out, err)
     finally:
         _end(child)
+
+
+def closed_to_us(path: str) -> str:
+    """Which part of a program's path its user may not read, in a sentence; "" where the path is open, or not there."""
+    parts = [*reversed(Path(path).parents), Path(path)] if path.startswith("/") else []
+    closed = next((p for p in parts if p.exists() and not os.access(p, os.X_OK)), None)
+    if closed is None:
+        return ""
+    with suppress(KeyError):
+        return f"worker_user {pwd.getpwuid(os.geteuid()).pw_name} cannot read {closed}"
+    return f"worker_user {os.geteuid()} cannot read {closed}"
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
