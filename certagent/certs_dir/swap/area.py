@@ -75,12 +75,7 @@ def finish(directory: int, name: str, mode: int, owner: Ids) -> None:
     fd = os.open(name, READ, dir_fd=directory)
     try:
         info = os.fstat(fd)
-        uid, gid = (info.st_uid if owner[0] is None else owner[0]), (info.st_gid if owner[1] is None else owner[1])
-        if info.st_nlink != 1 or not stat.S_ISREG(info.st_mode):
-            raise HostError(
-                f"cannot install {name}: the staged file is not a regular file with one link; remove"
-                f" {AREA}/{STAGED}/{name}"
-            )
+        uid, gid = final_owner(info, name, owner)
         with privileged():
             if (uid, gid) != (info.st_uid, info.st_gid):
                 os.fchown(fd, uid, gid)
@@ -88,6 +83,15 @@ def finish(directory: int, name: str, mode: int, owner: Ids) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def final_owner(info: os.stat_result, name: str, owner: Ids) -> tuple[int, int]:
+    """Given a staged file and whom it is for, return its uid and gid. HostError unless it is a file of one name."""
+    if info.st_nlink != 1 or not stat.S_ISREG(info.st_mode):
+        raise HostError(
+            f"cannot install {name}: the staged file is not a regular file with one link; remove {AREA}/{STAGED}/{name}"
+        )
+    return (info.st_uid if owner[0] is None else owner[0]), (info.st_gid if owner[1] is None else owner[1])
 
 
 class Area:
@@ -159,17 +163,28 @@ def opened(path: str, *, make: bool = True) -> Iterator[Area]:
 
 
 def _area(path: str, live: int, owner: int, *, make: bool) -> int:
+    area = _found(path, live, make=make)
     try:
-        area = _made(live) if make else _entered(live)
+        if _is_open_to_others(path, os.fstat(area), {owner, os.geteuid()}):
+            os.fchmod(area, PRIVATE)
+    except BaseException:
+        os.close(area)
+        raise
+    return area
+
+
+def _is_open_to_others(path: str, info: os.stat_result, owners: set[int]) -> bool:
+    """Given an area and who may own it, return whether its mode is wrong. HostError where its owner is."""
+    if info.st_uid not in owners:
+        raise HostError(f"cannot use {path}/{AREA}: owned by uid {info.st_uid}; remove it")
+    return stat.S_IMODE(info.st_mode) != PRIVATE
+
+
+def _found(path: str, live: int, *, make: bool) -> int:
+    try:
+        return _made(live) if make else _entered(live)
     except OSError as error:
         raise _unusable(path, error) from error
-    info = os.fstat(area)
-    if info.st_uid not in {owner, os.geteuid()}:
-        os.close(area)
-        raise HostError(f"cannot use {path}/{AREA}: owned by uid {info.st_uid}; remove it")
-    if stat.S_IMODE(info.st_mode) != PRIVATE:
-        os.fchmod(area, PRIVATE)
-    return area
 
 
 def _made(live: int) -> int:
