@@ -142,8 +142,8 @@ def test_judge(label: str, kind: str, seen: dict[str, Any], rows: list[dict[str,
     assert found["reason"]
 
 
-HELD = {"action": "issue", "file": "node", "at": None, "reason": "ca.crt must be there first", "refused": False}
-REFUSED = {"code": "renewal.refused", "file": "node.crt", "message": "ca.crt must be there first"}
+HELD = {"action": "issue", "file": "node", "at": None, "reason": "ca.crt is needed first", "refused": False}
+REFUSED = {"code": "renewal.refused", "file": "node.crt", "message": "ca.crt is needed first"}
 
 
 def test_what_holds_a_command_back() -> None:

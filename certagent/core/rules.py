@@ -157,7 +157,7 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
     if want.drop_names and want.names is not None and (extra := sorted(have - set(want.names) - {want.principal})):
         yield CERT_SAN.found(file, f"has names that are no longer configured: {', '.join(extra)}")
     if other_key(want, leaf) and not want.reuse_key:
-        yield CERT_KEY.found(file, f"the key is {leaf.key}, the configuration asks for {want.key}")
+        yield CERT_KEY.found(file, f"the key is {leaf.key}, but {want.key} is configured")
 
 
 def other_key(want: Want, leaf: Leaf) -> bool:

@@ -103,7 +103,7 @@ def test_what_is_put_there_by_hand_settles_first(label: str, found: Snapshot, is
     made = plan(found)
     assert ("issue" in kinds(made)) == issues, label
     if not issues:
-        assert any("may not be complete yet" in h.reason for h in made.held)
+        assert any("may be incomplete" in h.reason for h in made.held)
         assert made.wake_at is not None
         assert NOW < made.wake_at <= NOW + timedelta(seconds=10)
 
@@ -118,18 +118,18 @@ def test_a_healthy_directory_needs_nothing() -> None:
 
 
 ISSUES = [
-    ("due", snapshot(pair("ca"), DUE), "renewal is due since"),
+    ("due", snapshot(pair("ca"), DUE), "renewal has been due since"),
     (
         "an emergency",
         snapshot(pair("ca"), pair(cert=leaf(not_before=NOW - 29 * DAY, not_after=NOW + DAY))),
-        "less than a twentieth of the lifetime is left",
+        "less than 5 % of the lifetime is left",
     ),
     ("missing", snapshot(pair("ca")), "node.crt is missing"),
     ("the key is missing", snapshot(pair("ca"), replace(pair(), key=None)), "node.key is missing"),
     ("the certificate is missing", snapshot(pair("ca"), replace(pair(), cert=None)), "node.crt is missing"),
     ("a mismatch", snapshot(pair("ca"), replace(pair(), key=pair(cert=leaf(serial=3)).key)), "does not match"),
     ("a new SAN is configured", snapshot(pair("ca"), NO_SAN), "lacks the configured names"),
-    ("an operator asked", snapshot(requests=(Request("renew", "node", NOW),)), "an operator asked"),
+    ("requested by an operator", snapshot(requests=(Request("renew", "node", NOW),)), "requested by an operator"),
     ("no bundle", snapshot(replace(pair("ca"), cert=None), pair()), "ca.crt is missing"),
 ]
 
@@ -152,8 +152,8 @@ def test_why_it_was_made_is_no_failure(outcome: Literal["asked", "ok"]) -> None:
 JUST = Attempt("issue", "node", NOW - timedelta(seconds=1), "failed", "unreachable")
 ROOTS = Authority("house", "local", (leaf("ca", 77, spki="another root"),))
 HELD = [
-    ("a failure a second ago", replace(ISSUES[0][1], attempts=(JUST,)), "attempt 2 after a pause"),
-    ("the clock is unsound", replace(ISSUES[0][1], clock=Clock(sound=False, reason="1970")), "clock is not sound"),
+    ("a failure a second ago", replace(ISSUES[0][1], attempts=(JUST,)), "attempt 2 waits for the backoff"),
+    ("the clock is unsound", replace(ISSUES[0][1], clock=Clock(sound=False, reason="1970")), "; 1970"),
     ("the ledger is full", replace(ISSUES[0][1], ledger_problem="disk full"), "ledger cannot be written"),
     (
         "the root is not in the bundle",
@@ -165,7 +165,7 @@ HELD = [
         snapshot(pair("ca"), pair(cert=leaf(dns=("db1.example.com", "old"), not_after=NOW + DAY))),
         "not configured (old)",
     ),
-    ("no bundle yet", snapshot(replace(pair("ca"), cert=None)), "ca.crt must be there first"),
+    ("no bundle yet", snapshot(replace(pair("ca"), cert=None)), "ca.crt is needed first"),
 ]
 
 
@@ -194,7 +194,7 @@ def test_a_chain_that_cannot_be_judged_yet() -> None:
     live = snapshot(pair("ca"), pair("node"), replace(pair("ui"), trust=unread))
     made = decide(wants, replace(live, staged=(waits,)), NOW)
     assert not [a for a in made.actions if isinstance(a, Install | RejectStaged | Issue)]
-    assert ["the roots that verify it did not answer so far" in h.reason for h in made.held] == [True]
+    assert ["the roots that verify it have not responded yet" in h.reason for h in made.held] == [True]
     assert "cert.untrusted" not in {f.code for f in made.findings}
 
 
@@ -267,8 +267,8 @@ RSA = want(key="rsa-4096", key_configured=True)
 @pytest.mark.parametrize(
     ("found", "wanted", "reason"),
     [
-        (snapshot(), RSA, "the key is ecdsa-p256, the configuration asks for rsa-4096"),
-        (foreign(snapshot()), RSA, "the key is ecdsa-p256, the configuration asks for rsa-4096"),
+        (snapshot(), RSA, "the key is ecdsa-p256, but rsa-4096 is configured"),
+        (foreign(snapshot()), RSA, "the key is ecdsa-p256, but rsa-4096 is configured"),
         (snapshot(), want(key="rsa-4096"), None),
         (snapshot(), replace(RSA, reuse_key=True), None),
         (snapshot(pair("ca"), pair(cert=leaf(key="rsa-4096"))), RSA, None),
@@ -286,13 +286,13 @@ def test_changed_key_type_is_held_for_an_adopted_pair() -> None:
     adopted = replace(foreign(snapshot()), adopted=(Adopted("node", "node-1", RSA.digest),))
     made = plan(adopted, policy(want("ca"), RSA))
     assert (kinds(made), codes(made)) == ([], ["cert.key", "process.none"])
-    assert "asks for rsa-4096; the pair was made by somebody else and stays until" in made.held[0].reason
+    assert "rsa-4096 is configured; certagent did not issue this pair and keeps it until" in made.held[0].reason
 
 
 def test_reused_key_of_another_type_is_told() -> None:
     """Nothing changes, so the finding says how it would."""
     [told] = [f for f in plan(snapshot(), policy(want("ca"), replace(RSA, reuse_key=True))).findings if f.remedy][:1]
-    assert (told.code, told.remedy) == ("cert.key", "set reuse_key = false until it is renewed")
+    assert (told.code, told.remedy) == ("cert.key", "set reuse_key = false until the pair is renewed")
 
 
 def test_an_adopted_pair_is_renewed_when_due() -> None:
@@ -328,7 +328,7 @@ def test_install() -> None:
 DISCARDS = [
     ("refused by the pre-install checks", staged(handshake="bad"), "handshake"),
     ("rolled back before", staged(cert=leaf(serial=66, not_after=NOW + 30 * DAY)), "rolled back"),
-    ("nobody wants it", staged("client.eve"), "does not ask for it"),
+    ("nobody wants it", staged("client.eve"), "not configured"),
 ]
 
 
@@ -397,7 +397,7 @@ def test_a_foreign_writer_is_paced() -> None:
     made = plan(snapshot(pair("ca"), pair(mode=0o644), repairs=repairs))
     assert kinds(made) == []
     assert ["restrict"] == [h.action for h in made.held]
-    assert "undid" in next(f.message for f in made.findings if f.code == "key.mode")
+    assert "was undone" in next(f.message for f in made.findings if f.code == "key.mode")
     later = tuple(replace(r, at=r.at - timedelta(seconds=11)) for r in repairs)
     assert ["restrict"] == kinds(plan(snapshot(pair("ca"), pair(mode=0o644), repairs=later)))
 
@@ -428,7 +428,7 @@ def test_a_missing_directory() -> None:
 
 @pytest.mark.parametrize(("problem", "remedy"), [
     ("Permission denied", "give the agent's user access to it"),
-    ("Not a directory", "name the directory itself"),
+    ("Not a directory", "configure the directory itself"),
 ])  # fmt: skip
 def test_a_directory_that_cannot_be_read(problem: str, remedy: str) -> None:
     """One finding with one remedy: that it cannot be written to either is no second one."""
@@ -451,9 +451,9 @@ OBSERVED = [
     (Why.KUBERNETES, "the files are externally managed: ", "type none"),
     (Why.MOUNT, "the files are externally managed: ", "mount the whole directory"),
     (Why.ANOTHER_AGENT, "another agent manages it: ", "stop one of the two"),
-    (Why.FORBIDDEN, "this agent may not change it: ", "give it to the agent's user"),
+    (Why.FORBIDDEN, "this agent may not change it: ", "let the agent's user own it"),
     (Why.READ_ONLY, "its file system is read-only: ", "mount it writable"),
-    (Why.FULL, "its file system is full: ", "free space"),
+    (Why.FULL, "its file system is full: ", "free disk space"),
     (Why.UNUSABLE, "its staging area cannot be used: ", "repair or remove"),
 ]
 
@@ -500,7 +500,7 @@ def test_a_rollback_is_told_as_one() -> None:
     back = Attempt("rollback", "node", NOW - MINUTE, "ok", "an operator asked for it")
     due = replace(ISSUES[0][1], attempts=(back,))
     told = [f.message for f in plan(due).findings if f.code == "renewal.failing"]
-    assert told == ["the pair before is back: an operator asked for it"]
+    assert told == ["the previous pair was restored: an operator asked for it"]
 
 
 def test_a_server_without_a_name() -> None:

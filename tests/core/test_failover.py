@@ -204,7 +204,7 @@ def test_files_that_do_not_answer(
     found = replace(DUE, authorities=authorities, attempts=attempts)
     assert expected == asked(found)
     held = [h.reason for h in plan(found).held if h.subject == "node"]
-    assert [not expected] * len(held) == ["did not answer so far" in reason for reason in held]
+    assert [not expected] * len(held) == ["have not responded yet" in reason for reason in held]
     assert bool(held) is not bool(expected)
 
 
@@ -221,4 +221,4 @@ def test_who_has_a_request_and_is_trusted_no_more() -> None:
     house, *others = (*silent(house="hung"), *known(backup=OTHERS, third=OTHERS))
     made = plan(replace(DUE, attempts=(later,), authorities=(house, *others)))
     assert not [a for a in made.actions if isinstance(a, Issue)]
-    assert any("the files of authority house did not answer" in h.reason for h in made.held)
+    assert any("the files of authority house have not responded" in h.reason for h in made.held)

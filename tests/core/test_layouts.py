@@ -217,7 +217,7 @@ def test_a_staged_narrow_node_waits_a_minute_then_goes_aside() -> None:
     base = replace(HOST, staged=(answer,))
     made = plan(SPLIT_NODE, base)
     assert not [a for a in made.actions if isinstance(a, Install | RejectStaged)]
-    assert ["client.node.crt is not there" in r for r in held(made, "node")] == [True]
+    assert ["client.node.crt is missing" in r for r in held(made, "node")] == [True]
     late = plan(SPLIT_NODE, replace(HOST, staged=(replace(answer, at=NOW - 2 * timedelta(minutes=1)),)))
     assert [RejectStaged] == [type(a) for a in late.actions if isinstance(a, Install | RejectStaged)]
     refused = plan(STANDARD, base)
@@ -260,7 +260,7 @@ def test_client_pairs_wait_for_the_bundle() -> None:
     """Without ca-client.crt a client pair of the new CA would be judged by ca.crt: it is not asked for."""
     made = plan(SPLIT_CA, live(bundle("ca", OLD), NODE))
     assert ["ca-client"] == [a.subject for a in made.actions if isinstance(a, Issue)]
-    assert ["ca-client.crt must be there first" in r for r in held(made, "client.root")] == [True]
+    assert ["ca-client.crt is needed first" in r for r in held(made, "client.root")] == [True]
 
 
 def test_a_node_does_not_change_its_client_ca_by_itself() -> None:

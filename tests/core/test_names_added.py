@@ -55,4 +55,4 @@ def test_a_renewal_that_will_be_held_is_told_at_once(asked: Want | None) -> None
     """A warning from the first day on, with the name and the moment; not when it is too late to think."""
     [found] = [f for f in plan(with_live(FRESH, asked), want()).findings if f.code == "renewal.refused"]
     assert (found.severity, found.file) == ("warning", "node.crt")
-    assert "will be held: the live certificate has names that are not configured (added)" in found.message
+    assert "will be blocked: the live certificate has names that are not configured (added)" in found.message

@@ -180,7 +180,7 @@ def test_proof() -> None:
 def test_a_request_signals_once() -> None:
     """An operator's reload goes even where nothing differs, and once."""
     asked = Request("reload", "", NOW - 5 * SECOND)
-    assert ["an operator asked for it"] == [a.reason for a in reloads(plan(running(requests=(asked,))))]
+    assert ["requested by an operator"] == [a.reason for a in reloads(plan(running(requests=(asked,))))]
     assert reloads(plan(sent(running(requests=(asked,)), 1, SECOND))) == []
 
 

@@ -175,7 +175,7 @@ def entering(*found: Revocation, new: Any = NEXT, rules: Policy = LAX, **changes
 def test_a_staged_pair_is_asked_about_first() -> None:
     """Held until its responder was asked, which a job always ends; without one, or with OCSP off, not at all."""
     acts, held = entering()
-    assert (acts, ["being asked" in h for h in held]) == ([], [True])
+    assert (acts, ["waiting for its OCSP responder" in h for h in held]) == ([], [True])
     assert entering(rules=policy()) == (["Install"], [])
     assert entering(new=replace(NEXT, ocsp=())) == (["Install"], [])
 

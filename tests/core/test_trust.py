@@ -84,7 +84,7 @@ def test_nothing_is_asked_while_client_ca_cannot_be_read() -> None:
     for kind, issued in (("file", 0), ("directory", 1)):
         plan = decide(policy(), snapshot(pair("ca"), unreadable("ca-client", kind), due), NOW)
         assert issued == sum(isinstance(a, Issue) for a in plan.actions)
-        assert issued or any("ca-client.crt must be there first" in h.reason for h in plan.held)
+        assert issued or any("ca-client.crt is needed first" in h.reason for h in plan.held)
 
 
 def test_a_pair_that_nobody_configured_needs_the_usage_of_its_role() -> None:

@@ -199,7 +199,7 @@ def test_a_file_in_the_place_of_a_directory(tmp_path: Path) -> None:
     filled(tmp_path)
     code, document = check("--certs-dir", str(tmp_path / "ca.crt"), "--user", "root")
     [found] = document["findings"]
-    assert (code, found["code"], found["remedy"]) == (2, "dir.missing", "name the directory itself")
+    assert (code, found["code"], found["remedy"]) == (2, "dir.missing", "configure the directory itself")
     assert found["message"].endswith("ca.crt cannot be read: Not a directory")
 
 

@@ -148,7 +148,7 @@ def test_five_signals_then_the_alarm(host: Host, clock: Clock) -> None:
         stale = agent.wait_event(
             "finding.changed", lambda e: (e["code"], e["severity"]) == ("served.stale", "critical")
         )
-        assert "5 signals did not change it" in stale["reason"]
+        assert "5 SIGHUPs had no effect" in stale["reason"]
         clock.set(ahead + DAY)
         agent.wait_event("clock.jumped", lambda e: float(e["reason"].split()[5]) > DAY / 2)
         turns(host, agent)

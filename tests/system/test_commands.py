@@ -138,9 +138,9 @@ def test_history_says_why(host: Host) -> None:
         host.write(names='["localhost", "127.0.0.1", "db9.example.com"]')
         agent.wait_event("pair.installed", lambda e: e["file"] == "node", 2)
     told = [a["reason"] for a in host.history("issue") if (a["subject"], a["outcome"]) == ("node", "ok")][::-1]
-    expected = ("node.crt is missing", "an operator asked for it at", "lacks the configured names db9.example.com")
+    expected = ("node.crt is missing", "requested by an operator at", "lacks the configured names db9.example.com")
     assert [e in t for e, t in zip(expected, told, strict=True)] == [True] * len(expected), told
-    assert "an operator asked for it at" in host.run("history", "node").stdout
+    assert "requested by an operator at" in host.run("history", "node").stdout
 
 
 def test_commands_that_are_refused(host: Host) -> None:
@@ -169,7 +169,7 @@ def test_a_renewal_that_is_held_says_why_at_once(host: Host) -> None:
     with host.agent() as agent:
         held = host.run("renew", "node", "--wait", "300", timeout=240)
         assert held.returncode == 1
-        assert "refused: an operator asked for it" in held.stdout
+        assert "refused: requested by an operator" in held.stdout
         assert "ca.crt does not contain the root of" in held.stdout
         agent.wait_event("command.declined", lambda e: e["file"] == "node")
         host.write()  # the CA that is trusted: what was refused does not come now

@@ -87,7 +87,7 @@ def test_a_start_while_it_hangs(host: Host, far: Path) -> None:
         open_and_closed(host, agent, 1)
         wait_until(lambda: said_to_hang(host, agent), "the three are said to hang")
         held = [h for d in host.json("plan")["certs_dirs"] for h in d["held"] if h["file"] == "ui"]
-        assert ["the files of authority people did not answer so far" in h["reason"] for h in held] == [True]
+        assert ["the files of authority people have not responded yet" in h["reason"] for h in held] == [True]
         assert not [e for e in agent.events("issue.started") if e["file"] == "ui"]
     with host.agent() as agent:
         agent.wait_event("issue.waiting", lambda e: e["file"] == "ui")

@@ -40,7 +40,7 @@ def test_rolled_back_when_handshakes_fail(host: Host) -> None:
         newest = numbered[max(numbered)]  # what was quarantined, put back into the staging area by a stranger
         (staged / "node.key").write_bytes((newest / "key").read_bytes())
         (staged / "node.crt").write_bytes((newest / "crt").read_bytes())
-        assert "rolled back before" in agent.wait_event("pair.refused")["reason"]
+        assert "rolled back or revoked before" in agent.wait_event("pair.refused")["reason"]
         assert host.file("node")["fingerprint"] == before
 
 

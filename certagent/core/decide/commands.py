@@ -34,7 +34,7 @@ def _one(view: View, request: Request) -> Part:
         return Part(wakes=(request.at + LONGEST,))
     if why is None and request.kind == "renew" and view.history.waiting(request.subject):
         return Part()  # the CA has it
-    reason = why or "it could not be carried out within an hour, and is not waited for any longer"
+    reason = why or "not carried out within an hour; cancelled"
     return Part((RejectCommand(request.kind, request.subject, reason),))
 
 
@@ -42,7 +42,7 @@ def _in_vain(view: View, request: Request) -> str | None:
     """Why a renewal cannot come, or that everybody who could be asked was."""
     want = view.want(request.subject)
     if want is None or not want.authorities:
-        return f"no authority is configured for {request.subject}: whoever else makes it renews it"
+        return f"no authority is configured for {request.subject}; renew it with the tool that rotates it"
     if view.snapshot.directory.observe_only:
         return view.snapshot.directory.observe_only.reason
     failed = [a for a in view.history.issues(request.subject) if after(a, request) and a.failed]

@@ -65,7 +65,7 @@ def unread(snapshot: Snapshot, want: Want, later: Attempt | None) -> str | None:
     able = any(a not in silent and untrusted(snapshot, want, a) is None for a in order)
     if not waited or (able and all(silent[a] == "hung" for a in waited)):
         return None
-    return f"the files of authority {waited[0]} did not answer so far: it is asked when they do"
+    return f"the files of authority {waited[0]} have not responded yet"
 
 
 def _unreadable(snapshot: Snapshot) -> dict[str, str]:

@@ -21,7 +21,7 @@ def part(view: View) -> Part:
     if not view.snapshot.directory.managed:
         return Part()
     asked = [r for r in view.snapshot.requests if r.kind == "rollback"]
-    back = [going_back(view, r.subject, "an operator asked for it") for r in asked]
+    back = [going_back(view, r.subject, "requested by an operator") for r in asked]
     return total([_staged(view, staged) for staged in view.snapshot.staged]) + Part(tuple(b for b in back if b))
 
 
@@ -29,7 +29,7 @@ def _staged(view: View, staged: Staged) -> Part:
     stem, leaf = staged.pair.name.stem, staged.pair.leaf
     want = view.want(stem)
     if want is None:
-        return Part((RejectStaged(stem, staged.pair.digests, "the configuration does not ask for it"),))
+        return Part((RejectStaged(stem, staged.pair.digests, "it is not configured"),))
     if not view.snapshot.clock.sound:
         return Part()
     live = view.pair(stem)
@@ -42,7 +42,7 @@ def _staged(view: View, staged: Staged) -> Part:
         return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate"),))
     again = swap_retry_at(view.history.failed_swaps(stem, leaf.fingerprint))
     if again is not None and view.now < again:
-        return holding("install", stem, "the last swap failed; it is tried again after a pause", again)
+        return holding("install", stem, "the last swap failed; the next attempt waits for the backoff", again)
     owner = want.key_owner or view.policy.owner
     why = f"a valid certificate and key are staged: {leaf.fingerprint[:12]}"
     return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))
@@ -54,7 +54,11 @@ def _unread(snapshot: Snapshot, want: Want, staged: Staged) -> Part | None:
     what = f"the files of authority {silent[0]}" if silent and want.name == CLIENT_NODE else ""
     if staged.pair.trust and staged.pair.trust.unread:
         what = "the roots that verify it"
-    return holding("install", want.name.stem, f"{what} did not answer so far: it cannot be judged") if what else None
+    return (
+        holding("install", want.name.stem, f"{what} have not responded yet, so the pair cannot be checked")
+        if what
+        else None
+    )
 
 
 def _early(staged: Staged, now: datetime) -> Part | None:
@@ -62,7 +66,7 @@ def _early(staged: Staged, now: datetime) -> Part | None:
     at = valid_soon(staged.pair.leaf, now)
     if at is None:
         return None
-    why = f"not valid before {stamp(at)}: the clock of its CA is ahead of ours"
+    why = f"not valid before {stamp(at)}: the clock of its CA is ahead"
     return holding("install", staged.pair.name.stem, why, at)
 
 
@@ -71,8 +75,8 @@ def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str |
     if revoked := snapshot.revoked(leaf):
         return revoked
     if leaf is not None and leaf.fingerprint in snapshot.quarantined:
-        return "this certificate was rolled back before, or is revoked"
-    return "its key is that of a revoked certificate" if same_key(snapshot, staged, live) else None
+        return "this certificate was rolled back or revoked before"
+    return "its key belongs to a revoked certificate" if same_key(snapshot, staged, live) else None
 
 
 def _refused(view: View, want: Want, staged: Staged) -> str | None:

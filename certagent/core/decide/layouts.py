@@ -84,7 +84,9 @@ def waits(view: View, staged: Staged) -> Part | None:
     if not narrow or not is_node(view.snapshot, view.pair(NODE.stem)) or (why := not_in_use(view)) is None:
         return None
     until = staged.at + PATIENCE
-    return holding("install", NODE.stem, f"it names no {NODE_USER!r}, and {why}", until) if view.now < until else None
+    return (
+        holding("install", NODE.stem, f"it does not name {NODE_USER!r}, and {why}", until) if view.now < until else None
+    )
 
 
 def is_node(snapshot: Snapshot, pair: Pair | None) -> bool:
@@ -99,7 +101,7 @@ def not_in_use(view: View) -> str | None:
     """Why `client.node` does not stand in for the node towards other nodes yet, or None where it does."""
     pair = view.pair(CLIENT_NODE.stem)
     if pair is None or not _sound(pair, view.now) or not is_node(view.snapshot, pair):
-        return "client.node.crt is not there, or not sound"
+        return "client.node.crt is missing or invalid"
     slow = [p.pid for p in view.snapshot.processes if not _has_loaded(view.snapshot, p, pair)]
     return f"pid {slow[0]} has not loaded client.node.crt yet" if slow else None
 
@@ -137,9 +139,12 @@ def unaccepted(view: View, want: Want, authority: str) -> str | None:
     for process in (p for p in view.snapshot.processes if p.found_by == "arguments" and p.state != "forbidden"):
         told = [set(s.client_cas) for s in of_process(view.snapshot, process) if s.client_cas and not s.client]
         if roots and any(not roots & names for names in told):
-            return f"pid {process.pid} does not accept clients of authority {authority!r} yet: {bundle}.crt comes first"
+            return (
+                f"pid {process.pid} does not accept clients of authority {authority!r} yet; {bundle}.crt is"
+                " needed first"
+            )
         if _late(view.snapshot, process, bundle):
-            return f"pid {process.pid} was not reloaded since {bundle}.crt was installed"
+            return f"pid {process.pid} has not been reloaded since {bundle}.crt was installed"
     return None
 
 
@@ -172,8 +177,8 @@ def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | No
         return None
     bundle = CLIENT_NODE.kind.bundle_in(view.snapshot.listed_bundles)
     return (
-        f"its CA would change, and a node whose {bundle}.crt lacks the new one would refuse this one: "
-        "`certagent renew client.node` once every node has it"
+        f"its CA would change, and a node without the new CA in {bundle}.crt would refuse the certificate; once every"
+        " node has it, run `certagent renew client.node`"
     )
 
 
@@ -193,8 +198,8 @@ def _superfluous(view: View) -> Part:
         pair = view.pair(stem)
         if not kind.effect or pair is None or pair.cert is None or view.want(stem) or not view.policy.wants:
             continue
-        message = f"{kind.effect}, and layout {view.policy.layout!r} does not manage it"
-        remedy = f"name it in [certs_dir.file.{stem}], choose another layout, or remove it and restart cockroach"
+        message = f"not requested by layout {view.policy.layout!r}, but {kind.effect}"
+        remedy = f"add [certs_dir.file.{stem}], choose another layout, or remove it and restart cockroach"
         severity: Severity = "warning" if kind.grave else "info"
         found.append(LAYOUT_SUPERFLUOUS.found(f"{stem}.crt", message, severity, remedy))
     return Part(findings=(*found, *_old_clients(view)))
@@ -210,8 +215,8 @@ def _old_clients(view: View) -> tuple[Finding, ...]:
     left = [c.subject for c in own.cert.certificates if c.spki in both]
     if not news or not left:
         return ()
-    message = f"clients of {', '.join(left)} are still accepted, as before the CAs were split"
-    remedy = f"once no client needs it, take it out of {CA_CLIENT.stem}.crt"
+    message = f"clients of {', '.join(left)} are still accepted"
+    remedy = f"once no client needs it, remove it from {CA_CLIENT.stem}.crt"
     return (LAYOUT_SUPERFLUOUS.found(f"{CA_CLIENT.stem}.crt", message, remedy=remedy),)
 
 
@@ -223,9 +228,9 @@ def _dual(view: View) -> Part:
     usages = live.leaf.eku
     if not_in_use(view) or (usages is not None and not {"clientAuth", "any"} & set(usages)):
         return Part()
-    message = f"it can still act as the client {NODE_USER!r}, which client.node.crt does now"
+    message = f"it can still be used as the client {NODE_USER!r}, for which client.node.crt is used now"
     found = LAYOUT_SUPERFLUOUS.found("node.crt", message, remedy="certagent renew node", renews=True)
     if not want.issued_in(view.snapshot.directory):
         return Part(findings=(found,))
-    why = f"{message}; `certagent renew node` changes it now"
+    why = f"{message}; `certagent renew node` replaces it now"
     return Part(findings=(found,)) + holding("issue", NODE.stem, why, view.renew_at(want, live.leaf))

@@ -68,9 +68,9 @@ def _paced(fix: Restrict, findings: tuple[Finding, ...], recent: list[Repair], n
     why = (
         f"cannot be repaired: {failed[-1].reason}"
         if failed
-        else f"somebody undid the repair {len(recent)} times within a minute"
+        else f"the repair was undone {len(recent)} times within a minute"
     )
-    alarm = KEY_MODE.found(fix.file, f"{fix.reason}, {why}", remedy="find who changes it: auditctl -w FILE -p a")
+    alarm = KEY_MODE.found(fix.file, f"{fix.reason}, {why}", remedy="find out what changes it: auditctl -w FILE -p a")
     if now - last.at >= FIGHT_PAUSE:
         return Part((fix,), findings=(alarm,))
     return Part(findings=(alarm,)) + holding("restrict", fix.file, why, last.at + FIGHT_PAUSE)

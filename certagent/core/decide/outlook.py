@@ -12,7 +12,9 @@ from certagent.core.rules import stamp
 from certagent.core.timing import emergency_at
 
 ALARM_AFTER = 3
-OTHER_ROOTS = 'a CA that the system does not trust, but browsers here do: `roots = "FILE"` under [certs_dir.file.ui]'
+OTHER_ROOTS = (
+    'a CA that browsers on this host trust but the system does not: set `roots = "FILE"` under [certs_dir.file.ui]'
+)
 
 
 def overdue(want: Want, pair: Pair, now: datetime) -> Part:
@@ -20,7 +22,7 @@ def overdue(want: Want, pair: Pair, now: datetime) -> Part:
     if pair.leaf is None or want.name.is_bundle or now < emergency_at(pair.leaf):
         return Part()
     until = stamp(pair.leaf.not_after)
-    message = f"renewal is overdue: less than a twentieth of its lifetime is left, until {until}"
+    message = f"renewal is overdue: less than 5 % of the lifetime is left, it expires at {until}"
     return Part(findings=(RENEWAL_OVERDUE.found(f"{want.name.stem}.crt", message),))
 
 
@@ -41,7 +43,7 @@ def failing(
     severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
     if turned_down := [a for a in newest if a.outcome == "refused"]:
         message = _told(want, len(failed), "was refused", turned_down)
-        remedy = f"certagent history {stem}: what was refused must change, the configuration or the CA's policy"
+        remedy = f"certagent history {stem}; then change the configuration or the CA's policy"
         if SYSTEM in want.name.kind.bundles_in(bundles) and not want.roots:
             remedy += f"; for {OTHER_ROOTS}"
         found += Part(findings=(RENEWAL_REFUSED.found(f"{stem}.crt", message, severity, remedy),))
@@ -61,7 +63,7 @@ def _newest(want: Want, failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 def _told(want: Want, count: int, how: str, attempts: list[Attempt]) -> str:
     if attempts[-1].kind == "rollback":
-        return f"the pair before is back: {attempts[-1].reason}"
+        return f"the previous pair was restored: {attempts[-1].reason}"
     if len(want.authorities) < 2:  # noqa: PLR2004 - the same
         return f"attempt {count} {how}: {attempts[-1].reason}"
     each = "; ".join(f"authority {a.authority} {how}: {a.reason}" if a.authority else a.reason for a in attempts)
@@ -73,5 +75,5 @@ def answers_later(want: Want, later: Attempt | None) -> Part:
     if later is None:
         return Part()
     stem = want.name.stem
-    message = f"authority {later.authority} has the request and answers later: {later.reason}"
+    message = f"authority {later.authority} accepted the request and issues later: {later.reason}"
     return Part(findings=(RENEWAL_WAITING.found(f"{stem}.crt", message),))

@@ -34,11 +34,11 @@ def _scan(view: View) -> Part:
         return Part()
     at = view.snapshot.processes_at
     if at is not None and _outdated(view, at):
-        return Part((Scan("look for the owning processes again, after a swap or a command"),))
+        return Part((Scan("search for the processes again after a swap or a command"),))
     young = any(p.state == "starting" and view.now - p.started < YOUNG for p in view.snapshot.processes)
     every = SCAN_STARTING if young else SCAN_EVERY
     if at is None or view.now - at >= every or at > view.now:
-        return Part((Scan("look for the owning processes"),))
+        return Part((Scan("search for the processes that use the directory"),))
     return Part(wakes=(at + every,))
 
 
@@ -54,10 +54,10 @@ def _wanted(view: View) -> Iterator[Probe]:
     for process in (p for p in view.snapshot.processes if p.state == "serving"):
         for port in process.listeners or tuple(Listener(h, p, k) for h, p, k in view.policy.process.probe):
             kind = port_kind(view.snapshot, process, port)
-            yield Probe(port.host, port.port, kind, process.identity, "", "what does it serve?")
+            yield Probe(port.host, port.port, kind, process.identity, "", "check what it serves")
             for pair in clients if kind == "sql" else ():
                 stem = pair.name.stem
-                yield Probe(port.host, port.port, "sql", process.identity, stem, f"does it accept {stem}?")
+                yield Probe(port.host, port.port, "sql", process.identity, stem, f"check whether it accepts {stem}")
 
 
 def _probes(view: View) -> Iterator[Part]:
@@ -101,6 +101,6 @@ def _unreachable(snapshot: Snapshot) -> Part:
             found.append(SERVED_UNREACHABLE.found("node.crt", message))
         elif served.client and served.outcome == "refused":
             message = f"{served.address} refuses {served.client}.crt: {served.reason}"
-            remedy = "the server's client CA bundle must hold its issuer"
+            remedy = "add the issuer to the server's bundle of client CAs"
             found.append(CERT_UNTRUSTED.found(f"{served.client}.crt", message, remedy=remedy))
     return Part(findings=tuple(found))

@@ -63,9 +63,9 @@ def _process(view: View, process: Process) -> Part:
 def _not_serving(process: Process) -> Part:
     file = f"pid {process.pid}"
     if process.state == "starting":
-        message = f"pid {process.pid} is starting: a SIGHUP now could end it"
+        message = f"pid {process.pid} is starting; a SIGHUP now could kill it"
         return Part(findings=(PROCESS_STARTING.found(file, message),))
-    message = process.problem or f"pid {process.pid} is {process.state}: it cannot be reloaded"
+    message = process.problem or f"pid {process.pid} is {process.state} and cannot be reloaded"
     return Part(findings=(PROCESS_FORBIDDEN.found(file, message),))
 
 
@@ -75,7 +75,7 @@ def _requested(snapshot: Snapshot, process: Process) -> str | None:
     asked = [r for r in snapshot.requests if r.kind == "reload" and looked is not None and r.at <= looked]
     if not asked or any(after(a, asked[-1]) for a in snapshot.history.signals(process)):
         return None
-    return "an operator asked for it"
+    return "requested by an operator"
 
 
 def _settled(view: View, process: Process, digest: str, sent: tuple[Attempt, ...]) -> Part:
@@ -87,7 +87,7 @@ def _settled(view: View, process: Process, digest: str, sent: tuple[Attempt, ...
     known = [s for s in of_process(view.snapshot, process) if not s.client]
     if len(known) < len(process.listeners) or view.history.signals(process):
         return Part()
-    first = f"pid {process.pid} is seen for the first time, and shows nothing else than what is on disk"
+    first = f"pid {process.pid} is new and serves what is on disk"
     return Part((AssumeLoaded(process.identity, digest, first),))
 
 
@@ -95,11 +95,13 @@ def _stale(process: Process, sent: tuple[Attempt, ...], reason: str, now: dateti
     """A reload that is on its way is no alarm; one that did not help is, and more so when nothing is left to try."""
     message, file = f"pid {process.pid}: {reason}", "node.crt"
     if len(sent) >= RELOAD_TRIES:
-        message += f"; {len(sent)} signals did not change it"
-        return SERVED_STALE.found(file, message, "critical", "look at its log; a restart loads what is on disk")
+        message += f"; {len(sent)} SIGHUPs had no effect"
+        return SERVED_STALE.found(
+            file, message, "critical", "see the log of the process; a restart loads what is on disk"
+        )
     if len(sent) > 1 or (sent and now - sent[-1].at > PROOF_WAIT):
-        return SERVED_STALE.found(file, message, "warning", "look at the process's log; the signal is repeated")
-    return SERVED_STALE.found(file, message, "info", "none needed: a reload is on its way")
+        return SERVED_STALE.found(file, message, "warning", "see the log of the process; certagent repeats the SIGHUP")
+    return SERVED_STALE.found(file, message, "info", "nothing to do: a reload is under way")
 
 
 def _signal(view: View, process: Process, loading: Loading) -> Part:
@@ -109,10 +111,10 @@ def _signal(view: View, process: Process, loading: Loading) -> Part:
     if view.running("reload", subject):
         return Part()
     if bar := _barred(view, process):
-        return holding("reload", subject, f"{reason}; held: {bar}")
+        return holding("reload", subject, f"{reason}; {bar}")
     asked = _requested(view.snapshot, process) is not None
     if len(sent) >= RELOAD_TRIES and not asked:
-        return holding("reload", subject, f"{reason}; {len(sent)} signals were sent in vain")
+        return holding("reload", subject, f"{reason}; {len(sent)} SIGHUPs had no effect")
     again = reload_retry_at(sent)
     if again is not None and view.now < again and not asked:
         return holding("reload", subject, f"{reason}; SIGHUP #{len(sent) + 1} follows unless verified by then", again)
@@ -140,7 +142,7 @@ def _nameless(view: View, process: Process) -> str | None:
         return None
     principal = (want.principal if want else None) or NODE_USER
     problem = refused_principal(NODE, principal, node.leaf, process.terms)
-    return f"there is no client.node.crt, and node.crt {problem}: cockroach would refuse it" if problem else None
+    return f"there is no client.node.crt, and node.crt {problem}; cockroach would refuse it" if problem else None
 
 
 def _unloadable(pair: Pair, process: Process) -> str | None:
@@ -152,7 +154,7 @@ def _unloadable(pair: Pair, process: Process) -> str | None:
     if not pair.matched or pair.key is None:
         return f"{stem}.key does not match {stem}.crt"
     if not process.terms.skip_key_check and not key_mode_accepted(pair.key.file, process.gid):
-        return f"{stem}.key has mode {pair.key.file.mode:04o}: cockroach would refuse it"
+        return f"{stem}.key has mode {pair.key.file.mode:04o}; cockroach would refuse it"
     return None
 
 

@@ -24,8 +24,11 @@ from certagent.core.rules import other_key, pair_findings, stamp
 from certagent.core.timing import emergency_at, settled_at
 from certagent.core.view import View
 
-EMERGENCY = ", and less than a twentieth of the lifetime is left"
-CONDEMNED = "those that replaced it were revoked within the hour, too: the next one waits; `certagent renew` does not"
+EMERGENCY = ", and less than 5 % of the lifetime is left"
+CONDEMNED = (
+    "the pairs that replaced it were revoked within the hour too, so the next request waits; `certagent"
+    " renew` does not wait"
+)
 
 
 def part(view: View) -> Part:
@@ -74,7 +77,9 @@ def _nameless(want: Want, pair: Pair) -> tuple[Finding, ...]:
     leaf, file = pair.leaf, f"{want.name.stem}.crt"
     if not want.server or leaf is None or want.names or leaf.dns or leaf.ips:
         return ()
-    message = "has no DNS name and no IP address: Go ignores the common name, and whoever verifies the host refuses it"
+    message = (
+        "has no DNS name and no IP address; Go ignores the common name, so every verification of the host name fails"
+    )
     remedy = f"configure its names, then certagent renew {want.name.stem}"
     severity: Severity = "critical" if want.name == NODE else "warning"
     return (CERT_SAN.found(file, message, severity, remedy, renews=True),)
@@ -88,8 +93,8 @@ def _kept_key(want: Want, pair: Pair) -> tuple[Finding, ...]:
     leaf = pair.leaf
     if leaf is None or want.name.is_bundle or not want.reuse_key or not other_key(want, leaf):
         return ()
-    message = f"the key is {leaf.key}, the configuration asks for {want.key}: reuse_key keeps the key"
-    return (CERT_KEY.found(f"{want.name.stem}.crt", message, remedy="set reuse_key = false until it is renewed"),)
+    message = f"the key is {leaf.key}, but {want.key} is configured; reuse_key keeps the old key"
+    return (CERT_KEY.found(f"{want.name.stem}.crt", message, remedy="set reuse_key = false until the pair is renewed"),)
 
 
 def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
@@ -99,11 +104,11 @@ def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     at = view.renew_at(want, pair.leaf)
     differs = [f for f in findings if f.rule.different]
     if dropped := _vanishing(view.snapshot, want, pair.leaf):
-        return outlook.refused(want.name.stem, f"its renewal at {stamp(at)} will be held: {dropped}", "warning", at)
+        return outlook.refused(want.name.stem, f"the renewal at {stamp(at)} will be blocked: {dropped}", "warning", at)
     if not differs:
         return Part(wakes=(at,))
-    until = f"the pair was made by somebody else and stays until {stamp(at)}"
-    reason = f"{differs[0].message}; {until}: `certagent renew {want.name.stem}` changes it now"
+    until = f"certagent did not issue this pair and keeps it until {stamp(at)}"
+    reason = f"{differs[0].message}; {until}; `certagent renew {want.name.stem}` replaces it now"
     return holding("issue", want.name.stem, reason, at)
 
 
@@ -114,11 +119,7 @@ def _adoption(snapshot: Snapshot, want: Want, pair: Pair) -> Part:
     if any(a.stem == want.name.stem and a.fingerprint == leaf.fingerprint for a in snapshot.adopted):
         return Part()
     return Part(
-        (
-            Adopt(
-                want.name.stem, leaf.fingerprint, want.digest, "a pair that this agent did not issue: adopted as it is"
-            ),
-        )
+        (Adopt(want.name.stem, leaf.fingerprint, want.digest, "certagent did not issue this pair and adopts it"),)
     )
 
 
@@ -141,15 +142,15 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     if revoked := view.snapshot.revoked(leaf):
         yield Reason(Cause.REVOKED, revoked)
     if asked := view.snapshot.renewal(stem):
-        yield Reason(Cause.REQUESTED, f"an operator asked for it at {stamp(asked.at)}")
+        yield Reason(Cause.REQUESTED, f"requested by an operator at {stamp(asked.at)}")
     if leaf is not None and _ours_to_change(view.snapshot, want, leaf):
         yield from (Reason(Cause.CHANGED, f.message) for f in findings if f.rule.different)
     if leaf is not None and view.now >= (at := view.renew_at(want, leaf)):
         late = view.now >= emergency_at(leaf)
-        yield Reason(Cause.DUE, f"renewal is due since {stamp(at)}" + (EMERGENCY if late else ""))
+        yield Reason(Cause.DUE, f"renewal has been due since {stamp(at)}" + (EMERGENCY if late else ""))
     later = view.history.waiting(stem)
     if later and later.authority in want.authorities:
-        yield Reason(Cause.PENDING, f"renewal is due: authority {later.authority} has the request")
+        yield Reason(Cause.PENDING, f"renewal is due; authority {later.authority} accepted the request")
 
 
 def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:
@@ -177,13 +178,13 @@ def _asking(view: View, want: Want, pair: Pair, reason: str) -> Part:
     if held := _unsuitable(view.snapshot, want, pair) or (
         None if order else failover.untrusted(view.snapshot, want, want.authorities[0])
     ):
-        why = f"{reason}; held: {held}"
+        why = f"{reason}; {held}"
         told = outlook.overdue(want, pair, view.now) + outlook.refused(stem, held)
         told += holding("issue", stem, why, refused=True)
         return told + (Part((RejectCommand("renew", stem, why),)) if asked else Part())
     choice = failover.choose(view, want, pair.leaf, order, later)
     if choice.at is not None:
-        why = f"the CA answers later: {later.reason}" if later else f"attempt {len(failed) + 1} after a pause"
+        why = f"the CA issues later: {later.reason}" if later else f"attempt {len(failed) + 1} waits for the backoff"
         return findings + holding("issue", stem, f"{reason}; {why}", choice.at)
     pause, waits = (None, None) if asked else _pause(view, pair)
     if waits := waits or layouts.unaccepted(view, want, choice.authority):
@@ -197,28 +198,31 @@ def _pause(view: View, pair: Pair) -> tuple[datetime | None, str | None]:
     if at := revoked_again_at(view, pair):
         return at, CONDEMNED
     at = settled_at(pair, view.now)
-    return at, "what was just put there may not be complete yet" if at else None
+    return at, "the files have just changed and may be incomplete" if at else None
 
 
 def _waits(view: View, want: Want) -> str | None:
     """What comes first: the bundle that verifies it, a person's word, a sound clock and ledger."""
     for bundle in () if want.name.is_bundle else layouts.needed(view, want.name):
         if bundle not in view.snapshot.bundles:
-            return f"{bundle}.crt must be there first"
+            return f"{bundle}.crt is needed first"
     unsound = _unsound(view.snapshot)
-    return layouts.another_ca(view, want) or (f"held: {unsound}" if unsound else None)
+    return layouts.another_ca(view, want) or unsound
 
 
 def _unsound(snapshot: Snapshot) -> str | None:
     if not snapshot.clock.sound:
-        return f"the clock is not sound: {snapshot.clock.reason}"
+        return snapshot.clock.reason
     return f"the ledger cannot be written: {snapshot.ledger_problem}" if snapshot.ledger_problem else None
 
 
 def _unsuitable(snapshot: Snapshot, want: Want, pair: Pair) -> str | None:
     """What can be known of an answer before any CA is asked: no names, or names that would vanish."""
     if want.server and not _names(want, pair.leaf):
-        return f"no names are configured for {want.name.stem} and no live certificate shows any: set `names`"
+        return (
+            f"no names are configured for {want.name.stem}, and there is no live certificate to take them from:"
+            " set `names`"
+        )
     return _vanishing(snapshot, want, pair.leaf)
 
 

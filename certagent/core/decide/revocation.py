@@ -90,7 +90,7 @@ def _asking(view: View, subjects: list[Subject]) -> Part:
     later = tuple(at for _, at in times if at is not None and at > view.now)
     if not due:
         return Part(wakes=later)
-    return Part((AskRevocation(tuple(due)[:MOST], "is it revoked?"),), wakes=later)
+    return Part((AskRevocation(tuple(due)[:MOST], "check whether it is revoked"),), wakes=later)
 
 
 def names_responder(rule: OcspRule, cert: CertFile) -> bool:
@@ -109,11 +109,11 @@ def findings_of(rule: OcspRule, stem: str, leaf: Leaf, known: Revocation | None)
     """Given what is known of one leaf, yield what is wrong under the cluster's mode."""
     file = f"{stem}.crt"
     if known is not None and known.revoked:
-        message = f"{known.revoked}: every handshake with it fails where OCSP is on"
+        message = f"{known.revoked}; every handshake with it fails if OCSP is on"
         yield OCSP_REVOKED.found(file, message)
         return
     if silent := _silent(leaf, known):
-        message = f"{silent} no OCSP responder: cockroach does not check it at all, in {rule.mode} mode either"
+        message = f"{silent} no OCSP responder; cockroach never checks it, also in {rule.mode} mode"
         yield OCSP_NO_URL.found(file, message)
     for checked in known.chain if known else ():
         yield from _unusable(rule, file, leaf, checked)
@@ -135,8 +135,8 @@ def _unusable(rule: OcspRule, file: str, leaf: Leaf, checked: Checked) -> Iterat
     severity: Literal["warning", "critical"] = "critical" if rule.mode == "strict" else "warning"
     whose = "" if checked.fingerprint == leaf.fingerprint else f"for the issuer {checked.subject}: "
     what = "; ".join(f"{a.url}: {a.reason or a.status}" for a in answers)
-    effect = "every new connection with it is refused" if severity == "critical" else "passes in lax, not in strict"
-    listed = "; its revocation list says good, which cockroach does not read" if checked.status == "good" else ""
+    effect = "every new connection with it is refused" if severity == "critical" else "passes in lax, fails in strict"
+    listed = "; its revocation list says good, but cockroach reads no lists" if checked.status == "good" else ""
     broken = OCSP_UNKNOWN if verdict == "unknown" else OCSP_UNREACHABLE
     yield broken.found(file, f"{whose}{what}{listed}: {effect}", severity)
 
@@ -153,12 +153,14 @@ def waits(view: View, staged: Staged, live: Pair | None) -> Part | None:
         return None
     known = view.snapshot.revocation.get(cert.leaf.fingerprint)
     if known is None:
-        return holding("install", stem, "its OCSP responder is being asked whether it is revoked")
+        return holding("install", stem, "waiting for its OCSP responder")
     if view.policy.ocsp.mode != "strict" or known.by_ocsp != "unknown" or not _dependable(view, live):
         return None
-    why = "the responder does not know the new certificate: in strict mode every handshake with it would fail"
-    remedy = "certagent advise ocsp; have the CA tell its responder of what it issues"
-    found = OCSP_UNKNOWN.found(f"{stem}.crt", f"{why}; the old one stays until its emergency", remedy=remedy)
+    why = "the responder does not know the new certificate; in strict mode every handshake with it would fail"
+    remedy = "certagent advise ocsp; register new certificates with the CA's responder"
+    found = OCSP_UNKNOWN.found(
+        f"{stem}.crt", f"{why}; the old one stays until 5 % of its lifetime is left", remedy=remedy
+    )
     return Part(findings=(found,)) + holding("install", stem, why)
 
 

@@ -16,9 +16,7 @@ def part(view: View) -> Part:
     """Findings about the surroundings; and the recovery of an interrupted swap."""
     directory = view.snapshot.directory
     findings = [*_directory(view.policy, directory), *_strangers(view.snapshot), *_agent(view.snapshot)]
-    actions = (
-        (Recover("an intent stands: a swap was interrupted"),) if directory.interrupted and directory.managed else ()
-    )
+    actions = (Recover("a swap was interrupted"),) if directory.interrupted and directory.managed else ()
     return Part(actions, findings=tuple(findings))
 
 
@@ -29,13 +27,13 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         return [DIR_MISSING.found(path, f"{path} does not exist", remedy=remedy)]
     found = []
     if directory.problem:
-        remedy = "name the directory itself" if directory.not_directory else "give the agent's user access to it"
+        remedy = "configure the directory itself" if directory.not_directory else "give the agent's user access to it"
         found.append(DIR_MISSING.found(path, f"{path} cannot be read: {directory.problem}", remedy=remedy))
     if directory.observe_only and not directory.problem:
         only = directory.observe_only
         found.append(DIR_FOREIGN.found(path, only.reason, remedy=only.why.remedy))
     if directory.mode & SHARED_WRITE:
-        message = f"mode is {directory.mode:04o}: others may replace its files"
+        message = f"mode is {directory.mode:04o}: other users may replace its files"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {path}"))
     return found
 

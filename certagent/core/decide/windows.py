@@ -29,7 +29,7 @@ def _asking(view: View, stem: str, leaf: Leaf, authority: str) -> Part:
     at = ask_at(view.history, stem, leaf)
     if at is not None and view.now < at:
         return Part(wakes=(at,))
-    return Part((AskWindow(stem, leaf.fingerprint, authority, f"when does {authority} want {stem} renewed?"),))
+    return Part((AskWindow(stem, leaf.fingerprint, authority, f"ask {authority} when to renew {stem}"),))
 
 
 def _authority(snapshot: Snapshot, want: Want, able: set[str]) -> str:

@@ -9,11 +9,11 @@ class Why(Enum):
 
     KUBERNETES = ("the files are externally managed", "use an authority of type none")
     MOUNT = ("the files are externally managed", "use an authority of type none, or mount the whole directory")
-    ANOTHER_AGENT = ("another agent manages it", "stop one of the two, or take the directory out of one configuration")
-    FORBIDDEN = ("this agent may not change it", "give it to the agent's user, or run the agent as its owner")
+    ANOTHER_AGENT = ("another agent manages it", "stop one of the two, or remove the directory from one configuration")
+    FORBIDDEN = ("this agent may not change it", "let the agent's user own it, or run the agent as its owner")
     READ_ONLY = ("its file system is read-only", "mount it writable (ReadWritePaths= of the unit)")
-    FULL = ("its file system is full", "free space")
-    UNUSABLE = ("its staging area cannot be used", "repair or remove what stands at .certagent")
+    FULL = ("its file system is full", "free disk space")
+    UNUSABLE = ("its staging area cannot be used", "repair or remove .certagent")
 
     def __init__(self, says: str, remedy: str) -> None:
         """One clause, and one remedy."""

@@ -99,5 +99,5 @@ class Revocation:
                 whose = "" if checked.fingerprint == self.fingerprint else f"the issuer {checked.subject} is "
                 since = f" at {answer.revoked_at:%Y-%m-%dT%H:%M:%SZ}" if answer.revoked_at else ""
                 why = f" ({answer.reason})" if answer.reason else ""
-                return f"{whose}revoked{since}{why}, says {answer.url}"
+                return f"{whose}revoked{since}{why} according to {answer.url}"
         return None
