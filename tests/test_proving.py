@@ -36,6 +36,13 @@ def ordered() -> dict[str, Any]:
     return made
 
 
+def barred(state: str, *owed: str) -> dict[str, Any]:
+    """A second process that gets no signal."""
+    made = directory("served", "new", "serving", state)
+    made["processes"][1]["owed"] = list(owed)
+    return made
+
+
 INSTALLED = [row("install", "ok"), row("issue", "ok")]
 SENT = row("reload", "ok", "100:5", 2)
 BEGAN = row("reload", "presumed", "101:5", 3)
@@ -81,7 +88,8 @@ CASES = [
     ("nobody was looked for", "reload", {**directory(), "processes": [], "processes_at": None}, [], "pending"),
     ("starting", "reload", directory("served", "new", "starting"), [], "refused"),
     ("another one starts", "reload", directory("served", "new", "serving", "starting"), [SENT], "pending"),
-    ("another one ignores it", "reload", directory("served", "new", "serving", "ignoring"), [SENT], "refused"),
+    ("another one ignores it", "reload", barred("ignoring", "pid 101"), [SENT], "refused"),
+    ("a stranger's, that owes nothing", "reload", barred("forbidden"), [SENT], "proven"),
     ("another one began since", "reload", directory("served", "new", "serving", "serving"), [BEGAN, SENT], "proven"),
 ]
 

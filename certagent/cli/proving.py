@@ -24,7 +24,7 @@ REACHED = {
     ("reload", "ok"): "SIGHUP sent, not yet ",
     ("reload", "presumed"): "started since, not yet ",
 }
-STATES, BARRED = ("starting", "forbidden", "ignoring", "gone"), ("forbidden", "ignoring")
+BARRED = frozenset({"forbidden", "ignoring"})  # no signal goes to these
 VERIFIED = frozenset({"ok", "presumed"})  # by the agent; presumed of one that began after the files came
 HOW = {"served": "served", "accepted": "accepted"}  # by the best proof of a kind of file; else the file is loaded
 
@@ -124,10 +124,11 @@ def _reloaded(at: str, directories: list[Row], rows: list[Row]) -> Row:
     if any((d["processes_at"] or "") < at for d in directories):
         return _waiting(rows)  # what is known of the processes is older than the command
     processes = [p for d in directories for p in d["processes"]]
-    states = {s: ", ".join(f"pid {p['pid']} is {s}" for p in processes if p["state"] == s) for s in STATES}
     if directories and not any(p["state"] == "serving" for p in processes):
-        others = ", ".join(filter(None, states.values()))
-        return {"state": "refused", "reason": others or "no cockroach process uses the directory; nothing to reload"}
+        return {
+            "state": "refused",
+            "reason": _states(processes) or "no cockroach process uses the directory; nothing to reload",
+        }
     ended = {int(r["subject"].partition(":")[0]): r for r in reversed(rows)}
     if bad := [r["reason"] for r in ended.values() if r["outcome"] == "failed"]:
         return {"state": "refused", "reason": bad[0]}
@@ -135,8 +136,12 @@ def _reloaded(at: str, directories: list[Row], rows: list[Row]) -> Row:
     late = [p for p in heard if ended.get(p["pid"], {}).get("outcome") not in VERIFIED or p.get("owed")]
     if late or not heard:
         return _waiting(rows, "node", [who for p in late for who in p.get("owed", ())])
-    barred = ", ".join(states[s] for s in BARRED if states[s])
+    barred = _states(p for p in processes if p["state"] in BARRED and p.get("owed"))
     return {"state": "refused", "reason": barred} if barred else {"state": "proven", "reason": "served"}
+
+
+def _states(processes: Iterable[Row]) -> str:
+    return ", ".join(f"pid {p['pid']} is {p['state']}" for p in processes)
 
 
 def _waiting(rows: list[Row], file: str = "", owed: Iterable[str] = ()) -> Row:

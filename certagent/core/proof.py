@@ -53,12 +53,23 @@ def _proof(snapshot: Snapshot, pair: Pair, told: Answers, now: datetime) -> Proo
         return Proof(kind="none-needed" if looked(snapshot, now) else "pending")
     if pair.leaf is None:
         return Proof(kind="pending")
-    owed = dict.fromkeys(who for p in snapshot.processes for who in _owed(snapshot, p, pair, told))
+    owed = dict.fromkeys(who for p in owners(snapshot) for who in _owed(snapshot, p, pair, told))
     return Proof(kind="pending", owed=tuple(owed)) if owed else Proof(kind=_kind(snapshot, pair, told))
+
+
+def owners(snapshot: Snapshot) -> list[Process]:
+    """The processes that owe a proof: not one of another user that nobody may look into, where there is any other.
+
+    Whoever names our directory in the arguments of a process of their own would otherwise keep all of it pending.
+    """
+    known = [p for p in snapshot.processes if p.state != "forbidden" or p.uid == snapshot.directory.uid]
+    return known or list(snapshot.processes)
 
 
 def unverified(snapshot: Snapshot, process: Process, told: Answers) -> tuple[str, ...]:
     """The addresses of a process that have not shown since its last signal that they serve what is on disk."""
+    if process not in owners(snapshot):
+        return ()
     if process.state != "serving":
         return _pid(process)
     found = {x.address: told.get((process.identity, "", x.address)) for x in process.listeners}
@@ -158,7 +169,7 @@ def _kind(snapshot: Snapshot, pair: Pair, told: Answers) -> Kind:
     if best in {"served", "accepted"}:
         return best
     showing = {s.process for s in told.values() if not s.client and _shows(snapshot, s, pair)}
-    return best if all(p.identity in showing for p in snapshot.processes) else "sent"
+    return best if all(p.identity in showing for p in owners(snapshot)) else "sent"
 
 
 def _shows(snapshot: Snapshot, answer: Served, pair: Pair) -> bool:

@@ -88,6 +88,16 @@ ROWS: list[tuple[str, Snapshot, Proof]] = [
         host(*BOTH, processes=(ONE, replace(TWO, state="forbidden"))),
         owing("pid 101"),
     ),
+    (
+        "another user's, that nobody may look into: it may only say that it is ours",
+        host(*BOTH, processes=(ONE, replace(TWO, state="forbidden", uid=1234))),
+        DONE,
+    ),
+    (
+        "nothing but another user's",
+        host(processes=(replace(TWO, state="forbidden", uid=1234),)),
+        owing("pid 101"),
+    ),
     ("a process without an address", host(processes=(replace(ONE, listeners=()),)), owing("pid 100")),
     (
         "one that started after the change, not asked",
