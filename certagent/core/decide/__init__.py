@@ -6,11 +6,8 @@ that serves something else than the file causes the SIGHUP. So a crash at any po
 
 The life of a pair; a guard that does not hold is shown as blocked, with its reason:
 
-wanted -> asked: `renewal.due` gives the reason (missing, unusable, revoked, changed, due, or a command), and nothing
-    bars it: no answer is staged and no request runs; the bundle that verifies the pair is there and clock and ledger
-    are sound (`renewal._waits`); no configured name would vanish (`renewal._unsuitable`); an authority of the fallback
-    order is trusted by the bundle (`failover.usable`) and its backoff is over (`failover.choose`); a client pair waits
-    until the processes accept its CA (`layouts.unaccepted`).
+wanted -> asked: `renewal.due` gives the reason (missing, unusable, revoked, changed, due, or a command), and none of
+    the guards of `renewal.POLICY` objects.
 asked -> staged: the authority answered with a certificate for the key of the request (agent/jobs/issue.py).
 staged -> judged: everything that it is judged by was read, its validity has begun, a node waits a minute for
     `client.node` (`layouts.waits`), and its OCSP responder was asked (`revocation.waits`).

@@ -5,30 +5,51 @@ from the configuration is a finding, and it is renewed when due. Only a pair tha
 or whose configuration changed since is re-issued at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from enum import Enum, auto
 
 from certagent.core.actions import Adopt, Issue, RejectCommand
 from certagent.core.catalogue import CERT_KEY, CERT_SAN
-from certagent.core.decide import failover, layouts, outlook
+from certagent.core.decide import failover, guards, layouts, outlook, sans
+from certagent.core.decide.guards import Asking, Block
 from certagent.core.decide.part import Part, holding, total
-from certagent.core.decide.revocation import revoked_again_at
-from certagent.core.facts import Adopted, Leaf, Pair, Snapshot
+from certagent.core.facts import Leaf, Pair, Snapshot
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE
 from certagent.core.policy import Want
-from certagent.core.principals import NODE_USER
 from certagent.core.reasons import Cause, Reason
 from certagent.core.rules import other_key, pair_findings, stamp
-from certagent.core.timing import emergency_at, settled_at
+from certagent.core.timing import emergency_at
 from certagent.core.view import View
 
-EMERGENCY = ", and less than 5 % of the lifetime is left"
-CONDEMNED = (
-    "the pairs that replaced it were revoked within the hour too, so the next request waits; `certagent"
-    " renew` does not wait"
+
+class Outcome(Enum):
+    """What becomes of a pair that should be issued, where a guard objects."""
+
+    QUIET = auto()  # nothing more is said
+    BLOCKED = auto()  # it waits, and the plan says for what
+    REFUSED = auto()  # only a person lifts it: a finding, and an operator's command is taken back
+
+
+# The order is the policy: the first guard that objects decides, and the outcome says what becomes of the pair. An
+# authority is asked where none does.
+POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
+    (guards.under_way, Outcome.QUIET),
+    (guards.unread_files, Outcome.BLOCKED),
+    (guards.missing_bundle, Outcome.BLOCKED),
+    (guards.another_ca, Outcome.BLOCKED),
+    (guards.unsound_clock, Outcome.BLOCKED),
+    (guards.unwritable_ledger, Outcome.BLOCKED),
+    (guards.no_names, Outcome.REFUSED),
+    (guards.vanishing_names, Outcome.REFUSED),
+    (guards.untrusted_authorities, Outcome.REFUSED),
+    (guards.pausing, Outcome.BLOCKED),
+    (guards.revoked_again, Outcome.BLOCKED),
+    (guards.unsettled, Outcome.BLOCKED),
+    (guards.unaccepted, Outcome.BLOCKED),
 )
+EMERGENCY = ", and less than 5 % of the lifetime is left"
 
 
 def part(view: View) -> Part:
@@ -52,20 +73,17 @@ def _want(view: View, want: Want) -> Part:
     reason = due(view, want, pair, findings)
     if reason is None:
         return known + _not_due(view, want, pair, findings)
-    return known if nobody else known + _asking(view, want, pair, reason.sentence)
+    if nobody:
+        return known
+    return known + _asking(Asking(view=view, want=layouts.keep_dual_purpose(view, want), pair=pair, reason=reason))
 
 
 def live_findings(view: View, want: Want, pair: Pair) -> tuple[Finding, ...]:
     """What is wrong with a live pair. A name that its CA added is no name that the configuration gave up."""
-    judged = replace(want, drop_names=False) if want.drop_names and _asked_by(view.snapshot, want, pair.leaf) else want
+    judged = (
+        replace(want, drop_names=False) if want.drop_names and sans.asked_by(view.snapshot, want, pair.leaf) else want
+    )
     return tuple(pair_findings(judged, pair, view.now))
-
-
-def _asked_by(snapshot: Snapshot, want: Want, leaf: Leaf | None) -> bool:
-    """Whether we asked for it by this very want: whatever other names it has are the CA's own doing."""
-    if leaf is None or leaf.fingerprint not in snapshot.issued:
-        return False
-    return Adopted(want.name.stem, leaf.fingerprint, want.digest) in snapshot.adopted
 
 
 def _nameless(want: Want, pair: Pair) -> tuple[Finding, ...]:
@@ -103,7 +121,7 @@ def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
         return Part()
     at = view.renew_at(want, pair.leaf)
     differs = [f for f in findings if f.rule.different]
-    if dropped := _vanishing(view.snapshot, want, pair.leaf):
+    if dropped := sans.vanishing(view.snapshot, want, pair.leaf):
         return outlook.refused(want.name.stem, f"the renewal at {stamp(at)} will be blocked: {dropped}", "warning", at)
     if not differs:
         return Part(wakes=(at,))
@@ -161,102 +179,33 @@ def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:
     return bool(adopted) and adopted[-1].want != want.digest
 
 
-def _asking(view: View, want: Want, pair: Pair, reason: str) -> Part:
-    """Issue, unless something holds it."""
-    stem = want.name.stem
-    failed = view.history.failures(stem)
-    later = failover.inbox_changed(view, view.history.waiting(stem))
-    findings = outlook.failing(want, pair, failed, view.now, view.snapshot.bundles)
-    findings += outlook.answers_later(want, later)
-    if view.running("issue", stem) or any(s.pair.name.stem == stem for s in view.snapshot.staged):
-        return findings
-    asked = view.snapshot.renewal(stem)
-    if waits := failover.unread(view.snapshot, want, later) or _waits(view, want):
-        return findings + holding("issue", stem, f"{reason}; {waits}")
-    want = layouts.keep_dual_purpose(view, want)
-    order = failover.usable(view.snapshot, want)
-    if held := _unsuitable(view.snapshot, want, pair) or (
-        None if order else failover.untrusted(view.snapshot, want, want.authorities[0])
-    ):
-        why = f"{reason}; {held}"
-        told = outlook.overdue(want, pair, view.now) + outlook.refused(stem, held)
-        told += holding("issue", stem, why, refused=True)
-        return told + (Part((RejectCommand("renew", stem, why),)) if asked else Part())
-    choice = failover.choose(view, want, pair.leaf, order, later)
-    if choice.at is not None:
-        why = f"the CA issues later: {later.reason}" if later else f"attempt {len(failed) + 1} waits for the backoff"
-        return findings + holding("issue", stem, f"{reason}; {why}", choice.at)
-    pause, waits = (None, None) if asked else _pause(view, pair)
-    if waits := waits or layouts.unaccepted(view, want, choice.authority):
-        return findings + holding("issue", stem, f"{reason}; {waits}", pause)
-    reuse, carried_over = _reuse(view.snapshot, want, pair), layouts.carried_over_bundle(view.snapshot, want)
-    return findings + Part((Issue(want, choice.authority, _names(want, pair.leaf), reuse, reason, carried_over),))
+def _asking(a: Asking) -> Part:
+    """What the policy says of a pair that should be issued."""
+    failing = outlook.failing(a.want, a.pair, a.failed, a.view.now, a.view.snapshot.bundles)
+    told = failing + outlook.answers_later(a.want, a.later)
+    for guard, outcome in POLICY:
+        if block := guard(a):
+            return _outcome(a, block, outcome, told)
+    return told + Part((_issue(a),))
 
 
-def _pause(view: View, pair: Pair) -> tuple[datetime | None, str | None]:
-    """Until when, and why, a first attempt waits that no operator asked for."""
-    if at := revoked_again_at(view, pair):
-        return at, CONDEMNED
-    at = settled_at(pair, view.now)
-    return at, "the files have just changed and may be incomplete" if at else None
+def _outcome(a: Asking, block: Block, outcome: Outcome, told: Part) -> Part:
+    """Given what is told of the attempts so far, return what becomes of a blocked pair."""
+    match outcome:
+        case Outcome.QUIET:
+            return told
+        case Outcome.BLOCKED:
+            return told + holding("issue", a.stem, f"{a.reason.sentence}; {block.why}", block.until)
+        case Outcome.REFUSED:
+            why = f"{a.reason.sentence}; {block.why}"
+            told = outlook.overdue(a.want, a.pair, a.view.now) + outlook.refused(a.stem, block.why)
+            told += holding("issue", a.stem, why, refused=True)
+            return told + (Part((RejectCommand("renew", a.stem, why),)) if a.requested else Part())
 
 
-def _waits(view: View, want: Want) -> str | None:
-    """What comes first: the bundle that verifies it, a person's word, a sound clock and ledger."""
-    for bundle in () if want.name.is_bundle else layouts.needed(view, want.name):
-        if bundle not in view.snapshot.bundles:
-            return f"{bundle}.crt is needed first"
-    unsound = _unsound(view.snapshot)
-    return layouts.another_ca(view, want) or unsound
-
-
-def _unsound(snapshot: Snapshot) -> str | None:
-    if not snapshot.clock.sound:
-        return snapshot.clock.reason
-    return f"the ledger cannot be written: {snapshot.ledger_problem}" if snapshot.ledger_problem else None
-
-
-def _unsuitable(snapshot: Snapshot, want: Want, pair: Pair) -> str | None:
-    """What can be known of an answer before any CA is asked: no names, or names that would vanish."""
-    if want.server and not _names(want, pair.leaf):
-        return (
-            f"no names are configured for {want.name.stem}, and there is no live certificate to take them from:"
-            " set `names`"
-        )
-    return _vanishing(snapshot, want, pair.leaf)
-
-
-def _vanishing(snapshot: Snapshot, want: Want, live: Leaf | None) -> str | None:
-    missing = _dropped(want, live)
-    if not missing or _asked_by(snapshot, want, live):
-        return None
-    has = f"the live certificate has names that are not configured ({', '.join(missing)})"
-    return f"{has}: add them to `names`, or set drop_names = true"
-
-
-def _dropped(want: Want, live: Leaf | None) -> list[str]:
-    if want.names is None or want.drop_names or live is None or not want.server:
-        return []
-    return (
-        sorted(set(live.dns) | set(live.ips))
-        if not want.names
-        else [n for n in (*live.dns, *live.ips) if n not in {*want.names, want.principal, _principal_san(want)}]
-    )
-
-
-def _names(want: Want, live: Leaf | None) -> tuple[str, ...]:
-    """`names` are authoritative; without any the live certificate's are kept."""
-    if want.names is not None:
-        return want.names
-    kept = [n for n in live.dns if want.principal or n != _principal_san(want)] if live else []
-    return (*kept, *live.ips) if live else ()
-
-
-def _principal_san(want: Want) -> str | None:
-    """`cockroach cert` writes the principal of a node among the DNS SANs, too: no name of a host."""
-    return NODE_USER if want.name == NODE else None
-
-
-def _reuse(snapshot: Snapshot, want: Want, pair: Pair) -> bool:
-    """Never the key of a revoked certificate: it may be why."""
-    return want.reuse_key and not snapshot.revoked(pair.leaf) and pair.key is not None and pair.key.spki is not None
+def _issue(a: Asking) -> Issue:
+    """A key is reused, but never that of a revoked certificate: it may be why."""
+    snapshot, want, pair = a.view.snapshot, a.want, a.pair
+    reuse = want.reuse_key and not snapshot.revoked(pair.leaf) and pair.key is not None and pair.key.spki is not None
+    names, carried_over = sans.names(want, pair.leaf), layouts.carried_over_bundle(snapshot, want)
+    return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over)

@@ -1,0 +1,150 @@
+"""What keeps an authority from being asked: each guard looks at one thing, and says why and until when.
+
+Their order is the policy, and stands at the head of renewal.py.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from certagent.core.decide import failover, layouts, sans
+from certagent.core.decide.revocation import revoked_again_at
+from certagent.core.facts import Attempt, Pair, Request
+from certagent.core.policy import Want
+from certagent.core.reasons import Reason
+from certagent.core.timing import settled_at
+from certagent.core.view import View
+
+CONDEMNED = (
+    "the pairs that replaced it were revoked within the hour too, so the next request waits; `certagent"
+    " renew` does not wait"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """A pair that should be issued, and why."""
+
+    view: View
+    want: Want  # as it may be asked for now
+    pair: Pair
+    reason: Reason
+
+    @property
+    def stem(self) -> str:
+        """The name of the pair."""
+        return self.want.name.stem
+
+    @property
+    def requested(self) -> Request | None:
+        """The operator's command that asks for it."""
+        return self.view.snapshot.renewal(self.stem)
+
+    @cached_property
+    def failed(self) -> tuple[Attempt, ...]:
+        """What failed since it was last installed."""
+        return self.view.history.failures(self.stem)
+
+    @cached_property
+    def later(self) -> Attempt | None:
+        """The request that an authority has, and answers later."""
+        return failover.inbox_changed(self.view, self.view.history.waiting(self.stem))
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The authorities that may be asked."""
+        return failover.usable(self.view.snapshot, self.want)
+
+    @cached_property
+    def choice(self) -> failover.Choice:
+        """The authority to ask, and when. There must be one."""
+        return failover.choose(self.view, self.want, self.pair.leaf, self.order, self.later)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Why nobody is asked now; `until` is None where no moment is known."""
+
+    why: str
+    until: datetime | None = None
+
+
+def _block(why: str | None, until: datetime | None = None) -> Block | None:
+    return Block(why, until) if why else None
+
+
+def under_way(a: Asking) -> Block | None:
+    """An authority is being asked, or its answer is staged."""
+    staged = any(s.pair.name.stem == a.stem for s in a.view.snapshot.staged)
+    return _block("it is under way" if staged or a.view.running("issue", a.stem) else None)
+
+
+def unread_files(a: Asking) -> Block | None:
+    """Files that whoever is asked would read have not answered so far."""
+    return _block(failover.unread(a.view.snapshot, a.want, a.later))
+
+
+def missing_bundle(a: Asking) -> Block | None:
+    """The bundle that verifies it comes first."""
+    needed = () if a.want.name.is_bundle else layouts.needed(a.view, a.want.name)
+    first = next((bundle for bundle in needed if bundle not in a.view.snapshot.bundles), None)
+    return _block(f"{first}.crt is needed first" if first else None)
+
+
+def another_ca(a: Asking) -> Block | None:
+    """The CA of client.node changes by a person's word alone."""
+    return _block(layouts.another_ca(a.view, a.want))
+
+
+def unsound_clock(a: Asking) -> Block | None:
+    """Dates mean nothing without a clock."""
+    clock = a.view.snapshot.clock
+    return _block(None if clock.sound else clock.reason)
+
+
+def unwritable_ledger(a: Asking) -> Block | None:
+    """An attempt that cannot be recorded is not made."""
+    problem = a.view.snapshot.ledger_problem
+    return _block(f"the ledger cannot be written: {problem}" if problem else None)
+
+
+def no_names(a: Asking) -> Block | None:
+    """A server's certificate without a name is of no use."""
+    without = a.want.server and not sans.names(a.want, a.pair.leaf)
+    told = f"no names are configured for {a.stem}, and there is no live certificate to take them from: set `names`"
+    return _block(told if without else None)
+
+
+def vanishing_names(a: Asking) -> Block | None:
+    """A name disappears by the configuration's word alone."""
+    return _block(sans.vanishing(a.view.snapshot, a.want, a.pair.leaf))
+
+
+def untrusted_authorities(a: Asking) -> Block | None:
+    """The pre-install checks would refuse whatever is answered."""
+    return None if a.order else _block(failover.untrusted(a.view.snapshot, a.want, a.want.authorities[0]))
+
+
+def pausing(a: Asking) -> Block | None:
+    """The authority answers later, or the last attempt failed."""
+    if a.choice.at is None:
+        return None
+    attempt = f"attempt {len(a.failed) + 1} waits for the backoff"
+    return Block(f"the CA issues later: {a.later.reason}" if a.later else attempt, a.choice.at)
+
+
+def revoked_again(a: Asking) -> Block | None:
+    """A responder that condemns every certificate makes no storm; an operator's command does not wait for it."""
+    at = None if a.requested else revoked_again_at(a.view, a.pair)
+    return _block(CONDEMNED if at else None, at)
+
+
+def unsettled(a: Asking) -> Block | None:
+    """Whoever puts a pair there by hand may not be done; an operator's command does not wait for that."""
+    at = None if a.requested else settled_at(a.pair, a.view.now)
+    return _block("the files have just changed and may be incomplete" if at else None, at)
+
+
+def unaccepted(a: Asking) -> Block | None:
+    """The processes would refuse a client pair of that authority today."""
+    return _block(layouts.unaccepted(a.view, a.want, a.choice.authority))
