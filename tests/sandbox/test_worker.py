@@ -331,7 +331,7 @@ print(json.dumps([[d.code, d.severity, d.message] for d in unconfined(Workers((6
         ([], None, ""),
         ([confining.CREATE_RULESET], "warning" if os.geteuid() else "info", "no Landlock: only owners"),
         ([confining.RESTRICT_SELF], "warning" if os.geteuid() else "info", "Landlock: Operation not permitted"),
-        ([116, 117, 119, 147, 149, 159] if os.geteuid() == 0 else [157, 167], "warning", "cannot be tried"),
+        ([116, 117, 119, 147, 149, 159] if os.geteuid() == 0 else [157, 167], "warning", "cannot test a worker"),
     ],
 )
 @needs_all
