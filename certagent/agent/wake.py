@@ -71,6 +71,13 @@ def rearmed(changed: list[str], *, blind: bool) -> list[str]:
     ]
 
 
+def blind(error: OSError | RuntimeError) -> Finding:
+    """Given why nothing can be watched, return the finding."""
+    why = getattr(error, "strerror", error)
+    message = f"inotify is not available: {why}; changes are noticed at the next rescan"
+    return WATCH_DEGRADED.found("", message, remedy="raise fs.inotify.max_user_instances")
+
+
 class Wake:
     """What makes the loop turn."""
 
@@ -104,25 +111,19 @@ class Wake:
         self._armed = {path: identity(path) for path in paths}
         self._problems, self._blind_since = [], None
         try:
-            self._observer = observer = Observer(timeout=60)  # the instance of inotify is had here
-            observer.start()
-            for path in self._armed:
-                self._arm(observer, path)
-            if self._file:
-                put = _Put(self.queue, os.path.basename(self._file))
-                observer.schedule(put, os.path.dirname(self._file), event_filter=CHANGES)
+            self._observer = Observer(timeout=60)  # the instance of inotify is had here
+            self._observer.start()
+            self._arm_all(self._observer)
         except (OSError, RuntimeError) as error:  # no instance of inotify, or no thread
             self._blind_since = time.monotonic()
-            self._problems.append(
-                WATCH_DEGRADED.found(
-                    "",
-                    (
-                        f"inotify is not available: {getattr(error, 'strerror', error)}; changes are noticed at the"
-                        " next rescan"
-                    ),
-                    remedy="raise fs.inotify.max_user_instances",
-                )
-            )
+            self._problems.append(blind(error))
+
+    def _arm_all(self, observer: BaseObserver) -> None:
+        for path in self._armed:
+            self._arm(observer, path)
+        if self._file:
+            put = _Put(self.queue, os.path.basename(self._file))
+            observer.schedule(put, os.path.dirname(self._file), event_filter=CHANGES)
 
     def _arm(self, observer: BaseObserver, path: str) -> None:
         real = os.path.realpath(path)

@@ -29,6 +29,11 @@ LIMIT = 1 << 16
 WORKERS = 8  # of each pool
 BREATH = 0.1  # seconds, when no connection can be taken (no fd left)
 FOREIGN = "another user's socket is there: {}; stop that user's agent; if none runs, remove the socket"
+IN_THE_WAY = {  # what stands at our path: why it stays; "": it is removed
+    "abandoned": "",
+    "answers": "another certagent answers there",
+    "no socket": "another file that is not a socket is there; remove it",
+}
 WAITING = 64
 PER_UID = 16
 
@@ -97,16 +102,15 @@ class Control:
     def _clear(self) -> None:
         """Remove the socket of a daemon that is gone."""
         try:
-            if not stat.S_ISSOCK(os.lstat(self._path).st_mode):
-                raise HostError(f"cannot bind {self._path}: another file that is not a socket is there; remove it")
-            if _answered(self._path):
-                raise HostError(f"cannot bind {self._path}: another certagent answers there")
-            os.unlink(self._path)
+            problem = IN_THE_WAY[_standing(self._path)]
+            if not problem:
+                os.unlink(self._path)
         except FileNotFoundError:
             return
         except OSError as error:
-            why = FOREIGN.format(error.strerror) if isinstance(error, PermissionError) else error.strerror
-            raise HostError(f"cannot bind {self._path}: {why}", error.errno) from error
+            raise HostError(f"cannot bind {self._path}: {uncleared(error)}", error.errno) from error
+        if problem:
+            raise HostError(f"cannot bind {self._path}: {problem}")
 
     def start(self) -> None:
         """Begin to answer."""
@@ -146,15 +150,13 @@ class Control:
                 self._busy[peer.uid] -= 1
 
     def _reply(self, line: bytes, peer: Peer) -> dict[str, Any]:
-        try:
-            request = json.loads(line)
-            command, arguments = str(request["command"]), dict(request.get("args", {}))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        request = parsed(line)
+        if request is None:
             return {"ok": False, "error": "malformed request", "code": "bad-request"}
-        if not peer.trusted and (self._others == "refuse" or command not in READ_ONLY):
-            return {"ok": False, "error": denied(command, os.geteuid()), "code": "forbidden"}
+        if not peer.trusted and (self._others == "refuse" or request.command not in READ_ONLY):
+            return {"ok": False, "error": denied(request.command, os.geteuid()), "code": "forbidden"}
         try:
-            return self._answer(command, arguments, peer)
+            return self._answer(request.command, request.arguments, peer)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the peer gets an answer and the daemon goes on
             return {"ok": False, "error": f"{type(error).__name__}: {error}", "code": "internal"}
 
@@ -170,6 +172,35 @@ class Control:
             pool.shutdown(wait=False, cancel_futures=True)
         with suppress(OSError):
             os.unlink(self._path)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a peer sent."""
+
+    command: str
+    arguments: dict[str, Any]
+
+
+def parsed(line: bytes) -> Asked | None:
+    """Given a line of a peer's, return the request, None where it is none."""
+    try:
+        request = json.loads(line)
+        return Asked(str(request["command"]), dict(request.get("args", {})))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def uncleared(error: OSError) -> str | None:
+    """Given why what stands at our path cannot be looked at or removed, return what is said of it."""
+    return FOREIGN.format(error.strerror) if isinstance(error, PermissionError) else error.strerror
+
+
+def _standing(path: str) -> Literal["abandoned", "answers", "no socket"]:
+    """What stands at a path. Raises OSError, FileNotFoundError where nothing does."""
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return "no socket"
+    return "answers" if _answered(path) else "abandoned"
 
 
 def _answered(path: str) -> bool:

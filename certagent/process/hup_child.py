@@ -14,14 +14,18 @@ def main() -> None:
     """Drop everything, then signal."""
     pidfd, uid, gid = (int(word) for word in sys.argv[1:4])
     if os.geteuid() == 0 and uid != 0:
-        try:
-            groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
-        except KeyError:
-            groups = [gid]
-        os.setgroups(groups)
+        os.setgroups(groups_of(uid, gid))
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     signal.pidfd_send_signal(pidfd, signal.SIGHUP)
+
+
+def groups_of(uid: int, gid: int) -> list[int]:
+    """The groups of a user; of one without a name its own alone."""
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        return [gid]
 
 
 if __name__ == "__main__":

@@ -25,12 +25,15 @@ def send_hup(pid: int, start: int, uid: int, gid: int, deadline: float = 5.0) ->
     except OSError:
         return f"pid {pid} is gone"
     try:
-        refusal = _refusal(pidfd, pid, start)
-        if refusal is None and os.getresuid() == (uid, uid, uid):
-            return _directly(pidfd)
-        return refusal or _send(pidfd, uid, gid, deadline)
+        return _refusal(pidfd, pid, start) or _as_owner(pidfd, uid, gid, deadline)
     finally:
         os.close(pidfd)
+
+
+def _as_owner(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:
+    if os.getresuid() == (uid, uid, uid):
+        return _directly(pidfd)
+    return _send(pidfd, uid, gid, deadline)
 
 
 def _refusal(pidfd: int, pid: int, start: int) -> str | None:

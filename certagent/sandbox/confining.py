@@ -124,14 +124,17 @@ def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: 
     _limit(profile, timeout)
     abi = landlock_abi()
     missing = lacking(abi, _landlock(profile, abi, area) if abi else "", dropped=dropped)
+    return (*missing, *_filter(profile, abi, dropped=dropped))
+
+
+def _filter(profile: Profile, abi: int, *, dropped: bool) -> tuple[Missing, ...]:
+    """Deny system calls; a program may signal and chmod where other guards keep it to what is its own."""
     filtered = deny(
         programs=profile.programs,
         signals=not (profile.programs and abi >= SCOPE_ABI),
         files=not (profile.programs and dropped),
     )
-    if not filtered:
-        missing.append(Missing("no seccomp: only user ids protect processes and file modes", not dropped))
-    return tuple(missing)
+    return () if filtered else (Missing("no seccomp: only user ids protect processes and file modes", not dropped),)
 
 
 def _prctl(option: int, value: int) -> None:
