@@ -120,8 +120,9 @@ class Acting:
         except (HostError, OSError) as error:
             self.ledger.finish(row, "failed", str(error), action.fingerprint)
             raise
-        self.ledger.finish(row, "ok", action.reason, action.fingerprint)
-        self._say("pair.installed", action.stem, action.reason)
+        done = f"installed certificate {action.fingerprint[:12]}"
+        self.ledger.finish(row, "ok", done, action.fingerprint)
+        self._say("pair.installed", action.stem, done)
 
     def _rollback(self, action: actions.Rollback, now: datetime) -> None:
         row = self._record(Attempt("rollback", action.stem, now, reason=action.reason, fingerprint=action.fingerprint))

@@ -26,6 +26,7 @@ from certagent.core.clock import clock_fact
 from certagent.core.decide import severity
 from certagent.core.facts import Clock
 from certagent.core.findings import Finding
+from certagent.core.spans import span
 from certagent.core.status import document, plan_document, rfc3339
 from certagent.core.view import Planned
 from certagent.events import Log, changes
@@ -62,6 +63,7 @@ class Service:
         self._looked = threading.Event()  # set while every certs-dir was looked at
         self._told: str | None = None  # the ledger's problem that was logged last
         self._unconfined: tuple[Finding, ...] = ()
+        self._appeared: dict[tuple[str, str, str], datetime] = {}  # findings that are not resolved yet
         self._lock = threading.Lock()  # held during a turn: a command's answer never sees half of one
         directories.adopt(config)
 
@@ -137,11 +139,20 @@ class Service:
         news = changes(before.plan.findings if before else (), plan.findings)
         for event, f in news:
             about = {"code": f.code, "severity": f.severity}
-            self._log.emit(event, certs_dir=path, file=f.file, reason=f.message, remedy=f.remedy, **about)
+            reason = self._told_of(path, event, f)
+            self._log.emit(event, certs_dir=path, file=f.file, reason=reason, remedy=f.remedy, **about)
         steps = [step(a) for a in done if word_of(a) not in QUIET]
         if steps or news:
             reason = ", ".join(dict.fromkeys(steps)) or "findings changed"
             self._log.emit("converged", certs_dir=path, reason=reason, actions=len(steps), severity=severity(plan))
+
+    def _told_of(self, path: str, event: str, finding: Finding) -> str:
+        """The finding's own sentence; of one that was resolved also how long it lasted."""
+        key, now = (path, finding.code, finding.file), clock()
+        if event != "finding.cleared":
+            self._appeared.setdefault(key, now)
+            return finding.message
+        return f"resolved after {span(now - self._appeared.pop(key, now))}: {finding.message}"
 
     def _rejected(self) -> tuple[Finding, ...]:
         if self.config_problem is None:

@@ -1,10 +1,11 @@
 """`certagent status`: asks the daemon; if it is silent, observes and decides by itself."""
 
 import argparse
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from certagent.cli.common import UNKNOWN, Reply, ask, config_option, json_option, local_service
+from certagent.core.spans import span
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
 
@@ -41,7 +42,7 @@ def text(document: dict[str, Any]) -> str:
     """The document for people: each file, until when and how it is verified; problems; the next step."""
     now = _time(document["now"])
     daemon = document["daemon"]
-    who = f"agent pid {daemon['pid']}, up {_span(now - _time(daemon['started']))}" if daemon else NO_DAEMON
+    who = f"agent pid {daemon['pid']}, up {span(now - _time(daemon['started']))}" if daemon else NO_DAEMON
     lines = [f"certagent: {document['severity']}, {who}"]
     for directory in document["certs_dirs"]:
         lines += ["", f"{directory['path']}: {directory['severity']}"]
@@ -54,14 +55,13 @@ def text(document: dict[str, Any]) -> str:
         lines += [line for f in directory["findings"] for line in _finding(f)]
         lines += [f"  authority {a['name']}: {a['note']}" for a in directory["authorities"] if a["note"]]
         if step := directory["next"]:
-            lines.append(f"  next: {step['action']} {step['file']} {_when(step['at'], now)}: {step['reason']}")
+            lines.append(f"  next: {_what(step)} {_when(step['at'], now)}: {step['reason']}")
     return "\n".join(lines)
 
 
 NO_DAEMON = "no agent is running; this host was read just now"
 HEAD = ("file", "certificate", "expires", "renews", "verified", "revocation")
 WORDS = {"sent": "reload sent, cannot be verified for this file"}
-UNITS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
@@ -79,7 +79,7 @@ def _file(file: dict[str, Any], now: datetime) -> tuple[str, ...]:
     if not file["fingerprint"]:
         return (file["name"], "missing", "", "", "", "")
     until, renew, asked = _when(file["not_after"], now), file["renew_at"], file["revocation"]
-    known = f"{asked['status']}, {_span(now - _time(asked['at']))} ago" if asked else "-"
+    known = f"{asked['status']}, {span(now - _time(asked['at']))} ago" if asked else "-"
     verified = WORDS.get(file["proof"], file["proof"])
     return (file["name"], file["fingerprint"][:12], until, _when(renew, now) if renew else "-", verified, known)
 
@@ -98,23 +98,19 @@ def _finding(finding: dict[str, Any]) -> list[str]:
     return [first, f"      remedy: {finding['remedy']}"] if finding["remedy"] else [first]
 
 
+def _what(step: dict[str, Any]) -> str:
+    """A step as people call it: a reload is of a process, PID:START."""
+    if step["action"] == "reload":
+        return f"SIGHUP to pid {step['file'].partition(':')[0]}"
+    return f"{step['action']} {step['file']}"
+
+
 def _time(stamp: str) -> datetime:
     return datetime.fromisoformat(stamp)
-
-
-def _span(length: timedelta) -> str:
-    """The two largest units: "3 d 4 h"; a short one in seconds."""
-    seconds = max(0, int(length.total_seconds()))
-    parts = []
-    for size, unit in UNITS:
-        if seconds >= size:
-            parts.append(f"{seconds // size} {unit}")
-            seconds %= size
-    return " ".join(parts[:2]) or "0 s"
 
 
 def _when(stamp: str, now: datetime) -> str:
     """A moment, seen from now, and by the calendar."""
     at = _time(stamp)
-    seen = f"in {_span(at - now)}" if at >= now else f"{_span(now - at)} ago"
+    seen = f"in {span(at - now)}" if at >= now else f"{span(now - at)} ago"
     return f"{seen} ({at:%Y-%m-%d %H:%M}Z)"

@@ -40,6 +40,7 @@ from certagent.core.names import CA, Name, parse, stem_of
 from certagent.core.policy import Owner, Want
 from certagent.core.principals import refused_principal, refused_subject
 from certagent.core.roles import Usage
+from certagent.core.spans import span
 from certagent.core.strength import weakness
 from certagent.core.timing import expires_soon, lifetime
 from certagent.core.trust import allows
@@ -226,7 +227,7 @@ def _lifetime_problem(
 ) -> str | None:
     least = want.minimum if want.minimum is not None else min((want.lifetime or lifetime(leaf)) / 4, timedelta(days=1))
     if leaf.not_after - now < least:
-        return f"remaining lifetime {leaf.not_after - now} is below the minimum of {least}"
+        return f"remaining lifetime {span(leaf.not_after - now)} is below the minimum of {span(least)}"
     if live is not None and live.not_after >= leaf.not_after and not (asked and staged.asked):
         return f"it expires no later ({stamp(leaf.not_after)}) than the live one ({stamp(live.not_after)})"
     return None
