@@ -1,6 +1,8 @@
 """What decide looks at, asked as it asks."""
 
 import ast
+import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,16 @@ def test_decisions_take_a_view() -> None:
         if isinstance(f, ast.FunctionDef) and f.name != "decide" and len({a.arg for a in f.args.args} & three) > 1
     ]
     assert [] == found
+
+
+def test_life_of_a_pair_names_what_is_there() -> None:
+    """Each `module.name` at the head of decide/ exists, in decide/ or beside it."""
+    named = re.findall(r"`([a-z]+)\.([A-Za-z_]+)`", decide.__doc__ or "")
+    modules = {module: importlib.import_module(f"certagent.core.{place(module)}") for module, _ in named}
+    assert len(named) >= 8
+    assert [] == [(module, name) for module, name in named if not hasattr(modules[module], name)]
+
+
+def place(module: str) -> str:
+    inside = Path(decide.__file__).parent / f"{module}.py"
+    return f"decide.{module}" if inside.exists() else module

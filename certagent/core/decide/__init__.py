@@ -9,16 +9,17 @@ The life of a pair; a guard that does not hold is shown as blocked, with its rea
 wanted -> asked: `renewal.due` gives the reason (missing, unusable, revoked, changed, due, or a command), and none of
     the guards of `renewal.POLICY` objects.
 asked -> staged: the authority answered with a certificate for the key of the request (agent/jobs/issue.py).
-staged -> judged: everything that it is judged by was read, its validity has begun, a node waits a minute for
-    `client.node` (`layouts.waits`), and its OCSP responder was asked (`revocation.waits`).
-judged -> installed: it is neither revoked nor quarantined (`install._never_again`) and passes the pre-install checks
-    on what was read back (`rules.refusal`), else it is set aside; a swap that failed is repeated after a pause.
-installed -> signalled: a process serves something else, or was not reloaded since (`reloading`); it is past its start,
-    everything that it would load is sound (`reloading._barred`), and the last signal had its time.
-signalled -> verified: every port returned the new certificate since (`probing`, core/serving.py); what counts for a
-    file that no port shows is its row in core/roles.py.
+staged -> judged: everything that it is judged by was read, its validity has begun, and its OCSP responder was asked
+    (`revocation.waits`); a node waits a minute for `client.node.crt` (`layouts.waits`). Then it is neither revoked nor
+    quarantined, and what was read back from disk passes the pre-install checks (`rules.refusal`); else it is set aside.
+judged -> installed: no interrupted swap has to be recovered first, and the backoff after a failed swap is over.
+installed -> signalled: a process serves something else (`serving.differs`) or did not load the files since
+    (`proof.unloaded`), is past its start, and everything that it would load is valid (`reloading`); the signal before
+    had its time.
+signalled -> verified: every address of every owning process answered since then (`proof.proofs`); what counts for each
+    kind of file is its row in core/roles.py.
 installed -> the one before: handshakes fail since the signal, and an earlier generation is neither expired nor revoked
-    (`generations.going_back`).
+    nor quarantined (`generations.going_back`).
 """
 
 from collections.abc import Iterable
