@@ -75,7 +75,7 @@ def test_as_the_live_pair(host: Host, server: EstServer) -> None:
     with host.agent():
         assert host.run("renew", "client.root").returncode == 0
         notes = [a["note"] for d in host.json("status")["certs_dirs"] for a in d["authorities"]]
-    assert [n for n in notes if "handed the managed pair" in n]
+    assert [n for n in notes if "receives the managed pair" in n]
     renewed = [r for r in server.requests() if r["path"].endswith("simplereenroll") and "CN=root" in r["who"]]
     assert [200] == [r["status"] for r in renewed]
 
