@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from certagent.agent.jobs.work import JobFailed, ProcessScan
-from certagent.agent.memory import RESTING, Memory, changes
+from certagent.agent.memory import RESTING, LogLine, Memory, changes
 from certagent.core.actions import Issue, RejectCommand
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Listener, Repair, Request, Served
@@ -61,10 +61,12 @@ def test_addresses_set_by_hand() -> None:
 
 def test_who_appeared_and_who_is_gone() -> None:
     """Each once; a process that was there before is no event."""
-    assert (("process.appeared", "pid 200", "serving, user cockroach"),) == changes([process()], [process(), OTHER])
-    assert (("process.gone", "pid 200", "it ended, or it uses another directory now"),) == changes([OTHER], [])
+    appeared = LogLine(event="process.appeared", file="pid 200", reason="serving, user cockroach")
+    gone = LogLine(event="process.gone", file="pid 200", reason="it ended, or it uses another directory now")
+    assert (appeared,) == changes([process()], [process(), OTHER])
+    assert (gone,) == changes([OTHER], [])
     assert {("process.appeared", "pid 100"), ("process.gone", "pid 100")} == {
-        said[:2] for said in changes([process(start=1)], [process(start=2)])
+        (said.event, said.file) for said in changes([process(start=1)], [process(start=2)])
     }
     assert () == changes([process()], [process(state="starting")])
 

@@ -58,7 +58,7 @@ class World:
         self._scanner = Scanner()
         self._records = Records(ledger, policy.path)
         store = Store(policy.path)
-        self._revoking = Revoking(policy.path, lambda: [(stem, cert) for stem, cert, _, _ in store.staged()])
+        self._revoking = Revoking(policy.path, lambda: [(row.stem, row.cert) for row in store.staged()])
         self.last: Planned | None = None
         self.policy = policy
         self.adopt(policy, authorities, cache)
@@ -159,8 +159,8 @@ class World:
 
     def _empty_inbox(self, now: datetime) -> None:
         for message in self._inbox.taken():
-            for event, file, reason in self._memory.take(message, self.policy, now):
-                self._log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)
+            for line in self._memory.take(message, self.policy, now):
+                self._log.emit(line.event, certs_dir=self.policy.path, file=line.file, reason=line.reason)
 
     def ask(self, question: actions.Scan | actions.Probe | actions.AskRevocation) -> None:
         """Ask in this thread what `act` would have a job ask: for those that look once."""

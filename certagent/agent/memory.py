@@ -28,7 +28,15 @@ from certagent.revocation.checker import RevocationResult
 REMEMBERED = timedelta(hours=1)
 RESTING = timedelta(seconds=30)  # a job that ended in an error left no fact: without a rest it would be begun at once
 Message = Served | ProcessScan | RevocationResult | Request | JobFailed
-LogLine = tuple[str, str, str]  # event, file, reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """An event of a certs-dir, to be logged."""
+
+    event: str
+    file: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -119,6 +127,10 @@ def changes(before: Iterable[Process], after: Iterable[Process]) -> tuple[LogLin
     appeared = [new[i] for i in new.keys() - old.keys()]
     gone = [old[i] for i in old.keys() - new.keys()]
     return (
-        *(("process.appeared", f"pid {p.pid}", f"{p.state}, user {p.user}") for p in appeared),
-        *(("process.gone", f"pid {p.pid}", "it ended, or it uses another directory now") for p in gone),
+        *(_of("process.appeared", p, f"{p.state}, user {p.user}") for p in appeared),
+        *(_of("process.gone", p, "it ended, or it uses another directory now") for p in gone),
     )
+
+
+def _of(event: str, process: Process, reason: str) -> LogLine:
+    return LogLine(event=event, file=f"pid {process.pid}", reason=reason)

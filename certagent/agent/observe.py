@@ -12,6 +12,7 @@ from certagent.certs_dir import read_live
 from certagent.certs_dir import staged as facts
 from certagent.certs_dir import system_roots as roots
 from certagent.certs_dir.swap import Store
+from certagent.certs_dir.swap.stored import Stored
 from certagent.certs_dir.verify import store_of
 from certagent.core.facts import Generation, Pair, Snapshot, Staged
 from certagent.core.policy import Policy
@@ -84,14 +85,12 @@ class Staging:
         key = (self._store.generation_marks(), quarantined)
         if self._generations[0] != key:
             rows = self._store.generations()
-            found = tuple(g for row in rows if (g := facts.generation(*row, quarantined)) is not None)
+            found = tuple(g for row in rows if (g := facts.generation(row, quarantined)) is not None)
             self._generations = (key, found)
         return self._generations[1]
 
-    def _staged(
-        self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime
-    ) -> Staged | None:
-        stem, cert, key, at = row
+    def _staged(self, snapshot: Snapshot, policy: Policy, row: Stored, now: datetime) -> Staged | None:
+        stem, cert, key = row.stem, row.cert, row.key
         live = snapshot.pair(stem)
         usable = live is not None and live.key is not None and live.key.spki is not None and not pair_is_bundle(stem)
         kept_key = read_live(self._path, f"{stem}.key") if key is None and usable else key
@@ -106,7 +105,7 @@ class Staging:
             is_split(snapshot.pairs, wanted=policy.split),
             int(now.timestamp()) // 60,
         )
-        return self._once(mark, lambda: self._establish(snapshot, policy, (stem, cert, kept_key, at), now), now)
+        return self._once(mark, lambda: self._establish(snapshot, policy, replace(row, key=kept_key), now), now)
 
     def _once(self, mark: tuple[object, ...], establish: Callable[[], Staged | None], now: datetime) -> Staged | None:
         """What was established before; of a leaf that is not valid yet it is established again."""
@@ -115,10 +114,8 @@ class Staging:
             self._judged[mark] = found
         return found
 
-    def _establish(
-        self, snapshot: Snapshot, policy: Policy, row: tuple[str, bytes, bytes | None, float], now: datetime
-    ) -> Staged | None:
-        stem, cert, key, at = row
+    def _establish(self, snapshot: Snapshot, policy: Policy, row: Stored, now: datetime) -> Staged | None:
+        stem, cert, key, at = row.stem, row.cert, row.key, row.at
         pair = facts.pair_fact(stem, cert, None if pair_is_bundle(stem) else key, at)
         if pair is None:
             return None

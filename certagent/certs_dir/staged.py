@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from certagent import x509
+from certagent.certs_dir.swap.stored import Stored
 from certagent.certs_dir.verify import TrustStore, refusals, trust
 from certagent.core import names
 from certagent.core.facts import File, Generation, Leaf, Pair, Staged, Trust
@@ -31,15 +32,13 @@ def pair_fact(stem: str, cert: bytes, key: bytes | None, at: float) -> Pair | No
     return Pair(name, x509.cert_file(_file(f"{stem}.crt", len(cert), at), cert), keyed)
 
 
-def generation(
-    stem: str, number: int, cert: bytes, key: bytes | None, at: float, quarantined: frozenset[str]
-) -> Generation | None:
+def generation(kept: Stored, quarantined: frozenset[str]) -> Generation | None:
     """An earlier pair as a fact."""
-    pair = pair_fact(stem, cert, key, at)
+    pair = pair_fact(kept.stem, kept.cert, kept.key, kept.at)
     if pair is None:
         return None
     bad = pair.leaf is not None and pair.leaf.fingerprint in quarantined
-    return Generation(number, pair, datetime.fromtimestamp(at, UTC), bad)
+    return Generation(kept.number, pair, datetime.fromtimestamp(kept.at, UTC), bad)
 
 
 def judge(

@@ -99,7 +99,9 @@ def _of_agent(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: 
     for found in plan.findings:
         ignored = names.stem_of(found.file) in orphans and Is.OF_LONE_KEYS not in found.rule.flags
         if found.rule.area in OF_DIRECTORIES and not ignored:
-            yield _remedied(target, seen, _weighed(target, seen, found, (accepted, orphans), client_only=client_only))
+            yield _remedied(
+                target, seen, _weighed(target, seen, found, accepted=accepted, orphans=orphans, client_only=client_only)
+            )
 
 
 def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Want, ...]:
@@ -118,13 +120,12 @@ def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Wa
 
 
 def _weighed(
-    target: Target, seen: Snapshot, found: Finding, known: tuple[set[str], set[str]], *, client_only: bool
+    target: Target, seen: Snapshot, found: Finding, *, accepted: set[str], orphans: set[str], client_only: bool
 ) -> Finding:
     """A finding of the agent's as cockroach would weigh it: what it reads all the same is a warning.
 
-    `known`: the names that it accepts, and the stems of keys without a certificate.
+    `accepted`: the names that it accepts; `orphans`: the stems of keys without a certificate.
     """
-    accepted, orphans = known
     if found.rule is KEY_OWNER and f"{found.file.removesuffix('.key')}.crt" in accepted:
         return replace(found, severity="warning", message=f"{found.message}; cockroach can still read it")
     pair = seen.pair(names.stem_of(found.file))

@@ -14,4 +14,4 @@ if what == "recover":
 else:
     row = store.staged()[0]
     os.write(2, b"BEGIN\n")
-    store.install(what, (digest(row[1]), digest(row[2])), 0o600, (None, None))
+    store.install(what, (digest(row.cert), digest(row.key)), 0o600, (None, None))

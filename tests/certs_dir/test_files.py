@@ -47,7 +47,7 @@ def test_a_swap(certs: Path) -> None:
     store = Store(str(certs))
     before, pair = live(certs), ca.pair()
     store.stage("node", *pair)
-    assert [("node", *pair)] == [row[:3] for row in store.staged()]
+    assert [("node", *pair)] == [(row.stem, row.cert, row.key) for row in store.staged()]
     assert live(certs) == before
     store.install("node", (digest(pair[0]), digest(pair[1])), 0o600, (None, None))
     assert live(certs) == pair
@@ -79,7 +79,7 @@ def test_one_pair_is_staged_while_another_is_installed(certs: Path) -> None:
         while not end.is_set():
             try:
                 Store(str(certs)).stage("ui", *pairs[1])
-                assert [row[1:3] for row in Store(str(certs)).staged() if row[0] == "ui"] == [pairs[1]]
+                assert [(row.cert, row.key) for row in Store(str(certs)).staged() if row.stem == "ui"] == [pairs[1]]
             except (OSError, AssertionError) as error:
                 failures.append(str(error))
 
@@ -126,8 +126,8 @@ def test_generations(certs: Path) -> None:
     store = Store(str(certs), keep=3)
     pairs = [live(certs), *(swapped(store, ca) for _ in range(5))]
     kept = store.generations()
-    assert [3, 4, 5] == sorted(row[1] for row in kept)
-    assert {row[2] for row in kept} == {pair[0] for pair in pairs[2:5]}
+    assert [3, 4, 5] == sorted(row.number for row in kept)
+    assert {row.cert for row in kept} == {pair[0] for pair in pairs[2:5]}
     store.rollback("node", 4, 0o600, (None, None))
     assert live(certs) == pairs[3]
     assert modes(certs) == {0o600}

@@ -4,6 +4,7 @@ import fcntl
 import os
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from certagent.authority.client.secrets import LIMIT, read_secret
 from certagent.certs_dir.swap import Store, pending
+from certagent.certs_dir.swap.stored import Draft
 from certagent.posix.errors import HostError
 from certagent.state.authority_state import AuthorityState, SharedOnly
 from tests.waiting import wait_until
@@ -178,20 +180,21 @@ def test_no_lock_to_be_had(tmp_path: Path) -> None:
         assert not (tmp_path / "authority").is_dir()
 
 
-CSR, KEY = b"-----BEGIN CERTIFICATE REQUEST-----\n", b"a key"
+DRAFT = Draft(csr=b"-----BEGIN CERTIFICATE REQUEST-----\n", key=b"a key")
+BARE = replace(DRAFT, key=None)
 
 
 def test_requests_that_wait(tmp_path: Path) -> None:
     """Key and CSR survive, 0600 in the staging area, for the very same want; for another one they are not found."""
     path = str(tmp_path)
-    pending.keep(path, "node", "mark", CSR, KEY)
-    assert pending.kept(path, "node", "mark") == (CSR, KEY)
+    pending.keep(path, "node", "mark", DRAFT)
+    assert pending.kept(path, "node", "mark") == DRAFT
     assert pending.kept(path, "node", "other") is None
     assert pending.kept(path, "ui", "mark") is None
     area = tmp_path / ".certagent" / "pending"
     assert {stat.S_IMODE(p.stat().st_mode) for p in area.iterdir()} == {0o600}
-    pending.keep(path, "node", "other", CSR, None)
-    assert (pending.kept(path, "node", "other"), pending.kept(path, "node", "mark")) == ((CSR, None), None)
+    pending.keep(path, "node", "other", BARE)
+    assert (pending.kept(path, "node", "other"), pending.kept(path, "node", "mark")) == (BARE, None)
     pending.forget(path, "node")
     pending.forget(path, "node")
     assert list(area.iterdir()) == []
@@ -200,10 +203,10 @@ def test_requests_that_wait(tmp_path: Path) -> None:
 def test_recovery_and_retirement_know_them(tmp_path: Path) -> None:
     """What is no longer wanted goes, recovery removes what a crash left half, retirement everything."""
     path, area = str(tmp_path), tmp_path / ".certagent" / "pending"
-    pending.keep(path, "node", "mark", CSR, KEY)
-    (area / "ui.key").write_bytes(KEY)
-    (area / ".client.root.key.new").write_bytes(KEY)
-    pending.keep(path, "client.gone", "mark", CSR, KEY)
+    pending.keep(path, "node", "mark", DRAFT)
+    (area / "ui.key").write_bytes(b"a key")
+    (area / ".client.root.key.new").write_bytes(b"a key")
+    pending.keep(path, "client.gone", "mark", DRAFT)
     pending.only(path, frozenset({"node", "client.root"}))
     store = Store(path)
     store.recover()

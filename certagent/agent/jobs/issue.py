@@ -15,6 +15,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending
 from certagent.certs_dir import read_live
 from certagent.certs_dir.swap import Store, pending
+from certagent.certs_dir.swap.stored import Draft
 from certagent.core import actions as act
 from certagent.core.facts import Adopted, Attempt
 from certagent.core.policy import Policy, Want
@@ -87,16 +88,16 @@ class Issuing:
         self._stage(action.want, x509.merged(authority.bundle(path, stem, clock()), *carried_over), None)
 
     def _leaf(self, authority: CertificateAuthority, action: act.Issue) -> Pending | None:
-        csr, key = (
+        draft = (
             self._drafted(action, _Style(authority.common_name, authority.challenge()))
             if authority.may_defer
             else _made(action, self._live_key(action), _Style(authority.common_name, ""))
         )
-        order = Order.of(self.policy.path, action.want, action.names, csr, self._live(action.subject))
+        order = Order.of(self.policy.path, action.want, action.names, draft.csr, self._live(action.subject))
         answer = self._answered(authority, order)
         if isinstance(answer, Pending):
             return answer
-        self._stage(action.want, answer, key)
+        self._stage(action.want, answer, draft.key)
         if authority.may_defer:
             pending.forget(self.policy.path, action.subject)
         return None
@@ -119,8 +120,8 @@ class Issuing:
     def _live_key(self, action: act.Issue) -> bytes | None:
         return read_live(self.policy.path, f"{action.subject}.key") if action.reuse_key else None
 
-    def _drafted(self, action: act.Issue, style: "_Style") -> tuple[bytes, bytes | None]:
-        """The CSR and key that wait for this very want, or new ones, kept before anybody is asked."""
+    def _drafted(self, action: act.Issue, style: "_Style") -> Draft:
+        """The request that waits for this very want, or new ones, kept before anybody is asked."""
         path, stem = self.policy.path, action.subject
         live = self._live_key(action)
         spki = x509.parse_key(live)[0] if live else ""
@@ -128,9 +129,9 @@ class Issuing:
         found = pending.kept(path, stem, mark)
         if found is not None:
             return found
-        csr, key = _made(action, live, style)
-        pending.keep(path, stem, mark, csr, key)
-        return csr, key
+        draft = _made(action, live, style)
+        pending.keep(path, stem, mark, draft)
+        return draft
 
     def _stage(self, want: Want, chain: bytes, key: bytes | None) -> None:
         """Remember as ours what is staged, before it is staged: a crash between leaves a pair that is known."""
@@ -146,11 +147,11 @@ def mark_of(action: act.Issue, spki: str, challenge: str) -> str:
     return sha256(repr(parts).encode()).hexdigest()
 
 
-def _made(action: act.Issue, live: bytes | None, style: "_Style") -> tuple[bytes, bytes | None]:
-    """A CSR, by a new key or the live one; the key where it is new."""
+def _made(action: act.Issue, live: bytes | None, style: "_Style") -> Draft:
+    """A request by a new key or the live one."""
     want = action.want
     key = live or x509.generate_key(want.key)
     subject = want.principal or (action.names[0] if action.names else None)
     common_name = subject if style.common_name else None
     csr = x509.make_csr(key, common_name, action.names, unit=want.name.kind.unit, challenge=style.challenge)
-    return csr, None if live else key
+    return Draft(csr=csr, key=None if live else key)

@@ -5,18 +5,17 @@ finds its key. Each request has a mark of what it asks for; if something else is
 """
 
 from certagent.certs_dir.swap.area import GUARDS, PENDING, Area, exists, opened, read, remove, write
+from certagent.certs_dir.swap.stored import Draft
 
-Draft = tuple[bytes, bytes | None]  # CSR, key (None: the live key's)
 
-
-def keep(path: str, stem: str, mark: str, csr: bytes, key: bytes | None) -> None:
+def keep(path: str, stem: str, mark: str, draft: Draft) -> None:
     """Remember a request. The CSR comes last: one that is there has its key."""
     with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
         remove(fd, f"{stem}.csr")
         remove(fd, f"{stem}.key")
-        if key is not None:
-            write(fd, f"{stem}.key", key)
-        write(fd, f"{stem}.csr", f"{mark}\n".encode() + csr)
+        if draft.key is not None:
+            write(fd, f"{stem}.key", draft.key)
+        write(fd, f"{stem}.csr", f"{mark}\n".encode() + draft.csr)
 
 
 def kept(path: str, stem: str, mark: str) -> Draft | None:
@@ -25,7 +24,7 @@ def kept(path: str, stem: str, mark: str) -> Draft | None:
         found = read(fd, f"{stem}.csr")
         if found is None or not found.startswith(f"{mark}\n".encode()):
             return None
-        return found.partition(b"\n")[2], read(fd, f"{stem}.key")
+        return Draft(csr=found.partition(b"\n")[2], key=read(fd, f"{stem}.key"))
 
 
 def forget(path: str, stem: str) -> None:

@@ -29,12 +29,12 @@ from certagent.certs_dir.swap.area import (
     remove,
     write,
 )
+from certagent.certs_dir.swap.stored import Stored
 from certagent.core.roles import BUNDLES
 from certagent.posix import locks
 from certagent.posix.errors import HostError
 
 CERT_MODE = 0o644
-Row = tuple[str, bytes, bytes | None, float]
 
 
 class Store:
@@ -58,8 +58,8 @@ class Store:
                 write(staged, f"{stem}.key", key)
             write(staged, f"{stem}.crt", cert)
 
-    def staged(self) -> tuple[Row, ...]:
-        """(stem, certificate, key or None, time) of everything staged, read back from the disk."""
+    def staged(self) -> tuple[Stored, ...]:
+        """Everything staged, read back from the disk."""
         if not exists(self.path):
             return ()
         with self._guard, opened(self.path, make=False) as area:
@@ -67,8 +67,8 @@ class Store:
             if not stems:
                 return ()
             with area.sub(STAGED) as fd:
-                rows = [(s, read(fd, f"{s}.crt"), read(fd, f"{s}.key"), _time(fd, f"{s}.crt")) for s in stems]
-        return tuple((s, cert, key, at) for s, cert, key, at in rows if cert is not None)
+                rows = [_stored(fd, f"{stem}.", stem) for stem in stems]
+        return tuple(row for row in rows if row is not None)
 
     def discard(self, stem: str, reason: str) -> None:
         """Reject a staged pair: the key is removed, the certificate is kept with the reason."""
@@ -100,8 +100,8 @@ class Store:
         with opened(self.path, make=False) as area:
             return tuple(f"{stem}/{n}" for stem in area.listed(OLD) for n in area.listed(f"{OLD}/{stem}"))
 
-    def generations(self) -> tuple[tuple[str, int, bytes, bytes | None, float], ...]:
-        """(stem, number, certificate, key, time) of every generation kept."""
+    def generations(self) -> tuple[Stored, ...]:
+        """Every generation kept."""
         if not exists(self.path, OLD):
             return ()
         found = []
@@ -109,21 +109,19 @@ class Store:
             numbered = [(s, n) for s in area.listed(OLD) for n in area.numbers(f"{OLD}/{s}")]
             for stem, number in numbered:
                 with area.sub(f"{OLD}/{stem}/{number}") as fd:
-                    cert = read(fd, "crt")
-                    if cert is not None:
-                        found.append((stem, number, cert, read(fd, "key"), _time(fd, "crt")))
-        return tuple(found)
+                    found.append(_stored(fd, "", stem, number))
+        return tuple(row for row in found if row is not None)
 
     def rollback(self, stem: str, number: int, key_mode: int, owner: Ids) -> None:
         """Install a generation again, in the same way as any pair."""
-        rows = [g for g in self.generations() if g[:2] == (stem, number)]
-        if not rows:
+        kept = next((g for g in self.generations() if (g.stem, g.number) == (stem, number)), None)
+        if kept is None:
             raise HostError(f"cannot roll {stem} back: there is no generation {number}")
         with self._guard, opened(self.path) as area, area.sub(STAGED) as staged:
             recovery.recover(area)
-            self.stage(stem, rows[0][2], rows[0][3])
+            self.stage(stem, kept.cert, kept.key)
             _keep(area, stem, self.keep)
-            _swap(area, staged, stem, key_mode if rows[0][3] is not None else None, owner)
+            _swap(area, staged, stem, key_mode if kept.key is not None else None, owner)
 
     def recover(self) -> str | None:
         """Finish or undo what was interrupted; return what was done. Raises HostError."""
@@ -159,6 +157,14 @@ def _generations(area: Area) -> list[str]:
     """The directories of all generations, inner ones first."""
     pairs = [f"{OLD}/{stem}" for stem in area.listed(OLD)]
     return [*(f"{pair}/{number}" for pair in pairs for number in area.listed(pair)), *pairs]
+
+
+def _stored(directory: int, prefix: str, stem: str, number: int = 0) -> Stored | None:
+    """Certificate and key of one stem, read back from the disk; None without a certificate."""
+    cert, key = read(directory, f"{prefix}crt"), read(directory, f"{prefix}key")
+    if cert is None:
+        return None
+    return Stored(stem=stem, cert=cert, key=key, at=_time(directory, f"{prefix}crt"), number=number)
 
 
 def _time(directory: int, name: str) -> float:
