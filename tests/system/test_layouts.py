@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,8 @@ def test_under_split_ca_the_wrong_ca_is_refused(host: Host) -> None:
     elsewhere.mkdir()
     for source, stem in (("ca", "client.root"), ("clients-ca", "client.other"), ("nowhere", "client.stranger")):
         own = host.base / source
-        signer = ca if source == "nowhere" else type(ca)((own / "ca.crt").read_bytes(), (own / "ca.key").read_bytes())
+        made = own / "ca.crt", own / "ca.key"
+        signer = ca if source == "nowhere" else replace(ca, cert=made[0].read_bytes(), key=made[1].read_bytes())
         put(elsewhere, stem, signer.pair(stem))
     roots = host.certs / "ca.crt"
     with host.server() as server:
