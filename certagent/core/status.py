@@ -14,7 +14,6 @@ from certagent.core.predict import forecast
 from certagent.core.proof import Proof, answers, proofs, unverified
 from certagent.core.serving import expected
 from certagent.core.view import Planned, View
-from certagent.core.windows import window_of
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
 
@@ -100,7 +99,7 @@ def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]
 
 def _window(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> dict[str, Any] | None:
     """When the CA wants it renewed, where it says so (RFC 9773)."""
-    found = window_of(snapshot.history, stem, leaf) if leaf else None
+    found = snapshot.history.window(stem, leaf.fingerprint) if leaf else None
     if found is None:
         return None
     return {"start": rfc3339(found.start), "end": rfc3339(found.end), "explanation": found.explanation}

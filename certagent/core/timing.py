@@ -13,7 +13,7 @@ from typing import Literal
 from certagent.core.backoff import Backoff
 from certagent.core.facts import Attempt, History, Leaf, Pair
 from certagent.core.policy import Want
-from certagent.core.windows import not_before, window_of
+from certagent.core.windows import not_before
 
 NOTHING = History()
 SHORT = timedelta(days=10)
@@ -66,7 +66,7 @@ def _not_at_once(history: History, stem: str, leaf: Leaf) -> datetime:
 
 
 def _window_point(history: History, stem: str, leaf: Leaf, host: str) -> datetime | None:
-    window = window_of(history, stem, leaf)
+    window = history.window(stem, leaf.fingerprint)
     if window is None:
         return None
     point = window.start + (window.end - window.start) * unit(host, stem, leaf.fingerprint)

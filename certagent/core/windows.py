@@ -8,16 +8,10 @@ leaf.
 from datetime import datetime, timedelta
 
 from certagent.core.backoff import Backoff
-from certagent.core.facts import History, Leaf, Window
+from certagent.core.facts import History, Leaf
 
 UNANSWERED, NEVER_ANSWERED = timedelta(hours=6), timedelta(days=1)
 RESTLESS, PAUSES = timedelta(days=1), Backoff(timedelta(minutes=15), timedelta(hours=6))
-
-
-def window_of(history: History, stem: str, leaf: Leaf) -> Window | None:
-    """The newest answer about this very leaf; None where the CA has not given any."""
-    answers = [a for a in history.windows(stem) if a.outcome == "ok" and a.fingerprint == leaf.fingerprint]
-    return answers[-1].window if answers else None
 
 
 def ask_at(history: History, stem: str, leaf: Leaf) -> datetime | None:

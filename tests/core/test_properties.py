@@ -153,6 +153,13 @@ def test_an_idle_plan_names_its_next_wake(found: Snapshot) -> None:
 
 
 @given(worlds())
+def test_findings_are_as_grave_as_their_rule_allows(found: Snapshot) -> None:
+    """The catalogue lists every severity that a finding of its can have, and each finding has a remedy."""
+    made = decide(RULES, found, NOW).findings
+    assert [f for f in made if f.severity not in f.rule.severities or not f.remedy] == []
+
+
+@given(worlds())
 def test_due_stays_due(found: Snapshot) -> None:
     """What is asked for now would still be asked for an hour later, if nothing happened."""
     first = {a.subject for a in decide(RULES, found, NOW).actions if isinstance(a, Issue)}

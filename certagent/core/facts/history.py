@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from certagent.core.facts.processes import Process
-from certagent.core.facts.records import Attempt
+from certagent.core.facts.records import Attempt, Window
 
 SWAPS = frozenset({"install", "rollback"})
 VERIFIED = frozenset({"ok", "presumed"})  # of a reload: what the process serves is what was on disk
@@ -91,6 +91,11 @@ class History:
     def windows(self, stem: str) -> tuple[Attempt, ...]:
         """The questions to a CA when it wants the pair renewed (RFC 9773)."""
         return self._of(stem, "window")
+
+    def window(self, stem: str, fingerprint: str) -> Window | None:
+        """The newest answer about this very certificate; None where the CA has not given any."""
+        answers = [a for a in self.windows(stem) if a.outcome == "ok" and a.fingerprint == fingerprint]
+        return answers[-1].window if answers else None
 
     def last(self, stem: str) -> Attempt | None:
         """The newest attempt to change a pair."""
