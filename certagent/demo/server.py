@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from certagent.demo.loader import Entry, Flags, Material, load, reload_problem, start_problem
-from certagent.x509 import memory_file, parse_certificates
+from certagent.x509 import X509Error, memory_file, parse_certificates
 
 PR_SET_NAME, PR_SET_DUMPABLE = 15, 4
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
@@ -79,8 +79,11 @@ def offer(material: Material, kind: str) -> Offer | None:
 def context_of(what: Offer) -> ssl.SSLContext:
     """Build what one handshake uses. Raises ssl.SSLError for a pair that does not match."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with memory_file(what.entry.cert, what.entry.key) as path:
-        context.load_cert_chain(path)
+    try:
+        with memory_file(what.entry.cert, what.entry.key) as path:
+            context.load_cert_chain(path)
+    except X509Error as error:
+        raise ssl.SSLError(error.message) from error
     if what.clients:
         context.verify_mode = ssl.CERT_OPTIONAL
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
+from certagent.x509.keys import load_key
 from certagent.x509.making import PEM, _general, generate_key
-from certagent.x509.parsing import load_certificates, load_key
+from certagent.x509.parsing import load_certificates
 
 ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 OCTETS = b"\x04\x20"  # DER: an OCTET STRING of 32 bytes

@@ -6,22 +6,12 @@ cockroach is content with.
 """
 
 import re
-from dataclasses import dataclass
+
+from certagent.x509.der import CONSTRUCTED, GENERALIZED_TIME, LONG_FORM, OCTETS, SEQUENCE, Element, element
 
 FRACTION = re.compile(rb"\x18.\d{14}\.\d+Z", re.DOTALL)
-GENERALIZED_TIME, OCTETS, SEQUENCE, EXPLICIT = 0x18, 0x04, 0x30, 0xA0
-CONSTRUCTED = 0x20
-LONG_FORM, MULTIPLE_BYTES = 0x80, 0x1F
+EXPLICIT, MULTIPLE_BYTES = 0xA0, 0x1F
 DEEPEST = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One element of DER: its tag, its content, and all of its bytes."""
-
-    tag: int
-    content: bytes
-    whole: bytes
 
 
 def whole_seconds(data: bytes) -> tuple[bytes, bytes]:
@@ -35,9 +25,9 @@ def whole_seconds(data: bytes) -> tuple[bytes, bytes]:
     kind, octets = elements(body.content)
     (basic,) = elements(octets.content)
     signed = elements(basic.content)[0].whole
-    answer = _element(OCTETS, _rewritten(octets.content, DEEPEST))
-    wrapped = _element(EXPLICIT, _element(SEQUENCE, kind.whole + answer))
-    return _element(SEQUENCE, status.whole + wrapped), signed
+    answer = element(OCTETS, _rewritten(octets.content, DEEPEST))
+    wrapped = element(EXPLICIT, element(SEQUENCE, kind.whole + answer))
+    return element(SEQUENCE, status.whole + wrapped), signed
 
 
 def elements(data: bytes) -> list[Element]:
@@ -60,24 +50,16 @@ def elements(data: bytes) -> list[Element]:
     return found
 
 
-def _element(tag: int, content: bytes) -> bytes:
-    length = len(content)
-    if length < LONG_FORM:
-        return bytes([tag, length]) + content
-    digits = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes([tag, LONG_FORM | len(digits)]) + digits + content
-
-
 def _rewritten(data: bytes, left: int) -> bytes:
     """The same elements, each time without its fraction."""
     if left == 0:
         raise ValueError("a too deeply nested OCSP response")
     parts = []
-    for element in elements(data):
-        if element.tag == GENERALIZED_TIME:
-            parts.append(_element(element.tag, re.sub(rb"\.\d+Z\Z", b"Z", element.content)))
-        elif element.tag & CONSTRUCTED:
-            parts.append(_element(element.tag, _rewritten(element.content, left - 1)))
+    for part in elements(data):
+        if part.tag == GENERALIZED_TIME:
+            parts.append(element(part.tag, re.sub(rb"\.\d+Z\Z", b"Z", part.content)))
+        elif part.tag & CONSTRUCTED:
+            parts.append(element(part.tag, _rewritten(part.content, left - 1)))
         else:
-            parts.append(element.whole)
+            parts.append(part.whole)
     return b"".join(parts)

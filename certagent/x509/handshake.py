@@ -14,8 +14,10 @@ from functools import lru_cache
 from cryptography.hazmat.primitives import serialization
 
 from certagent.x509.errors import X509Error
+from certagent.x509.keys import plain_key
 from certagent.x509.making import make_ca
-from certagent.x509.parsing import load_certificates, load_key
+from certagent.x509.parsing import load_certificates
+from certagent.x509.pem import blocks
 
 ROUNDS = 10  # a TLS 1.3 handshake takes three
 
@@ -30,7 +32,6 @@ def handshake(
     are not checked. The clock is the machine's.
     """
     try:
-        load_key(key_pem)
         pair = (certs_pem, key_pem)
         served, shown = (None if pem is None else _der(pem) for pem in (server_roots, client_roots))
         one = _context(ssl.PROTOCOL_TLS_SERVER, _throwaway() if served is None else pair, shown)
@@ -68,13 +69,16 @@ def _context(protocol: int, pair: tuple[bytes, bytes] | None, roots: bytes | Non
 
 @contextmanager
 def memory_file(certs_pem: bytes, key_pem: bytes) -> Iterator[str]:
-    """A pair as a path in memory, for as long as the block lasts.
+    """A pair as a path in memory, for as long as the block lasts. X509Error where Go cannot read the key.
 
-    TLS libraries want paths, and a key touches no disk for it.
+    TLS libraries want paths, and a key touches no disk for it. OpenSSL's reader of PEM is not Go's: so what Go finds
+    is written anew. Without a key: b"".
     """
+    written = "".join(ssl.DER_cert_to_PEM_cert(der) for kind, der in blocks(certs_pem) if kind == b"CERTIFICATE")
+    key = plain_key(key_pem) if key_pem else b""
     handle = os.memfd_create("pair", os.MFD_CLOEXEC)
     with closing(os.fdopen(handle, "wb")) as file:
-        file.write(certs_pem.rstrip() + b"\n" + key_pem)
+        file.write(written.encode() + key)
         file.flush()
         yield f"/proc/self/fd/{handle}"
 

@@ -21,9 +21,9 @@ from cryptography.x509.oid import (
 )
 
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
-from certagent.x509.parsing import load_certificates, load_key
+from certagent.x509.keys import PrivateKey, load_key
+from certagent.x509.parsing import load_certificates
 
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PEM = serialization.Encoding.PEM
 SKEW = timedelta(hours=1)  # a new CA is valid at once on hosts whose clock is behind
 

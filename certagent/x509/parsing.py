@@ -1,11 +1,9 @@
 """Certificates and keys: bytes -> facts.
 
 Lean on purpose: a directory may hold ten thousand certificates, so every extension is looked at once and the
-text of a name is kept. Rejected: the first PEM block alone for keys; Go skips blocks of other types, and
-`openssl ecparam` writes one.
+text of a name is kept. Private keys: keys.py.
 """
 
-import re
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
@@ -19,10 +17,10 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, Public
 from certagent.core.facts import Leaf
 from certagent.x509 import pem
 from certagent.x509.errors import REFUSALS, X509Error, reason_of, shown
+from certagent.x509.keys import load_key
 
 USAGES = {"1.3.6.1.5.5.7.3.1": "serverAuth", "1.3.6.1.5.5.7.3.2": "clientAuth", "2.5.29.37.0": "any"}
 CURVES = {"secp256r1": "ecdsa-p256", "secp384r1": "ecdsa-p384", "secp521r1": "ecdsa-p521", "secp224r1": "ecdsa-p224"}
-KEY_BLOCK = re.compile(rb"-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
 
 PRINTED = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
@@ -197,27 +195,6 @@ def key_name(key: object) -> str:
         case dsa.DSAPublicKey():
             return f"dsa-{key.key_size}"
     return "unknown"
-
-
-def load_key(data: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey:
-    """Given PEM with an unencrypted private key (PKCS#8, PKCS#1, SEC 1), return it.
-
-    The first such block, as Go reads it.
-    """
-    if not data.strip():
-        raise X509Error("empty", "the key file is empty")
-    block = KEY_BLOCK.search(data)
-    if block is None:
-        raise X509Error("unparsable", "the key file contains no PEM private key")
-    if b"ENCRYPTED" in block.group(0):
-        raise X509Error("unparsable", "the private key is encrypted; cockroach cannot load it")
-    try:
-        key = serialization.load_pem_private_key(block.group(0) + b"\n", None)
-    except REFUSALS as error:
-        raise X509Error("unparsable", "the private key cannot be parsed") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
-        raise X509Error("unparsable", "the private key is neither RSA, ECDSA nor Ed25519; cockroach cannot use it")
-    return key
 
 
 def parse_key(data: bytes) -> tuple[str, str]:

@@ -7,21 +7,32 @@ passes over: a block whose base64 is broken, and a BEGIN line without an END.
 import base64
 import binascii
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 BEGIN, END, DASHES = b"-----BEGIN ", b"\n-----END ", b"-----"
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block: its type, its content, and its header lines as they stand."""
+
+    kind: bytes
+    content: bytes
+    headers: bytes
+
+
 def blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Given the bytes of a file, yield type and content of each block. What is no block is passed over."""
-    return ((kind, content) for kind, content, _ in _blocks(data))
+    return ((block.kind, block.content) for block in decoded(data))
 
 
 def pooled(data: bytes) -> Iterator[bytes]:
     """The contents of those that AppendCertsFromPEM would look at: certificates without headers (`Comment: ...`)."""
-    return (content for kind, content, headed in _blocks(data) if kind == b"CERTIFICATE" and not headed)
+    return (block.content for block in decoded(data) if block.kind == b"CERTIFICATE" and not block.headers)
 
 
-def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
+def decoded(data: bytes) -> Iterator[Block]:
+    """Given the bytes of a file, yield each block with its headers."""
     start = 0
     while (end := data.find(END, start)) >= 0:
         found = _block(data, start, end)
@@ -32,8 +43,8 @@ def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
         start = _line(data, end + len(END))[1]
 
 
-def _block(data: bytes, start: int, end: int) -> tuple[bytes, bytes, bool] | None:
-    """The block that ends at this END line, begun by the last BEGIN line before it; whether it has headers."""
+def _block(data: bytes, start: int, end: int) -> Block | None:
+    """The block that ends at this END line, begun by the last BEGIN line before it."""
     begin = data.rfind(BEGIN, start, end)
     if begin < 0 or (begin > start and data[begin - 1] != ord("\n")):
         return None
@@ -50,7 +61,7 @@ def _block(data: bytes, start: int, end: int) -> tuple[bytes, bytes, bool] | Non
         payload = data[body:end].translate(None, b" \t\r\n") if end > body else b""
         if len(payload) % 4:  # Python passes over a superfluous =
             return None
-        return kind, base64.b64decode(payload, validate=True), body > headers
+        return Block(kind, base64.b64decode(payload, validate=True), data[headers:body])
     except (binascii.Error, ValueError):
         return None
 

@@ -31,9 +31,19 @@ def oracle(least: int = 0) -> str:
 
 def ask(questions: Iterable[tuple[bytes, bytes, str, int]], least: int = 0) -> list[str]:
     """Given certificates, bundle, usage ("": parse only) and moment, return each error, "" where there is none."""
-    lines = [
-        json.dumps({"certs": base64.b64encode(c).decode(), "bundle": base64.b64encode(b).decode(), "usage": u, "at": t})
-        for c, b, u, t in questions
-    ]
-    done = subprocess.run([oracle(least)], input="\n".join(lines) + "\n", capture_output=True, text=True, check=True)
+    return _asked([{"certs": _text(c), "bundle": _text(b), "usage": u, "at": t} for c, b, u, t in questions], least)
+
+
+def ask_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """Given certificate and key files, return what tls.X509KeyPair says of each, "" where it takes them."""
+    return _asked([{"certs": _text(c), "key": _text(k), "usage": "pair"} for c, k in pairs], 0)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _asked(questions: list[dict[str, object]], least: int) -> list[str]:
+    lines = "\n".join(json.dumps(q) for q in questions) + "\n"
+    done = subprocess.run([oracle(least)], input=lines, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]

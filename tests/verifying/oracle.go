@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -16,6 +17,7 @@ type question struct {
 	Bundle []byte `json:"bundle"`
 	Usage  string `json:"usage"`
 	At     int64  `json:"at"`
+	Key    []byte `json:"key"`
 }
 
 var usages = map[string]x509.ExtKeyUsage{
@@ -44,6 +46,10 @@ func parse(data []byte) ([]*x509.Certificate, error) {
 }
 
 func answer(q question) error {
+	if q.Usage == "pair" {
+		_, err := tls.X509KeyPair(q.Certs, q.Key)
+		return err
+	}
 	certs, err := parse(q.Certs)
 	if err != nil || q.Usage == "" {
 		return err
