@@ -232,6 +232,15 @@ def test_refused_by_the_gate() -> None:
     ]
 
 
+@pytest.mark.parametrize(("roots", "hinted"), [("", True), ("/etc/browsers.pem", False)])
+def test_refused_console_names_the_roots_of_browsers(roots: str, *, hinted: bool) -> None:
+    """The system's roots verify `ui` where it has no bundle: other roots are an answer, unless they are configured."""
+    tried = (replace(JUST, subject="ui", outcome="refused"),)
+    found = plan(replace(snapshot(), attempts=tried), policy(want("ca"), want("ui", roots=roots)))
+    [told] = [f for f in found.findings if f.code == "renewal.refused"]
+    assert hinted == ("[certs_dir.file.ui]" in told.remedy)
+
+
 def test_an_unsound_clock_is_no_refusal() -> None:
     """What the clock or the ledger holds back has a finding of its own."""
     for held in (HELD[1][1], HELD[2][1]):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from certagent.core.facts import Directory, LoaderFlags, Pair
+from certagent.core.facts import Directory, LoaderFlags, Pair, Trust
 from certagent.core.judging import Target, document, wants_for, worst
 from certagent.core.names import Name
 from certagent.core.roles import Role
@@ -90,6 +90,21 @@ def test_a_key_of_another_owner(mode: int, severity: str, *, readable: bool) -> 
     lost = replace(pair(), key=replace(key, file=replace(key.file, uid=12345, mode=mode)))
     ((found, message),) = said(judged(pair("ca"), lost), "key.owner")
     assert (severity, readable) == (found, message.endswith("; cockroach can still read it"))
+
+
+@pytest.mark.parametrize(("kind", "permission"), [("unreadable", True), ("irregular", False)])
+def test_remedy_of_a_file_that_is_not_read(kind: str, *, permission: bool) -> None:
+    """Permission, where that is what lacks; whatever words the kernel finds for it."""
+    key = replace(pair().key, spki=None, problem="in any words", problem_kind=kind)  # type: ignore[type-var]
+    [found] = [f for f in judged(pair("ca"), replace(pair(), key=key))["findings"] if f["code"] == "key.irregular"]
+    assert permission == (found["remedy"] == f"give {OWNER.user} permission to read it")
+
+
+def test_console_that_only_browsers_distrust() -> None:
+    """cockroach serves `ui` whoever issued it: a warning, and who must trust its CA."""
+    console = replace(pair("ui"), trust=Trust("ca", "no chain"))
+    [(severity, message)] = said(judged(pair("ca"), pair(), console), "cert.untrusted")
+    assert (severity, message.endswith("; browsers must trust its CA")) == ("warning", True)
 
 
 @pytest.mark.parametrize("configured", [False, True])
