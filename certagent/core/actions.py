@@ -72,7 +72,7 @@ class RejectStaged:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Take note of a live pair that somebody else made, and of what the configuration wanted then."""
+    """Record a live pair that the agent did not issue, and the configuration at that time."""
 
     stem: str
     fingerprint: str
@@ -91,7 +91,7 @@ class AssumeLoaded:
 
 @dataclass(frozen=True, slots=True)
 class RecordProof:
-    """Take note that a reload is proven: what the process serves is what is on disk."""
+    """Record that a reload is verified: the process serves what is on disk."""
 
     process: str
     material: str

@@ -102,7 +102,7 @@ def _row(rule: OcspRule, evidence: Evidence, checked: Checked) -> dict[str, Any]
 
 def _answer(answer: Answer) -> dict[str, Any]:
     moments = {k: rfc3339(getattr(answer, k)) for k in ("at", "this_update", "next_update", "revoked_at")}
-    usable = answer.status != "unreachable"  # an answer whose signature does not hold is none
+    usable = answer.status != "unreachable"  # an answer with an invalid signature does not count
     words = {"source": answer.source, "url": answer.url, "status": answer.status, "reason": answer.reason}
     return {**words, "latency_ms": answer.latency_ms, "signature_verified": usable, **moments}
 

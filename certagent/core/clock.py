@@ -1,4 +1,4 @@
-"""Whether the wall clock can be believed, and which attempts then count."""
+"""Whether the wall clock is plausible, and which attempts then count."""
 
 from datetime import UTC, datetime, timedelta
 

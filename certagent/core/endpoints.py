@@ -1,6 +1,6 @@
-"""Which URLs a CA may be asked at: one rule, for the configuration and for each request.
+"""Which URLs a CA may have: one rule, for the configuration and for each request.
 
-Here, and not beside the HTTPS client, which the daemon does without.
+It is separate from the HTTPS client, which the agent does not import.
 """
 
 from ipaddress import ip_address

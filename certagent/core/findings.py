@@ -19,7 +19,7 @@ class Is(Flag):
 
     NOTHING = 0
     RENEWABLE = auto()  # another certificate remedies it
-    UNUSABLE = auto()  # certificate or key cannot be used: another one is asked for at once
+    UNUSABLE = auto()  # certificate or key cannot be used: a new one is requested immediately
     DIFFERENT = auto()  # the certificate is not what the configuration asks for: issued again, unless it is adopted
     TOLERATED = auto()  # the pre-install checks let a staged certificate pass that has it
     OF_LONE_KEYS = auto()  # `check` says it of a key without a certificate, too
@@ -92,7 +92,7 @@ class Finding:
         return self.rule.code
 
     def unmanaged(self) -> "Finding":
-        """The same of a pair that nobody configured: no command of ours renews it."""
+        """The same for a pair that is not configured: no command renews it."""
         if not self.cure:
             return self
         stem = stem_of(self.file)
@@ -110,5 +110,5 @@ class Finding:
         )
 
     def without_agent(self) -> "Finding":
-        """The same where no agent answered, or nobody asked whether one does: `certagent renew` needs it."""
+        """The same if no agent is known to run: `certagent renew` needs one."""
         return replace(self, remedy=f"{self.remedy}, {ELSE}") if self.cure == "renew" else self

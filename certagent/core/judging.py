@@ -1,7 +1,7 @@
-"""A certs-dir as it lies there, judged: what cockroach says when it loads it, and what it would not say but should.
+"""The verdict of `certagent check` on a certs-dir: what cockroach's loader says, and what fails only later.
 
-The rules are those of the agent (rules.py, decide); what is different here is their weight. Where nobody configured
-anything a directory is held to what cockroach needs of it, and a finding names no verb of ours as its remedy.
+The rules are those of the agent (rules.py, decide) with other severities. Without a configuration a directory is
+checked for what cockroach needs, and no remedy names a certagent command.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ class Target:
 
 
 def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
-    """Given a target and what lies there, return the verdict as a JSON-able document."""
+    """Given a target and its files, return the verdict as a JSON-able document."""
     judged = verdicts(seen.pairs, seen.unmanaged_files, target.gid, target.terms)
     found = findings(target, seen, judged, now)
     problem = seen.directory.problem or (
@@ -85,7 +85,7 @@ def _files(judged: tuple[Verdict, ...], pairs: tuple[Pair, ...]) -> list[dict[st
 
 
 def findings(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: datetime) -> list[Finding]:
-    """Given a target, what lies there and cockroach's decision on it, return the findings, the worst first."""
+    """Given a target, its files and cockroach's decision on them, return the findings, the worst first."""
     found = dict.fromkeys((*_of_agent(target, seen, judged, now), *_tenants(judged)))
     return sorted(found, key=lambda f: (-SEVERITIES.index(f.severity), f.file))
 
@@ -105,9 +105,9 @@ def _of_agent(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: 
 
 
 def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Want, ...]:
-    """Given what is configured and what lies there, return what cockroach needs of each: principals, usages.
+    """Given what is configured and which files exist, return what cockroach needs of each: principals, usages.
 
-    A directory needs `ca` and `node`, unless a configuration says otherwise; a key without a certificate is nobody's.
+    A directory needs `ca` and `node`, unless a configuration says otherwise; a key without a certificate is ignored.
     """
     present = {p.name for p in pairs if p.cert is not None}
     known, wants = {w.name for w in configured}, list(configured)
@@ -122,7 +122,7 @@ def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Wa
 def _weighed(
     target: Target, seen: Snapshot, found: Finding, *, accepted: set[str], orphans: set[str], client_only: bool
 ) -> Finding:
-    """A finding of the agent's as cockroach would weigh it: what it reads all the same is a warning.
+    """A finding with the severity that it has for cockroach: a file that it still loads is a warning.
 
     `accepted`: the names that it accepts; `orphans`: the stems of keys without a certificate.
     """
@@ -142,7 +142,7 @@ def _weighed(
 
 
 def _remedied(target: Target, seen: Snapshot, found: Finding) -> Finding:
-    """Where nothing is configured for it there is nobody to renew it: the remedy names the file, not our verb."""
+    """Without a configuration nothing renews the file: the remedy names the file, not a command."""
     if target.configured:
         return found.without_agent() if target.policy.want(names.stem_of(found.file)) else found.unmanaged()
     if found.rule is CA_MISSING:

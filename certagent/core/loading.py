@@ -2,7 +2,7 @@
 
 Source: cockroach's certificate loader and manager. The order is theirs: the name, the certificate, a client's
 principal, then the key as `stat` sees it. What the loader does not look at (the key's content, chains,
-dates, usages) changes no verdict here: rules.py says what becomes of it at the next handshake.
+dates, usages) changes no verdict here: rules.py says what happens at the next handshake.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Verdict:
 def verdicts(
     pairs: tuple[Pair, ...], unmanaged_files: tuple[File, ...], gid: int, terms: LoaderFlags
 ) -> tuple[Verdict, ...]:
-    """Given what lies in a directory and the process's group and terms, return a verdict per `.crt` entry, by name."""
+    """Given the files of a directory and the process's group and flags, return a verdict per `.crt` entry, by name."""
     split = any(p.name == CLIENT_NODE and p.cert is not None for p in pairs)
     found = [_of_pair(p, gid, terms, split=split) for p in pairs if p.cert is not None]
     found += [_of_stranger(f) for f in unmanaged_files if f.name.endswith(".crt")]
@@ -64,7 +64,7 @@ def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Itera
         yield f"the key's mode is {key.file.mode:04o}, so others may read it"
     if key.problem_kind in {"irregular", "unreadable"}:
         yield f"the key: {key.problem}"
-    if refused:  # that of a node is looked at once everything is loaded
+    if refused:  # the principal of a node is checked after everything is loaded
         yield refused
 
 

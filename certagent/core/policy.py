@@ -36,7 +36,7 @@ class Want:
     """What one pair, or one trust bundle, should be."""
 
     name: Name
-    authorities: tuple[str, ...]  # in the order of failover; () with `none`: somebody else rotates it
+    authorities: tuple[str, ...]  # the fallback order; () with `none`: externally managed
     names: tuple[str, ...] | None = None  # SANs, IPs in canonical text; None: those of the live certificate are kept
     principal: str | None = None  # must be among the principals: `node`, the user; None: none needed
     server: bool = False  # EKU serverAuth is needed
@@ -54,7 +54,7 @@ class Want:
         None  # least remaining lifetime of an answer; None: 1/4 of what was asked for, at most 1 day
     )
     terms: tuple[LoaderFlags, ...] = ()  # of the processes that load it, where any has some; no part of the digest
-    key_configured: bool = False  # `key` stands in the configuration: a certificate with another type of key differs
+    key_configured: bool = False  # `key` is configured: a certificate with another type of key differs
     roots: str = ""  # `ui`: a file of roots that verify it where there is no `ca-ui`; "": the system's
 
     @property

@@ -1,4 +1,4 @@
-"""The world after an action succeeded: what `plan` prints beyond the first step, and the fake host of the tests.
+"""The snapshot after an action succeeded: for the later steps of `plan`, and as the fake host of the tests.
 
 Everything here is what should happen, not what did: integration tests hold it against the real host.
 """
@@ -163,7 +163,7 @@ def _known(authority: Authority, asked: str, root: Leaf) -> Authority:
 
 
 def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
-    """The pair, or the bundle, that a sound answer would be; what nobody can know of it is made up."""
+    """The pair or bundle that a valid answer would contain; what cannot be known is made up."""
     want, stem = action.want, action.subject
     live = snapshot.pair(stem)
     mark = sha256(f"{stem} {now.isoformat()}".encode()).hexdigest()

@@ -58,7 +58,7 @@ def _proof(snapshot: Snapshot, pair: Pair, told: Answers, now: datetime) -> Proo
 
 
 def owners(snapshot: Snapshot) -> list[Process]:
-    """The processes that owe a proof: not one of another user that nobody may look into, where there is any other.
+    """The processes that must be verified: not those of other users that cannot be inspected, if there are others.
 
     Whoever names our directory in the arguments of a process of their own would otherwise keep all of it pending.
     """

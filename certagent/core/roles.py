@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Literal, NamedTuple
 
 Usage = Literal["server", "client"]
-SYSTEM = "system"  # stands for the system's roots among the stems of bundles
+SYSTEM = "system"  # the system's roots, among the stems of bundles
 
 
 class Role(Enum):
@@ -55,21 +55,23 @@ class Kind:
     verified_by: tuple[str, ...] = ()  # stems of bundles: the first one that is there, else the last
     verified_as: tuple[Usage, ...] = ()  # by its peers
     system_roots: bool = False  # browsers verify it: where only the last bundle is left, by the system's roots too
-    acts_for: str = ""  # while there is no file of that stem, this one plays its part as well
+    acts_for: str = ""  # while there is no file of that stem, this one is used instead
     loader_wants_principal: bool = False  # the loader refuses the pair without its principal
     loaded: bool = True  # by a server, at its start and at a reload
-    at_start: Literal["", "required", "sound"] = ""  # without it, or where it is there and refused, no node starts
+    at_start: Literal["", "required", "sound"] = (
+        ""  # "required": without it no node starts; "sound": if it is there and refused, no node starts
+    )
     effect: str = ""  # what cockroach does differently because the file is there
     grave: bool = False  # that effect decides whether nodes and clients can connect
     # what is asked for
     asked_as: tuple[Usage, ...] = ()  # extended key usages
-    principal: str = ""  # "{}" stands for the further part; "": none is needed
+    principal: str = ""  # "{}" is replaced by the subject; "": none is needed
     unit: str = ""  # OU of the subject (pkg/security, TenantsOU)
     issuer: Literal["authority", "client_authority", "ui", "none"] = "authority"  # the setting that names who issues it
     key: str = "ecdsa-p256"  # where the configuration does not say
     # verification that it is in use
     offered: bool = False  # to the SQL ports, to see whether they accept it
-    proof: Literal["served", "accepted", "metric", "advertised", "sent"] = "sent"  # the best that can be had
+    proof: Literal["served", "accepted", "metric", "advertised", "sent"] = "sent"  # the strongest verification possible
 
     def bundle_in(self, present: frozenset[str]) -> str:
         """Given the stems of the bundles that are there, return the one that verifies it; "" where nothing does."""

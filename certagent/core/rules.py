@@ -66,7 +66,7 @@ def key_mode_accepted(file: File, gid: int) -> bool:
 
 
 def key_file(file: File, owner: Owner, terms: tuple[LoaderFlags, ...] = (), *, path: str) -> Iterator[Finding]:
-    """What is wrong with the mode and the owner of a key; `ca.key` is never loaded, its mode matters all the same.
+    """What is wrong with the mode and the owner of a key; `ca.key` is never loaded, but its mode still matters.
 
     `path`: the directory, for remedies that work anywhere.
     """

@@ -55,7 +55,7 @@ def expected(snapshot: Snapshot, kind: str) -> Pair | None:
 def client_names(snapshot: Snapshot) -> frozenset[str]:
     """The names of the CAs that cockroach accepts clients of: what its certificate request lists.
 
-    `ca-client` or else `ca`, and `ca-client-tenant` beside it (pkg/security, getEmbeddedServerTLSConfig).
+    `ca-client` or else `ca`, and also `ca-client-tenant` (pkg/security, getEmbeddedServerTLSConfig).
     """
     bundles = (snapshot.pair(CA_CLIENT.stem) or snapshot.pair(CA.stem), snapshot.pair(CA_TENANT.stem))
     return frozenset(c.subject_digest for b in bundles if b and b.cert for c in b.cert.certificates)
@@ -67,7 +67,7 @@ def differs(snapshot: Snapshot, served: Served) -> str | None:
 
 
 def _other_material(snapshot: Snapshot, served: Served) -> str | None:
-    """What a cockroach tells of files that it does not serve: the CAs of clients, the expiry of `client.node`.
+    """What cockroach reveals about files that it does not serve: the CAs of clients, the expiry of `client.node`.
 
     Another server may take its client CAs from elsewhere.
     """

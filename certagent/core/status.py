@@ -164,7 +164,7 @@ def _process(snapshot: Snapshot, process: Process) -> dict[str, Any]:
 
 
 def _next(view: View, plan: Plan) -> dict[str, Any] | None:
-    """The nearest thing that will change something: an issuance that runs or is due, or what is held until then."""
+    """The next thing that will change something: a running or due issuance, or a blocked action with a known end."""
     if running := view.running("issue") or view.running("reload"):
         since = rfc3339(running.since)
         return {"action": running.kind, "file": running.subject, "at": since, "reason": "running now"}
@@ -191,7 +191,7 @@ def _held(held: Held) -> dict[str, Any]:
 
 
 def plan_document(policy: Policy, snapshot: Snapshot, now: datetime) -> dict[str, Any]:
-    """What would be done now, what follows if it succeeds, what is held and why, and when the next step is due."""
+    """What would be done now, what follows if it succeeds, what is blocked and why, and when the next step is due."""
     plan = decide(policy, snapshot, now)
     return {
         "actions": [_action(a) for a in plan.actions],

@@ -22,7 +22,7 @@ CEILING = timedelta(hours=6)
 AFTER_EXPIRY = timedelta(minutes=15)
 ASSUMED_LIFETIME = timedelta(days=30)
 LEEWAY = timedelta(seconds=1)
-AHEAD = timedelta(minutes=5)  # how far a CA's clock may be ahead of ours: Kerberos allows as much
+AHEAD = timedelta(minutes=5)  # how far a CA's clock may be ahead of this host's; Kerberos allows the same
 SETTLES = timedelta(seconds=10)  # longer than two files take to be copied, by a person's shell or by Ansible
 
 
@@ -37,7 +37,7 @@ def lifetime(leaf: Leaf) -> timedelta:
 
 
 def emergency_at(leaf: Leaf) -> datetime:
-    """When one twentieth of the lifetime is left: from here on nothing but the backoff delays a renewal."""
+    """When 5 % of the lifetime is left: from then on only the backoff delays a renewal."""
     return leaf.not_after - lifetime(leaf) / 20
 
 
@@ -132,7 +132,7 @@ def expires_soon(leaf: Leaf, want: Want | None, now: datetime) -> Literal["criti
 
 
 def settled_at(pair: Pair, now: datetime) -> datetime | None:
-    """Until when whoever puts a pair there by hand may not be done: of half of one, or two halves that do not match.
+    """Until when a pair that is copied by hand may be incomplete: one file only, or two that do not match.
 
     None where there is nothing to wait for. A change in the future is a clock's, and no reason; within a second it is
     one that came after `now`, while the directory was read.
@@ -144,5 +144,5 @@ def settled_at(pair: Pair, now: datetime) -> datetime | None:
 
 
 def valid_soon(leaf: Leaf | None, now: datetime) -> datetime | None:
-    """When a leaf becomes valid that a CA dated a little ahead, its clock being so; None where that is no reason."""
+    """When a leaf becomes valid whose CA has a clock slightly ahead; None if that is not the case."""
     return leaf.not_before if leaf and now < leaf.not_before <= now + AHEAD else None

@@ -1,4 +1,4 @@
-"""What decide looks at: what should be, what is, and the moment; one value where there were three arguments."""
+"""The input of decide as one value: policy, snapshot and the current time."""
 
 from dataclasses import dataclass
 from datetime import datetime

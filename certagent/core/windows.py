@@ -1,8 +1,8 @@
-"""Renewal windows (RFC 9773): when a CA wants a certificate renewed, kept as attempts, so that a restart asks nobody.
+"""Renewal windows (RFC 9773): when a CA wants a certificate renewed, stored as attempts so that they survive a restart.
 
-An attempt of kind "window" is about one leaf; `retry_at` is when to ask again. Rejected: a random point in the window,
-as the RFC suggests (status could not show it, and every look would find another one): ours is a hash of host, file and
-leaf.
+An attempt of kind "window" is about one leaf; `retry_at` is when to ask again. The renewal point is a hash of host,
+file and leaf. Rejected: a random point in the window, as the RFC suggests, because it would change with every decision
+and status could not show it.
 """
 
 from datetime import datetime, timedelta

@@ -1,7 +1,8 @@
-"""Operators' commands that cannot be carried out, or were tried in vain: they are answered, and taken back.
+"""Cancel operators' commands that cannot be carried out or that failed, and answer them.
 
-A command that stayed would be carried out when nobody expects it any more. What lifts by itself (a pause after a
-failure, a bundle that comes first) is waited for, an hour at most; what only a person lifts is not.
+Otherwise a command would be carried out when its operator no longer expects it. An obstacle that passes by itself (a
+backoff after a failure, a bundle that is needed first) is waited for, an hour at most; one that only a person can
+remove is not.
 """
 
 from dataclasses import replace
@@ -22,7 +23,7 @@ def part(view: View) -> Part:
 
 
 def without(view: View, taken_back: Part) -> View:
-    """The same where nobody asked for what is taken back: nothing comes of it in this look either."""
+    """The same without the cancelled commands, so that they have no effect on this plan."""
     gone = {(a.command, a.stem) for a in taken_back.actions if isinstance(a, RejectCommand)}
     left = tuple(r for r in view.snapshot.requests if (r.kind, r.subject) not in gone)
     return replace(view, snapshot=replace(view.snapshot, requests=left))

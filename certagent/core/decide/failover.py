@@ -52,10 +52,10 @@ def usable(snapshot: Snapshot, want: Want) -> tuple[str, ...]:
 
 
 def unread(snapshot: Snapshot, want: Want, later: Attempt | None) -> str | None:
-    """Why nobody is asked now: whoever asks would read files that did not answer so far, and nothing is known by them.
+    """Why no authority is asked now: its files have not been read yet.
 
     Who was not read yet is waited for: a moment, and no reason to ask another one. Where a file hangs, the next of the
-    order is asked; but whoever has a request is waited for, and so is the first, where a bundle is made.
+    order is asked. An authority that has a request is waited for, and so is the first one if it creates a bundle.
     """
     order = want.authorities[:1] if want.name.is_bundle else want.authorities
     if later and later.authority in order and untrusted(snapshot, want, later.authority) is None:
@@ -73,7 +73,7 @@ def _unreadable(snapshot: Snapshot) -> dict[str, str]:
 
 
 def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
-    """Who could not stand in: said while the others still answer."""
+    """Authorities that could not be used as a fallback: reported while the others still answer."""
     if len(want.authorities) == 1:
         return ()
     problems = [p for a in want.authorities if (p := untrusted(snapshot, want, a))]
@@ -81,7 +81,7 @@ def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
 
 
 def inbox_changed(view: View, later: Attempt | None) -> Attempt | None:
-    """The request that waits; due at once where something came since it was last asked about."""
+    """The request that waits; due now if the inbox changed since it was last asked about."""
     news = next((a.inbox_changed for a in view.snapshot.authorities if later and a.name == later.authority), None)
     return replace(later, retry_at=None) if later and news and later.at < news <= view.now else later
 
@@ -107,6 +107,6 @@ def choose(view: View, want: Want, leaf: Leaf | None, order: tuple[str, ...], la
 
 
 def _later(at: datetime | None, last: Attempt | None, asked: Request | None, now: datetime) -> datetime | None:
-    """The moment, where it is still to come and nobody forces the renewal."""
+    """The time, if it is in the future and no operator forces the renewal."""
     forced = asked is not None and asked.force and (last is None or last.at < asked.at)
     return None if forced or at is None or at <= now else at

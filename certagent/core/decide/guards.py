@@ -1,6 +1,6 @@
-"""What keeps an authority from being asked: each guard looks at one thing, and says why and until when.
+"""Guards that block a request to an authority: each checks one condition, and says why and until when.
 
-Their order is the policy, and stands at the head of renewal.py.
+Their order is the policy; it is the table at the head of renewal.py.
 """
 
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Why nobody is asked now; `until` is None where no moment is known."""
+    """Why no authority is asked now; `until` is None if the end is not known."""
 
     why: str
     until: datetime | None = None
@@ -80,7 +80,7 @@ def under_way(a: Asking) -> Block | None:
 
 
 def unread_files(a: Asking) -> Block | None:
-    """Files that whoever is asked would read have not answered so far."""
+    """The files of the authority to ask have not been read yet."""
     return _block(failover.unread(a.view.snapshot, a.want, a.later))
 
 

@@ -62,7 +62,7 @@ def _unread(snapshot: Snapshot, want: Want, staged: Staged) -> Part | None:
 
 
 def _early(staged: Staged, now: datetime) -> Part | None:
-    """A CA whose clock is ahead of ours, and that dates nothing back: what it signs waits, and is judged then."""
+    """A CA with a clock ahead of this host: its certificate waits until it is valid, and is checked then."""
     at = valid_soon(staged.pair.leaf, now)
     if at is None:
         return None
@@ -89,7 +89,7 @@ def _refused(view: View, want: Want, staged: Staged) -> str | None:
 
 
 def _asked(view: View, want: Want, live: Pair | None) -> bool:
-    """Whether the change itself was asked for: then a NotAfter that is no later is no obstacle."""
+    """Whether the change itself was requested: then NotAfter need not be later."""
     findings = live_findings(view, want, live) if live else ()
     if live is None or any(f.rule.unusable for f in findings):
         return True

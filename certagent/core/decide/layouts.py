@@ -1,9 +1,9 @@
-"""The order in which a live host moves from one layout to another, and what is superfluous in the one it has.
+"""The steps in which a live host moves from one layout to another, and the files that its layout does not request.
 
-Nothing here remembers a phase: each step waits for what it needs to be seen. A node stays the dual-purpose
-certificate that it is until `client.node` is loaded; a client pair of a new CA waits until the processes accept
-that CA; and `client.node` changes its CA only on request, because only a person can know that the *other* nodes
-trust the new one. Rejected: holding a node's renewal until `client.node` is there, which would end in expiry.
+No phase is stored: each step waits until the facts that it needs are observed. A node keeps its dual-purpose
+certificate until `client.node` is loaded. A client pair of a new CA waits until the processes accept that CA.
+`client.node` changes its CA only on request, because only a person can know that the *other* nodes trust the new one.
+Rejected: blocking a node's renewal until `client.node` exists, because the certificate could expire.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ PATIENCE = timedelta(minutes=1)
 
 
 def part(view: View) -> Part:
-    """What is superfluous, and what waits for a person."""
+    """Files that were not requested, and steps that wait for a person."""
     return total([_superfluous(view), _dual(view), _waiting(view)])
 
 
@@ -98,7 +98,7 @@ def is_node(snapshot: Snapshot, pair: Pair | None) -> bool:
 
 
 def not_in_use(view: View) -> str | None:
-    """Why `client.node` does not stand in for the node towards other nodes yet, or None where it does."""
+    """Why other nodes do not see `client.node` instead of `node` yet, or None if they do."""
     pair = view.pair(CLIENT_NODE.stem)
     if pair is None or not _sound(pair, view.now) or not is_node(view.snapshot, pair):
         return "client.node.crt is missing or invalid"
@@ -112,7 +112,7 @@ def _sound(pair: Pair, now: datetime) -> bool:
 
 
 def _has_loaded(snapshot: Snapshot, process: Process, pair: Pair) -> bool:
-    """By its metric where it tells; else by a proven reload, or a start, after the file came to stand there."""
+    """By the metric of the process; without one by a verified reload, or a start, after the file was installed."""
     told = {s.node_client_expiry for s in of_process(snapshot, process) if s.node_client_expiry}
     if told and pair.leaf:
         return int(pair.leaf.not_after.timestamp()) in told
@@ -129,8 +129,8 @@ def _arrived(snapshot: Snapshot, pair: Pair) -> datetime:
 def unaccepted(view: View, want: Want, authority: str) -> str | None:
     """Why a client pair of that authority would be refused by a process today, or None.
 
-    The bundle first, reloaded and seen; then the leaves. A process that cannot be looked into may be of another
-    directory, and will never be reloaded by us: it keeps nobody waiting.
+    The bundle must be reloaded and accepted before the leaves follow. A process that cannot be inspected may use
+    another directory and will never be reloaded by this agent: nothing waits for it.
     """
     if not is_client(want.name):
         return None
@@ -161,9 +161,9 @@ def _roots(snapshot: Snapshot, authority: str) -> tuple[Leaf, ...]:
 def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | None:
     """Why `client.node` must not change without a person: its CA would be another than the live one's.
 
-    Other nodes may not trust that CA yet, and would refuse this one. An operator's `renew` is the word that they do;
-    a pair that is of no use any more has nothing to lose. `answer`: the anchors of a staged pair, which tell where
-    the roots of an authority are not known.
+    Other nodes may not trust that CA yet, and would refuse the certificate. An operator's `renew` confirms that they
+    do; an unusable pair cannot get worse. `answer`: the anchors of a staged pair, used if the roots of an authority
+    are not known.
     """
     pair = next((p for s in (CLIENT_NODE.stem, NODE.stem) if is_node(view.snapshot, p := view.pair(s))), None)
     if want.name != CLIENT_NODE or not want.authorities or pair is None or pair.trust is None:
@@ -192,7 +192,7 @@ def _waiting(view: View) -> Part:
 
 
 def _superfluous(view: View) -> Part:
-    """Files that cockroach uses though nothing here asks for them."""
+    """Files that cockroach uses although nothing requests them."""
     found = []
     for stem, kind in BY_STEM.items():
         pair = view.pair(stem)
@@ -221,7 +221,7 @@ def _old_clients(view: View) -> tuple[Finding, ...]:
 
 
 def _dual(view: View) -> Part:
-    """A node that can still act as a client, though `client.node` does: narrowed at its renewal, or on request."""
+    """A node certificate that is still a client certificate although `client.node` exists: its renewal narrows it."""
     want, live = view.want(NODE.stem), view.pair(NODE.stem)
     if want is None or want.client or live is None or live.leaf is None or not is_node(view.snapshot, live):
         return Part()

@@ -1,4 +1,4 @@
-"""Modes and owners of keys. A repair waits for nothing but another writer that keeps undoing it."""
+"""Modes and owners of keys. A repair waits only if another program keeps undoing it."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What an operator is told of renewals: refused, failing, overdue, waiting for a CA's answer."""
+"""Findings about renewals: refused, failing, overdue, waiting for a CA's answer."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ OTHER_ROOTS = (
 
 
 def overdue(want: Want, pair: Pair, now: datetime) -> Part:
-    """In the last twentieth of its lifetime."""
+    """A pair with less than 5 % of its lifetime left."""
     if pair.leaf is None or want.name.is_bundle or now < emergency_at(pair.leaf):
         return Part()
     until = stamp(pair.leaf.not_after)
@@ -34,7 +34,7 @@ def refused(stem: str, why: str, severity: Severity = "critical", *wakes: dateti
 def failing(
     want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime, bundles: frozenset[str] = frozenset()
 ) -> Part:
-    """What was tried in vain: a refusal (by the CA's policy or the pre-install checks) is told apart from no answer.
+    """Failed attempts: a refusal (by the CA's policy or a pre-install check) is a different finding than no answer.
 
     `bundles`: the trust bundles that are there, for a pair that the system's roots verify where its own is not.
     """
@@ -55,7 +55,7 @@ def failing(
 
 def _newest(want: Want, failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     """The newest failure; of each authority, where there are several."""
-    if len(want.authorities) < 2:  # noqa: PLR2004 - one is no order
+    if len(want.authorities) < 2:  # noqa: PLR2004 - one is not a list
         return failed[-1:]
     rows = {a.authority: a for a in failed if a.kind == "issue"}
     return tuple(sorted(rows.values(), key=lambda a: a.at))
@@ -71,7 +71,7 @@ def _told(want: Want, count: int, how: str, attempts: list[Attempt]) -> str:
 
 
 def answers_later(want: Want, later: Attempt | None) -> Part:
-    """A request that a CA has taken, `later`; None where there is none."""
+    """A request that a CA accepted and answers later, `later`; None if there is none."""
     if later is None:
         return Part()
     stem = want.name.stem

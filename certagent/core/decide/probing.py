@@ -1,6 +1,6 @@
 """What to ask the processes, and when.
 
-Dear facts are cached with an age; a file event costs one directory scan, no more.
+Facts that are expensive to get are cached with an age, so a file event costs only one directory scan.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def _scan(view: View) -> Part:
 
 
 def _outdated(view: View, at: datetime) -> bool:
-    """Whether an operator asked since, or "there is none" is older than the last swap: no proof may rest on that."""
+    """Whether an operator asked since, or "no process" is older than the last swap: nothing is verified by that."""
     asked = any(at < r.at <= view.now for r in view.snapshot.requests)
     return asked or (not view.snapshot.processes and not looked(view.snapshot, view.now))
 
@@ -73,7 +73,7 @@ def _probes(view: View) -> Iterator[Part]:
 
 
 def _again_at(view: View, last: Served, news: datetime) -> datetime:
-    """When to ask again: at once after a change or a signal, ever slower until the answer is right, then every 5 min.
+    """When to ask again: immediately after a change or signal, then ever slower; every 5 min once the answer is right.
 
     An answer from the future was given before the clock was set back.
     """
@@ -85,7 +85,7 @@ def _again_at(view: View, last: Served, news: datetime) -> datetime:
 
 
 def _other_client(snapshot: Snapshot, last: Served) -> bool:
-    """Whether a client pair was offered that has been replaced since: that change is none of the server's files."""
+    """Whether the client pair that was offered has been replaced since, which changes no file of the server."""
     pair = snapshot.pair(last.client)
     return pair is not None and pair.leaf is not None and pair.leaf.fingerprint != last.client_fingerprint
 

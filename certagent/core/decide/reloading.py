@@ -1,7 +1,7 @@
-"""SIGHUP, its verification, and the rollback where and only where handshakes fail with the new pair.
+"""SIGHUP, its verification, and the rollback if (and only if) handshakes fail with the new pair.
 
-Sent is not reloaded: a signal is recorded before it goes, repeated behind a backoff, five times at most for the
-same material, then alarmed.
+A signal that was sent is not yet a reload. It is recorded before it is sent and repeated with a backoff, five times at
+most for the same material; then it is a critical finding.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ BEFORE_ROLLBACK = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """What a process should load, the signals sent for it in vain, and why another one should be sent."""
+    """What a process should load, the signals that had no effect, and why another one should be sent."""
 
     material: str
     sent: tuple[Attempt, ...]
@@ -35,7 +35,7 @@ class Loading:
 
 
 def part(view: View) -> Part:
-    """One look at every owning process."""
+    """Every process that uses the directory."""
     if view.snapshot.processes_at is None:
         return Part()
     if not view.snapshot.processes:
@@ -92,7 +92,7 @@ def _settled(view: View, process: Process, digest: str, sent: tuple[Attempt, ...
 
 
 def _stale(process: Process, sent: tuple[Attempt, ...], reason: str, now: datetime) -> Finding:
-    """A reload that is on its way is no alarm; one that did not help is, and more so when nothing is left to try."""
+    """A reload that is under way is info; one without effect a warning; critical once all attempts are used up."""
     message, file = f"pid {process.pid}: {reason}", "node.crt"
     if len(sent) >= RELOAD_TRIES:
         message += f"; {len(sent)} SIGHUPs had no effect"
@@ -159,7 +159,7 @@ def _unloadable(pair: Pair, process: Process) -> str | None:
 
 
 def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Part | None:
-    """Back to the last sound generation, when a signal was sent for the new pair and handshakes fail since."""
+    """Back to the last valid generation, if handshakes fail since a signal was sent for the new pair."""
     refused = [s for s in wrong if s.outcome == "refused" and sent and s.at >= sent[-1].at + BEFORE_ROLLBACK]
     pair = expected(view.snapshot, refused[0].kind) if refused else None
     if pair is None or pair.leaf is None or not view.snapshot.directory.managed:

@@ -1,8 +1,8 @@
-"""What is wrong with each wanted pair, and whether to ask a CA for another one.
+"""What is wrong with each configured pair, and whether to request a new one from a CA.
 
-A live pair that somebody else made (`cockroach cert`, openssl, an operator's hand) is adopted: what differs
-from the configuration is a finding, and it is renewed when due. Only a pair that is unusable, that we issued,
-or whose configuration changed since is re-issued at once.
+A live pair that the agent did not issue (`cockroach cert`, openssl, copied by hand) is adopted: each difference from
+the configuration is a finding, and the pair is renewed when due. Only a pair that is unusable, that the agent issued,
+or whose configuration changed since is re-issued immediately.
 """
 
 from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ def _want(view: View, want: Want) -> Part:
 
 
 def live_findings(view: View, want: Want, pair: Pair) -> tuple[Finding, ...]:
-    """What is wrong with a live pair. A name that its CA added is no name that the configuration gave up."""
+    """What is wrong with a live pair. Names that its CA added do not count as names removed from the configuration."""
     judged = (
         replace(want, drop_names=False) if want.drop_names and sans.asked_by(view.snapshot, want, pair.leaf) else want
     )
@@ -149,7 +149,7 @@ def due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Re
 def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Iterator[Reason]:
     """Every reason to issue it, the most pressing first.
 
-    A request that a CA has is asked about to its end, even after whoever wanted it is forgotten.
+    A request that a CA accepted is followed until it ends, even if the reason for it no longer exists.
     """
     stem, leaf = want.name.stem, pair.leaf
     if want.name.is_bundle:
@@ -190,7 +190,7 @@ def _asking(a: Asking) -> Part:
 
 
 def _outcome(a: Asking, block: Block, outcome: Outcome, told: Part) -> Part:
-    """Given what is told of the attempts so far, return what becomes of a blocked pair."""
+    """Given the findings about the attempts so far, return what a block means for the pair."""
     match outcome:
         case Outcome.QUIET:
             return told

@@ -1,11 +1,11 @@
 """Revocation: what to ask, when to ask again, what the answers mean under the cluster's `security.ocsp.mode`.
 
-cockroach asks the responders of every certificate of a chain but the root, at every handshake (what stands in the trust
-bundle is a root, so only certificates of the leaf's own file are asked about); `revoked` fails in every
-mode, anything else but `good` fails in strict. The agent asks on its own account, off the deciding thread, and answers
-are facts with an age: until nextUpdate, within the configured bounds. A revoked pair is issued anew at once, never with
-the same key (renewal), and is never installed or rolled back to again (quarantine). Rejected: to ask before each look,
-which would put a responder's patience between a file event and its repair.
+cockroach asks the responders of every certificate of a chain except the root, at every handshake. Every certificate in
+the trust bundle is a root, so only certificates of the leaf's own file are asked about. `revoked` fails in every mode,
+anything else but `good` fails in strict. The agent asks separately, off the deciding thread. Its answers are facts with
+an age: valid until nextUpdate, within the configured bounds. A revoked pair is issued again immediately with a new key
+(renewal), and is never installed or rolled back to again (quarantine). Rejected: asking before each decision, because a
+slow responder would delay the reaction to a file event.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from certagent.core.view import View
 MOST = 50  # leaves of one job: a directory of ten thousand pairs is asked about piece by piece
 SOON = timedelta(seconds=15)  # a new certificate that its responder does not know yet; then ever slower
 WINDOW = timedelta(hours=1)
-BURST = 3  # that were installed within the window and are revoked already: a responder that condemns all is no storm
+BURST = 3  # revoked pairs installed within the window: a responder that revokes everything must not cause a storm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +180,9 @@ def same_key(snapshot: Snapshot, staged: Staged, live: Pair | None) -> bool:
 
 
 def revoked_again_at(view: View, pair: Pair) -> datetime | None:
-    """When a pair that is revoked again and again may be issued anew; None: at once.
+    """When a pair that is revoked repeatedly may be issued again; None: immediately.
 
-    Renewals that nobody condemned do not count: an operator's, or those of certificates that live for minutes.
+    Other renewals do not count: those of an operator, or of certificates that live for minutes.
     """
     if pair.leaf is None or not view.snapshot.revoked(pair.leaf):
         return None

@@ -1,4 +1,4 @@
-"""The names that a certificate is asked for: those that are configured, else those of the live one; none vanishes."""
+"""The names to request: those that are configured, else those of the live certificate; none is dropped silently."""
 
 from certagent.core.facts import Adopted, Leaf, Snapshot
 from certagent.core.names import NODE
@@ -22,7 +22,7 @@ def names(want: Want, live: Leaf | None) -> tuple[str, ...]:
 
 
 def vanishing(snapshot: Snapshot, want: Want, live: Leaf | None) -> str | None:
-    """Why a renewal would drop names that nobody gave up, or None."""
+    """Why a renewal would drop names without permission, or None."""
     missing = _dropped(want, live)
     if not missing or asked_by(snapshot, want, live):
         return None

@@ -1,4 +1,4 @@
-"""The directory, the strangers in it, the clock, the ledger, the watching: what is wrong around the pairs."""
+"""Findings about the directory, unmanaged files in it, the clock, the ledger and the file watch."""
 
 from certagent.core import names
 from certagent.core.actions import Recover

@@ -1,4 +1,4 @@
-"""When to ask a CA when it wants a live leaf renewed (RFC 9773): once, then as it says. No answer holds anything."""
+"""When to ask a CA for the renewal window of a leaf (RFC 9773): once, then as it says. Nothing waits for it."""
 
 from certagent.core.actions import AskWindow
 from certagent.core.decide.part import Part, total

@@ -100,7 +100,7 @@ class Trust:
     bundle: str  # the stem of the bundle file used: "ca", "ca-client", "ca-ui", or "system"
     problem: str | None = None  # None: it verifies
     anchors: tuple[str, ...] = ()  # of a node's own pairs: the spki of every CA of the bundle that suffices alone
-    unread: bool = False  # the bundle did not answer so far: nothing is known, for good or bad
+    unread: bool = False  # the bundle has not been read yet: nothing is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Staged:
 
     pair: Pair
     at: datetime  # when it was staged
-    asked: bool  # the ledger asked for it; else a restored backup or a stranger's
+    asked: bool  # the agent requested it; else a restored backup, or placed there by somebody
     handshake: str | None = None  # the problem of the in-memory mutual handshake; None: it completed
     breaks: tuple[str, ...] = ()  # bundles: stems of live leaves that verify today and would not by it
 

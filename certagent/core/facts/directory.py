@@ -47,7 +47,7 @@ class Directory:
     observe_only: ObserveOnly | None = None  # None: managed
     interrupted: bool = False  # an intent stands: a swap did not finish
     problem: str | None = None
-    not_directory: bool = False  # the problem: something else stands there, or on the way
+    not_directory: bool = False  # the problem: the path, or a part of it, is not a directory
 
     @property
     def managed(self) -> bool:

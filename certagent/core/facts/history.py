@@ -1,4 +1,4 @@
-"""What was attempted in one certs-dir, and what follows from it: attempts are told apart here and nowhere else."""
+"""The attempts in one certs-dir and what follows from them: only this module distinguishes their kinds."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -45,7 +45,7 @@ class History:
         return found[-1] if found else None
 
     def failed_swaps(self, stem: str, fingerprint: str) -> tuple[Attempt, ...]:
-        """The swaps to that certificate that failed, or whose end nobody knows."""
+        """The swaps to that certificate that failed, or whose result is not known."""
         mine = (a for a in self._of(stem, *SWAPS) if a.fingerprint == fingerprint)
         return tuple(a for a in mine if a.outcome in {"failed", "asked"})
 

@@ -28,7 +28,7 @@ ABOUT = {
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One recorded attempt; recorded before it was made. "asked" while nobody knows how it ended.
+    """One recorded attempt; recorded before it was made. "asked" while its result is not known.
 
     "retry": the CA has the request and answers later; no failure. `reason`: why it was made; where it failed, was
     refused or waits, why it did.
@@ -66,7 +66,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """What the configuration wanted of a pair when it was first seen (somebody else's), or asked for (our own)."""
+    """The configuration of a pair when it was first seen (adopted) or requested (issued by the agent)."""
 
     stem: str
     fingerprint: str

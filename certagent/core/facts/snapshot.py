@@ -20,7 +20,7 @@ class Snapshot:
 
     directory: Directory
     pairs: tuple[Pair, ...] = ()
-    unmanaged_files: tuple[File, ...] = ()  # entries no rule of ours covers
+    unmanaged_files: tuple[File, ...] = ()  # entries that are not part of any pair
     staged: tuple[Staged, ...] = ()
     generations: tuple[Generation, ...] = ()
     processes: tuple[Process, ...] = ()
@@ -28,7 +28,9 @@ class Snapshot:
     served: tuple[Served, ...] = ()
     attempts: tuple[Attempt, ...] = ()  # oldest first
     adopted: tuple[Adopted, ...] = ()
-    issued: frozenset[str] = field(default_factory=frozenset)  # fingerprints the ledger knows as ours
+    issued: frozenset[str] = field(
+        default_factory=frozenset
+    )  # fingerprints that the ledger lists as issued by this agent
     quarantined: frozenset[str] = field(default_factory=frozenset)
     in_flight: tuple[InFlight, ...] = ()
     repairs: tuple[Repair, ...] = ()
