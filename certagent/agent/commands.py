@@ -1,4 +1,4 @@
-"""The answers to commands of the control socket. Each runs in a thread of its own, and only reads or puts."""
+"""The answers to commands of the control socket. Each runs in its own thread, and only reads or queues."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -32,7 +32,7 @@ ROTATION = "copy a file with the old and new CA certificates there on every node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """What the answers are made of: the service, and what its commands reach beside it."""
+    """The service, and the objects that its commands need."""
 
     service: Service
     directories: Directories
@@ -92,7 +92,7 @@ class Commands:
         return change(self.service.config, self.workers, name, operation, clock())
 
     def _managed(self, certs_dir: str) -> list[tuple[str, OcspRule]]:
-        """The managed directories that were asked for; HostError where it is none: the daemon reads no other."""
+        """The requested managed directories; HostError for any other: the agent reads only managed ones."""
         found = [w.policy for w in self.directories if certs_dir in ("", w.policy.path)]
         if not found:
             raise HostError(f"cannot read {certs_dir}: the agent does not manage it")
@@ -133,7 +133,7 @@ def addressed(policies: Iterable[Policy], request: Request, certs_dir: str) -> l
 
 
 def possible(last: Planned, request: Request) -> None:
-    """HostError where a command cannot come true, by what was seen last: nobody should wait for it."""
+    """HostError if the last observation shows that the command cannot succeed, so that nobody waits for it."""
     stem = request.subject
     if request.kind == "renew" and stem in last.snapshot.bundles:
         raise HostError(f"cannot renew {stem}: a renewal never replaces a trust bundle; {ROTATION}")
@@ -150,7 +150,7 @@ def possible(last: Planned, request: Request) -> None:
 
 
 def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) -> dict[str, Any]:
-    """Ask a CA for a certificate that nobody uses. Raises HostError."""
+    """Request a certificate that is not used. Raises HostError."""
     from certagent.operations.authority_test import trial
 
     book = SharedOnly(os.path.join(config.settings.state_dir, "authority"))
@@ -158,6 +158,6 @@ def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) 
 
 
 def known_plans(seen: Iterable[Planned]) -> dict[str, Any]:
-    """What would be done, by what the last turn saw: whoever may only read holds no turn up."""
+    """The plans of the last pass of the loop: a user with read access only cannot delay the loop."""
     found = [{"path": e.policy.path, **plan_document(e.policy, e.snapshot, clock())} for e in seen]
     return {"version": 1, "certs_dirs": found}

@@ -25,7 +25,7 @@ class Reloading:
     """One file. `wake` only puts; it is called from the thread."""
 
     def __init__(self, path: str, wake: Callable[[str], None]) -> None:
-        """What lies there now counts as read."""
+        """Treat the current file as read."""
         self.path, self._wake = path, wake
         self._mark = stat_key(path)
         self._forced = threading.Event()

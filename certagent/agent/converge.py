@@ -1,4 +1,4 @@
-"""Observe, decide and act until nothing is left to do; how long to wait then. It holds no policy."""
+"""Observe, decide and act until nothing is left to do, and say how long to wait then. It contains no policy."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Pla
     for _ in range(ROUNDS):
         snapshot = world.observe(clock())
         plan = decide(world.policy, snapshot, clock())
-        if plan.actions == before:  # nothing, or what was just done in vain: wait until something wakes us
+        if plan.actions == before:  # nothing, or the same actions that had no effect: wait for the next wake-up
             break
         for action in plan.actions:
             world.act(action, clock())
@@ -35,7 +35,7 @@ def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Pla
 def look(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan]:
     """Observe and decide, and ask the owning processes and the responders in this thread; change nothing.
 
-    What a look shows may ask for another: a port that is found, for the pairs that it should accept.
+    One observation may require another: a port that was found is then asked which pairs it accepts.
     """
     world.ask(Scan("a first look"))
     for _ in range(LOOKS):

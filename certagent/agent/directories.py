@@ -16,7 +16,7 @@ from certagent.state.ledger import Ledger
 
 
 class Directories:
-    """Their worlds, by path. Another thread may look at them: a new configuration replaces the whole mapping."""
+    """Their worlds, by path. Other threads may read them: a new configuration replaces the whole mapping."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Directories:
                     raise
 
     def forget_unwanted(self) -> None:
-        """Drop keys that wait for the answer to what is no longer wanted."""
+        """Drop the keys of pending requests that are no longer wanted."""
         for world in self:
             with suppress(HostError, OSError):
                 pending.only(world.policy.path, frozenset(w.name.stem for w in world.policy.wants))

@@ -1,6 +1,6 @@
 """One certs-dir as the loop sees it: observe() gathers the facts, act() carries out one action.
 
-Jobs and commands reach this world through its inbox alone; nothing but the deciding thread touches the memory.
+Jobs and commands reach it only through its inbox; only the deciding thread uses the memory.
 """
 
 import os
@@ -87,7 +87,7 @@ class World:
         return BackgroundReader(what, partial(load, path), lambda: self._inbox.wake("roots read"))
 
     def _roots_of_ui(self) -> Roots | None:
-        """The roots beside `ca.crt` for `ui`: of this system, or those that the policy names; None: not read yet."""
+        """The roots that may verify `ui` besides `ca.crt`: the system's or the configured ones; None: not read yet."""
         return self._roots.found if self._roots else load()
 
     def readings(self) -> tuple[BackgroundReader[Any], ...]:
@@ -150,7 +150,7 @@ class World:
             return replace(known, directory=replace(directory, observe_only=directory.observe_only or barred(error)))
 
     def scan_changed_keys(self) -> Snapshot:
-        """The keys that changed since the last look, by their modes and owners alone."""
+        """The keys whose mode or owner changed since the last pass."""
         scan = self._scanner.scan_changed_keys(self.policy.path)
         seen = Snapshot(
             scan.directory, scan.pairs, scan.unmanaged_files, euid=os.geteuid(), repairs=tuple(self._memory.repairs)
@@ -180,7 +180,7 @@ def world_of(
     log: Log,
     wake: Callable[[str], None],
 ) -> World:
-    """Given a policy and who is asked by it, return its world. `wake` only puts; jobs' threads call it."""
+    """Given a policy and its authorities, return its world. `wake` only queues; the threads of jobs call it."""
     inbox = Inbox(policy.path, log, wake)
     lock = DirectoryLock(Store(policy.path))
     jobs = Jobs(inbox.job_ended)

@@ -1,4 +1,4 @@
-"""What jobs and commands hand to one certs-dir: put in from any thread, taken out by the deciding one alone."""
+"""What jobs and commands pass to one certs-dir: queued by any thread, read only by the deciding thread."""
 
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue

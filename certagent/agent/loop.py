@@ -1,7 +1,6 @@
-"""The loop: wait, look, decide, act, until nothing is left to do. It holds no policy.
+"""The loop: wait, observe, decide, act, until nothing is left to do. It contains no policy.
 
-The wait's own monotonic timeout is the guarantee that the loop turns; watchdog and APScheduler only make it turn
-sooner.
+The monotonic timeout of the wait guarantees that the loop runs; watchdog and APScheduler only make it run sooner.
 """
 
 from collections.abc import Callable
@@ -27,7 +26,7 @@ def run_once(service: Service, wake: Wake, clock: Callable[[], datetime], deadli
 
 
 def run(service: Service, *, file: Reloading, wake: Wake, notifier: Notifier, log: Log) -> None:
-    """The daemon's loop; returns when told to stop."""
+    """The loop of the agent; returns when it is stopped."""
     jumps = ClockWatch()
     _watch(service.config, file.path, wake)
     while True:

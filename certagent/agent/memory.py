@@ -26,7 +26,7 @@ from certagent.core.requests import fulfilled
 from certagent.revocation.checker import RevocationResult
 
 REMEMBERED = timedelta(hours=1)
-RESTING = timedelta(seconds=30)  # a job that ended in an error left no fact: without a rest it would be begun at once
+RESTING = timedelta(seconds=30)  # a failed job leaves no fact: without this pause it would start again immediately
 Message = Served | ProcessScan | RevocationResult | Request | JobFailed
 
 
@@ -102,7 +102,7 @@ class Memory:
         self.requests = [replace(r, at=r.at + jump) for r in self.requests]
 
     def _moot(self, request: Request) -> bool:
-        """A reload that found nobody to reload is refused: whoever starts later loads what is on the disk."""
+        """A reload without a process is refused: a process that starts later loads what is on disk."""
         seen = self.processes_at is not None and self.processes_at >= request.at
         return request.kind == "reload" and seen and not self.processes
 

@@ -1,6 +1,6 @@
 """Ledger, staging area and generations -> facts.
 
-Cached: a turn that finds nothing new reads and verifies nothing again.
+Results are cached: a pass that finds nothing new reads and verifies nothing again.
 """
 
 from collections.abc import Callable
@@ -73,11 +73,11 @@ class Staging:
     def add(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None, now: datetime) -> Snapshot:
         """Given a snapshot of the live files, return it with the staged pairs and the generations.
 
-        `system`: the roots beside `ca.crt` for `ui`; None: not read yet.
+        `system`: the roots that may verify `ui` in addition to `ca.crt`; None: not read yet.
         """
         self._system = system
         rows = self._store.staged()
-        self._before, self._judged = self._judged, {}  # what is held for weeks is judged every minute, and kept once
+        self._before, self._judged = self._judged, {}  # an entry is checked every minute for weeks, and kept only once
         staged = tuple(s for row in rows if (s := self._staged(snapshot, policy, row, now)) is not None)
         return replace(snapshot, staged=staged, generations=self._kept(snapshot.quarantined))
 
@@ -142,5 +142,5 @@ def _currently_valid(pair: Pair, have: frozenset[str], now: datetime) -> bool:
 
 
 def pair_is_bundle(stem: str) -> bool:
-    """A bundle is staged without a key, even where a `ca.key` lies beside it."""
+    """A bundle is staged without a key, even if there is a `ca.key`."""
     return stem in BUNDLES

@@ -1,4 +1,4 @@
-"""The running agent: one turn of the loop over every certs-dir, and what is told of it.
+"""The running agent: one pass of the loop over every certs-dir, and its events.
 
 Locks: one per state directory and one per certs-dir, both flocks of the kernel, so that no stale lock exists.
 """
@@ -64,7 +64,7 @@ class Service:
         self._told: str | None = None  # the ledger's problem that was logged last
         self._unconfined: tuple[Finding, ...] = ()
         self._appeared: dict[tuple[str, str, str], datetime] = {}  # findings that are not resolved yet
-        self._lock = threading.Lock()  # held during a turn: a command's answer never sees half of one
+        self._lock = threading.Lock()  # locked during a pass, so that a command never sees half of one
         directories.adopt(config)
 
     def take_locks(self) -> None:
@@ -73,11 +73,11 @@ class Service:
         lock(os.path.join(state, "lock"), state)
         self._directories.take_locks()
         self._directories.forget_unwanted()
-        with suppress(HostError):  # a full disk: what is open counts as failed all the same
+        with suppress(HostError):  # a full disk: open attempts still count as failed
             self._ledger.close_interrupted()
 
     def try_workers(self) -> None:
-        """Find out what this kernel cannot confine, where strangers would be asked."""
+        """Find out what this kernel cannot confine, if external services would be asked."""
         self._unconfined = tried(self.config, self._workers)
 
     def _readings(self) -> list[BackgroundReader[Any]]:
@@ -160,7 +160,7 @@ class Service:
         return (CONFIG_REJECTED.found("", self.config_problem, remedy=f"certagent config check -c {self._file.path}"),)
 
     def seen(self) -> list[Planned]:
-        """What the last turn saw, by certs-dir; one that was never looked at is left out."""
+        """The observations of the last pass, by certs-dir; one that was never observed is left out."""
         return [world.last for world in self._directories if world.last]
 
     def wake_at(self) -> datetime | None:
@@ -172,7 +172,7 @@ class Service:
         return pause((e.plan.wake_at for e in self.seen()), clock(), self.config.settings.rescan)
 
     def settled(self) -> bool:
-        """Nothing in flight, nothing to do, nothing unproven, everything read that does not hang."""
+        """No job is running, nothing is to do, nothing is unverified, and every file that does not hang was read."""
         read = all(r.ended or hangs(r, clock()) for r in self._readings())
         return read and all(settled(w.policy, w.observe(clock()), clock()) for w in self._directories)
 
@@ -195,7 +195,7 @@ class Service:
             self._directories.adopt(fresh)
             self.config = fresh
             self._directories.forget_unwanted()
-        with suppress(RuntimeError):  # no thread to be had: what was found at the start stays known
+        with suppress(RuntimeError):  # no thread available: the result from the start is kept
             threading.Thread(target=self.try_workers, name="worker-probe", daemon=True).start()
         self._log.emit(
             "config.loaded", file=self._file.path, reason=f"{len(self._directories)} certs directories{later}"
@@ -219,7 +219,7 @@ class Service:
         return {"version": 1, "certs_dirs": found}
 
     def status(self, daemon: dict[str, Any] | None) -> dict[str, Any]:
-        """The status document of the last turn; "unknown" while a certs-dir was never looked at."""
+        """The status document of the last pass; "unknown" until every certs-dir was observed."""
         last = [world.last for world in self._directories]
         found = document([e for e in last if e], clock(), daemon)
         return found if all(last) else {**found, "severity": "unknown"}
@@ -236,7 +236,7 @@ class Service:
 
 
 def tried(config: Config, workers: Workers) -> tuple[Finding, ...]:
-    """What this kernel cannot confine, tried once in a worker of its own; nothing where no stranger is asked."""
+    """What this kernel cannot confine, tested once in a worker; nothing if no external service is asked."""
     authorities, policies = config.authorities.values(), config.policies
     if any(isinstance(a.options, RemoteConfig) for a in authorities) or any(p.ocsp.mode != "off" for p in policies):
         return unconfined(workers, [policy.path for policy in policies])

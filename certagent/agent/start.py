@@ -1,4 +1,4 @@
-"""Putting the agent together: for `run` and `run --once`, and for the verbs that only look."""
+"""Assemble the agent: for `run` and `run --once`, and for the verbs that only read."""
 
 import errno
 import io
@@ -25,7 +25,7 @@ from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import LEDGER, Ledger
 
-FOREIGN = 5.0  # seconds that a look waits for files that may lie on another machine
+FOREIGN = 5.0  # seconds that a single observation waits for files that may be on another machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

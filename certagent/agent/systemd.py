@@ -1,4 +1,4 @@
-"""sd_notify: READY, STATUS, WATCHDOG (tied to the loop's turns), RELOADING, STOPPING.
+"""sd_notify: READY, STATUS, WATCHDOG (with each pass of the loop), RELOADING, STOPPING.
 
 Nothing happens without NOTIFY_SOCKET; nothing ever raises.
 """

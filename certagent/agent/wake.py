@@ -1,10 +1,10 @@
 """watchdog, APScheduler and signals -> one queue. A callback only puts. The only importer of watchdog and APScheduler.
 
-Both are hints: the queue's own monotonic timeout is the guarantee that the loop turns. watchdog goes blind when
-the directory is replaced, exchanged, a link or mounted over, so the real path is watched, its parent too, and
-device and inode are compared at every turn. A handler that raises would end watchdog's dispatch thread; a
-backward clock step stalls APScheduler. What the two log says nothing to an operator (watchdog calls an error that
-an emitter is asked once more while it ends), and would stand between our lines of JSON: it is dropped.
+Both only speed things up: the monotonic timeout of the queue guarantees that the loop runs. watchdog misses events when
+the directory is replaced, exchanged, a link or mounted over. So the real path and its parent are watched, and device
+and inode are compared in every pass. An exception in a handler would end watchdog's dispatch thread; a backward clock
+step stalls APScheduler. Their log messages are dropped: they do not help an operator (watchdog reports an error while
+an emitter ends) and would be mixed with the JSON lines.
 """
 
 import ctypes
@@ -91,7 +91,7 @@ class Wake:
         self._file = ""
         self._armed: dict[str, tuple[int, int] | None] = {}
         self._problems: list[Finding] = []
-        self._blind_since: float | None = None  # monotonic; inotify could not be had
+        self._blind_since: float | None = None  # monotonic; since when inotify is not available
         self._remote: _RemoteWatch | None = None
 
     def put(self, reason: str) -> None:
@@ -105,7 +105,7 @@ class Wake:
         signal.signal(signal.SIGINT, lambda *_: self.queue.put("stop"))
 
     def watch(self, paths: Iterable[str], file: str = "") -> None:
-        """Watch these directories, that one file, and nothing else, anew."""
+        """Watch these directories, that one file, and nothing else; replace the old watches."""
         self._drop()
         self._file = os.path.abspath(file) if file else ""
         self._armed = {path: identity(path) for path in paths}
@@ -136,7 +136,7 @@ class Wake:
             self._problems.append(WATCH_DEGRADED.found("", f"{path} does not exist and cannot be watched", remedy=""))
 
     def rearm_if_changed(self) -> list[str]:
-        """Watch anew where a directory is not the one that was armed, or an emitter died; say so."""
+        """Start a new watch if a directory was replaced or an emitter died; return what happened."""
         if self._remote is not None:
             self._remote.look()
         changed = [path for path, armed in self._armed.items() if identity(path) != armed]
@@ -150,7 +150,7 @@ class Wake:
         return self._observer is not None and any(not e.is_alive() for e in self._observer.emitters)
 
     def _due(self) -> bool:
-        """Inotify could not be had a rescan ago, and may be by now."""
+        """Whether to try inotify again: it was not available one rescan ago."""
         return self._blind_since is not None and time.monotonic() - self._blind_since >= self.rescan
 
     def problems(self) -> list[Finding]:
@@ -160,7 +160,7 @@ class Wake:
     def watch_remote(self, paths: Iterable[str], file: str, prepare: Callable[[], None]) -> None:
         """Watch these, too, in the background: they may be on a network mount that hangs.
 
-        `prepare` is called there before each look.
+        `prepare` is called there before each read.
         """
         if self._remote is None:
             self._remote = _RemoteWatch(self)
@@ -174,10 +174,10 @@ class Wake:
         if self._scheduler is None:
             self._scheduler = BackgroundScheduler(
                 timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": BATCH}
-            )  # one that has put, and whose thread has not ended yet, is no reason to leave the next one out
+            )  # a thread that has queued its event but not ended yet must not suppress the next one
             try:
                 self._scheduler.start()
-            except RuntimeError:  # no thread to be had: the queue's own timeout is the guarantee
+            except RuntimeError:  # no thread available: the timeout of the queue is the guarantee
                 self._scheduler = None
                 return
         if when == self._asked:
@@ -224,7 +224,7 @@ class Wake:
 
 
 class _RemoteWatch:
-    """A watch of its own of paths that may be on a network mount, armed in the background: no turn waits for it."""
+    """A separate watch of paths that may be on a network mount, started in the background: no pass waits for it."""
 
     def __init__(self, wake: Wake) -> None:
         self._own = Wake(wake.rescan)
@@ -243,11 +243,11 @@ class _RemoteWatch:
         self.look()
 
     def look(self) -> None:
-        """Watch anew what was replaced since."""
+        """Watch again what was replaced since."""
         self._reading.begin(datetime.now(UTC))
 
     def end(self) -> None:
-        """Watch no more, as soon as it can; nobody waits for that."""
+        """Stop watching as soon as possible, without waiting for it."""
         self._task = None
         self.look()
 

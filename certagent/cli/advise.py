@@ -32,13 +32,13 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> Reply:
-    """The advice; ask the daemon for it, and without one look by ourselves."""
+    """The advice: from the agent, or without one by this process."""
     document = _from_daemon(arguments) or _by_ourselves(arguments)
     return Reply(int(document["exit"]), text(document), document)
 
 
 def _from_daemon(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """The daemon reads what we may not; what it refuses, or does not manage, is ours to try."""
+    """The agent may read more than this user; if it refuses or does not manage the directory, this process tries."""
     from certagent.control.client import DaemonSilent, ask
 
     certs_dir = os.path.abspath(arguments.certs_dir) if arguments.certs_dir else ""
@@ -61,7 +61,7 @@ def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _known(path: str) -> "tuple[Policy, ...]":
-    """The policies of a configuration, where there is a sound one; a directory that was named needs none."""
+    """The policies of a valid configuration, if there is one; a directory that is named needs none."""
     from certagent.config import ConfigError, load
 
     try:

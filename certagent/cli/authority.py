@@ -1,4 +1,4 @@
-"""`certagent authority test NAME`: ask a CA for a certificate that nobody uses, and say step by step what worked."""
+"""`certagent authority test NAME`: request a certificate that is not used, and report each step."""
 
 import argparse
 import os

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> Reply:
 
 
 def reply_of(documents: list[dict[str, Any]]) -> Reply:
-    """Given the verdict on each directory, return what is said: one stands for itself, several are listed."""
+    """Given the verdict on each directory, return the reply: a single document, or a list of several."""
     from certagent.operations.check import worst
 
     severity = worst(documents)
@@ -113,5 +113,5 @@ def _row(file: dict[str, Any]) -> tuple[str, str, str, str, str]:
 
 
 def _printable(line: str) -> str:
-    """Names of files and of certificates are somebody else's: no control character reaches the terminal."""
+    """Names of files and certificates are untrusted: no control character reaches the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in line)

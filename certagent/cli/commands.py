@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> Reply:
     """Send the command, then wait until `status` shows that it was done and verified."""
     kind, file, where = arguments.kind, stem_of(getattr(arguments, "file", "")), arguments.certs_dir
     force = getattr(arguments, "force", False)
-    patience = max(arguments.wait, PATIENCE)  # a daemon that waits for its disk has the command all the same
+    patience = max(arguments.wait, PATIENCE)  # an agent that waits for its disk still gets the command
     answer = ask(arguments.config, kind, patience=patience, file=file, certs_dir=where, force=force)
     if answer is None or not answer["ok"]:
         return refusal(answer, socket_of(arguments.config))

@@ -97,7 +97,7 @@ def socket_of(path: str) -> str:
     try:
         with open(path, "rb") as file:
             agent = tomllib.load(file).get("agent", {})
-    except (OSError, ValueError):  # whoever needs the rest of it will be told
+    except (OSError, ValueError):  # the error is reported when the rest of the file is read
         agent = {}
     return str(agent.get("socket", DEFAULT_SOCKET)) if isinstance(agent, dict) else DEFAULT_SOCKET
 
@@ -114,7 +114,7 @@ def ask(path: str, command: str, *, patience: float = 5.0, **arguments: Any) -> 
 
 
 def local_service(path: str) -> "Service":
-    """A service that has looked once, for when there is no daemon. Raises Stopped."""
+    """A service that has observed the host once, if no agent runs. Raises Stopped."""
     from certagent.agent.start import look
     from certagent.posix.errors import HostError
 
@@ -126,7 +126,7 @@ def local_service(path: str) -> "Service":
 
 
 class Progress:
-    """One line on a terminal that says what is being waited for; nothing where the stream is no terminal."""
+    """One line on a terminal that shows what the command waits for; nothing if the stream is not a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         """Shows nothing yet."""

@@ -1,4 +1,4 @@
-"""`certagent config check`: every error of a configuration at once."""
+"""`certagent config check`: report all mistakes of a configuration together."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> Reply:
-    """Exit 0 when sound, 64 with all errors: on stderr, with --json in the document."""
+    """Exit 0 if the configuration is valid, 64 with all errors: on stderr, with --json in the document."""
     from certagent.config import ConfigError, load
 
     try:

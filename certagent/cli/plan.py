@@ -1,4 +1,4 @@
-"""`certagent plan`: what would be done now, what is held back and why, and when the next step is due."""
+"""`certagent plan`: what would be done now, what is blocked and why, and when the next step is due."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ from typing import Any
 
 from certagent.cli.common import Reply, ask, config_option, json_option, local_service
 
-LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation", "adopt", "presume", "proven"})  # looking, noting it
+LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation", "adopt", "presume", "proven"})  # only read, record
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -20,14 +20,14 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(arguments: argparse.Namespace) -> Reply:
     """The plan; exit 0 quiet, 2 work to do. Asks the daemon.
 
-    Without one, or for another configuration than the daemon's (what would it do?), it looks for itself.
+    Without one, or for another configuration than the daemon's (what would it do?), it observes the host itself.
     """
     answer = ask(arguments.config, "plan", config=os.path.realpath(arguments.config))
     return reply_of(answer["document"] if answer and answer.get("ok") else _observed(arguments.config))
 
 
 def reply_of(document: dict[str, Any]) -> Reply:
-    """Given the plan, return what is said; looking, and noting what was seen, is no work."""
+    """Given the plan, return the reply; observing and recording is not work."""
     work = any(a["action"] not in LOOKS for d in document["certs_dirs"] for a in d["actions"])
     return Reply(2 if work else 0, text(document), document)
 

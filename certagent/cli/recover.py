@@ -58,7 +58,7 @@ def _sentence(found: Recovered) -> str:
 
 
 def undone(error: "HostError") -> str:
-    """Given why nothing was done, return the sentence; a lock is no failure, for a running agent has it."""
+    """Given why nothing was done, return the sentence; a lock is not a failure, because a running agent has it."""
     held, denied = error.errno == errno.EAGAIN, error.errno in DENIED
     more = (
         "; the running agent recovers by itself"

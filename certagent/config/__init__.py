@@ -1,4 +1,4 @@
-"""TOML -> Config: everything is checked here, every error is reported at once, and nothing is checked again inside.
+"""TOML -> Config: everything is checked here, all errors are reported together, and nothing is checked again later.
 
 Rejected: msgspec and pydantic. One stops at the first error, the other costs more memory than the whole loop.
 """

@@ -1,4 +1,4 @@
-"""What is wrong between the tables: directories that meet, and keys that a setting would hand to whoever asks a CA.
+"""Mistakes across tables: directories that overlap, and settings that would give a worker access to keys.
 
 A worker holds no managed key and reads none; a setting that names one, or a directory with one in it, would undo that
 without a word, however it is spelt and through whatever link. The one way to show a managed pair to a CA is
@@ -71,5 +71,5 @@ def _handed(
 
 
 def _within(place: str, path: str) -> bool:
-    """Whether a place is a path or lies below it, both resolved."""
+    """Whether a place is the path or below it, both resolved."""
     return f"{place.rstrip('/')}/".startswith(f"{path.rstrip('/')}/")

@@ -162,7 +162,7 @@ def _wants(table: Table, layout: Layout, authorities: dict[str, AuthorityConfig]
 
 
 def _source(name: Name, default: tuple[str, ...], clients: tuple[str, ...], of_ui: tuple[str, ...]) -> tuple[str, ...]:
-    """Who issues a file, unless the file's own table says it: `ca-ui` comes from whoever issues `ui`."""
+    """Which authority issues a file by default: `ca-ui` comes from the authority of `ui`."""
     return {"authority": default, "client_authority": clients, "ui": of_ui, "none": ()}[name.kind.issuer]
 
 
@@ -208,7 +208,7 @@ def _named(table: Table, stem: str) -> Name | None:
 def _asked(
     table: Table, key: str, authorities: dict[str, AuthorityConfig], default: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Names of authorities, each of them configured; of type `none`: nobody is asked."""
+    """Names of configured authorities, without those of type `none`."""
     found = table.get(key, texts, default)
     for name in found:
         if name not in authorities:

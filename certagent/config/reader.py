@@ -24,7 +24,7 @@ class ConfigError(Exception):
 
 
 class RedactedValueError(ValueError):
-    """A value that is no good and not repeated: it may be a secret in the wrong place, or is in the error already."""
+    """An invalid value that the message does not repeat: it may be a secret in the wrong place, or is named already."""
 
 
 def duration(value: Any) -> timedelta:
@@ -38,7 +38,7 @@ def duration(value: Any) -> timedelta:
 
 
 class Table:
-    """One table of the document; `done()` reports the keys nobody asked for."""
+    """One table of the document; `done()` reports the unknown keys."""
 
     def __init__(self, path: str, values: Any, errors: list[str]) -> None:
         """`errors` is shared by all tables of a document."""
@@ -77,7 +77,7 @@ class Table:
         return Table(f"{self.path}.{key}" if self.path else key, self.values.get(key, {}), self.errors)
 
     def done(self) -> None:
-        """Report what nobody asked for, with a suggestion where one is close."""
+        """Report unknown keys, with a suggestion if one is similar."""
         for key in self.values:
             if key not in self._known:
                 near = difflib.get_close_matches(key, self._known, 1)

@@ -92,7 +92,7 @@ def san(value: Any) -> tuple[str, ...]:
 
 
 def _name(value: str) -> str:
-    """The name as certificates have it; empty where it is none."""
+    """The name as in a certificate; empty if it is invalid."""
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:

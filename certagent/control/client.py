@@ -50,7 +50,7 @@ def _exchanged(path: str, request: bytes, timeout: float) -> bytes:
 def answer_of(line: bytes) -> dict[str, Any] | None:
     """Given what the daemon sent, return its answer, None where it closed without a word: it is busy then.
 
-    Raises ValueError for what is no answer.
+    Raises ValueError for anything else.
     """
     if not line:
         return None

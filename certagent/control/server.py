@@ -1,7 +1,7 @@
 """The control socket: peers are identified by the kernel, not by anything they send.
 
 One thread accepts, two small pools answer: root and the agent's own user never wait behind others. A peer has two
-seconds to say what it wants, however slowly it drips. The socket never exists with a wider mode than configured:
+seconds to send its request, however slowly it sends. The socket never exists with a wider mode than configured:
 its mode is set before it is bound.
 """
 
@@ -29,7 +29,7 @@ LIMIT = 1 << 16
 WORKERS = 8  # of each pool
 BREATH = 0.1  # seconds, when no connection can be taken (no fd left)
 FOREIGN = "another user's socket is there: {}; stop that user's agent; if none runs, remove the socket"
-IN_THE_WAY = {  # what stands at our path: why it stays; "": it is removed
+IN_THE_WAY = {  # a file at the socket's path: why it is kept; "": it is removed
     "abandoned": "",
     "answers": "another certagent answers there",
     "no socket": "another file that is not a socket is there; remove it",
@@ -68,7 +68,7 @@ class Control:
     """The server."""
 
     def __init__(self, path: str, *, others: Literal["read-only", "refuse"], answer: Answer) -> None:
-        """Binds; raises HostError where another daemon answers, or something that is no socket stands there."""
+        """Binds; raises HostError if another agent answers, or if the path is not a socket."""
         if len(os.fsencode(path)) > LONGEST_PATH:
             raise HostError(f"cannot bind {path}: longer than {LONGEST_PATH} bytes; set `socket` to a shorter path")
         self._path, self._others, self._answer = path, others, answer
@@ -92,7 +92,7 @@ class Control:
             os.fchmod(listener.fileno(), 0o600)
             listener.bind(self._path)
             if self._others == "read-only":
-                os.chmod(self._path, 0o666)  # noqa: S103 - who may ask for what is decided by SO_PEERCRED
+                os.chmod(self._path, 0o666)  # noqa: S103 - SO_PEERCRED decides which commands a user may send
             listener.listen(128)
         except OSError as error:
             listener.close()
@@ -183,7 +183,7 @@ class Asked:
 
 
 def parsed(line: bytes) -> Asked | None:
-    """Given a line of a peer's, return the request, None where it is none."""
+    """Given a line from a peer, return the request, None if it is malformed."""
     try:
         request = json.loads(line)
         return Asked(str(request["command"]), dict(request.get("args", {})))
@@ -192,19 +192,19 @@ def parsed(line: bytes) -> Asked | None:
 
 
 def uncleared(error: OSError) -> str | None:
-    """Given why what stands at our path cannot be looked at or removed, return what is said of it."""
+    """Given why the file at the socket's path cannot be examined or removed, return the message."""
     return FOREIGN.format(error.strerror) if isinstance(error, PermissionError) else error.strerror
 
 
 def _standing(path: str) -> Literal["abandoned", "answers", "no socket"]:
-    """What stands at a path. Raises OSError, FileNotFoundError where nothing does."""
+    """The file at a path. Raises OSError, FileNotFoundError if there is none."""
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return "no socket"
     return "answers" if _answered(path) else "abandoned"
 
 
 def _answered(path: str) -> bool:
-    """Whether somebody takes connections at a socket. Raises OSError where that cannot be told."""
+    """Whether a process accepts connections at a socket. Raises OSError if that is not known."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
         knock.settimeout(1)
         try:

@@ -60,7 +60,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Everything of a directory that was loaded at once."""
+    """All files of a directory, loaded together."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     flags: Flags = field(default_factory=Flags)
@@ -76,7 +76,7 @@ class Material:
         return self.good("node") or (tenants[0] if tenants and "node" not in self.entries else None)
 
     def client_cas(self) -> bytes:
-        """The CAs that clients are verified by: ca-client or else ca, and the tenants' beside them."""
+        """The CAs that verify clients: ca-client or else ca, and those of tenants."""
         found = (self.good("ca-client") or self.good("ca"), self.good("ca-client-tenant"))
         return b"".join(e.cert.rstrip() + b"\n" for e in found if e)
 
@@ -176,7 +176,7 @@ def reload_problem(old: Material, fresh: Material) -> str:
 
 
 def dual_purpose_problem(fresh: Material) -> str:
-    """Without a client.node.crt, sound or not, node.crt is the node's client certificate too."""
+    """Without a client.node.crt, valid or not, node.crt is the node's client certificate too."""
     node, flags = fresh.good("node"), fresh.flags
     if node is None or "client.node" in fresh.entries:
         return ""

@@ -1,6 +1,6 @@
 """A TLS server that stands in for cockroach: it loads, serves and reloads by cockroach's rules.
 
-SQL port (pgwire SSLRequest, client certificates verified; RPC of other nodes beside it) and HTTP port
+SQL port (pgwire SSLRequest, client certificates verified; also the RPC of other nodes) and HTTP port
 (`/_status/vars`). As in Go the TLS configuration is built at each handshake from the bytes loaded last: a mismatched
 pair is taken without a word and then fails every new connection. SIGHUP ends the process until it listens.
 
@@ -52,7 +52,7 @@ class Quirks:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Quirks":
-        """Given the environment; ValueError for a delay that is no number."""
+        """Given the environment; ValueError for a delay that is not a number."""
         start, reload = environ.get("STANDIN_START_AFTER", ""), float(environ.get("STANDIN_RELOAD_DELAY", "0"))
         deaf, ignore, faithful = (bool(environ.get(f"STANDIN_{name}")) for name in ("DEAF", "IGNORE_HUP", "FAITHFUL"))
         return cls(start, reload, deaf, ignore, environ.get("STANDIN_MUTE", ""), faithful)
@@ -105,7 +105,7 @@ def advertise(context: ssl.SSLContext, bundle: bytes) -> None:
 
 
 def user_of(message: bytes) -> str:
-    """The user of a pgwire start-up message, "" where it is none."""
+    """The user of a pgwire start-up message, "" for anything else."""
     words = message[8:].split(b"\0")
     return words[words.index(b"user") + 1].decode("utf-8", "replace") if b"user" in words[:-1] else ""
 
@@ -169,7 +169,7 @@ class Server:
                     {"sql": self._sql, "rpc": self._rpc, "http": self._http}[spoken](tls)
 
     def _faithless(self) -> bool:
-        """Another node pair than the first one is held, which STANDIN_FAITHFUL forbids."""
+        """Another node pair than the first one is loaded, which STANDIN_FAITHFUL forbids."""
         return self.quirks.faithful and self.material.good("node") != self.first.good("node")
 
     def _principals(self, tls: ssl.SSLSocket) -> tuple[str, ...] | None:
@@ -224,7 +224,7 @@ def _spoken(kind: str, raw: socket.socket) -> str:
 
 
 def become(user: str) -> None:
-    """Drop to a user for good; the process stays visible to it, as one that was started by it."""
+    """Become a user irrevocably; the process stays visible to that user, as if that user had started it."""
     account = pwd.getpwnam(user)
     os.initgroups(user, account.pw_gid)
     os.setgid(account.pw_gid)

@@ -1,4 +1,4 @@
-"""The story of `certagent demo`: everything is real, in a directory of its own, on loopback, under twenty seconds."""
+"""The steps of `certagent demo`: everything is real, in a directory of its own, on loopback, under twenty seconds."""
 
 import json
 import os
@@ -51,7 +51,7 @@ class Story:
             file.write(CONFIG.format(base=base, user=pwd.getpwuid(os.getuid()).pw_name))
 
     def certagent(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """One command of ours, as its own process."""
+        """One certagent command, as its own process."""
         command = [sys.executable, "-m", "certagent", *words, "-c", self.config]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -85,7 +85,7 @@ def wait(condition: Callable[[], bool]) -> float:
 
 
 def say(text: str) -> None:
-    """One line, at once."""
+    """Print one line immediately."""
     print(text, flush=True)
 
 

@@ -11,7 +11,7 @@ class Stream:
     """Connects to the SQL port again and again, verifying, with a client pair where given, until stopped."""
 
     def __init__(self, server: StandIn, roots: str, pair: tuple[str, str] | None = None, threads: int = 2) -> None:
-        """Begins at once."""
+        """Starts immediately."""
         self._server, self._roots, self._pair = server, roots, pair
         self._end = threading.Event()
         self.fingerprints: dict[str, float] = {}  # each leaf seen, and when it was first seen (monotonic)

@@ -39,7 +39,7 @@ class BackgroundReader(Generic[T]):
             self._since = now
         try:
             threading.Thread(target=self._run, name="background-reader", daemon=True).start()
-        except RuntimeError:  # no thread to be had: with the next turn
+        except RuntimeError:  # no thread available: try again in the next pass
             self._since = None
 
     def _run(self) -> None:
@@ -84,5 +84,5 @@ class BackgroundReader(Generic[T]):
         return self._known.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Wait until the first reading ended, at most so long: for those who may."""
+        """Wait until the first reading ended, at most so long; for callers that may block."""
         self._known.wait(seconds)

@@ -2,7 +2,7 @@
 
 The owner of a certs-dir may often write the directory above it, and could put a link there: root would install keys in
 /etc/ssl, or in the certs-dir of somebody else. The kernel has no rule for whose links are followed, so each component
-is opened by the fd of the one before. Rejected: realpath and a look at the owners, which a race turns into a lie; and
+is opened by the fd of the one before. Rejected: realpath and a check of the owners, which a race can invalidate; and
 no links at all, since /var and the certs-dir itself may well be one.
 """
 
@@ -40,7 +40,7 @@ def _followed(path: str) -> End:
 
 
 def stat_key(path: str) -> tuple[int, int, int] | None:
-    """What changes when a file changes, or its mode and with it who may read it; None where nothing can be seen."""
+    """A mark that changes with a file's content or mode; None if the file cannot be examined."""
     try:
         info = os.stat(path)
     except OSError:
@@ -49,7 +49,7 @@ def stat_key(path: str) -> tuple[int, int, int] | None:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of what stands at a path now, links followed; None where nothing can be seen."""
+    """Device and inode of the file at a path, links followed; None if it cannot be examined."""
     try:
         info = os.stat(path)
     except OSError:

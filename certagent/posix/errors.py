@@ -2,7 +2,7 @@
 
 
 class HostError(Exception):
-    """An effect that could not be had. The message starts with "cannot" and names the file and the remedy."""
+    """An effect failed. The message says what failed and names the file and the remedy."""
 
     def __init__(self, message: str, errno: int | None = None) -> None:
         """`errno` where the kernel gave one."""

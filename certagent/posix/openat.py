@@ -1,6 +1,6 @@
 """openat2: open a path that may not leave a directory, or a process's root. The kernel resolves it; we never do.
 
-Rejected: realpath and a comparison of prefixes, which a link put there in between turns into a lie. Where there is no
+Rejected: realpath and a comparison of prefixes, which a link created in between can invalidate. Where there is no
 openat2 (Linux before 5.6; a unit with RestrictSUIDSGID=, whose filter cannot look into its argument) each component is
 opened by the fd of the one before, links are read, never followed, and `..` goes back along the fds that were opened.
 """
@@ -48,7 +48,7 @@ def walk(directory: int, path: str, flags: int, *, in_root: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where a path ends: an fd to look at, which the caller closes, and the uids that made the links on the way."""
+    """The end of a path: an fd for examining it, which the caller closes, and the owners of the links on the way."""
 
     fd: int
     makers: frozenset[int]

@@ -23,7 +23,7 @@ _SETGROUPS, _SETRESUID, _SETRESGID = {"x86_64": (116, 117, 119), "aarch64": (159
     os.uname().machine, (0, 0, 0)
 )
 KEEP = -1
-OVERFLOW = 65534  # the kernel's own nobody
+OVERFLOW = 65534  # the kernel's overflow uid
 
 
 def _call(number: int, *arguments: object) -> None:
@@ -82,7 +82,7 @@ def _groups_of(uid: int, gid: int) -> list[int]:
 def kill(child: "subprocess.Popen[bytes]", uid: int, gid: int) -> None:
     """Kill a child that becomes that user: as ourselves before it did, as that user since.
 
-    Root without CAP_KILL, as the unit has it, is nobody's master.
+    Root without CAP_KILL, as in the unit, may not signal other users' processes.
     """
     for who in (nullcontext(), acting_as(uid, gid)):
         with suppress(OSError, HostError), who:

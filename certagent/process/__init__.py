@@ -1,6 +1,6 @@
 """The processes that own a certs-dir: which they are, what they serve, SIGHUP. The only room that imports psutil.
 
-A cheap look at every comm first, then a close look at the few that fit. Paths are resolved in the process's own
+First every comm is read, which is cheap, then the few that fit are examined. Paths are resolved in the process's own
 root and cwd and compared by device and inode, so that containers, links and relative paths come out right.
 openat2(RESOLVE_IN_ROOT) because an absolute link under /proc/PID/root would otherwise lead to the host's own
 files.

@@ -1,7 +1,7 @@
 """What a cockroach command line says: a pure reading of argv and environment.
 
 Source: cockroach's flags. `--flag=value` and `--flag value` are the same; the environment COCKROACH_CERTS_DIR
-stands in for the flag; the default is ${HOME}/.cockroach-certs; $NAME and ${NAME} in the path are the process's own.
+replaces the flag; the default is ${HOME}/.cockroach-certs; $NAME and ${NAME} in the path are the process's own.
 Only some sub-commands serve; a client command under the same name dies of a SIGHUP. A list flag adds up over its
 repetitions, and each of them is one line of CSV.
 """
@@ -17,7 +17,7 @@ SERVING = frozenset({"start", "start-single-node", "demo"})
 TRUTH = frozenset({"1", "t", "T", "TRUE", "True", "true"})  # Go's strconv.ParseBool
 TRUE = TRUTH | {""}
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-PORT = re.compile(r"[0-9]{1,5}")  # a stranger may pass any digits, and any number of them
+PORT = re.compile(r"[0-9]{1,5}")  # another user may pass any number of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def _subcommand(argv: Sequence[str]) -> str:
 def principal_map(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Given the values of `--cert-principal-map`, return the mappings, each split at its last colon.
 
-    cockroach does not start with an entry that has no colon: it is passed over.
+    cockroach does not start with an entry that has no colon: it is ignored.
     """
     try:
         entries = [entry for row in csv.reader(values) for entry in row]

@@ -1,4 +1,4 @@
-"""What is made of a process that was looked at: functions of what /proc and psutil said of it."""
+"""The classification of a process: functions of what /proc and psutil report."""
 
 import stat
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def serves(exe: str, said: Arguments) -> bool:
 
 
 def hidden(base: Process, said: Arguments, *, ours: bool | None, mine: int) -> Process | None:
-    """One whose insides are denied to us: ours by its arguments alone, or because it is our own user's.
+    """A process that may not be inspected: it counts as an owner by its arguments, or because it has the agent's user.
 
     `ours`: whether its arguments name our directory, None where they do not say. `mine`: our uid. Another user's that
     names another directory, or none, is that user's agent's business.

@@ -1,4 +1,4 @@
-"""From every comm to the few that own the directory: what is read of each; judging.py says what is made of it."""
+"""Find the processes that own the directory, starting from every comm; classify.py decides what each is."""
 
 import os
 import pwd
@@ -20,7 +20,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def find(device: int, inode: int, rule: ProcessRule) -> tuple[Process, ...]:
-    """Given a certs-dir (device, inode) and how to find its owners, return them; zombies and clients are none."""
+    """Given a certs-dir (device, inode) and how to find its owners, return them, without zombies and clients."""
     if rule.pid_file:
         found = [p for p in [_by_pid_file(rule)] if p is not None]
     else:
@@ -42,7 +42,7 @@ def _comm(pid: str) -> str:
 
 
 def start_ticks(pid: int) -> int:
-    """Field 22 of /proc/PID/stat. Raises OSError where there is none."""
+    """Field 22 of /proc/PID/stat. Raises OSError if there is none."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return int(file.read(4096).rpartition(b")")[2].split()[19])
 
@@ -112,7 +112,7 @@ def _base(process: psutil.Process) -> Process:
 
 
 def cwd_of(pid: int) -> str:
-    """A process's working directory as a path in its own root (a chroot's shows as a path in ours). Raises OSError."""
+    """A process's working directory as a path in its own root (/proc shows a path in this root). Raises OSError."""
     root, cwd = os.readlink(f"/proc/{pid}/root"), os.readlink(f"/proc/{pid}/cwd")
     return cwd.removeprefix(root) or "/" if root != "/" and f"{cwd}/".startswith(f"{root}/") else cwd
 

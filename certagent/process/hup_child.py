@@ -1,6 +1,6 @@
-"""The single-purpose child: become the owner for good, then send SIGHUP through the pidfd it was given.
+"""The single-purpose child: become the owner irrevocably, then send SIGHUP through the given pidfd.
 
-argv: pidfd uid gid. Run by path with -I -S, so that it imports nothing of ours. setresuid, because an effective
+argv: pidfd uid gid. Run by path with -I -S, so that it imports nothing of certagent. setresuid, because an effective
 uid alone could still signal root's processes.
 """
 

@@ -1,4 +1,4 @@
-"""One process by its pid: where its certs-dir is, whom it runs as, and what its flags and environment change."""
+"""One process by its pid: its certs-dir, its user, and what its flags and environment change."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def denial(pid: int, error: Exception) -> str:
 
 
 def told(pid: int, insides: ProcessDetails, user: str) -> Running:
-    """Given what was read, return what it says of a certs-dir. Raises HostError for what is no cockroach."""
+    """Given what was read, return its certs-dir and flags. Raises HostError if it is not cockroach."""
     argv, environ, comm = insides.argv, insides.environ, insides.comm
     if flag(argv, "certs-dir") is None and "COCKROACH_CERTS_DIR" not in environ and not comm.startswith("cockroach"):
         raise HostError(f"cannot check pid {pid}: {comm} is not cockroach and has no --certs-dir")

@@ -138,7 +138,7 @@ def _metrics(tls: ssl.SSLSocket, end: float) -> bytes:
 def expiry_in(metrics: bytes) -> int:
     """The metric of `client.node`'s expiry, 0 where the port does not tell."""
     found = EXPIRY.search(metrics)
-    with suppress(ValueError, OverflowError):  # whatever a stranger calls a number
+    with suppress(ValueError, OverflowError):  # untrusted input that may not be a number
         return int(float(found[1])) if found else 0
     return 0
 

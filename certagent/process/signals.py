@@ -54,7 +54,7 @@ def refusal(pid: int, said: bytes, start: int, *, ended: bool) -> str | None:
 
 
 def _directly(pidfd: int) -> str | None:
-    """We are the owner already, for good: a child could become nobody else."""
+    """Send it from this process, which is the owner already: a child could not become another user."""
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGHUP)
     except OSError as error:

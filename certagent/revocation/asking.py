@@ -1,4 +1,4 @@
-"""The daemon's side: questions to a worker, its lines back to facts. Whatever happens, every question has answers."""
+"""The agent's side: questions to a worker, and its lines back to facts. Every question gets an answer."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ class Question:
 
 
 def asker() -> Workers:
-    """Who asks: where we are root, as nobody."""
+    """The user that asks: nobody, if the agent is root."""
     return Workers(nobody())
 
 
@@ -81,7 +81,7 @@ def _row(number: int, question: Question) -> dict[str, Any]:
 
 
 def _deadline(questions: Sequence[Question], timeout: float, *, every: bool) -> float:
-    """Seconds after which the worker is ended: nobody who keeps to his own timeout is cut off."""
+    """Seconds after which the worker is killed: longer than every timeout that it keeps itself."""
     widest = max(len(q.ocsp[:MOST_URLS]) for q in questions) if every else 1
     lists = LIST * max(len(q.crl[:MOST_URLS]) for q in questions)
     return START + math.ceil(len(questions) / THREADS) * (timeout * widest + lists)
@@ -103,7 +103,7 @@ def _answers_in(output: bytes, at: datetime) -> dict[int, tuple[Answer, ...]]:
 
 
 def _answer(row: dict[str, Any], at: datetime) -> Answer:
-    """One answer of the worker; ValueError, KeyError, TypeError for what is none."""
+    """One answer of the worker; ValueError, KeyError, TypeError if it is malformed."""
     if row["status"] not in get_args(Status) or row["source"] not in {"ocsp", "crl"}:
         raise ValueError("malformed answer")
     this, following, since = (

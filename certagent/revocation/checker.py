@@ -37,7 +37,7 @@ class Revoking:
         self._workers = ocsp.asker()
 
     def stop(self) -> None:
-        """End the question that runs, and ask no other: nobody waits for the answer any more."""
+        """Stop the running question and ask no other: the answers are no longer needed."""
         self._workers.stop()
 
     def ask(

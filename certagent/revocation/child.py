@@ -1,7 +1,8 @@
 """The worker that asks about revocation: questions on standard input, one line of JSON for each on standard output.
 
-It gets certificates and URLs, never a key, and gives up what every worker gives up before it asks anybody. Everything
-is imported before that: a virtual environment may be root's alone. The daemon ends it at a deadline.
+It gets certificates and URLs, never a key, and gives up the same rights as every worker before it uses the network.
+Everything is imported before that, because perhaps only root can read the virtual environment. The agent kills it at a
+deadline.
 """
 
 import base64
@@ -34,7 +35,7 @@ DECISIVE = frozenset({"good", "revoked"})
 
 
 class Lists:
-    """Revocation lists by their URL, each fetched once, whoever asks first."""
+    """Revocation lists by their URL, each fetched once."""
 
     def __init__(self) -> None:
         """Nothing is fetched yet."""
@@ -62,7 +63,7 @@ class Lists:
 def give_up(user: tuple[int, int] | None) -> None:
     """Everything but the questions: files, processes, programs; where we are root, being root. Raises OSError.
 
-    Responders are whoever the certificates name, at whichever port they redirect to: ports are not limited.
+    The certificates name the responders, which may redirect to any port: ports are not limited.
     """
     if user is not None:
         load_whole("cryptography", "certagent.x509")
@@ -132,7 +133,7 @@ def within(until: float, work: Callable[[], x509.RevocationAnswer]) -> x509.Revo
 
 
 def answer(source: str, url: str, way: Callable[[str, float], x509.RevocationAnswer], until: float) -> dict[str, Any]:
-    """One answer, or why there is none."""
+    """One answer, or the reason for none."""
     begun = time.monotonic()
     try:
         said = within(until, lambda: way(url, until))

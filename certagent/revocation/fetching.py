@@ -20,7 +20,7 @@ ELSEWHERE = frozenset({301, 302, 303, 307, 308})
 
 
 class FetchError(Exception):
-    """Why there is no answer, in one sentence."""
+    """The reason for a missing answer, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _parts(url: str) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
         sound = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:  # brackets without an end, a port that is none
+    except ValueError:  # unclosed brackets, an invalid port
         sound = False
     if not sound:
         raise FetchError("not an http or https URL")

@@ -1,7 +1,7 @@
-"""A process gives up everything but whom it asks: user, groups, capabilities, then Landlock and seccomp, for good.
+"""A process irrevocably gives up all rights that it does not need: user, groups, capabilities, Landlock, seccomp.
 
-Landlock is the guard where the agent has no privilege: a worker of the keys' own owner still may not open them.
-It says nothing of chmod, of signals (before its sixth version) and of sockets in the file system; the system call
+If the agent has no privilege, Landlock protects the keys: a worker that runs as their owner still cannot open them.
+Landlock does not cover chmod, signals (before its sixth version) and sockets in the file system; the system call
 filter does. Rejected: a list of allowed system calls (every libc and every TLS library would have to be followed), and
 python-prctl or libseccomp (three structures by ctypes are all it takes).
 """
@@ -26,7 +26,7 @@ ABI_VERSION, PATH_BENEATH, NET_PORT = 1, 1, 2
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 IOCTL_DEV, TRUNCATE = 1 << 15, 1 << 14
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
-FS_BITS = (0, 13, 14, 15, 15, 16)  # how many file rights each ABI knows; the last one stands for all later ones
+FS_BITS = (0, 13, 14, 15, 15, 16)  # how many file rights each ABI knows; the last one applies to all later ones
 NET_ABI, SCOPE_ABI = 4, 6
 BIND, CONNECT = 1, 2
 SCOPES = 3  # abstract sockets, signals
@@ -144,7 +144,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _become(uid: int, gid: int, *, keep: bool) -> None:
-    """Another user, for good; with `keep`, one who may still bind a low port, where we may."""
+    """Become another user irrevocably; with `keep` it may still bind a low port, if this process may."""
     keep = keep and bool(_permitted() >> CAP_NET_BIND_SERVICE & 1)
     if keep:
         _prctl(SET_KEEPCAPS, 1)
@@ -256,7 +256,7 @@ def _openssl() -> set[str]:
 def interpreter() -> set[str]:
     """Where modules are loaded from: the standard library, site-packages, and the packages that are loaded already.
 
-    Never a whole entry of sys.path, which may be the working directory of whoever started the agent.
+    Never a whole entry of sys.path, which may be the working directory from which the agent was started.
     """
     found = {os.path.dirname(os.__file__)}
     found |= {p for p in sys.path if p.endswith(("/site-packages", "/dist-packages"))}
@@ -268,7 +268,7 @@ def interpreter() -> set[str]:
 
 
 def shown(path: str) -> str:
-    """The place below which every worker may read, where that path lies there; "" where it does not."""
+    """The directory that every worker may read and that contains the path; "" if there is none."""
     places = {os.path.realpath(p) for p in (*TRUSTED, *_openssl(), *LIBRARIES, *interpreter())}
     return next((p for p in sorted(places) if f"{os.path.realpath(path)}/".startswith(f"{p}/")), "")
 

@@ -1,4 +1,4 @@
-"""A system call filter in classic BPF, written by hand: what a worker may not ask of the kernel, whoever it is.
+"""A system call filter in classic BPF, written by hand: what a worker may not ask of the kernel, as any user.
 
 Everything not listed is allowed. Numbers are those of x86_64 and aarch64; -1: that machine does not have it.
 """
@@ -106,7 +106,7 @@ class Rule:
 
 
 SOCKETS = Rule((41, 198), 0, (AF_UNIX,))
-# The kernel signals whoever is called the owner of a file, and any signal: F_SETOWN, F_SETSIG, F_SETOWN_EX; and who
+# The kernel sends any signal to the owner of a file that is set by F_SETOWN, F_SETSIG, F_SETOWN_EX; and who
 # runs out of a limit that another process set: prlimit64 is for oneself.
 OWNERS = (Rule((72, 25), 1, (8, 10, 15)), Rule((16, 29), 1, (0x8901, 0x8902)))
 LIMITS = Rule((302, 261), 0, only=0)

@@ -1,9 +1,9 @@
-"""Short-lived processes that are asked one question: started with nothing, answered within a deadline, and gone.
+"""Short-lived worker processes: each answers one question within a deadline and exits.
 
-They get the question on standard input, no inherited file (those that listen: the sockets of systemd), three words of
-environment, and a temporary directory of their own that is removed afterwards. Rejected: preexec_fn (unsafe in a
-threaded process) and starting them as their user (the interpreter may lie where only root may read it): they limit
-and drop themselves, before they talk to anybody.
+A worker gets the question on standard input, no inherited file (except systemd's sockets, if it listens), a minimal
+environment, and a temporary directory that is removed afterwards. Rejected: preexec_fn (unsafe in a threaded process)
+and starting it as its user (perhaps only root can read the interpreter). So a worker limits itself and drops its
+rights before it uses the network.
 """
 
 import json
@@ -34,7 +34,7 @@ BOOT = (
 HERE = str(Path(__file__).parent.parent.parent)  # where our own package is
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 PREFIX = "certagent-worker-"
-PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - mkdtemp makes a name that nobody has
+PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - mkdtemp makes a unique name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +92,7 @@ class Workers:
                 shutil.rmtree(place, ignore_errors=True)
 
     def _made(self) -> str:
-        """Where its user may be: the temporary directory of whoever started us may be closed to it."""
+        """A directory that its user may enter: the temporary directory of the agent's starter may be closed to it."""
         problem = ""
         for parent in dict.fromkeys((tempfile.gettempdir(), *PLACES)):
             try:
@@ -103,7 +103,7 @@ class Workers:
         raise HostError(f"cannot create a temporary directory for a worker: {problem}")
 
     def _as_user(self) -> AbstractContextManager[None]:
-        """With the user's effective ids: root without CAP_CHOWN, CAP_KILL and CAP_DAC_OVERRIDE is nobody's master."""
+        """With the user's effective ids: root without CAP_CHOWN, CAP_KILL and CAP_DAC_OVERRIDE has no power over it."""
         return acting_as(*self.user) if self.user else nullcontext()
 
     def _kill(self, pid: int) -> None:
@@ -182,7 +182,7 @@ def ended(code: int, errors: bytes) -> str:
 
 
 def user_of(who: str) -> tuple[int, int] | None:
-    """Given the last word of a worker's command line, return whom to become (uid, gid); None for "-": nobody else."""
+    """Given the last argument of a worker, return the user to become (uid, gid); None for "-": stay."""
     uid, _, gid = who.partition(":")
     return None if who == "-" else (int(uid), int(gid))
 
@@ -227,7 +227,7 @@ def _ended(pid: int, seconds: float) -> bool:
 
 
 def _feed(ready: selectors.BaseSelector, child: "subprocess.Popen[bytes]", rest: memoryview) -> memoryview:
-    """Write what fits; close when everything is written, or when nobody reads."""
+    """Write what fits; close when everything is written, or when the reader is gone."""
     if child.stdin is None:
         return rest
     rest = _written(child.stdin.fileno(), rest)
@@ -239,7 +239,7 @@ def _feed(ready: selectors.BaseSelector, child: "subprocess.Popen[bytes]", rest:
 
 
 def _written(fd: int, rest: memoryview) -> memoryview:
-    """What is left to be written; nothing where nobody reads."""
+    """What is left to be written; nothing if the reader is gone."""
     try:
         return rest[os.write(fd, rest) :] if rest else rest
     except BlockingIOError:

@@ -1,1 +1,1 @@
-"""What outlives the process: the ledger and the authorities' state."""
+"""State that survives a restart: the ledger and the authorities' state."""

@@ -1,7 +1,7 @@
 """What authorities remember between requests: one JSON file each in the state directory, 0600, replaced atomically.
 
 `shared` is the authority's (an ACME account), `own` that of one file of one certs-dir (an order that waits). Two
-requests at once change different keys; the newest value of each stands.
+concurrent requests change different keys; the newest value of each is kept.
 """
 
 import fcntl
@@ -20,8 +20,8 @@ LIMIT = 4 << 20
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-PAUSE = 0.05  # seconds between two looks: a lock of the kernel is not waited for with a deadline
-PATIENCE = 10.0  # seconds for a lock that is held while one file is written
+PAUSE = 0.05  # seconds between two tries: the kernel has no lock with a deadline
+PATIENCE = 10.0  # seconds to wait for a lock that is only held while one file is written
 UNDER_WAY = "cannot ask {}: another request to it is still running"
 Document = dict[str, Any]
 
@@ -88,7 +88,7 @@ class AuthorityState:
 
     @contextmanager
     def _alone_of_all(self, name: str, end: float) -> Iterator[None]:
-        """A lock of the kernel; on a full disk there is none to be had, and that holds nobody up."""
+        """A kernel lock; on a full disk there is none, and the caller goes on without it."""
         with ExitStack() as stack:
             with suppress(OSError):
                 os.makedirs(self._directory, mode=0o700, exist_ok=True)
@@ -100,7 +100,7 @@ class AuthorityState:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Against other processes: `certagent authority test` without a daemon, or beside one. Raises HostError."""
+        """Against other processes: `certagent authority test`, with or without an agent. Raises HostError."""
         path = os.path.join(self._directory, ".lock")
         with ExitStack() as stack:
             try:
@@ -150,7 +150,7 @@ class AuthorityState:
 
 
 def _held(fd: int, end: float) -> bool:
-    """Wait for the lock until the monotonic clock says so; return whether it is ours. Raises OSError."""
+    """Wait for the lock until a monotonic deadline; return whether it was taken. Raises OSError."""
     while not _locked(fd):
         if time.monotonic() > end:
             return False
@@ -159,7 +159,7 @@ def _held(fd: int, end: float) -> bool:
 
 
 def _locked(fd: int) -> bool:
-    """Whether the lock is ours now. Raises OSError where there are none."""
+    """Whether the lock could be taken. Raises OSError if locks are not supported."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,8 +1,8 @@
 """Attempts and history: SQLite in the state directory, every row durable before the attempt is made.
 
-What cannot be written (a full disk) is kept in memory and written later: only an issuance is not made then, for a
-signal or a repair must not wait for a disk. A newer schema is refused, never downgraded. An attempt that a crash left
-open is closed at the next start: sent is not reloaded, asked is not issued.
+If an attempt cannot be written (a full disk), it is kept in memory and written later. Only an issuance is not made
+then: a signal or a repair must not wait for a disk. A newer schema is refused, never downgraded. An attempt that a
+crash left open is closed at the next start as not verified or failed.
 """
 
 import os
@@ -62,7 +62,7 @@ class Ledger:
         self._base = base
         self.changes = 0  # grows with every write: what was read before may be old
         self.problem: str | None = None  # of the last write
-        self._owed: dict[int, tuple[str, Attempt]] = {}  # by row, negative where there is none yet
+        self._owed: dict[int, tuple[str, Attempt]] = {}  # by row; negative if it has none yet
         self._rows: dict[int, int] = {}  # the rows that they got later
         self._bad: dict[tuple[str, str], datetime] = {}  # quarantined when, and not written yet
         self._last = 0
@@ -86,7 +86,7 @@ class Ledger:
 
     @classmethod
     def looking(cls, path: str) -> "Ledger":
-        """Open for reading only; an empty one where there is no file. Raises HostError."""
+        """Open for reading only; an empty ledger if there is no file. Raises HostError."""
         try:
             if not _there(path):
                 return _prepared(cls(sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None), path))
@@ -118,7 +118,7 @@ class Ledger:
         self._base.executescript(f"begin; {sql} commit;")
 
     def close_interrupted(self) -> None:
-        """Close what a crash left open; call it when the state directory's lock is held. Raises HostError."""
+        """Close what a crash left open; the caller must have locked the state directory. Raises HostError."""
         outcome = "case kind when 'reload' then 'unproven' else 'failed' end"
         self._write(f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'", CRASHED)  # noqa: S608 - our own words
 
@@ -190,7 +190,7 @@ class Ledger:
         return (*(replace(owed.get(row) or attempt_of(*fields), row=row) for row, *fields in rows), *later)
 
     def last(self) -> int:
-        """The newest row, 0 where there is none."""
+        """The newest row, 0 if there is none."""
         return int(self.execute("select coalesce(max(id), 0) from attempts")[0][0])
 
     def issued(self, directory: str) -> frozenset[str]:
@@ -199,7 +199,7 @@ class Ledger:
         return frozenset(str(r[0]) for r in self.execute(sql, directory, RECENT))
 
     def add_issued(self, directory: str, stem: str, fingerprint: str, at: datetime) -> None:
-        """Remember a fingerprint as ours."""
+        """Record a fingerprint as issued by this agent."""
         self._write("insert or ignore into issued values (?, ?, ?, ?)", directory, stem, fingerprint, at.timestamp())
 
     def adopted(self, directory: str) -> tuple[Adopted, ...]:

@@ -1,7 +1,7 @@
 """Attempts as rows of the ledger, whose columns have been the same since the first version.
 
 They are kind, subject, at, outcome, reason, digest, retry_at. `digest` holds what an attempt of each kind was about; a
-renewal window (RFC 9773) stands in `reason`.
+renewal window (RFC 9773) is in `reason`.
 """
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ def row_of(a: Attempt) -> tuple[Any, ...]:
 
 
 def ended(attempt: Attempt, outcome: Any, reason: str, digest: str, retry_at: datetime | None) -> Attempt:
-    """The attempt, with its end; what it was about stays, unless it is given anew."""
+    """The attempt with its result; what it was about stays, unless it is given again."""
     known = {attempt.about_field: digest} if digest else {}
     window = read_window(reason) if attempt.kind == "window" and outcome == "ok" else None
     return replace(attempt, outcome=outcome, reason=reason, retry_at=retry_at, window=window, **known)  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def written(window: Window) -> str:
 
 
 def read_window(text: str) -> Window | None:
-    """The same read back; None where it is none."""
+    """The same read back; None for anything else."""
     interval, _, explanation = text.partition(" ")
     start, _, end = interval.partition("/")
     try:

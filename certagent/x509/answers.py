@@ -83,7 +83,7 @@ def arranged(pem: bytes, spki: str) -> bytes:
 
 
 def bounded(certificates: list[x509.Certificate]) -> None:
-    """ValueError for an answer with more certificates than anybody looks at."""
+    """ValueError for an answer with too many certificates."""
     if len(certificates) > MOST:
         raise ValueError(f"it contains {len(certificates)} certificates; the limit is {MOST}")
 

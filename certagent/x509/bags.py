@@ -26,7 +26,7 @@ def from_pkcs7(der: bytes) -> bytes:
 def any_certificates(data: bytes) -> bytes:
     """Given certificates in any form that CAs hand to people (PEM, DER, PKCS#7 in either), return them as PEM.
 
-    X509Error where there is none.
+    X509Error if there is none.
     """
     for read in (_from_pem, _from_der, pkcs7.load_der_pkcs7_certificates, pkcs7.load_pem_pkcs7_certificates):
         with suppress(*REFUSALS):

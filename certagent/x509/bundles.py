@@ -24,7 +24,8 @@ def merged(*bundles: bytes) -> bytes:
 def usable(bundle_pem: bytes) -> bytes:
     """Given the roots of a system as PEM, return those that can be used, newly written.
 
-    As Go's AppendCertsFromPEM: what is no certificate, or does not parse, is passed over; hundreds stand beside it.
+    As Go's AppendCertsFromPEM: an entry that is not a certificate or cannot be parsed is skipped, so that the others
+    still count.
     """
     found = []
     for der in pooled(bundle_pem):

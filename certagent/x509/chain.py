@@ -1,8 +1,8 @@
 """Whether a chain builds to a bundle, as Go's verifier (crypto/x509, Certificate.Verify) decides it.
 
 First cryptography's verifier is asked for a chain (profile.py says how far it goes); a chain that it finds and that
-passes Go's rules is the answer. Else the search is ours, on cryptography's pieces: every signature is checked by
-`verify_directly_issued_by`. Either way the rules are these: dates, critical extensions, CA flags, key usage, path
+passes Go's rules is the answer. Otherwise this module searches, with cryptography's pieces: every signature is checked
+by `verify_directly_issued_by`. Either way the rules are these: dates, critical extensions, CA flags, key usage, path
 length, nested extended key usage, name constraints, hash functions. Not looked at: host names (a probe's matter),
 revocation (ocsp), certificate policies (nothing in a database's PKI uses them).
 """

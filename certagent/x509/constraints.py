@@ -2,7 +2,7 @@
 
 Source: RFC 5280, 4.2.1.10, and Go's crypto/x509. DNS names, addresses, URIs and mail addresses are matched; a leading
 dot wants at least one more label; a wildcard name is excluded where one of its instances is. Directory names and the
-rest are never matched: where the extension is critical it is refused as unhandled, else it is passed over. A name that
+rest are never matched: a critical extension is refused as unhandled, another one is ignored. A name that
 cannot be matched (a URI without a host, a mail address without an @) is refused beneath any constraint at all.
 """
 

@@ -25,7 +25,7 @@ from certagent.x509.keys import PrivateKey, load_key
 from certagent.x509.parsing import load_certificates
 
 PEM = serialization.Encoding.PEM
-SKEW = timedelta(hours=1)  # a new CA is valid at once on hosts whose clock is behind
+SKEW = timedelta(hours=1)  # a new CA is valid immediately on hosts whose clock is behind
 
 MAKERS: dict[str, Callable[[], PrivateKey]] = {
     "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -132,7 +132,7 @@ def sign_csr(
     """Given a request and a CA, return the leaf as PEM: the request's subject and SANs, never past the CA's own end.
 
     `urls`: where an OCSP responder and a revocation list are, "" for nowhere.
-    X509Error where the request's signature, the CA's key or the resulting lifetime is no good.
+    X509Error if the request's signature, the CA's key or the resulting lifetime is invalid.
     """
     try:
         ca, key = _issuer(ca_cert_pem, ca_key_pem), load_key(ca_key_pem)

@@ -56,7 +56,7 @@ class Node:
 
     @property
     def identity(self) -> tuple[bytes, bytes, Names]:
-        """Subject, key and names: what may stand in a chain but once."""
+        """Subject, key and names, which may occur in a chain only once."""
         return self.subject, self.spki, self.names
 
 

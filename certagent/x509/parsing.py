@@ -26,7 +26,7 @@ PRINTED = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicK
 
 
 def load_certificates(data: bytes) -> list[x509.Certificate]:
-    """Given PEM, return its certificates in order, at least one; X509Error where there is none or one does not load.
+    """Given PEM, return its certificates in order, at least one; X509Error if there is none or one does not load.
 
     As cockroach reads them: a block of any other type, a key among the certificates say, spoils the whole file.
     """
@@ -61,7 +61,7 @@ def parse_certificates(data: bytes) -> tuple[Leaf, ...]:
 
 
 def split_certificates(data: bytes) -> tuple[tuple[Leaf, bytes], ...]:
-    """Given PEM, return the facts of each certificate beside its own PEM, newly written. X509Error as above."""
+    """Given PEM, return the facts of each certificate with its own PEM, newly written. X509Error as above."""
     certificates = load_certificates(data)
     try:
         return tuple((facts_of(c), c.public_bytes(serialization.Encoding.PEM)) for c in certificates)
@@ -139,7 +139,7 @@ def _name(der: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def sans_of(value: x509.ExtensionType | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """DNS names, and IPs in canonical text; ValueError for a SAN that is no single address."""
+    """DNS names, and IPs in canonical text; ValueError for a SAN that is not a single address."""
     if not isinstance(value, x509.SubjectAlternativeName):
         return (), ()
     dns = value.get_values_for_type(x509.DNSName)

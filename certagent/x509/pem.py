@@ -1,7 +1,7 @@
 """PEM blocks as Go's encoding/pem finds them, which is how cockroach reads its files.
 
-Rejected: cryptography's PEM reader. It passes over blocks of other types, which cockroach refuses, and refuses what Go
-passes over: a block whose base64 is broken, and a BEGIN line without an END.
+Rejected: cryptography's PEM reader. It skips blocks of other types, which cockroach refuses, and refuses what Go skips:
+a block with invalid base64, and a BEGIN line without an END.
 """
 
 import base64
@@ -59,7 +59,7 @@ def _block(data: bytes, start: int, end: int) -> Block | None:
         return None
     try:
         payload = data[body:end].translate(None, b" \t\r\n") if end > body else b""
-        if len(payload) % 4:  # Python passes over a superfluous =
+        if len(payload) % 4:  # Python ignores an extra =
             return None
         return Block(kind, base64.b64decode(payload, validate=True), data[headers:body])
     except (binascii.Error, ValueError):

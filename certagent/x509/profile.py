@@ -1,11 +1,11 @@
 """cryptography's own verifier, as far as it goes: it finds a chain and checks its signatures.
 
-Its web-PKI rules about extensions are laid aside by policy (no SAN in a client's certificate, no authority key
-identifier in cockroach's own): Go's rules are held to the chain it returns, in chain.py. What cannot be laid aside, and
-where chain.py therefore searches by itself: keys and signatures outside the web's list (a CA with an Ed25519 key, RSA
+Its web-PKI rules about extensions are turned off by policy (no SAN in a client's certificate, no authority key
+identifier in cockroach's own): chain.py applies Go's rules to the chain that it returns. What cannot be turned off, and
+where chain.py therefore searches itself: keys and signatures outside the web's list (a CA with an Ed25519 key, RSA
 under 2048 bits), version 1 roots, an empty issuer, a leaf that is itself a root; and where the first chain it finds is
-not one that Go takes, it names no other. Its refusals say "candidates exhausted", which helps nobody, so a reason is
-always ours.
+not one that Go accepts, it finds no other. Its refusals say only "candidates exhausted", so every reason comes from
+chain.py.
 """
 
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Work that may wait on somebody else, off the deciding thread."""
+"""Jobs that may wait for other systems, off the deciding thread."""

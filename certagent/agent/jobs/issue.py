@@ -1,4 +1,4 @@
-"""One issuance: key and CSR, the question, the answer left staged. It runs off the deciding thread.
+"""One issuance: key and CSR, the request, the staged answer. It runs off the deciding thread.
 
 The attempt is recorded before the CA is asked. A request that the CA answers later keeps its key and CSR in the
 staging area, and is asked about again with the same ones.
@@ -134,7 +134,7 @@ class Issuing:
         return draft
 
     def _stage(self, want: Want, chain: bytes, key: bytes | None) -> None:
-        """Remember as ours what is staged, before it is staged: a crash between leaves a pair that is known."""
+        """Record a pair as issued by this agent before it is staged, so that it is known after a crash in between."""
         stem, leaf, now = want.name.stem, x509.parse_certificates(chain)[0], clock()
         self.ledger.add_issued(self.policy.path, stem, leaf.fingerprint, now)
         self.ledger.adopt(self.policy.path, Adopted(stem, leaf.fingerprint, want.digest), now)

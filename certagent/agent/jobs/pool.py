@@ -1,7 +1,7 @@
-"""A bounded pool for whatever may wait on somebody else: a CA, a probe, the signalling child.
+"""A bounded pool for jobs that may wait for other systems: a CA, a probe, the child that sends a signal.
 
-The deciding thread never waits for a job. That one is in flight is a fact of the next observation; what it found is
-put into the inbox before it counts as ended, so no look can miss both. Rejected: asyncio, which would put every
+The deciding thread never waits for a job. A running job is a fact of the next observation. Its result is put into the
+inbox before the job counts as ended, so no observation can miss both. Rejected: asyncio, which would put every
 file operation on the loop that must not wait.
 """
 
@@ -38,7 +38,7 @@ class Jobs:
             self._running[key] = fact
         try:
             self._pools[POOLS.get(fact.kind, "look")].submit(self._run, key, fact, work)
-        except RuntimeError:  # no thread to be had: the pool has kept it, and would run it when nobody expects it
+        except RuntimeError:  # no thread available: the pool keeps the job and would run it unexpectedly later
             with self._lock:
                 del self._running[key]
             return False

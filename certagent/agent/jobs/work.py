@@ -40,7 +40,7 @@ class ProcessScan:
 
 @dataclass(frozen=True, slots=True)
 class JobFailed:
-    """A job that ended in an error of ours."""
+    """A job that ended with an internal error."""
 
     kind: Literal["issue", "reload", "probe", "scan", "window", "revocation"]
     subject: str
@@ -90,7 +90,7 @@ class Work:
         self.log.emit(event, certs_dir=self.policy.path, file=file, reason=reason)
 
     def reload(self, action: act.Reload) -> None:
-        """Record, then signal; sent is not reloaded, so the best outcome here is `unproven`."""
+        """Record, then signal; the best outcome here is `unproven`, because the reload is verified later."""
         file = f"pid {action.pid}"
         attempt = Attempt("reload", action.subject, clock(), reason=action.reason, material=action.material)
         row = self.ledger.attempt(self.policy.path, attempt)

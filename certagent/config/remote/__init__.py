@@ -74,7 +74,7 @@ class Traits:
     listens: bool = False  # a worker answers on a port, which two workers cannot share
     by_leaf: bool = False  # a worker is handed the managed pair as a credential
     windows: bool = False  # the CA says when to renew
-    files: tuple[str, ...] = ()  # what is read beside secrets, and the files that every type may name
+    files: tuple[str, ...] = ()  # files to read, in addition to secrets and the files of every type
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,8 +85,8 @@ class CaType:
     """
 
     settings: Mapping[str, Setting]
-    asked: Literal["https", "program", "files"]  # by a worker; by files in the daemon's own job, which talks to nobody
-    account: bool  # the first request makes an account with the CA: no other request runs beside it
+    asked: Literal["https", "program", "files"]  # by a worker; "files": by the agent's own job, without network
+    account: bool  # the first request registers an account with the CA: no other request runs at the same time
     extras: tuple[str, ...] = ()  # modules that only `pip install certagent[TYPE]` brings
     live_proof: str = ""  # the module of authority/backends with `live_token`: what the daemon signs with the live key
     problems: Callable[[RemoteConfig], Iterable[tuple[str, str]]] = lambda _: ()  # between settings: (key, sentence)
@@ -125,7 +125,7 @@ def url(value: Any) -> str:
     found = text(value)
     try:
         sound = re.fullmatch(r"https?://[^\s/@]+(/\S*)?", found) and urlsplit(found).port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         sound = None
     if not sound:
         raise ValueError('write a URL such as "https://ca.example.com"')

@@ -20,7 +20,7 @@ def argv(value: Any) -> list[str]:
 
 
 def environment(value: Any) -> dict[str, str]:
-    """A table of variables; those that begin with CERTAGENT_ are ours."""
+    """A table of variables; names that begin with CERTAGENT_ are reserved."""
     if not isinstance(value, dict) or not all(isinstance(v, str) and "\0" not in v for v in value.values()):
         raise ValueError('write a table of strings: { AWS_REGION = "eu-central-1" }')
     for name in value:

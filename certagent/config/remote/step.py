@@ -36,7 +36,7 @@ CA_TYPE = CaType(
         "root": Setting(fingerprint, ""),  # fingerprint of its root: trusts its endpoint as `step ca bootstrap` does
         "provisioner_key": Setting(text, secret=True),  # of a JWK provisioner: a private JWK, or a JWE of one
         "provisioner_password": Setting(text, secret=True),  # of the JWE
-        "x5c_cert": Setting(text, secret=True),  # of an X5C provisioner: an enrolment pair and its chain
+        "x5c_cert": Setting(text, secret=True),  # for an X5C provisioner: the bootstrap credential and its chain
         "x5c_key": Setting(text, secret=True),
         "one_time_token": Setting(text, secret=True),  # made elsewhere: good for one issuance
         "renewal": Setting(one_of("provisioner", "live"), "provisioner"),
