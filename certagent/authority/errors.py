@@ -8,7 +8,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class AuthorityError(Exception):
-    """A certificate that could not be had; the message starts with "cannot" and names the remedy.
+    """A certificate could not be obtained; the message says why and names the remedy.
 
     `kind` says who can act: "refused" (the CA's policy: asking again changes nothing), "credentials" (what the CA was
     shown is not good), "rate-limited", "unreachable", "tls" (the CA's endpoint is not the one that is trusted),
@@ -16,7 +16,7 @@ class AuthorityError(Exception):
     """
 
     def __init__(self, message: str, *, kind: Kind = "failed", retry_at: datetime | None = None) -> None:
-        """Nothing of a credential may stand in the message."""
+        """The message must not contain any part of a credential."""
         super().__init__(message)
         self.kind: Kind = kind
         self.retry_at = retry_at

@@ -1,10 +1,10 @@
-"""What the daemon asks of a CA, and what it is answered: values that pass through a pipe as JSON.
+"""Requests to a CA and its answers: values that pass through a pipe as JSON.
 
-A worker gets one Request, the credentials and what the backend remembered on its standard input, and prints one Answer
-with what the backend wants remembered. No private key of a managed pair is ever part of either: a request carries a
-CSR, and where a CA wants proof of possession of the current key, a token that the daemon signed (`proof`).
-Rejected: pickle (an answer comes from a process that talked to a stranger), and a field per backend (`options` holds
-what the configuration checked already).
+A worker gets one Request, the credentials and the saved state of the backend on its standard input, and prints one
+Answer with the new state. Neither ever contains a private key of a managed pair: a request carries a CSR, and if a CA
+requires proof of possession of the current key, a token that the agent signed (`proof`). Rejected: pickle (an answer
+comes from a process that handled untrusted data), and a field per backend (`options` contains what the configuration
+has checked already).
 """
 
 import json
@@ -26,7 +26,7 @@ class Tls:
     fingerprint: str = ""  # hex SHA-256 of the endpoint's own certificate; alone it is enough
     proxy: str = ""  # "http://host:port"
     allow_http: bool = False  # plain http to another host than this one
-    client_cert: str = ""  # PEM of an enrolment pair: never a managed one, unless `credential = "leaf"` asks for it
+    client_cert: str = ""  # PEM of the bootstrap credential: never a managed pair, unless `credential = "leaf"`
     client_key: str = ""
     unverified: bool = False  # for bytes that a pinned digest vouches for, never a secret; no setting leads here
 
@@ -156,7 +156,7 @@ TEXTS = frozenset({"chain", "note", "pem", "reason", "kind", "explanation"})
 
 
 def load_answer(data: bytes) -> tuple[Answer, State]:
-    """What a worker printed, checked field by field: it talked to a stranger. Raises AuthorityError."""
+    """What a worker printed, checked field by field, because it handled untrusted data. Raises AuthorityError."""
     try:
         document = json.loads(data)
         kind = ANSWERS[document.pop("answer")]
@@ -172,7 +172,7 @@ def load_answer(data: bytes) -> tuple[Answer, State]:
 
 
 def plain(text: str) -> str:
-    """What may stand in a log and on a terminal: printable, and bounded."""
+    """The text for a log or terminal: printable, and bounded."""
     return "".join(c if c.isprintable() else " " for c in text)[:LONGEST_REASON]
 
 

@@ -1,9 +1,9 @@
-"""The process that talks to a CA: one question on standard input, one answer on standard output, and it is gone.
+"""The worker process that asks a CA: one request on standard input, one answer on standard output, then it exits.
 
-Everything is imported first, as whoever started it (an interpreter may lie where nobody else may read it); then the
-question is read, everything is given up (confine.py), and only then a byte goes to the network. An alarm of its own
-ends a request at its deadline with an answer that says so; the daemon kills what is still there a moment later.
-Rejected: a long-lived worker, which would hold credentials between requests and be one more thing to supervise.
+Everything is imported first, as the user that started it, because perhaps only that user can read the interpreter. Then
+the request is read, all rights are given up (sandbox/confining.py), and only then the network is used. An alarm ends a
+request at its deadline with an answer that says so; the agent kills a process that is still there a moment later.
+Rejected: a long-lived worker, which would keep credentials between requests and need supervision.
 """
 
 import importlib
@@ -108,7 +108,7 @@ def answer_of(backend: ModuleType, request: Request, secrets: dict[str, str], st
         answer = failure_of(error)
     except MemoryError:
         answer = Failure("malformed", "cannot read the CA's answer: it needs more memory than a worker has")
-    except Exception as error:  # noqa: BLE001 - whatever a library raises on a stranger's bytes is the CA's failure
+    except Exception as error:  # noqa: BLE001 - any exception of a library on untrusted bytes is a failure of the CA
         answer = Failure("failed", f"cannot use what the CA answered: {type(error).__name__}: {error}")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

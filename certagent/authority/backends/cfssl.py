@@ -1,6 +1,6 @@
 """CFSSL: authsign, a request with an HMAC by a key that host and CA share; `info` for the certificate of the CA.
 
-The server signs a leaf and sends nothing else, so an intermediate is fetched beside it; a root above that it does not
+The server signs a leaf and sends nothing else, so an intermediate is fetched separately; a root above that it does not
 know at all. Lifetime and extended key usage are the profile's: a request has no say in them.
 """
 
@@ -74,7 +74,7 @@ def result(reply: Reply, what: str, now: datetime) -> dict[str, Any]:
 
 
 def _document(reply: Reply) -> dict[str, Any]:
-    """The JSON object of an answer; of an error that is none, an empty one."""
+    """The JSON object of an answer; an empty one for an error without JSON."""
     try:
         document = reply.json()
     except AuthorityError:

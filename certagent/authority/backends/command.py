@@ -2,8 +2,8 @@
 
 Codes are those of sysexits.h where it has one: 0 issued, 69 unreachable, 75 not decided yet, 76 rate limited, 77
 refused by policy, 78 credentials or configuration, anything else failed. Rejected: small numbers, which a shell with
-`set -e` hands on from whatever failed last. Lines `retry-after: SECONDS` and `state: TEXT` on either output are for us;
-the last other line of standard error is the reason.
+`set -e` returns from any command that failed. Lines `retry-after: SECONDS` and `state: TEXT` on either output are for
+certagent; the last other line of standard error is the reason.
 """
 
 import os
@@ -54,7 +54,7 @@ def ask(request: Request, context: Context) -> Answer:
 def reading(request: Request, ended: Ended, hidden: Sequence[str], now: datetime) -> tuple[Answer, str]:
     """Given how the program ended, return its answer, and what it wants to be reminded of ("": nothing).
 
-    Nothing of what is `hidden` stands in a reason. Raises AuthorityError.
+    A reason contains nothing of what is `hidden`. Raises AuthorityError.
     """
     program, said = request.options["command"][0], dict(_notes(ended))
     if ended.code == 0:

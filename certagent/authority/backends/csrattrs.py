@@ -1,8 +1,8 @@
-"""RFC 7030, section 4.5.2: what an EST server would like to see in a request. Only a kind of key is understood.
+"""RFC 7030, section 4.5.2: what an EST server expects in a request. Only a key type is understood.
 
 CsrAttrs ::= SEQUENCE OF CHOICE { oid OBJECT IDENTIFIER, attribute SEQUENCE { type OID, values SET } }. The request is
-signed before it gets here, by a process that talks to nobody, so nothing can be added to it: what is understood is
-compared, so that a request that will be refused is not made, and the rest is ignored.
+signed before it gets here, by a process without network access, so nothing can be added to it. A key type is compared,
+so that a request that would be refused is not sent; the rest is ignored.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
-"""A CA run by people: the request lies in an outbox, a person brings the certificate to an inbox.
+"""A CA that people operate: the request is in an outbox, a person puts the certificate into an inbox.
 
-No worker: it talks to nobody. What lies in the inbox is a stranger's all the same, so it is read without following
-links, bounded, and only regular files; an answer is known by its key, never by its file's name. The request stays until
-it is answered: one that vanished is put back with the next look. Rejected: a name that must be kept (people rename
-files), and a format that must be kept (PEM, DER and PKCS#7 all come back from CAs).
+It needs no worker, because it uses no network. The content of the inbox is still untrusted: only regular files are
+read, up to a limit, and no link is followed. An answer is recognised by its key, never by its file name. The request
+stays until it is answered; if it disappears, it is written again. Rejected: a fixed file name (people rename files) and
+a fixed format (CAs return PEM, DER and PKCS#7).
 """
 
 import os
@@ -52,7 +52,7 @@ def prepare(options: dict[str, Any]) -> None:
 
 
 def check(options: dict[str, Any]) -> None:
-    """Whether the two directories are there, or can be made, and nobody else may write them. Raises AuthorityError."""
+    """Check that both directories exist or can be made, and that nobody else may write them. Raises AuthorityError."""
     try:
         with _opened(options["inbox"], 0o750, INBOX_BARRED), _opened(options["outbox"], 0o755, OUTBOX_BARRED) as outbox:
             if not os.access(".", os.W_OK, dir_fd=outbox, effective_ids=True):
@@ -62,7 +62,7 @@ def check(options: dict[str, Any]) -> None:
 
 
 def inbox_changed(options: dict[str, Any]) -> datetime | None:
-    """When something last came into the inbox, by the kernel's own clock; None where there is none. Never raises."""
+    """When the inbox last changed, by the kernel's clock; None if it does not exist. Never raises."""
     try:
         with os.scandir(options["inbox"]) as listed:
             times = [os.stat(options["inbox"]).st_ctime]
@@ -138,7 +138,7 @@ def _exchange(request: Request, context: "Context", places: tuple[int, int], con
 
 
 def _left(outbox: int, name: str, request: Request, now: datetime) -> datetime:
-    """Leave the request in the outbox, once; return since when it lies there. Raises OSError."""
+    """Write the request into the outbox, once; return since when it is there. Raises OSError."""
     try:
         return datetime.fromtimestamp(os.stat(name, dir_fd=outbox, follow_symlinks=False).st_mtime, UTC)
     except FileNotFoundError:
@@ -167,6 +167,6 @@ def _user() -> str:
 
 
 def _remove(directory: int, name: str) -> None:
-    """Where we may: what stays is known, and is no answer again."""
+    """Remove it if permitted; a file that stays is remembered and is not used as an answer again."""
     with suppress(OSError):
         os.unlink(name, dir_fd=directory)

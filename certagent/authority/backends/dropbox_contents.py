@@ -1,6 +1,6 @@
-"""What the contents of a drop-box mean: which certificates lie there, which of them answer, what a person must read.
+"""What the contents of outbox and inbox mean: the certificates, which of them answer, what to tell a person.
 
-Nothing here touches a file: the drop-box reads and writes what is decided here.
+No file is touched here: dropbox.py reads and writes what is decided here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ NAMED, REMEMBERED = 3, 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """One certificate that lies in the inbox."""
+    """One certificate in the inbox."""
 
     file: str
     fingerprint: str
@@ -28,7 +28,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contents:
-    """Every certificate that lies in the inbox; and what was ignored there, with the reason."""
+    """Every certificate in the inbox, and what was ignored there, with the reason."""
 
     found: tuple[Found, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -40,14 +40,14 @@ class Exchange:
 
     name: str  # of its file in the outbox
     known: bool  # it was left there before
-    withdrawn: tuple[str, ...] = ()  # requests in the outbox that nobody wants any more
-    chain: str = ""  # the answer, leaf first; "": there is none yet
+    withdrawn: tuple[str, ...] = ()  # requests in the outbox that are no longer needed
+    chain: str = ""  # the answer, leaf first; "" if there is none yet
     taken: tuple[str, ...] = ()  # files of the inbox that the answer was in
     answered: tuple[str, ...] = ()  # fingerprints that are no answer again
 
 
 def contents_of(files: Iterable[tuple[str, bytes | str]], more: int) -> Contents:
-    """Given each file's bytes, or why it cannot be read, and how many more lie there, return the certificates.
+    """Given each file's bytes, or why it cannot be read, and how many more there are, return the certificates.
 
     No file is asked for after one that is too much.
     """
@@ -99,7 +99,7 @@ def exchange(request: Request, own: Mapping[str, Any], found: tuple[Found, ...],
 
 
 def _live(request: Request) -> list[str]:
-    """The live certificate is no answer, even where its key stays."""
+    """The live certificate is not an answer, even if its key is reused."""
     try:
         return [x509.parse_certificates(request.live.encode())[0].fingerprint] if request.live else []
     except x509.X509Error:
@@ -107,7 +107,7 @@ def _live(request: Request) -> list[str]:
 
 
 def waiting(request: Request, name: str, since: datetime, ignored: tuple[str, ...]) -> str:
-    """Given a request that lies in the outbox, return what is waited for."""
+    """Given a request in the outbox, return the text that says what it waits for."""
     outbox, inbox = request.options["outbox"], request.options["inbox"]
     reason = f"waiting for a person to answer {outbox}/{name} (of {since:%Y-%m-%dT%H:%M:%SZ}) in {inbox}"
     if not ignored:
@@ -147,7 +147,7 @@ def _replaced(request: Request) -> str:
 
 
 def roots(request: Request, found: tuple[Found, ...]) -> Roots:
-    """Self-signed certificates of the inbox, as candidates. Raises AuthorityError where there are none."""
+    """Self-signed certificates of the inbox, as candidates. Raises AuthorityError if there are none."""
     shown = x509.roots_of(b"".join(f.pem for f in found)) if found else b""
     if not shown:
         raise AuthorityError(f"cannot find the CA's root in {request.options['inbox']}: copy it there", kind="refused")

@@ -1,10 +1,11 @@
 """RFC 7030 (EST) with the clarifications of RFC 8951: cacerts, csrattrs, simpleenroll, simplereenroll.
 
-Who we are is shown by TLS (an enrolment pair) or by HTTP Basic, sent at once: the server was verified before. A
+The client authenticates by TLS (a bootstrap credential) or by HTTP Basic, sent with the first request, since the server
+is verified by then. A
 renewal goes to simplereenroll where the request has the subject and the SANs of the live certificate, as section 4.2.2
 demands; a server that refuses that (it issued another one) is asked by simpleenroll. Rejected: fullcmc and
-serverkeygen; keys are made here. Proof of possession linked to the TLS session (section 3.5) cannot be had: the
-key is never in a process that talks to a CA.
+serverkeygen; keys are made here. Proof of possession linked to the TLS session (section 3.5) is not possible: the
+key is never in a process that asks a CA.
 """
 
 import base64

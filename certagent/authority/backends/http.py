@@ -1,9 +1,9 @@
 """HTTPS to a CA: roots or a pinned fingerprint, a proxy, a client certificate, caps, one deadline, no redirects.
 
-Rejected: following redirects (a CA that sends us elsewhere is answered with an error that names the place), retries
+Rejected: following redirects (they are an error that names the target), retries
 (the daemon's backoff is the one place where waiting is decided), and plain http to anything but this host. Also
-rejected: connections kept alive. A server that closes an idle one while the next request is under way leaves nobody
-knowing whether that was read, and a POST may not be sent again then (RFC 9110, section 9.2.2).
+rejected: kept-alive connections. If a server closes an idle one while the next request is sent, it is not known whether
+the request was read, and a POST may not be sent again then (RFC 9110, section 9.2.2).
 """
 
 import json
@@ -28,7 +28,7 @@ CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END 
 CONNECT = 15.0
 LONGEST_PAUSE = timedelta(days=7)
 UNAUTHORIZED, FORBIDDEN, TOO_MANY, UNAVAILABLE = 401, 403, 429, 503
-urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # a pin is held to the certificate all the same
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the certificate is still compared with the pin
 REDIRECTS, CLIENT_ERRORS, SERVER_ERRORS = range(300, 400), range(400, 500), 500
 
 
@@ -65,7 +65,7 @@ class Http:
 
     @property
     def _pool(self) -> urllib3.PoolManager:
-        """Made with the first request: a backend that asks nobody needs no roots."""
+        """Created with the first request: a backend without network needs no roots."""
         if self._known is None:
             options: dict[str, Any] = {"retries": False, "ssl_context": context_of(self.tls), "maxsize": 1}
             if self.tls.fingerprint:
@@ -129,7 +129,7 @@ def message(body: bytes | None, document: Any, headers: Mapping[str, str]) -> tu
     if document is not None:
         body = json.dumps(document).encode()
         sent.setdefault("Content-Type", "application/json")
-    sent["Accept-Encoding"] = "identity"  # a compressed megabyte is no megabyte
+    sent["Accept-Encoding"] = "identity"  # the size limit applies to uncompressed data
     sent["Connection"] = "close"
     return body, sent
 
@@ -142,7 +142,7 @@ def broken(url: str, error: Exception) -> AuthorityError:
 
 
 def direct(reply: Reply) -> Reply:
-    """The reply, where it is none that sends us elsewhere. Raises AuthorityError."""
+    """The reply, unless it is a redirect. Raises AuthorityError."""
     if reply.status in REDIRECTS:
         place = reply.headers.get("location", "nowhere")[:200]
         raise AuthorityError(
@@ -174,7 +174,7 @@ def by_name(tls: Tls) -> bool:
 
 
 def _verifying(roots: str, *, names: bool) -> ssl.SSLContext:
-    """A context that trusts these roots ("": the system's), or whoever answers where no `names` count."""
+    """A context that trusts these roots ("": the system's), or any certificate if no `names` count."""
     context = ssl.create_default_context(cadata=roots or None)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go: what is configured is trusted, root or not
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -185,7 +185,7 @@ def _verifying(roots: str, *, names: bool) -> ssl.SSLContext:
 
 
 def _blocks(roots: str) -> str:
-    """The certificates of a bundle without what people write between them. Raises ValueError where there are none."""
+    """The certificates of a bundle without the text between them. Raises ValueError if there are none."""
     found = "\n".join(CERTIFICATE.findall(roots))
     if roots and not found:
         raise ValueError("tls_roots contains no PEM certificate")
@@ -229,7 +229,7 @@ def moment(text: str, now: datetime) -> datetime | None:
 
 
 def refusal(reply: Reply, what: str, now: datetime, reason: str = "") -> AuthorityError:
-    """Given a reply that is no success and what was asked, return the error that it means."""
+    """Given a reply that is not a success and what was asked, return the error."""
     why = reason or reply.text() or "without a reason"
     message = f"cannot {what}: {reply.url} answered {reply.status}: {why}"
     at = retry_after(reply, now)

@@ -1,6 +1,6 @@
-"""The embedded CA: files in a directory of the agent's. For one host or a laboratory: whoever has this host has the CA.
+"""The embedded CA: files in a directory of the agent, for one host or a lab. Control of this host is control of the CA.
 
-A `ca.crt` and `ca.key` as `cockroach cert create-ca` leaves them (RSA, PKCS#1) serve as well.
+A `ca.crt` and `ca.key` of `cockroach cert create-ca` (RSA, PKCS#1) work too.
 """
 
 import fcntl
@@ -63,7 +63,7 @@ class LocalAuthority:
         return f"there is no CA; copy {self._cert} and its key there, or set create = true"
 
     def _ensure_alone(self, now: datetime) -> None:
-        """Several certs-dirs may ask at once: only who holds the lock sees a CA that is half there, after a crash."""
+        """Several certs-dirs may ask concurrently: only under the lock an incomplete CA is visible, after a crash."""
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
             with self._held():
@@ -99,7 +99,7 @@ class LocalAuthority:
         self._settle()
 
     def _finish(self) -> None:
-        """A crash between the two renames left the key and a certificate that waits beside it."""
+        """Complete a CA after a crash between the two renames: the certificate still has its temporary name."""
         waiting = f"{self._cert}.new"
         if self.exists() or not os.path.exists(waiting) or not matching(self._read(waiting), self._read(self._key)):
             return
@@ -126,7 +126,7 @@ class LocalAuthority:
         return self._read(self._cert)
 
     def known_roots(self) -> tuple[Leaf, ...]:
-        """The facts of the roots, parsed anew after the file changed; () before the CA was made.
+        """The facts of the roots, parsed again after the file changed; () before the CA was created.
 
         Raises AuthorityError.
         """
@@ -141,7 +141,7 @@ class LocalAuthority:
         return self._known[1]
 
     def _mark(self) -> tuple[int, int] | None:
-        """What changes with the file; None where there is none."""
+        """A mark that changes with the file; None if there is none."""
         try:
             info = os.stat(self._cert)
         except FileNotFoundError:

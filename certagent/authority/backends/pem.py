@@ -1,6 +1,6 @@
-"""The PEM that CAs answer with: certificates apart, a chain in the order of the wire, DER.
+"""The PEM that CAs return: single certificates, a chain in the order of the wire, DER.
 
-An answer is a stranger's: what does not parse is an error here, and the pre-install checks judge what it means.
+An answer is untrusted: what cannot be parsed is an error here, and the pre-install checks judge what it means.
 """
 
 import re
@@ -34,7 +34,7 @@ def chain(texts: Iterable[Any]) -> str:
     """Given a leaf and then what is above it, return its chain as one PEM text, arranged, without a root.
 
     The CA says which one is the leaf: the pre-install checks refuse one for another key. Raises AuthorityError
-    where one does not parse, or the leaf is none: what is above it must not take its place.
+    if one cannot be parsed, or the leaf is not a certificate: an issuer must not take its place.
     """
     given = [*texts]
     if any(isinstance(text, str) and not CERTIFICATE.search(text) for text in given[:1]):

@@ -1,8 +1,8 @@
 """Running a program: its input from memory, its output bounded, its end at a deadline.
 
-Rejected: subprocess.run with a timeout. It keeps whatever is printed, however much, and waits for ever for a grandchild
-that holds the pipe. Rejected too: a session of its own. A worker is the leader of its process group, and the daemon
-ends the whole group behind it, even where the system call filter lets nobody here send a signal.
+Rejected: subprocess.run with a timeout. It keeps all output without a limit, and waits forever for a grandchild that
+has the pipe open. Rejected too: a separate session. A worker is the leader of its process group, and the agent kills
+the whole group, even if the system call filter forbids signals here.
 """
 
 import os
@@ -92,7 +92,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _memory(data: bytes) -> IO[bytes]:
-    """A file in memory, to be read from its start: a program that reads nothing blocks nobody."""
+    """A file in memory, to be read from its start: a program that does not read it blocks nothing."""
     file = os.fdopen(os.memfd_create("input", os.MFD_CLOEXEC), "w+b")
     file.write(data)
     file.seek(0)
@@ -123,7 +123,7 @@ def _register(
 
 
 def over(name: str, *, ended: bool, open_outputs: int, settled: bool, left: float) -> bool:
-    """Whether there is no more to hear of a program; `settled`: it had ended, and its outputs were silent behind it.
+    """Whether a program's output is complete; `settled`: it had ended, and its outputs were silent afterwards.
 
     Raises AuthorityError where there is, and no time is left.
     """

@@ -1,7 +1,7 @@
 """step-ca by its own API: one-time tokens for /1.0/sign, the live key's token for /1.0/renew.
 
 With `root`, the fingerprint of its root, nothing else is needed to trust its endpoint: the root is fetched by that
-digest over a connection nobody trusts, checked, and the request itself goes over one that builds to it.
+digest over an untrusted connection and checked, and the request itself uses a connection that is verified by it.
 """
 
 import secrets
@@ -60,7 +60,7 @@ def asking(request: Request, known: Mapping[str, str], now: datetime, nonce: str
 
 
 def _timely(request: Request, known: Mapping[str, str], now: datetime) -> bool:
-    """The live certificate is not expired, or there is no other way than to show it."""
+    """Whether to show the live certificate: it is not expired, or there is no other credential."""
     leaf = step_token.live_leaf(request)
     return leaf is not None and (leaf.not_after > now or not known)
 
@@ -117,7 +117,7 @@ def _pinned_root(request: Request, context: Context) -> str:
 
 
 def shown_root(reply: Reply, url: str, pinned: str, now: datetime) -> str:
-    """Given the answer to a fingerprint, return the root: whoever sends it, it is that one. Raises AuthorityError."""
+    """Given the answer to a fingerprint, return the root that has this fingerprint. Raises AuthorityError."""
     if reply.status == NOT_FOUND:
         raise AuthorityError(f"cannot trust {url}: it has no root with the fingerprint {pinned}; see root", kind="tls")
     root: str = certificates([document(reply, "fetch its root", now).get("ca")])[0]

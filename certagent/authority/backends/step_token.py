@@ -1,8 +1,8 @@
 """What step-ca's tokens say: header and claims, as `step ca token` writes them. Nothing here holds a key.
 
-Three of them: by a JWK provisioner's key, by an X5C enrolment pair, and for a renewal by the live key. The first two
-are signed in the worker, whose credentials they are; the third in the daemon: a managed key never leaves it.
-A token of the live key buys no new key: /rekey takes nothing but that key's own TLS handshake (`credential = "leaf"`),
+Three of them: by a JWK provisioner's key, by an X5C bootstrap credential, and for a renewal by the live key. The first
+two are signed in the worker, whose credentials they are; the third in the daemon: a managed key never leaves it. A
+token of the live key buys no new key: /rekey takes nothing but that key's own TLS handshake (`credential = "leaf"`),
 and an X5C token made with it no certificate that outlives the live one.
 """
 

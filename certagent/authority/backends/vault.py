@@ -1,7 +1,7 @@
 """The PKI engine of Vault or OpenBao, by `sign`: the key stays here. Never `issue`, which makes one over there.
 
 A login's token is revoked when it was used; a configured token is renewed when a third of its life is gone, where it is
-renewable. A token file that somebody else keeps fresh (an agent) is read anew for each request.
+renewable. A token file that another program refreshes (Vault Agent) is read again for each request.
 Rejected: keeping a login's token for the next request: it would lie in the state directory for weeks.
 """
 
@@ -110,7 +110,7 @@ def _above(data: dict[str, Any]) -> list[Any]:
 
 
 def _body(request: Request) -> dict[str, Any]:
-    """Both ways at once: a role takes names from the CSR (use_csr_sans, use_csr_common_name) or from here."""
+    """Names as parameters, too: a role takes them from the CSR (use_csr_sans, use_csr_common_name) or from here."""
     addresses = [name for name in request.names if _is_address(name)]
     body: dict[str, Any] = {"csr": request.csr, "format": "pem"}
     body |= {"common_name": request.common_name} if request.common_name else {}
@@ -145,7 +145,7 @@ def _session(nobody: Session) -> Iterator[Session]:
 
 
 def _printable(token: str) -> str:
-    """A token as a header may bear it; the file's last line break is none of it."""
+    """A token that is valid in a header; the last line break of the file is removed."""
     found = token.strip()
     if not found.isascii() or not found.isprintable() or " " in found:
         raise AuthorityError("cannot use the token: it is more than one line of printable ASCII", kind="credentials")

@@ -1,9 +1,9 @@
-"""The authorities of a configuration as the daemon's jobs ask them: embedded, by files, or through a worker.
+"""The authorities of a configuration as the agent's jobs ask them: embedded, by files, or through a worker.
 
-A worker gets a CSR, the credentials and what its backend remembered; the daemon reads the first two for each request
-and keeps the third. A managed key goes to no worker: where a CA wants proof of possession, the daemon signs a token
-(`live_proof` of the type's description) and hands over only that; `credential = "leaf"` is the one exception,
-asked for by name and shown by `status`.
+A worker gets a CSR, the credentials and the saved state of its backend; the agent reads the first two for each request
+and keeps the third. No worker gets a managed key: if a CA requires proof of possession, the agent signs a token
+(`live_proof` of the type's description) and passes only that. `credential = "leaf"` is the one exception: it must be
+configured, and `status` shows it.
 """
 
 import json

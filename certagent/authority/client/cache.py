@@ -1,7 +1,7 @@
-"""What is known of the authorities by files that may lie on other machines: read aside, remembered, with an age.
+"""Facts about the authorities from files that may be on other machines: read in the background, cached with an age.
 
-An authority whose first reading has not ended, or a later one for longer than patience has it, is silent: it is not
-asked, for whoever asks it would read those files, too.
+An authority is unreadable while its first reading has not ended, or a later one takes longer than the patience. It is
+not asked then, because the request would read the same files.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What the daemon's jobs ask of an authority, whatever stands behind it."""
+"""The interface of an authority for the agent's jobs, whatever its type."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ class Order:
 
 
 class CertificateAuthority(Protocol):
-    """What the jobs ask. Every method but `fact` raises AuthorityError; each may wait for whoever holds its files."""
+    """What the jobs ask. Every method but `fact` raises AuthorityError; each may wait for its files."""
 
     @property
     def may_defer(self) -> bool:
@@ -39,7 +39,7 @@ class CertificateAuthority(Protocol):
 
     @property
     def common_name(self) -> bool:
-        """Whether its requests carry a common name: public CAs refuse one that is no name of the certificate."""
+        """Whether its requests carry a common name: public CAs refuse one that is not also a SAN."""
 
     @property
     def endpoint(self) -> bool:

@@ -1,4 +1,4 @@
-"""The embedded CA as an authority: files of this host, asked in the daemon's own jobs."""
+"""The embedded CA as an authority: files on this host, used in the agent's own jobs."""
 
 from datetime import datetime
 

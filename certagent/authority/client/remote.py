@@ -1,4 +1,4 @@
-"""A CA that is asked by a worker: what it is handed for one request, and what is made of its answer."""
+"""A CA that is asked by a worker: what the worker gets for a request, and how its answer is used."""
 
 import importlib
 import importlib.util
@@ -152,7 +152,7 @@ class Remote:
         return b"".join(found)
 
     def issue(self, order: Order, now: datetime) -> bytes | Pending:
-        """Ask for the leaf; what comes back is parsed and written anew, without the root."""
+        """Request the leaf; the answer is parsed and written again, without the root."""
         answer = self._ask(self._for_leaf(order, now), order.certs_dir, order.stem, now)
         match answer:
             case Pending():

@@ -1,7 +1,7 @@
-"""Secrets of authorities, read anew for each request: a file, a credential of systemd, a variable of the environment.
+"""Secrets of authorities, read again for each request: a file, a systemd credential, a variable of the environment.
 
-Rejected: keeping them. A token file that somebody else keeps fresh is fresh at every request, and a memory image of
-the daemon holds none.
+Rejected: keeping them. This way a token file that another program refreshes is always current, and a memory image of
+the agent contains no secret.
 """
 
 import os

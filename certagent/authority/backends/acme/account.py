@@ -1,7 +1,7 @@
-"""The ACME account: made once, remembered by directory URL in the authority's shared state, found again by its key.
+"""The ACME account: registered once, saved by directory URL in the authority's shared state, found again by its key.
 
-A server that forgot the account (a laboratory's) gets it registered anew, under the same key. A rollover is two
-requests: the new key is remembered before the CA is told, so that no crash between loses the account.
+If a server has lost the account (in a lab), it is registered again with the same key. A rollover takes two requests:
+the new key is saved before the CA is told, so that a crash in between cannot lose the account.
 """
 
 from collections.abc import Iterable
@@ -88,7 +88,7 @@ class Account:
         self.entry["contact"] = list(self.options["contact"])
 
     def deactivate(self) -> str:
-        """End the account for good; the next request would register a new one, under a new key."""
+        """Deactivate the account permanently; the next request would register a new one with a new key."""
         with mapped(self.net, "deactivate the ACME account"):
             uri = self._existing()
             self.post(uri, {"status": "deactivated"})
@@ -116,7 +116,7 @@ class Account:
         return f"{uri} has a new key"
 
     def _knows(self, key: JWK) -> str:
-        """The account of a key, "" where there is none."""
+        """The account of a key, "" if there is none."""
         net = Net(self.context.http, key, self.context.now)
         try:
             asked = Document({"onlyReturnExisting": True})

@@ -44,7 +44,7 @@ def place(found: messages.Directory, live: str) -> str:
 def window(document: dict[str, Any], retry_at: datetime | None, now: datetime) -> Renewal:
     """Given the renewal information, the Retry-After and the moment, return the window and when to ask again.
 
-    Raises AuthorityError, and whatever the library raises on a document that is none.
+    Raises AuthorityError, and any exception of the library on a malformed document.
     """
     suggested = messages.RenewalInfo.from_json(document).suggested_window
     start, end = _utc(suggested.start), _utc(suggested.end)

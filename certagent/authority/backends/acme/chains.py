@@ -27,8 +27,9 @@ def without_root(pem: str) -> tuple[str, tuple[Leaf, ...]]:
 def preferred(chains: list[str], wish: str, roots: tuple[Leaf, ...]) -> str:
     """Given the default chain and its alternatives, return the one that ends at the wished root, without that root.
 
-    `wish` is the common name or whole subject of the topmost issuer, or a root's SHA-256 (one that the chain holds,
-    or one of `roots`); "" takes the default. AuthorityError where no chain fits: a chain to another root is no answer.
+    `wish` is the common name or whole subject of the topmost issuer, or a root's SHA-256 (one that the chain holds, or
+    one of `roots`); "" takes the default. AuthorityError if no chain matches: a chain to another root is not
+    acceptable.
     """
     parsed = [without_root(chain) for chain in chains]
     if not wish:

@@ -1,7 +1,7 @@
 """dns-01: TXT records by RFC 2136 updates with TSIG, or by a command of the configuration.
 
-Each value is added and removed by itself: a wildcard and its base name share one record set, and somebody else's
-values are left alone. A CNAME at `_acme-challenge.NAME` is followed on the configured server (delegated challenges).
+Each value is added and removed individually: a wildcard and its base name share one record set, and other values are
+kept. A CNAME at `_acme-challenge.NAME` is followed on the configured server (delegated challenges).
 """
 
 import os
@@ -42,7 +42,7 @@ class Update:
     """Adds the records by updates, removes them at the end of the `with` block."""
 
     def __init__(self, options: Options, secret: str) -> None:
-        """`secret` is the TSIG key, base64. Raises AuthorityError where it is none."""
+        """`secret` is the TSIG key, base64. Raises AuthorityError if it is invalid."""
         self._options = options
         self._server = address(options.dns_server)
         self._made: list[tuple[dns.name.Name, dns.name.Name, str]] = []
@@ -129,7 +129,7 @@ class Update:
 
 
 def alias(answer: dns.message.Message, name: dns.name.Name) -> dns.name.Name | None:
-    """Given the answer to a question for a CNAME, return where it points; None where it is none."""
+    """Given the answer to a CNAME query, return its target; None if there is no CNAME."""
     found = [r for s in answer.answer if s.name == name and s.rdtype == dns.rdatatype.CNAME for r in s]
     return found[0].target if found else None
 

@@ -1,6 +1,6 @@
 """A listening socket for a challenge: from systemd by its name, else bound here.
 
-A socket of systemd is how a port below 1024 is answered without root: the daemon hands it through.
+With a systemd socket no root is needed for a port below 1024: the agent passes it on.
 """
 
 import os

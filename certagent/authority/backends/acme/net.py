@@ -57,7 +57,7 @@ class Net(ClientNetwork):
         body = body.encode() if isinstance(body, str) else body
         reply = self._http.request(method, url, body=body, headers=kwargs.get("headers"))
         self.retry_at = retry_after(reply, self._now())
-        if reply.status >= BAD and not _problem(reply):  # whatever stands in front of the CA
+        if reply.status >= BAD and not _problem(reply):  # an answer of a proxy in front of the CA
             raise refusal(reply, "ask the ACME server", self._now())
         response = requests.Response()
         response.status_code, response.url, response.encoding = reply.status, url, "utf-8"

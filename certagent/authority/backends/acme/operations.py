@@ -59,7 +59,7 @@ def _forgotten(error: AuthorityError) -> bool:
 
 
 def _rollover(request: Request, context: Context) -> Answer:
-    """Two requests: the new key is remembered before the CA is told."""
+    """Two requests: the new key is saved before the CA is told."""
     account = _account(request, context)
     if "next_key" in account.entry:
         return Done(account.roll_over())

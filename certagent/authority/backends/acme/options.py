@@ -36,7 +36,7 @@ class Options:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Options":
-        """From a request's options: lists back to tuples, what other code put in beside left out."""
+        """From a request's options: lists become tuples again, other options are left out."""
         known = {f.name for f in fields(cls)}
         given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
         return cls(**given)

@@ -44,7 +44,7 @@ class Order:
     def certificate(self) -> list[str] | Pending:
         """The CA's chains, the default one first; or Pending where the CA takes its time. Raises AuthorityError.
 
-        Only an order that waits is remembered: after a failure the next request begins anew.
+        Only an order that waits is saved: after a failure the next request starts again.
         """
         waits = False
         try:

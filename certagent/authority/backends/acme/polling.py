@@ -1,6 +1,6 @@
-"""How long to wait for a CA that takes its time: the pauses between two looks, and the end of one request's patience.
+"""How long to wait for a slow CA: the pauses between two polls, and the end of one request's patience.
 
-Pauses grow from short (a laboratory's CA answers in milliseconds) to long (a real one is not to be asked all the time).
+Pauses grow from short (a CA in a lab answers in milliseconds) to long (a public one must not be polled too often).
 """
 
 import time
@@ -10,7 +10,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 
 
 def pauses() -> Iterator[float]:
-    """Seconds between two looks, for ever."""
+    """Seconds between two polls, without an end."""
     pause = FIRST_PAUSE
     while True:
         yield pause
@@ -18,7 +18,7 @@ def pauses() -> Iterator[float]:
 
 
 class Patience:
-    """So many seconds from now, by a clock that nobody sets."""
+    """So many seconds from now, by a monotonic clock."""
 
     def __init__(self, seconds: float) -> None:
         """It begins."""
@@ -29,7 +29,7 @@ class Patience:
         return self._end - time.monotonic()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it lasted that long; where it would be over before, return at once."""
+        """Wait; return whether the patience lasted that long. If it would end before, return immediately."""
         if seconds > self.left():
             return False
         time.sleep(seconds)

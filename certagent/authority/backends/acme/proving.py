@@ -1,4 +1,4 @@
-"""Authorizations: show that the names are ours, by the configured challenge."""
+"""Authorizations: validate the names by the configured challenge."""
 
 import os
 from base64 import urlsafe_b64encode
@@ -100,7 +100,7 @@ def prove(account: Account, urls: list[str], names: frozenset[str], context: Con
 
 
 def _fetch(account: Account, url: str, names: frozenset[str]) -> Authorization:
-    """A CA that has us prove a name nobody asked for would have us publish what proves it to others."""
+    """Fetch an authorization. A challenge for a name that was not ordered could serve somebody else: it is refused."""
     found = Authorization.of(account.post(url, None).json())
     if identifier(found.name)["value"] not in names:
         raise AuthorityError(f"cannot validate {printable(found.name)}: the name was not ordered", kind="malformed")
@@ -125,7 +125,7 @@ def _settled(account: Account, url: str, options: Options, names: frozenset[str]
 
 
 def proven(found: Authorization, kind: str) -> bool:
-    """Given an authorization, return whether the name is proven; False while it is pending. Raises AuthorityError."""
+    """Given an authorization, return whether the name is validated; False while pending. Raises AuthorityError."""
     if found.status in {"pending", "valid"}:
         return found.status == "valid"
     failed = f"{kind} validation of {printable(found.name)} failed"

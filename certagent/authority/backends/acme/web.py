@@ -83,7 +83,7 @@ class _Server(http.server.ThreadingHTTPServer):
         self.socket, self.answers = sock, answers
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A visitor that goes away is no news."""
+        """Log nothing about a client that closes its connection."""
 
 
 class Webroot:
