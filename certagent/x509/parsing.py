@@ -1,6 +1,6 @@
 """Certificates and keys: bytes -> facts.
 
-Lean on purpose: a directory may hold ten thousand certificates, so every extension is looked at once and the
+Optimised: a directory may contain ten thousand certificates, so every extension is read only once and the
 text of a name is kept. Private keys: keys.py.
 """
 

@@ -14,7 +14,7 @@ BEGIN, END, DASHES = b"-----BEGIN ", b"\n-----END ", b"-----"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: its type, its content, and its header lines as they stand."""
+    """One block: its type, its content, and its header lines unchanged."""
 
     kind: bytes
     content: bytes
@@ -22,12 +22,12 @@ class Block:
 
 
 def blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Given the bytes of a file, yield type and content of each block. What is no block is passed over."""
+    """Given the bytes of a file, yield type and content of each block. Everything else is skipped."""
     return ((block.kind, block.content) for block in decoded(data))
 
 
 def pooled(data: bytes) -> Iterator[bytes]:
-    """The contents of those that AppendCertsFromPEM would look at: certificates without headers (`Comment: ...`)."""
+    """The contents of the blocks that AppendCertsFromPEM uses: certificates without headers (`Comment: ...`)."""
     return (block.content for block in decoded(data) if block.kind == b"CERTIFICATE" and not block.headers)
 
 
