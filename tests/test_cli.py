@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certagent.cli import main, parser, status
+from certagent.cli import guarded, main, parser, status
 from certagent.cli.plan import text
 from certagent.core.decide import decide
 from certagent.core.status import document, plan_document
@@ -162,3 +162,34 @@ def test_a_type_whose_library_is_not_installed(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "FAILED  settings" in done.stdout
     assert "acme, josepy is not installed: pip install 'certagent[acme]'" in done.stdout
+
+
+def test_unexpected_exception_exits_with_no_severity(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python exits 1 after a traceback, which is "warning" here: so an internal error is 70, and says so."""
+
+    def mistaken() -> int:
+        raise KeyError("nobody expected it")
+
+    assert guarded(mistaken) == 70
+    assert "Traceback" in (said := capsys.readouterr().err)
+    assert "internal error (KeyError)" in said
+
+
+@pytest.mark.parametrize("name", ["country-3", "neg-serial-ca"])
+def test_odd_certificate_leaves_stderr_empty(name: str, tmp_path: Path) -> None:
+    """cryptography warns of a country of three letters and of serial numbers below 1; the log is no place for it."""
+    for file in (Path(__file__).parent / "x509" / "corpus" / name).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    words = [
+        sys.executable,
+        "-m",
+        "certagent",
+        "check",
+        "--certs-dir",
+        str(tmp_path),
+        "--user",
+        tmp_path.owner(),
+        "--json",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.stderr, '"name": "node.crt"' in done.stdout) == ("", True)

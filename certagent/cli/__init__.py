@@ -2,16 +2,17 @@
 
 A status query must start fast: only the verb that was asked for is imported, the verbs import what is heavy inside
 run, and `status` asks the daemon before anything of the core is imported. Exit codes: 64 for usage and configuration
-errors, so that they are never taken for a state.
+errors, 70 for an exception that nobody expected, so that neither is taken for a state.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, cast
 
-from certagent.cli.common import USAGE, Reply, Stopped, config_option, default_config, show
+from certagent.cli.common import INTERNAL, USAGE, Reply, Stopped, config_option, default_config, show
 
 VERBS = {  # each verb, and its module here
     "run": "run",
@@ -73,15 +74,28 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    words = sys.argv[1:] if argv is None else argv
-    arguments = parser(words[0] if words else "").parse_args(argv)
+    return guarded(lambda: _run(argv))
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command; return its exit code. A mistake of ours prints its traceback and is 70, never a severity."""
     try:
-        return show(_reply(arguments), as_json=getattr(arguments, "json", False))
+        return command()
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001 - Python would exit 1, which says "warning"
+        traceback.print_exc()
+        print(f"certagent: internal error ({type(error).__name__}); please report it", file=sys.stderr)
+        return INTERNAL
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser(words[0] if words else "").parse_args(argv)
+    return show(_reply(arguments), as_json=getattr(arguments, "json", False))
 
 
 def _reply(arguments: argparse.Namespace) -> Reply:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "/etc/certagent/config.toml"
 DEFAULT_SOCKET = "/run/certagent/control.sock"
 USAGE = 64
+INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 UNKNOWN = 3
 
 

@@ -55,5 +55,6 @@ __all__ = [
     "verify_chain",
 ]
 
-# Old roots have the serial number 0; that is theirs to know, and no line on the terminal of `certagent check`.
-warnings.filterwarnings("ignore", message="Parsed a serial number")
+# What cryptography warns of while it parses (a serial number of 0, a country of three letters) is an old certificate's
+# matter; on stderr it would stand between the lines of the log. Everything that parses is below this package.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"certagent\.x509|cryptography")
