@@ -57,7 +57,7 @@ def test_secrets_that_cannot_be_read(tmp_path: Path, source: str, reason: str) -
 
 def test_no_credentials_from_systemd() -> None:
     """The remedy is the line for the unit."""
-    with pytest.raises(HostError, match="LoadCredential=token:/path in the unit"):
+    with pytest.raises(HostError, match="LoadCredential=token:/path to the unit"):
         read_secret("authority.pki.token", "credential:token", {})
 
 
