@@ -177,7 +177,7 @@ def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
         issuer=f"CN={action.authority}",
         subject_digest=mark,
         common_names=(want.principal,) if want.principal else (),
-        dns=tuple(n for n in action.names if not _is_ip(n)),
+        dns=tuple(n for n in action.names if not _is_ip(n) and "://" not in n),
         ips=tuple(n for n in action.names if _is_ip(n)),
         not_before=now,
         not_after=now + (want.lifetime or LIFETIME),
@@ -186,6 +186,7 @@ def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
         key=reused.key if reused else want.key,
         signature="sha256",
         ocsp=live.leaf.ocsp if live and live.leaf else (),  # the same CA, the same responder
+        uris=tuple(n for n in action.names if "://" in n),
     )
     when = int(now.timestamp() * 1e9)
     file = File(f"{stem}.crt", "file", 0o600, 0, 0, 1, 0, 0, when, when)

@@ -1,8 +1,9 @@
-"""Who a certificate is for cockroach: principals after `--cert-principal-map`, and the distinguished-name flags.
+"""Who a certificate is for cockroach: users of its `crdb://` URIs, else principals, and the distinguished-name flags.
 
-Sources: the loader wants the file's user among the principals, and `node` in a dual-purpose node.crt; with
+Sources: servers want the user among the principals of a client's certificate, and `node` in that of another node. With
+`crdb://` URI SANs (`crdb://tenant/1/user/app`) the users of those URIs count alone, each in its tenant. With
 `--node-cert-distinguished-name` or `--root-cert-distinguished-name` set, every RPC and root's SQL log-in want an exact
-subject instead, which nothing says before the next handshake. cockroach writes a subject in the order of its encoding
+subject instead. Nothing says so before the next handshake. cockroach writes a subject in the order of its encoding
 (`O=Cockroach,CN=node` for what `cockroach cert` makes), the reverse of RFC 4514, in which a Leaf has it. Rejected:
 comparing DNs as text; `O=Cockroach, CN=node` and `o=Cockroach,cn=node` are one name.
 """
@@ -13,6 +14,10 @@ from certagent.core.facts import Leaf, LoaderFlags
 from certagent.core.names import CLIENT_ROOT, NODE, Name
 
 NODE_USER = "node"
+TENANTS = ("OU", "Tenants")  # marks a tenant's certificate
+SYSTEM_TENANT = frozenset({"1", "system"})
+SCOPE = re.compile(r"(?i:crdb)://(?:tenant/(?P<id>[0-9]{1,40})|tenant-name/(?P<tenant>[^/\s]+))/user/(?P<user>\S+)")
+LAST_TENANT = 2**64 - 1
 RDN = re.compile(r"(?:[^\\,]|\\.)+")
 PART = re.compile(r"(?:[^\\+]|\\.)+")
 
@@ -23,10 +28,39 @@ def principals(leaf: Leaf, terms: LoaderFlags) -> tuple[str, ...]:
     return tuple(mapped.get(p, p) for p in leaf.principals)
 
 
+def refused_scope(name: Name, wanted: str | None, leaf: Leaf) -> str:
+    """Given a pair's name and its user, return why servers refuse the leaf whatever else it names, or "".
+
+    A tenant's own certificate is not looked at: it names no user.
+    """
+    if wanted is None or name.kind.part == "tenant":
+        return ""
+    if TENANTS[1] in leaf.subject and any(TENANTS in rdn for rdn in _rdns(leaf.subject)):
+        return "has OU=Tenants: servers take it for a tenant's certificate, and refuse it as a user's"
+    found = {uri: _scope(uri) for uri in leaf.scopes}
+    if bad := [uri for uri, scope in found.items() if scope is None]:
+        return f"has the malformed URI SAN {bad[0]!r}: servers refuse the certificate"
+    tenants = [scope[0] for scope in found.values() if scope and scope[1] == wanted]
+    if found and not tenants:
+        return f"is valid for the users of its crdb:// URIs only ({', '.join(found)}), not for {wanted!r}"
+    if found and not SYSTEM_TENANT & set(tenants):
+        return f"is valid for {wanted!r} in tenant {', '.join(tenants)} only: servers of the system tenant refuse it"
+    return ""
+
+
+def _scope(uri: str) -> tuple[str, str] | None:
+    """The tenant and the user of a `crdb://` URI; None where it is malformed."""
+    found = SCOPE.fullmatch(uri)
+    if found is None or (found["id"] and not 0 < int(found["id"]) <= LAST_TENANT):
+        return None
+    return (str(int(found["id"])) if found["id"] else found["tenant"]), found["user"]
+
+
 def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags) -> str:
     """Given a pair's name and the principal it needs, return why the loader refuses the leaf, "" where it does not."""
-    if wanted is None:
-        return ""
+    problem = refused_scope(name, wanted, leaf)
+    if problem or wanted is None or leaf.scopes:
+        return problem
     have = principals(leaf, terms)
     if wanted in have:
         return ""

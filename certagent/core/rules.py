@@ -219,6 +219,8 @@ def refusal(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dat
         return "the certificate is a CA certificate" if leaf else "there is no certificate"
     if staged.handshake:
         return f"a handshake with it fails: {staged.handshake}"
+    if live is not None and live.leaf and (lost := [uri for uri in live.leaf.scopes if uri not in leaf.uris]):
+        return f"it lacks the URI SAN {lost[0]} of the live one, which limits whom it is valid for"
     return _lifetime_problem(want, staged, leaf, live.leaf if live else None, asked, now)
 
 

@@ -145,7 +145,7 @@ def _names(live: bytes) -> tuple[str, ...]:
         leaf = x509.parse_certificates(live)[0]
     except x509.X509Error:
         return ()
-    return (*leaf.dns, *leaf.ips)
+    return (*leaf.dns, *leaf.ips, *leaf.scopes)
 
 
 def trust_store(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> TrustStore:

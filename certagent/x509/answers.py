@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
-from certagent.x509.parsing import PRINTED, key_name, load_certificates, sans_of
+from certagent.x509.parsing import PRINTED, Sans, key_name, load_certificates, sans_of
 
 PEM = serialization.Encoding.PEM
 MOST = 64  # certificates of one answer; a chain of eight is the longest that is verified
@@ -27,6 +27,7 @@ class Requested:
     subject_text: str  # RFC 4514
     dns: tuple[str, ...]
     ips: tuple[str, ...]
+    uris: tuple[str, ...]
     key: str  # as the configuration writes it
 
 
@@ -34,11 +35,11 @@ def parse_request(csr: bytes) -> Requested:
     """Given a certificate request as PEM, return what it asks for. X509Error."""
     try:
         loaded = x509.load_pem_x509_csr(csr)
-        dns, ips = _names(loaded)
+        names = _names(loaded)
         public = loaded.public_key()
         spki = sha256(public.public_bytes(*PRINTED)).hexdigest()
         subject = loaded.subject
-        return Requested(spki, subject.public_bytes(), subject.rfc4514_string(), dns, ips, key_name(public))
+        return Requested(spki, subject.public_bytes(), subject.rfc4514_string(), *names, key_name(public))
     except REFUSALS as error:
         raise X509Error("unparsable", f"the certificate request cannot be parsed: {reason_of(error)}") from error
 
@@ -56,16 +57,16 @@ def same_identity(csr: bytes, pem: bytes) -> bool:
     asked = parse_request(csr)
     try:
         live = load_certificates(pem)[0]
-        dns, ips = _names(live)
-        return (live.subject.public_bytes(), set(dns), set(ips)) == (asked.subject, set(asked.dns), set(asked.ips))
+        found = [live.subject.public_bytes(), *(set(names) for names in _names(live))]
+        return found == [asked.subject, set(asked.dns), set(asked.ips), set(asked.uris)]
     except REFUSALS as error:
         raise X509Error("unparsable", f"the live certificate cannot be parsed: {reason_of(error)}") from error
 
 
-def _names(holder: x509.Certificate | x509.CertificateSigningRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _names(holder: x509.Certificate | x509.CertificateSigningRequest) -> Sans:
     with suppress(x509.ExtensionNotFound):
         return sans_of(holder.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    return (), ()
+    return Sans()
 
 
 def arranged(pem: bytes, spki: str) -> bytes:

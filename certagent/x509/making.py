@@ -60,6 +60,8 @@ def _subject(common_name: str | None, unit: str = "") -> x509.Name:
 
 
 def _general(name: str) -> x509.GeneralName:
+    if "://" in name:
+        return x509.UniformResourceIdentifier(name)
     with suppress(ValueError):
         return x509.IPAddress(ip_address(name))
     return x509.DNSName(name)

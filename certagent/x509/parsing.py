@@ -7,6 +7,7 @@ text of a name is kept. Private keys: keys.py.
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -73,7 +74,7 @@ def facts_of(certificate: x509.Certificate) -> Leaf:
     """Given a loaded certificate, return its facts; whatever cryptography raises on the way passes through."""
     kind, spki = public_half(certificate)
     found = {type(e.value): e.value for e in certificate.extensions}
-    dns, ips = sans_of(found.get(x509.SubjectAlternativeName))
+    dns, ips, uris = sans_of(found.get(x509.SubjectAlternativeName))
     subject = _name(der := certificate.subject.public_bytes())
     return Leaf(
         fingerprint=sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest(),
@@ -93,6 +94,7 @@ def facts_of(certificate: x509.Certificate) -> Leaf:
         signature=signed_with(certificate),
         ocsp=ocsp_urls(found.get(x509.AuthorityInformationAccess)),
         crl=crl_urls(found.get(x509.CRLDistributionPoints)),
+        uris=uris,
     )
 
 
@@ -138,14 +140,23 @@ def _name(der: bytes) -> tuple[str, tuple[str, ...]]:
     return shown(name.rfc4514_string()), tuple(str(a.value) for a in name.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
-def sans_of(value: x509.ExtensionType | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """DNS names, and IPs in canonical text; ValueError for a SAN that is not a single address."""
+class Sans(NamedTuple):
+    """What cockroach reads of a subjectAltName."""
+
+    dns: tuple[str, ...] = ()
+    ips: tuple[str, ...] = ()  # in canonical text
+    uris: tuple[str, ...] = ()
+
+
+def sans_of(value: x509.ExtensionType | None) -> Sans:
+    """Given the extension, return its names; ValueError for a SAN that is not a single address."""
     if not isinstance(value, x509.SubjectAlternativeName):
-        return (), ()
+        return Sans()
     dns = value.get_values_for_type(x509.DNSName)
     if not all(name.isascii() for name in dns):
         raise ValueError("a DNS name in it is not ASCII")
-    return tuple(dns), tuple(_address(a) for a in value.get_values_for_type(x509.IPAddress))
+    addresses = tuple(_address(a) for a in value.get_values_for_type(x509.IPAddress))
+    return Sans(tuple(dns), addresses, tuple(value.get_values_for_type(x509.UniformResourceIdentifier)))
 
 
 def _address(value: object) -> str:

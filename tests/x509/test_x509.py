@@ -33,6 +33,19 @@ def test_round_trip(kind: str) -> None:
     assert (leaf.eku, leaf.is_ca) == (("serverAuth", "clientAuth"), False)
 
 
+def test_a_uri_is_asked_for_and_signed() -> None:
+    """What a request names as a URI is a URI SAN of the request and of the leaf, beside names and addresses."""
+    ca, key, uri = make_ca(), x509.generate_key("ecdsa-p256"), "crdb://tenant/10/user/root"
+    csr = x509.make_csr(key, "root", ("db1", "10.0.0.5", uri))
+    span = {"not_before": ca.at - DAY, "not_after": ca.at + 30 * DAY}
+    cert = x509.sign_csr(csr, ca.cert, ca.key, server=False, client=True, **span)
+    leaf, asked = x509.parse_certificates(cert)[0], x509.parse_request(csr)
+    assert (leaf.dns, leaf.ips, leaf.uris) == (asked.dns, asked.ips, asked.uris) == (("db1",), ("10.0.0.5",), (uri,))
+    assert leaf.sans == ("DNS:db1", "IP:10.0.0.5", f"URI:{uri}")
+    assert x509.same_identity(csr, cert)
+    assert not x509.same_identity(x509.make_csr(key, "root", ("db1", "10.0.0.5")), cert)
+
+
 def test_a_leaf_never_outlives_its_ca() -> None:
     """notAfter is clipped to the CA's."""
     ca = make_ca(days=5)

@@ -89,7 +89,7 @@ def _environ(request: Request, context: Context, area: str) -> dict[str, str]:
         "OPERATION": request.operation,
         "NAME": request.stem,
         "NAMES": " ".join(request.names),
-        "SAN": ",".join(f"IP:{n}" if _is_ip(n) else f"DNS:{n}" for n in request.names),
+        "SAN": ",".join(f"{_kind(n)}:{n}" for n in request.names),
         "PRINCIPAL": request.principal,
         "USAGE": ",".join(usage),
         "LIFETIME": "" if request.lifetime is None else str(int(request.lifetime)),
@@ -102,8 +102,10 @@ def _environ(request: Request, context: Context, area: str) -> dict[str, str]:
     return {**basic, **request.options.get("environment", {}), **{f"CERTAGENT_{k}": v for k, v in asked.items()}}
 
 
-def _is_ip(name: str) -> bool:
-    return ":" in name or name.replace(".", "").isdigit()
+def _kind(name: str) -> str:
+    if "://" in name:
+        return "URI"
+    return "IP" if ":" in name or name.replace(".", "").isdigit() else "DNS"
 
 
 def _answer(request: Request, program: str, out: bytes) -> Answer:

@@ -128,6 +128,7 @@ def letter(request: Request, host: str, user: str, at: datetime) -> str:
         "subject": asked.subject_text or "(empty)",
         "DNS names": ", ".join(asked.dns) or "none",
         "IP addresses": ", ".join(asked.ips) or "none",
+        **({"URIs": ", ".join(asked.uris)} if asked.uris else {}),
         "extended key usage": eku,
         "lifetime": lifetime,
         "key": f"{asked.key}, SHA-256 of its public half {asked.spki}",

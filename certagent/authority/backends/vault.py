@@ -112,10 +112,12 @@ def _above(data: dict[str, Any]) -> list[Any]:
 def _body(request: Request) -> dict[str, Any]:
     """Names as parameters, too: a role takes them from the CSR (use_csr_sans, use_csr_common_name) or from here."""
     addresses = [name for name in request.names if _is_address(name)]
+    uris = [name for name in request.names if "://" in name]
     body: dict[str, Any] = {"csr": request.csr, "format": "pem"}
     body |= {"common_name": request.common_name} if request.common_name else {}
-    body["alt_names"] = ",".join(name for name in request.names if name not in addresses)
+    body["alt_names"] = ",".join(name for name in request.names if name not in addresses + uris)
     body["ip_sans"] = ",".join(addresses)
+    body |= {"uri_sans": ",".join(uris)} if uris else {}
     body["exclude_cn_from_sans"] = True  # else `node` becomes a DNS name of the node
     return body | ({"ttl": f"{int(request.lifetime)}s"} if request.lifetime else {})
 

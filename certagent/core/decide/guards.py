@@ -120,6 +120,11 @@ def vanishing_names(a: Asking) -> Block | None:
     return _block(sans.vanishing(a.view.snapshot, a.want, a.pair.leaf))
 
 
+def misdirected_scopes(a: Asking) -> Block | None:
+    """A renewal keeps the `crdb://` URIs, and the pre-install checks would refuse it for them."""
+    return _block(sans.misdirected(a.want, a.pair.leaf))
+
+
 def untrusted_authorities(a: Asking) -> Block | None:
     """The pre-install checks would refuse whatever is answered."""
     return None if a.order else _block(failover.untrusted(a.view.snapshot, a.want, a.want.authorities[0]))

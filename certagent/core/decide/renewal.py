@@ -43,6 +43,7 @@ POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
     (guards.unwritable_ledger, Outcome.BLOCKED),
     (guards.no_names, Outcome.REFUSED),
     (guards.vanishing_names, Outcome.REFUSED),
+    (guards.misdirected_scopes, Outcome.REFUSED),
     (guards.untrusted_authorities, Outcome.REFUSED),
     (guards.pausing, Outcome.BLOCKED),
     (guards.revoked_again, Outcome.BLOCKED),
@@ -207,5 +208,6 @@ def _issue(a: Asking) -> Issue:
     """A key is reused, but never that of a revoked certificate: it may be why."""
     snapshot, want, pair = a.view.snapshot, a.want, a.pair
     reuse = want.reuse_key and not snapshot.revoked(pair.leaf) and pair.key is not None and pair.key.spki is not None
-    names, carried_over = sans.names(want, pair.leaf), layouts.carried_over_bundle(snapshot, want)
+    names = (*sans.names(want, pair.leaf), *sans.scopes(snapshot, pair))
+    carried_over = layouts.carried_over_bundle(snapshot, want)
     return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over)

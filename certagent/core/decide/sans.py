@@ -1,9 +1,12 @@
-"""The names to request: those that are configured, else those of the live certificate; none is dropped silently."""
+"""The names to request: those that are configured, else those of the live certificate; none is dropped silently.
 
-from certagent.core.facts import Adopted, Leaf, Snapshot
+The live certificate's `crdb://` URIs are always asked for again: without them it would be valid for every tenant.
+"""
+
+from certagent.core.facts import Adopted, Leaf, Pair, Snapshot
 from certagent.core.names import NODE
 from certagent.core.policy import Want
-from certagent.core.principals import NODE_USER
+from certagent.core.principals import NODE_USER, refused_scope
 
 
 def asked_by(snapshot: Snapshot, want: Want, leaf: Leaf | None) -> bool:
@@ -15,10 +18,25 @@ def asked_by(snapshot: Snapshot, want: Want, leaf: Leaf | None) -> bool:
 
 def names(want: Want, live: Leaf | None) -> tuple[str, ...]:
     """`names` are authoritative; without any the live certificate's are kept."""
-    if want.names is not None:
-        return want.names
-    kept = [n for n in live.dns if want.principal or n != _principal_san(want)] if live else []
-    return (*kept, *live.ips) if live else ()
+    if want.names is not None or live is None:
+        return want.names or ()
+    return (*(n for n in live.dns if want.principal or n != _principal_san(want)), *live.ips)
+
+
+def scopes(snapshot: Snapshot, pair: Pair) -> tuple[str, ...]:
+    """The `crdb://` URIs of the live certificate; of one that cannot be read, those of the newest one before it."""
+    if pair.leaf or pair.cert is None:
+        return pair.leaf.scopes if pair.leaf else ()
+    kept = [(g.number, g.pair.leaf.scopes) for g in snapshot.generations if g.pair.name == pair.name and g.pair.leaf]
+    return max(kept, default=(0, ()))[1]
+
+
+def misdirected(want: Want, live: Leaf | None) -> str | None:
+    """Why a renewal that keeps the live certificate's URIs would be as useless as it is, or None."""
+    problem = refused_scope(want.name, want.principal, live) if live and live.scopes else ""
+    if not problem:
+        return None
+    return f"the live certificate {problem}, and a renewal keeps its URIs; to have it issued without them, remove it"
 
 
 def vanishing(snapshot: Snapshot, want: Want, live: Leaf | None) -> str | None:

@@ -9,6 +9,11 @@ from certagent.core.names import Name
 FileKind = Literal["file", "symlink", "directory", "fifo", "socket", "device", "gone"]
 
 
+def is_scope(name: str) -> bool:
+    """Whether a SAN is a URI by which cockroach decides whom the certificate is for."""
+    return name.lower().startswith("crdb:")
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """One certificate: the first of a file is the leaf (the only one cockroach checks), the rest are its chain."""
@@ -30,6 +35,12 @@ class Leaf:
     signature: str  # hash of the signature: "sha256", "sha1", "" where the scheme has none of its own
     ocsp: tuple[str, ...] = ()  # responders, in the order of the certificate
     crl: tuple[str, ...] = ()  # distribution points, http and https only
+    uris: tuple[str, ...] = ()
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The URI SANs that say which users of which tenants it is for: those of the scheme `crdb`."""
+        return tuple(uri for uri in self.uris if is_scope(uri))
 
     @property
     def principals(self) -> tuple[str, ...]:
@@ -38,8 +49,8 @@ class Leaf:
 
     @property
     def sans(self) -> tuple[str, ...]:
-        """The SANs as `DNS:db1` and `IP:10.0.0.5`."""
-        return (*(f"DNS:{n}" for n in self.dns), *(f"IP:{a}" for a in self.ips))
+        """The SANs as `DNS:db1`, `IP:10.0.0.5` and `URI:crdb://tenant/1/user/root`."""
+        return (*(f"DNS:{n}" for n in self.dns), *(f"IP:{a}" for a in self.ips), *(f"URI:{u}" for u in self.uris))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ def _account(request: Request, context: Context) -> Account:
 def _issue(request: Request, context: Context) -> Answer:
     if not request.names:
         raise AuthorityError("cannot order a certificate without names: set `names`", kind="refused")
+    if uris := [name for name in request.names if "://" in name]:
+        raise AuthorityError(f"cannot order {uris[0]}: ACME has no URI SANs; use another authority", kind="refused")
     account = _account(request, context)
     for attempt in ("known", "anew"):
         try:
