@@ -92,3 +92,19 @@ def test_start(label: str, pairs: tuple[Pair, ...], reason: str) -> None:
     problem = start_problem(verdicts(pairs, (), GID, LoaderFlags()))
     assert reason in problem, label
     assert (reason == "") == (problem == ""), problem
+
+
+ENTRIES = [
+    ("a certificate that was read as nothing", replace(pair(), cert=CertFile(file("node.crt"), "", None)), "cannot be"),
+    (
+        "an irregular key",
+        replace(pair(), key=KeyFile(file("node.key", kind="fifo"), "", None, "")),
+        "not a regular file",
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "found", "words"), ENTRIES, ids=[r[0] for r in ENTRIES])
+def test_entry_without_a_certificate_or_a_regular_key_is_refused(label: str, found: Pair, words: str) -> None:
+    """A file without a certificate, and a key that is a FIFO or a device, are refused with the reason."""
+    assert words in verdicts((found,), (), GID, LoaderFlags())[0].reason, label

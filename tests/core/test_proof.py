@@ -304,3 +304,20 @@ def test_a_client_pair_is_offered_again_after_a_signal() -> None:
 def test_a_signal_of_the_future_asks_nobody_without_end() -> None:
     """The clock was set back since: the answers of now are believed, and are not asked for again at once."""
     assert set() == probes(host(*BOTH, attempts=(sent(-DAY, "unproven", material(host())),)))
+
+
+def test_process_of_another_user_that_cannot_be_inspected_owes_nothing_beside_others() -> None:
+    """Whoever names our directory in the arguments of a process of their own keeps nothing pending."""
+    stranger = process(pid=200, start=7000, uid=1234, state="forbidden", listeners=())
+    found = host(*BOTH, processes=(ONE, stranger))
+    assert of(found) == DONE
+    rows = certs_dir(policy(), found, decide(policy(), found, NOW), NOW)["processes"]
+    assert [] == next(r["owed"] for r in rows if r["pid"] == 200)
+
+
+def test_process_in_its_start_owes_itself() -> None:
+    """A process that does not listen yet has verified nothing: it is owed by its pid."""
+    young = process(pid=200, start=7000, state="starting", listeners=())
+    found = host(*BOTH, processes=(ONE, young))
+    rows = certs_dir(policy(), found, decide(policy(), found, NOW), NOW)["processes"]
+    assert ["pid 200"] == next(r["owed"] for r in rows if r["pid"] == 200)
