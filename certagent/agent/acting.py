@@ -61,7 +61,7 @@ class Acting:
             case actions.Install():
                 self._install(action, now)
             case actions.RejectStaged():
-                self._record(Attempt("install", action.stem, now, "refused", action.reason))
+                self._record(Attempt("install", action.stem, now, "refused", action.reason, retry_at=action.again_at))
                 self.store.discard(action.stem, action.reason)
                 self._say("pair.refused", action.stem, action.reason)
             case actions.Adopt():

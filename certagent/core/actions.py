@@ -68,6 +68,7 @@ class RejectStaged:
     stem: str
     digests: tuple[str, str]
     reason: str
+    again_at: datetime | None = None  # its CA is not asked again before; None: as after any refusal
 
 
 @dataclass(frozen=True, slots=True)

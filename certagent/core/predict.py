@@ -83,9 +83,8 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _installed(snapshot, action, now)
         case RejectStaged():
             kept = tuple(s for s in snapshot.staged if s.pair.name.stem != action.stem)
-            return _tried(
-                replace(snapshot, staged=kept), Attempt("install", action.stem, now, "refused", action.reason)
-            )
+            refusal = Attempt("install", action.stem, now, "refused", action.reason, retry_at=action.again_at)
+            return _tried(replace(snapshot, staged=kept), refusal)
         case Adopt():
             adopted = Adopted(action.stem, action.fingerprint, action.want)
             return replace(snapshot, adopted=(*snapshot.adopted, adopted))

@@ -20,6 +20,7 @@ SHORT = timedelta(days=10)
 FLOOR = timedelta(seconds=15)
 CEILING = timedelta(hours=6)
 AFTER_EXPIRY = timedelta(minutes=15)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ASSUMED_LIFETIME = timedelta(days=30)
 LEEWAY = timedelta(seconds=1)
 AHEAD = timedelta(minutes=5)  # how far a CA's clock may be ahead of this host's; Kerberos allows the same
@@ -88,7 +89,8 @@ def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, host: s
     """Given what failed since the last success, return when to ask again; None: nothing failed, ask now.
 
     From min(15 s, lifetime/200) doubling up to min(6 h, remaining/20), never below that floor; 15 min once expired.
-    A CA's Retry-After is honoured.
+    A CA's Retry-After is honoured. An answer that could not be installed was a certificate, and CAs limit their number:
+    the next one waits an hour at least, then twice as long each time, up to a day.
     """
     if not failed:
         return None
@@ -99,7 +101,16 @@ def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, host: s
     cap = min(CEILING, remaining / 20) if remaining > timedelta(0) else AFTER_EXPIRY
     delay = Backoff(floor, max(cap, floor)).after(len(failed))
     jittered = max(floor, delay * (1 - 0.5 * unit(host, want.name.stem, len(failed))))
-    return max(last.at + jittered, last.retry_at or last.at)
+    return max(last.at + jittered, last.retry_at or last.at, _after_answers(failed, want, remaining))
+
+
+def _after_answers(failed: tuple[Attempt, ...], want: Want, remaining: timedelta) -> datetime:
+    """When the next certificate may be asked for, after those that could not be installed; a bundle is none."""
+    answers = [a for a in failed if a.answered and not want.name.is_bundle]
+    if not answers:
+        return failed[-1].at
+    pause = Backoff(HOUR, max(HOUR, min(DAY, remaining / 20))).after(len(answers))
+    return max(answers[-1].at + pause, *(a.retry_at or a.at for a in answers))
 
 
 SWAP_PAUSES = Backoff(timedelta(seconds=1), timedelta(minutes=5))

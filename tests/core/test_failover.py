@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from certagent.core.actions import Issue, Plan
+from certagent.core.actions import Issue, Plan, RejectStaged
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Authority, Request, Snapshot
-from tests.core.building import DAY, NOW, leaf, pair, policy, snapshot, want
+from certagent.core.facts import Attempt, Authority, Request, Snapshot, Trust
+from tests.core.building import DAY, NOW, leaf, pair, policy, snapshot, staged, want
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 RULES = policy(want("ca"), want(authorities=("house", "backup", "third")))
@@ -76,6 +76,91 @@ ROWS = [
 def test_whom_to_ask(label: str, attempts: tuple[Attempt, ...], names: list[str]) -> None:
     """Given what was tried, exactly one authority is asked, or nobody until its pause is over."""
     assert names == asked(replace(DUE, attempts=attempts)), label
+
+
+MINUTE = timedelta(minutes=1)
+ALONE = policy(want("ca"), want())
+
+
+def refused(ago: timedelta, **changes: Any) -> tuple[Attempt, Attempt]:
+    """A certificate that was issued, and that the pre-install checks refused."""
+    why = replace(Attempt("install", "node", NOW - ago, "refused", "lacks clientAuth"), **changes)
+    return failed("house", ago, outcome="ok", reason=""), why
+
+
+def changed_ca(ago: timedelta) -> Snapshot:
+    """The bundle was changed a while ago."""
+    made, at = pair("ca"), int((NOW - ago).timestamp() * 1e9)
+    assert made.cert is not None
+    return replace(
+        DUE, pairs=(replace(made, cert=replace(made.cert, file=replace(made.cert.file, ctime_ns=at))), DUE.pairs[1])
+    )
+
+
+FOR_ITS_ROOT = {"retry_at": NOW + 22 * HOUR}
+DROPBOX = (Authority("house", "dropbox"),)
+ANSWERED = [
+    ("59 minutes ago", replace(DUE, attempts=refused(59 * MINUTE)), False),
+    ("an hour ago", replace(DUE, attempts=refused(61 * MINUTE)), True),
+    ("twice, the second an hour ago", replace(DUE, attempts=(*refused(9 * HOUR), *refused(61 * MINUTE))), False),
+    ("twice, the second two hours ago", replace(DUE, attempts=(*refused(9 * HOUR), *refused(121 * MINUTE))), True),
+    ("then the CA was down", replace(DUE, attempts=(*refused(30 * MINUTE), failed("house", 20 * MINUTE))), False),
+    (
+        "a swap that failed, and the staged pair is gone",
+        replace(DUE, attempts=refused(MINUTE, outcome="failed")),
+        False,
+    ),
+    ("for its root, two hours ago", replace(DUE, attempts=refused(2 * HOUR, **FOR_ITS_ROOT)), False),
+    ("the bundle changed since", replace(changed_ca(HOUR), attempts=refused(2 * HOUR, **FOR_ITS_ROOT)), True),
+    ("it changed, but a minute ago", replace(changed_ca(MINUTE), attempts=refused(2 * MINUTE, **FOR_ITS_ROOT)), False),
+    ("of a person", replace(DUE, attempts=refused(MINUTE, **FOR_ITS_ROOT), authorities=DROPBOX), True),
+    ("by the CA's policy, without a certificate", replace(DUE, attempts=(failed("house", MINUTE, **REFUSED),)), True),
+    (
+        "renew --force",
+        replace(DUE, attempts=refused(MINUTE), requests=(Request("renew", "node", NOW, force=True),)),
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "found", "asks"), ANSWERED, ids=[r[0] for r in ANSWERED])
+def test_a_certificate_that_was_refused_is_not_soon_followed_by_another(
+    label: str, found: Snapshot, asks: bool
+) -> None:
+    """An answer that the pre-install checks refused was a certificate, of which public CAs issue five a week.
+
+    The next one waits an hour, then two; for another root a day, unless the trust bundle has changed. An operator who
+    forces it does not wait, nor does a person who answers.
+    """
+    assert asks == any(isinstance(a, Issue) for a in decide(ALONE, found, NOW).actions), label
+
+
+def test_an_answer_of_another_root_delays_the_next_by_a_day() -> None:
+    """A CA that left the pinned root answers as before tomorrow: it is asked once a day until somebody acts."""
+    stranger = staged()
+    stranger = replace(
+        stranger, pair=replace(stranger.pair, trust=Trust("ca", "its issuer CN=other is not in the bundle"))
+    )
+    rejected = [a for a in decide(ALONE, replace(DUE, staged=(stranger,)), NOW).actions if isinstance(a, RejectStaged)]
+    assert [NOW + DAY] == [a.again_at for a in rejected]
+
+
+def test_certificates_of_a_day_in_which_every_answer_is_refused() -> None:
+    """A CA whose template lacks clientAuth issues five certificates in a day, not one every five minutes."""
+    found, now, count = (
+        replace(DUE, pairs=(pair("ca"), pair(cert=leaf(not_before=NOW - 60 * DAY, not_after=NOW + 30 * DAY)))),
+        NOW,
+        0,
+    )
+    while now < NOW + DAY:
+        made = decide(ALONE, found, now)
+        for action in made.actions:
+            if isinstance(action, Issue):
+                count += 1
+                tried = (failed("house", NOW - now, outcome="ok"), Attempt("install", "node", now, "refused", "no"))
+                found = replace(found, attempts=(*found.attempts, *tried))
+        now = max(now + MINUTE, made.wake_at or now)
+    assert count == 5
 
 
 def test_the_pause_is_that_of_the_soonest() -> None:

@@ -20,6 +20,8 @@ from certagent.core.timing import retry_at
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
+BY_HAND = frozenset({"dropbox"})  # types of authorities where a person answers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -94,9 +96,9 @@ def choose(view: View, want: Want, leaf: Leaf | None, order: tuple[str, ...], la
     asked, now = view.snapshot.renewal(want.name.stem), view.now
     if later is not None and later.authority in order:
         return Choice(authority=later.authority, at=_later(later.retry_at, later, asked, now))
-    rows, failed = [], view.history.failures(want.name.stem)
+    rows, since = [], _failures(view, want)
     for place, name in enumerate(order):
-        mine = tuple(a for a in failed if a.authority in {"", name} or a.kind == "rollback")
+        mine = tuple(a for a in since if a.authority in {"", name} or a.kind == "rollback")
         at = _later(retry_at(mine, want, leaf, view.policy.host), mine[-1] if mine else None, asked, now)
         rows.append((at or now, len(mine), place, name))
     ready = [row[1:] for row in rows if row[0] <= now]
@@ -104,6 +106,25 @@ def choose(view: View, want: Want, leaf: Leaf | None, order: tuple[str, ...], la
         return Choice(authority=min(ready)[2], at=None)
     soonest = min(rows)
     return Choice(authority=soonest[3], at=soonest[0])
+
+
+def _failures(view: View, want: Want) -> tuple[Attempt, ...]:
+    """What failed since the last installation, and how long each still delays the next request.
+
+    An answer that was refused for its root delays it no whole day any more where its trust bundle has changed since. A
+    person's answer delays nothing: another request to a person costs no certificate.
+    """
+    split = is_split(view.snapshot.pairs, wanted=view.policy.split)
+    bundles = (view.pair(stem) for stem in bundles_for(want.name, view.snapshot.listed_bundles, split=split))
+    changed = max((b.cert.file.changed for b in bundles if b and b.cert), default=None)
+    people = {a.name for a in view.snapshot.authorities if a.kind in BY_HAND}
+    return tuple(_delaying(a, changed, people) for a in view.history.failures(want.name.stem))
+
+
+def _delaying(failed: Attempt, changed: datetime | None, people: set[str]) -> Attempt:
+    if not failed.answered or (failed.authority not in people and (changed is None or changed <= failed.at)):
+        return failed
+    return replace(failed, retry_at=None, answered=failed.authority not in people)
 
 
 def _later(at: datetime | None, last: Attempt | None, asked: Request | None, now: datetime) -> datetime | None:

@@ -12,7 +12,7 @@ from certagent.core.facts import Pair, Snapshot, Staged
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Want
 from certagent.core.rules import refusal, stamp
-from certagent.core.timing import swap_retry_at, valid_soon
+from certagent.core.timing import DAY, swap_retry_at, valid_soon
 from certagent.core.view import View
 
 
@@ -39,7 +39,8 @@ def _staged(view: View, staged: Staged) -> Part:
         return held
     reason = reason or _refused(view, want, staged)
     if reason is not None or leaf is None:
-        return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate"),))
+        again = view.now + DAY if _of_another_ca(view, want, staged) else None
+        return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate", again),))
     again = swap_retry_at(view.history.failed_swaps(stem, leaf.fingerprint))
     if again is not None and view.now < again:
         return holding("install", stem, "the last swap failed; the next attempt waits for the backoff", again)
@@ -81,11 +82,21 @@ def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str |
 
 def _refused(view: View, want: Want, staged: Staged) -> str | None:
     """Why a staged pair must not go live."""
-    trust, live = staged.pair.trust, view.pair(want.name.stem)
-    if other := layouts.another_ca(view, want, trust.anchors if trust else ()):
+    live = view.pair(want.name.stem)
+    if other := layouts.another_ca(view, want, _anchors(staged)):
         return other
     asked = _asked(view, want, live)
     return refusal(layouts.keep_dual_purpose(view, want), staged, live, asked, view.now)
+
+
+def _anchors(staged: Staged) -> tuple[str, ...]:
+    return staged.pair.trust.anchors if staged.pair.trust else ()
+
+
+def _of_another_ca(view: View, want: Want, staged: Staged) -> bool:
+    """Whether it is refused for its root: the next answer would have the same, so a day passes before it."""
+    untrusted = staged.pair.trust is not None and staged.pair.trust.problem is not None
+    return untrusted or layouts.another_ca(view, want, _anchors(staged)) is not None
 
 
 def _asked(view: View, want: Want, live: Pair | None) -> bool:

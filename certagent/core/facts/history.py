@@ -60,7 +60,8 @@ class History:
     def failures(self, stem: str) -> tuple[Attempt, ...]:
         """The issuances and rollbacks of a pair since its last completed installation.
 
-        A refusal by the pre-install checks gives its reason. That a CA answers later is no failure.
+        A refusal by the pre-install checks gives its reason, and when to ask again. That a CA answers later is no
+        failure.
         """
         since: list[Attempt] = []
         for attempt in self._of(stem, "issue", *SWAPS):
@@ -69,7 +70,7 @@ class History:
             elif attempt.kind != "install" and attempt.outcome != "retry":
                 since.append(attempt)
             elif attempt.kind == "install" and since:
-                since[-1] = replace(since[-1], outcome=attempt.outcome, reason=attempt.reason)
+                since[-1] = _not_installed(since[-1], attempt)
         return tuple(since)
 
     def waiting(self, stem: str) -> Attempt | None:
@@ -101,3 +102,9 @@ class History:
         """The newest attempt to change a pair."""
         found = self._of(stem, "issue", *SWAPS)
         return found[-1] if found else None
+
+
+def _not_installed(issue: Attempt, install: Attempt) -> Attempt:
+    """An issuance whose certificate could not be installed: it ended as that did."""
+    answered = issue.answered or (issue.kind, issue.outcome) == ("issue", "ok")
+    return replace(issue, outcome=install.outcome, reason=install.reason, retry_at=install.retry_at, answered=answered)

@@ -45,7 +45,8 @@ class Attempt:
     material: str = ""  # digest of what a reload was to load
     command: str = ""  # of an operator, that was taken back
     window: Window | None = None  # the CA's answer
-    retry_at: datetime | None = None  # Retry-After of a CA
+    retry_at: datetime | None = None  # Retry-After of a CA; where the pre-install checks refused, when to ask again
+    answered: bool = False  # of a failure: the CA did issue a certificate, which could not be installed
     row: int = field(default=0, compare=False)  # of the ledger: the order that no clock changes; 0: unknown
 
     @property
