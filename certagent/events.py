@@ -92,7 +92,7 @@ EVENTS: dict[str, Event] = {
         "an operator's command was cancelled; it is not carried out later",
         "see the reason; then repeat the command",
     ),
-    "directory.retired": Event("info", "a certs-dir is no longer managed"),
+    "directory.retired": Event("info", "a certs directory is no longer managed"),
 }
 LEVELS: dict[str, Level] = {"ok": "info", "info": "info", "warning": "warning", "critical": "error"}
 SECRET = "PRIVATE KEY"  # noqa: S105 - the mark of what must never be logged

@@ -37,7 +37,7 @@ def look(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan]:
 
     One observation may require another: a port that was found is then asked which pairs it accepts.
     """
-    world.ask(Scan("a first look"))
+    world.ask(Scan("a first observation"))
     for _ in range(LOOKS):
         for action in decide(world.policy, world.observe(clock()), clock()).actions:
             if isinstance(action, Probe | AskRevocation):

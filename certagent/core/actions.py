@@ -217,8 +217,8 @@ Action = (
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What would be done now but for `reason`; `until` is None where only a person can lift it."""
+class Blocked:
+    """An action that is blocked by `reason`; `until` is None if its end is not known or needs a person."""
 
     action: str  # "issue", "reload", ...
     subject: str
@@ -229,10 +229,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now, what waits, what is wrong, and when to look again."""
+    """What to do now, what is blocked, what is wrong, and when to check again."""
 
     actions: tuple[Action, ...]
-    held: tuple[Held, ...]
+    blocked: tuple[Blocked, ...]
     findings: tuple[Finding, ...]
     wake_at: datetime | None
 

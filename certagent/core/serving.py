@@ -79,7 +79,7 @@ def _other_material(snapshot: Snapshot, served: Served) -> str | None:
         return f"{served.address} accepts clients of other CAs than are on disk"
     if served.node_client_expiry and node and node.leaf:
         until = int(node.leaf.not_after.timestamp())
-        return None if served.node_client_expiry == until else f"{served.address} holds another client.node.crt"
+        return None if served.node_client_expiry == until else f"{served.address} has loaded another client.node.crt"
     return None
 
 

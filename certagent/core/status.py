@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from certagent.core.actions import Action, Held, Plan, subject_of, word_of
+from certagent.core.actions import Action, Blocked, Plan, subject_of, word_of
 from certagent.core.decide import decide, severity, worst_of
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
 from certagent.core.findings import Finding
@@ -168,8 +168,8 @@ def _next(view: View, plan: Plan) -> dict[str, Any] | None:
     if running := view.running("issue") or view.running("reload"):
         since = rfc3339(running.since)
         return {"action": running.kind, "file": running.subject, "at": since, "reason": "running now"}
-    waiting = [(h.until, h.action, h.subject, h.reason) for h in plan.held if h.until]
-    held = {h.subject for h in plan.held}
+    waiting = [(h.until, h.action, h.subject, h.reason) for h in plan.blocked if h.until]
+    held = {h.subject for h in plan.blocked}
     for want in (w for w in view.policy.wants if w.authorities and not w.name.is_bundle):
         stem, pair = want.name.stem, view.pair(want.name.stem)
         if pair is not None and pair.leaf is not None and stem not in held:
@@ -180,13 +180,13 @@ def _next(view: View, plan: Plan) -> dict[str, Any] | None:
     return {"action": action, "file": file, "at": rfc3339(at), "reason": reason}
 
 
-def _held(held: Held) -> dict[str, Any]:
+def _blocked(found: Blocked) -> dict[str, Any]:
     return {
-        "action": held.action,
-        "file": held.subject,
-        "at": rfc3339(held.until),
-        "reason": held.reason,
-        "refused": held.refused,
+        "action": found.action,
+        "file": found.subject,
+        "at": rfc3339(found.until),
+        "reason": found.reason,
+        "refused": found.refused,
     }
 
 
@@ -196,7 +196,7 @@ def plan_document(policy: Policy, snapshot: Snapshot, now: datetime) -> dict[str
     return {
         "actions": [_action(a) for a in plan.actions],
         "steps": [_action(a) for a in forecast(policy, snapshot, now)],
-        "held": [_held(h) for h in plan.held],
+        "held": [_blocked(h) for h in plan.blocked],
         "findings": [finding(f) for f in plan.findings],
         "wake_at": rfc3339(plan.wake_at),
     }

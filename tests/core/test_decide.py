@@ -103,7 +103,7 @@ def test_what_is_put_there_by_hand_settles_first(label: str, found: Snapshot, is
     made = plan(found)
     assert ("issue" in kinds(made)) == issues, label
     if not issues:
-        assert any("may be incomplete" in h.reason for h in made.held)
+        assert any("may be incomplete" in h.reason for h in made.blocked)
         assert made.wake_at is not None
         assert NOW < made.wake_at <= NOW + timedelta(seconds=10)
 
@@ -111,7 +111,7 @@ def test_what_is_put_there_by_hand_settles_first(label: str, found: Snapshot, is
 def test_a_healthy_directory_needs_nothing() -> None:
     """Healthy certificates, and nothing else: no action, nothing held, and the next look is the renewal point."""
     found = plan(HEALTHY)
-    assert (found.actions, found.held) == ((), ())
+    assert (found.actions, found.blocked) == ((), ())
     assert codes(found) == ["process.none"]
     assert found.wake_at is not None
     assert found.wake_at > NOW
@@ -174,7 +174,7 @@ def test_issue_is_held(label: str, found: Snapshot, reason: str) -> None:
     """What is known to be pointless or dangerous is held back with its reason, and no CA is asked."""
     made = plan(found)
     assert not [a for a in made.actions if isinstance(a, Issue) and a.subject == "node"], label
-    assert [h for h in made.held if reason in h.reason], (label, made.held)
+    assert [h for h in made.blocked if reason in h.reason], (label, made.blocked)
 
 
 def test_nothing_is_asked_twice() -> None:
@@ -194,7 +194,7 @@ def test_a_chain_that_cannot_be_judged_yet() -> None:
     live = snapshot(pair("ca"), pair("node"), replace(pair("ui"), trust=unread))
     made = decide(wants, replace(live, staged=(waits,)), NOW)
     assert not [a for a in made.actions if isinstance(a, Install | RejectStaged | Issue)]
-    assert ["the roots that verify it have not responded yet" in h.reason for h in made.held] == [True]
+    assert ["the roots that verify it have not responded yet" in h.reason for h in made.blocked] == [True]
     assert "cert.untrusted" not in {f.code for f in made.findings}
 
 
@@ -208,7 +208,7 @@ def test_a_failed_swap_waits() -> None:
     assert kinds(plan(replace(found, attempts=(tried,)))) == ["install"]
     held = plan(replace(found, attempts=(tried, tried, tried)))
     assert kinds(held) == []
-    assert [(h.action, h.until) for h in held.held] == [("install", NOW + timedelta(seconds=1))]
+    assert [(h.action, h.until) for h in held.blocked] == [("install", NOW + timedelta(seconds=1))]
     other = replace(SWAPS, fingerprint="node-3")
     assert kinds(plan(replace(found, attempts=(other, other, other)))) == ["install"]
 
@@ -254,8 +254,8 @@ def test_the_first_day_changes_nothing() -> None:
     made = plan(found)
     assert kinds(made) == ["adopt"]
     assert "cert.san" in codes(made)
-    assert ["issue"] == [h.action for h in made.held]
-    assert "certagent renew node" in made.held[0].reason
+    assert ["issue"] == [h.action for h in made.blocked]
+    assert "certagent renew node" in made.blocked[0].reason
 
 
 def test_adoption_is_noted_once() -> None:
@@ -295,7 +295,7 @@ def test_changed_key_type_is_held_for_an_adopted_pair() -> None:
     adopted = replace(foreign(snapshot()), adopted=(Adopted("node", "node-1", RSA.digest),))
     made = plan(adopted, policy(want("ca"), RSA))
     assert (kinds(made), codes(made)) == ([], ["cert.key", "process.none"])
-    assert "rsa-4096 is configured; certagent did not issue this pair and keeps it until" in made.held[0].reason
+    assert "rsa-4096 is configured; certagent did not issue this pair and keeps it until" in made.blocked[0].reason
 
 
 def test_reused_key_of_another_type_is_told() -> None:
@@ -363,7 +363,7 @@ def test_a_ca_whose_clock_is_ahead(label: str, ahead: timedelta, expected: list[
     answer = staged(cert=leaf(serial=2, not_before=NOW + ahead, not_after=NOW + 30 * DAY), handshake=None)
     made = plan(snapshot(pair("ca"), DUE, staged=(answer,)))
     assert [k for k in kinds(made) if k in {"install", "discard"}] == expected, label
-    assert expected or NOW + ahead in [h.until for h in made.held if h.action == "install"]
+    assert expected or NOW + ahead in [h.until for h in made.blocked if h.action == "install"]
 
 
 def test_nothing_is_installed_under_an_unsound_clock() -> None:
@@ -405,7 +405,7 @@ def test_a_foreign_writer_is_paced() -> None:
     repairs = tuple(Repair("node.key", NOW - timedelta(seconds=9 - n), ok=True) for n in range(5))
     made = plan(snapshot(pair("ca"), pair(mode=0o644), repairs=repairs))
     assert kinds(made) == []
-    assert ["restrict"] == [h.action for h in made.held]
+    assert ["restrict"] == [h.action for h in made.blocked]
     assert "was undone" in next(f.message for f in made.findings if f.code == "key.mode")
     later = tuple(replace(r, at=r.at - timedelta(seconds=11)) for r in repairs)
     assert ["restrict"] == kinds(plan(snapshot(pair("ca"), pair(mode=0o644), repairs=later)))
@@ -518,7 +518,7 @@ def test_a_server_without_a_name() -> None:
     for names in (None, ()):
         made = plan(snapshot(pair("ca"), bare), policy(want("ca"), want(names=names)))
         assert [("cert.san", "critical")] == [(f.code, f.severity) for f in made.findings if f.code == "cert.san"]
-        assert (kinds(made), made.held) == ([], ())
+        assert (kinds(made), made.blocked) == ([], ())
     wants = (want("ca"), want(names=None), want("client.root"))
     assert "cert.san" not in codes(plan(snapshot(pair("ca"), pair(), pair("client.root")), policy(*wants)))
 

@@ -167,7 +167,7 @@ def test_the_pause_is_that_of_the_soonest() -> None:
     """All have failed: the next look is when the first of their pauses ends."""
     attempts = (failed("house", **LIMITED), failed("backup"), failed("third", **LIMITED))
     made = plan(replace(DUE, attempts=attempts))
-    held = [h for h in made.held if h.subject == "node"]
+    held = [h for h in made.blocked if h.subject == "node"]
     assert [True] == [h.until is not None and NOW < h.until < NOW + timedelta(seconds=30) for h in held]
     assert ["backup"] == asked(replace(DUE, attempts=attempts), NOW + timedelta(seconds=30))
 
@@ -214,7 +214,7 @@ def test_none_is_trusted() -> None:
     made = plan(replace(DUE, authorities=known(house=OTHERS, backup=OTHERS, third=OTHERS)))
     assert not [a for a in made.actions if isinstance(a, Issue)]
     assert ("renewal.refused", "critical") in codes(made)
-    assert [None] == [h.until for h in made.held if h.subject == "node"]
+    assert [None] == [h.until for h in made.blocked if h.subject == "node"]
 
 
 def test_unknown_roots_are_for_the_gate() -> None:
@@ -288,7 +288,7 @@ def test_files_that_do_not_answer(
     del label
     found = replace(DUE, authorities=authorities, attempts=attempts)
     assert expected == asked(found)
-    held = [h.reason for h in plan(found).held if h.subject == "node"]
+    held = [h.reason for h in plan(found).blocked if h.subject == "node"]
     assert [not expected] * len(held) == ["have not responded yet" in reason for reason in held]
     assert bool(held) is not bool(expected)
 
@@ -306,4 +306,4 @@ def test_who_has_a_request_and_is_trusted_no_more() -> None:
     house, *others = (*silent(house="hung"), *known(backup=OTHERS, third=OTHERS))
     made = plan(replace(DUE, attempts=(later,), authorities=(house, *others)))
     assert not [a for a in made.actions if isinstance(a, Issue)]
-    assert any("the files of authority house have not responded" in h.reason for h in made.held)
+    assert any("the files of authority house have not responded" in h.reason for h in made.blocked)

@@ -26,6 +26,6 @@ def test_first_guard_that_objects_decides() -> None:
     told = []
     for found in (worst, replace(worst, staged=()), replace(worst, staged=(), clock=Clock())):
         made = decide(policy(), found, NOW)
-        held = [h for h in made.held if h.action == "issue"]
+        held = [h for h in made.blocked if h.action == "issue"]
         told.append(([h.refused for h in held], any(isinstance(a, RejectCommand) for a in made.actions)))
     assert told == [([], False), ([False], False), ([True], True)]

@@ -98,7 +98,7 @@ def after(rules: Policy, found: Snapshot) -> Snapshot:
 
 
 def held(made: Plan, subject: str) -> list[str]:
-    return [h.reason for h in made.held if h.subject == subject]
+    return [h.reason for h in made.blocked if h.subject == subject]
 
 
 def messages(made: Plan, code: str) -> dict[str, str]:

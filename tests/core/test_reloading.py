@@ -128,7 +128,7 @@ def test_no_signal_onto_a_broken_directory(label: str, found: Snapshot, rules: P
     """cockroach would report success and then fail every new connection: the signal is held, with the reason."""
     made = plan(found, rules)
     assert reloads(made) == [], label
-    assert [h for h in made.held if h.action == "reload"], label
+    assert [h for h in made.blocked if h.action == "reload"], label
 
 
 def test_an_unmatched_client_node_bars_the_signal() -> None:

@@ -147,7 +147,7 @@ def test_a_responder_that_condemns_all_is_no_storm() -> None:
     found = world(revocation("node-1", "revoked"), attempts=tries, quarantined=frozenset({"node-8", "node-9"}))
     assert len(done(LAX, replace(found, attempts=tries[1:]), Issue)) == 1
     assert done(LAX, found, Issue) == []
-    assert ["`certagent renew` does not" in h.reason for h in decide(LAX, found, NOW).held] == [True]
+    assert ["`certagent renew` does not" in h.reason for h in decide(LAX, found, NOW).blocked] == [True]
     assert len(done(LAX, found, Issue, NOW + 11 * MINUTE)) == 1
     assert len(done(LAX, replace(found, requests=(Request("renew", "node", NOW),)), Issue)) == 1
     assert len(done(LAX, replace(found, quarantined=frozenset()), Issue)) == 1
@@ -169,7 +169,7 @@ def entering(*found: Revocation, new: Any = NEXT, rules: Policy = LAX, **changes
     made = replace(made, issued=made.issued | {"node-2"})
     plan = decide(rules, made, NOW)
     acts = [type(a).__name__ for a in plan.actions if isinstance(a, Install | RejectStaged)]
-    return acts, [h.reason for h in plan.held if h.action == "install"]
+    return acts, [h.reason for h in plan.blocked if h.action == "install"]
 
 
 def test_a_staged_pair_is_asked_about_first() -> None:

@@ -75,7 +75,7 @@ def test_node_is_not_asked_of_an_authority_that_client_ca_does_not_know() -> Non
     known = snapshot(pair("ca"), pair("ca-client", clients), due, authorities=(Authority("house", "est", (house,)),))
     plan = decide(policy(), known, NOW)
     assert [a for a in plan.actions if isinstance(a, Issue)] == []
-    assert any("ca-client.crt does not contain the root of" in h.reason for h in plan.held)
+    assert any("ca-client.crt does not contain the root of" in h.reason for h in plan.blocked)
 
 
 def test_nothing_is_asked_while_client_ca_cannot_be_read() -> None:
@@ -84,7 +84,7 @@ def test_nothing_is_asked_while_client_ca_cannot_be_read() -> None:
     for kind, issued in (("file", 0), ("directory", 1)):
         plan = decide(policy(), snapshot(pair("ca"), unreadable("ca-client", kind), due), NOW)
         assert issued == sum(isinstance(a, Issue) for a in plan.actions)
-        assert issued or any("ca-client.crt is needed first" in h.reason for h in plan.held)
+        assert issued or any("ca-client.crt is needed first" in h.reason for h in plan.blocked)
 
 
 def test_a_pair_that_nobody_configured_needs_the_usage_of_its_role() -> None:

@@ -59,7 +59,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
         part += total([each.part(view) for each in QUESTIONS])
     findings = sorted(dict.fromkeys(part.findings), key=lambda f: (-SEVERITIES.index(f.severity), f.file, f.code))
     future = [at for at in part.wakes if at > now]
-    return Plan(_one_at_a_time(part.actions), part.held, tuple(findings), min(future, default=None))
+    return Plan(_one_at_a_time(part.actions), part.blocked, tuple(findings), min(future, default=None))
 
 
 def _one_at_a_time(actions: tuple[Action, ...]) -> tuple[Action, ...]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from certagent.core.actions import Install, RejectStaged
 from certagent.core.decide import layouts
 from certagent.core.decide.generations import going_back
-from certagent.core.decide.part import Part, holding, total
+from certagent.core.decide.part import Part, blocked, total
 from certagent.core.decide.renewal import due, live_findings
 from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Pair, Snapshot, Staged
@@ -43,7 +43,7 @@ def _staged(view: View, staged: Staged) -> Part:
         return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate", again),))
     again = swap_retry_at(view.history.failed_swaps(stem, leaf.fingerprint))
     if again is not None and view.now < again:
-        return holding("install", stem, "the last swap failed; the next attempt waits for the backoff", again)
+        return blocked("install", stem, "the last swap failed; the next attempt waits for the backoff", again)
     owner = want.key_owner or view.policy.owner
     why = f"a valid certificate and key are staged: {leaf.fingerprint[:12]}"
     return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))
@@ -56,7 +56,7 @@ def _unread(snapshot: Snapshot, want: Want, staged: Staged) -> Part | None:
     if staged.pair.trust and staged.pair.trust.unread:
         what = "the roots that verify it"
     return (
-        holding("install", want.name.stem, f"{what} have not responded yet, so the pair cannot be checked")
+        blocked("install", want.name.stem, f"{what} have not responded yet, so the pair cannot be checked")
         if what
         else None
     )
@@ -68,7 +68,7 @@ def _early(staged: Staged, now: datetime) -> Part | None:
     if at is None:
         return None
     why = f"not valid before {stamp(at)}: the clock of its CA is ahead"
-    return holding("install", staged.pair.name.stem, why, at)
+    return blocked("install", staged.pair.name.stem, why, at)
 
 
 def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str | None:

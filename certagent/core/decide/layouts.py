@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from certagent.core.catalogue import LAYOUT_SUPERFLUOUS, LAYOUT_WAITING
-from certagent.core.decide.part import Part, holding, total
+from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
 from certagent.core.facts.history import VERIFIED
 from certagent.core.findings import Finding, Severity
@@ -85,7 +85,7 @@ def waits(view: View, staged: Staged) -> Part | None:
         return None
     until = staged.at + PATIENCE
     return (
-        holding("install", NODE.stem, f"it does not name {NODE_USER!r}, and {why}", until) if view.now < until else None
+        blocked("install", NODE.stem, f"it does not name {NODE_USER!r}, and {why}", until) if view.now < until else None
     )
 
 
@@ -188,7 +188,7 @@ def _waiting(view: View) -> Part:
     if reason is None or not view.snapshot.directory.managed:
         return Part()
     found = LAYOUT_WAITING.found(f"{CLIENT_NODE.stem}.crt", reason)
-    return Part(findings=(found,)) + holding("issue", CLIENT_NODE.stem, reason)
+    return Part(findings=(found,)) + blocked("issue", CLIENT_NODE.stem, reason)
 
 
 def _superfluous(view: View) -> Part:
@@ -233,4 +233,4 @@ def _dual(view: View) -> Part:
     if not want.issued_in(view.snapshot.directory):
         return Part(findings=(found,))
     why = f"{message}; `certagent renew node` replaces it now"
-    return Part(findings=(found,)) + holding("issue", NODE.stem, why, view.renew_at(want, live.leaf))
+    return Part(findings=(found,)) + blocked("issue", NODE.stem, why, view.renew_at(want, live.leaf))

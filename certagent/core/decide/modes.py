@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from certagent.core.actions import Restrict
 from certagent.core.catalogue import KEY_MODE
-from certagent.core.decide.part import Part, holding, total
+from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import File, Repair, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Owner
@@ -73,4 +73,4 @@ def _paced(fix: Restrict, findings: tuple[Finding, ...], recent: list[Repair], n
     alarm = KEY_MODE.found(fix.file, f"{fix.reason}, {why}", remedy="find out what changes it: auditctl -w FILE -p a")
     if now - last.at >= FIGHT_PAUSE:
         return Part((fix,), findings=(alarm,))
-    return Part(findings=(alarm,)) + holding("restrict", fix.file, why, last.at + FIGHT_PAUSE)
+    return Part(findings=(alarm,)) + blocked("restrict", fix.file, why, last.at + FIGHT_PAUSE)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from certagent.core.actions import Action, Held
+from certagent.core.actions import Action, Blocked
 from certagent.core.findings import Finding
 
 
@@ -12,7 +12,7 @@ class Part:
     """Parts add up; an empty one changes nothing."""
 
     actions: tuple[Action, ...] = ()
-    held: tuple[Held, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
     findings: tuple[Finding, ...] = ()
     wakes: tuple[datetime, ...] = ()
 
@@ -20,7 +20,7 @@ class Part:
         """Everything of both, in order."""
         return Part(
             self.actions + other.actions,
-            self.held + other.held,
+            self.blocked + other.blocked,
             self.findings + other.findings,
             self.wakes + other.wakes,
         )
@@ -30,12 +30,12 @@ def total(parts: list[Part]) -> Part:
     """Everything of all of them: linear where adding one by one would be quadratic."""
     return Part(
         tuple(a for p in parts for a in p.actions),
-        tuple(h for p in parts for h in p.held),
+        tuple(h for p in parts for h in p.blocked),
         tuple(f for p in parts for f in p.findings),
         tuple(w for p in parts for w in p.wakes),
     )
 
 
-def holding(action: str, subject: str, reason: str, until: datetime | None = None, *, refused: bool = False) -> Part:
-    """One thing held back, and the moment it may go on; `refused`: a command that asks for it is refused."""
-    return Part(held=(Held(action, subject, reason, until, refused),), wakes=() if until is None else (until,))
+def blocked(action: str, subject: str, reason: str, until: datetime | None = None, *, refused: bool = False) -> Part:
+    """One blocked action, and when it may continue; `refused`: a command that asks for it is refused."""
+    return Part(blocked=(Blocked(action, subject, reason, until, refused),), wakes=() if until is None else (until,))

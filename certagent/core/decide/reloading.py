@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from certagent.core.actions import AssumeLoaded, RecordProof, Reload
 from certagent.core.catalogue import PROCESS_FORBIDDEN, PROCESS_NONE, PROCESS_STARTING, SERVED_STALE
 from certagent.core.decide.generations import going_back
-from certagent.core.decide.part import Part, holding, total
+from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.names import CA, CLIENT_NODE, NODE
@@ -111,13 +111,13 @@ def _signal(view: View, process: Process, loading: Loading) -> Part:
     if view.running("reload", subject):
         return Part()
     if bar := _barred(view, process):
-        return holding("reload", subject, f"{reason}; {bar}")
+        return blocked("reload", subject, f"{reason}; {bar}")
     asked = _requested(view.snapshot, process) is not None
     if len(sent) >= RELOAD_TRIES and not asked:
-        return holding("reload", subject, f"{reason}; {len(sent)} SIGHUPs had no effect")
+        return blocked("reload", subject, f"{reason}; {len(sent)} SIGHUPs had no effect")
     again = reload_retry_at(sent)
     if again is not None and view.now < again and not asked:
-        return holding("reload", subject, f"{reason}; SIGHUP #{len(sent) + 1} follows unless verified by then", again)
+        return blocked("reload", subject, f"{reason}; SIGHUP #{len(sent) + 1} follows unless verified by then", again)
     return Part((Reload(process.pid, process.start, process.uid, process.gid, loading.material, reason, len(sent)),))
 
 
@@ -168,4 +168,4 @@ def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Par
     if back is None:
         return None
     again = swap_retry_at(view.history.failed_swaps(back.stem, back.fingerprint))
-    return Part((back,)) if again is None or view.now >= again else holding("rollback", back.stem, back.reason, again)
+    return Part((back,)) if again is None or view.now >= again else blocked("rollback", back.stem, back.reason, again)

@@ -13,7 +13,7 @@ from certagent.core.actions import Adopt, Issue, RejectCommand
 from certagent.core.catalogue import CERT_KEY, CERT_SAN
 from certagent.core.decide import failover, guards, layouts, outlook, sans
 from certagent.core.decide.guards import Asking, Block
-from certagent.core.decide.part import Part, holding, total
+from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Leaf, Pair, Snapshot
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE
@@ -128,7 +128,7 @@ def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
         return Part(wakes=(at,))
     until = f"certagent did not issue this pair and keeps it until {stamp(at)}"
     reason = f"{differs[0].message}; {until}; `certagent renew {want.name.stem}` replaces it now"
-    return holding("issue", want.name.stem, reason, at)
+    return blocked("issue", want.name.stem, reason, at)
 
 
 def _adoption(snapshot: Snapshot, want: Want, pair: Pair) -> Part:
@@ -196,11 +196,11 @@ def _outcome(a: Asking, block: Block, outcome: Outcome, told: Part) -> Part:
         case Outcome.QUIET:
             return told
         case Outcome.BLOCKED:
-            return told + holding("issue", a.stem, f"{a.reason.sentence}; {block.why}", block.until)
+            return told + blocked("issue", a.stem, f"{a.reason.sentence}; {block.why}", block.until)
         case Outcome.REFUSED:
             why = f"{a.reason.sentence}; {block.why}"
             told = outlook.overdue(a.want, a.pair, a.view.now) + outlook.refused(a.stem, block.why)
-            told += holding("issue", a.stem, why, refused=True)
+            told += blocked("issue", a.stem, why, refused=True)
             return told + (Part((RejectCommand("renew", a.stem, why),)) if a.requested else Part())
 
 

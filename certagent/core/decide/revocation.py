@@ -15,7 +15,7 @@ from typing import Literal
 
 from certagent.core.actions import AskRevocation, Quarantine
 from certagent.core.catalogue import OCSP_NO_URL, OCSP_REVOKED, OCSP_UNKNOWN, OCSP_UNREACHABLE
-from certagent.core.decide.part import Part, holding
+from certagent.core.decide.part import Part, blocked
 from certagent.core.facts import CertFile, Checked, Leaf, Pair, Revocation, Snapshot, Staged
 from certagent.core.findings import Finding
 from certagent.core.policy import OcspRule
@@ -153,7 +153,7 @@ def waits(view: View, staged: Staged, live: Pair | None) -> Part | None:
         return None
     known = view.snapshot.revocation.get(cert.leaf.fingerprint)
     if known is None:
-        return holding("install", stem, "waiting for its OCSP responder")
+        return blocked("install", stem, "waiting for its OCSP responder")
     if view.policy.ocsp.mode != "strict" or known.by_ocsp != "unknown" or not _dependable(view, live):
         return None
     why = "the responder does not know the new certificate; in strict mode every handshake with it would fail"
@@ -161,7 +161,7 @@ def waits(view: View, staged: Staged, live: Pair | None) -> Part | None:
     found = OCSP_UNKNOWN.found(
         f"{stem}.crt", f"{why}; the old one stays until 5 % of its lifetime is left", remedy=remedy
     )
-    return Part(findings=(found,)) + holding("install", stem, why)
+    return Part(findings=(found,)) + blocked("install", stem, why)
 
 
 def _dependable(view: View, live: Pair | None) -> bool:
