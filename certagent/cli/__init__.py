@@ -1,8 +1,7 @@
 """The command line: one file per verb, each with add(subparsers) and run(arguments) -> Reply.
 
-A status query must start fast: only the verb that was asked for is imported, the verbs import what is heavy inside
-run, and `status` asks the daemon before anything of the core is imported. Exit codes: 64 for usage and configuration
-errors, 70 for an exception that nobody expected, so that neither is taken for a state.
+A status query must start fast: only the requested verb is imported, and verbs import expensive modules inside run.
+Usage and configuration errors exit 64, an unexpected exception exits 70, so that neither is mistaken for a state.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`certagent authority account NAME rollover|deactivate`: what becomes of the account with a CA."""
+"""`certagent authority account NAME rollover|deactivate`: change the account with an ACME CA."""
 
 import argparse
 from typing import Any

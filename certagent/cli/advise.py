@@ -1,6 +1,6 @@
 """`certagent advise ocsp`: whether it is safe to set security.ocsp.mode = strict, with the evidence.
 
-Exit 0 safe, 1 not safe in strict but fine in lax, or nothing that strict would check, 2 something is refused as it is.
+Exit 0 safe, 1 only lax is safe or strict would check nothing, 2 connections are refused already.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`certagent check`: what cockroach would say of a certs-dir when it loads it, and what it would not say but should."""
+"""`certagent check`: what cockroach's loader says about a certs-dir, and what fails only at a later handshake."""
 
 import argparse
 from typing import TYPE_CHECKING, Any

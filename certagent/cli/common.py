@@ -1,7 +1,7 @@
-"""What several verbs share: the -c option, reading the configuration, asking the daemon, and the reply.
+"""Shared by several verbs: the -c option, reading the configuration, asking the agent, and the reply.
 
-A verb asks, reads and acts; what that comes to is a Reply, a value that a function of facts makes and that is printed
-in one place. A verb that cannot go on raises Stopped with the reply it ends with.
+A verb asks, reads and acts. Its result is a Reply: a value that a pure function creates and that is printed in one
+place. A verb that cannot continue raises Stopped with its reply.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`certagent demo`: the whole main job in a temporary directory, with the figures it measured, and what to try next."""
+"""`certagent demo`: issuing, rotating and repairing in a temporary directory, with measured figures and next steps."""
 
 import argparse
 import sys

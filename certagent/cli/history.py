@@ -1,4 +1,4 @@
-"""`certagent history`: what was attempted, and how it ended."""
+"""`certagent history`: past attempts and their results."""
 
 import argparse
 import os

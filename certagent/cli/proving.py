@@ -1,7 +1,7 @@
-"""Whether a command is done and verified: what the agent's own status and history say, put into words.
+"""Whether a command is done and verified: the agent's status and history in words.
 
-Whether a file or a reload is verified, and which addresses owe that, the agent has judged (`proof` and `owed` of the
-status, `ok` of a reload in the history).
+The agent itself decides whether a file or a reload is verified and which addresses have not verified it yet: `proof`
+and `owed` of the status, `ok` of a reload in the history.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""`certagent retire DIR`: end the management of a certs-dir (a decommissioned host)."""
+"""`certagent retire DIR`: end the management of a certs-dir, for a decommissioned host."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""`certagent run`: the daemon; `--once` converges once and exits as `status` does."""
+"""`certagent run`: the agent; `--once` does what is due now and exits as `status` does."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""`certagent status`: asks the daemon; if it is silent, observes and decides by itself."""
+"""`certagent status`: asks the agent; without an answer it observes the host and decides itself."""
 
 import argparse
 from datetime import datetime

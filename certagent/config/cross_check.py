@@ -1,8 +1,8 @@
 """Mistakes across tables: directories that overlap, and settings that would give a worker access to keys.
 
-A worker holds no managed key and reads none; a setting that names one, or a directory with one in it, would undo that
-without a word, however it is spelt and through whatever link. The one way to show a managed pair to a CA is
-`credential = "leaf"`, which `status` reports.
+A worker has no managed key and cannot read one. A setting that names such a key, or a directory that contains one,
+would silently undo that, in any spelling and through any link. Only `credential = "leaf"` shows a managed pair to a CA,
+and `status` reports it.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""From tables to policies: layouts and defaults worked in."""
+"""From tables to policies: apply layouts and defaults."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Reading one table: every key once, with its type and default; what is wrong is collected, never raised one by one."""
+"""Read one table: every key once, with its type and default; all mistakes are collected."""
 
 import difflib
 import re

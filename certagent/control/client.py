@@ -1,4 +1,4 @@
-"""The client of the control socket. Imports next to nothing: `certagent status` must start fast."""
+"""The client of the control socket. It imports almost nothing: `certagent status` must start fast."""
 
 import json
 import socket

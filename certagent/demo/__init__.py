@@ -1,1 +1,1 @@
-"""The story of `certagent demo`, and its TLS server named `cockroach`; the tests use the server too."""
+"""The steps of `certagent demo`, and its TLS server named `cockroach`; the tests use the server too."""

@@ -1,4 +1,4 @@
-"""Start the stand-in as a process of its own, and talk to it."""
+"""Start the stand-in as a separate process, and connect to it."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """Load a certs-dir as cockroach does: what it accepts, what it refuses, and what a reload would lose.
 
-Written from cockroach's rules and apart from the agent's core, so that one can contradict the other: this file may
-import nothing of certagent but the X.509 parser. A test holds the two against each other over generated directories.
+It is written from cockroach's rules, independently of the agent's core, so that each can reveal mistakes of the other:
+this file imports nothing of certagent but the X.509 parser. A test compares the two over generated directories.
 """
 
 import os

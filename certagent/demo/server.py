@@ -2,12 +2,11 @@
 
 SQL port (pgwire SSLRequest, client certificates verified; also the RPC of other nodes) and HTTP port
 (`/_status/vars`). As in Go the TLS configuration is built at each handshake from the bytes loaded last: a mismatched
-pair is taken without a word and then fails every new connection. SIGHUP ends the process until it listens.
+pair is loaded silently and then fails every new connection. Before the server listens, SIGHUP kills it.
 
-For tests, in the environment: STANDIN_START_AFTER (a file: it waits until that is there), STANDIN_RELOAD_DELAY
-(seconds), STANDIN_DEAF (a reload is heard and changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets
-an answer; `sql` or `http`: none to that port), STANDIN_FAITHFUL (handshakes fail with any other node pair than the
-first one).
+For tests, in the environment: STANDIN_START_AFTER (a file for which it waits), STANDIN_RELOAD_DELAY (seconds),
+STANDIN_DEAF (a reload changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets an answer; `sql` or
+`http`: none on that port), STANDIN_FAITHFUL (handshakes fail with any other node pair than the first one).
 """
 
 import _ssl

@@ -1,4 +1,4 @@
-"""The steps of `certagent demo`: everything is real, in a directory of its own, on loopback, under twenty seconds."""
+"""The steps of `certagent demo`: everything is real, in a temporary directory, on loopback, under twenty seconds."""
 
 import json
 import os

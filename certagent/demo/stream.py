@@ -1,4 +1,4 @@
-"""A continuous stream of new TLS connections, and what became of each."""
+"""A continuous stream of new TLS connections, and their results."""
 
 import threading
 import time

@@ -1,1 +1,1 @@
-"""What an operator asks once: a check, a CA test, an account change, OCSP advice."""
+"""Single requests of an operator: a check, a CA test, an account change, OCSP advice."""

@@ -1,4 +1,4 @@
-"""The wall clock of the running agent, handed down as `now`: no decision reads one itself."""
+"""The wall clock of the running agent, passed on as `now`: no decision reads a clock itself."""
 
 from datetime import UTC, datetime
 

@@ -1,9 +1,9 @@
-"""A certs-dir by its path: as root no link is followed that leads somewhere else than to its maker's own directory.
+"""Open a certs-dir by its path: as root a link is followed only to a directory of the link's owner.
 
 The owner of a certs-dir may often write the directory above it, and could put a link there: root would install keys in
-/etc/ssl, or in the certs-dir of somebody else. The kernel has no rule for whose links are followed, so each component
+/etc/ssl, or in another user's certs-dir. The kernel has no rule for whose links are followed, so each component
 is opened by the fd of the one before. Rejected: realpath and a check of the owners, which a race can invalidate; and
-no links at all, since /var and the certs-dir itself may well be one.
+no links at all, since /var or the certs-dir itself may be one.
 """
 
 import errno

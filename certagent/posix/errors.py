@@ -1,4 +1,4 @@
-"""The one error of the host's effects."""
+"""The one error of effects on the host."""
 
 
 class HostError(Exception):

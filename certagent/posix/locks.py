@@ -1,4 +1,4 @@
-"""One agent per directory: a flock of the kernel, which no crash leaves behind."""
+"""One agent per directory, by a kernel flock that no crash leaves behind."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""openat2: open a path that may not leave a directory, or a process's root. The kernel resolves it; we never do.
+"""openat2: open a path that must not leave a directory, or a process's root. Only the kernel resolves it.
 
 Rejected: realpath and a comparison of prefixes, which a link created in between can invalidate. Where there is no
 openat2 (Linux before 5.6; a unit with RestrictSUIDSGID=, whose filter cannot look into its argument) each component is

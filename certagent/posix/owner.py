@@ -1,8 +1,8 @@
 """Act as the owner of a directory: effective ids of this thread only (OpenSSH's temporarily_use_uid).
 
-Raw system calls, because libc's setresuid changes every thread of the process. Root acting in a directory that
-another user may write would be that user's confused deputy; as the owner, a link to /etc/shadow is refused by
-the kernel.
+Raw system calls, because libc's setresuid changes every thread of the process. Root that acts in a directory of
+another user could be misused by that user (confused deputy). With the owner's ids the kernel refuses a link to
+/etc/shadow.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """The files of one certs-dir: staging, the swap, generations.
 
-One thread at a time uses it: a job may stage one pair while the deciding thread installs another one, whose recovery
-would take the half-staged files for what a crash left behind.
+Only one thread uses it at a time: a job may stage one pair while the deciding thread installs another one, whose
+recovery would take the half-staged files for remains of a crash.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What stands in the staging area, by value: the key is never part of a representation."""
+"""The files of the staging area as values: the key is never part of a representation."""
 
 from dataclasses import dataclass, field
 

@@ -1,9 +1,9 @@
 """The types of CA that the agent asks: one module per type, each with one value that describes the type.
 
 A module here is named after its type, as its backend in authority/backends is, and has CA_TYPE: its settings, and
-everything that the agent must know of the type before it asks such a CA. The settings that every type takes stand
-below. Values are JSON-able: they travel to the worker as they are. A secret setting names where the secret is (a file,
-a systemd credential, a variable of the environment): it is read for each request, and never kept.
+everything that the agent must know of the type before it asks such a CA. The settings that every type takes are below.
+Values are JSON-able: they are passed to the worker unchanged. A secret setting names where the secret is (a file, a
+systemd credential, a variable of the environment): it is read for each request, and never kept.
 """
 
 import importlib

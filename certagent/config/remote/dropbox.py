@@ -1,4 +1,4 @@
-"""`type = "dropbox"`: a CA run by people: requests lie in an outbox, certificates are brought to an inbox."""
+"""`type = "dropbox"`: a CA that people operate: requests in an outbox, certificates in an inbox."""
 
 from collections.abc import Iterator
 
