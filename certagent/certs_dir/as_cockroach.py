@@ -170,7 +170,7 @@ def _kind(place: Place, path: str) -> FileKind:
 
 
 def _unread_kind(error: OSError) -> Literal["irregular", "unreadable"]:
-    """Whether a name leads to something that is no regular file, or to one that this user may not read."""
+    """Whether a name leads to something other than a regular file, or to one that this user may not read."""
     irregular = isinstance(error, IrregularFileError) or error.errno == errno.ENOENT
     return "irregular" if irregular else "unreadable"
 

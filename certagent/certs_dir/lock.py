@@ -37,7 +37,7 @@ class DirectoryLock:
         self.problem: ObserveOnly | None = None
 
     def take(self) -> None:
-        """Lock the directory that stands at the path now; a problem is remembered, and raised as HostError."""
+        """Lock the directory that is at the path now; a problem is saved, and raised as HostError."""
         found = identity(self._store.path)
         if found is None or (self._fd is not None and self._identity == found):
             return
@@ -55,7 +55,7 @@ class DirectoryLock:
             self.take()
 
     def add(self, snapshot: Snapshot) -> Snapshot:
-        """Given a snapshot, return it; observed only where the lock could not be had."""
+        """Given a snapshot, return it; observed only if the lock could not be taken."""
         directory = snapshot.directory
         if self.problem is None or not directory.exists or directory.observe_only:
             return snapshot

@@ -46,7 +46,7 @@ def mark_of(found: Roots | None) -> Mark:
 
 
 def place(configured: str = "") -> str:
-    """The file: the configured one, else the system's; "" where there is none."""
+    """The file: the configured one, else the system's; "" if there is none."""
     if configured:
         return configured
     found = (ssl.get_default_verify_paths().cafile, *PLACES)

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command; return its exit code. A mistake of ours prints its traceback and is 70, never a severity."""
+    """Run a command; return its exit code. An internal error prints its traceback and exits 70, never a severity."""
     try:
         return command()
     except BrokenPipeError:

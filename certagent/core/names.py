@@ -1,6 +1,6 @@
 """File names of a certs-dir, as cockroach's loader reads them.
 
-Source: cockroach splits a name at its dots and looks at the first part (pkg/security, certificate loader).
+Source: cockroach splits a name at its dots and reads the first part (pkg/security, certificate loader).
 Rejected: a regular expression per role. The rules differ only in whether a further part follows: roles.py.
 """
 

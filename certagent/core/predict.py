@@ -57,7 +57,7 @@ MOMENT = timedelta(milliseconds=1)
 
 
 def forecast(policy: Policy, snapshot: Snapshot, now: datetime) -> tuple[Action, ...]:
-    """Given a snapshot, return every action until nothing is left to do, if each succeeds at once: in a millisecond."""
+    """Given a snapshot, return every action until nothing is left to do, if each succeeds within a millisecond."""
     found: list[Action] = []
     for _ in range(STEPS):
         plan = decide(policy, snapshot, now)

@@ -114,7 +114,7 @@ def unloaded(snapshot: Snapshot, process: Process) -> str | None:
 
 
 def _shown(snapshot: Snapshot, process: Process) -> set[tuple[str, str]]:
-    """The pairs that it serves as they are on disk: it loads the whole directory at once, so nothing older is owed."""
+    """The pairs that it serves as they are on disk: it loads all files together, so nothing older is owed."""
     pairs = [expected(snapshot, s.kind) for s in of_process(snapshot, process) if s.outcome == "served"]
     if any(differs(snapshot, s) for s in of_process(snapshot, process)):
         return set()

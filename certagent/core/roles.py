@@ -58,9 +58,7 @@ class Kind:
     acts_for: str = ""  # while there is no file of that stem, this one is used instead
     loader_wants_principal: bool = False  # the loader refuses the pair without its principal
     loaded: bool = True  # by a server, at its start and at a reload
-    at_start: Literal["", "required", "sound"] = (
-        ""  # "required": without it no node starts; "sound": if it is there and refused, no node starts
-    )
+    at_start: Literal["", "required", "sound"] = ""  # no node starts without it ("sound": if it is there and refused)
     effect: str = ""  # what cockroach does differently because the file is there
     grave: bool = False  # that effect decides whether nodes and clients can connect
     # what is asked for

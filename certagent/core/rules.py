@@ -206,7 +206,7 @@ def refusal(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dat
     """The pre-install checks: given what was read back from the staging area, return why it is refused, or None.
 
     `asked`: the change was asked for (a new name, an operator's renew, a broken or revoked live pair), so a
-    NotAfter that is not later is no obstacle.
+    NotAfter need not be later.
     """
     if want.name.is_bundle:
         return _bundle_problem(staged, live, now)

@@ -26,7 +26,7 @@ def own_terms(options: Sequence[str]) -> LoaderFlags:
 
 
 def directory_target(path: str, user: str, terms: LoaderFlags) -> Target:
-    """Given a directory and a user ("": its owner), return the target; HostError where there is no such user."""
+    """Given a directory and a user ("": its owner), return the target; HostError if there is no such user."""
     path = os.path.abspath(path)
     try:
         account = pwd.getpwnam(user) if user else pwd.getpwuid(_owner_of(path))

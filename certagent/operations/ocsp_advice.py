@@ -27,14 +27,14 @@ def _ask(path: str, rule: OcspRule, now: datetime) -> list[advice.Evidence]:
 
 
 def leaves_of(path: str, scan: Scan) -> dict[str, Leaf]:
-    """Given what lies in a certs-dir, return the leaves by their stems; HostError where it cannot be read."""
+    """Given a scan of a certs-dir, return the leaves by their stems; HostError if it cannot be read."""
     if not scan.directory.exists or scan.directory.problem:
         raise HostError(f"cannot read {path}: {scan.directory.problem or 'it does not exist'}")
     return {p.name.stem: p.leaf for p in scan.pairs if p.leaf and not p.name.is_bundle}
 
 
 def evidence(leaves: Mapping[str, Leaf], told: Iterable[Revocation]) -> list[advice.Evidence]:
-    """Given the leaves and what was said of them, return the evidence; a leaf that is no longer there is left out."""
+    """Given the leaves and the answers about them, return the evidence; a leaf that no longer exists is left out."""
     known = {r.fingerprint: r for r in told}
     return [
         advice.Evidence(f"{stem}.crt", leaf, known[leaf.fingerprint])
@@ -44,7 +44,7 @@ def evidence(leaves: Mapping[str, Leaf], told: Iterable[Revocation]) -> list[adv
 
 
 def chosen(policies: Sequence[Policy], certs_dir: str) -> list[tuple[str, OcspRule]]:
-    """Given the managed directories and the one that was asked for ("": all), return what to look at.
+    """Given the managed directories and the one that was asked for ("": all), return the ones to check.
 
     A directory that is not managed is examined too, by the default rule.
     """

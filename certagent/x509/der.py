@@ -71,7 +71,7 @@ class Reader:
     def unwrapped(self, outer: int, tag: int) -> bytes | None:
         """The content of the optional next element of one tag in the explicit tag around it, as encoding/asn1 reads it.
 
-        The outer length is not held against anything; an inner element of another tag is no error, nor read.
+        The outer length is not checked; an inner element with another tag is neither an error nor read.
         """
         if not self.offers(outer):
             return None

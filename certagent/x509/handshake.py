@@ -72,7 +72,7 @@ def memory_file(certs_pem: bytes, key_pem: bytes) -> Iterator[str]:
     """A pair as a path in memory, for as long as the block lasts. X509Error where Go cannot read the key.
 
     TLS libraries want paths, and a key touches no disk for it. OpenSSL's reader of PEM is not Go's: so what Go finds
-    is written anew. Without a key: b"".
+    is written again. Without a key: b"".
     """
     written = "".join(ssl.DER_cert_to_PEM_cert(der) for kind, der in blocks(certs_pem) if kind == b"CERTIFICATE")
     key = plain_key(key_pem) if key_pem else b""

@@ -53,7 +53,7 @@ def plain_key(data: bytes) -> bytes:
 
 
 def _no_key(data: bytes, found: list[Block]) -> str:
-    """Why there is no block of a key, in Go's words, and what to look for."""
+    """Why no key block was found, in Go's words, and what to check."""
     if found:
         kinds = ", ".join(repr(b.kind[:40].decode("ascii", "replace")) for b in found[:4])
         return f"the key file contains no PEM private key, only {kinds}"

@@ -41,7 +41,7 @@ def matched(cert: bytes | None, key: bytes | None) -> bool:
 
 
 def read(directory: int, name: str) -> bytes | None:
-    """The bytes of a regular file, at most one mebibyte; None where there is none."""
+    """The bytes of a regular file, at most one mebibyte; None if there is none."""
     try:
         fd = os.open(name, READ, dir_fd=directory)
     except OSError:
@@ -51,7 +51,7 @@ def read(directory: int, name: str) -> bytes | None:
 
 
 def write(directory: int, name: str, data: bytes) -> None:
-    """Make a file anew, 0600 from birth, and bring it to the disk; then its name, by rename."""
+    """Create a file with mode 0600 and sync it to disk; then give it its name by a rename."""
     temporary = f".{name}.new"
     with suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=directory)
@@ -174,7 +174,7 @@ def _area(path: str, live: int, owner: int, *, make: bool) -> int:
 
 
 def _is_open_to_others(path: str, info: os.stat_result, owners: set[int]) -> bool:
-    """Given an area and who may own it, return whether its mode is wrong. HostError where its owner is."""
+    """Given an area and its permitted owners, return whether its mode is wrong. HostError if its owner is wrong."""
     if info.st_uid not in owners:
         raise HostError(f"cannot use {path}/{AREA}: owned by uid {info.st_uid}; remove it")
     return stat.S_IMODE(info.st_mode) != PRIVATE

@@ -40,7 +40,7 @@ def refusal(file: str, found: Found) -> str | None:
 def restrict(path: str, file: str, mode: int, uid: int | None, gid: int | None) -> None:
     """Give one regular file of a directory a mode, and an owner where root was asked to. Raises HostError, OSError.
 
-    Without a new owner it is done with the ids of the directory's owner, who may do no more than that.
+    Without a new owner it is done with the ids of the directory's owner, which permit no more than that.
     """
     directory = open_directory(path)
     try:
@@ -72,7 +72,7 @@ def _exposed(owner: int) -> bool:
 
 
 def _links_protected() -> bool:
-    """Whether the kernel lets nobody give a second name to a file that is not theirs: a count of names can be raced."""
+    """Whether the kernel forbids hard links to other users' files; counting the links could be raced."""
     try:
         with open("/proc/sys/fs/protected_hardlinks") as file:
             return file.read().strip() != "0"

@@ -5,7 +5,7 @@ from certagent.core.view import View
 
 
 def going_back(view: View, stem: str, reason: str) -> Rollback | None:
-    """Given a pair's stem and why, return the rollback to its newest usable generation, or None where there is none."""
+    """Given a pair's stem and why, return the rollback to its newest usable generation, or None if there is none."""
     pair, want = view.pair(stem), view.want(stem)
     if want is None or pair is None or not view.snapshot.directory.managed:
         return None

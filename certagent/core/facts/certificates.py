@@ -32,7 +32,7 @@ class Leaf:
     is_ca: bool  # basicConstraints cA; a version 1 certificate is never one
     eku: tuple[str, ...] | None  # "serverAuth", "clientAuth", "any", else dotted; None: the extension is absent
     key: str  # "ecdsa-p256", "rsa-2048", "ed25519", ...; the names of the configuration
-    signature: str  # hash of the signature: "sha256", "sha1", "" where the scheme has none of its own
+    signature: str  # hash of the signature: "sha256", "sha1", "" if the scheme implies it
     ocsp: tuple[str, ...] = ()  # responders, in the order of the certificate
     crl: tuple[str, ...] = ()  # distribution points, http and https only
     uris: tuple[str, ...] = ()

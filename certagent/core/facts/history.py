@@ -60,7 +60,7 @@ class History:
     def failures(self, stem: str) -> tuple[Attempt, ...]:
         """The issuances and rollbacks of a pair since its last completed installation.
 
-        A refusal by the pre-install checks gives its reason, and when to ask again. That a CA answers later is no
+        A refusal by the pre-install checks gives its reason, and when to ask again. A CA that answers later is not a
         failure.
         """
         since: list[Attempt] = []
