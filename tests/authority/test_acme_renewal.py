@@ -120,8 +120,6 @@ def test_a_ca_that_has_another_name_proven(server: Acme2certifier) -> None:
     client = client_of(server)
     with Proxy(judge) as proxy:
         client.proxy = proxy.url
-        with pytest.raises(
-            AuthorityError, match=r"victim\.test: the CA asks for a name that was not ordered"
-        ) as caught:
+        with pytest.raises(AuthorityError, match=r"victim\.test: the name was not ordered") as caught:
             client.ask("issue", (server.address,))
     assert "malformed" == caught.value.kind

@@ -48,7 +48,7 @@ def test_a_single_file_bind_mount(host: Host, where: str) -> None:
     try:
         with host.agent() as agent:
             found = agent.wait_event("finding.appeared", lambda e: e["code"] == "dir.foreign")
-            assert "node.key is a mount of its own" in found["reason"]
+            assert "node.key is a mount point" in found["reason"]
             agent.wait_event("finding.appeared", lambda e: e["code"] == "cert.expired")
             assert agent.events("issue.started") == []
             assert os.stat(key).st_mode & 0o777 == 0o644

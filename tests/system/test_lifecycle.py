@@ -94,7 +94,11 @@ def test_the_first_day_on_a_live_cluster(host: Host) -> None:
     with host.server() as server:
         host.write(names='["localhost", "127.0.0.1", "db9.example.com"]')
         first = host.run("plan")  # that it takes note of them is no work to do
-        assert (first.returncode, "0 to do" in first.stdout, "adopt node: " in first.stdout) == (0, True, True)
+        assert (first.returncode, "nothing to do now" in first.stdout, "adopt node: " in first.stdout) == (
+            0,
+            True,
+            True,
+        )
         with host.agent() as agent:
             agent.wait_event("pair.adopted", count=2)
             wait_until(lambda: host.file("node")["proof"] == "served", "proven")
