@@ -49,7 +49,7 @@ def test_the_configuration_before_the_verb_or_behind_it(tmp_path: Path, capsys: 
     assert main(["-c", file, "config", "check"]) == 0
     assert main(["config", "check", "-c", file]) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first == second == f"{file}: ok: certs-dirs: {tmp_path}/certs; authorities: house, public"
+    assert first == second == f"{file}: ok: certs directories: {tmp_path}/certs; authorities: house, public"
     assert parser().parse_args(["status"]).config in {os.environ.get("CERTAGENT_CONFIG"), "/etc/certagent/config.toml"}
 
 

@@ -26,5 +26,5 @@ def run(arguments: argparse.Namespace) -> Reply:
         document = {"version": 1, "ok": False, "errors": list(error.errors)}
         return Reply(USAGE, None, document, "" if arguments.json else "\n".join(error.errors))
     paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
-    summary = f"{arguments.config}: ok: certs-dirs: {paths}; authorities: {names}"
+    summary = f"{arguments.config}: ok: certs directories: {paths}; authorities: {names}"
     return Reply(0, summary, {"version": 1, "ok": True, "errors": []})

@@ -54,7 +54,7 @@ def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Itera
         return
     refused = refused_principal(name, name.kind.needed(name.subject, split=split).principal, cert.leaf, terms)
     if refused and name.kind.loader_wants_principal:
-        yield refused
+        yield f"the certificate {refused}"
     if key is None:
         yield f"{name.stem}.key is missing"
         return
@@ -65,7 +65,7 @@ def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Itera
     if key.problem_kind in {"irregular", "unreadable"}:
         yield f"the key: {key.problem}"
     if refused:  # the principal of a node is checked after everything is loaded
-        yield refused
+        yield f"the certificate {refused}"
 
 
 def _of_stranger(file: File) -> Verdict:

@@ -31,7 +31,7 @@ def principals(leaf: Leaf, terms: LoaderFlags) -> tuple[str, ...]:
 def refused_scope(name: Name, wanted: str | None, leaf: Leaf) -> str:
     """Given a pair's name and its user, return why servers refuse the leaf whatever else it names, or "".
 
-    A tenant's own certificate is not looked at: it names no user.
+    A tenant's own certificate is not checked: it names no user.
     """
     if wanted is None or name.kind.part == "tenant":
         return ""
@@ -85,7 +85,7 @@ def refused_subject(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFla
     if any(is_subject(dn, leaf.subject) for dn in allowed):
         return ""
     written = ",".join(reversed(RDN.findall(leaf.subject)))
-    return f"its subject is {written or '(empty)'}, and {flags} {' or '.join(allowed)}: servers refuse it"
+    return f"has the subject {written or '(empty)'}, but {flags} {' or '.join(allowed)}: servers refuse it"
 
 
 def is_subject(flag: str, subject: str) -> bool:

@@ -80,10 +80,10 @@ def key_file(file: File, owner: Owner, terms: tuple[LoaderFlags, ...] = (), *, p
         if loaded and skipped:
             why = "others may read it, and cockroach does not check (COCKROACH_SKIP_KEY_PERMISSION_CHECK)"
         severity: Severity = "warning" if loaded and skipped else "critical"
-        message, remedy = f"mode is {file.mode:04o}: {why}", f"chmod 0600 {path}/{file.name}"
+        message, remedy = f"the mode is {file.mode:04o}: {why}", f"chmod 0600 {path}/{file.name}"
         yield KEY_MODE.found(file.name, message, severity, remedy)
     if file.uid != owner.uid and not (file.uid == 0 and file.gid == owner.gid and file.mode & 0o040):
-        message = f"owned by uid {file.uid}, not by {owner.user}"
+        message = f"the key is owned by uid {file.uid}, not by {owner.user}"
         yield KEY_OWNER.found(file.name, message, remedy=f"chown {owner.uid}:{owner.gid} {path}/{file.name}")
 
 
@@ -126,7 +126,9 @@ def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[
     yield from _usages(want, pair, leaf)
     file = f"{pair.name.stem}.crt"
     if pair.trust and pair.trust.problem:
-        yield CERT_UNTRUSTED.found(file, f"not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}")
+        yield CERT_UNTRUSTED.found(
+            file, f"the certificate is not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}"
+        )
     if weak := weakness(leaf):
         grade, sentence = weak
         yield CERT_WEAK.found(file, sentence, grade)
@@ -135,11 +137,11 @@ def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[
 def _validity(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
     file = f"{pair.name.stem}.crt"
     if now >= leaf.not_after:
-        yield CERT_EXPIRED.found(file, f"expired at {stamp(leaf.not_after)}")
+        yield CERT_EXPIRED.found(file, f"the certificate expired at {stamp(leaf.not_after)}")
     elif now < leaf.not_before:
-        yield CERT_NOT_YET_VALID.found(file, f"not valid before {stamp(leaf.not_before)}")
+        yield CERT_NOT_YET_VALID.found(file, f"the certificate is not valid before {stamp(leaf.not_before)}")
     elif soon := expires_soon(leaf, want, now):
-        yield CERT_EXPIRES_SOON.found(file, f"expires at {stamp(leaf.not_after)}", soon)
+        yield CERT_EXPIRES_SOON.found(file, f"the certificate expires at {stamp(leaf.not_after)}", soon)
 
 
 def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
@@ -150,13 +152,13 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
         problem = refused_principal(want.name, want.principal, leaf, terms)
         problem = problem or refused_subject(want.name, want.principal, leaf, terms)
         if problem:
-            yield CERT_PRINCIPAL.found(file, problem)
+            yield CERT_PRINCIPAL.found(file, f"the certificate {problem}")
             break
     have = set(leaf.dns) | set(leaf.ips)
     if missing := [n for n in want.names or () if n not in have]:
-        yield CERT_SAN.found(file, f"lacks the configured names {', '.join(missing)}")
+        yield CERT_SAN.found(file, f"the certificate lacks the configured names {', '.join(missing)}")
     if want.drop_names and want.names is not None and (extra := sorted(have - set(want.names) - {want.principal})):
-        yield CERT_SAN.found(file, f"has names that are no longer configured: {', '.join(extra)}")
+        yield CERT_SAN.found(file, f"the certificate has names that are no longer configured: {', '.join(extra)}")
     if other_key(want, leaf) and not want.reuse_key:
         yield CERT_KEY.found(file, f"the key is {leaf.key}, but {want.key} is configured")
 
@@ -172,7 +174,7 @@ def _usages(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
     server, client = (want.server, want.client) if want else ("server" in usual, "client" in usual)
     for needed, usage in ((server, SERVER), (client, CLIENT)):
         if needed and not allows(leaf, usage):
-            message = f"extended key usage lacks {usage}Auth: handshakes will fail"
+            message = f"the extended key usage lacks {usage}Auth: handshakes will fail"
             yield CERT_EKU.found(f"{pair.name.stem}.crt", message)
 
 

@@ -52,8 +52,8 @@ def _repair(file: File, owner: Owner, mode: int, euid: int) -> Restrict | None:
     stolen = file.uid != owner.uid
     if euid != 0 and (file.uid != euid or not wide):
         return None
-    reasons = ([f"mode was {file.mode:04o}"] if wide else []) + (
-        [f"owner was uid {file.uid}"] if stolen and euid == 0 else []
+    reasons = ([f"the mode was {file.mode:04o}"] if wide else []) + (
+        [f"the owner was uid {file.uid}"] if stolen and euid == 0 else []
     )
     chown = euid == 0 and stolen
     kept = mode if wide or chown else file.mode

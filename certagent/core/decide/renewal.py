@@ -97,7 +97,8 @@ def _nameless(want: Want, pair: Pair) -> tuple[Finding, ...]:
     if not want.server or leaf is None or want.names or leaf.dns or leaf.ips:
         return ()
     message = (
-        "has no DNS name and no IP address; Go ignores the common name, so every verification of the host name fails"
+        "the certificate has no DNS name and no IP address; Go ignores the common name, so every verification"
+        " of the host name fails"
     )
     remedy = f"configure its names, then certagent renew {want.name.stem}"
     severity: Severity = "critical" if want.name == NODE else "warning"
