@@ -23,7 +23,7 @@ class Tls:
     """How the CA's endpoint is recognised, and how we show who we are."""
 
     roots: str = ""  # PEM; "": the system's
-    fingerprint: str = ""  # hex SHA-256 of the endpoint's own certificate; alone it is enough
+    fingerprints: tuple[str, ...] = ()  # hex SHA-256 of the endpoint's own certificate, any of them; alone enough
     proxy: str = ""  # "http://host:port"
     allow_http: bool = False  # plain http to another host than this one
     client_cert: str = ""  # PEM of the bootstrap credential: never a managed pair, unless `credential = "leaf"`

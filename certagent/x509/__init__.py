@@ -6,7 +6,7 @@ The only room that imports cryptography, so that what a lazy accessor may raise 
 import warnings
 
 from certagent.x509.acme import challenge_pair, renewal_id
-from certagent.x509.answers import arranged, parse_request, request_der, roots_of, same_identity
+from certagent.x509.answers import arranged, is_root, parse_request, request_der, roots_of, same_identity
 from certagent.x509.bundles import anchors, merged, usable
 from certagent.x509.chain import Usage, verify_chain
 from certagent.x509.crl import crl_answer
@@ -33,6 +33,7 @@ __all__ = [
     "crl_answer",
     "generate_key",
     "handshake",
+    "is_root",
     "key_file",
     "make_ca",
     "make_csr",

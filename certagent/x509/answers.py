@@ -101,11 +101,20 @@ def _arranged(pool: list[x509.Certificate], spki: str) -> bytes:
 
 def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     """By that intermediate: never by a root."""
-    return by.subject == certificate.issuer and not _self_issued(by) and _signed(certificate, by)
+    return by.subject == certificate.issuer and not _self_signed(by) and _signed(certificate, by)
 
 
-def _self_issued(certificate: x509.Certificate) -> bool:
-    return certificate.subject == certificate.issuer
+def _self_signed(certificate: x509.Certificate) -> bool:
+    """A root; not a cross-signed one whose issuer has the same subject, as every CA of `cockroach cert` has."""
+    return certificate.subject == certificate.issuer and _signed(certificate, certificate)
+
+
+def is_root(pem: bytes) -> bool:
+    """Whether a certificate is signed by its own key. X509Error."""
+    try:
+        return _self_signed(load_certificates(pem)[0])
+    except REFUSALS as error:
+        raise X509Error("unparsable", f"a certificate in it cannot be used: {reason_of(error)}") from error
 
 
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -121,6 +130,6 @@ def roots_of(pem: bytes) -> bytes:
     try:
         found = load_certificates(pem)
         bounded(found)
-        return b"".join(c.public_bytes(PEM) for c in found if _self_issued(c) and _signed(c, c))
+        return b"".join(c.public_bytes(PEM) for c in found if _self_signed(c))
     except REFUSALS as error:
         raise X509Error("unparsable", f"a certificate in it cannot be used: {reason_of(error)}") from error

@@ -48,7 +48,7 @@ def test_step(tmp_path: Path) -> None:
     assert set(public) == set(documented["key"])
     other = public | {"kid": "another"}
     ca.configure(provisioners=[documented | {"key": public}, tenants | {"key": other}])
-    options = {"url": ca.url, "root": ca.fingerprint, "provisioner": documented["name"]}
+    options = {"url": ca.url, "root": [ca.fingerprint], "provisioner": documented["name"]}
     mine = Asker("step", options, {"provisioner_key": ca.provisioner_key})
     with ca:
         leaf = facts(mine.issue(names=NAMES))[0]

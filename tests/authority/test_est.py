@@ -192,7 +192,7 @@ def test_a_pinned_endpoint(server: EstServer) -> None:
     """A pinned fingerprint is enough."""
     pin = x509.parse_certificates(server.material.tls.cert.read_bytes())[0].fingerprint
     asked = question(server, key_and_csr()[1], options={"username": USER})
-    assert isinstance(ask(asked, context(Tls(fingerprint=pin), password=PASSWORD)), Issued)
+    assert isinstance(ask(asked, context(Tls(fingerprints=(pin,)), password=PASSWORD)), Issued)
 
 
 def test_the_kind_of_key_that_is_wanted(server: EstServer) -> None:

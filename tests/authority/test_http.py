@@ -64,9 +64,15 @@ def test_who_is_trusted(server: Web, pair: ServerPair, other: ServerPair) -> Non
     """Configured roots, a pinned fingerprint alone, both; the wrong one of either is refused, and so is none."""
     roots, wrong = pair.ca.read_text(), other.ca.read_text()
     good, bad = mark(pair.cert), mark(other.cert)
-    for tls in (Tls(roots), Tls(fingerprint=good), Tls(roots, good), Tls(pair.cert.read_text())):
+    for tls in (
+        Tls(roots),
+        Tls(fingerprints=(good,)),
+        Tls(fingerprints=(bad, good)),
+        Tls(roots, (good,)),
+        Tls(pair.cert.read_text()),
+    ):
         assert get(server.url, tls).json() == {"hello": True}
-    for tls in (Tls(), Tls(wrong), Tls(fingerprint=bad), Tls(roots, bad), Tls(wrong, good)):
+    for tls in (Tls(), Tls(wrong), Tls(fingerprints=(bad,)), Tls(roots, (bad, bad)), Tls(wrong, (good,))):
         assert problem(server.url, tls).kind == "tls"
 
 
@@ -109,8 +115,8 @@ def test_a_reply_that_sends_elsewhere() -> None:
 @pytest.mark.parametrize(("tls", "expected"), [
     (Tls(), True),
     (Tls(roots="PEM"), True),
-    (Tls(roots="PEM", fingerprint="ab"), True),
-    (Tls(fingerprint="ab"), False),
+    (Tls(roots="PEM", fingerprints=("ab",)), True),
+    (Tls(fingerprints=("ab",)), False),
     (Tls(unverified=True), False),
     (Tls(roots="PEM", unverified=True), False),
 ])  # fmt: skip
@@ -159,7 +165,7 @@ def test_a_server_certificate_that_is_not_good(tmp_path: Path, name: str, start:
     with Web(hello, made.cert, made.key) as running:
         found = problem(running.url, Tls(made.ca.read_text()))
         assert (found.kind, said in str(found)) == ("tls", True), str(found)
-        assert get(running.url, Tls(fingerprint=mark(made.cert))).status == 200
+        assert get(running.url, Tls(fingerprints=(mark(made.cert),))).status == 200
 
 
 def test_a_client_certificate(pair: ServerPair, other: ServerPair) -> None:

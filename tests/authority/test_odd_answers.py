@@ -165,7 +165,7 @@ def test_a_root_that_is_another() -> None:
     """A CA that answers to the pinned fingerprint with a root of its own."""
     with answering(200, json.dumps({"ca": make_ca().cert.decode()}).encode()) as url:
         mine = asker("step", url)
-        mine.options = {**mine.options, "root": "ab" * 32}
+        mine.options = {**mine.options, "root": ["ab" * 32]}
         error = mine.refusal()
     assert (error.kind, "another fingerprint" in str(error)) == ("tls", True)
 
@@ -176,7 +176,7 @@ def test_an_impostor_that_relays_the_root(tmp_path: Path) -> None:
     Handler.seen.clear()
     with answering(200, json.dumps({"ca": root.decode()}).encode(), server_pair(tmp_path)) as url:
         mine = asker("step", url)
-        mine.options = {**mine.options, "root": fingerprint(root)}
+        mine.options = {**mine.options, "root": [fingerprint(root)]}
         errors = [mine.refusal(), mine.refusal()]
     assert ["tls", "tls"] == [error.kind for error in errors]
     assert [f"/root/{fingerprint(root)}"] == Handler.seen

@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StepCa]:
 def asker(server: StepCa, secrets: dict[str, str] | None = None, **options: Any) -> Asker:
     """By the JWK provisioner, its endpoint trusted by the fingerprint of its root alone."""
     known = {"provisioner_key": server.provisioner_key} if secrets is None else secrets
-    return Asker("step", {"url": server.url, "provisioner": "jwk", "root": server.fingerprint, **options}, known)
+    return Asker("step", {"url": server.url, "provisioner": "jwk", "root": [server.fingerprint], **options}, known)
 
 
 def live(ca: StepCa, key: bytes, **fields: Any) -> str:
@@ -201,15 +201,15 @@ def test_the_root_is_fetched_once(server: StepCa) -> None:
     """It is remembered, and what is remembered is held to the fingerprint again."""
     mine = asker(server)
     mine.issue()
-    assert mine.state.shared == {"root": server.root}
-    mine.state.shared["root"] = server.federated
+    assert mine.state.shared == {"roots": [server.root]}
+    mine.state.shared["roots"] = [server.federated]
     mine.issue()
-    assert mine.state.shared == {"root": server.root}
+    assert mine.state.shared == {"roots": [server.root]}
 
 
 def test_another_root_than_pinned(server: StepCa) -> None:
     """A CA without the pinned root is told no secret: nothing was sent but the fingerprint."""
-    error = asker(server, root="ab" * 32).refusal()
+    error = asker(server, root=["ab" * 32]).refusal()
     assert error.kind == "tls"
     assert "see root" in str(error)
 

@@ -144,7 +144,7 @@ def test_the_bundle_is_made_of_pinned_roots_only(host: Host, ca: StepCa) -> None
     """Without a pin, and with another one, there is no bundle and no certificate; the reason names the remedy."""
     for pin, reason in (
         ("#", "its roots are not pinned"),
-        (f'issuing_fingerprints = ["{"ab" * 32}"]', "not in issuing"),
+        (f'issuing_fingerprints = ["{"ab" * 32}"]', "of issuing_fingerprints"),
     ):
         configure(host, ca, pin=pin)
         host.once()

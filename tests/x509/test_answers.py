@@ -79,6 +79,19 @@ def test_an_issuer_that_is_cross_signed() -> None:
         assert [x509.verify_chain(found, root.cert, "server", now) for root in (ROOT, OTHER)] == [None, None]
 
 
+def test_a_root_that_is_cross_signed_by_one_of_the_same_name() -> None:
+    """`cockroach cert create-ca` gives every CA one subject: the cross-signed certificate of the new one is no root.
+
+    It stays in the chain, so that a host that has only the old root in its bundle can verify the new leaf.
+    """
+    old, new = make_ca("Cockroach CA"), make_ca("Cockroach CA")
+    crossed, leaf = cross_signed(new.cert, old), signed(new)
+    found = x509.arranged(leaf + new.cert + crossed, SPKI)
+    assert (found, x509.is_root(new.cert), x509.is_root(crossed)) == (leaf + crossed, True, False)
+    now = datetime.now(UTC)
+    assert [x509.verify_chain(found, root.cert, "server", now) for root in (old, new)] == [None, None]
+
+
 def test_several_of_our_key() -> None:
     """An old and a new certificate of the same key: the one that lasts longest."""
     assert x509.arranged(signed(ROOT, 5) + signed(ROOT, 50), SPKI) != x509.arranged(signed(ROOT, 5), SPKI)

@@ -83,9 +83,14 @@ class Issuing:
         return self._leaf(authority, action)
 
     def _bundle(self, authority: CertificateAuthority, action: act.Issue) -> None:
+        """Every pinned root of the whole fallback order: other hosts may have certificates of any of them."""
         stem, path = action.subject, self.policy.path
         carried_over = (read_live(path, f"{action.carried_over_bundle}.crt"),) if action.carried_over_bundle else ()
-        self._stage(action.want, x509.merged(authority.bundle(path, stem, clock()), *carried_over), None)
+        later = (
+            self.authorities[a] for a in action.want.authorities if a != action.authority and a in self.authorities
+        )
+        roots = [one.bundle(path, stem, clock()) for one in (authority, *(a for a in later if a.pinned))]
+        self._stage(action.want, x509.merged(*roots, *carried_over), None)
 
     def _leaf(self, authority: CertificateAuthority, action: act.Issue) -> Pending | None:
         draft = (

@@ -12,6 +12,7 @@ import re
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -61,18 +62,17 @@ class Http:
         """`timeout` (seconds) is that of everything together."""
         self._end = time.monotonic() + timeout
         self.tls, self._limit, self._allow_http = tls, limit, tls.allow_http
-        self._known: urllib3.PoolManager | None = None
+        self._pools: dict[str, urllib3.PoolManager] = {}
 
-    @property
-    def _pool(self) -> urllib3.PoolManager:
-        """Created with the first request: a backend without network needs no roots."""
-        if self._known is None:
+    def _pool(self, pin: str) -> urllib3.PoolManager:
+        """Created with the first request: a backend without network needs no roots. `pin`: "" for none."""
+        if pin not in self._pools:
             options: dict[str, Any] = {"retries": False, "ssl_context": context_of(self.tls), "maxsize": 1}
-            if self.tls.fingerprint:
-                options["assert_fingerprint"] = self.tls.fingerprint
+            if pin:
+                options["assert_fingerprint"] = pin
             proxy = self.tls.proxy
-            self._known = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-        return self._known
+            self._pools[pin] = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        return self._pools[pin]
 
     def over(self, tls: Tls) -> "Http":
         """The same deadline and cap, and another way to recognise the endpoint. Raises AuthorityError."""
@@ -100,15 +100,27 @@ class Http:
         """
         permitted(url, allow_http=self._allow_http)
         payload, sent = message(body, document, headers or {})
+        *others, last = self.tls.fingerprints or ("",)
+        for pin in others:
+            with suppress(urllib3.exceptions.SSLError):  # nothing is sent before the endpoint is recognised
+                return direct(self._tried(pin, method, url, payload, sent))
         try:
-            reply = self._exchange(method, url, payload, sent)
+            return direct(self._tried(last, method, url, payload, sent))
+        except urllib3.exceptions.SSLError as error:
+            raise broken(url, error) from error
+
+    def _tried(self, pin: str, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+        """By one of the fingerprints. Raises SSLError where the endpoint does not have it, else AuthorityError."""
+        try:
+            return self._exchange(pin, method, url, body, headers)
+        except urllib3.exceptions.SSLError:
+            raise
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise broken(url, error) from error
-        return direct(reply)
 
-    def _exchange(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+    def _exchange(self, pin: str, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
         timeout = urllib3.Timeout(connect=min(CONNECT, self.left()), read=self.left())
-        answer = self._pool.request(
+        answer = self._pool(pin).request(
             method, url, body=body, headers=headers, timeout=timeout, redirect=False, preload_content=False
         )
         data = b""
@@ -158,7 +170,7 @@ def permitted(url: str, *, allow_http: bool) -> None:
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:
-    """The TLS context: configured roots or the system's; with a fingerprint alone nothing but that counts."""
+    """The TLS context: configured roots or the system's; with fingerprints alone nothing but those counts."""
     try:
         context = _verifying(_blocks(tls.roots), names=by_name(tls))
         if tls.client_cert:
@@ -170,7 +182,7 @@ def context_of(tls: Tls) -> ssl.SSLContext:
 
 def by_name(tls: Tls) -> bool:
     """Whether the endpoint is recognised by its name and a root: not by its fingerprint, nor by what it sends."""
-    return bool(tls.roots or not tls.fingerprint) and not tls.unverified
+    return bool(tls.roots or not tls.fingerprints) and not tls.unverified
 
 
 def _verifying(roots: str, *, names: bool) -> ssl.SSLContext:

@@ -1,7 +1,7 @@
 """step-ca by its own API: one-time tokens for /1.0/sign, the live key's token for /1.0/renew.
 
-With `root`, the fingerprint of its root, nothing else is needed to trust its endpoint: the root is fetched by that
-digest over an untrusted connection and checked, and the request itself uses a connection that is verified by it.
+With `root`, the fingerprints of its roots, nothing else is needed to trust its endpoint: each root is fetched by its
+digest over an untrusted connection and checked, and the request itself uses a connection that is verified by them.
 """
 
 import secrets
@@ -88,15 +88,12 @@ def one_time_token(request: Request, known: Mapping[str, str], now: datetime, no
 
 
 def _trusted(request: Request, context: Context, *, as_leaf: bool = False) -> Http:
-    """HTTPS as configured; with `root` alone, to an endpoint that builds to that root."""
-    pinned, tls = request.options["root"], _shown(request, as_leaf=as_leaf)
-    if not pinned or tls.roots or tls.fingerprint:
+    """HTTPS as configured; with `root` alone, to an endpoint that builds to one of those roots."""
+    pins, tls = request.options["root"], _shown(request, as_leaf=as_leaf)
+    if not pins or tls.roots or tls.fingerprints:
         return context.http if tls == request.tls else context.http.over(tls)
-    root = context.state.shared.get("root")
-    if not isinstance(root, str) or not _is(root, pinned):
-        root = _pinned_root(request, context)
-        context.state.shared["root"] = root
-    return context.http.over(replace(tls, roots=root))
+    roots = context.state.shared["roots"] = _pinned_roots(request, context)
+    return context.http.over(replace(tls, roots="".join(roots)))
 
 
 def _shown(request: Request, *, as_leaf: bool) -> Tls:
@@ -109,17 +106,33 @@ def _is(root: str, pinned: str) -> bool:
     return sha256(der(root)).hexdigest() == pinned
 
 
-def _pinned_root(request: Request, context: Context) -> str:
-    """The root with the configured fingerprint. Raises AuthorityError."""
-    url, pinned = request.options["url"], request.options["root"]
+def _pinned_roots(request: Request, context: Context) -> list[str]:
+    """The roots with the configured fingerprints: one of them at least. Raises AuthorityError.
+
+    Those that were shown before stay known: while the CA changes its root it may show either.
+    """
+    url, pins, kept = request.options["url"], request.options["root"], context.state.shared.get("roots")
+    known = [r for r in kept if isinstance(r, str)] if isinstance(kept, list) else []
     http = context.http.over(replace(request.tls, client_cert="", client_key="", unverified=True))
-    return shown_root(http.request("GET", f"{url}/root/{pinned}"), url, pinned, context.now())
+    roots = []
+    for pin in pins:
+        if root := next((r for r in known if _is(r, pin)), None):
+            roots.append(root)
+        elif (reply := http.request("GET", f"{url}/root/{pin}")).status != NOT_FOUND:
+            roots.append(shown_root(reply, url, pin, context.now()))
+    if not roots:
+        raise _absent(url, " or ".join(pins))
+    return roots
+
+
+def _absent(url: str, pinned: str) -> AuthorityError:
+    return AuthorityError(f"cannot trust {url}: it has no root with the fingerprint {pinned}; see root", kind="tls")
 
 
 def shown_root(reply: Reply, url: str, pinned: str, now: datetime) -> str:
     """Given the answer to a fingerprint, return the root that has this fingerprint. Raises AuthorityError."""
     if reply.status == NOT_FOUND:
-        raise AuthorityError(f"cannot trust {url}: it has no root with the fingerprint {pinned}; see root", kind="tls")
+        raise _absent(url, pinned)
     root: str = certificates([document(reply, "fetch its root", now).get("ca")])[0]
     if not _is(root, pinned):
         raise AuthorityError(f"cannot trust {url}: the root that it sent has another fingerprint", kind="tls")
@@ -127,9 +140,8 @@ def shown_root(reply: Reply, url: str, pinned: str, now: datetime) -> str:
 
 
 def _roots(request: Request, context: Context, http: Http) -> str:
-    """The pinned root, and what it lists; over a connection that is trusted by now."""
-    url, known = request.options["url"], context.state.shared.get("root")
-    found = [known] if known else []
+    """The pinned roots, and what it lists; over a connection that is trusted by now."""
+    url, found = request.options["url"], [*context.state.shared.get("roots", [])]
     for path in ("/roots", "/federation") if request.options["federation"] else ("/roots",):
         found += listed(http.request("GET", f"{url}{path}"), f"fetch {path}", context.now())
     return "".join(certificates(found))

@@ -33,7 +33,7 @@ def _sign(request: Request, fragment: str, now: datetime, nonce: str) -> dict[st
     claims = _claims(options["url"], f"/1.0/sign{fragment}", options["provisioner"], request.common_name, now)
     digest = urlsafe_b64encode(sha256(der(request.csr)).digest()).rstrip(b"=").decode()
     claims |= {"sans": list(request.names), "jti": nonce, "cnf": {"x5rt#S256": digest}}  # for this very CSR
-    return claims | ({"sha": options["root"]} if options["root"] else {})
+    return claims | ({"sha": options["root"][0]} if options["root"] else {})
 
 
 def by_provisioner(request: Request, kid: str, now: datetime, nonce: str) -> Token:

@@ -46,6 +46,10 @@ class CertificateAuthority(Protocol):
         """Whether the agent asks an endpoint itself, by HTTPS."""
 
     @property
+    def pinned(self) -> bool:
+        """Whether its roots are known without believing anybody: pinned, or an embedded CA that exists."""
+
+    @property
     def files(self) -> tuple[str, ...]:
         """What it reads, each by its path: another machine may hold it."""
 

@@ -22,6 +22,11 @@ class Embedded:
         self._ca = LocalAuthority(c.directory, c.create, c.lifetime, c.ca_lifetime, c.key, c.ca_cert, c.ca_key, c.urls)
 
     @property
+    def pinned(self) -> bool:
+        """Once it exists."""
+        return self._ca.exists()
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Its directory."""
         return (self._directory,)

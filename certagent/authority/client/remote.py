@@ -13,6 +13,7 @@ from typing import Any
 from certagent import x509
 from certagent.authority.backends import dropbox
 from certagent.authority.client.interface import Order
+from certagent.authority.client.pinned import certificates, pinned_roots
 from certagent.authority.client.secrets import read_file, read_secret
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import (
@@ -41,7 +42,6 @@ from certagent.state.authority_state import AuthorityState
 WORKER = "certagent.authority.worker"
 GRACE = 10.0  # to start, to import, and to answer that the time is over
 LONGEST_PAUSE = timedelta(days=7)
-MOST = 64  # certificates of one answer
 
 
 class Remote:
@@ -64,6 +64,11 @@ class Remote:
     def endpoint(self) -> bool:
         """By its type."""
         return self._type.asked == "https"
+
+    @property
+    def pinned(self) -> bool:
+        """By a file or by fingerprints."""
+        return bool(self._config.issuing_roots or self._config.issuing_fingerprints)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -132,24 +137,21 @@ class Remote:
         return self._roots[1]
 
     def bundle(self, certs_dir: str, stem: str, now: datetime) -> bytes:
-        """The pinned roots: a file as it is, or of what the CA shows those that have a configured fingerprint."""
-        if self._config.issuing_roots:
-            return self._file("issuing_roots", self._config.issuing_roots).encode()
-        pins = self._config.issuing_fingerprints
-        if not pins:
-            remedy = f"set issuing_roots or issuing_fingerprints, or copy {stem}.crt there"
-            message = f"cannot create {stem}.crt from authority {self._name}: its roots are not pinned; {remedy}"
-            raise AuthorityError(message, kind="refused")
+        """Every pinned root: of a file, and what has a configured fingerprint of the file or what the CA shows.
+
+        Raises AuthorityError if one is missing: in the middle of a rotation the other hosts may still need it.
+        """
+        c = self._config
+        file = self._file("issuing_roots", c.issuing_roots).encode()
+        return pinned_roots(
+            f"{stem}.crt", self._name, file, c.issuing_fingerprints, lambda: self._shown(certs_dir, now)
+        )
+
+    def _shown(self, certs_dir: str, now: datetime) -> str:
         answer = self._ask(self._request("roots"), certs_dir, "", now)
         if not isinstance(answer, Roots):
             raise self._not("a bundle")
-        shown = self._certificates(answer.pem)
-        found = [pem for leaf, pem in shown if leaf.fingerprint in pins]
-        if not found:
-            has = ", ".join(leaf.fingerprint[:12] for leaf, _ in shown)
-            message = f"cannot create {stem}.crt: authority {self._name} shows {has}, not in issuing_fingerprints"
-            raise AuthorityError(message, kind="refused")
-        return b"".join(found)
+        return answer.pem
 
     def issue(self, order: Order, now: datetime) -> bytes | Pending:
         """Request the leaf; the answer is parsed and written again, without the root."""
@@ -159,8 +161,8 @@ class Remote:
                 again = min(datetime.fromtimestamp(answer.again_at, UTC), now + LONGEST_PAUSE)
                 return replace(answer, again_at=again.timestamp())
             case Issued():
-                (_, leaf), *rest = self._certificates(answer.chain)
-                return leaf + b"".join(pem for fact, pem in rest if fact.subject != fact.issuer)
+                (_, leaf), *rest = certificates(self._name, answer.chain)
+                return leaf + b"".join(pem for _, pem in rest if not x509.is_root(pem))
         raise self._not("a certificate")
 
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:
@@ -178,21 +180,11 @@ class Remote:
             raise self._not("a result")
         return answer
 
-    def _certificates(self, pem_text: str) -> tuple[tuple[Leaf, bytes], ...]:
-        try:
-            found = x509.split_certificates(pem_text.encode("utf-8", "replace"))
-        except x509.X509Error as error:
-            raise AuthorityError(f"cannot use what authority {self._name} sent: {error}", kind="malformed") from error
-        if len(found) > MOST:
-            message = f"cannot use what authority {self._name} sent: {len(found)} certificates; the limit is {MOST}"
-            raise AuthorityError(message, kind="malformed")
-        return found
-
     def _request(self, operation: Operation) -> Request:
         c = self._config
         tls = Tls(
             self._file("tls_roots", c.tls_roots),
-            c.tls_fingerprint,
+            c.tls_fingerprints,
             c.proxy,
             c.allow_http,
             self._file("client_cert", c.client_cert),

@@ -45,7 +45,7 @@ class RemoteConfig:
     options: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)  # setting -> source
     tls_roots: str = ""
-    tls_fingerprint: str = ""
+    tls_fingerprints: tuple[str, ...] = ()
     issuing_roots: str = ""
     issuing_fingerprints: tuple[str, ...] = ()
     timeout: float = 60.0
@@ -102,7 +102,7 @@ def fingerprint(value: Any) -> str:
 
 
 def fingerprints(value: Any) -> tuple[str, ...]:
-    """Several."""
+    """One, or several: what is pinned changes while the old one is still in use."""
     return tuple(fingerprint(v) for v in texts(value))
 
 
@@ -162,7 +162,7 @@ def read(table: Table, kind: str) -> RemoteConfig:
         options,
         secrets,
         tls_roots=table.get("tls_roots", absolute, ""),
-        tls_fingerprint=table.get("tls_fingerprint", fingerprint, ""),
+        tls_fingerprints=table.get("tls_fingerprint", fingerprints, ()),
         issuing_roots=table.get("issuing_roots", absolute, ""),
         issuing_fingerprints=table.get("issuing_fingerprints", fingerprints, ()),
         timeout=table.get("timeout", duration, timedelta(seconds=60)).total_seconds(),

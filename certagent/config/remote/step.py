@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from certagent.config.reader import flag, one_of, text
-from certagent.config.remote import CaType, RemoteConfig, Setting, Traits, fingerprint, url
+from certagent.config.remote import CaType, RemoteConfig, Setting, Traits, fingerprints, url
 
 
 def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
@@ -33,7 +33,7 @@ CA_TYPE = CaType(
     settings={
         "url": Setting(url, required=True),
         "provisioner": Setting(text, required=True),
-        "root": Setting(fingerprint, ""),  # fingerprint of its root: trusts its endpoint as `step ca bootstrap` does
+        "root": Setting(fingerprints, ()),  # of its roots: trusts its endpoint as `step ca bootstrap` does
         "provisioner_key": Setting(text, secret=True),  # of a JWK provisioner: a private JWK, or a JWE of one
         "provisioner_password": Setting(text, secret=True),  # of the JWE
         "x5c_cert": Setting(text, secret=True),  # for an X5C provisioner: the bootstrap credential and its chain
