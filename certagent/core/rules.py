@@ -220,9 +220,9 @@ def refusal(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dat
     if leaf is None or leaf.is_ca:
         return "the certificate is a CA certificate" if leaf else "there is no certificate"
     if staged.handshake:
-        return f"a handshake with it fails: {staged.handshake}"
+        return f"a handshake with the new certificate fails: {staged.handshake}"
     if live is not None and live.leaf and (lost := [uri for uri in live.leaf.scopes if uri not in leaf.uris]):
-        return f"it lacks the URI SAN {lost[0]} of the live one, which limits whom it is valid for"
+        return f"the new certificate lacks the URI SAN {lost[0]} of the live one, which limits for whom it is valid"
     return _lifetime_problem(want, staged, leaf, live.leaf if live else None, asked, now)
 
 
@@ -231,9 +231,12 @@ def _lifetime_problem(
 ) -> str | None:
     least = want.minimum if want.minimum is not None else min((want.lifetime or lifetime(leaf)) / 4, timedelta(days=1))
     if leaf.not_after - now < least:
-        return f"remaining lifetime {span(leaf.not_after - now)} is below the minimum of {span(least)}"
+        return f"the remaining lifetime {span(leaf.not_after - now)} is below the minimum of {span(least)}"
     if live is not None and live.not_after >= leaf.not_after and not (asked and staged.asked):
-        return f"it expires no later ({stamp(leaf.not_after)}) than the live one ({stamp(live.not_after)})"
+        return (
+            f"the new certificate expires at {stamp(leaf.not_after)}, not later than the live one"
+            f" ({stamp(live.not_after)})"
+        )
     return None
 
 
@@ -241,10 +244,10 @@ def _bundle_problem(staged: Staged, live: Pair | None, now: datetime) -> str | N
     if staged.breaks:
         return f"live certificates would no longer verify: {', '.join(staged.breaks)}"
     if live is not None and live.cert is not None:
-        return "a trust bundle that exists is never replaced as a side effect"
+        return "a renewal never replaces an existing trust bundle"
     cas = staged.pair.cert.certificates if staged.pair.cert else ()
     if not any(ca.is_ca and ca.not_before <= now < ca.not_after for ca in cas):
-        return "it contains no valid CA certificate"
+        return "the new bundle contains no valid CA certificate"
     return None
 
 

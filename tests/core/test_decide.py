@@ -225,9 +225,9 @@ def test_refused_is_told_apart_from_unreachable() -> None:
 
 def test_refused_by_the_gate() -> None:
     """An answer that the pre-install checks rejected counts as refused, with their reason."""
-    gate = Attempt("install", "node", NOW, "refused", "a handshake with it fails: bad")
+    gate = Attempt("install", "node", NOW, "refused", "a handshake with the new certificate fails: bad")
     found = plan(replace(ISSUES[0][1], attempts=(replace(JUST, outcome="ok", reason=""), gate)))
-    assert ["attempt 1 was refused: a handshake with it fails: bad"] == [
+    assert ["attempt 1 was refused: a handshake with the new certificate fails: bad"] == [
         f.message for f in found.findings if f.code == "renewal.refused"
     ]
 

@@ -132,7 +132,7 @@ CHECKS = [
     ("no key", staged(pair=replace(staged().pair, key=None)), True, "node.key is missing"),
     ("another's key", staged(pair=replace(staged().pair, key=pair().key)), True, "does not match"),
     ("untrusted", staged(pair=replace(staged().pair, trust=Trust("ca", "no chain"))), True, "not trusted"),
-    ("the handshake fails", staged(handshake="bad"), True, "a handshake with it fails: bad"),
+    ("the handshake fails", staged(handshake="bad"), True, "a handshake with the new certificate fails: bad"),
     ("a CA certificate", staged(cert=leaf(serial=2, is_ca=True, not_after=LATER)), True, "a CA certificate"),
     ("no principal", staged(cert=leaf(serial=2, common_names=(), not_after=LATER)), True, "principal"),
     ("a SAN is missing", staged(cert=leaf(serial=2, ips=(), not_after=LATER)), True, "lacks the configured names"),
@@ -141,13 +141,18 @@ CHECKS = [
     ("expired", staged(cert=leaf(serial=2, not_after=NOW)), True, "expired"),
     ("from the future", staged(cert=leaf(serial=2, not_before=NOW + DAY, not_after=LATER)), True, "not valid before"),
     ("hours are left", staged(cert=leaf(serial=2, not_after=NOW + DAY / 2)), True, "below the minimum"),
-    ("no later than the live one", staged(cert=leaf(serial=2, not_after=NOW + 20 * DAY)), False, "expires no later"),
+    (
+        "no later than the live one",
+        staged(cert=leaf(serial=2, not_after=NOW + 20 * DAY)),
+        False,
+        "not later than the live one",
+    ),
     ("no later, but asked for", staged(cert=leaf(serial=2, not_after=NOW + 20 * DAY)), True, None),
     (
         "older, a restored backup",
         staged(cert=leaf(serial=2, not_after=NOW + 9 * DAY), asked=False),
         True,
-        "expires no later",
+        "not later than the live one",
     ),
 ]
 
@@ -162,7 +167,7 @@ def test_gate(label: str, answer: Staged, reason: str | None, *, asked: bool) ->
 BUNDLE_CHECKS = [
     ("a first bundle", staged("ca", VALID), None, None),
     ("leaves would break", staged("ca", VALID, breaks=("node",)), None, "would no longer verify"),
-    ("one exists", staged("ca", VALID), pair("ca"), "never replaced"),
+    ("one exists", staged("ca", VALID), pair("ca"), "never replaces"),
     ("no CA in it", staged("ca", leaf("ca", is_ca=False)), None, "no valid CA"),
     ("an expired CA", staged("ca", OVER), None, "no valid CA"),
 ]
