@@ -5,7 +5,7 @@ Which bundles have to verify it is decided in core/trust.py; here their bytes ar
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from certagent import x509
 from certagent.certs_dir.system_roots import Roots
@@ -15,6 +15,7 @@ from certagent.core.roles import SYSTEM
 from certagent.core.trust import Verification, is_split, verifications
 
 Bundles = Mapping[str, bytes | None]
+SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +52,41 @@ def trust(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) 
     The moment is moved into the validity of the leaf, which is a finding of its own.
     """
     found = _verdicts(name, leaf, cert, store, at)
+    if not found:
+        return None
     refused = _refused(found)
-    if refused or not found:
-        return refused[0] if refused else None
-    if name not in {NODE, CLIENT_NODE}:
-        return found[0]
+    verdict = refused[0] if refused else found[0]
+    if end := _end(name, leaf, cert, store, at, found):
+        verdict = replace(verdict, ends=end.at, ends_by=end.subject)
+    if refused or name not in {NODE, CLIENT_NODE}:
+        return verdict
     first = store.verifications(name, leaf)[0]
     roots = store.bundles[first.bundle] or b""
-    return replace(found[0], anchors=x509.anchors(cert, roots, first.usage, _within(leaf, at)))
+    return replace(verdict, anchors=x509.anchors(cert, roots, first.usage, _within(leaf, at)))
+
+
+def _end(
+    name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime, verdicts: list[Trust]
+) -> x509.End | None:
+    """The CA whose end is the chain's, where it comes before that of the leaf.
+
+    Of a certificate that verifies the first CA without which it does not; of another one the last CA with which it did.
+    A CA that nothing needs, such as the old root beside the new one, ends without effect.
+    """
+    used = [*(store.bundles.get(v.bundle) for v in store.verifications(name, leaf)), _system(store, verdicts)]
+    ends = sorted(e for e in x509.ca_ends(cert, [b for b in used if b]) if leaf.not_before < e.at < leaf.not_after)
+    moment = _within(leaf, at)
+    if _refused(verdicts):
+        past = (e for e in reversed(ends) if e.at < moment)
+        return next((e for e in past if not refusals(name, leaf, cert, store, e.at)), None)
+    coming = (e for e in ends if e.at >= moment)
+    return next((e for e in coming if refusals(name, leaf, cert, store, e.at + SECOND)), None)
+
+
+def _system(store: TrustStore, verdicts: list[Trust]) -> bytes | None:
+    """The system's roots, where the certificate verifies by them."""
+    roots = store.roots() if any(t.bundle == SYSTEM and not t.unread for t in verdicts) else None
+    return roots.pem if roots else None
 
 
 def refusals(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) -> list[Trust]:

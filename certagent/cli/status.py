@@ -78,7 +78,7 @@ def _files(files: list[dict[str, Any]], now: datetime) -> list[str]:
 def _file(file: dict[str, Any], now: datetime) -> tuple[str, ...]:
     if not file["fingerprint"]:
         return (file["name"], "missing", "", "", "", "")
-    until, renew, asked = _when(file["not_after"], now), file["renew_at"], file["revocation"]
+    until, renew, asked = _when(file.get("chain_ends") or file["not_after"], now), file["renew_at"], file["revocation"]
     known = f"{asked['status']}, {span(now - _time(asked['at']))} ago" if asked else "-"
     verified = WORDS.get(file["proof"], file["proof"])
     return (file["name"], file["fingerprint"][:12], until, _when(renew, now) if renew else "-", verified, known)

@@ -38,6 +38,9 @@ CERT_EXPIRES_SOON = Rule("cert.expires-soon",
     "less than 1/6 of the lifetime is left (critical: 5 %), or less than the configured `warn` or `critical`", AGENT,
     ("certagent status shows when it"
 " will be renewed"), ("warning", "critical"), Is.RENEWABLE | Is.TOLERATED, remedy=RENEW)
+CERT_OUTLIVES_CA = Rule("cert.outlives-ca", "an intermediate or the root of the chain ends before the certificate",
+    HANDSHAKE, "have the CA renew its own certificate; certagent renews the pair before the chain ends", WARNING,
+    Is.TOLERATED)
 CERT_PRINCIPAL = Rule("cert.principal", "neither the common name nor a DNS SAN is `node` or the user", LOADER,
     "certagent renew NAME; check the CA's template", CRITICAL, DIFFERENT, remedy=RENEW)
 CERT_SAN = Rule("cert.san", ("the certificate lacks a configured name, or a server certificate has no"

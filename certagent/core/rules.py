@@ -22,6 +22,7 @@ from certagent.core.catalogue import (
     CERT_KEY,
     CERT_MISSING,
     CERT_NOT_YET_VALID,
+    CERT_OUTLIVES_CA,
     CERT_PRINCIPAL,
     CERT_SAN,
     CERT_UNPARSABLE,
@@ -140,8 +141,18 @@ def _validity(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Itera
         yield CERT_EXPIRED.found(file, f"the certificate expired at {stamp(leaf.not_after)}")
     elif now < leaf.not_before:
         yield CERT_NOT_YET_VALID.found(file, f"the certificate is not valid before {stamp(leaf.not_before)}")
-    elif soon := expires_soon(leaf, want, now):
-        yield CERT_EXPIRES_SOON.found(file, f"the certificate expires at {stamp(leaf.not_after)}", soon)
+    elif (effective := pair.effective or leaf).not_after <= now:
+        return  # cert.untrusted names the CA that ended
+    elif soon := expires_soon(effective, want, now):
+        yield CERT_EXPIRES_SOON.found(file, _end_of(pair, effective), soon)
+    elif pair.ends_by:
+        message = f"the certificate is valid until {stamp(leaf.not_after)}, but {_end_of(pair, effective)}"
+        yield CERT_OUTLIVES_CA.found(file, message)
+
+
+def _end_of(pair: Pair, effective: Leaf) -> str:
+    """When it ends, and with which CA where that is not its own end."""
+    return f"{f'its CA {pair.ends_by}' if pair.ends_by else 'the certificate'} expires at {stamp(effective.not_after)}"
 
 
 def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
@@ -223,19 +234,21 @@ def refusal(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dat
         return f"a handshake with the new certificate fails: {staged.handshake}"
     if live is not None and live.leaf and (lost := [uri for uri in live.leaf.scopes if uri not in leaf.uris]):
         return f"the new certificate lacks the URI SAN {lost[0]} of the live one, which limits for whom it is valid"
-    return _lifetime_problem(want, staged, leaf, live.leaf if live else None, asked, now)
+    return _lifetime_problem(want, staged, leaf, live, asked, now)
 
 
 def _lifetime_problem(
-    want: Want, staged: Staged, leaf: Leaf, live: Leaf | None, asked: bool, now: datetime
+    want: Want, staged: Staged, leaf: Leaf, live: Pair | None, asked: bool, now: datetime
 ) -> str | None:
     least = want.minimum if want.minimum is not None else min((want.lifetime or lifetime(leaf)) / 4, timedelta(days=1))
-    if leaf.not_after - now < least:
-        return f"the remaining lifetime {span(leaf.not_after - now)} is below the minimum of {span(least)}"
-    if live is not None and live.not_after >= leaf.not_after and not (asked and staged.asked):
+    new, old = staged.pair.effective or leaf, live.effective if live else None
+    by_ca = f": its CA {staged.pair.ends_by} expires then" if staged.pair.ends_by else ""
+    if new.not_after - now < least:
+        return f"the remaining lifetime {span(new.not_after - now)} is below the minimum of {span(least)}{by_ca}"
+    if old is not None and old.not_after >= new.not_after and not (asked and staged.asked):
         return (
-            f"the new certificate expires at {stamp(leaf.not_after)}, not later than the live one"
-            f" ({stamp(live.not_after)})"
+            f"the new certificate expires at {stamp(new.not_after)}, not later than the live one"
+            f" ({stamp(old.not_after)}){by_ca}"
         )
     return None
 

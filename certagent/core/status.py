@@ -74,19 +74,21 @@ def _files(view: View) -> list[dict[str, Any]]:
 def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]:
     snapshot = view.snapshot
     history = snapshot.history
-    leaf = pair.leaf
+    leaf, effective = pair.leaf, pair.effective
     due = leaf and want.authorities and not want.name.is_bundle
     return {
         "name": want.name.stem,
         "fingerprint": leaf.fingerprint if leaf else None,
         "not_before": rfc3339(leaf.not_before) if leaf else None,
         "not_after": rfc3339(leaf.not_after) if leaf else None,
+        "chain_ends": rfc3339(effective.not_after) if effective else None,
+        "chain_ends_by": pair.ends_by or None,
         "subject": leaf.subject if leaf else None,
         "issuer": leaf.issuer if leaf else None,
         "sans": list(leaf.sans) if leaf else [],
         "authority": want.authorities[0] if want.authorities else None,
         "authorities": list(want.authorities),
-        "renew_at": rfc3339(view.renew_at(want, leaf)) if due and leaf else None,
+        "renew_at": rfc3339(view.renew_at(want, effective)) if due and effective else None,
         "window": _window(snapshot, want.name.stem, leaf),
         "attempts": len(history.failures(want.name.stem)),
         "last_attempt": _attempt(history.last(want.name.stem)),
@@ -172,8 +174,8 @@ def _next(view: View, plan: Plan) -> dict[str, Any] | None:
     held = {h.subject for h in plan.blocked}
     for want in (w for w in view.policy.wants if w.authorities and not w.name.is_bundle):
         stem, pair = want.name.stem, view.pair(want.name.stem)
-        if pair is not None and pair.leaf is not None and stem not in held:
-            waiting.append((view.renew_at(want, pair.leaf), "issue", stem, "its renewal is due"))
+        if pair is not None and pair.effective is not None and stem not in held:
+            waiting.append((view.renew_at(want, pair.effective), "issue", stem, "its renewal is due"))
     if not waiting:
         return None
     at, action, file, reason = min(waiting)

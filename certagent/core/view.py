@@ -33,7 +33,7 @@ class View:
         return self.snapshot.history
 
     def renew_at(self, want: Want, leaf: Leaf) -> datetime:
-        """When to renew a live leaf."""
+        """When to renew a live leaf, given as `Pair.effective`."""
         return renew_at(want, leaf, self.policy.host, self.history)
 
     def running(self, kind: str, subject: str | None = None) -> InFlight | None:

@@ -10,6 +10,7 @@ from certagent.x509.answers import arranged, is_root, parse_request, request_der
 from certagent.x509.bundles import anchors, merged, usable
 from certagent.x509.chain import Usage, verify_chain
 from certagent.x509.crl import crl_answer
+from certagent.x509.ends import End, ca_ends
 from certagent.x509.errors import X509Error
 from certagent.x509.files import cert_file, key_file
 from certagent.x509.handshake import handshake, memory_file
@@ -21,12 +22,14 @@ from certagent.x509.ocsp import RevocationAnswer, ocsp_answer, ocsp_request
 from certagent.x509.parsing import parse_certificates, parse_key, split_certificates
 
 __all__ = [
+    "End",
     "Link",
     "RevocationAnswer",
     "Usage",
     "X509Error",
     "anchors",
     "arranged",
+    "ca_ends",
     "cert_file",
     "chain_links",
     "challenge_pair",

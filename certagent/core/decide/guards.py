@@ -10,15 +10,19 @@ from functools import cached_property
 from certagent.core.decide import failover, layouts, sans
 from certagent.core.decide.revocation import revoked_again_at
 from certagent.core.facts import Attempt, Pair, Request
+from certagent.core.findings import Severity
 from certagent.core.policy import Want
-from certagent.core.reasons import Reason
-from certagent.core.timing import settled_at
+from certagent.core.reasons import Cause, Reason
+from certagent.core.rules import stamp
+from certagent.core.timing import emergency_at, settled_at
 from certagent.core.view import View
 
 CONDEMNED = (
     "the pairs that replaced it were revoked within the hour too, so the next request waits; `certagent"
     " renew` does not wait"
 )
+
+ROTATE = "rotate the CA: first its new root into the trust bundle on every node, then certagent renew"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class Asking:
     @cached_property
     def choice(self) -> failover.Choice:
         """The authority to ask, and when. There must be one."""
-        return failover.choose(self.view, self.want, self.pair.leaf, self.order, self.later)
+        return failover.choose(self.view, self.want, self.pair.effective, self.order, self.later)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Block:
 
     why: str
     until: datetime | None = None
+    severity: Severity = "critical"  # of what only a person lifts
+    remedy: str | None = None
 
 
 def _block(why: str | None, until: datetime | None = None) -> Block | None:
@@ -128,6 +134,20 @@ def misdirected_scopes(a: Asking) -> Block | None:
 def untrusted_authorities(a: Asking) -> Block | None:
     """The pre-install checks would refuse whatever is answered."""
     return None if a.order else _block(failover.untrusted(a.view.snapshot, a.want, a.want.authorities[0]))
+
+
+def ending_cas(a: Asking) -> Block | None:
+    """No root that may sign outlives the live certificate: another one would end no later."""
+    effective, known = a.pair.effective, {x.name: x.roots for x in a.view.snapshot.authorities}
+    roots = [known.get(name, ()) for name in a.order]
+    if a.reason.kind is not Cause.DUE or effective is None or not roots or not all(roots):
+        return None
+    last = max((root for each in roots for root in each), key=lambda root: root.not_after)
+    if last.not_after > effective.not_after:
+        return None
+    why = f"renewal cannot help: the CA {last.subject} ends at {stamp(last.not_after)}, and so does what it signs"
+    late = a.view.now >= emergency_at(effective)
+    return Block(why, severity="critical" if late else "warning", remedy=ROTATE)
 
 
 def pausing(a: Asking) -> Block | None:

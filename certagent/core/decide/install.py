@@ -39,7 +39,7 @@ def _staged(view: View, staged: Staged) -> Part:
         return held
     reason = reason or _refused(view, want, staged)
     if reason is not None or leaf is None:
-        again = view.now + DAY if _of_another_ca(view, want, staged) else None
+        again = view.now + DAY if _of_another_ca(view, want, staged) else _chain_ends(view, staged)
         return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate", again),))
     again = swap_retry_at(view.history.failed_swaps(stem, leaf.fingerprint))
     if again is not None and view.now < again:
@@ -97,6 +97,18 @@ def _of_another_ca(view: View, want: Want, staged: Staged) -> bool:
     """Whether it is refused for its root: the next answer would have the same, so a day passes before it."""
     untrusted = staged.pair.trust is not None and staged.pair.trust.problem is not None
     return untrusted or layouts.another_ca(view, want, _anchors(staged)) is not None
+
+
+def _chain_ends(view: View, staged: Staged) -> datetime | None:
+    """When to ask again after a certificate whose CA ends no later than the live one; None where that is not so.
+
+    The next certificate ends with the same CA, until a person rotates that: a few are asked for, ever sooner.
+    """
+    new, live = staged.pair.effective, view.pair(staged.pair.name.stem)
+    old = live.effective if live else None
+    if not staged.pair.ends_by or new is None or old is None or new.not_after > old.not_after:
+        return None
+    return view.now + max(DAY, (new.not_after - view.now) / 5)
 
 
 def _asked(view: View, want: Want, live: Pair | None) -> bool:

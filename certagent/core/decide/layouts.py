@@ -233,4 +233,4 @@ def _dual(view: View) -> Part:
     if not want.issued_in(view.snapshot.directory):
         return Part(findings=(found,))
     why = f"{message}; `certagent renew node` replaces it now"
-    return Part(findings=(found,)) + blocked("issue", NODE.stem, why, view.renew_at(want, live.leaf))
+    return Part(findings=(found,)) + blocked("issue", NODE.stem, why, view.renew_at(want, live.effective or live.leaf))

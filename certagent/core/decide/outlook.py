@@ -19,16 +19,17 @@ OTHER_ROOTS = (
 
 def overdue(want: Want, pair: Pair, now: datetime) -> Part:
     """A pair with less than 5 % of its lifetime left."""
-    if pair.leaf is None or want.name.is_bundle or now < emergency_at(pair.leaf):
+    leaf = pair.effective
+    if leaf is None or want.name.is_bundle or now < emergency_at(leaf):
         return Part()
-    until = stamp(pair.leaf.not_after)
+    until = stamp(leaf.not_after)
     message = f"renewal is overdue: less than 5 % of the lifetime is left, it expires at {until}"
     return Part(findings=(RENEWAL_OVERDUE.found(f"{want.name.stem}.crt", message),))
 
 
-def refused(stem: str, why: str, severity: Severity = "critical", *wakes: datetime) -> Part:
+def refused(stem: str, why: str, severity: Severity = "critical", *wakes: datetime, remedy: str | None = None) -> Part:
     """A renewal that is not asked for, and why; `wakes`: when that is looked at again."""
-    return Part(findings=(RENEWAL_REFUSED.found(f"{stem}.crt", why, severity),), wakes=wakes)
+    return Part(findings=(RENEWAL_REFUSED.found(f"{stem}.crt", why, severity, remedy),), wakes=wakes)
 
 
 def failing(

@@ -45,6 +45,7 @@ POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
     (guards.vanishing_names, Outcome.REFUSED),
     (guards.misdirected_scopes, Outcome.REFUSED),
     (guards.untrusted_authorities, Outcome.REFUSED),
+    (guards.ending_cas, Outcome.REFUSED),
     (guards.pausing, Outcome.BLOCKED),
     (guards.revoked_again, Outcome.BLOCKED),
     (guards.unsettled, Outcome.BLOCKED),
@@ -121,7 +122,7 @@ def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     """What is not due: when it will be, and what of the configuration waits until then."""
     if pair.leaf is None or not want.authorities or want.name.is_bundle:
         return Part()
-    at = view.renew_at(want, pair.leaf)
+    at = view.renew_at(want, pair.effective or pair.leaf)
     differs = [f for f in findings if f.rule.different]
     if dropped := sans.vanishing(view.snapshot, want, pair.leaf):
         return outlook.refused(want.name.stem, f"the renewal at {stamp(at)} will be blocked: {dropped}", "warning", at)
@@ -153,7 +154,7 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
 
     A request that a CA accepted is followed until it ends, even if the reason for it no longer exists.
     """
-    stem, leaf = want.name.stem, pair.leaf
+    stem, leaf, effective = want.name.stem, pair.leaf, pair.effective
     if want.name.is_bundle:
         if pair.cert is None:
             yield Reason(Cause.MISSING, f"{stem}.crt is missing")
@@ -165,8 +166,8 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
         yield Reason(Cause.REQUESTED, f"requested by an operator at {stamp(asked.at)}")
     if leaf is not None and _ours_to_change(view.snapshot, want, leaf):
         yield from (Reason(Cause.CHANGED, f.message) for f in findings if f.rule.different)
-    if leaf is not None and view.now >= (at := view.renew_at(want, leaf)):
-        late = view.now >= emergency_at(leaf)
+    if effective is not None and view.now >= (at := view.renew_at(want, effective)):
+        late = view.now >= emergency_at(effective)
         yield Reason(Cause.DUE, f"renewal has been due since {stamp(at)}" + (EMERGENCY if late else ""))
     later = view.history.waiting(stem)
     if later and later.authority in want.authorities:
@@ -200,7 +201,8 @@ def _outcome(a: Asking, block: Block, outcome: Outcome, told: Part) -> Part:
             return told + blocked("issue", a.stem, f"{a.reason.sentence}; {block.why}", block.until)
         case Outcome.REFUSED:
             why = f"{a.reason.sentence}; {block.why}"
-            told = outlook.overdue(a.want, a.pair, a.view.now) + outlook.refused(a.stem, block.why)
+            told = outlook.overdue(a.want, a.pair, a.view.now)
+            told += outlook.refused(a.stem, block.why, block.severity, remedy=block.remedy)
             told += blocked("issue", a.stem, why, refused=True)
             return told + (Part((RejectCommand("renew", a.stem, why),)) if a.requested else Part())
 

@@ -166,7 +166,7 @@ def waits(view: View, staged: Staged, live: Pair | None) -> Part | None:
 
 def _dependable(view: View, live: Pair | None) -> bool:
     """The live pair works, its responder says so, and there is time."""
-    if live is None or live.leaf is None or not live.matched or view.now >= emergency_at(live.leaf):
+    if live is None or live.leaf is None or not live.matched or view.now >= emergency_at(live.effective or live.leaf):
         return False
     known = view.snapshot.revocation.get(live.leaf.fingerprint)
     return known is not None and known.by_ocsp == "good"

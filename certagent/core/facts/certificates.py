@@ -1,6 +1,6 @@
 """Certificates, keys and the files that hold them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -112,6 +112,8 @@ class Trust:
     problem: str | None = None  # None: it verifies
     anchors: tuple[str, ...] = ()  # of a node's own pairs: the spki of every CA of the bundle that suffices alone
     unread: bool = False  # the bundle has not been read yet: nothing is known
+    ends: datetime | None = None  # when the first CA ends that the chain needs, before the leaf; it may be past
+    ends_by: str = ""  # the subject of that CA
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,17 @@ class Pair:
     def leaf(self) -> Leaf | None:
         """The leaf, where the certificate parsed."""
         return self.cert.leaf if self.cert else None
+
+    @property
+    def effective(self) -> Leaf | None:
+        """The leaf, with the earliest end of leaf, intermediates and root as its own: every date counts from that."""
+        ends = self.trust.ends if self.trust else None
+        return replace(self.leaf, not_after=ends) if self.leaf and ends and ends < self.leaf.not_after else self.leaf
+
+    @property
+    def ends_by(self) -> str:
+        """The subject of the CA that ends before the leaf, "" where none does."""
+        return self.trust.ends_by if self.trust else ""
 
     @property
     def listed(self) -> bool:
