@@ -1,4 +1,4 @@
-"""A daemon of ours on a certs-dir of its own, for the measurements."""
+"""An agent with its own certs-dir, for the measurements."""
 
 import json
 import os
@@ -36,13 +36,13 @@ def until(condition: Callable[[], object]) -> float:
     end = time.monotonic() + DEADLINE
     while not condition():
         if time.monotonic() > end:
-            raise RuntimeError("waited in vain")
+            raise RuntimeError("gave up waiting")
         time.sleep(0.0001)
     return time.perf_counter()
 
 
 def prepared(base: Path) -> Path:
-    """A certs-dir with sound pairs; return the configuration's path."""
+    """A certs-dir with valid pairs; return the configuration's path."""
     (base / "certs").mkdir(mode=0o700)
     config = base / "config.toml"
     config.write_text(CONFIG.format(base=base, user=pwd.getpwuid(os.getuid()).pw_name))
@@ -52,7 +52,7 @@ def prepared(base: Path) -> Path:
 
 @contextmanager
 def daemon(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A running agent; its log is beside its configuration."""
+    """A running agent; its log is next to its configuration."""
     with open(config.with_name("agent.log"), "wb") as log:
         process = subprocess.Popen(certagent("run", "--log", "json", "-c", str(config)), stdout=log, stderr=log)
     try:

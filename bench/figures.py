@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One ratio: ours and the baseline in `unit`, and the aim for the ratio (None: reported only)."""
+    """One ratio: certagent and the baseline in `unit`, and the target of the ratio (None: reported only)."""
 
     name: str
     ours: float
@@ -42,7 +42,7 @@ def median_and_p99(name: str, ours: Sequence[float], base: Sequence[float], aim:
 
 def table(figures: Sequence[Figure]) -> str:
     """The figures for people."""
-    lines = [f"{'figure':<44}{'ours':>12}{'baseline':>12}{'ratio':>8}{'aim':>7}"]
+    lines = [f"{'figure':<44}{'certagent':>12}{'baseline':>12}{'ratio':>8}{'target':>7}"]
     for f in figures:
         aim, ratio = f"{f.aim:g}x" if f.aim else "", "-" if f.ratio is None else f"{f.ratio:.2f}x"
         lines.append(

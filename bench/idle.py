@@ -1,7 +1,7 @@
 """What an idle daemon costs, against a process that only imports the required libraries and waits.
 
-That one watches a directory of its own, where nothing happens: in a directory that the daemon uses, each of the
-daemon's turns would wake it, too.
+That one watches a directory of its own, where nothing happens: in a directory that the agent uses, the
+passes of the agent would wake it too.
 """
 
 import subprocess

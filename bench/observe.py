@@ -86,7 +86,7 @@ def _took(work: Callable[[], object]) -> float:
 
 
 def _parse(certs: Path) -> None:
-    """What anybody must do: read every file, parse it, look at what matters."""
+    """What every program must do: read every file, parse it, and read what matters."""
     for name in os.listdir(certs):
         data = (certs / name).read_bytes()
         if name.endswith(".crt"):

@@ -1,4 +1,4 @@
-"""CA answer to proven-served, against the bare fsyncs, the signal and the handshake of the same run."""
+"""CA answer to verified as served, against the bare fsyncs, the signal and the handshake of the same run."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ ORDER = ("key", "crt")
 
 
 def measure(base: Path) -> list[Figure]:
-    """Twenty renewals; after each the bare work on a directory beside."""
+    """Twenty renewals; after each the bare work in another directory."""
     config = prepared(base)
     (base / "server").mkdir()
     (base / "bare").mkdir()
@@ -27,7 +27,9 @@ def measure(base: Path) -> list[Figure]:
             subprocess.run(certagent("renew", "node", "--force", "-c", str(config)), check=True, capture_output=True)
             bare.append(_bare(base / "bare", server))
     ours = _between(config)
-    return [Figure("CA answer to proven-served", 1e3 * statistics.median(ours), 1e3 * statistics.median(bare), "ms", 3)]
+    return [
+        Figure("CA answer to verified as served", 1e3 * statistics.median(ours), 1e3 * statistics.median(bare), "ms", 3)
+    ]
 
 
 def _between(config: Path) -> list[float]:
@@ -65,7 +67,7 @@ def _sync(directory: Path) -> None:
 def _bare(base: Path, server: StandIn) -> float:
     """The same fsyncs and renames, one SIGHUP, and handshakes until the server has taken note of it.
 
-    The answer is staged before the agent says that it has one, so that is no part of either.
+    The answer is staged before the agent says that it has one, so that time is part of neither.
     """
     inbox_changed = sum(e["event"] == "reload" for e in server.log())
     for name in ORDER:
