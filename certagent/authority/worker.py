@@ -116,7 +116,7 @@ def answer_of(backend: ModuleType, request: Request, secrets: dict[str, str], st
 
 
 def _over(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise AuthorityError("the CA did not answer within `timeout`", kind="unreachable")
+    raise AuthorityError("cannot get an answer from the CA within `timeout`", kind="unreachable")
 
 
 def hidden(request: Request, secrets: dict[str, str]) -> list[str]:

@@ -124,5 +124,5 @@ def test_a_hook_that_explains_itself(tmp_path: Path) -> None:
 
 def test_a_hook_that_prints_for_ever() -> None:
     """It is stopped, in bounded memory."""
-    with pytest.raises(AuthorityError, match="over 1048576 bytes"):
+    with pytest.raises(AuthorityError, match="more than 1048576 bytes"):
         Hook(Options("", dns_hook=("/usr/bin/yes",), patience=60)).present("n1.test", "token", "authorization")

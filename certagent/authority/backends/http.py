@@ -82,7 +82,7 @@ class Http:
         """Seconds until the deadline. Raises AuthorityError when it is over."""
         left = self._end - time.monotonic()
         if left <= 0:
-            raise AuthorityError("the CA did not answer before the deadline", kind="unreachable")
+            raise AuthorityError("cannot get an answer from the CA before the deadline", kind="unreachable")
         return left
 
     def request(
