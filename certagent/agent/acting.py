@@ -13,12 +13,14 @@ from certagent.agent.jobs.pool import Jobs
 from certagent.agent.jobs.work import Work
 from certagent.agent.memory import Message
 from certagent.authority.errors import AuthorityError
+from certagent.certs_dir.loaded import loaded_files
 from certagent.certs_dir.swap import Store, restrict
 from certagent.core import actions
 from certagent.core.facts import Adopted, Attempt, InFlight, Repair
 from certagent.events import Log
 from certagent.posix.errors import HostError
 from certagent.state.ledger import Ledger
+from certagent.state.loaded import LoadedFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Acting:
     jobs: Jobs
     work: Work
     repaired: Callable[[Repair], None]
+    loaded: LoadedFiles
 
     def asked(self, question: actions.Scan | actions.Probe | actions.AskRevocation) -> Message:
         """Ask processes or responders, in the caller's thread, and return what they answered."""
@@ -70,8 +73,10 @@ class Acting:
             case actions.AssumeLoaded():
                 loaded = Attempt("reload", action.process, now, "presumed", action.reason, material=action.material)
                 self._record(loaded)
+                self._remember(action.material, now)
             case actions.RecordProof():
                 self._record(Attempt("reload", action.process, now, "ok", action.reason, material=action.material))
+                self._remember(action.material, now)
                 self._say("reload.proven", "", action.reason)
             case actions.Reload():
                 self.jobs.submit(InFlight("reload", action.subject, now), lambda: self.work.reload(action))
@@ -97,6 +102,12 @@ class Acting:
     def _record(self, attempt: Attempt) -> int:
         """Record an attempt before it is made; durably, or where the disk is full in memory until it is not."""
         return self.ledger.attempt(self.path, attempt)
+
+    def _remember(self, material: str, now: datetime) -> None:
+        """Keep the files that a process has loaded, where they still are what lies there."""
+        files = loaded_files(self.path, material)
+        if files is not None:
+            self.loaded.remember(material, files, now)
 
     def _restrict(self, action: actions.Restrict, now: datetime) -> None:
         problem = ""

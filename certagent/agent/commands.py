@@ -11,7 +11,7 @@ from certagent.agent.directories import Directories
 from certagent.agent.service import Service
 from certagent.config import Config
 from certagent.control.server import Peer
-from certagent.core.decide.generations import going_back
+from certagent.core.decide.generations import going_back, nothing_to_go_back_to
 from certagent.core.facts import Request
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.status import plan_document, rfc3339
@@ -26,7 +26,6 @@ from certagent.state.ledger import Ledger
 
 MOST_ROWS = 10_000
 FIRST_LOOK = 4.0  # seconds that a status query waits for it: under the five of its client
-NOTHING_EARLIER = "no earlier valid pair is kept that was not revoked or rolled back"
 ROTATION = "copy a file with the old and new CA certificates there on every node, then renew the certificates"
 
 
@@ -144,9 +143,9 @@ def possible(last: Planned, request: Request) -> None:
         )
     if request.kind == "rollback" and (only := last.snapshot.directory.observe_only):
         raise HostError(f"cannot roll back {stem}: {only.reason}")
-    back = going_back(View(policy=last.policy, snapshot=last.snapshot, now=request.at), stem, "")
-    if request.kind == "rollback" and back is None:
-        raise HostError(f"cannot roll back {stem}: {NOTHING_EARLIER}")
+    view = View(policy=last.policy, snapshot=last.snapshot, now=request.at)
+    if request.kind == "rollback" and going_back(view, stem, "") is None:
+        raise HostError(f"cannot roll back {stem}: {nothing_to_go_back_to(view, stem)}")
 
 
 def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) -> dict[str, Any]:

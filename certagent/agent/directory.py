@@ -5,6 +5,7 @@ Jobs and commands reach it only through its inbox; only the deciding thread uses
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,6 +32,7 @@ from certagent.posix.background import BackgroundReader
 from certagent.posix.errors import HostError
 from certagent.revocation.checker import Revoking
 from certagent.state.ledger import Ledger
+from certagent.state.loaded import LoadedFiles
 
 if TYPE_CHECKING:
     from certagent.core.view import Planned
@@ -57,6 +59,7 @@ class World:
         self._memory = Memory()
         self._scanner = Scanner()
         self._records = Records(ledger, policy.path)
+        self._loaded_files = LoadedFiles(ledger, policy.path)
         store = Store(policy.path)
         self._revoking = Revoking(policy.path, lambda: [(row.stem, row.cert) for row in store.staged()])
         self.last: Planned | None = None
@@ -80,6 +83,7 @@ class World:
             jobs=self._jobs,
             work=Work(policy, authorities, self._ledger, store, self._log, self._revoking),
             repaired=self._memory.repaired,
+            loaded=self._loaded_files,
         )
 
     def _reading(self, path: str) -> BackgroundReader[Roots]:
@@ -132,6 +136,7 @@ class World:
         base = Snapshot(scan.directory, scan.pairs, scan.unmanaged_files, euid=os.geteuid(), in_flight=in_flight)
         known = self._records.add(self._lock.add(base))
         known = self._staged(replace(known, attempts=believable(known.attempts, now, memory.clock)), now)
+        known = self._loaded(known, now)
         memory.forget(known, now)
         return replace(
             memory.add(known, self.policy),
@@ -148,6 +153,15 @@ class World:
             return self._staging.add(known, self.policy, self._roots_of_ui(), now)
         except (HostError, OSError) as error:
             return replace(known, directory=replace(directory, observe_only=directory.observe_only or barred(error)))
+
+    def _loaded(self, known: Snapshot, now: datetime) -> Snapshot:
+        """With what the processes have loaded. What cannot be read is not known: a reload is judged without it."""
+        if not known.directory.exists or known.directory.problem:
+            return known
+        with suppress(HostError, OSError):
+            files = self._loaded_files.known()
+            return self._staging.add_loaded(known, self.policy, files, self._roots_of_ui(), now)
+        return known
 
     def scan_changed_keys(self) -> Snapshot:
         """The keys whose mode or owner changed since the last pass."""

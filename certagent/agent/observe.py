@@ -3,7 +3,7 @@
 Results are cached: a pass that finds nothing new reads and verifies nothing again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
@@ -11,15 +11,17 @@ from hashlib import sha256
 from certagent.certs_dir import read_live
 from certagent.certs_dir import staged as facts
 from certagent.certs_dir import system_roots as roots
+from certagent.certs_dir.loaded import judge_loaded
 from certagent.certs_dir.swap import Store
 from certagent.certs_dir.swap.stored import Stored
-from certagent.certs_dir.verify import store_of
-from certagent.core.facts import Generation, Pair, Snapshot, Staged
+from certagent.certs_dir.verify import TrustStore, store_of
+from certagent.core.facts import Generation, Loaded, Pair, Snapshot, Staged
 from certagent.core.policy import Policy
 from certagent.core.roles import BUNDLES
 from certagent.core.trust import is_split
 from certagent.posix.errors import HostError
 from certagent.state.ledger import Ledger
+from certagent.state.loaded import Files
 
 
 class Records:
@@ -69,6 +71,7 @@ class Staging:
         self._judged: dict[tuple[object, ...], Staged] = {}
         self._before = self._judged
         self._generations: tuple[tuple[object, ...], tuple[Generation, ...]] = ((), ())
+        self._loaded: tuple[tuple[object, ...], tuple[Loaded, ...]] = ((), ())
 
     def add(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None, now: datetime) -> Snapshot:
         """Given a snapshot of the live files, return it with the staged pairs and the generations.
@@ -79,14 +82,41 @@ class Staging:
         rows = self._store.staged()
         self._before, self._judged = self._judged, {}  # an entry is checked every minute for weeks, and kept only once
         staged = tuple(s for row in rows if (s := self._staged(snapshot, policy, row, now)) is not None)
-        return replace(snapshot, staged=staged, generations=self._kept(snapshot.quarantined))
+        return replace(snapshot, staged=staged, generations=self._kept(snapshot, policy, now))
 
-    def _kept(self, quarantined: frozenset[str]) -> tuple[Generation, ...]:
-        key = (self._store.generation_marks(), quarantined)
+    def add_loaded(
+        self, snapshot: Snapshot, policy: Policy, known: Mapping[str, Files], system: roots.Roots | None, now: datetime
+    ) -> Snapshot:
+        """Given a snapshot and the files that processes have loaded, return it with what a reload would change."""
+        key = (tuple(known), self._verified_by(snapshot, policy, system), int(now.timestamp()) // 60)
+        if known and self._loaded[0] != key:
+            store = self._store_of(snapshot, policy, system)
+            found = [
+                judge_loaded(material, files, snapshot.pairs, store, now=now, read=self._live)
+                for material, files in known.items()
+            ]
+            self._loaded = (key, tuple(found))
+        return replace(snapshot, loaded=self._loaded[1] if known else ())
+
+    def _verified_by(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None) -> tuple[object, ...]:
+        """What changes when a verdict on a kept certificate, or on what it verifies, may change."""
+        digests = tuple((p.name.stem, p.cert.digest) for p in snapshot.pairs if p.cert)
+        return digests, is_split(snapshot.pairs, wanted=policy.split), roots.mark_of(system)
+
+    def _store_of(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None) -> TrustStore:
+        return store_of(snapshot.pairs, self._live, roots=lambda: system, split=policy.split)
+
+    def _kept(self, snapshot: Snapshot, policy: Policy, now: datetime) -> tuple[Generation, ...]:
+        marks = self._store.generation_marks()
+        if not marks:
+            return ()
+        verified_by = self._verified_by(snapshot, policy, self._system)
+        key = (marks, snapshot.quarantined, verified_by, int(now.timestamp()) // 3600)
         if self._generations[0] != key:
-            rows = self._store.generations()
-            found = tuple(g for row in rows if (g := facts.generation(row, quarantined)) is not None)
-            self._generations = (key, found)
+            store = self._store_of(snapshot, policy, self._system)
+            live = self._verified(snapshot, now)
+            found = [facts.generation(row, snapshot.quarantined, live, store, now) for row in self._store.generations()]
+            self._generations = (key, tuple(g for g in found if g is not None))
         return self._generations[1]
 
     def _staged(self, snapshot: Snapshot, policy: Policy, row: Stored, now: datetime) -> Staged | None:
@@ -120,7 +150,7 @@ class Staging:
         if pair is None:
             return None
         asked = pair.leaf is not None and pair.leaf.fingerprint in snapshot.issued
-        store = store_of(snapshot.pairs, self._live, roots=lambda: self._system, split=policy.split)
+        store = self._store_of(snapshot, policy, self._system)
         if pair.name.is_bundle:
             return facts.judge_bundle(pair, cert, self._verified(snapshot, now), store, asked=asked, at=at, now=now)
         return facts.judge(pair, policy.want(stem), cert, key, store, asked=asked, at=at, now=now)

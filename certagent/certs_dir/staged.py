@@ -32,13 +32,20 @@ def pair_fact(stem: str, cert: bytes, key: bytes | None, at: float) -> Pair | No
     return Pair(name, x509.cert_file(_file(f"{stem}.crt", len(cert), at), cert), keyed)
 
 
-def generation(kept: Stored, quarantined: frozenset[str]) -> Generation | None:
-    """An earlier pair as a fact."""
+def generation(
+    kept: Stored, quarantined: frozenset[str], live: list[tuple[Pair, bytes]], store: TrustStore, now: datetime
+) -> Generation | None:
+    """An earlier pair as a fact, judged by the bundles that lie there now, or what an earlier bundle would break."""
     pair = pair_fact(kept.stem, kept.cert, kept.key, kept.at)
     if pair is None:
         return None
     bad = pair.leaf is not None and pair.leaf.fingerprint in quarantined
-    return Generation(kept.number, pair, datetime.fromtimestamp(kept.at, UTC), bad)
+    at = datetime.fromtimestamp(kept.at, UTC)
+    if pair.name.is_bundle:
+        judged = judge_bundle(pair, kept.cert, live, store, asked=True, at=kept.at, now=now)
+        return Generation(kept.number, pair, at, bad, judged.breaks)
+    verdict = trust(pair.name, pair.leaf, kept.cert, store, now) if pair.leaf else None
+    return Generation(kept.number, replace(pair, trust=verdict), at, bad)
 
 
 def judge(

@@ -22,6 +22,10 @@ from certagent.cli.common import (
 from certagent.cli.proving import PENDING, Command, blocked, seen
 
 SEVERAL, ONLY = "needed if several directories have this pair", "reload only the processes of this directory"
+FORCE = {
+    "renew": "do not wait for the backoff after a failure",
+    "reload": "reload although what is on disk would break connections",
+}
 REFUSED = 1
 DONE = {  # where nothing is left to do, though no handshake verified it
     "sent": "done: reload sent, cannot be verified for this file",
@@ -46,8 +50,8 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         parser.add_argument(
             "--wait", type=float, default=60.0, metavar="SECONDS", help="how long to wait for the result (default 60)"
         )
-        if verb == "renew":
-            parser.add_argument("--force", action="store_true", help="do not wait for the backoff after a failure")
+        if verb in FORCE:
+            parser.add_argument("--force", action="store_true", help=FORCE[verb])
         config_option(parser)
         json_option(parser)
         parser.set_defaults(run=run, kind=verb)

@@ -93,10 +93,12 @@ DIR_MODE = Rule("dir.mode", "other users may replace files of the certs director
 DIR_FOREIGN = Rule("dir.foreign", "certagent changes nothing in the certs directory: the files are externally managed"
     " (Kubernetes' ..data, a single-file bind mount), another agent manages it, or this agent cannot write to it",
     AGENT, "as the finding says; for externally managed files, use an authority of type none", ("warning", "info"))
-SERVED_STALE = Rule("served.stale", "a process does not serve the certificate that is on disk", AGENT,
-    "certagent reload; see the log of the process for why it refused", ("info", "warning", "critical"))
+SERVED_STALE = Rule("served.stale",
+    "a process does not serve the certificate that is on disk; critical: a reload is blocked, or had no effect", AGENT,
+    "as the finding says: repair the file that blocks the reload, or see the log of the process",
+    ("info", "warning", "critical"))
 SERVED_UNREACHABLE = Rule("served.unreachable", "certagent cannot connect to a port to see what it serves", AGENT,
-    "check the listener, or set `probe`", WARNING)
+    "check the listener, or set `probe`", ("warning", "critical"))
 PROCESS_NONE = Rule("process.none", "no process uses the directory", AGENT, "start cockroach, or set `pid_file`", INFO)
 PROCESS_FORBIDDEN = Rule("process.forbidden", "a process cannot be inspected or signalled", AGENT,
     "set `pid_file` and `probe`", WARNING, remedy="set `pid_file` and `probe` in [certs_dir.process]")

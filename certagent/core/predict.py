@@ -38,6 +38,7 @@ from certagent.core.facts import (
     Generation,
     KeyFile,
     Leaf,
+    Loaded,
     Pair,
     Repair,
     Revocation,
@@ -49,7 +50,7 @@ from certagent.core.facts import (
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
-from certagent.core.serving import client_names, expected
+from certagent.core.serving import client_names, expected, loaded_pairs
 
 STEPS = 40
 LIFETIME = timedelta(days=30)
@@ -89,9 +90,15 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             adopted = Adopted(action.stem, action.fingerprint, action.want)
             return replace(snapshot, adopted=(*snapshot.adopted, adopted))
         case AssumeLoaded():
-            return _tried(snapshot, Attempt("reload", action.process, now, "presumed", material=action.material))
+            return _tried(
+                _loaded(snapshot, action.material),
+                Attempt("reload", action.process, now, "presumed", material=action.material),
+            )
         case RecordProof():
-            return _tried(snapshot, Attempt("reload", action.process, now, "ok", material=action.material))
+            return _tried(
+                _loaded(snapshot, action.material),
+                Attempt("reload", action.process, now, "ok", material=action.material),
+            )
         case Reload():
             return _reloaded(snapshot, action, now)
         case Probe():
@@ -112,6 +119,13 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _tried(snapshot, taken_back)
         case Quarantine():
             return replace(snapshot, quarantined=snapshot.quarantined | {action.fingerprint})
+
+
+def _loaded(snapshot: Snapshot, material: str) -> Snapshot:
+    """What lies there is kept as what a process has loaded."""
+    kept = tuple(found for found in snapshot.loaded if found.material != material)
+    pairs = tuple(replace(p, key=None) for p in loaded_pairs(snapshot))
+    return replace(snapshot, loaded=(*kept, Loaded(material, pairs)))
 
 
 def _asked(snapshot: Snapshot, action: AskRevocation, now: datetime) -> Snapshot:

@@ -83,6 +83,13 @@ def awaited(snapshot: Snapshot, now: datetime) -> bool:
     return any(a.outcome in {"asked", "unproven"} and now - a.at < PROOF_WAIT for a in last)
 
 
+def silent(snapshot: Snapshot, process: Process) -> bool:
+    """Whether a process that was signalled has answered no handshake since, on any address that was asked."""
+    last = snapshot.history.signals(process)[-1:]
+    told = [s for s in of_process(snapshot, process) if not s.client and last and s.at > last[0].at]
+    return bool(told) and last[0].outcome == "unproven" and all(s.outcome != "served" for s in told)
+
+
 def since(snapshot: Snapshot, process: Process, now: datetime) -> datetime:
     """What an answer of a process must be newer than: the last change of the files and the last signal to it.
 

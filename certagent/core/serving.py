@@ -1,5 +1,6 @@
 """What the processes should serve, and whether they do: shared by reloading, probing and status."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Literal
@@ -15,8 +16,12 @@ def loaded_pairs(snapshot: Snapshot) -> list[Pair]:
 
 def material(snapshot: Snapshot) -> str:
     """A digest of everything a server would load: changes exactly when a reload would change something."""
-    parts = [f"{p.name.stem}={p.cert.digest if p.cert else ''}" for p in loaded_pairs(snapshot)]
-    return sha256("\n".join(sorted(parts)).encode()).hexdigest()
+    return material_of({p.name.stem: p.cert.digest if p.cert else "" for p in loaded_pairs(snapshot)})
+
+
+def material_of(digests: Mapping[str, str]) -> str:
+    """The same of the digests of its certificate files, by stem."""
+    return sha256("\n".join(sorted(f"{stem}={digest}" for stem, digest in digests.items())).encode()).hexdigest()
 
 
 def looked(snapshot: Snapshot, now: datetime) -> bool:

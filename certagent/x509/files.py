@@ -5,6 +5,7 @@ from hashlib import sha256
 from certagent.core.facts import CertFile, File, KeyFile
 from certagent.x509.errors import X509Error
 from certagent.x509.parsing import parse_certificates, parse_key
+from certagent.x509.pem import pooled
 
 
 def cert_file(file: File, data: bytes) -> CertFile:
@@ -14,7 +15,7 @@ def cert_file(file: File, data: bytes) -> CertFile:
         first, *rest = parse_certificates(data)
     except X509Error as error:
         return CertFile(file, digest, None, (), str(error), "empty" if error.kind == "empty" else "unparsable")
-    return CertFile(file, digest, first, tuple(rest))
+    return CertFile(file, digest, first, tuple(rest), pooled=any(pooled(data)))
 
 
 def key_file(file: File, data: bytes) -> KeyFile:

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from certagent.core.actions import AssumeLoaded, Plan, Probe, RecordProof, Reload, Rollback, Scan
+from certagent.core.actions import AssumeLoaded, Plan, Probe, RecordProof, RejectCommand, Reload, Rollback, Scan
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, InFlight, Pair, Process, Request, Snapshot
+from certagent.core.facts import Attempt, Generation, InFlight, Pair, Process, Request, Snapshot, Trust
 from certagent.core.policy import Policy, ProcessRule
 from certagent.core.serving import material
 from certagent.core.status import certs_dir
@@ -203,29 +203,62 @@ def test_a_failed_signal_is_tried_again() -> None:
 
 
 REFUSED = (served("", outcome="refused", reason="internal error", at=NOW - SECOND),)
+CAME = Attempt("install", "node", NOW - DAY, "ok", fingerprint="node-1")  # the process is older: it served another one
+
+
+def failing(**changes: object) -> Snapshot:
+    """Every handshake fails since the signal for a pair that came after the process began."""
+    found = running(**{"served": REFUSED, "generations": (generation(),), **changes})  # type: ignore[arg-type]
+    return sent(replace(found, attempts=(CAME, *found.attempts)), 1, 5 * SECOND)
 
 
 def test_rollback_when_handshakes_fail() -> None:
     """Handshakes fail since the signal: back to the last sound generation."""
-    found = sent(running(served=REFUSED, generations=(generation(),)), 1, 5 * SECOND)
+    found = failing()
     made = [a for a in plan(found).actions if isinstance(a, Rollback)]
     assert [("node", 1, "node-1")] == [(a.stem, a.generation, a.bad) for a in made]
 
 
+UNTRUSTED = replace(generation(), pair=replace(generation().pair, trust=Trust("ca", "unknown authority")))
+SERVERS = replace(generation(), pair=pair(cert=leaf(serial=101, eku=("serverAuth",))))
+SILENT = served("", outcome="unreachable", at=NOW - SECOND, address="127.0.0.1:26258")
+NEWER = process(pid=101, started=NOW - SECOND)
+TWIN = process(pid=101, start=6000)
 NO_ROLLBACK = [
-    ("still the old one is served", sent(running(served=OLD, generations=(generation(),)), 1, 5 * SECOND)),
+    ("still the old one is served", failing(served=OLD)),
+    ("nothing answers", failing(served=(served("", outcome="unreachable"),))),
+    ("no signal was sent", replace(failing(), attempts=(CAME, *running().attempts))),
+    ("a moment after the signal", sent(replace(failing(), attempts=(CAME,)), 1, 2 * SECOND)),
+    ("the generation has expired", failing(generations=(generation(not_after=NOW),))),
+    ("no bundle of today verifies the generation", failing(generations=(UNTRUSTED,))),
+    ("the generation is no client's, and there is no client.node", failing(generations=(SERVERS,))),
+    ("there is none", failing(generations=())),
+    ("another address is only silent", failing(served=(*REFUSED, SILENT))),
+    ("another process was not asked", failing(processes=(process(), TWIN))),
     (
-        "nothing answers",
-        sent(running(served=(served("", outcome="unreachable"),), generations=(generation(),)), 1, 5 * SECOND),
+        "another process serves the new pair",
+        failing(processes=(process(), TWIN), served=(*REFUSED, served(process=TWIN.identity))),
     ),
-    ("no signal was sent", running(served=REFUSED, generations=(generation(),))),
-    ("a moment after the signal", sent(running(served=REFUSED, generations=(generation(),)), 1, 2 * SECOND)),
-    (
-        "the generation has expired",
-        sent(running(served=REFUSED, generations=(generation(not_after=NOW),)), 1, 5 * SECOND),
-    ),
-    ("there is none", sent(running(served=REFUSED), 1, 5 * SECOND)),
+    ("it began after the pair came, so it never served another", failing(processes=(replace(NEWER, pid=100),))),
 ]
+
+
+def test_an_installed_bundle_goes_back_only_where_it_breaks_nothing() -> None:
+    """`certagent rollback ca` after the old root was dropped: an earlier bundle that no longer verifies our leaves."""
+    asked = Request("rollback", "ca", NOW - SECOND)
+    back = Generation(1, pair("ca", leaf("ca", 101, not_after=NOW + 3000 * DAY)), NOW - DAY)
+    found = running(requests=(asked,), generations=(back,))
+    assert [1] == [a.generation for a in plan(found).actions if isinstance(a, Rollback)]
+    broken = running(requests=(asked,), generations=(replace(back, breaks=("node",)),))
+    assert [("rollback", "ca")] == [(a.command, a.stem) for a in plan(broken).actions if isinstance(a, RejectCommand)]
+
+
+def test_a_rollback_that_is_asked_for_passes_the_same_checks() -> None:
+    """`certagent rollback node` after the old root was dropped: refused, with what is wrong, and taken back."""
+    asked = Request("rollback", "node", NOW - SECOND)
+    made = plan(running(requests=(asked,), generations=(UNTRUSTED,)))
+    assert not [a for a in made.actions if isinstance(a, Rollback)]
+    assert ["unknown authority" in a.reason for a in made.actions if isinstance(a, RejectCommand)] == [True]
 
 
 @pytest.mark.parametrize(("label", "found"), NO_ROLLBACK, ids=[r[0] for r in NO_ROLLBACK])

@@ -14,12 +14,12 @@ staged -> judged: everything that it is judged by was read, its validity has beg
     quarantined, and what was read back from disk passes the pre-install checks (`rules.refusal`); else it is set aside.
 judged -> installed: no interrupted swap has to be recovered first, and the backoff after a failed swap is over.
 installed -> signalled: a process serves something else (`serving.differs`) or did not load the files since
-    (`proof.unloaded`), is past its start, and everything that it would load is valid (`reloading`); the signal before
-    had its time.
+    (`proof.unloaded`), is past its start, and nothing that it would load is worse than what it has loaded (`gate.bar`);
+    the signal before had its time.
 signalled -> verified: every address of every owning process answered since then (`proof.proofs`); what counts for each
     kind of file is its row in core/roles.py.
-installed -> the one before: handshakes fail since the signal, and an earlier generation is neither expired nor revoked
-    nor quarantined (`generations.going_back`).
+installed -> the one before: every handshake fails since the signal, and an earlier generation passes what an
+    installation has to pass (`generations.going_back`).
 """
 
 from collections.abc import Iterable

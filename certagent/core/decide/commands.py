@@ -9,8 +9,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certagent.core.actions import RejectCommand
+from certagent.core.decide.gate import bar
+from certagent.core.decide.generations import going_back, nothing_to_go_back_to
 from certagent.core.decide.part import Part, total
-from certagent.core.facts import Request
+from certagent.core.facts import Process, Request
 from certagent.core.requests import after
 from certagent.core.view import View
 
@@ -30,13 +32,34 @@ def without(view: View, taken_back: Part) -> View:
 
 
 def _one(view: View, request: Request) -> Part:
-    why = _in_vain(view, request) if request.kind == "renew" else None
+    why = {"renew": _in_vain, "rollback": _nowhere, "reload": _barred}[request.kind](view, request)
     if why is None and view.now - request.at < LONGEST:
         return Part(wakes=(request.at + LONGEST,))
     if why is None and request.kind == "renew" and view.history.waiting(request.subject):
         return Part()  # the CA has it
     reason = why or "not carried out within an hour; cancelled"
     return Part((RejectCommand(request.kind, request.subject, reason),))
+
+
+def _nowhere(view: View, request: Request) -> str | None:
+    """Why there is nothing to go back to."""
+    if view.snapshot.directory.observe_only or going_back(view, request.subject, ""):
+        return None
+    return nothing_to_go_back_to(view, request.subject)
+
+
+def _barred(view: View, request: Request) -> str | None:
+    """What a process that may be signalled must not load, once the processes were looked for after the command."""
+    looked = view.snapshot.processes_at
+    if request.force or looked is None or looked < request.at or not view.policy.process.reload:
+        return None
+    serving = (p for p in view.snapshot.processes if p.state == "serving")
+    found = next((why for p in serving if not _signalled(view, p, request) and (why := bar(view, p))), None)
+    return f"{found.reason}; `--force` reloads regardless" if found else None
+
+
+def _signalled(view: View, process: Process, request: Request) -> bool:
+    return any(after(a, request) for a in view.history.signals(process))
 
 
 def _in_vain(view: View, request: Request) -> str | None:

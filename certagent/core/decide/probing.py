@@ -10,7 +10,7 @@ from certagent.core.actions import Probe, Scan
 from certagent.core.catalogue import CERT_UNTRUSTED, SERVED_UNREACHABLE
 from certagent.core.decide.part import Part, total
 from certagent.core.facts import Listener, Served, Snapshot
-from certagent.core.proof import since
+from certagent.core.proof import silent, since
 from certagent.core.serving import differs, looked, port_kind
 from certagent.core.view import View
 
@@ -98,7 +98,9 @@ def _unreachable(snapshot: Snapshot) -> Part:
             continue
         if served.outcome == "unreachable":
             message = f"{served.address} of pid {alive[served.process].pid} cannot be verified: {served.reason}"
-            found.append(SERVED_UNREACHABLE.found("node.crt", message))
+            after = silent(snapshot, alive[served.process])
+            message += "; no handshake succeeds since the SIGHUP" if after else ""
+            found.append(SERVED_UNREACHABLE.found("node.crt", message, "critical" if after else "warning"))
         elif served.client and served.outcome == "refused":
             message = f"{served.address} refuses {served.client}.crt: {served.reason}"
             remedy = "add the issuer to the server's bundle of client CAs"

@@ -9,20 +9,23 @@ from datetime import datetime, timedelta
 
 from certagent.core.actions import AssumeLoaded, RecordProof, Reload
 from certagent.core.catalogue import PROCESS_FORBIDDEN, PROCESS_NONE, PROCESS_STARTING, SERVED_STALE
+from certagent.core.decide.gate import Bar, bar, restarts
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.part import Part, blocked, total
-from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
+from certagent.core.facts import Attempt, Pair, Process, Request, Served, Snapshot
 from certagent.core.findings import Finding
-from certagent.core.names import CA, CLIENT_NODE, NODE
-from certagent.core.principals import NODE_USER, refused_principal
-from certagent.core.proof import answers, unloaded, unverified
+from certagent.core.proof import answers, owners, silent, unloaded, unverified
 from certagent.core.requests import after
-from certagent.core.rules import key_mode_accepted
-from certagent.core.serving import differs, expected, loaded_pairs, material, of_process
+from certagent.core.serving import differs, expected, material, of_process
 from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at, swap_retry_at
 from certagent.core.view import View
 
 BEFORE_ROLLBACK = timedelta(seconds=2)
+REQUESTED = "requested by an operator"
+LOG = "see the log of the process; a restart loads what is on disk"
+AGAIN = "see the log of the process; certagent repeats the SIGHUP"
+BY_HAND = "reload it with the tool that does so here"
+FORCED = "the reload follows by itself; `certagent reload --force` sends the SIGHUP regardless"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,16 @@ class Loading:
     material: str
     sent: tuple[Attempt, ...]
     reason: str
+    asked: bool  # by an operator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stale:
+    """How a process differs from what is on disk, the signals sent for that, and what bars another one."""
+
+    sent: tuple[Attempt, ...]
+    reason: str
+    bar: Bar | None
 
 
 def part(view: View) -> Part:
@@ -54,9 +67,14 @@ def _process(view: View, process: Process) -> Part:
     asked = _requested(view.snapshot, process)
     if stale is None and asked is None:
         return _settled(view, process, digest, sent)
-    found = Part(findings=(_stale(process, sent, stale, view.now),)) if stale else Part()
+    forced = asked is not None and asked.force
+    barred = None if forced else bar(view, process)
+    found = Part(findings=(_stale(view, process, Stale(sent=sent, reason=stale, bar=barred)),)) if stale else Part()
     back = _rollback(view, sent, [s for s, _ in wrong])
-    step = back or _signal(view, process, Loading(material=digest, sent=sent, reason=asked or stale or ""))
+    reason = REQUESTED if asked else stale or ""
+    step = back or _signal(
+        view, process, Loading(material=digest, sent=sent, reason=reason, asked=asked is not None), barred
+    )
     return found + step
 
 
@@ -69,13 +87,13 @@ def _not_serving(process: Process) -> Part:
     return Part(findings=(PROCESS_FORBIDDEN.found(file, message),))
 
 
-def _requested(snapshot: Snapshot, process: Process) -> str | None:
+def _requested(snapshot: Snapshot, process: Process) -> Request | None:
     """An operator's command, once the processes were looked for after it: one that is gone is not signalled for it."""
     looked = snapshot.processes_at
     asked = [r for r in snapshot.requests if r.kind == "reload" and looked is not None and r.at <= looked]
     if not asked or any(after(a, asked[-1]) for a in snapshot.history.signals(process)):
         return None
-    return "requested by an operator"
+    return asked[-1]
 
 
 def _settled(view: View, process: Process, digest: str, sent: tuple[Attempt, ...]) -> Part:
@@ -91,81 +109,72 @@ def _settled(view: View, process: Process, digest: str, sent: tuple[Attempt, ...
     return Part((AssumeLoaded(process.identity, digest, first),))
 
 
-def _stale(process: Process, sent: tuple[Attempt, ...], reason: str, now: datetime) -> Finding:
-    """A reload that is under way is info; one without effect a warning; critical once all attempts are used up."""
-    message, file = f"pid {process.pid}: {reason}", "node.crt"
+def _stale(view: View, process: Process, stale: Stale) -> Finding:
+    """A reload under way is info; without effect a warning; critical if blocked, given up, or followed by silence."""
+    message, sent = f"pid {process.pid}: {stale.reason}", stale.sent
+    if not view.policy.process.reload:
+        return SERVED_STALE.found("node.crt", f"{message}; `reload = false` is configured", "warning", BY_HAND)
+    if stale.bar is not None:
+        message = (
+            f"{message}; reload blocked: {stale.bar.reason}. The process goes on with what it has loaded;"
+            f" {restarts(view, process)}"
+        )
+        return SERVED_STALE.found(stale.bar.file, message, "critical", f"repair {stale.bar.file}; {FORCED}")
+    if silent(view.snapshot, process):
+        message += "; no handshake succeeds since the SIGHUP"
+        return SERVED_STALE.found("node.crt", message, "critical", LOG)
     if len(sent) >= RELOAD_TRIES:
         message += f"; {len(sent)} SIGHUPs had no effect"
-        return SERVED_STALE.found(
-            file, message, "critical", "see the log of the process; a restart loads what is on disk"
-        )
-    if len(sent) > 1 or (sent and now - sent[-1].at > PROOF_WAIT):
-        return SERVED_STALE.found(file, message, "warning", "see the log of the process; certagent repeats the SIGHUP")
-    return SERVED_STALE.found(file, message, "info", "nothing to do: a reload is under way")
+        return SERVED_STALE.found("node.crt", message, "critical", LOG)
+    if len(sent) > 1 or (sent and view.now - sent[-1].at > PROOF_WAIT):
+        return SERVED_STALE.found("node.crt", message, "warning", AGAIN)
+    return SERVED_STALE.found("node.crt", message, "info", "nothing to do: a reload is under way")
 
 
-def _signal(view: View, process: Process, loading: Loading) -> Part:
+def _signal(view: View, process: Process, loading: Loading, barred: Bar | None) -> Part:
     """Signal, or say what blocks it."""
     sent, reason = loading.sent, loading.reason
     subject = process.identity
     if view.running("reload", subject):
         return Part()
-    if bar := _barred(view, process):
-        return blocked("reload", subject, f"{reason}; {bar}")
-    asked = _requested(view.snapshot, process) is not None
-    if len(sent) >= RELOAD_TRIES and not asked:
+    if not view.policy.process.reload:
+        return blocked("reload", subject, f"{reason}; `reload = false` is configured")
+    if barred is not None:
+        return blocked("reload", subject, f"{reason}; {barred.reason}", barred.until, refused=loading.asked)
+    if len(sent) >= RELOAD_TRIES and not loading.asked:
         return blocked("reload", subject, f"{reason}; {len(sent)} SIGHUPs had no effect")
     again = reload_retry_at(sent)
-    if again is not None and view.now < again and not asked:
+    if again is not None and view.now < again and not loading.asked:
         return blocked("reload", subject, f"{reason}; SIGHUP #{len(sent) + 1} follows unless verified by then", again)
     return Part((Reload(process.pid, process.start, process.uid, process.gid, loading.material, reason, len(sent)),))
 
 
-def _barred(view: View, process: Process) -> str | None:
-    """Why no signal may go: cockroach would report success and then fail every new connection, or lose a file."""
-    if not view.policy.process.reload:
-        return "`reload = false` is configured"
-    own = expected(view.snapshot, "sql")
-    needed = (CA.stem, own.name.stem if own else NODE.stem)
-    missing = [stem for stem in needed if (found := view.pair(stem)) is None or found.cert is None]
-    if missing:
-        return f"{missing[0]}.crt is missing"
-    if problem := _nameless(view, process):
-        return problem
-    return next((problem for pair in loaded_pairs(view.snapshot) if (problem := _unloadable(pair, process))), None)
-
-
-def _nameless(view: View, process: Process) -> str | None:
-    """A node that names no `node` needs a `client.node`: without one cockroach refuses the reload."""
-    want, node = view.want(NODE.stem), view.pair(NODE.stem)
-    if node is None or node.leaf is None or view.pair(CLIENT_NODE.stem) is not None:
-        return None
-    principal = (want.principal if want else None) or NODE_USER
-    problem = refused_principal(NODE, principal, node.leaf, process.terms)
-    return f"there is no client.node.crt, and node.crt {problem}; cockroach would refuse it" if problem else None
-
-
-def _unloadable(pair: Pair, process: Process) -> str | None:
-    stem = pair.name.stem
-    if pair.leaf is None:
-        return f"{stem}.crt cannot be used"
-    if pair.name.is_bundle:
-        return None
-    if not pair.matched or pair.key is None:
-        return f"{stem}.key does not match {stem}.crt"
-    if not process.terms.skip_key_check and not key_mode_accepted(pair.key.file, process.gid):
-        return f"{stem}.key has mode {pair.key.file.mode:04o}; cockroach would refuse it"
-    return None
-
-
 def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Part | None:
-    """Back to the last valid generation, if handshakes fail since a signal was sent for the new pair."""
-    refused = [s for s in wrong if s.outcome == "refused" and sent and s.at >= sent[-1].at + BEFORE_ROLLBACK]
+    """Back to the last valid generation, if every handshake fails since a signal was sent for the new pair."""
+    refused = [s for s in wrong if s.outcome == "refused" and sent]
     pair = expected(view.snapshot, refused[0].kind) if refused else None
     if pair is None or pair.leaf is None or not view.snapshot.directory.managed:
+        return None
+    had_another = [p for p in owners(view.snapshot) if p.started < _arrived(view, pair)]
+    if not had_another or not all(_fails(view, p, pair) for p in had_another):
         return None
     back = going_back(view, pair.name.stem, refused[0].reason or "handshakes fail")
     if back is None:
         return None
     again = swap_retry_at(view.history.failed_swaps(back.stem, back.fingerprint))
     return Part((back,)) if again is None or view.now >= again else blocked("rollback", back.stem, back.reason, again)
+
+
+def _arrived(view: View, pair: Pair) -> datetime:
+    """When a live pair came: a process that began later never served the one before."""
+    installed = view.history.last_install(pair.name.stem, pair.leaf.fingerprint if pair.leaf else None)
+    return installed.at if installed else pair.cert.file.changed if pair.cert else view.now
+
+
+def _fails(view: View, process: Process, pair: Pair) -> bool:
+    """Whether every handshake that should return the pair failed, a moment after the last signal to the process."""
+    sent = view.history.unanswered(process, material(view.snapshot))
+    told = [s for s in of_process(view.snapshot, process) if not s.client and expected(view.snapshot, s.kind) == pair]
+    if process.state != "serving" or not sent or not told:
+        return False
+    return all(s.outcome == "refused" and s.at >= sent[-1].at + BEFORE_ROLLBACK for s in told)

@@ -85,6 +85,7 @@ class CertFile:
     chain: tuple[Leaf, ...] = ()
     problem: str | None = None
     problem_kind: Literal["", "empty", "unparsable", "irregular", "unreadable"] = ""
+    pooled: bool = True  # as a bundle: a certificate without PEM headers is in it, so Go has a pool to verify by
 
     @property
     def certificates(self) -> tuple[Leaf, ...]:
@@ -178,6 +179,20 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the processes were last seen to have loaded, kept by the agent whatever became of the files since."""
+
+    material: str
+    pairs: tuple[Pair, ...] = ()  # certificates only, each with its verdict by the bundles that were loaded with it
+    breaks: tuple[str, ...] = ()  # stems of live certificates that verify by those bundles, and not by those on disk
+    outdated: tuple[str, ...] = ()  # the same of certificates that are loaded and have been replaced on disk
+
+    def pair(self, stem: str) -> Pair | None:
+        """What was loaded under that name."""
+        return next((p for p in self.pairs if p.name.stem == stem), None)
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """An earlier pair, kept for rollback."""
 
@@ -185,3 +200,4 @@ class Generation:
     pair: Pair
     at: datetime
     quarantined: bool = False
+    breaks: tuple[str, ...] = ()  # a bundle: stems of live leaves that verify today and would not by it

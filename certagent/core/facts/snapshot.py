@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from certagent.core.facts.certificates import File, Generation, Leaf, Pair, Staged
+from certagent.core.facts.certificates import File, Generation, Leaf, Loaded, Pair, Staged
 from certagent.core.facts.directory import Directory
 from certagent.core.facts.history import History
 from certagent.core.facts.processes import Process, Served
@@ -23,6 +23,7 @@ class Snapshot:
     unmanaged_files: tuple[File, ...] = ()  # entries that are not part of any pair
     staged: tuple[Staged, ...] = ()
     generations: tuple[Generation, ...] = ()
+    loaded: tuple[Loaded, ...] = ()  # oldest first
     processes: tuple[Process, ...] = ()
     processes_at: datetime | None = None  # when they were looked for; None: never
     served: tuple[Served, ...] = ()

@@ -1,0 +1,79 @@
+"""What processes have loaded, judged: by the bundles that they loaded with it, and by those that lie there now."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+
+from certagent.certs_dir.reading import read_file
+from certagent.certs_dir.scanner import entries_of
+from certagent.certs_dir.staged import pair_fact
+from certagent.certs_dir.verify import TrustStore, refusals, store_of, trust
+from certagent.core import names
+from certagent.core.facts import Loaded, Pair
+from certagent.core.names import Name
+from certagent.core.serving import material_of
+from certagent.posix.directory import open_directory
+from certagent.posix.errors import HostError
+
+
+def loaded_files(path: str, material: str) -> dict[str, bytes] | None:
+    """Given a certs-dir, return the certificate files that a server loads; None where they are not that material."""
+    try:
+        fd = open_directory(path)
+    except OSError:
+        return None
+    try:
+        parsed = [names.parse(name.removesuffix(".crt")) for name, _ in entries_of(fd, (".crt",))]
+        files = {n.stem: _bytes(fd, n.stem) for n in parsed if isinstance(n, Name) and n.kind.loaded}
+    finally:
+        os.close(fd)
+    digests = {stem: sha256(data).hexdigest() if data is not None else "" for stem, data in files.items()}
+    return {stem: data or b"" for stem, data in files.items()} if material_of(digests) == material else None
+
+
+def _bytes(fd: int, stem: str) -> bytes | None:
+    """None where it is not read: a link out of the directory, a FIFO, another user's."""
+    try:
+        return read_file(fd, f"{stem}.crt")
+    except (HostError, OSError):
+        return None
+
+
+def judge_loaded(
+    material: str,
+    files: Mapping[str, bytes],
+    live: tuple[Pair, ...],
+    after: TrustStore,
+    *,
+    now: datetime,
+    read: Callable[[str], bytes],
+) -> Loaded:
+    """Given what was loaded, the live pairs and what these verify by, say what a reload would no longer verify.
+
+    `read`: the bytes of a live file. A certificate that is out of its validity verifies nothing, before or after.
+    """
+    made = tuple(p for stem, data in files.items() if (p := pair_fact(stem, data, None, 0.0)) is not None)
+    before = store_of(made, lambda file: files[names.stem_of(file)], roots=after.roots, split=False)
+    pairs = tuple(_judged(p, files[p.name.stem], before, now) for p in made)
+    failing = [p for p in live if _valid(p, now) and p.trust is not None and p.trust.problem]
+    breaks = [p.name.stem for p in failing if _verifies(p, read(f"{p.name.stem}.crt"), before, now)]
+    digests = {p.name.stem: p.cert.digest for p in live if p.cert}
+    replaced = [p for p in pairs if p.cert and digests.get(p.name.stem) != p.cert.digest and _valid(p, now)]
+    good = [p for p in replaced if p.trust is not None and not p.trust.problem and not p.trust.unread]
+    outdated = [p.name.stem for p in good if not _verifies(p, files[p.name.stem], after, now)]
+    return Loaded(material, pairs, tuple(sorted(breaks)), tuple(sorted(outdated)))
+
+
+def _judged(pair: Pair, cert: bytes, store: TrustStore, now: datetime) -> Pair:
+    verdict = trust(pair.name, pair.leaf, cert, store, now) if pair.leaf and not pair.name.is_bundle else None
+    return replace(pair, trust=verdict)
+
+
+def _valid(pair: Pair, now: datetime) -> bool:
+    return not pair.name.is_bundle and pair.leaf is not None and pair.leaf.not_before <= now < pair.leaf.not_after
+
+
+def _verifies(pair: Pair, cert: bytes, store: TrustStore, now: datetime) -> bool:
+    return pair.leaf is not None and not refusals(pair.name, pair.leaf, cert, store, now)

@@ -1,0 +1,215 @@
+"""What bars an install bars a SIGHUP: nothing is signalled that would load what is worse than what is loaded now.
+
+cockroach takes a certificate that is expired, of another CA, for another use or of another key, reports success, and
+fails every connection from then on; the one that it had loaded would have gone on. What is loaded is known by what
+was kept when the process was last verified (`Snapshot.loaded`). Unknown is no: then the files are judged alone.
+
+A fault is either one for which the process can never use the file, and then nothing but an operator's `--force` sends
+a signal, or one that makes connections fail; that one bars while what is loaded does not have it too, and is not
+expired itself.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from certagent.core.catalogue import CERT_NOT_YET_VALID, CERT_PRINCIPAL, CERT_SAN, CERT_UNTRUSTED
+from certagent.core.facts import Loaded, Pair, Process
+from certagent.core.facts.history import VERIFIED
+from certagent.core.findings import Finding, Is
+from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
+from certagent.core.names import CA, NODE
+from certagent.core.policy import Want
+from certagent.core.roles import SYSTEM
+from certagent.core.rules import key_mode_accepted, pair_findings
+from certagent.core.serving import client_names, expected, loaded_pairs, of_process
+from certagent.core.trust import is_split
+from certagent.core.view import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """Why no signal may go: the file at fault, one clause, and until when where that is known."""
+
+    file: str
+    reason: str
+    until: datetime | None = None
+
+
+def bar(view: View, process: Process) -> Bar | None:
+    """The first reason why a process must not load what is on disk; None where it may."""
+    found = next(_unusable(view, process), None)
+    if found is None and not _dead(view, process):
+        found = next(_worse(view, process), None)
+    return found
+
+
+def restarts(view: View, process: Process) -> str:
+    """What becomes of a process that is started again with what is on disk."""
+    judged = verdicts(view.snapshot.pairs, view.snapshot.unmanaged_files, process.gid, process.terms)
+    problem = start_problem(judged) or next((b.reason for b in _keyless(view, process) if b.file[-4:] == ".key"), "")
+    return f"a restart would fail ({problem})" if problem else "a restart would load it too"
+
+
+def loaded_by(view: View, process: Process) -> Loaded | None:
+    """What a process was last seen to have loaded; of one that is new, what was last seen of any; None: unknown."""
+    known = {found.material: found for found in view.snapshot.loaded}
+    seen = [a.material for a in view.history.signals(process) if a.outcome in VERIFIED and a.material in known]
+    if seen:
+        return known[seen[-1]]
+    return view.snapshot.loaded[-1] if view.snapshot.loaded else None
+
+
+def faults(view: View, pair: Pair, pairs: tuple[Pair, ...], process: Process | None = None) -> list[Finding]:
+    """What makes connections fail with a certificate, among the other files of its directory."""
+    need = pair.name.kind.needed(pair.name.subject, split=is_split(pairs, wanted=False))
+    want = view.want(pair.name.stem)
+    terms = (process.terms,) if process else view.policy.terms
+    needed = Want(
+        pair.name,
+        (),
+        want.names if want else None,
+        need.principal,
+        server=need.server,
+        client=need.client,
+        terms=terms,
+    )
+    return [
+        f for f in pair_findings(needed, pair, view.now) if f.file[-4:] == ".crt" and Is.TOLERATED not in f.rule.flags
+    ]
+
+
+def _unusable(view: View, process: Process) -> Iterator[Bar]:
+    """What cockroach would refuse, or take and then fail every connection, whatever it has loaded now."""
+    own = expected(view.snapshot, "sql")
+    for stem in (CA.stem, own.name.stem if own else NODE.stem):
+        if (found := view.pair(stem)) is None or found.cert is None:
+            yield Bar(file=f"{stem}.crt", reason=f"{stem}.crt is missing")
+    judged = verdicts(view.snapshot.pairs, view.snapshot.unmanaged_files, process.gid, process.terms)
+    for verdict in judged:
+        if not tenant_named(verdict):
+            reason = f"{verdict.name} names no tenant by its number; cockroach refuses the whole directory"
+            yield Bar(file=verdict.name, reason=reason)
+    yield from _keyless(view, process)
+    if loaded := loaded_by(view, process):
+        yield from _lost(view, loaded, judged)
+
+
+def _keyless(view: View, process: Process) -> Iterator[Bar]:
+    for pair in loaded_pairs(view.snapshot):
+        stem = pair.name.stem
+        if pair.leaf is None:
+            yield Bar(file=f"{stem}.crt", reason=f"{stem}.crt cannot be used")
+        elif pair.name.is_bundle:
+            if pair.cert and not pair.cert.pooled:
+                yield Bar(file=f"{stem}.crt", reason=f"{stem}.crt has no certificate without PEM headers to verify by")
+        elif not pair.matched or pair.key is None:
+            yield Bar(file=f"{stem}.key", reason=f"{stem}.key {_unmatched(pair)}")
+        elif not process.terms.skip_key_check and not key_mode_accepted(pair.key.file, process.gid):
+            reason = f"{stem}.key has mode {pair.key.file.mode:04o}; cockroach would refuse it"
+            yield Bar(file=f"{stem}.key", reason=reason)
+
+
+def _unmatched(pair: Pair) -> str:
+    if pair.key is None:
+        return "is missing"
+    return f"cannot be used: {pair.key.problem}" if pair.key.spki is None else f"does not match {pair.name.stem}.crt"
+
+
+def _lost(view: View, loaded: Loaded, judged: tuple[Verdict, ...]) -> Iterator[Bar]:
+    """Cockroach refuses a reload that would lose a file that was valid before."""
+    refused = {v.name: v.reason for v in judged if not v.accepted}
+    for pair in loaded.pairs:
+        kind, file = pair.name.kind, f"{pair.name.stem}.crt"
+        if pair.leaf is None or not (kind.at_start or kind.bundle):
+            continue
+        if view.pair(pair.name.stem) is None or file in refused:
+            why = refused.get(file, "it is gone")
+            yield Bar(file=file, reason=f"cockroach would refuse to lose {file}, which it has loaded: {why}")
+
+
+def _dead(view: View, process: Process) -> bool:
+    """Whether nothing can become worse: what is loaded is out of its validity, or every handshake fails."""
+    loaded = loaded_by(view, process)
+    own = expected(view.snapshot, "sql")
+    pair = loaded.pair(own.name.stem) if loaded and own else None
+    if pair and pair.leaf and not pair.leaf.not_before <= view.now < pair.leaf.not_after:
+        return True
+    told = [s for s in of_process(view.snapshot, process) if not s.client]
+    return bool(told) and all(s.outcome == "refused" for s in told)
+
+
+def _worse(view: View, process: Process) -> Iterator[Bar]:
+    """What would fail that works with what is loaded now."""
+    loaded = loaded_by(view, process)
+    for pair in loaded_pairs(view.snapshot):
+        if not pair.name.is_bundle:
+            yield from _worse_pair(view, process, loaded, pair)
+    if loaded is None:
+        yield from _unknown(view, process)
+    elif broken := _broken(view, loaded):
+        yield _breaking(view, loaded, broken)
+
+
+def _worse_pair(view: View, process: Process, loaded: Loaded | None, pair: Pair) -> Iterator[Bar]:
+    before = loaded.pair(pair.name.stem) if loaded else None
+    if loaded is None and _is_served(view, process, pair):
+        return
+    same = {f.rule for f in faults(view, before, loaded.pairs, process)} if loaded and before else set()
+    found = sorted(faults(view, pair, view.snapshot.pairs, process), key=lambda f: f.severity != "critical")
+    for fault in found:
+        if fault.rule not in same and not (before is None and _doubtful(view, fault, pair)):
+            early = pair.leaf.not_before if fault.rule is CERT_NOT_YET_VALID and pair.leaf else None
+            yield Bar(file=fault.file, reason=_told(fault, pair), until=early)
+    if (revoked := view.snapshot.revoked(pair.leaf)) and not view.snapshot.revoked(before.leaf if before else None):
+        yield Bar(file=f"{pair.name.stem}.crt", reason=f"{pair.name.stem}.crt: {revoked}")
+
+
+def _told(fault: Finding, pair: Pair) -> str:
+    alone = fault.rule is CERT_PRINCIPAL and pair.name == NODE
+    return f"there is no client.node.crt, and node.crt {fault.message}" if alone else f"{fault.file}: {fault.message}"
+
+
+def _doubtful(view: View, fault: Finding, pair: Pair) -> bool:
+    """A fault that may well have been there before: with nothing to compare with it bars nothing."""
+    browsers = fault.rule is CERT_UNTRUSTED and SYSTEM in pair.name.kind.bundles_in(view.snapshot.listed_bundles)
+    return fault.severity != "critical" or fault.rule is CERT_SAN or browsers
+
+
+def _is_served(view: View, process: Process, pair: Pair) -> bool:
+    """Whether a port already returns this certificate."""
+    told = [s for s in of_process(view.snapshot, process) if s.outcome == "served" and not s.client]
+    return pair.leaf is not None and any(
+        s.fingerprint == pair.leaf.fingerprint and expected(view.snapshot, s.kind) == pair for s in told
+    )
+
+
+def _unknown(view: View, process: Process) -> Iterator[Bar]:
+    """Nothing was kept of what is loaded: our own clients' certificates have to verify, and no named CA may go."""
+    for pair in view.snapshot.pairs:
+        wanted = pair.name.kind.offered and view.want(pair.name.stem)
+        if wanted and pair.leaf and pair.trust and pair.trust.problem and pair.leaf.not_after > view.now:
+            file = f"{pair.trust.bundle}.crt"
+            yield Bar(file=file, reason=f"{pair.name.stem}.crt does not verify by {file}: {pair.trust.problem}")
+    names = client_names(view.snapshot)
+    told = [s for s in of_process(view.snapshot, process) if s.outcome == "served" and not s.client]
+    if process.found_by == "arguments" and any(set(s.client_cas) - names for s in told):
+        yield Bar(file="ca.crt", reason="it would lose a CA of clients that the process accepts now")
+
+
+def _broken(view: View, loaded: Loaded) -> list[str]:
+    """What is needed and would no longer verify: of clients' pairs those that are configured here."""
+    live = [stem for stem in loaded.breaks if (p := view.pair(stem)) and (p.name.kind.loaded or view.want(stem))]
+    return [f"{stem}.crt" for stem in live] + [f"the loaded {stem}.crt" for stem in loaded.outdated]
+
+
+def _breaking(view: View, loaded: Loaded, broken: list[str]) -> Bar:
+    """The bundle that lost what they need, and what would break."""
+    bundles = {p.name.stem: p.cert.digest for p in loaded.pairs if p.name.is_bundle and p.cert}
+    changed = [
+        p.name.stem
+        for p in view.snapshot.pairs
+        if p.name.is_bundle and p.cert and bundles.get(p.name.stem) != p.cert.digest
+    ]
+    file = f"{(*changed, CA.stem)[0]}.crt"
+    return Bar(file=file, reason=f"{file} no longer verifies {', '.join(broken)}")

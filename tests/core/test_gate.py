@@ -1,0 +1,227 @@
+"""What bars an install bars a SIGHUP: no process loads what is worse than what it has loaded."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from certagent.core.actions import Plan, RejectCommand, Reload
+from certagent.core.decide import decide
+from certagent.core.facts import Attempt, CertFile, Leaf, Loaded, Pair, Request, Snapshot, Trust
+from certagent.core.policy import Policy, ProcessRule
+from certagent.core.serving import material
+from tests.core.building import DAY, NOW, VOLUME, file, leaf, pair, policy, process, served, snapshot, want
+
+SECOND = timedelta(seconds=1)
+WHO = process().identity
+RULES = policy(want("ca"), want(), want("client.root"))
+CA = pair("ca")
+OTHER_CA = pair("ca", leaf("ca", 2, not_after=NOW + 3000 * DAY))
+BEFORE = (CA, pair(), pair("client.root"))
+UNKNOWN_CA = Trust("ca", "signed by unknown authority")
+
+
+def next_leaf(stem: str = "node", **changes: Any) -> Leaf:
+    return leaf(stem, 2, **changes)
+
+
+def without_key(found: Pair) -> Pair:
+    return replace(found, key=None, trust=found.trust)
+
+
+def kept(*pairs: Pair, breaks: tuple[str, ...] = ()) -> Loaded:
+    """What the process was last seen to have loaded; `breaks`: stems, a dash before one that was replaced."""
+    made = Snapshot(snapshot().directory, pairs)
+    loaded = tuple(without_key(p) for p in pairs if p.name.kind.loaded)
+    live = tuple(b for b in breaks if b[0] != "-")
+    return Loaded(material(made), loaded, live, tuple(b[1:] for b in breaks if b[0] == "-"))
+
+
+def host(*disk: Pair, loaded: Loaded | None, **changes: Any) -> Snapshot:
+    """A process that was verified a day ago, while another tool has just put other files there."""
+    proven = Attempt("reload", WHO, NOW - DAY, "ok", material=loaded.material if loaded else "gone")
+    found = snapshot(*disk, processes=(process(),), served=(served("node-1"),), attempts=(proven,))
+    return replace(found, loaded=(loaded,) if loaded else (), **changes)
+
+
+def reloads(made: Plan) -> list[Reload]:
+    return [a for a in made.actions if isinstance(a, Reload)]
+
+
+def told(made: Plan) -> list[str]:
+    return [f.message for f in made.findings if (f.code, f.severity) == ("served.stale", "critical")]
+
+
+SOUND = pair(cert=next_leaf())
+EMPTY = replace(CA, cert=CertFile(file("ca.crt"), "other", leaf("ca", 3, not_after=NOW + DAY), pooled=False))
+BROKEN_UI = replace(pair("ui"), cert=CertFile(file("ui.crt"), "", None, (), "broken", "unparsable"))
+NO_TENANT = pair("client-tenant.foo")
+WORSE: list[tuple[str, tuple[Pair, ...], tuple[str, ...], str]] = [
+    ("node.crt of another CA", (CA, pair(cert=next_leaf(), trust=UNKNOWN_CA)), (), "not trusted by ca.crt"),
+    ("without clientAuth", (CA, pair(cert=next_leaf(eku=("serverAuth",)))), (), "lacks clientAuth"),
+    ("expired", (CA, pair(cert=next_leaf(not_after=NOW - SECOND))), (), "expired at"),
+    ("not yet valid", (CA, pair(cert=next_leaf(not_before=NOW + DAY))), (), "not valid before"),
+    ("names nobody", (CA, pair(cert=next_leaf(common_names=("db1",)))), (), "not the principal 'node'"),
+    ("loses a configured name", (CA, pair(cert=next_leaf(dns=()))), (), "lacks the configured names"),
+    ("ca.crt of another CA", (OTHER_CA, pair(trust=UNKNOWN_CA)), ("node",), "not trusted by ca.crt"),
+    ("both of another CA", (OTHER_CA, SOUND), ("-node",), "no longer verifies the loaded node.crt"),
+    (
+        "a bundle that client.root needs",
+        (OTHER_CA, pair(), pair("client.root")),
+        ("client.root",),
+        "no longer verifies client.root.crt",
+    ),
+    ("a bundle whose blocks all have headers", (EMPTY, pair()), (), "without PEM headers"),
+    ("a key that Go cannot read", (CA, replace(SOUND, key=None)), (), "node.key is missing"),
+    ("a new ui.crt that cannot be read", (CA, SOUND, BROKEN_UI), (), "ui.crt cannot be used"),
+    ("a tenant that is no number", (CA, SOUND, NO_TENANT), (), "refuses the whole directory"),
+    (
+        "a new client.node that is no client's",
+        (CA, SOUND, pair("client.node", leaf("client.node", eku=()))),
+        (),
+        "lacks",
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "disk", "breaks", "why"), WORSE, ids=[r[0] for r in WORSE])
+@pytest.mark.parametrize("managed", [True, False])
+def test_no_signal_onto_what_is_worse(
+    label: str, disk: tuple[Pair, ...], breaks: tuple[str, ...], why: str, *, managed: bool
+) -> None:
+    """No SIGHUP, whoever put it there; one critical finding says what would break, and that the process goes on."""
+    found = host(*disk, loaded=kept(*BEFORE, breaks=breaks))
+    if not managed:
+        found = replace(found, directory=replace(found.directory, observe_only=VOLUME))
+    made = decide(RULES, found, NOW)
+    assert reloads(made) == [], label
+    assert [(why in m, "goes on with what it has loaded" in m) for m in told(made)] == [(True, True)], told(made)
+    assert not [f for f in made.findings if "under way" in f.remedy]
+
+
+@pytest.mark.parametrize(("label", "disk", "breaks", "why"), WORSE, ids=[r[0] for r in WORSE])
+def test_an_operators_reload_is_refused_or_forced(
+    label: str, disk: tuple[Pair, ...], breaks: tuple[str, ...], why: str
+) -> None:
+    """Without `--force` the command is refused with the reason; with it the signal goes."""
+    found = host(*disk, loaded=kept(*BEFORE, breaks=breaks))
+    asked = Request("reload", "", NOW - SECOND)
+    made = decide(RULES, replace(found, requests=(asked,)), NOW)
+    refused = [a.reason for a in made.actions if isinstance(a, RejectCommand)]
+    assert [why in reason and "--force" in reason for reason in refused] == [True], label
+    assert reloads(made) == []
+    forced = decide(RULES, replace(found, requests=(replace(asked, force=True),)), NOW)
+    assert [1] == [len(reloads(forced))]
+
+
+EXPIRED = pair(cert=leaf(not_after=NOW - SECOND))
+NO_WORSE: list[tuple[str, Snapshot]] = [
+    ("a sound pair", host(CA, SOUND, loaded=kept(*BEFORE))),
+    (
+        "a client pair that nobody configured",
+        host(OTHER_CA, SOUND, pair("client.old"), loaded=kept(*BEFORE, breaks=("client.old",))),
+    ),
+    ("a root is added", host(OTHER_CA, pair(), loaded=kept(*BEFORE))),
+    (
+        "what is loaded has expired: it cannot become worse",
+        host(CA, pair(cert=next_leaf(), trust=UNKNOWN_CA), loaded=kept(CA, EXPIRED)),
+    ),
+    (
+        "the same fault was loaded before",
+        host(CA, pair(cert=next_leaf(dns=())), loaded=kept(CA, pair(cert=leaf(dns=())))),
+    ),
+    (
+        "ui has expired, and was loaded so",
+        host(
+            CA,
+            SOUND,
+            pair("ui", leaf("ui", not_after=NOW - SECOND)),
+            loaded=kept(CA, pair(), pair("ui", leaf("ui", not_after=NOW - SECOND))),
+        ),
+    ),
+    (
+        "every handshake fails already",
+        host(
+            CA, pair(cert=next_leaf(), trust=UNKNOWN_CA), loaded=kept(*BEFORE), served=(served("", outcome="refused"),)
+        ),
+    ),
+    ("nothing is known of what is loaded", host(CA, SOUND, loaded=None)),
+    (
+        "nothing is known, and a wanted name is missing",
+        host(CA, pair(cert=next_leaf(dns=())), loaded=None),
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "found"), NO_WORSE, ids=[r[0] for r in NO_WORSE])
+def test_a_signal_onto_what_is_no_worse(label: str, found: Snapshot) -> None:
+    """Where nothing gets worse the signal goes."""
+    assert [1] == [len(reloads(decide(RULES, found, NOW)))], label
+
+
+UNKNOWN: list[tuple[str, Snapshot]] = [
+    ("node.crt of another CA", host(CA, pair(cert=next_leaf(), trust=UNKNOWN_CA), loaded=None)),
+    ("client.root does not verify", host(CA, SOUND, replace(pair("client.root"), trust=UNKNOWN_CA), loaded=None)),
+    (
+        "a CA that the process names is gone",
+        host(OTHER_CA, SOUND, loaded=None, served=(served("node-1", client_cas=("subject-old",)),)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "found"), UNKNOWN, ids=[r[0] for r in UNKNOWN])
+def test_unknown_is_no(label: str, found: Snapshot) -> None:
+    """An agent that never saw what is loaded judges the files alone, and by what the process names."""
+    made = decide(RULES, found, NOW)
+    assert (reloads(made), len(told(made))) == ([], 1), label
+
+
+def test_what_a_new_process_has_loaded() -> None:
+    """A process that began since is compared with what was last seen of any: a restart of cockroach forgets nothing."""
+    found = host(OTHER_CA, SOUND, loaded=kept(*BEFORE, breaks=("-node",)))
+    other = replace(found, processes=(process(start=7000),), served=(served("node-1", process="100:7000"),))
+    assert reloads(decide(RULES, other, NOW)) == []
+
+
+def test_a_restart_that_would_fail_is_said() -> None:
+    """A node that is started with a broken pair does not come up; one with another CA's comes up, and fails."""
+    mismatch = host(CA, replace(SOUND, key=pair(cert=leaf(serial=9)).key), loaded=kept(*BEFORE))
+    assert [
+        "a restart would fail (node.key does not match node.crt)" in m for m in told(decide(RULES, mismatch, NOW))
+    ] == [True]
+    other = host(CA, pair(cert=next_leaf(), trust=UNKNOWN_CA), loaded=kept(*BEFORE))
+    assert ["a restart would load it too" in m for m in told(decide(RULES, other, NOW))] == [True]
+
+
+def test_a_file_that_a_reload_would_lose() -> None:
+    """cockroach refuses to lose what was valid: the signal would be in vain."""
+    gone = host(CA, SOUND, loaded=kept(CA, pair(), pair("ca-client", leaf("ca-client", is_ca=True))))
+    made = decide(RULES, gone, NOW)
+    assert (reloads(made), ["refuse to lose ca-client.crt" in m for m in told(made)]) == ([], [True])
+
+
+def test_a_date_is_waited_for() -> None:
+    """A certificate of the future is loaded once it is valid."""
+    soon = NOW + 60 * SECOND
+    made = decide(RULES, host(CA, pair(cert=next_leaf(not_before=soon)), loaded=kept(*BEFORE)), NOW)
+    assert [soon] == [h.until for h in made.blocked if h.action == "reload"]
+
+
+def test_where_others_reload_the_finding_says_so() -> None:
+    """`reload = false`: no reload is under way, so none is announced."""
+    rules: Policy = policy(process=ProcessRule(reload=False))
+    made = decide(rules, host(CA, SOUND, loaded=kept(*BEFORE)), NOW)
+    assert [("served.stale", "warning")] == [(f.code, f.severity) for f in made.findings]
+
+
+def test_silence_after_our_signal_is_critical() -> None:
+    """No handshake succeeds since the SIGHUP: that is an alarm in the same moment, not after five signals."""
+    found = host(CA, SOUND, loaded=kept(*BEFORE))
+    signal = Attempt("reload", WHO, NOW - 3 * SECOND, "unproven", material=material(found))
+    for outcome in ("refused", "unreachable"):
+        answer: Any = served("", outcome=outcome, at=NOW - SECOND)
+        after = replace(found, served=(answer,), attempts=(*found.attempts, signal))
+        assert ["critical"] == [f.severity for f in decide(RULES, after, NOW).findings if f.code.startswith("served.")][
+            :1
+        ]
