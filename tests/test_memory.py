@@ -8,7 +8,7 @@ import pytest
 
 from certagent.agent.jobs.work import JobFailed, ProcessScan
 from certagent.agent.memory import RESTING, LogLine, Memory, changes
-from certagent.core.actions import Issue, RejectCommand
+from certagent.core.actions import Issue, Probe, RejectCommand
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Listener, Repair, Request, Served
 from certagent.core.policy import OcspRule, ProcessRule
@@ -156,3 +156,17 @@ def test_a_clock_that_is_set_makes_no_command_old() -> None:
     assert [r.at for r in memory.requests] == [NOW]
     made = decide(rules, replace(snapshot(), requests=tuple(memory.requests)), NOW)
     assert [Issue] == [type(a) for a in made.actions if isinstance(a, Issue | RejectCommand)]
+
+
+def test_a_process_whose_ports_nobody_sees_serves_from_its_first_answer_on() -> None:
+    """`probe` says where to ask: until then it is starting; a later silence does not take that back."""
+    memory = Memory()
+    starting = process(state="starting", by_probe=True)
+    memory.take(ProcessScan((starting,), NOW), policy(), NOW)
+    states = []
+    for outcome in ("unreachable", "refused", "unreachable"):
+        memory.take(served(outcome=outcome), policy(), NOW)
+        states += [p.state for p in memory.add(snapshot(), policy()).processes]
+    assert states == ["starting", "serving", "serving"]
+    plan = decide(policy(), snapshot(processes=(starting,)), NOW)
+    assert [a.port for a in plan.actions if isinstance(a, Probe)] == [26257]

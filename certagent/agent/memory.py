@@ -47,6 +47,7 @@ class Memory:
     processes_at: datetime | None = None
     served: dict[tuple[str, str, str], Served] = field(default_factory=dict)
     revocations: dict[str, Revocation] = field(default_factory=dict)  # by the leaf's fingerprint
+    answered: set[str] = field(default_factory=set)  # processes that answered a handshake once: past their start
     repairs: list[Repair] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     resting: dict[JobFailed, datetime] = field(default_factory=dict)  # until when
@@ -58,6 +59,8 @@ class Memory:
         match message:
             case Served():
                 self.served[(message.process, message.address, message.client)] = message
+                if message.outcome != "unreachable":
+                    self.answered.add(message.process)
             case RevocationResult():
                 self.revocations |= {r.fingerprint: r for r in message.revocations}
             case ProcessScan():
@@ -72,6 +75,7 @@ class Memory:
         """A scan: what a listener served that is gone, or for a file that is not wanted any more, is forgotten."""
         said = changes(self.processes, seen.processes)
         self.processes, self.processes_at = seen.processes, seen.at
+        self.answered &= {p.identity for p in seen.processes}
         set_by_hand = tuple(Listener(host, port, kind) for host, port, kind in policy.process.probe)
         ports = {(p.identity, port.address) for p in seen.processes for port in p.listeners or set_by_hand}
         kept = {key: s for key, s in self.served.items() if (s.process, s.address) in ports}
@@ -106,11 +110,16 @@ class Memory:
         seen = self.processes_at is not None and self.processes_at >= request.at
         return request.kind == "reload" and seen and not self.processes
 
+    def _past_its_start(self, process: Process) -> Process:
+        """A process whose listeners nobody can see serves from its first answer on."""
+        serves = process.by_probe and process.state == "starting" and process.identity in self.answered
+        return replace(process, state="serving") if serves else process
+
     def add(self, known: Snapshot, policy: Policy) -> Snapshot:
         """Given a snapshot of what is on the disk, return it with what is remembered."""
         return replace(
             known,
-            processes=self.processes,
+            processes=tuple(self._past_its_start(p) for p in self.processes),
             processes_at=self.processes_at,
             served=tuple(self.served.values()),
             revocations=tuple(self.revocations.values()) if policy.ocsp.mode != "off" else (),

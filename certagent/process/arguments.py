@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from certagent.core.facts import LoaderFlags
 
 SERVING = frozenset({"start", "start-single-node", "demo"})
+BARE = frozenset({"insecure", "logtostderr", "no-color", "redactable-logs", "background", "help", "h", "version"})
 TRUTH = frozenset({"1", "t", "T", "TRUE", "True", "true"})  # Go's strconv.ParseBool
 TRUE = TRUTH | {""}
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -49,13 +50,29 @@ def flag(argv: Sequence[str], name: str) -> str | None:
 
 
 def _subcommand(argv: Sequence[str]) -> str:
-    words = [w for w in argv[1:] if not w.startswith("-")]
-    for i, word in enumerate(words):
-        if word in SERVING:
-            return word
-        if word == "mt" and words[i + 1 : i + 2] == ["start-sql"]:
-            return "mt start-sql"
-    return ""
+    """The first word that is no flag's value: `cockroach sql --database start` serves nothing."""
+    words = _words(argv)
+    first = words[0] if words else ""
+    if first in SERVING:
+        return first
+    return "mt start-sql" if words[:2] == ["mt", "start-sql"] else ""
+
+
+def _words(argv: Sequence[str]) -> list[str]:
+    """The first two words that are neither flags nor their values. A flag without `=` takes the next word as its own.
+
+    As cockroach's command line parser does before the sub-command; BARE are its flags that take none.
+    """
+    found: list[str] = []
+    rest = iter(argv[1:])
+    for word in rest:
+        if not word.startswith("-"):
+            found.append(word)
+        elif "=" not in word and word.lstrip("-") not in BARE:
+            next(rest, "")
+        if len(found) == 2:  # noqa: PLR2004 - no sub-command that serves has three
+            break
+    return found
 
 
 def principal_map(values: Sequence[str]) -> tuple[tuple[str, str], ...]:

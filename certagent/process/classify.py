@@ -3,20 +3,26 @@
 import stat
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from certagent.core.facts import Listener, Process
 from certagent.core.policy import ProcessRule
 from certagent.process.arguments import Arguments
 
 SIGHUP_BIT = 1
+ANY = "*"
+COCKROACH = ("cockroach",)
+WRITTEN_LATE = timedelta(
+    seconds=1
+)  # the clock that dates files is read more coarsely than the one that dates processes
 COMM = 15  # bytes of a name that the kernel keeps
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "busybox"})
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a listener says, not where we listen
 
 
 def named(comm: str, names: Iterable[str]) -> bool:
-    """Whether a process of that comm is worth a close look: `cockroach`, `cockroach-v25`, `cockroach.real`."""
-    return any(comm == n[:COMM] or comm.startswith((f"{n}-"[:COMM], f"{n}."[:COMM])) for n in names)
+    """Whether a process of that name may be meant: `cockroach`, `cockroach-v25`, `cockroach.real`. `*`: any."""
+    return any(n == ANY or comm == n[:COMM] or comm.startswith((f"{n}-"[:COMM], f"{n}."[:COMM])) for n in names)
 
 
 def serves(exe: str, said: Arguments) -> bool:
@@ -49,7 +55,7 @@ def judged(
     if listeners:
         return replace(base, state="serving", listeners=listeners)
     if rule.probe:
-        return replace(base, state="serving", listeners=tuple(Listener(h, p, k) for h, p, k in rule.probe))
+        return replace(base, state="starting", listeners=tuple(Listener(*x) for x in rule.probe), by_probe=True)
     if mine not in {0, base.uid}:
         return replace(base, state="forbidden", problem=f"the listeners of pid {base.pid} cannot be seen: set `probe`")
     return base
@@ -72,6 +78,27 @@ def hup_masks(status: Iterable[str]) -> tuple[bool, bool]:
     fields = dict(line.split(":", 1) for line in status if line.startswith(("SigIgn:", "SigCgt:")))
     ignored, caught = (bool(int(fields.get(name, "0"), 16) & SIGHUP_BIT) for name in ("SigIgn", "SigCgt"))
     return ignored, caught
+
+
+def misnamed(named_process: Process, comm: str, exe: str, said: Arguments | None, file: str, rule: ProcessRule) -> str:
+    """Given the process that a PID file names and what can be seen of it, return why it is another one, or "".
+
+    The file says which process it is; it lifts no rule on what can be seen. `said`: its arguments, None where they
+    are denied.
+    """
+    pid = named_process.pid
+    if not named(comm, rule.names) or exe in SHELLS:
+        return f"{file} names pid {pid}, which is {exe or comm}: `names` does not have it, so it gets no signal"
+    if said is not None and named(comm, COCKROACH) and not serves(exe, said):
+        return f"{file} names pid {pid}, a cockroach command that serves no certs directory, so it gets no signal"
+    return ""
+
+
+def outlived(pid: int, file: str, started: datetime, written: datetime) -> str:
+    """Given when a process began and its PID file was written, return why the file names another one, or ""."""
+    if started <= written + WRITTEN_LATE:
+        return ""
+    return f"{file} is older than pid {pid}, which it names: it is left from a process that has ended"
 
 
 def pid_file_problem(pid: int, file: str, written: tuple[int, int], owner: int, mine: int) -> str | None:

@@ -13,7 +13,17 @@ from certagent.core.facts import Process
 from certagent.core.policy import ProcessRule
 from certagent.posix.openat import IN_ROOT, open_within
 from certagent.process.arguments import Arguments, parse
-from certagent.process.classify import hidden, hup_masks, judged, listeners_of, named, pid_file_problem, serves
+from certagent.process.classify import (
+    hidden,
+    hup_masks,
+    judged,
+    listeners_of,
+    misnamed,
+    named,
+    outlived,
+    pid_file_problem,
+    serves,
+)
 
 PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -171,16 +181,30 @@ def _hup_masks(pid: int) -> tuple[bool, bool]:
 
 def _by_pid_file(rule: ProcessRule) -> Process | None:
     try:
-        written, process, base = _pid_file(rule.pid_file)
+        named_by, process, base = _pid_file(rule.pid_file)
+        exe, said = _visible(process)
+        comm = _comm(str(base.pid))
     except (OSError, ValueError, IndexError, psutil.Error):
         return None
-    if problem := pid_file_problem(base.pid, rule.pid_file, written, base.uid, os.geteuid()):
+    written = datetime.fromtimestamp(named_by.st_mtime, UTC)
+    problem = (
+        pid_file_problem(base.pid, rule.pid_file, (named_by.st_uid, named_by.st_mode), base.uid, os.geteuid())
+        or outlived(base.pid, rule.pid_file, base.started, written)
+        or misnamed(base, comm, exe, said, rule.pid_file, rule)
+    )
+    if problem:
         return replace(base, state="forbidden", problem=problem)
     return _look(base, process, None, rule)
 
 
-def _pid_file(path: str) -> tuple[tuple[int, int], psutil.Process, Process]:
-    """(uid, mode) of the file, and the process that it names. Raises OSError, ValueError, IndexError, psutil.Error."""
+def _visible(process: psutil.Process) -> tuple[str, Arguments | None]:
+    """The program's name and arguments; "" and None where they are denied to us. Raises psutil.Error, OSError."""
+    insides = _insides(process)
+    return (insides.exe, parse(process.cmdline(), insides.environ)) if insides else ("", None)
+
+
+def _pid_file(path: str) -> tuple[os.stat_result, psutil.Process, Process]:
+    """The file, and the process that it names. Raises OSError, ValueError, IndexError, psutil.Error."""
     fd = os.open(path, PID_FILE)
     with os.fdopen(fd, "rb") as file:
         info, pid = os.fstat(fd), int(file.read(64).split()[0])
@@ -189,4 +213,4 @@ def _pid_file(path: str) -> tuple[tuple[int, int], psutil.Process, Process]:
         raise ValueError("never signalled")
     if process.status() == psutil.STATUS_ZOMBIE:
         raise psutil.ZombieProcess(pid)
-    return (info.st_uid, info.st_mode), process, replace(_base(process), command=process.name(), found_by="pid_file")
+    return info, process, replace(_base(process), command=process.name(), found_by="pid_file")

@@ -61,3 +61,28 @@ TERMS: list[tuple[list[str], dict[str, str], LoaderFlags]] = [
 def test_terms(words: list[str], environ: dict[str, str], expected: LoaderFlags) -> None:
     """What changes the judgement: list flags add up and are CSV, the last colon divides; booleans are Go's."""
     assert expected == terms_of(["cockroach", "start", *words], environ)
+
+
+@pytest.mark.parametrize(
+    ("words", "subcommand"),
+    [
+        (["start"], "start"),
+        (["--logtostderr", "start"], "start"),
+        (["--log-dir", "start", "sql"], ""),
+        (["--log-dir", "/var/log", "start"], "start"),
+        (["--log-dir=/var/log", "start", "--certs-dir", "/certs"], "start"),
+        (["mt", "start-sql"], "mt start-sql"),
+        (["mt", "--certs-dir", "/certs", "start-sql"], "mt start-sql"),
+        (["mt", "start-proxy"], ""),
+        (["sql", "start"], ""),
+        (["sql", "--database", "start"], ""),
+        (["sql", "-e", "start"], ""),
+        (["node", "status", "start-single-node"], ""),
+        (["cert", "create-node", "demo"], ""),
+        (["debug", "zip", "mt", "start-sql"], ""),
+        ([], ""),
+    ],
+)
+def test_the_subcommand_is_the_first_word_that_is_no_flags_value(words: list[str], subcommand: str) -> None:
+    """A client command that names `start` somewhere serves nothing, and would die of a SIGHUP."""
+    assert parse(["cockroach", *words], {}).subcommand == subcommand

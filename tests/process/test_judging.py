@@ -2,6 +2,7 @@
 
 import errno
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import psutil
@@ -10,11 +11,21 @@ import pytest
 from certagent.core.facts import Listener, LoaderFlags, Process
 from certagent.core.policy import ProcessRule
 from certagent.posix.errors import HostError
-from certagent.process.arguments import parse
-from certagent.process.classify import hidden, hup_masks, judged, listeners_of, named, pid_file_problem, serves
+from certagent.process.arguments import Arguments, parse
+from certagent.process.classify import (
+    hidden,
+    hup_masks,
+    judged,
+    listeners_of,
+    misnamed,
+    named,
+    outlived,
+    pid_file_problem,
+    serves,
+)
 from certagent.process.inspecting import ProcessDetails, denial, told
 from certagent.process.signals import refusal
-from tests.core.building import process
+from tests.core.building import NOW, process
 
 OWNER, OTHER = 999, 1234
 BASE = replace(process(), uid=OWNER, state="starting", listeners=(), problem=None)
@@ -86,7 +97,8 @@ CAUGHT, IGNORED, NEITHER = (False, True), (True, False), (False, False)
         ((), CAUGHT, ProcessRule(), OWNER, "starting", ()),
         ((), CAUGHT, ProcessRule(), 0, "starting", ()),
         ((), CAUGHT, ProcessRule(), OTHER, "forbidden", ()),
-        ((), CAUGHT, PROBE, OTHER, "serving", (Listener("127.0.0.1", 26257, "sql"),)),
+        ((), CAUGHT, PROBE, OTHER, "starting", (Listener("127.0.0.1", 26257, "sql"),)),
+        ((), CAUGHT, PROBE, OWNER, "starting", (Listener("127.0.0.1", 26257, "sql"),)),
     ],
 )
 def test_the_state_of_an_owner(
@@ -97,8 +109,12 @@ def test_the_state_of_an_owner(
     state: str,
     seen: tuple[Listener, ...],
 ) -> None:
-    """SIGHUP first, then where it listens, then where it is said to; what only another user sees is forbidden."""
+    """SIGHUP first, then where it listens, then where it is said to; what only another user sees is forbidden.
+
+    `probe` says where to ask, and not that the process is past its start.
+    """
     found: Process = judged(BASE, listeners, hup, rule, mine)
+    assert found.by_probe == (state == "starting" and seen == (Listener("127.0.0.1", 26257, "sql"),) and hup == CAUGHT)
     assert (found.state, found.listeners) == (state, seen)
     assert (found.problem is not None) is (state in {"ignoring", "forbidden"})
 
@@ -141,6 +157,40 @@ def test_whose_pid_file_is_believed(writer: int, mode: int, believed: bool) -> N
     problem = pid_file_problem(7, "/run/x.pid", (writer, mode), OWNER, OTHER)
     assert (problem is None) is believed
     assert believed or f"{'everybody' if mode & 0o002 else f'uid {writer}'} may write it" in str(problem)
+
+
+SERVER, CLIENT = (parse(["cockroach", *words], {}) for words in (["start"], ["sql", "--certs-dir=/certs"]))
+OPEN = parse(["cockroach", "start", "--insecure"], {})
+GO = parse(["pgbouncer", "/etc/pgbouncer.ini"], {})
+
+
+@pytest.mark.parametrize(
+    ("comm", "exe", "said", "names", "innocent"),
+    [
+        ("cockroach", "cockroach", SERVER, ("cockroach",), False),
+        ("cockroach", "cockroach", CLIENT, ("cockroach",), True),
+        ("cockroach", "cockroach", OPEN, ("cockroach",), True),
+        ("cockroach", "", None, ("cockroach",), False),
+        ("pgbouncer", "pgbouncer", GO, ("cockroach",), True),
+        ("pgbouncer", "", None, ("cockroach",), True),
+        ("pgbouncer", "pgbouncer", GO, ("pgbouncer",), False),
+        ("pgbouncer", "pgbouncer", GO, ("*",), False),
+        ("bash", "bash", GO, ("*",), True),
+        ("cockroach", "cockroach", CLIENT, ("*",), True),
+    ],
+)
+def test_a_pid_file_lifts_no_rule_on_what_can_be_seen(
+    comm: str, exe: str, said: Arguments | None, names: tuple[str, ...], *, innocent: bool
+) -> None:
+    """A stale file whose pid is now another program, a shell, or a client command: it would die of a SIGHUP."""
+    problem = misnamed(BASE, comm, exe, said, "/run/x.pid", ProcessRule(names=names, pid_file="/run/x.pid"))
+    assert bool(problem) is innocent, problem
+
+
+@pytest.mark.parametrize(("after", "stale"), [(-3600, False), (-1, False), (0.5, False), (2, True), (86400, True)])
+def test_a_pid_file_is_younger_than_its_process(after: float, *, stale: bool) -> None:
+    """A server writes the file after it began; a process that began later has the pid of one that has ended."""
+    assert bool(outlived(7, "/run/x.pid", NOW + timedelta(seconds=after), NOW)) is stale
 
 
 @pytest.mark.parametrize(

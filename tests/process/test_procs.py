@@ -73,6 +73,9 @@ def test_by_pid_file(host: Host, running: StandIn) -> None:
     pid_file.write_text(f"{running.process.pid}\nmore lines, as PostgreSQL writes them\n")
     found = owners(host.base, ProcessRule(pid_file=str(pid_file)))
     assert [(running.process.pid, "pid_file", "serving")] == [(p.pid, p.found_by, p.state) for p in found]
+    os.utime(pid_file, (1, 1))
+    (stale,) = owners(host.base, ProcessRule(pid_file=str(pid_file)))
+    assert (stale.state, "has ended" in str(stale.problem)) == ("forbidden", True)
     for rubbish in ("", "1", "-5", "x", "999999999"):
         pid_file.write_text(rubbish)
         assert owners(host.base, ProcessRule(pid_file=str(pid_file))) == ()

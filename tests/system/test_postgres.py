@@ -31,7 +31,9 @@ def shared() -> Iterator[Host]:
 
 def configure(host: Host, **options: str) -> None:
     pid_file = host.base / "pg" / "data" / "postmaster.pid"
-    host.write(owner=f'"{USER}"', extra=f"[certs_dir.process]\npid_file = '{pid_file}'", **options)
+    host.write(
+        owner=f'"{USER}"', extra=f"[certs_dir.process]\nnames = ['postgres']\npid_file = '{pid_file}'", **options
+    )
 
 
 def proven(host: Host) -> bool:

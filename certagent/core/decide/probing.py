@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from certagent.core.actions import Probe, Scan
 from certagent.core.catalogue import CERT_UNTRUSTED, SERVED_UNREACHABLE
 from certagent.core.decide.part import Part, total
-from certagent.core.facts import Listener, Served, Snapshot
+from certagent.core.facts import Listener, Process, Served, Snapshot
 from certagent.core.proof import silent, since
 from certagent.core.serving import differs, looked, port_kind
 from certagent.core.view import View
@@ -51,7 +51,7 @@ def _outdated(view: View, at: datetime) -> bool:
 def _wanted(view: View) -> Iterator[Probe]:
     """What each port serves; and on each SQL port, whether the wanted client pairs are accepted."""
     clients = [p for p in view.snapshot.pairs if p.name.kind.offered and p.matched and view.want(p.name.stem)]
-    for process in (p for p in view.snapshot.processes if p.state == "serving"):
+    for process in (p for p in view.snapshot.processes if p.state == "serving" or _announced(p)):
         for port in process.listeners or tuple(Listener(h, p, k) for h, p, k in view.policy.process.probe):
             kind = port_kind(view.snapshot, process, port)
             yield Probe(port.host, port.port, kind, process.identity, "", "check what it serves")
@@ -60,15 +60,23 @@ def _wanted(view: View) -> Iterator[Probe]:
                 yield Probe(port.host, port.port, "sql", process.identity, stem, f"check whether it accepts {stem}")
 
 
+def _announced(process: Process) -> bool:
+    """Whether it is asked although it may still be starting: `probe` says where, and its answer is all there is."""
+    return process.by_probe and process.state == "starting"
+
+
 def _probes(view: View) -> Iterator[Part]:
     """The probes that are due; none of a process that is being signalled, nor of an address that is being asked."""
     known = {(s.process, s.address, s.client): s for s in view.snapshot.served}
     news = {p.identity: since(view.snapshot, p, view.now) for p in view.snapshot.processes}
+    starting = {p.identity for p in view.snapshot.processes if _announced(p)}
     for probe in _wanted(view):
         if view.running("probe", probe.subject) or view.running("reload", probe.process):
             continue
         last = known.get((probe.process, Listener(probe.host, probe.port).address, probe.client))
         at = view.now if last is None else _again_at(view, last, news[probe.process])
+        if last is not None and probe.process in starting:
+            at = min(at, last.at + SCAN_STARTING)
         yield Part((probe,)) if view.now >= at else Part(wakes=(at,))
 
 
@@ -91,7 +99,7 @@ def _other_client(snapshot: Snapshot, last: Served) -> bool:
 
 
 def _unreachable(snapshot: Snapshot) -> Part:
-    alive = {p.identity: p for p in snapshot.processes}
+    alive = {p.identity: p for p in snapshot.processes if not _announced(p)}
     found = []
     for served in snapshot.served:
         if served.process not in alive:

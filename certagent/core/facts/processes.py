@@ -46,6 +46,7 @@ class Process:
     listeners: tuple[Listener, ...] = ()
     terms: LoaderFlags = LoaderFlags()
     problem: str | None = None
+    by_probe: bool = False  # its listeners are those of `probe`: it counts as serving once one of them has answered
 
     @property
     def identity(self) -> str:
