@@ -18,12 +18,14 @@ class Ca:
     key: bytes
     at: datetime
 
-    def pair(self, stem: str = "node", days: int = 30, names: tuple[str, ...] = ("localhost",)) -> tuple[bytes, bytes]:
+    def pair(
+        self, stem: str = "node", days: int = 30, names: tuple[str, ...] = ("localhost",), uris: tuple[str, ...] = ()
+    ) -> tuple[bytes, bytes]:
         """A new key and its leaf: (certificate, key)."""
         own = x509.generate_key("ecdsa-p256")
         user = stem.partition(".")[2] or "node"
         server = stem in {"node", "ui"}
-        csr = x509.make_csr(own, user, names if server else ())
+        csr = x509.make_csr(own, user, (*(names if server else ()), *uris))
         begin, end = self.at - DAY, self.at + days * DAY
         cert = x509.sign_csr(
             csr, self.cert, self.key, server=server, client=stem != "ui", not_before=begin, not_after=end

@@ -8,8 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from certagent.demo.loader import Entry, Flags, Found, Material, certificate, load, with_key
-from certagent.demo.server import AUTHENTICATION_OK, Offer, Quirks, offer, rpc_answer, sql_answer
+from certagent.demo.loader import (
+    Entry,
+    Flags,
+    Found,
+    LoadError,
+    Material,
+    certificate,
+    load,
+    reload_problem,
+    start_problem,
+    with_key,
+)
+from certagent.demo.logins import Shown, shown_by
+from certagent.demo.offering import Offer, offer, tls_problem
+from certagent.demo.server import AUTHENTICATION_OK, Quirks, rpc_answer, sql_answer
 from certagent.demo.story import ROTATIONS, Rotated, rotated, withstood
 from tests.making import Ca, make_ca
 
@@ -30,13 +43,14 @@ def info(mode: int, kind: int = stat.S_IFREG, uid: int = 1000, gid: int = 1000) 
     [
         ("node", "node", Flags(), ""),
         ("client.root", "client.root", Flags(), ""),
-        ("client.root", "node", Flags(), "client.root.crt: no principal root"),
-        ("client.root", "node", Flags({"node": "root"}), ""),
+        ("client.root", "node", Flags(), ""),
+        ("client.root", "node", Flags(old=True), "client.root.crt: no principal root"),
+        ("client.root", "node", Flags({"node": "root"}, old=True), ""),
         ("client-tenant.7", "node", Flags(), ""),
     ],
 )
 def test_whom_a_certificate_names(house: Ca, stem: str, of: str, flags: Flags, error: str) -> None:
-    """A client's must name its user, as the principal map has it; the others are taken as they are."""
+    """Up to 24.1 a client's must name its user, as the principal map has it; the others are taken as they are."""
     cert, _ = house.pair(of)
     entry = certificate(stem, Found(info(0o644), cert), flags)
     assert entry.error == error
@@ -62,6 +76,8 @@ def test_a_certificate_that_cannot_be_had(found: Found, begins: str) -> None:
     ("found", "flags", "error"),
     [
         (Found(info(0o600), b"KEY"), Flags(), ""),
+        (Found(info(0o7600), b"KEY"), Flags(), ""),
+        (Found(info(0o1740, uid=0, gid=MINE), b"KEY"), Flags(), ""),
         (Found(info(0o700), b"KEY"), Flags(), ""),
         (Found(info(0o640), b"KEY"), Flags(), "node.key: mode 0640 is too wide"),
         (Found(info(0o640, uid=0, gid=MINE), b"KEY"), Flags(), ""),
@@ -102,56 +118,160 @@ BAD = Entry(error="bad")
 @pytest.mark.parametrize(
     ("entries", "kind", "expected"),
     [
-        ({"ca": CA, "node": NODE}, "sql", Offer(NODE, b"ca\n")),
-        ({"ca": CA, "node": NODE}, "rpc", Offer(NODE, b"ca\n", ("h2",))),
+        ({"ca": CA, "node": NODE}, "sql", Offer(NODE, (b"ca",))),
+        ({"ca": CA, "node": NODE}, "rpc", Offer(NODE, (b"ca",), ("h2",))),
         ({"ca": CA, "node": NODE}, "http", Offer(NODE)),
         ({"ca": CA, "node": NODE, "ui": UI}, "http", Offer(UI)),
-        ({"ca": CA, "node": NODE, "ui": BAD}, "http", Offer(NODE)),
-        ({"ca": CA, "node": NODE, "ui": UI}, "sql", Offer(NODE, b"ca\n")),
-        ({"ca": CA, "ca-client": CLIENTS, "node": NODE}, "sql", Offer(NODE, b"ca-client\n")),
-        ({"ca": CA, "client-tenant.7": UI}, "sql", Offer(UI, b"ca\n")),
+        ({"ca": CA, "node": NODE, "ui": BAD}, "http", None),
+        ({"ca": CA, "node": NODE, "ui": UI}, "sql", Offer(NODE, (b"ca",))),
+        ({"ca": CA, "ca-client": CLIENTS, "node": NODE}, "sql", Offer(NODE, (b"ca-client",))),
+        ({"ca": CA, "ca-client": BAD, "node": NODE}, "sql", None),
+        ({"ca": CA, "ca-client-tenant": CLIENTS, "node": NODE}, "rpc", Offer(NODE, (b"ca", b"ca-client"), ("h2",))),
+        ({"ca": CA, "ca-client-tenant": BAD, "node": NODE}, "rpc", None),
+        ({"ca": CA, "client-tenant.7": UI}, "sql", Offer(UI, (b"ca",))),
         ({"node": NODE}, "sql", None),
         ({"ca": CA, "node": BAD}, "sql", None),
     ],
 )
 def test_what_a_handshake_uses(entries: dict[str, Entry], kind: str, expected: Offer | None) -> None:
-    """The DB Console's own pair where there is a sound one; clients are asked for theirs on the SQL port only."""
+    """The DB Console's own pair where there is one; clients are asked for theirs on the SQL port only.
+
+    A file that is there and broken stops what uses it: cockroach does not fall back.
+    """
     assert offer(Material(entries), kind) == expected
 
 
+def of(*users: str, tenant: str = "") -> Shown:
+    return Shown(tuple((tenant, user) for user in users))
+
+
 @pytest.mark.parametrize(
-    ("names", "answer"),
+    ("who", "flags", "let_in"),
     [
-        (("node",), b"OK"),
-        (("other", "root"), b"OK"),
-        (("7",), b"OK"),
-        (("maxroach",), b"refused: ('maxroach',)"),
-        ((), b"refused: no certificate"),
+        (of("node"), Flags(), True),
+        (of("other", "root"), Flags(), True),
+        (of("root", tenant="1"), Flags(), True),
+        (of("root", tenant="10"), Flags(), False),
+        (Shown(tenant="7"), Flags(), True),
+        (Shown(tenant="root"), Flags(), False),
+        (of("7"), Flags(), False),
+        (of("maxroach"), Flags(), False),
+        (Shown((("", "node"),), refused="malformed"), Flags(), False),
+        (of("node"), Flags(node_dn="CN=node"), False),
+        (Shown(subject="O=x,CN=a"), Flags(node_dn="O=x,CN=a"), True),
+        (None, Flags(), False),
     ],
 )
-def test_who_may_call_a_node(names: tuple[str, ...], answer: bytes) -> None:
-    """Another node, root, a tenant by its id."""
-    assert rpc_answer(names) == answer
+def test_who_may_call_a_node(who: Shown | None, flags: Flags, let_in: bool) -> None:
+    """Another node, root, each of the system tenant; a tenant by its id; with a flag, that very subject."""
+    assert (rpc_answer(who, flags) == b"OK") == let_in
 
 
 HELLO = b"\0\0\0\x20\0\x03\0\0user\0root\0\0"
 
 
 @pytest.mark.parametrize(
-    ("message", "names", "begins", "welcome"),
+    ("message", "who", "begins", "welcome"),
     [
-        (HELLO, ("root",), AUTHENTICATION_OK, True),
+        (HELLO, of("root"), AUTHENTICATION_OK, True),
         (HELLO, None, AUTHENTICATION_OK, True),
-        (HELLO, ("maxroach",), b"E", False),
-        (HELLO, (), b"E", False),
-        (b"start", ("maxroach",), AUTHENTICATION_OK, True),
-        (b"", ("root",), b"", True),
+        (HELLO, of("root", tenant="1"), AUTHENTICATION_OK, True),
+        (HELLO, of("root", tenant="10"), b"E", False),
+        (HELLO, of("maxroach"), b"E", False),
+        (HELLO, Shown(tenant="7"), b"E", False),
+        (HELLO, of(), b"E", False),
+        (HELLO.replace(b"root", b"debug_user"), of("debug_user"), b"E", False),
+        (b"start", of("maxroach"), AUTHENTICATION_OK, True),
+        (b"", of("root"), b"", True),
     ],
 )
-def test_who_may_log_in(message: bytes, names: tuple[str, ...] | None, begins: bytes, welcome: bool) -> None:
+def test_who_may_log_in(message: bytes, who: Shown | None, begins: bytes, welcome: bool) -> None:
     """Whom the certificate names; whoever shows none is not judged by it."""
-    told, goes_on = sql_answer(message, names)
+    told, goes_on = sql_answer(message, who, Flags())
     assert (told[:1], goes_on) == (begins[:1], welcome)
+
+
+@pytest.mark.parametrize(
+    ("user", "uris", "flags", "expected"),
+    [
+        ("root", (), Flags(), ("", "root")),
+        ("root", (), Flags({"root": "app"}), ("", "app")),
+        ("x", ("crdb://tenant/1/user/app",), Flags({"app": "root"}), ("1", "app")),
+        ("x", ("crdb://tenant-name/t/user/app",), Flags(), ("t", "app")),
+        ("x", ("crdb://x",), Flags(), None),
+        ("root", (), Flags(root_login=False), None),
+    ],
+)
+def test_whom_a_certificate_stands_for(
+    house: Ca, user: str, uris: tuple[str, ...], flags: Flags, expected: tuple[str, str] | None
+) -> None:
+    """The users of its `crdb://` URIs, to which no map applies; else its principals."""
+    cert, _ = house.pair(f"client.{user}", uris=uris)
+    who = shown_by(cert, flags)
+    assert bool(who.refused) == (expected is None)
+    assert expected is None or who.users == (expected,)
+
+
+def held(**entries: Entry) -> Material:
+    return Material({stem.replace("__", "-").replace("_", "."): entry for stem, entry in entries.items()})
+
+
+RELOADS = [
+    (held(ca=CA, node=NODE), held(ca=CA, node=BAD), False),
+    (held(ca=CA, node=NODE, ui=UI), held(ca=CA, node=NODE), False),
+    (held(ca=CA, node=NODE), held(ca=CA, node=NODE, ui=BAD), True),
+    (held(ca=CA, node=NODE), held(ca=CA, node=NODE, ca__client=BAD), True),
+    (held(ca=CA, node=NODE), held(ca=CA, node=NODE, client_node=BAD), True),
+    (Material({"ca": CA, "node": NODE, "tenant-signing.7": UI}), held(ca=CA, node=NODE), True),
+    (Material({"ca": CA, "node": NODE, "client-tenant.7": UI}), held(ca=CA, node=NODE), True),
+    (Material({"ca": CA, "client-tenant.7": UI}), held(ca=CA), False),
+]
+
+
+@pytest.mark.parametrize(("old", "fresh", "taken"), RELOADS)
+def test_which_reload_is_taken(old: Material, fresh: Material, taken: bool) -> None:
+    """Refused is only one that loses what the server uses; an optional file that is new and broken is taken."""
+    assert (reload_problem(old, fresh) == "") == taken
+
+
+@pytest.mark.parametrize("stem", ["ui", "ca-client", "ca-client-tenant", "client.node", "ca", "node"])
+def test_a_broken_file_that_ends_the_start(stem: str) -> None:
+    """At its start a node falls back on nothing; ca-ui.crt is not looked at."""
+    sound = {"ca": CA, "node": NODE, "ca-ui": BAD}
+    assert start_problem(Material(sound)) == ""
+    assert start_problem(Material(sound | {stem: BAD})) == "bad"
+
+
+def test_the_tls_of_a_start(house: Ca) -> None:
+    """Three configurations are built: a key that does not match, or a bundle without a certificate, ends the start."""
+
+    def entry(stem: str, key: bytes = b"") -> Entry:
+        cert, own = house.pair(stem)
+        return Entry(cert, key or own)
+
+    other = house.pair("node")[1]
+    headed = house.cert.replace(b"CERTIFICATE-----\n", b"CERTIFICATE-----\nComment: house\n\n", 1)
+    sound = {"ca": Entry(house.cert), "node": entry("node")}
+    assert tls_problem(Material(sound)) == ""
+    assert tls_problem(Material(sound | {"ui": entry("ui", other)})).startswith("console: ")
+    assert tls_problem(Material(sound | {"node": entry("node", other)})).startswith("server: ")
+    assert tls_problem(Material(sound | {"client.node": entry("client.node", other)})).startswith("client: ")
+    assert tls_problem(Material(sound | {"ca-client": Entry(headed)})).startswith("server: ")
+    assert tls_problem(Material(sound | {"ca": Entry(headed), "ca-client": Entry(house.cert)})).startswith("client: ")
+    assert tls_problem(Material(sound | {"ca-ui": Entry(headed)})) == ""
+
+
+@pytest.mark.parametrize(("tenant", "loads"), [("7", True), ("007", True), (str(2**64 - 1), True), (str(2**64), False),
+    ("foo", False), ("-1", False), ("7.8", False), ("٧", False)])  # fmt: skip  # noqa: RUF001 - a digit of another script
+def test_the_id_of_a_tenant(tmp_path: Path, house: Ca, tenant: str, loads: bool) -> None:
+    """It refuses the directory as a whole, with or without a key, whatever is in the file."""
+    (tmp_path / "ca.crt").write_bytes(house.cert)
+    (tmp_path / f"client-tenant.{tenant}.crt").write_text("garbage")
+    if loads:
+        assert load(str(tmp_path)).good("ca")
+        return
+    with pytest.raises(LoadError):
+        load(str(tmp_path))
 
 
 GOOD = Rotated((0.5,) * ROTATIONS, "a" * 64, "b" * 64, 100, (), "served", (0, 999), "renew node: refused")

@@ -13,7 +13,12 @@ FLAGS = {  # of cockroach, for a directory whose process does not run
     "cert-principal-map": "MAP",
     "node-cert-distinguished-name": "DN",
     "root-cert-distinguished-name": "DN",
+    "node-cert-san": "SANS",
+    "root-cert-san": "SANS",
+    "advertise-addr": "ADDR",
+    "advertise-sql-addr": "ADDR",
 }
+SWITCHES = ("allow-debug-user", "disallow-root-login")
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -33,6 +38,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         parser.add_argument(
             f"--{flag}", default=[], action="append", metavar=value, help="the same flag that cockroach is started with"
         )
+    for switch in SWITCHES:
+        parser.add_argument(f"--{switch}", action="store_true", help="the same flag that cockroach is started with")
+    parser.add_argument(
+        "--release", default="", metavar="VERSION", help="the version of cockroach, such as 24.1 (default: not known)"
+    )
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -73,7 +83,8 @@ def _targets(arguments: argparse.Namespace) -> "list[Target]":
     ):
         raise HostError(f"{problem}; cockroach would not start with it")
     options = [f"--{flag}={v}" for flag in FLAGS for v in getattr(arguments, flag.replace("-", "_"))]
-    terms = own_terms(options)
+    options += [f"--{s}" for s in SWITCHES if getattr(arguments, s.replace("-", "_"))]
+    terms = own_terms(options, arguments.release)
     if arguments.certs_dir:
         return [directory_target(arguments.certs_dir, arguments.user, terms)]
     return [configured_target(policy, terms) for policy in read_config(arguments.config).policies]
@@ -98,6 +109,8 @@ def text(document: dict[str, Any]) -> str:
     lines += ["  " + "  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]) for r in rows]
     if not document["start"]["accepted"]:
         lines.append(f"  a node would not start with this directory: {document['start']['reason']}")
+    elif document["start"]["reason"]:
+        lines.append(f"  whether a node would start depends on its version: {document['start']['reason']}")
     lines += [
         f"  {f['severity']} {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}"
         for f in document["findings"]
@@ -107,6 +120,8 @@ def text(document: dict[str, Any]) -> str:
 
 def _row(file: dict[str, Any]) -> tuple[str, str, str, str, str]:
     verdict = "accepted" if file["accepted"] else f"REFUSED: {file['reason']}"
+    if file["accepted"] and file["reason"]:  # the version of cockroach is not known
+        verdict = f"accepted; {file['reason']}"
     if not file["accepted"] and not file["role"]:
         verdict = f"ignored: {file['reason']}"
     return file["name"], file["role"], file["user"], (file["not_after"] or "")[:10], verdict

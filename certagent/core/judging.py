@@ -25,7 +25,7 @@ from certagent.core.catalogue import (
 from certagent.core.decide import SEVERITIES, decide, worst_of
 from certagent.core.facts import LoaderFlags, Pair, Snapshot
 from certagent.core.findings import Finding, Is
-from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
+from certagent.core.loading import Verdict, start_doubt, start_problem, tenant_named, verdicts
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want, under
 from certagent.core.roles import KINDS, SYSTEM
@@ -55,7 +55,7 @@ def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
     judged = verdicts(seen.pairs, seen.unmanaged_files, target.gid, target.terms)
     found = findings(target, seen, judged, now)
     problem = seen.directory.problem or (
-        start_problem(judged) if seen.directory.exists else "the directory does not exist"
+        start_problem(judged, seen.pairs) if seen.directory.exists else "the directory does not exist"
     )
     return {
         "version": 1,
@@ -63,7 +63,7 @@ def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
         "user": target.policy.owner.user,
         "pid": target.pid,
         "severity": worst_of(f.severity for f in found),
-        "start": {"accepted": not problem, "reason": problem},
+        "start": {"accepted": not problem, "reason": problem or start_doubt(judged)},
         "findings": [finding(f) for f in found],
         "files": _files(judged, seen.pairs),
     }
@@ -166,7 +166,7 @@ def _unreadable(seen: Snapshot, found: Finding) -> bool:
 def _tenants(judged: tuple[Verdict, ...]) -> Iterator[Finding]:
     for verdict in judged:
         if not tenant_named(verdict):
-            message = "the tenant's id is not a number: cockroach refuses the whole directory"
+            message = "the tenant's id is not an unsigned 64-bit number: cockroach refuses the whole directory"
             yield NAME_UNKNOWN.found(
                 verdict.name, message, "critical", "rename it or move it out of the certs directory"
             )

@@ -1,8 +1,10 @@
 """cockroach's own decision about each file when it loads a certs-dir, and whether a node starts with it.
 
-Source: cockroach's certificate loader and manager. The order is theirs: the name, the certificate, a client's
-principal, then the key as `stat` sees it. What the loader does not look at (the key's content, chains,
-dates, usages) changes no verdict here: rules.py says what happens at the next handshake.
+Source: cockroach's certificate loader and manager. The order is theirs: the name, the certificate, up to 24.1 a
+client's principal, then the key as `stat` sees it. What the loader does not look at (the key's content, chains,
+dates, usages) changes no verdict here. At its start a node then builds the TLS configurations of its ports and of its
+own connections: these need keys that match and bundles with a certificate. rules.py says what becomes of the rest at
+the next handshake.
 """
 
 from collections.abc import Iterator
@@ -11,14 +13,19 @@ from dataclasses import dataclass
 from certagent.core import names
 from certagent.core.facts import File, LoaderFlags, Pair
 from certagent.core.names import CLIENT_NODE
-from certagent.core.principals import refused_principal
+from certagent.core.principals import LAST_TENANT, loads_any_principal, refused_by_loader
 from certagent.core.roles import BY_PREFIX, BY_ROLE, KINDS
-from certagent.core.rules import key_mode_accepted
+from certagent.core.rules import UNPOOLED, key_mode_accepted
+
+OLD = "refused up to 24.1"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the loader takes one `.crt` entry; `role` is "" where the name has none."""
+    """Whether the loader takes one `.crt` entry; `role` is "" where the name has none.
+
+    Where the version of cockroach is not known and decides, it is accepted, as from 24.2 on, and `reason` says so.
+    """
 
     name: str
     role: str
@@ -41,20 +48,28 @@ def _of_pair(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Verdic
     name, cert = pair.name, pair.cert
     file = cert.file.name if cert else f"{name.stem}.crt"
     user = name.subject if name.kind.part == "user" else ""
-    reason = next(_refusals(pair, gid, terms, split=split), "")
-    return Verdict(file, name.role.value, user, not reason, reason)
+    unnamed = _unnamed(pair, terms, split=split)
+    strict = loads_any_principal(terms) is False
+    reason = next(_refusals(pair, gid, terms, unnamed if strict else ""), "")
+    perhaps = f"{OLD}: the certificate {unnamed}" if unnamed and loads_any_principal(terms) is None else ""
+    return Verdict(file, name.role.value, user, not reason, reason or perhaps)
 
 
-def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Iterator[str]:
+def _unnamed(pair: Pair, terms: LoaderFlags, *, split: bool) -> str:
+    """Why a loader that looks at principals refuses the certificate, or ""."""
+    wanted = pair.name.kind.needed(pair.name.subject, split=split).principal
+    return refused_by_loader(wanted, pair.leaf, terms) if pair.leaf and not pair.name.is_bundle else ""
+
+
+def _refusals(pair: Pair, gid: int, terms: LoaderFlags, unnamed: str) -> Iterator[str]:
     name, cert, key = pair.name, pair.cert, pair.key
     if cert is None or cert.leaf is None:
         yield (cert.problem if cert else None) or "cannot be read"
         return
     if name.is_bundle:
         return
-    refused = refused_principal(name, name.kind.needed(name.subject, split=split).principal, cert.leaf, terms)
-    if refused and name.kind.loader_wants_principal:
-        yield f"the certificate {refused}"
+    if unnamed and name.kind.loader_wants_principal:
+        yield f"the certificate {unnamed}"
     if key is None:
         yield f"{name.stem}.key is missing"
         return
@@ -64,8 +79,8 @@ def _refusals(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Itera
         yield f"the key's mode is {key.file.mode:04o}, so others may read it"
     if key.problem_kind in {"irregular", "unreadable"}:
         yield f"the key: {key.problem}"
-    if refused:  # the principal of a node is checked after everything is loaded
-        yield f"the certificate {refused}"
+    if unnamed:  # the principal of a node is checked after everything is loaded
+        yield f"the certificate {unnamed}"
 
 
 def _of_stranger(file: File) -> Verdict:
@@ -76,12 +91,23 @@ def _of_stranger(file: File) -> Verdict:
     return Verdict(file.name, "", "", accepted=False, reason=reason)
 
 
-def start_problem(found: tuple[Verdict, ...]) -> str:
-    """Given the verdicts, return why a node would not come up with this directory, "" where the loader lets it."""
+def start_problem(found: tuple[Verdict, ...], pairs: tuple[Pair, ...]) -> str:
+    """Given the verdicts and what lies there, return why a node would not come up with this directory, or ""."""
+    return _load_problem(found) or next(filter(None, map(_tls_problem, pairs)), "")
+
+
+def start_doubt(found: tuple[Verdict, ...]) -> str:
+    """What keeps a node of an old version from starting, where the version is not known; or ""."""
+    needed = {f"{kind.stem}.crt" for kind in KINDS if kind.at_start}
+    doubtful = (v for v in found if v.name in needed and v.accepted and v.reason)
+    return next((f"{v.name}: {v.reason}" for v in doubtful), "")
+
+
+def _load_problem(found: tuple[Verdict, ...]) -> str:
     by_name = {v.name: v for v in found}
     for verdict in found:
         if not tenant_named(verdict):
-            return f"{verdict.name}: the tenant's id is not a number"
+            return f"{verdict.name}: the tenant's id is not an unsigned 64-bit number"
     for file, required in ((f"{k.stem}.crt", k.at_start == "required") for k in KINDS if k.at_start):
         verdict = by_name.get(file, Verdict(file, "", "", accepted=False, reason="it is missing"))
         if required and not verdict.accepted:
@@ -91,8 +117,20 @@ def start_problem(found: tuple[Verdict, ...]) -> str:
     return ""
 
 
+def _tls_problem(pair: Pair) -> str:
+    """Why Go cannot build a TLS configuration of a pair or bundle that a node uses from its start on, or ""."""
+    kind, stem = pair.name.kind, pair.name.stem
+    if not kind.at_start or pair.leaf is None or pair.cert is None:
+        return ""
+    if kind.bundle:
+        return "" if pair.cert.pooled else f"{stem}.crt: {UNPOOLED}"
+    if pair.key is None or pair.key.spki is None:
+        return f"{stem}.key: {pair.key.problem if pair.key else 'it is missing'}"
+    return "" if pair.matched else f"{stem}.key does not match {stem}.crt"
+
+
 def tenant_named(verdict: Verdict) -> bool:
-    """A tenant's file names its tenant by number; one that does not ends the whole load."""
+    """A tenant's file names its tenant by number; one that does not ends the whole load, whatever is in it."""
     tenant = bool(verdict.role) and BY_ROLE[BY_PREFIX[verdict.role]].part == "tenant"
     number = verdict.name.partition(".")[2].removesuffix(".crt")
-    return not tenant or (number.isascii() and number.isdigit())
+    return not tenant or (number.isascii() and number.isdigit() and int(number) <= LAST_TENANT)

@@ -11,13 +11,14 @@ comparing DNs as text; `O=Cockroach, CN=node` and `o=Cockroach,cn=node` are one 
 import re
 
 from certagent.core.facts import Leaf, LoaderFlags
-from certagent.core.names import CLIENT_ROOT, NODE, Name
+from certagent.core.names import CLIENT_ROOT, Name
 
 NODE_USER = "node"
 TENANTS = ("OU", "Tenants")  # marks a tenant's certificate
 SYSTEM_TENANT = frozenset({"1", "system"})
 SCOPE = re.compile(r"(?i:crdb)://(?:tenant/(?P<id>[0-9]{1,40})|tenant-name/(?P<tenant>[^/\s]+))/user/(?P<user>\S+)")
 LAST_TENANT = 2**64 - 1
+ANY_PRINCIPAL = (24, 2)  # the first version whose loader looks at no principal
 RDN = re.compile(r"(?:[^\\,]|\\.)+")
 PART = re.compile(r"(?:[^\\+]|\\.)+")
 
@@ -26,6 +27,12 @@ def principals(leaf: Leaf, terms: LoaderFlags) -> tuple[str, ...]:
     """Given a leaf, return its principals as the process maps them; of two mappings of a name the last one wins."""
     mapped = dict(terms.principal_map)
     return tuple(mapped.get(p, p) for p in leaf.principals)
+
+
+def users(leaf: Leaf, terms: LoaderFlags) -> tuple[str, ...]:
+    """Given a leaf, return whom servers take it for, in whatever tenant. The map applies to no `crdb://` URI."""
+    found = [_scope(uri) for uri in leaf.scopes]
+    return tuple(scope[1] for scope in found if scope) if found else principals(leaf, terms)
 
 
 def refused_scope(name: Name, wanted: str | None, leaf: Leaf) -> str:
@@ -57,35 +64,60 @@ def _scope(uri: str) -> tuple[str, str] | None:
 
 
 def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags) -> str:
-    """Given a pair's name and the principal it needs, return why the loader refuses the leaf, "" where it does not."""
+    """Given a pair's name and its user, return why servers refuse the leaf as that user, or "".
+
+    As a node they take root's certificate too, which the loader refuses up to 24.1.
+    """
     problem = refused_scope(name, wanted, leaf)
-    if problem or wanted is None or leaf.scopes:
+    if problem or wanted is None:
         return problem
-    have = principals(leaf, terms)
-    if wanted in have:
-        return ""
-    if name == NODE and (terms.node_user in have or (terms.node_dn and is_subject(terms.node_dn, leaf.subject))):
-        return ""
+    if not terms.root_login and "root" in users(leaf, terms):
+        return "names 'root', and --disallow-root-login refuses such a certificate"
+    if wanted == NODE_USER and _subjects_of(wanted, terms):
+        return refused_subject(name, wanted, leaf, terms)
+    good = {wanted, "root"} if wanted == NODE_USER and loads_any_principal(terms) else {wanted}
+    return "" if good & set(users(leaf, terms)) else _unnamed(wanted, leaf, terms)
+
+
+def refused_by_loader(wanted: str | None, leaf: Leaf, terms: LoaderFlags) -> str:
+    """Given the principal that the loader of 24.1 and before wants, return why it refuses the leaf, or "".
+
+    No flag or environment relaxes it but `--cert-principal-map`, and it looks at no URI.
+    """
+    return "" if wanted is None or wanted in principals(leaf, terms) else _unnamed(wanted, leaf, terms)
+
+
+def loads_any_principal(terms: LoaderFlags) -> bool | None:
+    """Whether that loader is in use no more; None where the version is not known."""
+    return terms.release >= ANY_PRINCIPAL if terms.release else None
+
+
+def _unnamed(wanted: str, leaf: Leaf, terms: LoaderFlags) -> str:
     mapped = " after --cert-principal-map" if terms.principal_map else ""
-    named = ", ".join(n if n.isprintable() else repr(n) for n in dict.fromkeys(have))
+    named = ", ".join(n if n.isprintable() else repr(n) for n in dict.fromkeys(principals(leaf, terms)))
     return f"names {named or 'nobody'}{mapped}, not the principal {wanted!r}"
 
 
 def refused_subject(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags) -> str:
-    """Given a pair that logs in as node or root, return why servers with these flags refuse its subject, or ""."""
-    if wanted is None or not (terms.node_dn or terms.root_dn):
-        return ""
-    if wanted == NODE_USER:
-        allowed = [dn for dn in (terms.node_dn, terms.root_dn) if dn]
-        flags = "--node-cert-distinguished-name and --root-cert-distinguished-name allow"
-    elif name == CLIENT_ROOT and terms.root_dn:
-        allowed, flags = [terms.root_dn], "--root-cert-distinguished-name allows"
-    else:
-        return ""
-    if any(is_subject(dn, leaf.subject) for dn in allowed):
+    """Given a pair that logs in as node or root, return why servers with these flags refuse its subject, or "".
+
+    Such a flag wants a distinguished name, or a list of SANs all of which the certificate must have.
+    """
+    of = _subjects_of(wanted if wanted == NODE_USER else "root" if name == CLIENT_ROOT else None, terms)
+    sans = set(leaf.sans)
+    if not of or any(is_subject(dn, leaf.subject) for dn, _ in of if dn) or any(sans.issuperset(s) for _, s in of if s):
         return ""
     written = ",".join(reversed(RDN.findall(leaf.subject)))
+    allowed = [dn or ",".join(san) for dn, san in of]
+    flags = "the flags of cockroach allow" if wanted == NODE_USER else "the flags of cockroach for root allow"
     return f"has the subject {written or '(empty)'}, but {flags} {' or '.join(allowed)}: servers refuse it"
+
+
+def _subjects_of(user: str | None, terms: LoaderFlags) -> list[tuple[str, tuple[str, ...]]]:
+    """What the flags allow of a user: distinguished names and lists of SANs. A node may be root, too."""
+    of_node = [(terms.node_dn, ()), ("", terms.node_sans)] if user == NODE_USER else []
+    of_root = [(terms.root_dn, ()), ("", terms.root_sans)] if user in {NODE_USER, "root"} else []
+    return [found for found in (*of_node, *of_root) if any(found)]
 
 
 def is_subject(flag: str, subject: str) -> bool:

@@ -39,7 +39,7 @@ from certagent.core.facts import CertFile, File, Leaf, LoaderFlags, Pair, Staged
 from certagent.core.findings import Finding, Is, Severity
 from certagent.core.names import CA, Name, parse, stem_of
 from certagent.core.policy import Owner, Want
-from certagent.core.principals import refused_principal, refused_subject
+from certagent.core.principals import loads_any_principal, refused_by_loader, refused_principal, refused_subject
 from certagent.core.roles import Usage
 from certagent.core.spans import span
 from certagent.core.strength import weakness
@@ -55,15 +55,15 @@ CERT_UNREAD = {  # by CertFile.problem_kind
 KEY_UNREAD = {"unparsable": KEY_UNPARSABLE, "irregular": KEY_IRREGULAR, "unreadable": KEY_IRREGULAR}
 SERVER: Usage = "server"
 CLIENT: Usage = "client"
-TOO_WIDE = 0o077
-ROOT_GROUP_LIMIT = 0o740
+PERMISSIONS = 0o777  # setuid, setgid and sticky do not count
+OWNER_LIMIT, ROOT_GROUP_LIMIT = 0o700, 0o740
+UNPOOLED = "each of its certificates has PEM headers, and such blocks do not count"
 
 
 def key_mode_accepted(file: File, gid: int) -> bool:
     """Cockroach's rule: no group or other bits at all; or root's own with the process's group, within 0740."""
-    if file.mode & TOO_WIDE == 0:
-        return True
-    return file.uid == 0 and file.gid == gid and file.mode & ~ROOT_GROUP_LIMIT == 0
+    limit = ROOT_GROUP_LIMIT if file.uid == 0 and file.gid == gid else OWNER_LIMIT
+    return file.mode & PERMISSIONS & ~limit == 0
 
 
 def key_file(file: File, owner: Owner, terms: tuple[LoaderFlags, ...] = (), *, path: str) -> Iterator[Finding]:
@@ -160,9 +160,7 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
         return
     file = f"{pair.name.stem}.crt"
     for terms in want.terms or (LoaderFlags(),):
-        problem = refused_principal(want.name, want.principal, leaf, terms)
-        problem = problem or refused_subject(want.name, want.principal, leaf, terms)
-        if problem:
+        if problem := _refused(want, leaf, terms):
             yield CERT_PRINCIPAL.found(file, f"the certificate {problem}")
             break
     have = set(leaf.dns) | set(leaf.ips)
@@ -172,6 +170,21 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
         yield CERT_SAN.found(file, f"the certificate has names that are no longer configured: {', '.join(extra)}")
     if other_key(want, leaf) and not want.reuse_key:
         yield CERT_KEY.found(file, f"the key is {leaf.key}, but {want.key} is configured")
+
+
+def _refused(want: Want, leaf: Leaf, terms: LoaderFlags) -> str:
+    """Why servers, or the loader of an old version, refuse the certificate as its user; and which of the two."""
+    loader = want.name.kind.needed(want.name.subject, split=not want.client).principal
+    at_load = refused_by_loader(loader, leaf, terms)
+    problem = refused_principal(want.name, want.principal, leaf, terms)
+    problem = problem or refused_subject(want.name, want.principal, leaf, terms)
+    new = loads_any_principal(terms)
+    if at_load and new is False:
+        return f"{at_load}: cockroach refuses the file"
+    if not (at_load and problem):
+        return problem
+    when = "cockroach loads the file" if new else "cockroach up to 24.1 refuses the file, from 24.2 on it loads it"
+    return f"{problem}: {when} and refuses connections"
 
 
 def other_key(want: Want, leaf: Leaf) -> bool:
@@ -197,6 +210,8 @@ def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:
     if pair.cert.leaf is None:
         yield _unread(pair.cert, file, "restore the trust bundle")
         return
+    if not pair.cert.pooled:
+        yield CERT_UNPARSABLE.found(file, f"{UNPOOLED}: there is no CA to verify by", remedy="remove the header lines")
     for ca in pair.cert.certificates:
         if not ca.is_ca:
             yield CA_NOT_A_CA.found(file, f"{ca.subject} is not a CA certificate: it verifies only itself")

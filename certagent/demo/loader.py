@@ -15,26 +15,36 @@ from certagent import x509
 
 PREFIXES = ("ca", "ca-client", "ca-ui", "ca-client-tenant", "node", "ui", "client", "client-tenant", "tenant-signing")
 NAMED = ("client", "client-tenant", "tenant-signing")
-KEPT = ("ca", "ca-client", "ca-ui", "ca-client-tenant", "node", "ui", "client.node")  # and tenants' files: a reload
-# that would lose one of these is refused
+OPTIONAL = ("ui", "ca-client", "ca-client-tenant", "client.node")  # where one is there and broken, no node starts
+KEPT = ("ca", "ca-client", "ca-ui", "ca-client-tenant", "node", "ui", "client.node")  # a reload that would lose one of
+# these, or the server's own client-tenant pair, is refused
 YES = ("1", "t", "T", "true", "TRUE", "True")
+OLD = (24, 1)  # the last version whose loader looks at principals
+
+
+class LoadError(Exception):
+    """The directory as a whole is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What the command line and the environment change."""
+    """What the command line, the environment and the version change."""
 
     principal_map: Mapping[str, str] = field(default_factory=dict)
     node_dn: str = ""
-    node_user: str = "node"
     skip: bool = False
+    old: bool = False
+    root_login: bool = True
+    debug_user: bool = False
 
     @classmethod
     def of(cls, mapping: str, node_dn: str, environ: Mapping[str, str]) -> "Flags":
         """Given `--cert-principal-map`, `--node-cert-distinguished-name` and the environment."""
         mapped = {m[: m.rindex(":")]: m[m.rindex(":") + 1 :] for m in mapping.split(",") if ":" in m}
         skip = environ.get("COCKROACH_SKIP_KEY_PERMISSION_CHECK", "") in YES
-        return cls(mapped, node_dn, environ.get("COCKROACH_CERT_NODE_USER") or "node", skip)
+        release = environ.get("STANDIN_RELEASE", "")
+        old = bool(release) and tuple(int(part) for part in release.split(".")[:2]) <= OLD
+        return cls(mapped, node_dn, skip, old)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +80,39 @@ class Material:
         entry = self.entries.get(stem)
         return entry if entry and not entry.error else None
 
+    @property
+    def tenant(self) -> str:
+        """The stem of the own pair of a tenant's SQL server, "" of a node."""
+        tenants = [stem for stem in self.entries if stem.startswith("client-tenant.")]
+        return tenants[0] if tenants and "node" not in self.entries else ""
+
     def server(self) -> Entry | None:
         """What it serves: `node`; a tenant's SQL server, which has none, its client-tenant pair."""
-        tenants = [e for stem, e in self.entries.items() if stem.startswith("client-tenant.") and not e.error]
-        return self.good("node") or (tenants[0] if tenants and "node" not in self.entries else None)
+        return self.good(self.tenant or "node")
 
-    def client_cas(self) -> bytes:
-        """The CAs that verify clients: ca-client or else ca, and those of tenants."""
-        found = (self.good("ca-client") or self.good("ca"), self.good("ca-client-tenant"))
-        return b"".join(e.cert.rstrip() + b"\n" for e in found if e)
+    def first(self, *stems: str) -> Entry | None:
+        """The first of these that is there: where it is broken, cockroach does not fall back to the next one."""
+        return next((self.good(stem) for stem in stems if stem in self.entries), None)
+
+    def console(self) -> Entry | None:
+        """What the DB Console shows."""
+        return self.first("ui", self.tenant or "node")
+
+    def client_cas(self) -> tuple[bytes, ...]:
+        """The bundles that verify clients and tenants; () where one of them cannot be used."""
+        found = (self.first("ca-client", "ca"), self.first("ca-client-tenant", "ca-client", "ca"))
+        return tuple(dict.fromkeys(e.cert for e in found if e)) if self.good("ca") and all(found) else ()
 
 
 def load(path: str, flags: Flags | None = None, gid: int | None = None) -> Material:
     """Given a certs-dir, the flags and the process's group, return what cockroach would hold of it.
 
-    Raises FileNotFoundError as its loader does.
+    Raises FileNotFoundError as its loader does, LoadError where the id of a tenant is not a number.
     """
     flags = flags or Flags.of("", "", os.environ)
     group = os.getgid() if gid is None else gid
+    if bad := [stem for stem in _listed(path) if not _tenant_named(stem)]:
+        raise LoadError(f"{bad[0]}.crt: invalid tenant id")
     return Material({stem: _load(Path(path), stem, flags, group) for stem in _listed(path)}, flags)
 
 
@@ -121,6 +146,14 @@ def _named(stem: str) -> bool:
     return ".".join(rest) != "" if prefix in NAMED else not rest
 
 
+def _tenant_named(stem: str) -> bool:
+    """A tenant's file names it by an unsigned number of 64 bits."""
+    prefix, _, rest = stem.partition(".")
+    if prefix not in {"client-tenant", "tenant-signing"}:
+        return True
+    return re.fullmatch("[0-9]+", rest) is not None and int(rest) < 2**64
+
+
 def certificate(stem: str, found: Found, flags: Flags) -> Entry:
     """Given a certificate's file, return its entry, still without a key."""
     prefix, _, rest = stem.partition(".")
@@ -134,7 +167,7 @@ def certificate(stem: str, found: Found, flags: Flags) -> Entry:
     if prefix.startswith("ca"):
         return Entry(found.data, not_after=until)
     principals = tuple(flags.principal_map.get(n, n) for n in [*leaf.common_names[-1:], *leaf.dns])
-    if prefix == "client" and rest not in principals:
+    if flags.old and prefix == "client" and rest not in principals:
         return Entry(error=f"{stem}.crt: no principal {rest}")
     return Entry(found.data, b"", principals, leaf.subject, until)
 
@@ -153,22 +186,21 @@ def with_key(entry: Entry, name: str, found: Found, flags: Flags, gid: int) -> E
 def permitted(info: os.stat_result, gid: int) -> bool:
     """Cockroach's rule for keys: 0700 at most; 0740 where root owns it and its group is the process's."""
     limit = 0o740 if info.st_uid == 0 and info.st_gid == gid else 0o700
-    return stat.S_IMODE(info.st_mode) & ~limit == 0
+    return info.st_mode & 0o777 & ~limit == 0
 
 
 def start_problem(fresh: Material) -> str:
-    """Why a node does not come up with this, "" where it does."""
-    if fresh.good("ca") is None:
-        return fresh.entries["ca"].error if "ca" in fresh.entries else "ca.crt is missing"
-    if fresh.server() is None:
-        return fresh.entries["node"].error if "node" in fresh.entries else "node.crt is missing"
-    return dual_purpose_problem(fresh)
+    """Why a node does not come up with this, "" where it does, if TLS can be set up."""
+    for stem in ("ca", fresh.tenant or "node"):
+        if fresh.good(stem) is None:
+            return fresh.entries[stem].error if stem in fresh.entries else f"{stem}.crt is missing"
+    broken = [fresh.entries[stem].error for stem in OPTIONAL if stem in fresh.entries and not fresh.good(stem)]
+    return broken[0] if broken else dual_purpose_problem(fresh)
 
 
 def reload_problem(old: Material, fresh: Material) -> str:
     """Why a reload is refused: it would lose something that was valid before."""
-    tenants = [s for s in old.entries if s.startswith(("client-tenant.", "tenant-signing."))]
-    for stem in (*KEPT, *tenants):
+    for stem in (*KEPT, old.tenant):
         if old.good(stem) and not fresh.good(stem):
             why = fresh.entries[stem].error if stem in fresh.entries else "it is gone"
             return f"reload would lose valid {stem} cert: {why}"
@@ -176,11 +208,8 @@ def reload_problem(old: Material, fresh: Material) -> str:
 
 
 def dual_purpose_problem(fresh: Material) -> str:
-    """Without a client.node.crt, valid or not, node.crt is the node's client certificate too."""
-    node, flags = fresh.good("node"), fresh.flags
-    if node is None or "client.node" in fresh.entries:
+    """Up to 24.1: without a client.node.crt, sound or not, node.crt is the node's client certificate too."""
+    node = fresh.good("node")
+    if not fresh.flags.old or node is None or "client.node" in fresh.entries:
         return ""
-    by_name = {"node", flags.node_user} & {*node.principals}
-    written = ",".join(re.split(r"(?<!\\),", node.subject)[::-1])  # cockroach keeps the order of the encoding
-    by_subject = flags.node_dn and flags.node_dn == written
-    return "" if by_name or by_subject else "node.crt: no principal node"
+    return "" if "node" in node.principals else "node.crt: no principal node"

@@ -6,10 +6,10 @@ pair is loaded silently and then fails every new connection. Before the server l
 
 For tests, in the environment: STANDIN_START_AFTER (a file for which it waits), STANDIN_RELOAD_DELAY (seconds),
 STANDIN_DEAF (a reload changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets an answer; `sql` or
-`http`: none on that port), STANDIN_FAITHFUL (handshakes fail with any other node pair than the first one).
+`http`: none on that port), STANDIN_FAITHFUL (handshakes fail with any other node pair than the first one),
+STANDIN_RELEASE (24.1: it loads as that version does, and names it in its metrics).
 """
 
-import _ssl
 import argparse
 import ctypes
 import json
@@ -23,10 +23,11 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from certagent.demo.loader import Entry, Flags, Material, load, reload_problem, start_problem
-from certagent.x509 import X509Error, memory_file, parse_certificates
+from certagent.demo.loader import Flags, LoadError, load, reload_problem, start_problem
+from certagent.demo.logins import Shown, may_call, may_log_in, shown_by
+from certagent.demo.offering import context_of, offer, tls_problem
 
 PR_SET_NAME, PR_SET_DUMPABLE = 15, 4
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
@@ -57,71 +58,24 @@ class Quirks:
         return cls(start, reload, deaf, ignore, environ.get("STANDIN_MUTE", ""), faithful)
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What one handshake uses: a pair, the CAs that clients are asked for (none: they are not asked), ALPN."""
-
-    entry: Entry
-    clients: bytes = b""
-    protocols: tuple[str, ...] = ()
-
-
-def offer(material: Material, kind: str) -> Offer | None:
-    """Given what is loaded and the port that speaks, return what it offers; None: nothing can be served."""
-    entry = (material.good("ui") if kind == "http" else None) or material.server()
-    clients = material.client_cas()
-    if not entry or not clients:
-        return None
-    return Offer(entry) if kind == "http" else Offer(entry, clients, ("h2",) if kind == "rpc" else ())
-
-
-def context_of(what: Offer) -> ssl.SSLContext:
-    """Build what one handshake uses. Raises ssl.SSLError for a pair that does not match."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        with memory_file(what.entry.cert, what.entry.key) as path:
-            context.load_cert_chain(path)
-    except X509Error as error:
-        raise ssl.SSLError(error.message) from error
-    if what.clients:
-        context.verify_mode = ssl.CERT_OPTIONAL
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(cadata=what.clients.decode("ascii", "replace"))
-        advertise(context, what.clients)
-    if what.protocols:
-        context.set_alpn_protocols(what.protocols)
-    return context
-
-
-def advertise(context: ssl.SSLContext, bundle: bytes) -> None:
-    """Name the CAs of a bundle in the certificate request, as Go does. Python's ssl cannot, so OpenSSL is asked."""
-    library = ctypes.CDLL(_ssl.__file__)
-    library.SSL_load_client_CA_file.restype = ctypes.c_void_p
-    pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)  # PySSLContext's first field
-    with memory_file(bundle, b"") as path:
-        names = library.SSL_load_client_CA_file(path.encode())
-    library.SSL_CTX_set_client_CA_list(pointer, ctypes.c_void_p(names))
-
-
 def user_of(message: bytes) -> str:
     """The user of a pgwire start-up message, "" for anything else."""
     words = message[8:].split(b"\0")
     return words[words.index(b"user") + 1].decode("utf-8", "replace") if b"user" in words[:-1] else ""
 
 
-def rpc_answer(names: tuple[str, ...]) -> bytes:
+def rpc_answer(who: Shown | None, flags: Flags) -> bytes:
     """Another node calls: it must have shown a certificate of `node`, or of `root`; a tenant's names its id."""
-    good = {"node", "root"} & set(names) or any(name.isdigit() for name in names)
-    return b"OK" if good else f"refused: {names or 'no certificate'}".encode()
+    return b"OK" if may_call(who, flags) else f"refused: {who or 'no certificate'}".encode()
 
 
-def sql_answer(message: bytes, names: tuple[str, ...] | None) -> tuple[bytes, bool]:
+def sql_answer(message: bytes, who: Shown | None, flags: Flags) -> tuple[bytes, bool]:
     """Given a start-up message and whom the client's certificate names, return the answer, and whether it may go on.
 
-    `names` None: no certificate was shown, which is left to a password.
+    `who` None: no certificate was shown, which is left to a password.
     """
     user = user_of(message)
-    if user and names is not None and user not in names:
+    if user and who is not None and not may_log_in(user, who, flags):
         return b"E" + struct.pack("!I", 4 + len(REFUSED)) + REFUSED, False
     return (AUTHENTICATION_OK if message else b""), True
 
@@ -132,9 +86,15 @@ class Server:
     def __init__(self, arguments: argparse.Namespace, quirks: Quirks) -> None:
         """Loads the directory; SystemExit where cockroach would not come up."""
         self.arguments, self.quirks = arguments, quirks
-        self.flags = Flags.of(arguments.cert_principal_map, arguments.node_cert_distinguished_name, os.environ)
-        self.material = self.first = load(arguments.certs_dir, self.flags)
-        if problem := start_problem(self.material):
+        flags = Flags.of(arguments.cert_principal_map, arguments.node_cert_distinguished_name, os.environ)
+        given = arguments
+        self.flags = replace(flags, root_login=not given.disallow_root_login, debug_user=given.allow_debug_user)
+        try:
+            self.material = self.first = load(arguments.certs_dir, self.flags)
+            problem = start_problem(self.material) or tls_problem(self.material)
+        except LoadError as error:
+            problem = str(error)
+        if problem:
             raise SystemExit(f"cockroach: cannot start: {problem}")
 
     def log(self, event: str, **fields: object) -> None:
@@ -171,21 +131,18 @@ class Server:
         """Another node pair than the first one is loaded, which STANDIN_FAITHFUL forbids."""
         return self.quirks.faithful and self.material.good("node") != self.first.good("node")
 
-    def _principals(self, tls: ssl.SSLSocket) -> tuple[str, ...] | None:
-        """The principals of the client's certificate, as the flags map them; None without one."""
+    def _shown(self, tls: ssl.SSLSocket) -> Shown | None:
+        """Whom the client's certificate stands for; None without one."""
         der = tls.getpeercert(binary_form=True)
-        if not der:
-            return None
-        names = parse_certificates(ssl.DER_cert_to_PEM_cert(der).encode())[0].principals
-        return tuple(self.flags.principal_map.get(name, name) for name in names)
+        return shown_by(ssl.DER_cert_to_PEM_cert(der).encode(), self.flags) if der else None
 
     def _rpc(self, tls: ssl.SSLSocket) -> None:
         tls.recv(4096)
-        tls.sendall(rpc_answer(self._principals(tls) or ()))
+        tls.sendall(rpc_answer(self._shown(tls), self.flags))
 
     def _sql(self, tls: ssl.SSLSocket) -> None:
         """Answer the start-up message, then echo: an open connection shows that a reload does not end it."""
-        told, welcome = sql_answer(tls.recv(4096), self._principals(tls))
+        told, welcome = sql_answer(tls.recv(4096), self._shown(tls), self.flags)
         tls.sendall(told)
         while welcome and (data := tls.recv(4096)):
             tls.sendall(data)
@@ -195,6 +152,8 @@ class Server:
         names = {"node": "node", "client.node": "node_client", "ui": "ui", "ca": "ca", "ca-client": "client_ca"}
         held = {label: entry for stem, label in names.items() if (entry := self.material.good(stem))}
         lines = [f'security_certificate_expiration_{label}{{node_id="1"}} {e.not_after}' for label, e in held.items()]
+        if release := os.environ.get("STANDIN_RELEASE"):
+            lines.append(f'build_timestamp{{tag="v{release}.0",node_id="1"}} 1.7e+09')
         tls.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + "\n".join([*lines, ""]).encode())
 
     def reload(self, uid: int) -> None:
@@ -205,6 +164,8 @@ class Server:
             problem = reload_problem(self.material, fresh)
         except OSError as error:
             fresh, problem = self.material, f"missing certs directory: {error.strerror}"
+        except LoadError as error:
+            fresh, problem = self.material, str(error)
         if not problem and not self.quirks.deaf:
             self.material = fresh
         self.log("reload", ok=not problem, reason=problem, sender_uid=uid)
@@ -240,6 +201,9 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--http-addr", default="127.0.0.1:0")
     parser.add_argument("--cert-principal-map", default="")
     parser.add_argument("--node-cert-distinguished-name", default="")
+    parser.add_argument("--disallow-root-login", action="store_true")
+    parser.add_argument("--allow-debug-user", action="store_true")
+    parser.add_argument("--advertise-addr", default="")
     parser.add_argument("--pid-file", default="")
     parser.add_argument("--ports-file", required=True, help="where the ports are written once it listens")
     parser.add_argument("--log", default=os.devnull)

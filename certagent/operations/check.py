@@ -7,6 +7,7 @@ links are followed; core/judging.py judges what was read.
 import os
 import pwd
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from certagent import process as procs
@@ -16,13 +17,20 @@ from certagent.core.judging import Target, document, worst
 from certagent.core.policy import Owner, Policy
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
+from certagent.process.arguments import release_in
 
 __all__ = ["Target", "check", "configured_target", "directory_target", "own_terms", "process_target", "worst"]
 
 
-def own_terms(options: Sequence[str]) -> LoaderFlags:
-    """The loader flags of a process with the environment of this program and these options."""
-    return procs.terms_of(options, os.environ)
+def own_terms(options: Sequence[str], release: str = "") -> LoaderFlags:
+    """The loader flags of a process with the environment of this program, these options and that version.
+
+    HostError where it is not a version.
+    """
+    found = release_in(f"cockroach-v{release.removeprefix('v')}")
+    if release and found is None:
+        raise HostError(f"cannot use --release {release}: write it as in 24.1")
+    return replace(procs.terms_of(["", *options], os.environ), release=found)
 
 
 def directory_target(path: str, user: str, terms: LoaderFlags) -> Target:

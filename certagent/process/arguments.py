@@ -18,6 +18,7 @@ BARE = frozenset({"insecure", "logtostderr", "no-color", "redactable-logs", "bac
 TRUTH = frozenset({"1", "t", "T", "TRUE", "True", "true"})  # Go's strconv.ParseBool
 TRUE = TRUTH | {""}
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+RELEASE = re.compile(r"cockroach[-_.]?v?([0-9]{2})\.([0-9])(?![0-9])")
 PORT = re.compile(r"[0-9]{1,5}")  # another user may pass any number of digits
 
 
@@ -87,6 +88,30 @@ def principal_map(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple((one, other) for one, colon, other in (e.rpartition(":") for e in entries) if colon)
 
 
+def sans(value: str) -> tuple[str, ...]:
+    """Given `DNS=db1,URI=spiffe://x`, return its entries as `DNS:db1` and `URI:spiffe://x`."""
+    entries = (entry.strip().partition("=") for entry in value.split(","))
+    return tuple(f"{kind.upper()}:{name}" for kind, equals, name in entries if equals)
+
+
+def switch(argv: Sequence[str], name: str) -> bool:
+    """Whether a flag without a value is set."""
+    return flag(argv, name) in TRUE
+
+
+def advertised(argv: Sequence[str]) -> tuple[str, ...]:
+    """The hosts that clients and other nodes are told to dial, as far as flags name them."""
+    values = [flag(argv, name) or "" for name in ("advertise-addr", "advertise-sql-addr")]
+    hosts = (value[1:].partition("]")[0] if value.startswith("[") else value.partition(":")[0] for value in values)
+    return tuple(dict.fromkeys(host for host in hosts if host))
+
+
+def release_in(*paths: str) -> tuple[int, int] | None:
+    """The version that a path to the program names, as in /opt/cockroach-v24.1.5.linux-amd64/cockroach, or None."""
+    found = [RELEASE.search(path) for path in paths]
+    return next(((int(f[1]), int(f[2])) for f in found if f), None)
+
+
 def terms_of(argv: Sequence[str], environ: Mapping[str, str]) -> LoaderFlags:
     """Given argv and environment, return what they change in how certificates are judged."""
     return LoaderFlags(
@@ -94,7 +119,12 @@ def terms_of(argv: Sequence[str], environ: Mapping[str, str]) -> LoaderFlags:
         principal_map=principal_map(flags(argv, "cert-principal-map")),
         node_dn=flag(argv, "node-cert-distinguished-name") or "",
         root_dn=flag(argv, "root-cert-distinguished-name") or "",
-        node_user=environ.get("COCKROACH_CERT_NODE_USER") or "node",
+        node_sans=sans(flag(argv, "node-cert-san") or ""),
+        root_sans=sans(flag(argv, "root-cert-san") or ""),
+        root_login=not switch(argv, "disallow-root-login"),
+        debug_user=switch(argv, "allow-debug-user"),
+        advertised=advertised(argv),
+        release=release_in(*argv[:1]),
     )
 
 

@@ -12,7 +12,7 @@ import psutil
 from certagent.core.facts import Process
 from certagent.core.policy import ProcessRule
 from certagent.posix.openat import IN_ROOT, open_within
-from certagent.process.arguments import Arguments, parse
+from certagent.process.arguments import Arguments, parse, release_in
 from certagent.process.classify import (
     hidden,
     hup_masks,
@@ -61,7 +61,7 @@ def start_ticks(pid: int) -> int:
 class ProcessDetails:
     """What only its own user and root may see of a process: the program's name, environment, working directory."""
 
-    exe: str
+    exe: str  # its path
     environ: Mapping[str, str]
     cwd: str
 
@@ -78,9 +78,11 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | 
     if insides is None:
         return _hidden(base, parse(argv, {}), device, inode)
     said = parse(argv, insides.environ)
-    if not serves(insides.exe, said) or not _same(pid, insides.cwd, said.certs_dir, device, inode):
+    exe = os.path.basename(insides.exe)
+    if not serves(exe, said) or not _same(pid, insides.cwd, said.certs_dir, device, inode):
         return None
-    return _look(replace(base, command=f"{insides.exe} {said.subcommand}", terms=said.terms), process, said, rule)
+    terms = replace(said.terms, release=release_in(insides.exe) or said.terms.release)
+    return _look(replace(base, command=f"{exe} {said.subcommand}", terms=terms), process, said, rule)
 
 
 def _seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
@@ -94,7 +96,7 @@ def _seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
 def _insides(process: psutil.Process) -> ProcessDetails | None:
     """None where they are denied to us. Raises psutil.Error, OSError where it is gone."""
     try:
-        exe = os.path.basename(os.readlink(f"/proc/{process.pid}/exe"))
+        exe = os.readlink(f"/proc/{process.pid}/exe")
         return ProcessDetails(exe, process.environ(), cwd_of(process.pid))
     except (psutil.AccessDenied, PermissionError):
         return None
@@ -116,7 +118,7 @@ def _named(path: str, device: int, inode: int) -> bool | None:
 
 
 def _base(process: psutil.Process) -> Process:
-    uid, gid = process.uids().effective, process.gids().effective
+    uid, gid = process.uids().effective, process.gids().real  # real: what the loader's rule about keys goes by
     start = start_ticks(process.pid)
     return Process(process.pid, start, uid, gid, user_name(uid), "starting", started_at(start))
 

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
 from certagent.core.facts import LoaderFlags
 from certagent.posix.errors import HostError
-from certagent.process.arguments import flag, parse
+from certagent.process.arguments import flag, parse, release_in
 from certagent.process.finding import cwd_of, user_name
 
 
@@ -39,6 +39,7 @@ class ProcessDetails:
     uid: int
     gid: int
     groups: tuple[int, ...]
+    exe: str = ""  # the path of its program
 
 
 def running(pid: int) -> Running:
@@ -54,8 +55,8 @@ def _insides(pid: int) -> ProcessDetails:
     """Raises psutil.Error, OSError."""
     process = psutil.Process(pid)
     argv, environ, comm = process.cmdline(), process.environ(), process.name()
-    cwd = cwd_of(pid)
-    return ProcessDetails(argv, environ, comm, cwd, process.uids().effective, process.gids().real, _groups(pid))
+    cwd, exe = cwd_of(pid), os.readlink(f"/proc/{pid}/exe")
+    return ProcessDetails(argv, environ, comm, cwd, process.uids().effective, process.gids().real, _groups(pid), exe)
 
 
 def denial(pid: int, error: Exception) -> str:
@@ -75,8 +76,9 @@ def told(pid: int, insides: ProcessDetails, user: str) -> Running:
     said = parse(argv, environ)
     path = os.path.normpath(os.path.join(insides.cwd, said.certs_dir))
     command = f"{os.path.basename(argv[0]) if argv else ''} {said.subcommand}".strip()
+    terms = replace(said.terms, release=release_in(insides.exe) or said.terms.release)
     ids = (insides.uid, insides.gid, insides.groups)
-    return Running(pid, *ids, user, command, path, f"/proc/{pid}/root", said.insecure, said.terms)
+    return Running(pid, *ids, user, command, path, f"/proc/{pid}/root", said.insecure, terms)
 
 
 def _groups(pid: int) -> tuple[int, ...]:

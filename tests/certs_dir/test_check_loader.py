@@ -161,7 +161,7 @@ TERMS = st.builds(
     skip_key_check=st.booleans(),
     principal_map=st.sampled_from([(), (("custom", "node"),), (("custom", "root"), ("node", "x"))]),
     node_dn=st.sampled_from(["", "O=Cockroach,CN=custom", "CN=custom,O=Cockroach"]),
-    node_user=st.sampled_from(["node", "custom"]),
+    release=st.sampled_from([None, (24, 1), (25, 4)]),
 )
 
 
@@ -184,7 +184,8 @@ def directory(entries: dict[str, tuple[tuple[str, str], str]]) -> Iterator[Path]
 
 def loader_says(path: Path, terms: LoaderFlags) -> dict[str, bool]:
     """What the stand-in takes, run as the user."""
-    flags = Flags(dict(terms.principal_map), terms.node_dn, terms.node_user, terms.skip_key_check)
+    old = terms.release is not None and terms.release <= (24, 1)
+    flags = Flags(dict(terms.principal_map), terms.node_dn, terms.skip_key_check, old)
     with acting_as(UID, GID, [GID]):
         material = load(str(path), flags, GID)
     taken = {f"{stem}.crt": not entry.error for stem, entry in material.entries.items()}

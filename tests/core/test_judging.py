@@ -136,9 +136,9 @@ def test_a_directory_that_something_else_writes() -> None:
 def test_a_tenant_without_a_number() -> None:
     """cockroach refuses the whole directory for it."""
     found = judged(pair("ca"), pair("node"), pair("client-tenant.seven"))
-    assert [("critical", "the tenant's id is not a number: cockroach refuses the whole directory")] == [
-        row for row in said(found, "name.unknown") if "tenant" in row[1]
-    ]
+    assert [
+        ("critical", "the tenant's id is not an unsigned 64-bit number: cockroach refuses the whole directory")
+    ] == [row for row in said(found, "name.unknown") if "tenant" in row[1]]
     assert "name.unknown" not in {f["code"] for f in judged(pair("client-tenant.7"))["findings"]}
 
 

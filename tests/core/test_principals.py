@@ -6,7 +6,7 @@ import pytest
 
 from certagent.core.facts import Leaf, LoaderFlags
 from certagent.core.policy import on_terms_of, under
-from certagent.core.principals import is_subject, principals, refused_principal, refused_subject
+from certagent.core.principals import is_subject, principals, refused_by_loader, refused_principal, refused_subject
 from certagent.core.rules import pair_findings
 from tests.core.building import NOW, leaf, name_of, pair, policy, process, want
 
@@ -26,22 +26,66 @@ LOADER = [
     ("another's name", "node", CUSTOM, LoaderFlags(), False),
     ("mapped", "node", CUSTOM, TO_NODE, True),
     ("mapped away", "node", leaf(), LoaderFlags(principal_map=(("node", "x"),)), False),
-    ("by its subject", "node", CUSTOM, BY_DN, True),
-    ("another subject", "node", CUSTOM, LoaderFlags(node_dn="CN=other"), False),
-    ("COCKROACH_CERT_NODE_USER", "node", CUSTOM, LoaderFlags(node_user="custom"), True),
-    ("a client's own name", "client.root", leaf("client.root"), LoaderFlags(), True),
-    ("a client, by the map", "client.root", CUSTOM, LoaderFlags(principal_map=(("custom", "root"),)), True),
-    ("a client is not relaxed by the node's DN", "client.node", CUSTOM, BY_DN, False),
-    ("nor by the node's user", "client.node", CUSTOM, LoaderFlags(node_user="custom"), False),
+    ("root's for a node", "node", leaf(common_names=("root",)), LoaderFlags(), False),
+    ("not by its subject", "node", CUSTOM, BY_DN, False),
+    ("a client's own name", "root", leaf("client.root"), LoaderFlags(), True),
+    ("a client, by the map", "root", CUSTOM, LoaderFlags(principal_map=(("custom", "root"),)), True),
+    ("not by its URI", "root", replace(CUSTOM, uris=("crdb://tenant/1/user/root",)), LoaderFlags(), False),
+    ("no principal is wanted", None, CUSTOM, LoaderFlags(), True),
 ]
 
 
-@pytest.mark.parametrize(("label", "stem", "cert", "terms", "taken"), LOADER, ids=[r[0] for r in LOADER])
-def test_what_the_loader_takes(label: str, stem: str, cert: Leaf, terms: LoaderFlags, *, taken: bool) -> None:
-    """The user among the principals; for node.crt also by subject or by COCKROACH_CERT_NODE_USER."""
+@pytest.mark.parametrize(("label", "wanted", "cert", "terms", "taken"), LOADER, ids=[r[0] for r in LOADER])
+def test_what_an_old_loader_takes(label: str, wanted: str | None, cert: Leaf, terms: LoaderFlags, taken: bool) -> None:
+    """Up to 24.1 the user among the principals; nothing but the map relaxes that."""
+    problem = refused_by_loader(wanted, cert, terms)
+    assert taken == (problem == ""), (label, problem)
+
+
+ROOT_NODE = leaf(common_names=("root",))
+NEW, LAST_OLD = LoaderFlags(release=(24, 2)), LoaderFlags(release=(24, 1))
+USERS = [
+    ("the plain rule", "node", leaf(), LoaderFlags(), True),
+    ("another's name", "node", CUSTOM, NEW, False),
+    ("by its subject", "node", CUSTOM, BY_DN, True),
+    ("its principal counts no more", "node", leaf(subject="CN=x"), BY_DN, False),
+    ("another subject", "node", CUSTOM, LoaderFlags(node_dn="CN=other"), False),
+    ("a node's client by its subject", "client.node", CUSTOM, BY_DN, True),
+    ("root's for a node", "node", ROOT_NODE, NEW, True),
+    ("which an old loader refuses", "node", ROOT_NODE, LAST_OLD, False),
+    ("unknown is no", "node", ROOT_NODE, LoaderFlags(), False),
+    ("root is no other user", "client.app", ROOT_NODE, NEW, False),
+    ("root's log-in is disallowed", "client.root", leaf("client.root"), LoaderFlags(root_login=False), False),
+    ("that bars a node's too", "node", leaf(dns=("root",)), LoaderFlags(root_login=False), False),
+    ("other users may", "client.app", leaf("client.app"), LoaderFlags(root_login=False), True),
+    ("all SANs", "node", CUSTOM, LoaderFlags(node_sans=("DNS:db1", "IP:10.0.0.5")), True),
+    ("a SAN is missing", "node", leaf(), LoaderFlags(node_sans=("DNS:db1", "DNS:db2")), False),
+    ("root's SANs for a node", "node", CUSTOM, LoaderFlags(root_sans=("DNS:db1",)), True),
+]
+
+
+@pytest.mark.parametrize(("label", "stem", "cert", "terms", "taken"), USERS, ids=[r[0] for r in USERS])
+def test_what_servers_let_in(label: str, stem: str, cert: Leaf, terms: LoaderFlags, taken: bool) -> None:
+    """The user among the principals; a node is let in as root too, and by its subject or SANs where flags say so."""
     name = name_of(stem)
     problem = refused_principal(name, name.subject or "node", cert, terms)
     assert taken == (problem == ""), (label, problem)
+
+
+WORDS = [
+    (LAST_OLD, "not the principal 'node': cockroach refuses the file"),
+    (NEW, "not the principal 'node': cockroach loads the file and refuses connections"),
+    (LoaderFlags(), "up to 24.1 refuses the file, from 24.2 on it loads it and refuses connections"),
+]
+
+
+@pytest.mark.parametrize(("terms", "words"), WORDS)
+def test_a_wrong_principal_is_critical_in_every_version(terms: LoaderFlags, words: str) -> None:
+    """The finding says what that version makes of it; where the version is not known, both."""
+    known = under(policy(want()), (terms,))
+    found = [f for f in pair_findings(known.wants[0], pair("node", CUSTOM), NOW) if f.code == "cert.principal"]
+    assert [f.severity for f in found] == ["critical"]
+    assert found[0].message.endswith(words)
 
 
 SUBJECTS = [

@@ -4,6 +4,7 @@ import pytest
 
 from certagent.core.facts import LoaderFlags
 from certagent.process import Arguments, parse, terms_of
+from certagent.process.arguments import release_in
 
 ROWS = [
     ("start --certs-dir=/c", {}, Arguments("start", "/c", insecure=False, http_port=8080)),
@@ -42,6 +43,7 @@ def test_arguments(line: str, environ: dict[str, str], expected: Arguments) -> N
 
 MAP, NODE, ROOT = "--cert-principal-map", "--node-cert-distinguished-name", "--root-cert-distinguished-name"
 SKIP, USER = "COCKROACH_SKIP_KEY_PERMISSION_CHECK", "COCKROACH_CERT_NODE_USER"
+TWO_SANS = ("DNS:db1", "URI:spiffe://x")
 TERMS: list[tuple[list[str], dict[str, str], LoaderFlags]] = [
     ([], {}, LoaderFlags()),
     ([f"{MAP}=a:node,b:root"], {}, LoaderFlags(principal_map=(("a", "node"), ("b", "root")))),
@@ -53,7 +55,16 @@ TERMS: list[tuple[list[str], dict[str, str], LoaderFlags]] = [
     ([], {SKIP: "1"}, LoaderFlags(skip_key_check=True)),
     ([], {SKIP: "yes"}, LoaderFlags()),
     ([], {SKIP: "false"}, LoaderFlags()),
-    ([], {USER: "custom"}, LoaderFlags(node_user="custom")),
+    ([], {USER: "custom"}, LoaderFlags()),
+    (
+        ["--node-cert-san=DNS=db1,uri=spiffe://x", "--root-cert-san", "DNS=r,x"],
+        {},
+        LoaderFlags(node_sans=TWO_SANS, root_sans=("DNS:r",)),
+    ),
+    (["--allow-debug-user", "--disallow-root-login"], {}, LoaderFlags(debug_user=True, root_login=False)),
+    (["--allow-debug-user=false", "--disallow-root-login=true"], {}, LoaderFlags(root_login=False)),
+    (["--advertise-addr=db1:26257", "--advertise-sql-addr", "[::1]:1"], {}, LoaderFlags(advertised=("db1", "::1"))),
+    (["--advertise-addr=:26257"], {}, LoaderFlags()),
 ]
 
 
@@ -86,3 +97,19 @@ def test_terms(words: list[str], environ: dict[str, str], expected: LoaderFlags)
 def test_the_subcommand_is_the_first_word_that_is_no_flags_value(words: list[str], subcommand: str) -> None:
     """A client command that names `start` somewhere serves nothing, and would die of a SIGHUP."""
     assert parse(["cockroach", *words], {}).subcommand == subcommand
+
+
+RELEASES = [
+    ("/opt/cockroach-v24.1.5.linux-amd64/cockroach", (24, 1)),
+    ("/usr/local/bin/cockroach-v25.4.0", (25, 4)),
+    ("cockroach23.1", (23, 1)),
+    ("/usr/local/bin/cockroach", None),
+    ("/srv/cockroach-2024/cockroach", None),
+    ("/srv/v24.1/cockroach", None),
+]
+
+
+@pytest.mark.parametrize(("path", "release"), RELEASES)
+def test_the_version_in_the_path_of_the_program(path: str, release: tuple[int, int] | None) -> None:
+    """As the releases are named; anything else tells nothing."""
+    assert release == release_in("", path)

@@ -105,7 +105,11 @@ def test_a_process_is_judged_by_its_own_flags(tmp_path: Path) -> None:
     assert document["certs_dir"] == str(certs)
     assert (code, codes(document)) == (1, {("key.mode", "client.root.key")})
     _, alone = check("--certs-dir", str(certs))
-    assert accepted(alone) == {"ca.crt": True, "client.root.crt": False, "node.crt": False}
+    assert accepted(alone) == {"ca.crt": True, "client.root.crt": False, "node.crt": True}
+    assert ("cert.principal", "node.crt") in codes(alone)
+    assert "up to 24.1" in alone["start"]["reason"]
+    _, old = check("--certs-dir", str(certs), "--release", "24.1")
+    assert accepted(old) == {"ca.crt": True, "client.root.crt": False, "node.crt": False}
     _, told = check("--certs-dir", str(certs), *flags, **{SKIP: "true"})
     assert accepted(told) == accepted(document)
 

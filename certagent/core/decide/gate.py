@@ -47,7 +47,7 @@ def bar(view: View, process: Process) -> Bar | None:
 def restarts(view: View, process: Process) -> str:
     """What becomes of a process that is started again with what is on disk."""
     judged = verdicts(view.snapshot.pairs, view.snapshot.unmanaged_files, process.gid, process.terms)
-    problem = start_problem(judged) or next((b.reason for b in _keyless(view, process) if b.file[-4:] == ".key"), "")
+    problem = start_problem(judged, view.snapshot.pairs)
     return f"a restart would fail ({problem})" if problem else "a restart would load it too"
 
 

@@ -27,7 +27,12 @@ class LoaderFlags:
     principal_map: tuple[tuple[str, str], ...] = ()  # --cert-principal-map: certificate's name -> database's name
     node_dn: str = ""  # --node-cert-distinguished-name
     root_dn: str = ""  # --root-cert-distinguished-name
-    node_user: str = "node"  # COCKROACH_CERT_NODE_USER
+    node_sans: tuple[str, ...] = ()  # --node-cert-san, each as in Leaf.sans
+    root_sans: tuple[str, ...] = ()  # --root-cert-san
+    root_login: bool = True  # not --disallow-root-login
+    debug_user: bool = False  # --allow-debug-user
+    advertised: tuple[str, ...] = ()  # hosts of --advertise-addr and --advertise-sql-addr
+    release: tuple[int, int] | None = None  # of cockroach; None: not known
 
 
 @dataclass(frozen=True, slots=True)
