@@ -235,6 +235,30 @@ def test_an_endless_body(answer: object) -> None:
     assert (found.kind, "over 1048576 bytes" in str(found)) == ("malformed", True)
 
 
+def hinting(handler: Handler, times: int = 1) -> None:
+    """Interim responses, and then the answer."""
+    for _ in range(times):
+        handler.send_response_only(103)
+        handler.send_header("Link", "</style.css>; rel=preload")
+        handler.end_headers()
+        handler.send_response_only(102)
+        handler.end_headers()
+    hello(handler)
+
+
+def test_interim_responses_are_passed_over(pair: ServerPair) -> None:
+    """103 Early Hints or 102 ahead of the 200, as a proxy before a CA sends them: the 200 is the answer."""
+    for made, tls in ((Web(hinting), Tls()), (Web(hinting, pair.cert, pair.key), Tls(pair.ca.read_text()))):
+        with made as running:
+            assert (get(running.url, tls).status, get(running.url, tls).json()) == (200, {"hello": True})
+
+
+def test_interim_responses_without_end() -> None:
+    """They end: the CA is broken, and nobody waits for the deadline."""
+    with Web(lambda handler: hinting(handler, 100)) as running:
+        assert "interim responses" in str(problem(running.url, Tls()))
+
+
 def dripping(handler: Handler) -> None:
     handler.send_response(200)
     handler.end_headers()

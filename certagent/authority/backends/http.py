@@ -20,6 +20,7 @@ from typing import Any
 
 import urllib3
 
+from certagent.authority.backends.interim import passing_over
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Tls
 from certagent.core.endpoints import barred
@@ -71,7 +72,8 @@ class Http:
             if pin:
                 options["assert_fingerprint"] = pin
             proxy = self.tls.proxy
-            self._pools[pin] = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+            made = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+            self._pools[pin] = passing_over(made)
         return self._pools[pin]
 
     def over(self, tls: Tls) -> "Http":
@@ -82,7 +84,7 @@ class Http:
         """Seconds until the deadline. Raises AuthorityError when it is over."""
         left = self._end - time.monotonic()
         if left <= 0:
-            raise AuthorityError("cannot get an answer from the CA before the deadline", kind="unreachable")
+            raise AuthorityError("cannot wait for the CA: it did not answer before the deadline", kind="unreachable")
         return left
 
     def request(
