@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509 as pyca
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from certagent import x509
 from tests.moments import now
 
@@ -37,6 +41,23 @@ def make_ca(name: str = "test CA", days: int = 3650, at: datetime | None = None)
     """Of `at`: the moment by which the test judges; None: of now."""
     moment = at or now()
     return Ca(*x509.make_ca(name, days * DAY, moment), moment)
+
+
+def cross_signed(cert: bytes, by: Ca) -> bytes:
+    """The same CA, name and key, below another root."""
+    known, above = pyca.load_pem_x509_certificate(cert), pyca.load_pem_x509_certificate(by.cert)
+    builder = pyca.CertificateBuilder(
+        above.subject,
+        known.subject,
+        known.public_key(),
+        pyca.random_serial_number(),
+        known.not_valid_before_utc,
+        known.not_valid_after_utc,
+        [pyca.Extension(e.oid, e.critical, e.value) for e in known.extensions],
+    ).add_extension(pyca.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), critical=False)  # type: ignore[arg-type]
+    key = serialization.load_pem_private_key(by.key, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def put(directory: Path, stem: str, pair: tuple[bytes, bytes]) -> None:

@@ -106,8 +106,11 @@ PROCESS_STARTING = Rule("process.starting", ("a process is not listening yet, so
 " get a signal"), AGENT, "wait",
     INFO, remedy="nothing to do: the process loads what is on disk when it starts")
 AUTHORITY_UNTRUSTED = Rule("authority.untrusted",
-    "an authority of the fallback order cannot be used: its root is not in the trust bundle", AGENT,
+    "the root of an authority is not in the trust bundle", AGENT,
     "add its root to the bundle on every node, or remove it from `authority`", WARNING)
+AUTHORITY_UNUSABLE = Rule("authority.unusable",
+    "an authority cannot be asked: its roots, a secret, a credential or its key cannot be read", AGENT,
+    "make the file readable for the agent, or correct the setting", WARNING)
 RENEWAL_FAILING = Rule("renewal.failing", "the last attempts to renew failed", AGENT, "certagent history NAME",
     ("warning", "critical"))
 RENEWAL_OVERDUE = Rule("renewal.overdue", "less than 5 % of the lifetime is left", AGENT,
@@ -115,8 +118,8 @@ RENEWAL_OVERDUE = Rule("renewal.overdue", "less than 5 % of the lifetime is left
     remedy="certagent history; certagent renew NAME")
 RENEWAL_REFUSED = Rule("renewal.refused",
     "the CA's policy or a pre-install check refused a renewal, or would refuse it", AGENT,
-    "certagent plan and certagent history NAME show the reason", ("critical", "warning"),
-    remedy="certagent plan; certagent explain renewal.refused")
+    "as the finding says; certagent history NAME shows earlier attempts", ("critical", "warning"),
+    remedy="certagent history NAME; then change the configuration or the CA's policy")
 RENEWAL_WAITING = Rule("renewal.waiting", ("the CA accepted the request; issuance is pending (manual"
 " approval or queue)"), AGENT,
     "certagent history NAME; the key is kept in the staging area", INFO, remedy="certagent history NAME")

@@ -1,5 +1,6 @@
 """One answer to "does this certificate verify, and by which bundle", whoever asks it."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from certagent.agent.observe import Staging
 from certagent.authority.errors import AuthorityError
 from certagent.certs_dir import Runner, Scanner, load, system_roots
 from certagent.certs_dir.swap import Store
+from certagent.certs_dir.verify import TrustStore, trust
 from certagent.core.actions import Install, RejectStaged
 from certagent.core.decide import decide
 from certagent.core.facts import LoaderFlags, Snapshot, Trust
@@ -27,7 +29,7 @@ from certagent.core.policy import Owner, Policy, Want
 from certagent.core.rules import refusal
 from certagent.operations.authority_test import StepError, accepted, trust_store
 from certagent.operations.check import Target, check
-from tests.making import Ca, filled, make_ca, put
+from tests.making import Ca, cross_signed, filled, make_ca, put
 from tests.moments import now
 
 STEMS = ("node", "ui", "client.root", "client.node", "client-tenant.7")
@@ -245,3 +247,23 @@ def noted(asked: list[int]) -> Any:
     """Roots that say that they were asked for."""
     asked.append(1)
     return system_roots.Roots(("", 0, 0, 0), ca(PUBLIC).cert)
+
+
+@pytest.mark.parametrize("name", ["another root", "old root"])
+def test_cross_signed_chain_is_judged_by_its_path(name: str) -> None:
+    """A leaf of a new root, with that root below the old one: a bundle of the old root alone verifies it, by the old.
+
+    The two may have the same subject, as every CA of `cockroach cert create-ca` has.
+    """
+    old, new = make_ca("old root"), make_ca(name)
+    leaf, key = new.pair()
+    for above, problem in ((cross_signed(new.cert, old), None), (b"", "the signature on|is not in the bundle")):
+        fact = x509.parse_certificates(leaf)[0]
+        store = TrustStore(bundles={"ca": old.cert}, roots=lambda: None, split=False)
+        found = trust(NODE, fact, leaf + above, store, now())
+        assert found is not None
+        if problem is None:
+            assert (found.problem, found.anchors) == (None, (x509.parse_certificates(old.cert)[0].spki,))
+            assert x509.handshake(leaf + above, key, server_roots=old.cert, client_roots=old.cert) is None
+        else:
+            assert re.search(problem, found.problem or "")

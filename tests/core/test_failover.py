@@ -210,8 +210,9 @@ def test_an_untrusted_one_is_passed_over() -> None:
 
 
 def test_none_is_trusted() -> None:
-    """No authority's root is in the bundle: nobody is asked, and a person decides."""
-    made = plan(replace(DUE, authorities=known(house=OTHERS, backup=OTHERS, third=OTHERS)))
+    """No embedded CA's root is in the bundle: nobody is asked, and a person decides."""
+    embedded = tuple(Authority(name, "local", (OTHERS,)) for name in ("house", "backup", "third"))
+    made = plan(replace(DUE, authorities=embedded))
     assert not [a for a in made.actions if isinstance(a, Issue)]
     assert ("renewal.refused", "critical") in codes(made)
     assert [None] == [h.until for h in made.blocked if h.subject == "node"]

@@ -72,7 +72,7 @@ def test_node_is_not_asked_of_an_authority_that_client_ca_does_not_know() -> Non
     """The pre-install checks would refuse it: an authority whose root is in ca.crt alone is passed over, and why."""
     house, clients = leaf("ca"), leaf("ca-client", 7, spki="another root")
     due = pair(cert=leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
-    known = snapshot(pair("ca"), pair("ca-client", clients), due, authorities=(Authority("house", "est", (house,)),))
+    known = snapshot(pair("ca"), pair("ca-client", clients), due, authorities=(Authority("house", "local", (house,)),))
     plan = decide(policy(), known, NOW)
     assert [a for a in plan.actions if isinstance(a, Issue)] == []
     assert any("ca-client.crt does not contain the root of" in h.reason for h in plan.blocked)

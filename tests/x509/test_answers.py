@@ -5,16 +5,13 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography import x509 as pyca
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certagent import x509
 from certagent.x509 import X509Error
 from certagent.x509.bags import any_certificates, from_pkcs7
-from tests.making import Ca, make_ca
+from tests.making import Ca, cross_signed, make_ca
 from tests.servers.est import intermediate
 
 KEY = x509.generate_key("ecdsa-p256")
@@ -29,23 +26,6 @@ def signed(ca: Ca, days: int = 30) -> bytes:
     now = datetime.now(UTC)
     span = {"not_before": now - timedelta(hours=1), "not_after": now + timedelta(days=days)}
     return x509.sign_csr(CSR, ca.cert, ca.key, server=True, client=True, **span)
-
-
-def cross_signed(cert: bytes, by: Ca) -> bytes:
-    """The same CA, name and key, below another root."""
-    known, above = pyca.load_pem_x509_certificate(cert), pyca.load_pem_x509_certificate(by.cert)
-    builder = pyca.CertificateBuilder(
-        above.subject,
-        known.subject,
-        known.public_key(),
-        pyca.random_serial_number(),
-        known.not_valid_before_utc,
-        known.not_valid_after_utc,
-        [pyca.Extension(e.oid, e.critical, e.value) for e in known.extensions],
-    )
-    key = serialization.load_pem_private_key(by.key, None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 LEAF = signed(ISSUING)

@@ -73,12 +73,14 @@ def _dropboxes(config: Config) -> list[dict[str, Any]]:
     return [o.options for o in found if isinstance(o, RemoteConfig) and o.ca_type.asked == "files"]
 
 
-def authorities_of(config: Config, workers: Workers, book: AuthorityState) -> Mapping[str, CertificateAuthority]:
-    """Every authority of a configuration that can be asked."""
+def authorities_of(
+    config: Config, workers: Workers, book: AuthorityState, *, of_agent: bool = True
+) -> Mapping[str, CertificateAuthority]:
+    """Every authority of a configuration that can be asked; `of_agent`: by the agent itself, not for a command."""
     found: dict[str, CertificateAuthority] = {}
     for name, authority in config.authorities.items():
         if isinstance(authority.options, LocalConfig):
             found[name] = Embedded(name, authority.options)
         elif isinstance(authority.options, RemoteConfig):
-            found[name] = Remote(name, authority.options, workers, book)
+            found[name] = Remote(name, authority.options, workers, book, of_agent=of_agent)
     return found

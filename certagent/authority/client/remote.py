@@ -1,18 +1,17 @@
 """A CA that is asked by a worker: what the worker gets for a request, and how its answer is used."""
 
-import importlib
 import importlib.util
 import os
-import secrets
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from certagent import x509
 from certagent.authority.backends import dropbox
 from certagent.authority.client.interface import Order
+from certagent.authority.client.live import live_key, proof_of
 from certagent.authority.client.pinned import certificates, pinned_roots
 from certagent.authority.client.secrets import read_file, read_secret
 from certagent.authority.errors import AuthorityError
@@ -32,7 +31,6 @@ from certagent.authority.messages import (
     error_of,
     load_answer,
 )
-from certagent.certs_dir import read_live
 from certagent.config.remote import RemoteConfig
 from certagent.core.facts import Authority, Leaf
 from certagent.posix.errors import HostError
@@ -49,8 +47,11 @@ class Remote:
 
     may_defer = True
 
-    def __init__(self, name: str, config: RemoteConfig, workers: Workers, book: AuthorityState) -> None:
-        """Touches nothing."""
+    def __init__(
+        self, name: str, config: RemoteConfig, workers: Workers, book: AuthorityState, *, of_agent: bool = True
+    ) -> None:
+        """Touches nothing. `of_agent`: this process is the agent, whose environment has its secrets."""
+        self._of_agent = of_agent
         self._name, self._config, self._workers, self._book = name, config, workers, book
         self._type, self._traits = config.ca_type, config.traits
         self._roots: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
@@ -100,7 +101,7 @@ class Remote:
             remedy = f"pip install 'certagent[{self._config.type}]'"
             raise AuthorityError(f"cannot ask authority {self._name}: {', '.join(missing)} is not installed: {remedy}")
         self._request("issue")
-        self._secrets()
+        self._secrets(self._config.secrets)
         if self.by_hand:
             dropbox.check(self._config.options)
 
@@ -113,15 +114,30 @@ class Remote:
             raise AuthorityError(str(error), kind="credentials") from error
 
     def fact(self) -> Authority:
-        """Its pinned roots, where a file holds them. Where one of its files hangs, so does this."""
+        """Its pinned roots, where a file holds them, and whether what it needs can be read.
+
+        Where one of its files hangs, so does this.
+        """
         for path in self.files:
             os.path.exists(path)
         note = 'credential = "leaf": the worker receives the managed pair' if self.by_leaf else ""
         try:
-            roots = self._pinned_roots()
-            return Authority(self._name, self._config.type, roots, None, note, self._traits.windows, self._news())
+            roots, problem = self._pinned_roots(), self._closed()
         except AuthorityError as error:
-            return Authority(self._name, self._config.type, (), str(error), note, inbox_changed=self._news())
+            roots, problem = (), str(error)
+        return Authority(self._name, self._config.type, roots, problem, note, self._traits.windows, self._news())
+
+    def _closed(self) -> str | None:
+        """What a request needs and this process cannot read. The environment is the agent's, not that of a command."""
+        named = (
+            self._config.secrets if self._of_agent else {k: s for k, s in self._config.secrets.items() if s[:1] == "/"}
+        )
+        try:
+            self._request("issue")
+            self._secrets(named)
+        except AuthorityError as error:
+            return str(error)
+        return None
 
     def _pinned_roots(self) -> tuple[Leaf, ...]:
         path = self._config.issuing_roots
@@ -206,35 +222,9 @@ class Remote:
             live=order.live.decode("utf-8", "replace"),
         )
         if self.by_leaf and order.live:
-            key = self._live_key(order)
+            key = live_key(order)
             request = replace(request, tls=replace(request.tls, client_cert=request.live, client_key=key.decode()))
-        return replace(request, proof=self._proof(request, order, now))
-
-    def _live_key(self, order: Order) -> bytes:
-        try:
-            return read_live(order.certs_dir, f"{order.stem}.key")
-        except OSError as error:
-            raise AuthorityError(f"cannot read {order.stem}.key: {error.strerror}", kind="credentials") from error
-
-    def _proof(self, request: Request, order: Order, now: datetime) -> str:
-        """A token signed with the live key, where the backend wants one."""
-        wanted = self._wanted(request, now) if order.live else None
-        return "" if wanted is None else self._signed(order, *wanted)
-
-    def _wanted(self, request: Request, now: datetime) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Header and claims of the token that the backend wants: most want none."""
-        if not self._type.live_proof:
-            return None
-        module = importlib.import_module(f"certagent.authority.backends.{self._type.live_proof}")
-        token: tuple[dict[str, Any], dict[str, Any]] | None
-        token = module.live_token(request, now, secrets.token_hex(16))
-        return token
-
-    def _signed(self, order: Order, header: dict[str, Any], claims: dict[str, Any]) -> str:
-        try:
-            return x509.sign_jws(self._live_key(order), header, claims)
-        except x509.X509Error as error:
-            raise AuthorityError(f"cannot sign with {order.stem}.key: {error}", kind="credentials") from error
+        return replace(request, proof=proof_of(self._type.live_proof, request, order, now))
 
     def _file(self, setting: str, path: str) -> str:
         try:
@@ -242,10 +232,10 @@ class Remote:
         except HostError as error:
             raise AuthorityError(str(error), kind="credentials") from error
 
-    def _secrets(self) -> dict[str, str]:
-        found = self._config.secrets.items()
+    def _secrets(self, named: Mapping[str, str]) -> dict[str, str]:
+        """Given where each of them is, return them. Raises AuthorityError."""
         try:
-            return {k: read_secret(f"authority.{self._name}.{k}", source, os.environ) for k, source in found}
+            return {k: read_secret(f"authority.{self._name}.{k}", at, os.environ) for k, at in named.items()}
         except HostError as error:
             raise AuthorityError(str(error), kind="credentials") from error
 
@@ -277,7 +267,7 @@ class Remote:
         return self._book.first(self._name, wait) if self._type.account else nullcontext()
 
     def _answer(self, request: Request, state: State, now: datetime) -> tuple[Answer, State]:
-        found = self._secrets()
+        found = self._secrets(self._config.secrets)
         if self.by_hand:
             return self._by_files(request, found, state, now)
         question = dump_question(request, found, state)

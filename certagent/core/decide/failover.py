@@ -3,8 +3,9 @@
 A completed renewal clears the count, so each new one begins with the first authority. Each authority has a pause of its
 own: a Retry-After of one CA does not delay the next, and a failure moves on immediately. So does a refusal by policy:
 another CA may have another policy. A change of the issuing root is never silent: an authority whose known roots are not
-in the bundle is skipped, and is a finding before it is needed; where its roots are not known, the pre-install checks
-refuse its answer. A bundle that is missing is made by the first authority alone.
+in the bundle is a finding before it is needed, and is skipped while there is another one. Alone it is asked, as its
+root may be cross-signed by one in the bundle: the pre-install checks verify the whole path. An answer that they refuse
+is not asked for again on the same day. A bundle that is missing is made by the first authority alone.
 Rejected: moving on from a CA that has the request and answers later. The person or the queue that has it would answer a
 request that was withdrawn.
 """
@@ -12,13 +13,15 @@ request that was withdrawn.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from certagent.core.catalogue import AUTHORITY_UNTRUSTED
-from certagent.core.facts import Attempt, Leaf, Request, Snapshot
+from certagent.core.catalogue import AUTHORITY_UNTRUSTED, AUTHORITY_UNUSABLE
+from certagent.core.facts import Attempt, Authority, Leaf, Request, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Want
 from certagent.core.timing import retry_at
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
+
+OF_AUTHORITIES = frozenset({AUTHORITY_UNTRUSTED, AUTHORITY_UNUSABLE})
 
 BY_HAND = frozenset({"dropbox"})  # types of authorities where a person answers
 
@@ -45,12 +48,31 @@ def untrusted(snapshot: Snapshot, want: Want, authority: str) -> str | None:
     return None
 
 
+def in_bundle(snapshot: Snapshot, want: Want, authority: str) -> tuple[Leaf, ...]:
+    """The known roots of an authority; none where it must cross-sign to be verified, by a root that nobody knows."""
+    known = _fact(snapshot, authority)
+    if known is None or (known.cross_signs and untrusted(snapshot, want, authority)):
+        return ()
+    return known.roots
+
+
+def _fact(snapshot: Snapshot, authority: str) -> Authority | None:
+    return next((a for a in snapshot.authorities if a.name == authority), None)
+
+
+def _cross_signs(snapshot: Snapshot, authority: str) -> bool:
+    known = _fact(snapshot, authority)
+    return known is not None and known.cross_signs
+
+
 def usable(snapshot: Snapshot, want: Want) -> tuple[str, ...]:
     """The authorities of the order that are not known to be useless; a bundle is made by the first alone."""
     if want.name.is_bundle:
         return want.authorities[:1]
     silent = _unreadable(snapshot)
-    return tuple(a for a in want.authorities if a not in silent and untrusted(snapshot, want, a) is None)
+    order = [a for a in want.authorities if a not in silent]
+    trusted = tuple(a for a in order if untrusted(snapshot, want, a) is None)
+    return trusted or tuple(a for a in order if _cross_signs(snapshot, a))
 
 
 def unread(snapshot: Snapshot, want: Want, later: Attempt | None) -> str | None:
@@ -75,11 +97,23 @@ def _unreadable(snapshot: Snapshot) -> dict[str, str]:
 
 
 def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
-    """Authorities that could not be used as a fallback: reported while the others still answer."""
-    if len(want.authorities) == 1:
+    """Authorities that cannot be asked, or whose root is not in the bundle: said before a renewal needs them."""
+    if want.name.is_bundle or not want.issued_in(snapshot.directory):
         return ()
+    facts = [f for a in want.authorities if (f := _fact(snapshot, a))]
+    closed = [f"authority {f.name!r} cannot be asked: {f.problem}" for f in facts if f.problem]
     problems = [p for a in want.authorities if (p := untrusted(snapshot, want, a))]
-    return tuple(AUTHORITY_UNTRUSTED.found(f"{want.name.stem}.crt", p) for p in problems)
+    file = f"{want.name.stem}.crt"
+    return (
+        *(AUTHORITY_UNUSABLE.found(file, p) for p in closed),
+        *(AUTHORITY_UNTRUSTED.found(file, p) for p in problems),
+    )
+
+
+def once(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """What is wrong with an authority, for the first of the files that it issues: it is one cause."""
+    rows = {(f.rule, f.message): f for f in reversed(findings) if f.rule in OF_AUTHORITIES}
+    return tuple(f for f in findings if f.rule not in OF_AUTHORITIES or rows[f.rule, f.message] is f)
 
 
 def inbox_changed(view: View, later: Attempt | None) -> Attempt | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from certagent.core.catalogue import AUTHORITY_UNTRUSTED
 from certagent.core.decide import failover, layouts, sans
 from certagent.core.decide.revocation import revoked_again_at
 from certagent.core.facts import Attempt, Pair, Request
@@ -21,6 +22,7 @@ CONDEMNED = (
     "the pairs that replaced it were revoked within the hour too, so the next request waits; `certagent"
     " renew` does not wait"
 )
+KEEP_NAMES = "add the names to `names`, or set drop_names = true"
 
 ROTATE = "rotate the CA: first its new root into the trust bundle on every node, then certagent renew"
 
@@ -75,8 +77,8 @@ class Block:
     remedy: str | None = None
 
 
-def _block(why: str | None, until: datetime | None = None) -> Block | None:
-    return Block(why, until) if why else None
+def _block(why: str | None, until: datetime | None = None, remedy: str | None = None) -> Block | None:
+    return Block(why, until, remedy=remedy) if why else None
 
 
 def under_way(a: Asking) -> Block | None:
@@ -118,22 +120,24 @@ def no_names(a: Asking) -> Block | None:
     """A server's certificate without a name is of no use."""
     without = a.want.server and not sans.names(a.want, a.pair.leaf)
     told = f"no names are configured for {a.stem}, and there is no live certificate to take them from: set `names`"
-    return _block(told if without else None)
+    return _block(told if without else None, remedy="configure `names` for it")
 
 
 def vanishing_names(a: Asking) -> Block | None:
     """A name disappears by the configuration's word alone."""
-    return _block(sans.vanishing(a.view.snapshot, a.want, a.pair.leaf))
+    return _block(sans.vanishing(a.view.snapshot, a.want, a.pair.leaf), remedy=KEEP_NAMES)
 
 
 def misdirected_scopes(a: Asking) -> Block | None:
     """A renewal keeps the `crdb://` URIs, and the pre-install checks would refuse it for them."""
-    return _block(sans.misdirected(a.want, a.pair.leaf))
+    remedy = f"remove {a.stem}.crt to have it issued without its URIs"
+    return _block(sans.misdirected(a.want, a.pair.leaf), remedy=remedy)
 
 
 def untrusted_authorities(a: Asking) -> Block | None:
     """The pre-install checks would refuse whatever is answered."""
-    return None if a.order else _block(failover.untrusted(a.view.snapshot, a.want, a.want.authorities[0]))
+    why = failover.untrusted(a.view.snapshot, a.want, a.want.authorities[0])
+    return None if a.order else _block(why, remedy=AUTHORITY_UNTRUSTED.advice)
 
 
 def ending_cas(a: Asking) -> Block | None:

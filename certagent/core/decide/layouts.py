@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from certagent.core.catalogue import LAYOUT_SUPERFLUOUS, LAYOUT_WAITING
+from certagent.core.decide import failover
 from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
 from certagent.core.facts.history import VERIFIED
@@ -135,7 +136,7 @@ def unaccepted(view: View, want: Want, authority: str) -> str | None:
     if not is_client(want.name):
         return None
     bundle = verifier(view, want.name)
-    roots = {r.subject_digest for r in _roots(view.snapshot, authority)}
+    roots = {r.subject_digest for r in failover.in_bundle(view.snapshot, want, authority)}
     for process in (p for p in view.snapshot.processes if p.found_by == "arguments" and p.state != "forbidden"):
         told = [set(s.client_cas) for s in of_process(view.snapshot, process) if s.client_cas and not s.client]
         if roots and any(not roots & names for names in told):
@@ -171,7 +172,7 @@ def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | No
     asked = any(r.kind == "renew" and r.subject == want.name.stem for r in view.snapshot.requests)
     if asked or not _sound(pair, view.now) or view.snapshot.revoked(pair.leaf) or not pair.trust.anchors:
         return None
-    roots = [_roots(view.snapshot, name) for name in want.authorities]
+    roots = [failover.in_bundle(view.snapshot, want, name) for name in want.authorities]
     same = {*(r.spki for known in roots for r in known), *(answer if not all(roots) else ())}
     if same & set(pair.trust.anchors) or not (all(roots) or answer):
         return None

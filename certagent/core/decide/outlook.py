@@ -1,8 +1,16 @@
 """Findings about renewals: refused, failing, overdue, waiting for a CA's answer."""
 
+from dataclasses import replace
 from datetime import datetime
 
-from certagent.core.catalogue import RENEWAL_FAILING, RENEWAL_OVERDUE, RENEWAL_REFUSED, RENEWAL_WAITING
+from certagent.core.catalogue import (
+    AUTHORITY_UNTRUSTED,
+    RENEWAL_FAILING,
+    RENEWAL_OVERDUE,
+    RENEWAL_REFUSED,
+    RENEWAL_WAITING,
+)
+from certagent.core.decide import failover
 from certagent.core.decide.part import Part
 from certagent.core.facts import Attempt, Pair
 from certagent.core.findings import Severity
@@ -10,6 +18,7 @@ from certagent.core.policy import Want
 from certagent.core.roles import SYSTEM
 from certagent.core.rules import stamp
 from certagent.core.timing import emergency_at
+from certagent.core.view import View
 
 ALARM_AFTER = 3
 OTHER_ROOTS = (
@@ -32,26 +41,39 @@ def refused(stem: str, why: str, severity: Severity = "critical", *wakes: dateti
     return Part(findings=(RENEWAL_REFUSED.found(f"{stem}.crt", why, severity, remedy),), wakes=wakes)
 
 
-def failing(
-    want: Want, pair: Pair, failed: tuple[Attempt, ...], now: datetime, bundles: frozenset[str] = frozenset()
-) -> Part:
+def failing(view: View, want: Want, attempts: tuple[Attempt, ...]) -> Part:
     """Failed attempts: a refusal (by the CA's policy or a pre-install check) is a different finding than no answer.
 
-    `bundles`: the trust bundles that are there, for a pair that the system's roots verify where its own is not.
+    An attempt that runs, or whose answer is staged, says nothing yet: what failed before it stays a finding.
     """
-    found, stem = overdue(want, pair, now), want.name.stem
-    newest = [a for a in _newest(want, failed) if a.reason and (a.kind == "rollback" or a.failed)]
-    severity: Severity = "critical" if len(failed) > ALARM_AFTER else "warning"
+    found, stem = Part(), want.name.stem
+    ended = tuple(a for a in attempts if a.outcome not in {"asked", "ok"} or a.kind == "rollback")
+    newest = [a for a in _newest(want, ended) if a.reason]
+    severity: Severity = "critical" if len(ended) > ALARM_AFTER else "warning"
     if turned_down := [a for a in newest if a.outcome == "refused"]:
-        message = _told(want, len(failed), "was refused", turned_down)
-        remedy = f"certagent history {stem}; then change the configuration or the CA's policy"
-        if SYSTEM in want.name.kind.bundles_in(bundles) and not want.roots:
-            remedy += f"; for {OTHER_ROOTS}"
+        message = _told(want, len(ended), "was refused", turned_down)
+        remedy = _after_refusal(view, want, turned_down)
         found += Part(findings=(RENEWAL_REFUSED.found(f"{stem}.crt", message, severity, remedy),))
     if others := [a for a in newest if a.outcome != "refused"]:
-        message = _told(want, len(failed), "failed", others)
+        message = _told(want, len(ended), "failed", others)
         found += Part(findings=(RENEWAL_FAILING.found(f"{stem}.crt", message, severity),))
     return found
+
+
+def _after_refusal(view: View, want: Want, refusals: list[Attempt]) -> str:
+    if any(failover.untrusted(view.snapshot, want, a.authority) for a in refusals):
+        return AUTHORITY_UNTRUSTED.advice
+    remedy = f"certagent history {want.name.stem}; then change the configuration or the CA's policy"
+    system = SYSTEM in want.name.kind.bundles_in(view.snapshot.bundles) and not want.roots
+    return f"{remedy}; for {OTHER_ROOTS}" if system else remedy
+
+
+def remembered(view: View, want: Want, pair: Pair) -> Part:
+    """What failed for the live pair, while nothing is due: a person asked for it, and should not have to remember."""
+    since = pair.cert.file.changed if pair.cert else view.now
+    tried = tuple(a for a in view.history.failures(want.name.stem) if a.at > since)
+    told = failing(view, want, tried)
+    return replace(told, findings=tuple(replace(f, severity="warning") for f in told.findings))
 
 
 def _newest(want: Want, failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from certagent.core.actions import Adopt, Issue, RejectCommand
-from certagent.core.catalogue import CERT_KEY, CERT_SAN
+from certagent.core.catalogue import CERT_KEY, CERT_SAN, RENEWAL_FAILING, RENEWAL_REFUSED
 from certagent.core.decide import failover, guards, layouts, outlook, sans
 from certagent.core.decide.guards import Asking, Block
 from certagent.core.decide.part import Part, blocked, total
@@ -59,7 +59,8 @@ def part(view: View) -> Part:
     wanted = {w.name.stem for w in view.policy.wants}
     others = (p for p in view.snapshot.pairs if p.name.stem not in wanted)
     unmanaged_files = [Part(findings=tuple(f.unmanaged() for f in pair_findings(None, p, view.now))) for p in others]
-    return total([_want(view, want) for want in view.policy.wants] + unmanaged_files)
+    found = total([_want(view, want) for want in view.policy.wants] + unmanaged_files)
+    return replace(found, findings=failover.once(found.findings))
 
 
 def _want(view: View, want: Want) -> Part:
@@ -68,16 +69,33 @@ def _want(view: View, want: Want) -> Part:
     findings = live_findings(view, want, pair)
     nobody = not want.issued_in(view.snapshot.directory)
     shown = findings + _nameless(want, pair) + _kept_key(want, pair)
-    known = Part(
-        findings=(tuple(f.by_others() for f in shown) if nobody else shown) + failover.findings(view.snapshot, want)
-    )
+    known = Part(findings=tuple(f.by_others() for f in shown) if nobody else _curable(view, want, pair, shown))
     known += _adoption(view.snapshot, want, pair)
     reason = due(view, want, pair, findings)
     if reason is None:
-        return known + _not_due(view, want, pair, findings)
+        return known + _told(view, want, _not_due(view, want, pair, findings))
     if nobody:
         return known
-    return known + _asking(Asking(view=view, want=layouts.keep_dual_purpose(view, want), pair=pair, reason=reason))
+    asking = Asking(view=view, want=layouts.keep_dual_purpose(view, want), pair=pair, reason=reason)
+    return known + _told(view, want, _asking(asking))
+
+
+def _told(view: View, want: Want, renewal: Part) -> Part:
+    """What its authorities lack is said while no finding about a renewal says it."""
+    if any(f.rule in {RENEWAL_REFUSED, RENEWAL_FAILING} for f in renewal.findings):
+        return renewal
+    return renewal + Part(findings=failover.findings(view.snapshot, want))
+
+
+def _curable(view: View, want: Want, pair: Pair, shown: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """No remedy names a renewal that would be refused: what a person must do first takes its place."""
+    if not any(f.cure == "renew" for f in shown):
+        return shown
+    asking = Asking(view=view, want=want, pair=pair, reason=Reason(Cause.REQUESTED, ""))
+    refused = [block for guard, outcome in POLICY if outcome is Outcome.REFUSED and (block := guard(asking))]
+    if not refused:
+        return shown
+    return tuple(replace(f, remedy=refused[0].remedy or f.remedy, cure="") if f.cure == "renew" else f for f in shown)
 
 
 def live_findings(view: View, want: Want, pair: Pair) -> tuple[Finding, ...]:
@@ -125,9 +143,10 @@ def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     at = view.renew_at(want, pair.effective or pair.leaf)
     differs = [f for f in findings if f.rule.different]
     if dropped := sans.vanishing(view.snapshot, want, pair.leaf):
-        return outlook.refused(want.name.stem, f"the renewal at {stamp(at)} will be blocked: {dropped}", "warning", at)
+        why = f"the renewal at {stamp(at)} will be blocked: {dropped}"
+        return outlook.refused(want.name.stem, why, "warning", at, remedy=guards.KEEP_NAMES)
     if not differs:
-        return Part(wakes=(at,))
+        return outlook.remembered(view, want, pair) + Part(wakes=(at,))
     until = f"certagent did not issue this pair and keeps it until {stamp(at)}"
     reason = f"{differs[0].message}; {until}; `certagent renew {want.name.stem}` replaces it now"
     return blocked("issue", want.name.stem, reason, at)
@@ -184,8 +203,8 @@ def _ours_to_change(snapshot: Snapshot, want: Want, leaf: Leaf) -> bool:
 
 def _asking(a: Asking) -> Part:
     """What the policy says of a pair that should be issued."""
-    failing = outlook.failing(a.want, a.pair, a.failed, a.view.now, a.view.snapshot.bundles)
-    told = failing + outlook.answers_later(a.want, a.later)
+    told = outlook.overdue(a.want, a.pair, a.view.now) + outlook.failing(a.view, a.want, a.failed)
+    told += outlook.answers_later(a.want, a.later)
     for guard, outcome in POLICY:
         if block := guard(a):
             return _outcome(a, block, outcome, told)

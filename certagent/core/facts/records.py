@@ -106,6 +106,11 @@ class Authority:
     inbox_changed: datetime | None = None  # when something last came that may be the answer to a request that waits
     unreadable: Literal["", "unread", "hung"] = ""  # its files: not read yet, or for longer than a disk takes
 
+    @property
+    def cross_signs(self) -> bool:
+        """Whether its answers may come with a certificate that leads to another root than its own."""
+        return self.kind != "local"  # the embedded CA sends the leaf alone
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:

@@ -1,0 +1,188 @@
+"""What is wrong with an authority is said before a renewal needs it, once, and with a remedy that works."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from certagent.core.actions import Install, Issue
+from certagent.core.decide import decide
+from certagent.core.facts import Attempt, Authority, Request, Snapshot
+from certagent.core.policy import Policy
+from tests.core.building import DAY, NOW, leaf, pair, policy, process, served, snapshot, staged, want
+
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+OTHER = leaf("ca", 77, spki="new root", subject_digest="new")
+RULES = policy(want("ca"), want(), want("client.root"))
+FRESH = snapshot(pair("ca"), pair(), pair("client.root"))
+DUE = snapshot(pair("ca"), pair(cert=leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY)), pair("client.root"))
+SPLIT = policy(want("ca"), want(principal=None, client=False), want("client.node"))
+
+
+def known(kind: str, **changes: Any) -> tuple[Authority, ...]:
+    return (replace(Authority("house", kind, (OTHER,)), **changes),)
+
+
+def tried(outcome: str, ago: timedelta = SECOND, reason: str = "it says no", **changes: Any) -> Attempt:
+    return replace(Attempt("issue", "node", NOW - ago, outcome, reason, authority="house"), **changes)  # type: ignore[arg-type]
+
+
+def said(found: Snapshot, rules: Policy = RULES) -> list[tuple[str, str, str]]:
+    """Code, severity and file of what is said of authorities and renewals."""
+    plan = decide(rules, found, NOW)
+    return [(f.code, f.severity, f.file) for f in plan.findings if f.code.startswith(("authority", "renewal"))]
+
+
+def remedies(found: Snapshot, rules: Policy = RULES) -> set[str]:
+    return {f.remedy for f in decide(rules, found, NOW).findings}
+
+
+def asked(found: Snapshot, rules: Policy = RULES) -> list[str]:
+    return [a.subject for a in decide(rules, found, NOW).actions if isinstance(a, Issue)]
+
+
+@pytest.mark.parametrize("kind", ["local", "est", "step"])
+def test_a_root_that_no_bundle_contains_is_said_months_before_the_renewal(kind: str) -> None:
+    """`status` said ok until the renewal was due: it is one warning now, not one for each file."""
+    assert said(replace(FRESH, authorities=known(kind))) == [("authority.untrusted", "warning", "node.crt")]
+    assert said(replace(FRESH, authorities=(Authority("house", kind, (leaf("ca"),)),))) == []
+
+
+PROBLEM = "cannot read authority.house.password: /etc/certagent/est: Permission denied"
+
+
+def test_secrets_that_cannot_be_read_are_said_months_before_the_renewal() -> None:
+    """One warning that names the file; while renewals fail, their finding says it."""
+    found = replace(FRESH, authorities=known("est", roots=(), problem=PROBLEM))
+    [finding] = [f for f in decide(RULES, found, NOW).findings if f.code == "authority.unusable"]
+    assert (finding.severity, PROBLEM in finding.message) == ("warning", True)
+    failing = replace(DUE, authorities=found.authorities, attempts=(tried("failed"),))
+    assert ("renewal.failing", "warning", "node.crt") in said(failing, policy())
+    assert "authority.unusable" not in {code for code, _, _ in said(failing, policy())}
+
+
+def test_where_nobody_issues_nothing_is_said_of_authorities() -> None:
+    """The files are externally managed: no renewal of ours will fail."""
+    rules = policy(want("ca", authorities=()), want(authorities=()))
+    assert said(replace(FRESH, authorities=known("est", problem=PROBLEM)), rules) == []
+
+
+def test_one_cause_is_one_finding_when_the_renewal_is_due() -> None:
+    """The refused renewal says it, and its remedy is no circle of `plan` and `explain`."""
+    found = replace(DUE, authorities=known("local"))
+    assert said(found, policy()) == [("renewal.refused", "critical", "node.crt")]
+    assert "add its root to the bundle on every node, or remove it from `authority`" in remedies(found, policy())
+
+
+def of_another_root(ago: timedelta) -> tuple[Attempt, ...]:
+    """A certificate that the pre-install checks refused for its root."""
+    when = NOW - ago
+    return tried("ok", ago), Attempt("install", "node", when, "refused", "untrusted", retry_at=when + DAY)
+
+
+CROSS = [
+    ("never asked: its root may be cross-signed by one in the bundle", (), True),
+    ("refused for its root an hour ago: it was not", of_another_root(HOUR), False),
+    ("refused 23 hours ago", of_another_root(23 * HOUR), False),
+    ("refused yesterday: the CA may cross-sign by now", of_another_root(25 * HOUR), True),
+    ("unreachable an hour ago: that is no word about its root", (tried("failed", HOUR),), True),
+]
+
+
+@pytest.mark.parametrize(("label", "attempts", "expected"), CROSS, ids=[r[0] for r in CROSS])
+def test_a_pinned_root_outside_the_bundle_is_judged_by_path(
+    label: str, attempts: tuple[Attempt, ...], expected: bool
+) -> None:
+    """`issuing_roots` names the new root alone: the CA is asked, once a day at most where it does not cross-sign."""
+    del label
+    found = replace(DUE, authorities=known("step"), attempts=attempts)
+    assert asked(found) == ["node"] * expected
+    if len(attempts) > 1:
+        assert "add its root to the bundle on every node, or remove it from `authority`" in remedies(found)
+
+
+def test_a_cross_signed_answer_is_installed() -> None:
+    """What verifies by the bundle is taken, whatever root is pinned."""
+    found = replace(DUE, authorities=known("step"), staged=(staged(),))
+    assert [a.stem for a in decide(RULES, found, NOW).actions if isinstance(a, Install)] == ["node"]
+
+
+def test_client_node_of_a_cross_signed_root() -> None:
+    """The other nodes verify it by the root that they have: it is asked for, and what hangs on another root waits."""
+    narrow = leaf(common_names=("db1.example.com",), eku=("serverAuth",))
+    live = pair("client.node", leaf("client.node", not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
+    trust = replace(live.trust, anchors=("spki-ca-1",))  # type: ignore[type-var]
+    found = snapshot(pair("ca"), pair(cert=narrow), replace(live, trust=trust), authorities=known("step"))
+    assert asked(found, SPLIT) == ["client.node"]
+    made = staged("client.node")
+    for anchor, installed in (("spki-ca-1", ["client.node"]), ("new root", [])):
+        answer = replace(made, pair=replace(made.pair, trust=replace(trust, anchors=(anchor,))))
+        plan = decide(SPLIT, replace(found, staged=(answer,)), NOW)
+        assert [a.stem for a in plan.actions if isinstance(a, Install)] == installed
+
+
+def test_a_client_of_a_cross_signed_root() -> None:
+    """The server names the old root alone among those whose clients it accepts: that is no reason to wait."""
+    due = pair("client.root", leaf("client.root", not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
+    shows = {"processes": (process(),), "served": (served(client_cas=("subject-ca",)),)}
+    assert asked(snapshot(pair("ca"), pair(), due, authorities=known("step"), **shows)) == ["client.root"]
+
+
+def installed(ago: timedelta) -> Attempt:
+    return Attempt("install", "node", NOW - ago, "ok", fingerprint="node-1")
+
+
+MANUAL = [
+    ("refused by the CA", (tried("refused", HOUR),), ["renewal.refused"]),
+    ("not answered", (tried("failed", HOUR),), ["renewal.failing"]),
+    ("refused by the pre-install checks", (tried("ok", HOUR), Attempt("install", "node", NOW, "refused", "no")), [
+        "renewal.refused"
+    ]),
+    ("refused, and then one was installed", (tried("refused", 2 * HOUR), installed(HOUR)), []),
+    ("refused before the live pair was put there", (tried("refused", 11 * DAY),), []),
+    ("it runs", (tried("asked"),), []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("label", "attempts", "codes"), MANUAL, ids=[r[0] for r in MANUAL])
+def test_what_became_of_a_renewal_by_hand_stays_a_warning(
+    label: str, attempts: tuple[Attempt, ...], codes: list[str]
+) -> None:
+    """Nothing is due for weeks, but the next renewal will end as the last one that a person asked for."""
+    del label
+    found = said(replace(FRESH, attempts=attempts))
+    assert found == [(code, "warning", "node.crt") for code in codes]
+
+
+RUNNING = [
+    ("one failed", (tried("failed", HOUR),)),
+    ("one was refused", (tried("refused", HOUR),)),
+    ("four failed", tuple(tried("failed", hours * HOUR) for hours in (9, 5, 3, 1))),
+    ("an answer was refused", (tried("ok", HOUR), Attempt("install", "node", NOW - HOUR, "refused", "untrusted"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("label", "attempts"), RUNNING, ids=[r[0] for r in RUNNING])
+def test_findings_stay_while_another_attempt_runs(label: str, attempts: tuple[Attempt, ...]) -> None:
+    """An attempt that runs, or whose answer is staged, says nothing yet: no finding comes and goes with it."""
+    del label
+
+    def shown(*more: Attempt, **changes: Any) -> list[tuple[str, str, str]]:
+        found = replace(DUE, attempts=(*attempts, *more), **changes)
+        return [(f.code, f.severity, f.message) for f in decide(policy(), found, NOW).findings]
+
+    before = shown()
+    assert {code for code, _, _ in before} & {"renewal.failing", "renewal.refused"}
+    assert shown(tried("asked")) == before
+    assert shown(tried("ok"), staged=(staged(),)) == before
+
+
+def test_no_remedy_names_a_renewal_that_would_be_refused() -> None:
+    """A name is added and another removed in the configuration: `renew` is refused until the removal is confirmed."""
+    rules = policy(want("ca"), want(names=("db2.example.com",)))
+    shown = {f.remedy for f in decide(rules, snapshot(), NOW).findings if f.file == "node.crt"}
+    assert shown == {"add the names to `names`, or set drop_names = true"}
+    assert "certagent renew node" in remedies(snapshot(), policy(want("ca"), want(names=("db2", *want().names))))  # type: ignore[misc]
+    refused = decide(rules, replace(snapshot(), requests=(Request("renew", "node", NOW),)), NOW)
+    assert not [a for a in refused.actions if isinstance(a, Issue)]
