@@ -90,13 +90,19 @@ def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]
         "authorities": list(want.authorities),
         "renew_at": rfc3339(view.renew_at(want, effective)) if due and effective else None,
         "window": _window(snapshot, want.name.stem, leaf),
-        "attempts": len(history.failures(want.name.stem)),
+        "attempts": _attempts(view, want.name.stem),
         "last_attempt": _attempt(history.last(want.name.stem)),
         "proof": verified.kind,
         "owed": list(verified.owed),
         "revocation": _revocation(snapshot, leaf),
         "served": [_served(snapshot, s) for s in snapshot.served if _about(snapshot, pair, s)],
     }
+
+
+def _attempts(view: View, stem: str) -> int:
+    """How many issuances ended since the last success: the one that runs now has not failed yet."""
+    tried = view.history.failures(stem)
+    return len(tried) - bool(tried and tried[-1].outcome == "asked" and view.running("issue", stem))
 
 
 def _window(snapshot: Snapshot, stem: str, leaf: Leaf | None) -> dict[str, Any] | None:
