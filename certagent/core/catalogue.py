@@ -8,6 +8,7 @@ from certagent.core.findings import Is, Rule, Severity
 LOADER = "cockroach's certificate loader"
 HANDSHAKE = "Go's verifier, at the next handshake; cockroach loads the file without a message"
 OCSP = "cockroach's OCSP check, at every handshake"
+SERVER = "cockroach's servers, when somebody connects"
 AGENT = "certagent"
 RENEW = "certagent renew NAME"
 INFO: tuple[Severity, ...] = ("info",)
@@ -41,7 +42,7 @@ CERT_EXPIRES_SOON = Rule("cert.expires-soon",
 CERT_OUTLIVES_CA = Rule("cert.outlives-ca", "an intermediate or the root of the chain ends before the certificate",
     HANDSHAKE, "have the CA renew its own certificate; certagent renews the pair before the chain ends", WARNING,
     Is.TOLERATED)
-CERT_PRINCIPAL = Rule("cert.principal", "neither the common name nor a DNS SAN is `node` or the user", LOADER,
+CERT_PRINCIPAL = Rule("cert.principal", "the certificate is not for `node` or the user", LOADER,
     "certagent renew NAME; check the CA's template", CRITICAL, DIFFERENT, remedy=RENEW)
 CERT_SAN = Rule("cert.san", ("the certificate lacks a configured name, or a server certificate has no"
 " name at all"), HANDSHAKE,
@@ -57,6 +58,12 @@ CERT_WEAK = Rule("cert.weak",
     "accepts (DSA, P-224, RSA over 8192 bits)",
     HANDSHAKE, RENEW, ("warning", "critical"), DIFFERENT)
 CERT_KEY = Rule("cert.key", "the key does not have the type that `key` configures", AGENT, RENEW, WARNING, DIFFERENT)
+CERT_LOGIN = Rule("cert.login", "servers refuse the user of the certificate because of their flags", SERVER,
+    "start every server with the flag that allows it, or remove the certificate", ("critical", "warning"))
+CERT_ADDRESS = Rule("cert.address", "node.crt does not name an address that cockroach advertises", SERVER,
+    "add it to `names`, then certagent renew node", WARNING)
+CERT_PINNED = Rule("cert.pinned", "a trust bundle contains the client certificate itself, but not its CA", HANDSHAKE,
+    "add the CA that issued it to the bundle", CRITICAL)
 KEY_MISSING = Rule("key.missing", "the certificate has no key", LOADER, RENEW, CRITICAL, UNUSABLE)
 KEY_UNPARSABLE = Rule("key.unparsable", "the key cannot be parsed", LOADER, RENEW, CRITICAL, UNUSABLE)
 KEY_MISMATCH = Rule("key.mismatch", "the key does not match the certificate", HANDSHAKE,
@@ -78,6 +85,8 @@ CA_EXPIRES_SOON = Rule("ca.expires-soon", "a CA certificate of the bundle expire
 CA_NOT_A_CA = Rule("ca.not-a-ca", ("a certificate of the bundle is not a CA"
 " certificate"), HANDSHAKE, "remove it from the bundle",
     WARNING)
+CA_UI_ALONE = Rule("ca.ui-alone", "ca-ui.crt exists, but ui.crt does not", HANDSHAKE,
+    "add ui.crt and ui.key, or remove ca-ui.crt", WARNING)
 CA_KEY_PRESENT = Rule("ca.key-present", "the CA's private key is in the certs directory", AGENT,
     "move it to the host that issues certificates", WARNING)
 LAYOUT_SUPERFLUOUS = Rule("layout.superfluous",

@@ -31,6 +31,7 @@ from certagent.core.decide import (
     install,
     layouts,
     modes,
+    peers,
     probing,
     reloading,
     renewal,
@@ -43,7 +44,7 @@ from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy, on_terms_of
 from certagent.core.view import View
 
-QUESTIONS = (modes, renewal, layouts, install, reloading, probing, windows, revocation)
+QUESTIONS = (modes, renewal, layouts, install, reloading, probing, peers, windows, revocation)
 SEVERITIES = ("ok", "info", "warning", "critical")
 
 

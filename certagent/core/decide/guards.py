@@ -134,6 +134,12 @@ def misdirected_scopes(a: Asking) -> Block | None:
     return _block(sans.misdirected(a.want, a.pair.leaf), remedy=remedy)
 
 
+def disallowed_user(a: Asking) -> Block | None:
+    """Servers refuse every certificate of root, whoever issues it."""
+    barred = a.want.principal == "root" and any(not terms.root_login for terms in a.want.terms)
+    return _block("cockroach runs with --disallow-root-login and refuses every certificate of root" if barred else None)
+
+
 def untrusted_authorities(a: Asking) -> Block | None:
     """The pre-install checks would refuse whatever is answered."""
     why = failover.untrusted(a.view.snapshot, a.want, a.want.authorities[0])

@@ -44,6 +44,7 @@ POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
     (guards.no_names, Outcome.REFUSED),
     (guards.vanishing_names, Outcome.REFUSED),
     (guards.misdirected_scopes, Outcome.REFUSED),
+    (guards.disallowed_user, Outcome.REFUSED),
     (guards.untrusted_authorities, Outcome.REFUSED),
     (guards.ending_cas, Outcome.REFUSED),
     (guards.pausing, Outcome.BLOCKED),

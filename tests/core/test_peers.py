@@ -1,0 +1,121 @@
+"""What servers, clients and other nodes make of files that load and verify."""
+
+from dataclasses import replace
+
+import pytest
+
+from certagent.core.actions import Issue
+from certagent.core.decide import decide
+from certagent.core.decide.peers import names
+from certagent.core.facts import CertFile, Leaf, LoaderFlags, Pair, Trust
+from certagent.core.policy import under
+from tests.core.building import DAY, NOW, file, leaf, pair, policy, process, snapshot, want
+
+NEW = LoaderFlags(release=(25, 4))
+
+
+def found(*pairs: Pair, terms: LoaderFlags = NEW) -> list[tuple[str, str, str]]:
+    plan = decide(under(policy(), (terms,)), snapshot(*pairs), NOW)
+    codes = {"cert.login", "cert.address", "cert.pinned", "ca.ui-alone"}
+    return [(f.code, f.file, f.severity) for f in plan.findings if f.code in codes]
+
+
+DEBUG = pair("client.debug_user")
+REFUSED = [("cert.login", "client.debug_user.crt", "critical")]
+DEBUGGING = [
+    (NEW, REFUSED),
+    (LoaderFlags(release=(26, 1)), REFUSED),
+    (LoaderFlags(), [("cert.login", "client.debug_user.crt", "warning")]),
+    (LoaderFlags(release=(25, 3)), []),
+    (replace(NEW, debug_user=True), []),
+]
+
+
+@pytest.mark.parametrize(("terms", "expected"), DEBUGGING)
+def test_debug_user_needs_a_flag(terms: LoaderFlags, expected: list[tuple[str, str, str]]) -> None:
+    """From 25.4 on; where the version is not known, it is a warning."""
+    assert found(pair("ca"), pair(), DEBUG, terms=terms) == expected
+
+
+HOSTS = [
+    ("db1.example.com", True),
+    ("DB1.example.com.", True),
+    ("db9.example.com", False),
+    ("10.0.0.5", True),
+    ("10.0.0.6", False),
+    ("::1", False),
+]
+
+
+@pytest.mark.parametrize(("host", "named"), HOSTS)
+def test_an_advertised_address(host: str, named: bool) -> None:
+    """A warning where node.crt does not name it: whoever is told to dial it cannot verify the node."""
+    told = found(pair("ca"), pair(), terms=replace(NEW, advertised=(host,)))
+    assert told == ([] if named else [("cert.address", "node.crt", "warning")])
+
+
+def test_a_wildcard_stands_for_one_label() -> None:
+    """As in Go: neither for none, nor for two."""
+    wild = leaf(dns=("*.example.com",))
+    assert [names(wild, h) for h in ("a.example.com", "example.com", "a.b.example.com")] == [True, False, False]
+
+
+def test_an_address_is_no_reason_to_ask_a_ca() -> None:
+    """Its answer would have the configured names again."""
+    known = snapshot(pair("ca"), pair(), processes=(process(terms=replace(NEW, advertised=("db9",))),))
+    assert not [a for a in decide(policy(), known, NOW).actions if isinstance(a, Issue)]
+
+
+def bundle(stem: str, *cas: Leaf) -> Pair:
+    return Pair(pair(stem).name, CertFile(file(f"{stem}.crt"), f"crt-{stem}", cas[0], cas[1:]))
+
+
+HOUSE = leaf("ca", subject="CN=house", not_after=NOW + 3000 * DAY)
+OTHER = leaf("ca", 2, subject="CN=other", not_after=NOW + 3000 * DAY)
+MIDDLE = leaf("ca", 3, subject="CN=middle", issuer="CN=house")
+PINNED = [("cert.pinned", "node.crt", "critical")]
+BUNDLES = [
+    ("its CA", (bundle("ca", HOUSE), pair()), []),
+    ("itself", (bundle("ca", OTHER, leaf()), pair()), PINNED),
+    ("itself and its CA", (bundle("ca", HOUSE, leaf()), pair()), []),
+    ("itself among CAs of servers", (bundle("ca", OTHER, leaf()), bundle("ca-client", HOUSE), pair()), []),
+    ("itself among CAs of clients", (bundle("ca", HOUSE), bundle("ca-client", OTHER, leaf()), pair()), PINNED),
+    ("tenants' CA", (bundle("ca", OTHER, leaf()), bundle("ca-client-tenant", HOUSE), pair()), []),
+    ("a server alone", (bundle("ca", OTHER, leaf(), HOUSE), pair(), pair("client.node")), []),
+]
+
+
+@pytest.mark.parametrize(("label", "pairs", "expected"), BUNDLES, ids=[b[0] for b in BUNDLES])
+def test_a_certificate_pinned_in_a_bundle(label: str, pairs: tuple[Pair, ...], expected: list[object]) -> None:
+    """It verifies, but no server asks for its issuer, so a Go client never sends it."""
+    assert found(*pairs) == expected, label
+
+
+def test_an_intermediate_that_is_sent_counts() -> None:
+    """The issuer of any certificate that is sent may be the one that is asked for."""
+    node = pair(cert=leaf(issuer="CN=middle"))
+    assert node.cert is not None
+    sent = replace(node, cert=replace(node.cert, chain=(MIDDLE,)))
+    assert found(bundle("ca", HOUSE, leaf(issuer="CN=middle")), sent) == []
+
+
+ALONE = [("ca.ui-alone", "ca-ui.crt", "warning")]
+
+
+def test_a_ui_ca_without_a_ui_pair() -> None:
+    """node.crt serves the console then, and has to verify by ca-ui.crt: it does where both have its CA."""
+    node = replace(pair(), trust=Trust("ca", anchors=("spki-ca-1",)))
+    assert found(pair("ca"), node, bundle("ca-ui", OTHER)) == ALONE
+    assert found(pair("ca"), node, bundle("ca-ui", OTHER, HOUSE)) == []
+    assert found(pair("ca"), node, bundle("ca-ui", OTHER), pair("ui")) == []
+    assert found(pair("ca"), bundle("ca-ui", OTHER)) == []
+
+
+def test_a_disallowed_root_is_not_asked_for() -> None:
+    """Every CA's answer would be refused by the servers: the finding and `plan` say why, and nobody is asked."""
+    root = want("client.root")
+    live = pair("client.root", leaf("client.root", not_before=NOW - 25 * DAY, not_after=NOW + 5 * DAY))
+    barred = process(terms=LoaderFlags(root_login=False))
+    plan = decide(policy(want("ca"), root), snapshot(pair("ca"), live, processes=(barred,)), NOW)
+    assert not [a for a in plan.actions if isinstance(a, Issue)]
+    assert {"cert.principal", "renewal.refused"} <= {f.code for f in plan.findings}
