@@ -64,7 +64,7 @@ def test_a_foreign_writer(host: Host) -> None:
 
         def undo() -> bool:
             os.chmod(host.certs / "node.key", 0o644)
-            return any("undid" in e["reason"] for e in agent.events())
+            return any("was undone" in e["reason"] for e in agent.events())
 
         wait_until(undo, "the alarm")
         assert len(agent.events("mode.repaired")) <= 10
