@@ -57,10 +57,13 @@ LIFETIME = timedelta(days=30)
 MOMENT = timedelta(milliseconds=1)
 
 
-def forecast(policy: Policy, snapshot: Snapshot, now: datetime) -> tuple[Action, ...]:
-    """Given a snapshot, return every action until nothing is left to do, if each succeeds within a millisecond."""
+def forecast(policy: Policy, snapshot: Snapshot, now: datetime, steps: int = STEPS) -> tuple[Action, ...]:
+    """Given a snapshot, return every action until nothing is left to do, if each succeeds within a millisecond.
+
+    It ends after that many steps: a snapshot that never goes quiet is not followed for ever.
+    """
     found: list[Action] = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         plan = decide(policy, snapshot, now)
         if not plan.actions:
             break

@@ -314,6 +314,12 @@ SUPERFLUOUS = [
     ("ca-client in split-node", SPLIT_NODE, HOST_BOTH, {"ca-client.crt": "warning", "node.crt": "info"}),
     ("ui that nobody configured", STANDARD, replace(HOST, pairs=(*HOST.pairs, pair("ui"))), {"ui.crt": "info"}),
     ("a node that can still act as a client", SPLIT_NODE, HOST_SPLIT, {"node.crt": "info"}),
+    (
+        "a node that can still act as a client, of another tool",
+        replace(SPLIT_NODE, wants=tuple(replace(w, authorities=()) for w in SPLIT_NODE.wants)),
+        HOST_SPLIT,
+        {"node.crt": "info"},
+    ),
     ("old client CAs in split-ca", SPLIT_CA, HOST_BOTH, {"ca-client.crt": "info", "node.crt": "info"}),
     ("nothing in standard", STANDARD, HOST, {}),
     (

@@ -9,7 +9,7 @@ import pytest
 from certagent.core.actions import AssumeLoaded, Probe, RecordProof
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, CertFile, Listener, Pair, Process, Served, Snapshot
-from certagent.core.proof import Proof, awaited, proof
+from certagent.core.proof import Proof, awaited, proof, unloaded
 from certagent.core.serving import material
 from certagent.core.status import certs_dir
 from tests.core.building import DAY, NOW, file, leaf, pair, policy, process, served, snapshot, want
@@ -321,3 +321,10 @@ def test_process_in_its_start_owes_itself() -> None:
     found = host(*BOTH, processes=(ONE, young))
     rows = certs_dir(policy(), found, decide(policy(), found, NOW), NOW)["processes"]
     assert ["pid 200"] == next(r["owed"] for r in rows if r["pid"] == 200)
+
+
+def test_installation_after_the_start_is_owed_while_something_else_is_served() -> None:
+    """A process that serves another certificate has loaded nothing that was installed since it started."""
+    arrived = Attempt("install", "node", NOW - DAY, "ok", fingerprint="node-1")
+    assert unloaded(host(FIRST, CONSOLE, attempts=(arrived,)), ONE) is None
+    assert "node.crt was installed after" in (unloaded(host(OLD, CONSOLE, attempts=(arrived,)), ONE) or "")

@@ -65,3 +65,9 @@ def test_next_is_nothing_without_an_authority() -> None:
     rules = policy(want("ca", authorities=()), want("node", authorities=()))
     found = snapshot()
     assert certs_dir(rules, found, decide(rules, found, NOW), NOW)["next"] is None
+
+
+def test_attempt_is_about_what_its_kind_names() -> None:
+    """An issuance is about an authority, an installation about a certificate."""
+    install = Attempt("install", "node", NOW, fingerprint="node-2", authority="house")
+    assert (tried("ok").about, install.about) == ("house", "node-2")
