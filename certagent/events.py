@@ -46,6 +46,9 @@ EVENTS: dict[str, Event] = {
     "mode.repaired": Event("warning", "the mode or owner of a key was repaired", "find out what changed it"),
     "mode.repair-failed": Event("error", "the mode or owner of a key could not be repaired", "see the reason"),
     "issue.started": Event("info", "a request to an authority started"),
+    "ca.created": Event(
+        "warning", "an embedded CA was made", "keep a backup of its directory; no other host knows this CA"
+    ),
     "issue.succeeded": Event("info", "an authority issued a certificate; it is staged"),
     "issue.failed": Event(
         "warning", "a request to an authority failed, or its answer was unusable", "certagent history"

@@ -41,6 +41,7 @@ class Issue:
     carried_over_bundle: str = (
         ""  # a bundle: the stem of the one whose CAs come along, for the clients that were verified by it
     )
+    first: bool = False  # a bundle: nothing here shows that its CA existed before, so an embedded one may be made
 
     @property
     def subject(self) -> str:

@@ -159,7 +159,7 @@ def trust_store(authority: CertificateAuthority, policy: Policy, want: Want, now
         if stem in bundles:
             continue
         try:
-            bundles[stem] = authority.bundle(policy.path, stem, now)
+            bundles[stem] = authority.bundle(policy.path, stem, now, first=False)
         except AuthorityError as error:
             if SYSTEM not in want.name.kind.bundles_in(frozenset(bundles)):
                 raise StepError("chain", str(error)) from error

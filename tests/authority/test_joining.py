@@ -1,5 +1,7 @@
 """The first trust bundle of a host: every pinned root is in it, or there is none."""
 
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from certagent import x509
 from certagent.agent.jobs.issue import Issuing
-from certagent.authority.client import Remote
+from certagent.authority.client import CertificateAuthority, Order, Remote
 from certagent.authority.client.local import Embedded
 from certagent.authority.errors import AuthorityError
 from certagent.certs_dir.swap import Store
@@ -42,6 +44,26 @@ def people(path: Path, *shown: Ca, **pins: Any) -> Remote:
     return Remote("people", config, Workers(None), AuthorityState(str(path / "state")))
 
 
+def embedded(path: Path) -> Embedded:
+    """A CA that may be made on its first use."""
+    config = LocalConfig(str(path / "ca"), True, DAY, DAY, "ecdsa-p256", "ca.crt", "ca.key", ("", ""))
+    return Embedded("house", config, AuthorityState(str(path / "state")))
+
+
+def made(path: Path, authorities: Mapping[str, CertificateAuthority], action: Issue) -> tuple[Ledger, str]:
+    """What an issuance leaves in the ledger and in the log."""
+    certs, stream = str(path / "certs"), StringIO()
+    ledger = Ledger.writing(str(path / "ledger.db"))
+    rules = replace(policy(action.want), path=certs)
+    Issuing(rules, authorities, ledger, Store(certs), Log(stream, "json", now)).issue(action)
+    return ledger, stream.getvalue()
+
+
+def order(certs: Path) -> Order:
+    key = x509.generate_key("ecdsa-p256")
+    return Order.of(str(certs), want(), ("localhost",), x509.make_csr(key, "node", ("localhost",)), b"")
+
+
 def subjects(bundle: bytes) -> set[str]:
     return {c.subject for c in x509.parse_certificates(bundle)}
 
@@ -52,7 +74,7 @@ BOTH = {"CN=old root,O=Cockroach", "CN=new root,O=Cockroach"}
 def test_every_fingerprint_is_in_it(tmp_path: Path) -> None:
     """An empty host joins in the middle of a rotation: its peers still serve the old root's certificates."""
     found = people(tmp_path, NEW, OLD, issuing_fingerprints=(mark(NEW), mark(OLD)))
-    assert BOTH == subjects(found.bundle("/certs", "ca", now()))
+    assert BOTH == subjects(found.bundle("/certs", "ca", now(), first=True))
 
 
 def test_a_pinned_root_that_is_not_shown(tmp_path: Path) -> None:
@@ -61,11 +83,11 @@ def test_a_pinned_root_that_is_not_shown(tmp_path: Path) -> None:
     with pytest.raises(
         AuthorityError, match=f"lacks {mark(OLD)[:12]} of issuing_fingerprints; name a file .* in issuing_roots"
     ):
-        people(tmp_path, NEW, issuing_fingerprints=pins).bundle("/certs", "ca", now())
+        people(tmp_path, NEW, issuing_fingerprints=pins).bundle("/certs", "ca", now(), first=True)
     file = tmp_path / "old.pem"
     file.write_bytes(OLD.cert)
     found = people(tmp_path, NEW, issuing_fingerprints=pins, issuing_roots=str(file))
-    assert BOTH == subjects(found.bundle("/certs", "ca", now()))
+    assert BOTH == subjects(found.bundle("/certs", "ca", now(), first=True))
 
 
 def test_the_pinned_roots_of_the_whole_fallback_order(tmp_path: Path) -> None:
@@ -78,16 +100,55 @@ def test_the_pinned_roots_of_the_whole_fallback_order(tmp_path: Path) -> None:
         "first": people(tmp_path, NEW, issuing_fingerprints=(mark(NEW),)),
         "second": people(tmp_path, issuing_roots=str(file)),
         "unpinned": people(tmp_path),
-        "none yet": Embedded(
-            "none yet", LocalConfig(str(tmp_path / "ca"), True, DAY, DAY, "ecdsa-p256", "ca.crt", "ca.key", ("", ""))
-        ),
+        "none yet": embedded(tmp_path),
     }
     wanted = want("ca", authorities=(*authorities, "gone"))
-    log = Log(StringIO(), "json", now)
-    ledger = Ledger.writing(str(tmp_path / "ledger.db"))
-    issuing = Issuing(replace(policy(wanted), path=str(certs)), authorities, ledger, Store(str(certs)), log)
-    issuing.issue(Issue(wanted, "first", (), False, "ca.crt is missing"))
+    ledger, _ = made(tmp_path, authorities, Issue(wanted, "first", (), False, "ca.crt is missing"))
     assert ["ok"] == [a.outcome for a in ledger.attempts(str(certs))]
     [staged] = Store(str(certs)).staged()
     assert BOTH == subjects(staged.cert)
     assert not (tmp_path / "ca").exists()
+
+
+FIRST = Issue(want("ca"), "house", (), False, "ca.crt is missing", first=True)
+
+
+def test_a_new_embedded_ca_is_an_event(tmp_path: Path) -> None:
+    """Once, when it is made: an operator must keep a backup of it."""
+    (tmp_path / "certs").mkdir(mode=0o700)
+    logs = [made(tmp_path, {"house": embedded(tmp_path)}, FIRST)[1] for _ in range(2)]
+    assert ["ca.created" in log for log in logs] == [True, False]
+
+
+def test_a_lost_embedded_ca_is_never_replaced(tmp_path: Path) -> None:
+    """It existed here, or another certs directory or the ledger knows of it: no new one, and the remedy is said."""
+    lost = tmp_path / "ca"
+    mine = embedded(tmp_path)
+    assert mine.fact().problem is None
+    for first in (False, True):
+        if first:
+            mine.bundle("/certs", "ca", now(), first=True)
+            assert mine.fact().problem is None
+            shutil.rmtree(lost)
+            assert "restore the directory from a backup" in (mine.fact().problem or "")
+        with pytest.raises(AuthorityError, match=r"is missing from .*; restore the directory from a backup") as caught:
+            mine.bundle("/certs", "ca", now(), first=first)
+        assert (caught.value.refused, lost.exists()) == (True, False)
+
+
+def test_no_embedded_ca_is_made_for_a_leaf(tmp_path: Path) -> None:
+    """A trust bundle is there by then: a new CA's certificates would be refused, and the CA would stay."""
+    with pytest.raises(AuthorityError, match="is missing from"):
+        embedded(tmp_path).issue(order(tmp_path), now())
+    assert not (tmp_path / "ca").exists()
+
+
+def test_an_embedded_ca_whose_key_is_lost_or_exposed(tmp_path: Path) -> None:
+    """Its certificate alone signs nothing: that is known before a renewal is due."""
+    mine = embedded(tmp_path)
+    mine.bundle("/certs", "ca", now(), first=True)
+    key = tmp_path / "ca" / "ca.key"
+    key.chmod(0o644)
+    assert "chmod 0600" in (mine.fact().problem or "")
+    key.unlink()
+    assert "ca.key" in (mine.fact().problem or "")

@@ -186,3 +186,27 @@ def test_no_remedy_names_a_renewal_that_would_be_refused() -> None:
     assert "certagent renew node" in remedies(snapshot(), policy(want("ca"), want(names=("db2", *want().names))))  # type: ignore[misc]
     refused = decide(rules, replace(snapshot(), requests=(Request("renew", "node", NOW),)), NOW)
     assert not [a for a in refused.actions if isinstance(a, Issue)]
+
+
+EMPTY = snapshot(replace(pair("ca"), cert=None), replace(pair("node"), cert=None, key=None))
+MISSING = snapshot(replace(pair("ca"), cert=None), pair())
+MOVING = policy(want("ca"), want("ca-client", authorities=("clients",)), want(), want("client.root"))
+LOST = [
+    ("an empty directory", EMPTY, policy(), True),
+    ("the ledger knows of its certificates", replace(EMPTY, attempts=(tried("ok", DAY),)), policy(), False),
+    ("those of another authority", replace(EMPTY, attempts=(tried("ok", DAY, authority="old"),)), policy(), True),
+    ("it was asked, and never answered", replace(EMPTY, attempts=(tried("failed", DAY),)), policy(), True),
+    ("a live pair that hangs on the bundle", MISSING, policy(), False),
+    ("the console's pair of a public CA", snapshot(pair("ui"), issued=frozenset()), policy(), True),
+    ("a first CA of clients, who have been verified by ca.crt", FRESH, MOVING, True),
+]
+
+
+@pytest.mark.parametrize(("label", "found", "rules", "first"), LOST, ids=[r[0] for r in LOST])
+def test_an_embedded_ca_is_made_where_nothing_shows_that_it_existed(
+    label: str, found: Snapshot, rules: Policy, first: bool
+) -> None:
+    """A lost CA that is replaced in silence cuts every host off from the others: only a person may decide on that."""
+    del label
+    asks = [a for a in decide(rules, found, NOW).actions if isinstance(a, Issue) and a.want.name.is_bundle]
+    assert [a.first for a in asks] == [first]

@@ -89,7 +89,10 @@ class Issuing:
         later = (
             self.authorities[a] for a in action.want.authorities if a != action.authority and a in self.authorities
         )
-        roots = [one.bundle(path, stem, clock()) for one in (authority, *(a for a in later if a.pinned))]
+        existed, first = authority.pinned, action.first
+        roots = [one.bundle(path, stem, clock(), first=first) for one in (authority, *(a for a in later if a.pinned))]
+        if authority.pinned and not existed:
+            self._say("ca.created", stem, f"the embedded CA of authority {action.authority} was made")
         self._stage(action.want, x509.merged(*roots, *carried_over), None)
 
     def _leaf(self, authority: CertificateAuthority, action: act.Issue) -> Pending | None:

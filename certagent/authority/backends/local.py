@@ -43,6 +43,15 @@ class LocalAuthority:
         """Whether there is a CA."""
         return os.path.exists(self._cert)
 
+    def closed(self) -> str | None:
+        """Why nothing can be signed although the certificate is there: its key is missing, unreadable or exposed."""
+        try:
+            self._guard()
+            self._read(self._key)
+        except AuthorityError as error:
+            return str(error)
+        return None
+
     def ensure(self, now: datetime) -> None:
         """Make the CA where it is missing and `create` allows it. Raises AuthorityError."""
         if self._whole():

@@ -80,7 +80,7 @@ def authorities_of(
     found: dict[str, CertificateAuthority] = {}
     for name, authority in config.authorities.items():
         if isinstance(authority.options, LocalConfig):
-            found[name] = Embedded(name, authority.options)
+            found[name] = Embedded(name, authority.options, book)
         elif isinstance(authority.options, RemoteConfig):
             found[name] = Remote(name, authority.options, workers, book, of_agent=of_agent)
     return found

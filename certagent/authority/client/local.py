@@ -1,5 +1,6 @@
 """The embedded CA as an authority: files on this host, used in the agent's own jobs."""
 
+from contextlib import suppress
 from datetime import datetime
 
 from certagent.authority.backends.local import LocalAuthority
@@ -8,6 +9,10 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending, Renewal
 from certagent.config import LocalConfig
 from certagent.core.facts import Authority
+from certagent.posix.errors import HostError
+from certagent.state.authority_state import AuthorityState
+
+MADE = "embedded"  # the directories of its CAs
 
 
 class Embedded:
@@ -15,9 +20,10 @@ class Embedded:
 
     may_defer, common_name, endpoint = False, True, False
 
-    def __init__(self, name: str, config: LocalConfig) -> None:
+    def __init__(self, name: str, config: LocalConfig, book: AuthorityState) -> None:
         """Touches nothing."""
-        c = config
+        c, self._book = config, book
+        self._creates = config.create
         self._name, self._directory = name, c.directory
         self._ca = LocalAuthority(c.directory, c.create, c.lifetime, c.ca_lifetime, c.key, c.ca_cert, c.ca_key, c.urls)
 
@@ -36,21 +42,49 @@ class Embedded:
         return ""
 
     def fact(self) -> Authority:
-        """Its roots where it exists already; asking never makes it."""
+        """Its roots where it exists already, and what is lost of one that did; asking never makes it."""
         try:
-            return Authority(self._name, "local", self._ca.known_roots())
-        except AuthorityError as error:
+            return Authority(self._name, "local", self._ca.known_roots(), self._lost())
+        except (AuthorityError, HostError) as error:
             return Authority(self._name, "local", (), str(error))
 
-    def bundle(self, certs_dir: str, stem: str, now: datetime) -> bytes:  # noqa: ARG002 - the same for every bundle
-        """Its certificates."""
+    def _lost(self) -> str | None:
+        if self._ca.exists():
+            return self._ca.closed()
+        made = self._book.read(self._name, "")[0].get(MADE)
+        return self._gone() if isinstance(made, list) and self._directory in made else None
+
+    def _gone(self) -> str:
+        remedy = "restore the directory from a backup, or configure a new CA under another name"
+        return f"the CA of authority {self._name!r} is missing from {self._directory}; {remedy}"
+
+    def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool) -> bytes:  # noqa: ARG002 - always these
+        """Its certificates. Raises AuthorityError where it is gone: another CA never takes its place in silence."""
+        if not first or self._lost():
+            self._existing()
         self._ca.ensure(now)
+        self._remember()
         return self._ca.roots()
 
     def issue(self, order: Order, now: datetime) -> bytes | Pending:
-        """Signed here."""
+        """Signed here. It is never made for a leaf: the trust bundle comes before."""
+        self._existing()
         self._ca.ensure(now)
+        self._remember()
         return self._ca.issue(order.csr, now, server=order.server, client=order.client, lifetime=order.lifetime)
+
+    def _existing(self) -> None:
+        if self._creates and not self._ca.exists():
+            raise AuthorityError(self._gone(), kind="refused")
+
+    def _remember(self) -> None:
+        """That it exists; where nothing can be remembered, the bundle and the ledger still know it."""
+        with suppress(HostError):
+            shared = self._book.read(self._name, "")[0]
+            known = shared.get(MADE)
+            made = known if isinstance(known, list) else []
+            if self._directory not in made:
+                self._book.write(self._name, "", shared, {**shared, MADE: [*made, self._directory]}, {})
 
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:  # noqa: ARG002 - it has none
         """It has no wishes."""

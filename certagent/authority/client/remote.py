@@ -152,7 +152,7 @@ class Remote:
             raise AuthorityError(f"cannot use issuing_roots of authority {self._name}: {path}: {error}") from error
         return self._roots[1]
 
-    def bundle(self, certs_dir: str, stem: str, now: datetime) -> bytes:
+    def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool) -> bytes:  # noqa: ARG002 - it exists
         """Every pinned root: of a file, and what has a configured fingerprint of the file or what the CA shows.
 
         Raises AuthorityError if one is missing: in the middle of a rotation the other hosts may still need it.

@@ -56,6 +56,19 @@ def carried_over_bundle(snapshot: Snapshot, want: Want) -> str:
     return before if before in snapshot.bundles and (clients or snapshot.processes) else ""
 
 
+def first_of(view: View, want: Want, authority: str) -> bool:
+    """Whether nothing here shows that the CA of a missing bundle existed: no certificate of its, none that it verifies.
+
+    A lost embedded CA would be replaced without a word, and every host would have another one.
+    """
+    if any(a.kind == "issue" and a.authority == authority and a.outcome == "ok" for a in view.snapshot.attempts):
+        return False
+    others = view.snapshot.listed_bundles - {want.name.stem}
+    kinds = [p.name.kind for p in view.snapshot.pairs if p.cert and not p.name.is_bundle]
+    hanging = [k for k in kinds if not k.system_roots and k.bundle_in(others | {want.name.stem}) == want.name.stem]
+    return all(k.bundle_in(others) in others for k in hanging)
+
+
 def is_client(name: Name) -> bool:
     """Whether it is a pair that servers take for a client's, whatever else is there."""
     return "client" in name.kind.verified_as

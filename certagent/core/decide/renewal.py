@@ -233,4 +233,5 @@ def _issue(a: Asking) -> Issue:
     reuse = want.reuse_key and not snapshot.revoked(pair.leaf) and pair.key is not None and pair.key.spki is not None
     names = (*sans.names(want, pair.leaf), *sans.scopes(snapshot, pair))
     carried_over = layouts.carried_over_bundle(snapshot, want)
-    return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over)
+    first = want.name.is_bundle and layouts.first_of(a.view, want, a.choice.authority)
+    return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over, first)
