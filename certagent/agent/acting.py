@@ -104,7 +104,7 @@ class Acting:
         return self.ledger.attempt(self.path, attempt)
 
     def _remember(self, material: str, now: datetime) -> None:
-        """Keep the files that a process has loaded, where they still are what lies there."""
+        """Save the files that a process has loaded, if they are still on disk."""
         files = loaded_files(self.path, material)
         if files is not None:
             self.loaded.remember(material, files, now)

@@ -111,7 +111,7 @@ class Memory:
         return request.kind == "reload" and seen and not self.processes
 
     def _past_its_start(self, process: Process) -> Process:
-        """A process whose listeners nobody can see serves from its first answer on."""
+        """A process whose listeners cannot be seen counts as serving from its first answer on."""
         serves = process.by_probe and process.state == "starting" and process.identity in self.answered
         return replace(process, state="serving") if serves else process
 

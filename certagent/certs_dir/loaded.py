@@ -1,4 +1,4 @@
-"""What processes have loaded, judged: by the bundles that they loaded with it, and by those that lie there now."""
+"""What processes have loaded, verified by the bundles that they loaded with it, and by the current ones."""
 
 import os
 from collections.abc import Callable, Mapping

@@ -35,7 +35,7 @@ def pair_fact(stem: str, cert: bytes, key: bytes | None, at: float) -> Pair | No
 def generation(
     kept: Stored, quarantined: frozenset[str], live: list[tuple[Pair, bytes]], store: TrustStore, now: datetime
 ) -> Generation | None:
-    """An earlier pair as a fact, judged by the bundles that lie there now, or what an earlier bundle would break."""
+    """An earlier pair as a fact, verified by the current bundles, or what an earlier bundle would break."""
     pair = pair_fact(kept.stem, kept.cert, kept.key, kept.at)
     if pair is None:
         return None

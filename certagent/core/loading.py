@@ -56,7 +56,7 @@ def _of_pair(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Verdic
 
 
 def _unnamed(pair: Pair, terms: LoaderFlags, *, split: bool) -> str:
-    """Why a loader that looks at principals refuses the certificate, or ""."""
+    """Why a loader that checks principals refuses the certificate, or ""."""
     wanted = pair.name.kind.needed(pair.name.subject, split=split).principal
     return refused_by_loader(wanted, pair.leaf, terms) if pair.leaf and not pair.name.is_bundle else ""
 
@@ -92,7 +92,7 @@ def _of_stranger(file: File) -> Verdict:
 
 
 def start_problem(found: tuple[Verdict, ...], pairs: tuple[Pair, ...]) -> str:
-    """Given the verdicts and what lies there, return why a node would not come up with this directory, or ""."""
+    """Given the verdicts and the files, return why a node would not come up with this directory, or ""."""
     return _load_problem(found) or next(filter(None, map(_tls_problem, pairs)), "")
 
 

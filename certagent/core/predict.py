@@ -125,7 +125,7 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
 
 
 def _loaded(snapshot: Snapshot, material: str) -> Snapshot:
-    """What lies there is kept as what a process has loaded."""
+    """The files on disk are saved as those that a process has loaded."""
     kept = tuple(found for found in snapshot.loaded if found.material != material)
     pairs = tuple(replace(p, key=None) for p in loaded_pairs(snapshot))
     return replace(snapshot, loaded=(*kept, Loaded(material, pairs)))

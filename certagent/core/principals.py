@@ -18,7 +18,7 @@ TENANTS = ("OU", "Tenants")  # marks a tenant's certificate
 SYSTEM_TENANT = frozenset({"1", "system"})
 SCOPE = re.compile(r"(?i:crdb)://(?:tenant/(?P<id>[0-9]{1,40})|tenant-name/(?P<tenant>[^/\s]+))/user/(?P<user>\S+)")
 LAST_TENANT = 2**64 - 1
-ANY_PRINCIPAL = (24, 2)  # the first version whose loader looks at no principal
+ANY_PRINCIPAL = (24, 2)  # the first version whose loader checks no principal
 RDN = re.compile(r"(?:[^\\,]|\\.)+")
 PART = re.compile(r"(?:[^\\+]|\\.)+")
 

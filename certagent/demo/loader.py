@@ -19,7 +19,7 @@ OPTIONAL = ("ui", "ca-client", "ca-client-tenant", "client.node")  # where one i
 KEPT = ("ca", "ca-client", "ca-ui", "ca-client-tenant", "node", "ui", "client.node")  # a reload that would lose one of
 # these, or the server's own client-tenant pair, is refused
 YES = ("1", "t", "T", "true", "TRUE", "True")
-OLD = (24, 1)  # the last version whose loader looks at principals
+OLD = (24, 1)  # the last version whose loader checks principals
 
 
 class LoadError(Exception):
@@ -208,7 +208,7 @@ def reload_problem(old: Material, fresh: Material) -> str:
 
 
 def dual_purpose_problem(fresh: Material) -> str:
-    """Up to 24.1: without a client.node.crt, sound or not, node.crt is the node's client certificate too."""
+    """Up to 24.1: without a client.node.crt, valid or not, node.crt is the node's client certificate too."""
     node = fresh.good("node")
     if not fresh.flags.old or node is None or "client.node" in fresh.entries:
         return ""

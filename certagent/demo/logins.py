@@ -1,4 +1,4 @@
-"""Whom a client's certificate stands for, and whom the stand-in lets in: as cockroach decides, apart from the core."""
+"""The user of a client certificate, and whether the stand-in accepts it: cockroach's decision, without the core."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ COMMA = re.compile(r"(?<!\\),")  # between the parts of a name
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Whom a client's certificate stands for."""
+    """The user of a client certificate."""
 
     users: tuple[tuple[str, str], ...] = ()  # (tenant, user); "" is any tenant
     tenant: str = ""  # of a tenant's own certificate
@@ -25,7 +25,7 @@ class Shown:
 
 
 def shown_by(pem: bytes, flags: Flags) -> Shown:
-    """Given a client's certificate, return whom it stands for."""
+    """Given a client's certificate, return its user."""
     leaf = x509.parse_certificates(pem)[0]
     subject = ",".join(COMMA.split(leaf.subject)[::-1])
     if "OU=Tenants" in re.split(r"(?<!\\)[,+]", leaf.subject):

@@ -132,7 +132,7 @@ class Server:
         return self.quirks.faithful and self.material.good("node") != self.first.good("node")
 
     def _shown(self, tls: ssl.SSLSocket) -> Shown | None:
-        """Whom the client's certificate stands for; None without one."""
+        """The user of the client certificate; None without one."""
         der = tls.getpeercert(binary_form=True)
         return shown_by(ssl.DER_cert_to_PEM_cert(der).encode(), self.flags) if der else None
 

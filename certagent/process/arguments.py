@@ -51,7 +51,7 @@ def flag(argv: Sequence[str], name: str) -> str | None:
 
 
 def _subcommand(argv: Sequence[str]) -> str:
-    """The first word that is no flag's value: `cockroach sql --database start` serves nothing."""
+    """The first word that is not the value of a flag: `cockroach sql --database start` serves nothing."""
     words = _words(argv)
     first = words[0] if words else ""
     if first in SERVING:

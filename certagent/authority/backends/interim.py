@@ -1,4 +1,4 @@
-"""Answers before the answer: 1xx responses, such as 103 Early Hints, are passed over (RFC 9110, section 15.2).
+"""Answers before the answer: 1xx responses, such as 103 Early Hints, are skipped (RFC 9110, section 15.2).
 
 Python's http.client passes over 100 alone, and takes any other one for the final answer, without a body.
 """
@@ -13,7 +13,7 @@ INTERIM = range(102, 200)  # 100 is http.client's own matter, and 101 is a final
 
 
 class Final(http.client.HTTPResponse):
-    """The first response that is none of them."""
+    """The first response that is not an interim one."""
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MOST):

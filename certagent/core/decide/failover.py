@@ -49,7 +49,7 @@ def untrusted(snapshot: Snapshot, want: Want, authority: str) -> str | None:
 
 
 def in_bundle(snapshot: Snapshot, want: Want, authority: str) -> tuple[Leaf, ...]:
-    """The known roots of an authority; none where it must cross-sign to be verified, by a root that nobody knows."""
+    """The known roots of an authority; none where it must cross-sign to be verified, by an unknown root."""
     known = _fact(snapshot, authority)
     if known is None or (known.cross_signs and untrusted(snapshot, want, authority)):
         return ()

@@ -135,7 +135,7 @@ def misdirected_scopes(a: Asking) -> Block | None:
 
 
 def disallowed_user(a: Asking) -> Block | None:
-    """Servers refuse every certificate of root, whoever issues it."""
+    """Servers refuse every certificate of root, from any CA."""
     barred = a.want.principal == "root" and any(not terms.root_login for terms in a.want.terms)
     return _block("cockroach runs with --disallow-root-login and refuses every certificate of root" if barred else None)
 

@@ -52,7 +52,7 @@ def _addresses(snapshot: Snapshot, terms: tuple[LoaderFlags, ...]) -> Iterator[F
 
 
 def names(leaf: Leaf, host: str) -> bool:
-    """Whether a certificate is for that host, as Go sees it: a wildcard stands for one whole label."""
+    """Whether a certificate is for that host, as Go sees it: a wildcard matches one whole label."""
     with suppress(ValueError):
         return str(ip_address(host)) in leaf.ips
     wanted = host.lower().rstrip(".")
