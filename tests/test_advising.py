@@ -54,5 +54,5 @@ def test_what_is_known_of_a_leaf() -> None:
     assert [("a", ["a", "above"]), ("b", ["b", "above"]), ("c", [])] == [
         (r.fingerprint, [c.fingerprint for c in r.chain]) for r in found
     ]
-    assert ["", "", "no chain leads to the bundle"] == [r.problem for r in found]
+    assert ["", "", "the certificate does not chain to the trust bundle"] == [r.problem for r in found]
     assert {NOW} == {r.at for r in found}

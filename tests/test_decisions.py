@@ -37,7 +37,7 @@ def test_how_a_port_is_asked(kind: Literal["sql", "http", "auto"], expected: tup
 @pytest.mark.parametrize(
     ("error", "outcome", "reason"),
     [
-        (NotPgwireError(), "other protocol", "not pgwire"),
+        (NotPgwireError(), "other protocol", "the port does not speak pgwire"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "unreachable", "Connection refused"),
         (TimeoutError("timed out"), "unreachable", "timed out"),
         (OSError(), "unreachable", "OSError"),
@@ -101,8 +101,12 @@ def test_which_entry_is_a_mount(directory: bytes, expected: str | None) -> None:
     [
         (OSError(errno.ENOENT, "none"), "file", "a broken link"),
         (OSError(errno.EACCES, "Permission denied"), "file", "cannot be read: Permission denied"),
-        (IrregularFileError(errno.EINVAL, "x"), "fifo", "a fifo, not a regular file: not read"),
-        (IrregularFileError(errno.EFBIG, "larger than 9 bytes"), "file", "larger than 9 bytes: not read"),
+        (IrregularFileError(errno.EINVAL, "x"), "fifo", "this is a fifo, not a regular file, so it is not read"),
+        (
+            IrregularFileError(errno.EFBIG, "larger than 9 bytes"),
+            "file",
+            "the file is larger than 9 bytes, so it is not read",
+        ),
     ],
 )
 def test_why_a_name_cannot_be_read(error: OSError, kind: Any, expected: str) -> None:

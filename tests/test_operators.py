@@ -70,7 +70,7 @@ def test_a_command_that_can_come_true() -> None:
 
 @pytest.mark.parametrize(("kind", "subject", "words"), [
     ("renew", "ca", "a renewal never replaces a trust bundle"),
-    ("rollback", "node", "no earlier valid pair is kept"),
+    ("rollback", "node", "there is no earlier pair that is still valid"),
 ])  # fmt: skip
 def test_a_command_that_cannot_come_true(kind: str, subject: str, words: str) -> None:
     """Nobody should wait for it."""

@@ -110,7 +110,12 @@ WAITING = [
     ("renew", [row("issue", "ok")], [], "the authority issued a certificate, not yet installed"),
     ("rollback", [row("rollback", "ok")], ["127.0.0.1:1"], "rolled back, not yet served by 127.0.0.1:1"),
     ("reload", [row("reload", "unproven", "100:5")], ["127.0.0.1:1"], "SIGHUP sent, not yet served by 127.0.0.1:1"),
-    ("reload", [row("reload", "presumed", "100:5")], ["127.0.0.1:1"], "started since, not yet served by 127.0.0.1:1"),
+    (
+        "reload",
+        [row("reload", "presumed", "100:5")],
+        ["127.0.0.1:1"],
+        "cockroach was started in the meantime, not yet served by 127.0.0.1:1",
+    ),
 ]
 
 

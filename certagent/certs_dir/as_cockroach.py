@@ -181,7 +181,8 @@ def unread(error: OSError, kind: FileKind) -> str:
         return "a broken link"
     if not isinstance(error, IrregularFileError):
         return f"cannot be read: {error.strerror}"
-    return f"{error.strerror}: not read" if kind == "file" else f"a {kind}, not a regular file: not read"
+    what = f"the file is {error.strerror}" if kind == "file" else f"this is a {kind}, not a regular file"
+    return f"{what}, so it is not read"
 
 
 def _roots_in(place: Place) -> system_roots.Roots:

@@ -143,6 +143,6 @@ def read_key(directory: int, name: str, file: File) -> KeyFile:
 
 def _irregular(file: File) -> str:
     if file.kind == "file":
-        return f"larger than {LIMIT} bytes: not read"
-    where = " out of the directory" if file.kind == "symlink" else ""
-    return f"a {file.kind}{where}, not a regular file: not read"
+        return f"the file is larger than {LIMIT} bytes, so it is not read"
+    where = " that leads out of the directory" if file.kind == "symlink" else ""
+    return f"this is a {file.kind}{where}, not a regular file, so it is not read"

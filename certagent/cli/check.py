@@ -27,7 +27,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "check", help="check a certs directory by CockroachDB's own loading rules and TLS verification"
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--certs-dir", default="", metavar="DIR", help="check this directory; no configuration is needed")
+    what.add_argument(
+        "--certs-dir",
+        default="",
+        metavar="DIR",
+        help="check this directory, without a configuration (default: each configured one)",
+    )
     what.add_argument(
         "--pid", type=int, metavar="PID", help="check the certs directory of this process, with its flags and its user"
     )

@@ -11,8 +11,8 @@ from certagent.core.catalogue import RENEWAL_WAITING
 from certagent.core.names import Name, parse
 
 Row = dict[str, Any]
-PENDING = {"state": "pending", "reason": "nothing was attempted in time"}
-QUEUED = "the command stays queued until then, for an hour at most"
+PENDING = {"state": "pending", "reason": "the agent has not attempted it yet"}
+QUEUED = "the command stays queued until this passes, for an hour at most"
 DONE = {"renew": "install", "rollback": "rollback"}
 REACHED = {
     ("issue", "asked"): "the authority has not answered yet",
@@ -22,7 +22,7 @@ REACHED = {
     ("reload", "asked"): "SIGHUP not yet sent",
     ("reload", "unproven"): "SIGHUP sent, not yet ",
     ("reload", "ok"): "SIGHUP sent, not yet ",
-    ("reload", "presumed"): "started since, not yet ",
+    ("reload", "presumed"): "cockroach was started in the meantime, not yet ",
 }
 BARRED = frozenset({"forbidden", "ignoring"})  # no signal goes to these
 VERIFIED = frozenset({"ok", "presumed"})  # by the agent; presumed of one that began after the files came

@@ -10,7 +10,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Register the verb."""
     parser = subparsers.add_parser("run", help="run the agent; with --once do what is due now and exit")
     config_option(parser)
-    parser.add_argument("--once", action="store_true", help="do what is due now, then exit as `status` does")
+    parser.add_argument("--once", action="store_true", help="do what is due now, then exit with the code of `status`")
     parser.add_argument(
         "--deadline", type=float, default=120.0, metavar="SECONDS", help="with --once: how long to wait (default 120)"
     )

@@ -116,7 +116,7 @@ def _as_cockroach(checked: Checked, timeout: timedelta) -> tuple[Outcome, Outcom
         spent += timedelta(milliseconds=answer.latency_ms)
         if spent > timeout:
             reasons.append(
-                f"{answer.url}: no answer within the {timeout.total_seconds():g} s for all responders together"
+                f"{answer.url}: no answer within {timeout.total_seconds():g} s, the timeout for all responders together"
             )
             break
         if answer.status == "good":

@@ -39,8 +39,8 @@ CERT_EXPIRES_SOON = Rule("cert.expires-soon",
     "less than 1/6 of the lifetime is left (critical: 5 %), or less than the configured `warn` or `critical`", AGENT,
     ("certagent status shows when it"
 " will be renewed"), ("warning", "critical"), Is.RENEWABLE | Is.TOLERATED, remedy=RENEW)
-CERT_OUTLIVES_CA = Rule("cert.outlives-ca", "an intermediate or the root of the chain ends before the certificate",
-    HANDSHAKE, "have the CA renew its own certificate; certagent renews the pair before the chain ends", WARNING,
+CERT_OUTLIVES_CA = Rule("cert.outlives-ca", "an intermediate or the root of the chain expires before the certificate",
+    HANDSHAKE, "have the CA renew its own certificate; certagent renews the pair before the chain expires", WARNING,
     Is.TOLERATED)
 CERT_PRINCIPAL = Rule("cert.principal", "the certificate is not for `node` or the user", LOADER,
     "certagent renew NAME; check the CA's template", CRITICAL, DIFFERENT, remedy=RENEW)
@@ -51,8 +51,8 @@ CERT_EKU = Rule("cert.eku", "the extended key usage lacks serverAuth or clientAu
     "check the CA's template, then certagent renew NAME", CRITICAL, DIFFERENT, remedy=RENEW)
 CERT_UNTRUSTED = Rule("cert.untrusted", ("the certificate does not chain to the trust bundle that"
 " verifies it"), HANDSHAKE,
-    "add the issuing root to the bundle first, then renew", ("critical", "warning"), Is.DIFFERENT,
-    remedy="certagent explain cert.untrusted")
+    "add the issuing root to the bundle on every node, or have a CA that the bundle contains issue the certificate",
+    ("critical", "warning"), Is.DIFFERENT)
 CERT_WEAK = Rule("cert.weak",
     "an RSA key under 2048 bits, or a hash that Go refuses (SHA-1, MD5); critical: a key that no handshake "
     "accepts (DSA, P-224, RSA over 8192 bits)",
@@ -67,7 +67,7 @@ CERT_PINNED = Rule("cert.pinned", "a trust bundle contains the client certificat
 KEY_MISSING = Rule("key.missing", "the certificate has no key", LOADER, RENEW, CRITICAL, UNUSABLE)
 KEY_UNPARSABLE = Rule("key.unparsable", "the key cannot be parsed", LOADER, RENEW, CRITICAL, UNUSABLE)
 KEY_MISMATCH = Rule("key.mismatch", "the key does not match the certificate", HANDSHAKE,
-    "certagent recover; certagent renew NAME", CRITICAL, UNUSABLE, remedy="certagent recover, or certagent renew NAME")
+    "certagent recover, or certagent renew NAME", CRITICAL, UNUSABLE)
 KEY_MODE = Rule("key.mode", "others may read the key", LOADER,
     'chmod 0600 FILE; certagent does this unless enforce = "report"', ("critical", "warning"), Is.OF_LONE_KEYS)
 KEY_OWNER = Rule("key.owner", "the key has the wrong owner or group", LOADER, "run the chown that the finding shows",
@@ -120,11 +120,10 @@ AUTHORITY_UNTRUSTED = Rule("authority.untrusted",
 AUTHORITY_UNUSABLE = Rule("authority.unusable",
     "an authority cannot be asked: its roots, a secret, a credential or its key cannot be read", AGENT,
     "make the file readable for the agent, or correct the setting", WARNING)
-RENEWAL_FAILING = Rule("renewal.failing", "the last attempts to renew failed", AGENT, "certagent history NAME",
-    ("warning", "critical"))
+RENEWAL_FAILING = Rule("renewal.failing", "the last attempts to renew failed", AGENT,
+    "certagent history NAME shows why", ("warning", "critical"))
 RENEWAL_OVERDUE = Rule("renewal.overdue", "less than 5 % of the lifetime is left", AGENT,
-    "certagent history NAME; certagent renew NAME", CRITICAL, Is.RENEWABLE,
-    remedy="certagent history; certagent renew NAME")
+    "certagent history NAME shows why; certagent renew NAME", CRITICAL, Is.RENEWABLE)
 RENEWAL_REFUSED = Rule("renewal.refused",
     "the CA's policy or a pre-install check refused a renewal, or would refuse it", AGENT,
     "as the finding says; certagent history NAME shows earlier attempts", ("critical", "warning"),
@@ -149,8 +148,8 @@ OCSP_UNKNOWN = Rule("ocsp.unknown", "the responder does not know the certificate
     "certagent advise ocsp; register the certificate with the CA's responder", ("warning", "critical"),
     remedy="certagent advise ocsp; register the certificate with the CA's responder, or renew it")
 OCSP_REVOKED = Rule("ocsp.revoked", "a certificate of the chain is revoked", OCSP,
-    "certagent renews immediately, with a new key; certagent renew NAME", CRITICAL, Is.RENEWABLE,
-    remedy="certagent renew NAME; with an authority of type none, replace the pair")
+    "certagent renews immediately, with a new key; with an authority of type none, replace the pair", CRITICAL,
+    Is.RENEWABLE, remedy="certagent renew NAME; with an authority of type none, replace the pair")
 CLOCK_UNSOUND = Rule("clock.unsound", "the wall clock is wrong", AGENT,
     "set the clock; certagent renews nothing until then", CRITICAL,
     remedy="set the clock and start a time service; certagent renews nothing until then")

@@ -109,7 +109,7 @@ def _load_problem(found: tuple[Verdict, ...]) -> str:
         if not tenant_named(verdict):
             return f"{verdict.name}: the tenant's id is not an unsigned 64-bit number"
     for file, required in ((f"{k.stem}.crt", k.at_start == "required") for k in KINDS if k.at_start):
-        verdict = by_name.get(file, Verdict(file, "", "", accepted=False, reason="it is missing"))
+        verdict = by_name.get(file, Verdict(file, "", "", accepted=False, reason="the file is missing"))
         if required and not verdict.accepted:
             return f"{file}: {verdict.reason}"
         if verdict.role and not verdict.accepted:
@@ -125,7 +125,7 @@ def _tls_problem(pair: Pair) -> str:
     if kind.bundle:
         return "" if pair.cert.pooled else f"{stem}.crt: {UNPOOLED}"
     if pair.key is None or pair.key.spki is None:
-        return f"{stem}.key: {pair.key.problem if pair.key else 'it is missing'}"
+        return f"{stem}.key: {pair.key.problem if pair.key else 'the file is missing'}"
     return "" if pair.matched else f"{stem}.key does not match {stem}.crt"
 
 

@@ -111,7 +111,7 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
         case Scan():
             return replace(snapshot, processes_at=now)
         case AskWindow():
-            refused = "predicted: the CA says nothing else"
+            refused = "predicted: the CA names no other window"
             return _tried(
                 snapshot, Attempt("window", action.stem, now, "refused", refused, fingerprint=action.fingerprint)
             )

@@ -81,10 +81,14 @@ def _other_material(snapshot: Snapshot, served: Served) -> str | None:
         return None
     names, node = client_names(snapshot), snapshot.pair(CLIENT_NODE.stem)
     if served.client_cas and names and names != frozenset(served.client_cas):
-        return f"{served.address} accepts clients of other CAs than are on disk"
+        return f"{served.address} accepts clients of CAs other than those on disk"
     if served.node_client_expiry and node and node.leaf:
         until = int(node.leaf.not_after.timestamp())
-        return None if served.node_client_expiry == until else f"{served.address} has loaded another client.node.crt"
+        return (
+            None
+            if served.node_client_expiry == until
+            else f"{served.address} has loaded a client.node.crt other than the one on disk"
+        )
     return None
 
 
@@ -94,7 +98,7 @@ def other_leaf(snapshot: Snapshot, served: Served) -> str | None:
     if pair is None or pair.leaf is None or served.outcome == "unreachable" or served.client:
         return None
     if served.outcome == "refused":
-        return f"{served.address} fails its handshakes: {served.reason}"
+        return f"handshakes with {served.address} fail: {served.reason}"
     if served.fingerprint == pair.leaf.fingerprint:
         return None
     return f"{served.address} serves {served.fingerprint[:12]}, {pair.name.stem}.crt is {pair.leaf.fingerprint[:12]}"

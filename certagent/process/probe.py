@@ -89,7 +89,7 @@ def _ask(host: str, port: int, kind: str, context: ssl.SSLContext, client: Clien
 def unreachable(error: OSError) -> Outcome:
     """Given why there was no handshake at all, return the outcome."""
     if isinstance(error, NotPgwireError):
-        return "other protocol", "", "not pgwire", 0
+        return "other protocol", "", "the port does not speak pgwire", 0
     return "unreachable", "", error.strerror or str(error) or type(error).__name__, 0
 
 

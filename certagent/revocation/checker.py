@@ -108,7 +108,10 @@ def told(
     """Given the chains of leaves and what was said of their links, return what is known of each leaf."""
     return tuple(
         Revocation(
-            mark, at, tuple(checked[c.fingerprint] for c in chain), "" if chain else "no chain leads to the bundle"
+            mark,
+            at,
+            tuple(checked[c.fingerprint] for c in chain),
+            "" if chain else "the certificate does not chain to the trust bundle",
         )
         for mark, chain in chains.items()
     )

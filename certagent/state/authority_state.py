@@ -112,7 +112,9 @@ class AuthorityState:
                 raise HostError(f"cannot write to {self._directory}: {error.strerror}; repair state_dir") from error
             if not held:
                 why = f"another process has locked {path} for {self._patience:g} s"
-                raise HostError(f"cannot write to {self._directory}: {why}; `fuser {path}` shows the process: stop it")
+                raise HostError(
+                    f"cannot write to {self._directory}: {why}; find the process with `fuser {path}` and stop it"
+                )
             yield
 
     def _path(self, name: str) -> str:

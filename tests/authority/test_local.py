@@ -100,7 +100,7 @@ def test_a_key_that_others_may_read_signs_nothing(tmp_path: Path) -> None:
     authority.ensure(NOW)
     csr = x509.make_csr(x509.generate_key("ecdsa-p256"), "node", ("localhost",))
     (tmp_path / "ca" / "ca.key").chmod(0o640)
-    with pytest.raises(AuthorityError, match="other users may read it; chmod 0600 it"):
+    with pytest.raises(AuthorityError, match="other users may read it; chmod 0600 /"):
         authority.issue(csr, NOW, server=True, client=True, lifetime=None)
     (tmp_path / "ca" / "ca.key").chmod(0o600)
     assert authority.issue(csr, NOW, server=True, client=True, lifetime=None)

@@ -77,6 +77,8 @@ def test_the_worst_directory_counts() -> None:
 def test_a_chain_that_does_not_build() -> None:
     """Nothing can be asked about it, and cockroach refuses it anyway."""
     node = leaf()
-    found = advice.Evidence("node.crt", node, Revocation(node.fingerprint, NOW, (), "no chain leads to the bundle"))
+    found = advice.Evidence(
+        "node.crt", node, Revocation(node.fingerprint, NOW, (), "the certificate does not chain to the trust bundle")
+    )
     made = advice.directory("/certs", OcspRule(), [found])
     assert (made["safety"], made["certificates"][0]["strict"]) == ("breaks-now", "fails")

@@ -139,7 +139,7 @@ def test_a_root_that_ends_is_not_helped_by_a_renewal(label: str, roots: tuple[An
     found = [f for f in made.findings if f.code == "renewal.refused"]
     assert [not asks] == [bool(found)]
     if found:
-        assert "renewal cannot help: the CA CN=node ends at" in found[0].message
+        assert "renewal cannot help: the CA CN=node expires at" in found[0].message
         assert ("warning", "rotate the CA") == (found[0].severity, found[0].remedy[:13])
 
 

@@ -238,8 +238,8 @@ def test_who_failed_is_said() -> None:
     """Each authority's newest failure is said; refused is told apart from not answered."""
     attempts = (failed("house"), failed("backup", **REFUSED), failed("house", reason="no route"))
     said = {f.code: f.message for f in plan(replace(DUE, attempts=attempts)).findings}
-    assert said["renewal.failing"] == "after 3 attempts: authority house failed: no route"
-    assert said["renewal.refused"] == "after 3 attempts: authority backup was refused: policy"
+    assert said["renewal.failing"] == "after 3 attempts: the attempt with authority house failed: no route"
+    assert said["renewal.refused"] == "after 3 attempts: the attempt with authority backup was refused: policy"
 
 
 LATER = Attempt("issue", "node", NOW - HOUR, "retry", "a person decides", authority="house", retry_at=NOW + DAY)

@@ -114,8 +114,8 @@ SOUND = (pair("ca"), pair())
 HUGE = "18446744073709551616"
 STARTS: list[tuple[str, tuple[Pair, ...], str]] = [
     ("sound", SOUND, ""),
-    ("no ca", (pair(),), "ca.crt: it is missing"),
-    ("no node", (pair("ca"),), "node.crt: it is missing"),
+    ("no ca", (pair(),), "ca.crt: the file is missing"),
+    ("no node", (pair("ca"),), "node.crt: the file is missing"),
     ("a broken client CA", (*SOUND, broken("ca-client")), "does not fall back"),
     ("a broken tenants' CA", (*SOUND, broken("ca-client-tenant")), "does not fall back"),
     ("a broken ui", (*SOUND, broken("ui")), "does not fall back"),

@@ -56,7 +56,7 @@ def test_an_issuer_counts_as_well() -> None:
     issuer = Checked("inter-1", "CN=inter", (replace(good, status="revoked", reason="cACompromise"),), (URL,))
     known = Revocation("node-1", NOW, (Checked("node-1", "CN=node", (good,), (URL,)), issuer))
     messages = [f.message for f in decide(LAX, world(known), NOW).findings if f.code == "ocsp.revoked"]
-    assert ["the issuer CN=inter is revoked (cACompromise)" in m for m in messages] == [True]
+    assert ["the issuer CN=inter was revoked (cACompromise), according to" in m for m in messages] == [True]
     silent = replace(known, chain=(known.chain[0], Checked("inter-1", "CN=inter")))
     assert codes(LAX, world(silent)) == {"ocsp.no-url": "warning"}
 
@@ -175,7 +175,7 @@ def entering(*found: Revocation, new: Any = NEXT, rules: Policy = LAX, **changes
 def test_a_staged_pair_is_asked_about_first() -> None:
     """Held until its responder was asked, which a job always ends; without one, or with OCSP off, not at all."""
     acts, held = entering()
-    assert (acts, ["waiting for its OCSP responder" in h for h in held]) == ([], [True])
+    assert (acts, ["waiting for an OCSP answer about the new certificate" in h for h in held]) == ([], [True])
     assert entering(rules=policy()) == (["Install"], [])
     assert entering(new=replace(NEXT, ocsp=())) == (["Install"], [])
 

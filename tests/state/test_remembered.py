@@ -162,7 +162,8 @@ def test_another_process_that_never_lets_go(tmp_path: Path) -> None:
     with lock.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(
-            HostError, match=f"another process has locked {lock} for 0.2 s; `fuser {lock}` shows the process"
+            HostError,
+            match=f"another process has locked {lock} for 0.2 s; find the process with `fuser {lock}` and stop it",
         ):
             book.write("acme", "", {"account": 1}, {"account": 2}, {})
         patient = AuthorityState(str(tmp_path), patience=60)

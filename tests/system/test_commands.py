@@ -156,7 +156,7 @@ def test_commands_that_are_refused(host: Host) -> None:
         assert "cannot renew ca: a renewal never replaces a trust bundle" in bundle.stderr
         back = host.run("rollback", "node")
         assert (back.returncode, back.stdout) == (1, "")
-        assert "cannot roll back node: no earlier valid pair is kept" in back.stderr
+        assert "cannot roll back node: there is no earlier pair that is still valid" in back.stderr
         assert host.run("renew", "node").returncode == 0
         assert [r["kind"] for r in host.json("history", "node")["attempts"]].count("rollback") == 0
 

@@ -36,7 +36,7 @@ def ask(request: Request, context: "Context") -> Answer:
             if request.operation == "roots":
                 return roots(request, contents.found)
             if request.operation != "issue":
-                raise AuthorityError("people have no renewal information", kind="refused")
+                raise AuthorityError("a drop-box has no renewal information", kind="refused")
             with _opened(request.options["outbox"], 0o755, OUTBOX_BARRED) as outbox:
                 return _exchange(request, context, (inbox, outbox), contents)
     except OSError as error:

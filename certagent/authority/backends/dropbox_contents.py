@@ -109,7 +109,8 @@ def _live(request: Request) -> list[str]:
 def waiting(request: Request, name: str, since: datetime, ignored: tuple[str, ...]) -> str:
     """Given a request in the outbox, return the text that says what it waits for."""
     outbox, inbox = request.options["outbox"], request.options["inbox"]
-    reason = f"waiting for a person to answer {outbox}/{name} (of {since:%Y-%m-%dT%H:%M:%SZ}) in {inbox}"
+    asked = f"{outbox}/{name} (of {since:%Y-%m-%dT%H:%M:%SZ})"
+    reason = f"waiting for a person to put the certificate for {asked} into {inbox}"
     if not ignored:
         return reason
     more = f" and {len(ignored) - NAMED} more" if len(ignored) > NAMED else ""

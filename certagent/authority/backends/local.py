@@ -180,7 +180,7 @@ class LocalAuthority:
     def _guard(self) -> None:
         """Nothing is signed with a key that others may read. Raises AuthorityError."""
         if os.path.exists(self._key) and stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
-            raise AuthorityError(f"cannot use {self._key}: other users may read it; chmod 0600 it")
+            raise AuthorityError(f"cannot use {self._key}: other users may read it; chmod 0600 {self._key}")
 
 
 def matching(cert: bytes, key: bytes) -> bool:

@@ -20,7 +20,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Request, Roots, Tls
 
 OK, CREATED, NOT_FOUND = 200, 201, 404
-LOG = "its log has the reason"
+LOG = "step-ca's log has the reason"
 
 
 @dataclass(frozen=True, slots=True)

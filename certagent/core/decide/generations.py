@@ -10,7 +10,7 @@ from certagent.core.facts import Generation
 from certagent.core.rules import stamp
 from certagent.core.view import View
 
-NOTHING_EARLIER = "no earlier valid pair is kept that was not revoked or rolled back"
+NOTHING_EARLIER = "there is no earlier pair that is still valid and was neither revoked nor rolled back"
 
 
 def going_back(view: View, stem: str, reason: str) -> Rollback | None:

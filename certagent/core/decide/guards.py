@@ -84,7 +84,7 @@ def _block(why: str | None, until: datetime | None = None, remedy: str | None = 
 def under_way(a: Asking) -> Block | None:
     """An authority is being asked, or its answer is staged."""
     staged = any(s.pair.name.stem == a.stem for s in a.view.snapshot.staged)
-    return _block("it is under way" if staged or a.view.running("issue", a.stem) else None)
+    return _block("a request is already under way" if staged or a.view.running("issue", a.stem) else None)
 
 
 def unread_files(a: Asking) -> Block | None:
@@ -155,7 +155,9 @@ def ending_cas(a: Asking) -> Block | None:
     last = max((root for each in roots for root in each), key=lambda root: root.not_after)
     if last.not_after > effective.not_after:
         return None
-    why = f"renewal cannot help: the CA {last.subject} ends at {stamp(last.not_after)}, and so does what it signs"
+    why = (
+        f"renewal cannot help: the CA {last.subject} expires at {stamp(last.not_after)}, and so would a new certificate"
+    )
     late = a.view.now >= emergency_at(effective)
     return Block(why, severity="critical" if late else "warning", remedy=ROTATE)
 

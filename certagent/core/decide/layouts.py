@@ -99,7 +99,9 @@ def waits(view: View, staged: Staged) -> Part | None:
         return None
     until = staged.at + PATIENCE
     return (
-        blocked("install", NODE.stem, f"it does not name {NODE_USER!r}, and {why}", until) if view.now < until else None
+        blocked("install", NODE.stem, f"the new node.crt does not name {NODE_USER!r}, and {why}", until)
+        if view.now < until
+        else None
     )
 
 
@@ -191,8 +193,8 @@ def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | No
         return None
     bundle = CLIENT_NODE.kind.bundle_in(view.snapshot.listed_bundles)
     return (
-        f"its CA would change, and a node without the new CA in {bundle}.crt would refuse the certificate; once every"
-        " node has it, run `certagent renew client.node`"
+        f"the CA of client.node would change, and a node without the new CA in {bundle}.crt would refuse the"
+        f" certificate; once {bundle}.crt has the new CA on every node, run `certagent renew client.node`"
     )
 
 
@@ -230,7 +232,7 @@ def _old_clients(view: View) -> tuple[Finding, ...]:
     if not news or not left:
         return ()
     message = f"clients of {', '.join(left)} are still accepted"
-    remedy = f"once no client needs it, remove it from {CA_CLIENT.stem}.crt"
+    remedy = f"once no client needs that CA, remove it from {CA_CLIENT.stem}.crt"
     return (LAYOUT_SUPERFLUOUS.found(f"{CA_CLIENT.stem}.crt", message, remedy=remedy),)
 
 
@@ -242,7 +244,7 @@ def _dual(view: View) -> Part:
     usages = live.leaf.eku
     if not_in_use(view) or (usages is not None and not {"clientAuth", "any"} & set(usages)):
         return Part()
-    message = f"it can still be used as the client {NODE_USER!r}, for which client.node.crt is used now"
+    message = f"servers still accept node.crt as the client {NODE_USER!r}, for which client.node.crt is used now"
     found = LAYOUT_SUPERFLUOUS.found("node.crt", message, remedy="certagent renew node", renews=True)
     if not want.issued_in(view.snapshot.directory):
         return Part(findings=(found,))

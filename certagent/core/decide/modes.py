@@ -66,11 +66,11 @@ def _paced(fix: Restrict, findings: tuple[Finding, ...], recent: list[Repair], n
         return Part((fix,), findings=findings)
     last = recent[-1]
     why = (
-        f"cannot be repaired: {failed[-1].reason}"
+        f"the repair failed: {failed[-1].reason}"
         if failed
         else f"the repair was undone {len(recent)} times within a minute"
     )
-    alarm = KEY_MODE.found(fix.file, f"{fix.reason}, {why}", remedy="find out what changes it: auditctl -w FILE -p a")
+    alarm = KEY_MODE.found(fix.file, f"{fix.reason}; {why}", remedy="find out what changes it: auditctl -w FILE -p a")
     if now - last.at >= FIGHT_PAUSE:
         return Part((fix,), findings=(alarm,))
     return Part(findings=(alarm,)) + blocked("restrict", fix.file, why, last.at + FIGHT_PAUSE)

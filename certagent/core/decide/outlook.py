@@ -31,9 +31,9 @@ def overdue(want: Want, pair: Pair, now: datetime) -> Part:
     leaf = pair.effective
     if leaf is None or want.name.is_bundle or now < emergency_at(leaf):
         return Part()
-    until = stamp(leaf.not_after)
-    message = f"renewal is overdue: less than 5 % of the lifetime is left, it expires at {until}"
-    return Part(findings=(RENEWAL_OVERDUE.found(f"{want.name.stem}.crt", message),))
+    ends = f"less than 5 % of the lifetime is left; it ends at {stamp(leaf.not_after)}"
+    message = ends if now < leaf.not_after else f"the certificate expired at {stamp(leaf.not_after)}"
+    return Part(findings=(RENEWAL_OVERDUE.found(f"{want.name.stem}.crt", f"renewal is overdue: {message}"),))
 
 
 def refused(stem: str, why: str, severity: Severity = "critical", *wakes: datetime, remedy: str | None = None) -> Part:
@@ -89,7 +89,9 @@ def _told(want: Want, count: int, how: str, attempts: list[Attempt]) -> str:
         return f"the previous pair was restored: {attempts[-1].reason}"
     if len(want.authorities) < 2:  # noqa: PLR2004 - the same
         return f"attempt {count} {how}: {attempts[-1].reason}"
-    each = "; ".join(f"authority {a.authority} {how}: {a.reason}" if a.authority else a.reason for a in attempts)
+    each = "; ".join(
+        f"the attempt with authority {a.authority} {how}: {a.reason}" if a.authority else a.reason for a in attempts
+    )
     return f"after {count} attempts: {each}"
 
 

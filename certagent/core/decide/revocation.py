@@ -113,7 +113,7 @@ def findings_of(rule: OcspRule, stem: str, leaf: Leaf, known: Revocation | None)
         yield OCSP_REVOKED.found(file, message)
         return
     if silent := _silent(leaf, known):
-        message = f"{silent} no OCSP responder; cockroach never checks it, also in {rule.mode} mode"
+        message = f"{silent} no OCSP responder; cockroach cannot notice a revocation there, not even in strict mode"
         yield OCSP_NO_URL.found(file, message)
     for checked in known.chain if known else ():
         yield from _unusable(rule, file, leaf, checked)
@@ -122,7 +122,7 @@ def findings_of(rule: OcspRule, stem: str, leaf: Leaf, known: Revocation | None)
 def _silent(leaf: Leaf, known: Revocation | None) -> str:
     """Which certificates of the chain name no responder."""
     issuers = [c.subject for c in known.chain[1:] if not c.ocsp] if known else []
-    own = [] if leaf.ocsp else ["it"]
+    own = [] if leaf.ocsp else ["the certificate"]
     who = [*own, *(f"the issuer {subject}" for subject in issuers)]
     return f"{' and '.join(who)} name{'s' if len(who) == 1 else ''}" if who else ""
 
@@ -135,10 +135,14 @@ def _unusable(rule: OcspRule, file: str, leaf: Leaf, checked: Checked) -> Iterat
     severity: Literal["warning", "critical"] = "critical" if rule.mode == "strict" else "warning"
     whose = "" if checked.fingerprint == leaf.fingerprint else f"for the issuer {checked.subject}: "
     what = "; ".join(f"{a.url}: {a.reason or a.status}" for a in answers)
-    effect = "every new connection with it is refused" if severity == "critical" else "passes in lax, fails in strict"
+    effect = (
+        "in strict mode cockroach refuses every connection"
+        if severity == "critical"
+        else "passes in lax, fails in strict"
+    )
     listed = "; its revocation list says good, but cockroach reads no lists" if checked.status == "good" else ""
     broken = OCSP_UNKNOWN if verdict == "unknown" else OCSP_UNREACHABLE
-    yield broken.found(file, f"{whose}{what}{listed}: {effect}", severity)
+    yield broken.found(file, f"{whose}{what}{listed}; {effect}", severity)
 
 
 def waits(view: View, staged: Staged, live: Pair | None) -> Part | None:
@@ -153,7 +157,7 @@ def waits(view: View, staged: Staged, live: Pair | None) -> Part | None:
         return None
     known = view.snapshot.revocation.get(cert.leaf.fingerprint)
     if known is None:
-        return blocked("install", stem, "waiting for its OCSP responder")
+        return blocked("install", stem, "waiting for an OCSP answer about the new certificate")
     if view.policy.ocsp.mode != "strict" or known.by_ocsp != "unknown" or not _dependable(view, live):
         return None
     why = "the responder does not know the new certificate; in strict mode every handshake with it would fail"

@@ -33,7 +33,7 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         only = directory.observe_only
         found.append(DIR_FOREIGN.found(path, only.reason, remedy=only.why.remedy))
     if directory.mode & SHARED_WRITE:
-        message = f"the mode is {directory.mode:04o}: other users may replace its files"
+        message = f"the mode is {directory.mode:04o}, so other users may replace files in the directory"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {path}"))
     return found
 

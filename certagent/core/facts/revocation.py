@@ -96,8 +96,9 @@ class Revocation:
         for checked in self.chain:
             answer = checked.decisive
             if answer is not None and answer.status == "revoked":
-                whose = "" if checked.fingerprint == self.fingerprint else f"the issuer {checked.subject} is "
+                issuer = f"the issuer {checked.subject}"
+                whose = "the certificate" if checked.fingerprint == self.fingerprint else issuer
                 since = f" at {answer.revoked_at:%Y-%m-%dT%H:%M:%SZ}" if answer.revoked_at else ""
                 why = f" ({answer.reason})" if answer.reason else ""
-                return f"{whose}revoked{since}{why} according to {answer.url}"
+                return f"{whose} was revoked{since}{why}, according to {answer.url}"
         return None

@@ -96,7 +96,9 @@ class Update:
             ) from error
         except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
             what = str(error) or type(error).__name__
-            raise AuthorityError(f"cannot ask the DNS server {host} port {port}: {what}", kind="unreachable") from error
+            raise AuthorityError(
+                f"cannot query the DNS server {host} port {port}: {what}", kind="unreachable"
+            ) from error
 
     def _query(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.Message:
         return self._ask(dns.message.make_query(name, kind))
