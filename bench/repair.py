@@ -25,7 +25,7 @@ print('ready', flush=True)
 threading.Event().wait()
 """
 KEYS = 60
-EACH = 4  # more within a minute would count as a fight
+EACH = 4  # a key whose repair is undone five times counts as exposed
 CROWD = 300
 
 

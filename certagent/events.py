@@ -43,7 +43,9 @@ EVENTS: dict[str, Event] = {
         "warning", "a finding changed its severity or message", "the remedy of the finding", ABOUT
     ),
     "finding.cleared": Event("info", "a problem was resolved", fields=ABOUT),
-    "mode.repaired": Event("warning", "the mode or owner of a key was repaired", "find out what changed it"),
+    "mode.repaired": Event(
+        "warning", "the mode or owner of a key was repaired; one line a minute and key", "find out what changed it"
+    ),
     "mode.repair-failed": Event("error", "the mode or owner of a key could not be repaired", "see the reason"),
     "issue.started": Event("info", "a request to an authority started"),
     "ca.created": Event(

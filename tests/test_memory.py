@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from certagent.agent.jobs.work import JobFailed, ProcessScan
-from certagent.agent.memory import RESTING, LogLine, Memory, changes
+from certagent.agent.memory import RESTING, Cleared, LogLine, Memory, changes
 from certagent.core.actions import Issue, Probe, RejectCommand
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Listener, Repair, Request, Served
@@ -96,13 +96,33 @@ def test_revocation_that_is_switched_off(mode: Any, shown: int) -> None:
 
 
 def test_what_is_old_is_forgotten() -> None:
-    """Repairs after an hour, and from far in the future, where the clock was set back; requests are decided about."""
-    ages = [timedelta(0), HOUR - MINUTE, HOUR, -HOUR]
+    """Repairs after a day, and from far in the future, where the clock was set back; requests are decided about."""
+    ages = [timedelta(0), 24 * HOUR - MINUTE, 24 * HOUR, -24 * HOUR]
     memory = after(*(Request("renew", str(age), NOW - age) for age in ages))
     memory.repairs = [Repair(str(age), NOW - age, True) for age in ages]
     memory.forget(snapshot(), NOW)
     assert [str(age) for age in ages[:2]] == [r.file for r in memory.repairs]
     assert [str(age) for age in ages] == [r.subject for r in memory.requests]
+
+
+def test_repairs_are_logged_once_a_minute() -> None:
+    """The first repair of a key has a line at once, then one a minute with a count. Failures have their own."""
+    memory = after()
+    told = [memory.repaired(Repair("node.key", NOW + n * timedelta(seconds=10), True)) for n in range(8)]
+    assert ["", None, None, None, None, None, "; 6 times since the last line", None] == told
+    assert "" == memory.repaired(Repair("node.key", NOW, False, "no"))
+    assert "" == memory.repaired(Repair("ui.key", NOW, True))
+    assert "; 2 times since the last line" == memory.repaired(Repair("node.key", NOW - HOUR, True)), (
+        "the clock was set back"
+    )
+
+
+def test_repairs_of_a_key_that_was_cleared_do_not_count() -> None:
+    """A person says that nobody can have read it: five more undone repairs are needed."""
+    memory = after()
+    memory.repairs = [Repair("node.key", NOW, True), Repair("ui.key", NOW, True)]
+    memory.take(Cleared("node.key"), policy(), NOW)
+    assert ["ui.key"] == [r.file for r in memory.repairs]
 
 
 REFUSED: list[tuple[str, Any, Any, bool]] = [

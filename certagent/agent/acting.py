@@ -19,6 +19,7 @@ from certagent.core import actions
 from certagent.core.facts import Adopted, Attempt, InFlight, Repair
 from certagent.events import Log
 from certagent.posix.errors import HostError
+from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import LoadedFiles
 
@@ -33,7 +34,8 @@ class Acting:
     store: Store
     jobs: Jobs
     work: Work
-    repaired: Callable[[Repair], None]
+    exposures: Exposures
+    repaired: Callable[[Repair], str | None]  # what the log says of it, None: nothing now
     loaded: LoadedFiles
 
     def asked(self, question: actions.Scan | actions.Probe | actions.AskRevocation) -> Message:
@@ -59,6 +61,8 @@ class Acting:
                 self._say("swap.recovered", "", self.store.recover() or "nothing was left to do")
             case actions.Restrict():
                 self._restrict(action, now)
+            case actions.Expose():
+                self.exposures.add(action.exposure)
             case actions.Issue():
                 self.jobs.submit(InFlight("issue", action.subject, now), lambda: self.work.issue(action))
             case actions.Install():
@@ -115,10 +119,11 @@ class Acting:
             restrict(self.path, action.file, action.mode, action.uid, action.gid)
         except (HostError, OSError) as error:
             problem = str(error)
-        self.repaired(Repair(action.file, now, not problem, problem))
+        told = self.repaired(Repair(action.file, now, not problem, problem, action.since))
         event = "mode.repair-failed" if problem else "mode.repaired"
         owner = "" if action.uid is None else f"{action.uid}:{action.gid} "
-        self._say(event, action.file, problem or f"{action.reason}, now {owner}{action.mode:04o}")
+        if told is not None:
+            self._say(event, action.file, (problem or f"{action.reason}, now {owner}{action.mode:04o}") + told)
 
     def _quarantine(self, action: actions.Quarantine, now: datetime) -> None:
         self.ledger.quarantine(self.path, action.fingerprint, now)

@@ -49,7 +49,7 @@ class Commands:
         except HostError as error:
             return {"ok": False, "error": str(error), "code": "refused"}
 
-    def _answer(  # noqa: PLR0911 - one arm per command
+    def _answer(  # noqa: C901, PLR0911 - one arm per command
         self, command: str, arguments: dict[str, Any], peer: Peer
     ) -> dict[str, Any]:
         certs_dir, file = str(arguments.get("certs_dir", "")), str(arguments.get("file", ""))
@@ -74,6 +74,8 @@ class Commands:
                 asked = f"{f'{command} {file}'.strip()}: asked by uid {peer.uid}, pid {peer.pid}"
                 path = self._put(request, certs_dir, asked)
                 return {"ok": True, "at": rfc3339(request.at), "row": row, "certs_dir": path}
+            case "clear":
+                return {"ok": True, "certs_dir": self._clear(file, certs_dir, peer)}
             case "authority-test":
                 name = str(arguments.get("name", ""))
                 return {"ok": True, "document": authority_test(self.service.config, self.workers, name, certs_dir)}
@@ -81,6 +83,19 @@ class Commands:
                 name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
                 return {"ok": True, "note": self._account(name, operation, peer)}
         raise HostError(f"cannot {command!r}: unknown command")
+
+    def _clear(self, stem: str, certs_dir: str, peer: Peer) -> str:
+        """A person says that nobody can have read a key: forget that it was exposed. Raises HostError."""
+        key = f"{stem}.key"
+        found = [w for w in self.directories if certs_dir in ("", w.policy.path) and w.last and w.exposed(key)]
+        if len(found) != 1:
+            why = "several certs directories have it; add --certs-dir" if found else "certagent knows of no exposure"
+            raise HostError(f"cannot clear {key}: {why}")
+        found[0].clear(key)
+        reason = f"clear {key}: asked by uid {peer.uid}, pid {peer.pid}"
+        self.log.emit("command.received", certs_dir=found[0].policy.path, file=key, reason=reason)
+        self.wake("command clear")
+        return found[0].policy.path
 
     def _account(self, name: str, operation: str, peer: Peer) -> str:
         """What becomes of an account with a CA. Raises HostError."""

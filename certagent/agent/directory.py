@@ -15,7 +15,7 @@ from certagent.agent.acting import Acting
 from certagent.agent.inbox import Inbox
 from certagent.agent.jobs.pool import Jobs
 from certagent.agent.jobs.work import Work
-from certagent.agent.memory import Memory, Message
+from certagent.agent.memory import Cleared, Memory, Message
 from certagent.agent.observe import Records, Staging
 from certagent.authority.client import AuthorityCache, CertificateAuthority
 from certagent.certs_dir import Scanner
@@ -31,6 +31,7 @@ from certagent.events import Log
 from certagent.posix.background import BackgroundReader
 from certagent.posix.errors import HostError
 from certagent.revocation.checker import Revoking
+from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import LoadedFiles
 
@@ -58,7 +59,8 @@ class World:
         self._roots: BackgroundReader[Roots] | None = None  # those that the policy names
         self._memory = Memory()
         self._scanner = Scanner()
-        self._records = Records(ledger, policy.path)
+        self._exposures = Exposures(ledger, policy.path)
+        self._records = Records(ledger, policy.path, self._exposures)
         self._loaded_files = LoadedFiles(ledger, policy.path)
         store = Store(policy.path)
         self._revoking = Revoking(policy.path, lambda: [(row.stem, row.cert) for row in store.staged()])
@@ -82,6 +84,7 @@ class World:
             store=store,
             jobs=self._jobs,
             work=Work(policy, authorities, self._ledger, store, self._log, self._revoking),
+            exposures=self._exposures,
             repaired=self._memory.repaired,
             loaded=self._loaded_files,
         )
@@ -113,6 +116,19 @@ class World:
     def shift(self, jump: timedelta) -> None:
         """The wall clock was set: how long a command has waited is not changed by that."""
         self._memory.shift(jump)
+
+    def settle(self) -> None:
+        """Write what a full disk kept from being written."""
+        self._exposures.settle()
+
+    def exposed(self, file: str) -> bool:
+        """Whether it is known that others could read that key."""
+        return any(e.file == file for e in self._exposures.all())
+
+    def clear(self, file: str) -> None:
+        """A person says that nobody can have read that key. From any thread. Raises HostError."""
+        self._exposures.clear(file)
+        self.put(Cleared(file))
 
     def put(self, message: Message) -> None:
         """Hand over what a job found or a command asks for; the next observation takes it in. From any thread."""

@@ -25,9 +25,20 @@ from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
 from certagent.revocation.checker import RevocationResult
 
-REMEMBERED = timedelta(hours=1)
+REMEMBERED = timedelta(days=1)
 RESTING = timedelta(seconds=30)  # a failed job leaves no fact: without this pause it would start again immediately
-Message = Served | ProcessScan | RevocationResult | Request | JobFailed
+MOST_REPAIRS = 5_000
+LOGGED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A person says that nobody can have read a key: its repairs so far count no more."""
+
+    file: str
+
+
+Message = Served | ProcessScan | RevocationResult | Request | Cleared | JobFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +62,9 @@ class Memory:
     repairs: list[Repair] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     resting: dict[JobFailed, datetime] = field(default_factory=dict)  # until when
+    _logged: dict[tuple[str, bool], tuple[datetime, int]] = field(
+        default_factory=dict
+    )  # of repairs: when, and how many since
     degraded: tuple[Finding, ...] = ()
     clock: Clock = field(default_factory=Clock)
 
@@ -67,6 +81,8 @@ class Memory:
                 return self._seen(message, policy)
             case Request():
                 self.requests.append(message)
+            case Cleared():
+                self.repairs = [r for r in self.repairs if r.file != message.file]
             case JobFailed():
                 self.resting[message] = now + RESTING
         return ()
@@ -82,9 +98,16 @@ class Memory:
         self.served = {key: s for key, s in kept.items() if not s.client or policy.want(s.client)}
         return said
 
-    def repaired(self, repair: Repair) -> None:
-        """Count a repair of a mode, or one that failed."""
+    def repaired(self, repair: Repair) -> str | None:
+        """Count a repair of a mode, or one that failed; what to add to its line of the log, None: no line."""
         self.repairs.append(repair)
+        about = (repair.file, repair.ok)
+        at, count = self._logged.get(about, (None, 0))
+        if at is not None and timedelta(0) <= repair.at - at < LOGGED_EVERY:
+            self._logged[about] = (at, count + 1)
+            return None
+        self._logged[about] = (repair.at, 0)
+        return f"; {count + 1} times since the last line" if count else ""
 
     def rests(self, now: datetime) -> tuple[InFlight, ...]:
         """The jobs that broke a moment ago, as if they still ran."""
@@ -97,7 +120,7 @@ class Memory:
             pairs = (*known.pairs, *(s.pair for s in known.staged))
             here = {p.leaf.fingerprint for p in pairs if p.leaf}
             self.revocations = {k: r for k, r in self.revocations.items() if k in here}
-        self.repairs = [r for r in self.repairs if abs(now - r.at) < REMEMBERED]
+        self.repairs = [r for r in self.repairs[-MOST_REPAIRS:] if abs(now - r.at) < REMEMBERED]
         requests = (replace(r, at=min(r.at, now)) for r in self.requests)  # where the clock was set back since
         self.requests = [r for r in requests if not fulfilled(r, known.attempts) and not self._moot(r)]
 

@@ -20,6 +20,7 @@ from certagent.core.policy import Policy
 from certagent.core.roles import BUNDLES
 from certagent.core.trust import is_split
 from certagent.posix.errors import HostError
+from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import Files
 
@@ -27,13 +28,13 @@ from certagent.state.loaded import Files
 class Records:
     """What the ledger knows of one certs-dir, read again after the ledger changed."""
 
-    def __init__(self, ledger: Ledger, path: str) -> None:
+    def __init__(self, ledger: Ledger, path: str, exposures: Exposures) -> None:
         """Nothing is read before `add`."""
-        self._ledger, self._path = ledger, path
+        self._ledger, self._path, self._exposures = ledger, path, exposures
         self._known: tuple[int, Snapshot] | None = None
 
     def add(self, snapshot: Snapshot) -> Snapshot:
-        """Given a snapshot, return it with attempts, adoptions, our own fingerprints and the quarantined ones."""
+        """Given a snapshot, return it with what the ledger knows of the directory."""
         try:
             known = self._read(snapshot)
         except HostError as error:
@@ -44,6 +45,7 @@ class Records:
             adopted=known.adopted,
             issued=known.issued,
             quarantined=known.quarantined,
+            exposures=known.exposures,
         )
 
     def _read(self, snapshot: Snapshot) -> Snapshot:
@@ -55,6 +57,7 @@ class Records:
                 adopted=ledger.adopted(path),
                 issued=ledger.issued(path),
                 quarantined=ledger.quarantined(path),
+                exposures=self._exposures.all(),
             )
             self._known = (changes, found)
         return self._known[1]

@@ -37,7 +37,8 @@ from certagent.posix.locks import lock
 from certagent.sandbox.worker_process import Workers
 from certagent.state.ledger import Ledger
 
-QUIET = frozenset({"probe", "scan", "presume", "askwindow", "askrevocation"})  # looking: no line in the log
+# no line in the log: looking, and repairs of modes, which have a line of their own, once a minute
+QUIET = frozenset({"probe", "scan", "presume", "askwindow", "askrevocation", "restrict", "expose"})
 PRUNE_EVERY = 1000
 
 
@@ -122,6 +123,8 @@ class Service:
         """What the ledger could not take is written as soon as it can; only the change is an event."""
         with suppress(HostError):
             self._ledger.settle()
+            for world in self._directories:
+                world.settle()
         if self._ledger.problem and self._ledger.problem != self._told:
             self._log.emit("ledger.failed", reason=self._ledger.problem)
         self._told = self._ledger.problem

@@ -21,6 +21,7 @@ VERBS = {  # each verb, and its module here
     "renew": "commands",
     "rollback": "commands",
     "reload": "commands",
+    "clear": "clear",
     "history": "history",
     "recover": "recover",
     "explain": "explain",

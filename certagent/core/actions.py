@@ -3,10 +3,11 @@
 Each action is a value that carries its reason; the log, `status`, `plan` and the tests quote that same sentence.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from certagent.core.facts.records import Exposure
 from certagent.core.findings import Finding
 from certagent.core.policy import Want
 
@@ -27,6 +28,20 @@ class Restrict:
     uid: int | None
     gid: int | None
     reason: str
+    since: datetime | None = field(default=None, compare=False)  # when it came to be wrong, by the kernel's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Expose:
+    """Take note that a key could be read by others again and again: durably, until a person clears it."""
+
+    exposure: Exposure
+    reason: str
+
+    @property
+    def file(self) -> str:
+        """The key's."""
+        return self.exposure.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +215,7 @@ class RejectCommand:
 Action = (
     Recover
     | Restrict
+    | Expose
     | Issue
     | Install
     | RejectStaged

@@ -70,6 +70,10 @@ KEY_MISMATCH = Rule("key.mismatch", "the key does not match the certificate", HA
     "certagent recover, or certagent renew NAME", CRITICAL, UNUSABLE)
 KEY_MODE = Rule("key.mode", "others may read the key", LOADER,
     'chmod 0600 FILE; certagent does this unless enforce = "report"', ("critical", "warning"), Is.OF_LONE_KEYS)
+KEY_EXPOSED = Rule("key.exposed",
+    "others could read the key again and again: five repairs of its mode were undone; shown until the key is replaced "
+    "or a person clears it", AGENT,
+    "find out what changes the mode; certagent renew NAME --force, for a new key; or certagent clear NAME", CRITICAL)
 KEY_OWNER = Rule("key.owner", "the key has the wrong owner or group", LOADER, "run the chown that the finding shows",
     ("critical", "warning"))
 KEY_IRREGULAR = Rule("key.irregular", "the key is not read: a link, a FIFO, a device, or too large", AGENT,

@@ -100,6 +100,7 @@ class Policy:
     wants: tuple[Want, ...] = ()
     layout: Literal["standard", "split-node", "split-ca", "tenant", "client"] = "standard"
     enforce: Literal["repair", "report"] = "repair"
+    on_exposed: Literal["report", "renew"] = "report"  # of a key that others could read again and again
     process: ProcessRule = ProcessRule()
     keep: int = 5  # generations
     terms: tuple[LoaderFlags, ...] = ()

@@ -13,6 +13,7 @@ from certagent.core.actions import (
     AskRevocation,
     AskWindow,
     AssumeLoaded,
+    Expose,
     Install,
     Issue,
     Probe,
@@ -81,14 +82,16 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return replace(snapshot, directory=replace(snapshot.directory, interrupted=False))
         case Restrict():
             return _restricted(snapshot, action, now)
+        case Expose():
+            return replace(snapshot, exposures=action.exposure.among(snapshot.exposures))
         case Issue():
             return _issued(snapshot, action, now)
         case Install():
             return _installed(snapshot, action, now)
         case RejectStaged():
             kept = tuple(s for s in snapshot.staged if s.pair.name.stem != action.stem)
-            refusal = Attempt("install", action.stem, now, "refused", action.reason, retry_at=action.again_at)
-            return _tried(replace(snapshot, staged=kept), refusal)
+            tried = Attempt("install", action.stem, now, "refused", action.reason, retry_at=action.again_at)
+            return _tried(replace(snapshot, staged=kept), tried)
         case Adopt():
             adopted = Adopted(action.stem, action.fingerprint, action.want)
             return replace(snapshot, adopted=(*snapshot.adopted, adopted))
@@ -143,9 +146,8 @@ def _asked(snapshot: Snapshot, action: AskRevocation, now: datetime) -> Snapshot
 
 def _tried(snapshot: Snapshot, attempt: Attempt) -> Snapshot:
     """The attempt is on record; an operator's command that it carries out is done."""
-    attempts = (*snapshot.attempts, attempt)
     waiting = tuple(r for r in snapshot.requests if not fulfilled(r, (attempt,)))
-    return replace(snapshot, attempts=attempts, requests=waiting)
+    return replace(snapshot, attempts=(*snapshot.attempts, attempt), requests=waiting)
 
 
 def _restricted(snapshot: Snapshot, action: Restrict, now: datetime) -> Snapshot:
@@ -157,7 +159,7 @@ def _restricted(snapshot: Snapshot, action: Restrict, now: datetime) -> Snapshot
 
     pairs = tuple(replace(p, key=replace(p.key, file=fixed(p.key.file))) if p.key else p for p in snapshot.pairs)
     unmanaged_files = tuple(fixed(f) for f in snapshot.unmanaged_files)
-    repairs = (*snapshot.repairs, Repair(action.file, now, ok=True))
+    repairs = (*snapshot.repairs, Repair(action.file, now, ok=True, since=action.since))
     return replace(snapshot, pairs=pairs, unmanaged_files=unmanaged_files, repairs=repairs)
 
 

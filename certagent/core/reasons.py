@@ -10,6 +10,7 @@ class Cause(Enum):
     MISSING = auto()  # a bundle
     UNUSABLE = auto()
     REVOKED = auto()
+    EXPOSED = auto()  # others could read the key
     REQUESTED = auto()  # by an operator
     CHANGED = auto()  # the configuration asks for something else
     DUE = auto()

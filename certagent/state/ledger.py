@@ -102,7 +102,8 @@ class Ledger:
         except sqlite3.Error as error:
             raise HostError(f"cannot use the ledger {self.path}: {error}; free disk space or repair it") from error
 
-    def _write(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def write(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run one statement that changes something. Raises HostError, and remembers the problem."""
         try:
             found = self.execute(sql, *values)
         except HostError as error:
@@ -120,7 +121,7 @@ class Ledger:
     def close_interrupted(self) -> None:
         """Close what a crash left open; the caller must have locked the state directory. Raises HostError."""
         outcome = "case kind when 'reload' then 'unproven' else 'failed' end"
-        self._write(f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'", CRASHED)  # noqa: S608 - our own words
+        self.write(f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'", CRASHED)  # noqa: S608 - our own words
 
     def attempt(self, directory: str, a: Attempt) -> int:
         """Record an attempt, durably; return its row. What cannot be written is owed, an issuance raises HostError."""
@@ -135,7 +136,7 @@ class Ledger:
             return self._last
 
     def _insert(self, directory: str, a: Attempt) -> int:
-        return int(self._write(INSERT, directory, *row_of(a))[0][0])
+        return int(self.write(INSERT, directory, *row_of(a))[0][0])
 
     def finish(self, row: int, outcome: str, reason: str, digest: str = "", retry_at: datetime | None = None) -> None:
         """Say how an attempt ended; a digest replaces the one recorded before. What cannot be written is owed."""
@@ -157,7 +158,7 @@ class Ledger:
         retry = retry_at.timestamp() if retry_at else None
         kept = "digest = coalesce(nullif(?, ''), digest)"
         sql = f"update attempts set outcome = ?, reason = ?, {kept}, retry_at = ? where id = ?"  # noqa: S608 - our own words
-        self._write(sql, outcome, reason, digest, retry, row)
+        self.write(sql, outcome, reason, digest, retry, row)
 
     def _read(self, row: int) -> tuple[str, Attempt]:
         sql = "select directory, kind, subject, at, outcome, reason, digest, retry_at from attempts where id = ?"
@@ -168,7 +169,7 @@ class Ledger:
         """Write what is owed, where anything could not be written; otherwise nothing. Raises HostError."""
         if self.problem is None and not self._owed and not self._bad:
             return
-        self._write(f"pragma user_version = {VERSION}")  # whether anything can be written at all
+        self.write(f"pragma user_version = {VERSION}")  # whether anything can be written at all
         for row, (directory, attempt) in sorted(self._owed.items(), reverse=True):
             if row < 0:
                 self._rows[row] = self._insert(directory, attempt)
@@ -200,7 +201,7 @@ class Ledger:
 
     def add_issued(self, directory: str, stem: str, fingerprint: str, at: datetime) -> None:
         """Record a fingerprint as issued by this agent."""
-        self._write("insert or ignore into issued values (?, ?, ?, ?)", directory, stem, fingerprint, at.timestamp())
+        self.write("insert or ignore into issued values (?, ?, ?, ?)", directory, stem, fingerprint, at.timestamp())
 
     def adopted(self, directory: str) -> tuple[Adopted, ...]:
         """What was wanted of the pairs that others made, as first seen, and of our own."""
@@ -211,8 +212,8 @@ class Ledger:
         """Remember what was wanted of a pair; of each name the newest few."""
         of = (directory, adopted.stem)
         values = (*of, adopted.fingerprint, adopted.want, at.timestamp())
-        self._write("insert or ignore into adopted values (?, ?, ?, ?, ?)", *values)
-        self._write(NEWEST, *of, *of, PER_SUBJECT)
+        self.write("insert or ignore into adopted values (?, ?, ?, ?, ?)", *values)
+        self.write(NEWEST, *of, *of, PER_SUBJECT)
 
     def quarantined(self, directory: str) -> frozenset[str]:
         """Fingerprints that were rolled back."""
@@ -227,7 +228,7 @@ class Ledger:
             self._bad[directory, fingerprint] = at
 
     def _quarantine(self, directory: str, fingerprint: str, at: datetime) -> None:
-        self._write("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
+        self.write("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
 
     def history(self, directory: str, subject: str, limit: int) -> list[dict[str, Any]]:
         """The newest attempts as JSON-able rows, newest first; "" for every directory or subject.
@@ -261,7 +262,7 @@ class Ledger:
         end = (now - KEEP).timestamp()
         for table in ("attempts", "issued"):
             newest = f"select rowid from {table} order by rowid desc limit {MOST}"  # noqa: S608 - our own words
-            self._write(f"delete from {table} where at < ? or rowid not in ({newest})", end)  # noqa: S608 - our own words
+            self.write(f"delete from {table} where at < ? or rowid not in ({newest})", end)  # noqa: S608 - our own words
 
 
 def _there(path: str) -> bool:

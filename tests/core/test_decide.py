@@ -400,17 +400,6 @@ def test_root_group_keys_are_left_alone() -> None:
     assert (kinds(made), codes(made)) == ([], ["process.none"])
 
 
-def test_a_foreign_writer_is_paced() -> None:
-    """Five repairs within a minute: the sixth waits ten seconds, and the alarm says that somebody undoes them."""
-    repairs = tuple(Repair("node.key", NOW - timedelta(seconds=9 - n), ok=True) for n in range(5))
-    made = plan(snapshot(pair("ca"), pair(mode=0o644), repairs=repairs))
-    assert kinds(made) == []
-    assert ["restrict"] == [h.action for h in made.blocked]
-    assert "was undone" in next(f.message for f in made.findings if f.code == "key.mode")
-    later = tuple(replace(r, at=r.at - timedelta(seconds=11)) for r in repairs)
-    assert ["restrict"] == kinds(plan(snapshot(pair("ca"), pair(mode=0o644), repairs=later)))
-
-
 def test_repairs_from_the_future_hold_nothing() -> None:
     """The clock was set back: repairs that lie ahead now do not count as a fight."""
     ahead = tuple(Repair("node.key", NOW + n * MINUTE, ok=n != 1) for n in range(1, 9))

@@ -199,7 +199,8 @@ def disobedient(found: Snapshot, action: Action, now: datetime, mood: int) -> Sn
             kept = {r.fingerprint: r for r in found.revocations} | fresh
             return replace(found, revocations=tuple(kept.values()))
         case Restrict():
-            return replace(found, repairs=(*found.repairs, Repair(action.file, now, ok=mood != 0)))
+            done = found if mood == 0 else predict(found, action, now)
+            return replace(done, repairs=(*found.repairs, Repair(action.file, now, ok=mood != 0)))
     return predict(found, action, now)
 
 

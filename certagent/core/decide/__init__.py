@@ -28,6 +28,7 @@ from datetime import datetime
 from certagent.core.actions import Action, Install, Plan, Probe, Recover, Reload, Rollback
 from certagent.core.decide import (
     commands,
+    exposure,
     install,
     layouts,
     modes,
@@ -44,7 +45,7 @@ from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy, on_terms_of
 from certagent.core.view import View
 
-QUESTIONS = (modes, renewal, layouts, install, reloading, probing, peers, windows, revocation)
+QUESTIONS = (modes, exposure, renewal, layouts, install, reloading, probing, peers, windows, revocation)
 SEVERITIES = ("ok", "info", "warning", "critical")
 
 

@@ -15,7 +15,7 @@ from certagent.core.findings import Severity
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
 from certagent.core.rules import stamp
-from certagent.core.timing import emergency_at, settled_at
+from certagent.core.timing import DAY, emergency_at, settled_at
 from certagent.core.view import View
 
 CONDEMNED = (
@@ -174,6 +174,16 @@ def revoked_again(a: Asking) -> Block | None:
     """A responder that condemns every certificate makes no storm; an operator's command does not wait for it."""
     at = None if a.requested else revoked_again_at(a.view, a.pair)
     return _block(CONDEMNED if at else None, at)
+
+
+def exposed_again(a: Asking) -> Block | None:
+    """Who exposes every new key as well causes one certificate a day."""
+    if a.reason.kind is not Cause.EXPOSED or a.pair.key is None:
+        return None
+    key = a.pair.key
+    others = [e.until + DAY for e in a.view.snapshot.exposures if e.file == key.file.name and e.key != key.spki]
+    again = max((at for at in others if at > a.view.now), default=None)
+    return _block("the key before it was exposed within a day too" if again else None, again)
 
 
 def unsettled(a: Asking) -> Block | None:

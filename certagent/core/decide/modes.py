@@ -1,33 +1,44 @@
-"""Modes and owners of keys. A repair waits only if another program keeps undoing it."""
+"""Modes and owners of keys. A repair waits for nothing: each second that it waits, others may read the key.
+
+It is paced by its cost alone, which is 13 ms of processor; one that fails is tried again ever slower. Who keeps undoing
+it is a matter of its own (exposure.py). Rejected: a pause after some repairs within a minute; whoever undoes them has
+the key meanwhile.
+"""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from certagent.core.actions import Restrict
+from certagent.core.backoff import Backoff
 from certagent.core.catalogue import KEY_MODE
 from certagent.core.decide.part import Part, blocked, total
-from certagent.core.facts import File, Repair, Snapshot
+from certagent.core.facts import File, KeyFile, Repair, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Owner
 from certagent.core.rules import key_file, key_mode_accepted
 from certagent.core.view import View
 
-BURST = 5  # repairs of one file before it counts as a fight
-WINDOW = timedelta(minutes=1)
-FIGHT_PAUSE = timedelta(seconds=10)
+MOST, SECOND = 10, timedelta(seconds=1)  # repairs of one file in a second
+AFTER_FAILURE = Backoff(SECOND, timedelta(seconds=10))
 
 
 def part(view: View) -> Part:
     """Repairs, or findings where nothing may be repaired."""
-    return total([_key(view, file) for file in _key_files(view.snapshot)])
+    return total([_key(view, file, key) for file, key in key_files(view.snapshot)])
 
 
-def _key_files(snapshot: Snapshot) -> Iterator[File]:
-    yield from (p.key.file for p in snapshot.pairs if p.key is not None)
-    yield from (f for f in snapshot.unmanaged_files if f.name.endswith(".key"))
+def key_files(snapshot: Snapshot) -> Iterator[tuple[File, KeyFile | None]]:
+    """Every key of the directory; of one under an unknown name nothing is read."""
+    yield from ((p.key.file, p.key) for p in snapshot.pairs if p.key is not None)
+    yield from ((f, None) for f in snapshot.unmanaged_files if f.name.endswith(".key"))
 
 
-def _key(view: View, file: File) -> Part:
+def repairs_of(view: View, file: File) -> list[Repair]:
+    """The known repairs of a file, none from the future, where the clock was set back."""
+    return [r for r in view.snapshot.repairs if r.file == file.name and r.at <= view.now]
+
+
+def _key(view: View, file: File, key: KeyFile | None) -> Part:
     want = view.want(file.name.removesuffix(".key"))
     owner = want.key_owner if want and want.key_owner else view.policy.owner
     findings = tuple(key_file(file, owner, view.policy.terms, path=view.policy.path))
@@ -38,12 +49,8 @@ def _key(view: View, file: File) -> Part:
     fix = _repair(file, owner, want.key_mode if want else 0o600, view.snapshot.euid)
     if fix is None:
         return Part(findings=findings)
-    return _paced(fix, findings, _recent(view, file), view.now)
-
-
-def _recent(view: View, file: File) -> list[Repair]:
-    """The repairs of the last minute; none from the future, where the clock was set back."""
-    return [r for r in view.snapshot.repairs if r.file == file.name and timedelta(0) <= view.now - r.at < WINDOW]
+    exposed = view.snapshot.exposed(file.name, (key.spki if key else "") or "") is not None
+    return _paced(view, fix, () if exposed else findings, repairs_of(view, file))
 
 
 def _repair(file: File, owner: Owner, mode: int, euid: int) -> Restrict | None:
@@ -56,21 +63,37 @@ def _repair(file: File, owner: Owner, mode: int, euid: int) -> Restrict | None:
         [f"the owner was uid {file.uid}"] if stolen and euid == 0 else []
     )
     chown = euid == 0 and stolen
-    kept = mode if wide or chown else file.mode
-    return Restrict(file.name, kept, owner.uid if chown else None, owner.gid if chown else None, ", ".join(reasons))
-
-
-def _paced(fix: Restrict, findings: tuple[Finding, ...], recent: list[Repair], now: datetime) -> Part:
-    failed = [r for r in recent if not r.ok]
-    if len(recent) < BURST and not failed:
-        return Part((fix,), findings=findings)
-    last = recent[-1]
-    why = (
-        f"the repair failed: {failed[-1].reason}"
-        if failed
-        else f"the repair was undone {len(recent)} times within a minute"
+    return Restrict(
+        file=file.name,
+        mode=mode if wide or chown else file.mode,
+        uid=owner.uid if chown else None,
+        gid=owner.gid if chown else None,
+        reason=", ".join(reasons),
+        since=file.changed if wide else None,
     )
-    alarm = KEY_MODE.found(fix.file, f"{fix.reason}; {why}", remedy="find out what changes it: auditctl -w FILE -p a")
-    if now - last.at >= FIGHT_PAUSE:
-        return Part((fix,), findings=(alarm,))
-    return Part(findings=(alarm,)) + blocked("restrict", fix.file, why, last.at + FIGHT_PAUSE)
+
+
+def _paced(view: View, fix: Restrict, findings: tuple[Finding, ...], known: list[Repair]) -> Part:
+    """At once, but ten times a second at most; after failures 1, 2, 4, 8 and then every 10 s."""
+    failed = _failed(known)
+    burst = [r for r in known if view.now - r.at < SECOND]
+    if failed:
+        why = f"the repair failed: {failed[-1].reason}"
+        at, findings = failed[-1].at + AFTER_FAILURE.after(len(failed)), (_alarm(fix, why),)
+    elif len(burst) >= MOST:
+        why, at = f"the mode was repaired {MOST} times within a second", burst[-MOST].at + SECOND
+    else:
+        return Part((fix,), findings=findings)
+    if view.now >= at:
+        return Part((fix,), findings=findings)
+    return Part(findings=findings) + blocked("restrict", fix.file, why, at)
+
+
+def _failed(known: list[Repair]) -> list[Repair]:
+    """The failures since the last repair that succeeded."""
+    since = next((i for i, r in enumerate(reversed(known)) if r.ok), len(known))
+    return known[len(known) - since :]
+
+
+def _alarm(fix: Restrict, why: str) -> Finding:
+    return KEY_MODE.found(fix.file, f"{fix.reason}; {why}", remedy="find out what changes it: auditctl -w FILE -p a")

@@ -49,6 +49,7 @@ POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
     (guards.ending_cas, Outcome.REFUSED),
     (guards.pausing, Outcome.BLOCKED),
     (guards.revoked_again, Outcome.BLOCKED),
+    (guards.exposed_again, Outcome.BLOCKED),
     (guards.unsettled, Outcome.BLOCKED),
     (guards.unaccepted, Outcome.BLOCKED),
 )
@@ -182,6 +183,8 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     yield from (Reason(Cause.UNUSABLE, f.message) for f in findings if f.rule.unusable)
     if revoked := view.snapshot.revoked(leaf):
         yield Reason(Cause.REVOKED, revoked)
+    if view.policy.on_exposed == "renew" and view.snapshot.exposed_key(pair):
+        yield Reason(Cause.EXPOSED, f"others could read {stem}.key again and again")
     if asked := view.snapshot.renewal(stem):
         yield Reason(Cause.REQUESTED, f"requested by an operator at {stamp(asked.at)}")
     if leaf is not None and _ours_to_change(view.snapshot, want, leaf):
@@ -228,9 +231,10 @@ def _outcome(a: Asking, block: Block, outcome: Outcome, told: Part) -> Part:
 
 
 def _issue(a: Asking) -> Issue:
-    """A key is reused, but never that of a revoked certificate: it may be why."""
+    """A key is reused, but never that of a revoked certificate, which may be why, nor one that others could read."""
     snapshot, want, pair = a.view.snapshot, a.want, a.pair
-    reuse = want.reuse_key and not snapshot.revoked(pair.leaf) and pair.key is not None and pair.key.spki is not None
+    bad = snapshot.revoked(pair.leaf) or snapshot.exposed_key(pair)
+    reuse = want.reuse_key and not bad and pair.key is not None and pair.key.spki is not None
     names = (*sans.names(want, pair.leaf), *sans.scopes(snapshot, pair))
     carried_over = layouts.carried_over_bundle(snapshot, want)
     first = want.name.is_bundle and layouts.first_of(a.view, want, a.choice.authority)

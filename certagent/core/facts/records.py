@@ -1,7 +1,7 @@
 """What was attempted, asked, repaired, and what is known of the surroundings."""
 
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from certagent.core.facts.certificates import Leaf
@@ -91,6 +91,23 @@ class Repair:
     at: datetime
     ok: bool
     reason: str = ""
+    since: datetime | None = None  # when it came to be wrong, by the kernel's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """A key that others could read again and again: known until a person clears it, or the key is replaced."""
+
+    file: str
+    key: str  # digest of its public half; "" of a key that cannot be parsed
+    since: datetime  # when it was first readable
+    until: datetime  # when the newest repair was made that is counted
+    undone: int  # how many repairs were undone
+    readable: timedelta  # for how long, in all
+
+    def among(self, known: "tuple[Exposure, ...]") -> "tuple[Exposure, ...]":
+        """Those that are known, and this one in the place of what was known of the same key."""
+        return (*(e for e in known if (e.file, e.key) != (self.file, self.key)), self)
 
 
 @dataclass(frozen=True, slots=True)

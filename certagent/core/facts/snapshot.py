@@ -9,7 +9,7 @@ from certagent.core.facts.certificates import File, Generation, Leaf, Loaded, Pa
 from certagent.core.facts.directory import Directory
 from certagent.core.facts.history import History
 from certagent.core.facts.processes import Process, Served
-from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, InFlight, Repair, Request
+from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Exposure, InFlight, Repair, Request
 from certagent.core.facts.revocation import Revocation
 from certagent.core.findings import Finding
 
@@ -35,6 +35,7 @@ class Snapshot:
     quarantined: frozenset[str] = field(default_factory=frozenset)
     in_flight: tuple[InFlight, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    exposures: tuple[Exposure, ...] = ()
     authorities: tuple[Authority, ...] = ()
     requests: tuple[Request, ...] = ()
     clock: Clock = field(default_factory=Clock)
@@ -50,6 +51,14 @@ class Snapshot:
     def renewal(self, stem: str) -> Request | None:
         """An operator's `renew` of that name, which waits."""
         return next((r for r in self.requests if r.kind == "renew" and r.subject == stem), None)
+
+    def exposed(self, file: str, key: str) -> Exposure | None:
+        """What is known of a key that others could read: given its file, and the digest of its public half."""
+        return next((e for e in self.exposures if e.file == file and e.key in {"", key}), None)
+
+    def exposed_key(self, pair: Pair) -> Exposure | None:
+        """The same of the key of a pair."""
+        return self.exposed(pair.key.file.name, pair.key.spki or "") if pair.key else None
 
     @cached_property
     def history(self) -> History:
