@@ -29,6 +29,11 @@ CERT_EMPTY = Rule("cert.empty", "the file is empty", LOADER, RENEW, CRITICAL, UN
 CERT_UNPARSABLE = Rule("cert.unparsable", ("the file contains no certificate that"
 " can be parsed"), LOADER, RENEW, CRITICAL,
     UNUSABLE)
+CERT_UNREAD = Rule("cert.unread", "cockroach may load the certificate, but certagent cannot read it", AGENT,
+    "openssl x509 -text shows the certificate; certagent renews nothing and verifies nothing for it", WARNING)
+CERT_NONSTANDARD = Rule("cert.nonstandard",
+    "some versions of Go, and with them some versions of cockroach, refuse the certificate", LOADER,
+    "have the CA issue it without that property before cockroach is upgraded", WARNING)
 CERT_IRREGULAR = Rule("cert.irregular", ("the file is not read: a link out of the directory, a FIFO, a device, or"
 " larger than 1 MiB"),
     AGENT, "replace it with a regular file", CRITICAL, UNUSABLE, remedy=RENEW)

@@ -63,7 +63,7 @@ def _unnamed(pair: Pair, terms: LoaderFlags, *, split: bool) -> str:
 
 def _refusals(pair: Pair, gid: int, terms: LoaderFlags, unnamed: str) -> Iterator[str]:
     name, cert, key = pair.name, pair.cert, pair.key
-    if cert is None or cert.leaf is None:
+    if cert is None or (cert.leaf is None and cert.problem_kind != "unread"):
         yield (cert.problem if cert else None) or "cannot be read"
         return
     if name.is_bundle:

@@ -21,11 +21,13 @@ from certagent.core.catalogue import (
     CERT_IRREGULAR,
     CERT_KEY,
     CERT_MISSING,
+    CERT_NONSTANDARD,
     CERT_NOT_YET_VALID,
     CERT_OUTLIVES_CA,
     CERT_PRINCIPAL,
     CERT_SAN,
     CERT_UNPARSABLE,
+    CERT_UNREAD,
     CERT_UNTRUSTED,
     CERT_WEAK,
     KEY_IRREGULAR,
@@ -46,9 +48,10 @@ from certagent.core.strength import weakness
 from certagent.core.timing import expires_soon, lifetime
 from certagent.core.trust import allows
 
-CERT_UNREAD = {  # by CertFile.problem_kind
+UNREAD = {  # by CertFile.problem_kind
     "empty": CERT_EMPTY,
     "unparsable": CERT_UNPARSABLE,
+    "unread": CERT_UNREAD,
     "irregular": CERT_IRREGULAR,
     "unreadable": CERT_IRREGULAR,
 }
@@ -105,7 +108,7 @@ def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Find
 
 
 def _unread(cert: CertFile, file: str, remedy: str | None = None) -> Finding:
-    return CERT_UNREAD[cert.problem_kind or "unparsable"].found(file, cert.problem or "cannot be read", remedy=remedy)
+    return UNREAD[cert.problem_kind or "unparsable"].found(file, cert.problem or "cannot be read", remedy=remedy)
 
 
 def _key(pair: Pair) -> Iterator[Finding]:
@@ -130,9 +133,16 @@ def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[
         yield CERT_UNTRUSTED.found(
             file, f"the certificate is not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}"
         )
+    yield from _caveats(pair, file)
     if weak := weakness(leaf):
         grade, sentence = weak
         yield CERT_WEAK.found(file, sentence, grade)
+
+
+def _caveats(pair: Pair, file: str) -> Iterator[Finding]:
+    """What only some versions of Go refuse, in any certificate of the file: one of them spoils the whole file."""
+    if said := next((c.caveat for c in (pair.cert.certificates if pair.cert else ()) if c.caveat), ""):
+        yield CERT_NONSTANDARD.found(file, said)
 
 
 def _validity(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
@@ -216,6 +226,7 @@ def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:
         if not ca.is_ca:
             yield CA_NOT_A_CA.found(file, f"{ca.subject} is not a CA certificate: it verifies only itself")
     yield from _bundle_validity(file, pair.cert.certificates, now)
+    yield from _caveats(pair, file)
     if pair.name == CA and pair.key is not None:
         yield CA_KEY_PRESENT.found("ca.key", "the CA's private key does not belong on a node")
 
@@ -274,6 +285,8 @@ def _bundle_problem(staged: Staged, live: Pair | None, now: datetime) -> str | N
     if live is not None and live.cert is not None:
         return "a renewal never replaces an existing trust bundle"
     cas = staged.pair.cert.certificates if staged.pair.cert else ()
+    if said := next((ca.caveat for ca in cas if ca.caveat), ""):
+        return said
     if not any(ca.is_ca and ca.not_before <= now < ca.not_after for ca in cas):
         return "the new bundle contains no valid CA certificate"
     return None

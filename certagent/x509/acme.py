@@ -19,7 +19,7 @@ SPAN = timedelta(days=1)
 
 def renewal_id(pem: bytes) -> str:
     """Given a certificate as PEM, return its unique identifier (RFC 9773, section 4.1). Raises X509Error."""
-    certificate = load_certificates(pem)[0]
+    certificate = load_certificates(pem)[0].shown
     try:
         key_id = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
         serial = certificate.serial_number

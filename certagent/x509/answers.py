@@ -4,6 +4,7 @@ A CA's answer is a set: PKCS#7 keeps no order, and people return whatever their 
 certificate that belongs to the key, and the chain is put together by issuer and signature.
 """
 
+from collections.abc import Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,6 +12,7 @@ from hashlib import sha256
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from certagent.x509.certificate import Certificate
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.x509.parsing import PRINTED, Sans, key_name, load_certificates, sans_of
 
@@ -57,7 +59,7 @@ def same_identity(csr: bytes, pem: bytes) -> bool:
     asked = parse_request(csr)
     try:
         live = load_certificates(pem)[0]
-        found = [live.subject.public_bytes(), *(set(names) for names in _names(live))]
+        found = [live.subject, *(set(names) for names in _names(live.shown))]
         return found == [asked.subject, set(asked.dns), set(asked.ips), set(asked.uris)]
     except REFUSALS as error:
         raise X509Error("unparsable", f"the live certificate cannot be parsed: {reason_of(error)}") from error
@@ -83,28 +85,28 @@ def arranged(pem: bytes, spki: str) -> bytes:
         raise X509Error("unparsable", f"a certificate in it cannot be used: {reason_of(error)}") from error
 
 
-def bounded(certificates: list[x509.Certificate]) -> None:
+def bounded(certificates: Sized) -> None:
     """ValueError for an answer with too many certificates."""
     if len(certificates) > MOST:
         raise ValueError(f"it contains {len(certificates)} certificates; the limit is {MOST}")
 
 
-def _arranged(pool: list[x509.Certificate], spki: str) -> bytes:
-    ours = [c for c in pool if sha256(c.public_key().public_bytes(*PRINTED)).hexdigest() == spki]
+def _arranged(pool: list[Certificate], spki: str) -> bytes:
+    ours = [c for c in pool if sha256(c.shown.public_key().public_bytes(*PRINTED)).hexdigest() == spki]
     if not ours:
         raise X509Error("unparsable", "no certificate in it matches the key of the request")
-    chain = [max(ours, key=lambda c: c.not_valid_after_utc)]
+    chain = [max(ours, key=lambda c: c.shown.not_valid_after_utc)]
     for certificate in chain:
         chain += [c for c in pool if c not in chain and _issued(certificate, c)]
-    return b"".join(c.public_bytes(PEM) for c in chain)
+    return b"".join(c.pem for c in chain)
 
 
-def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
+def _issued(certificate: Certificate, by: Certificate) -> bool:
     """By that intermediate: never by a root."""
     return by.subject == certificate.issuer and not _self_signed(by) and _signed(certificate, by)
 
 
-def _self_signed(certificate: x509.Certificate) -> bool:
+def _self_signed(certificate: Certificate) -> bool:
     """A root; not a cross-signed one whose issuer has the same subject, as every CA of `cockroach cert` has."""
     return certificate.subject == certificate.issuer and _signed(certificate, certificate)
 
@@ -117,9 +119,9 @@ def is_root(pem: bytes) -> bool:
         raise X509Error("unparsable", f"a certificate in it cannot be used: {reason_of(error)}") from error
 
 
-def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def _signed(certificate: Certificate, issuer: Certificate) -> bool:
     try:
-        certificate.verify_directly_issued_by(issuer)
+        certificate.verify_issued_by(issuer)
     except REFUSALS:
         return False
     return True
@@ -130,6 +132,6 @@ def roots_of(pem: bytes) -> bytes:
     try:
         found = load_certificates(pem)
         bounded(found)
-        return b"".join(c.public_bytes(PEM) for c in found if _self_signed(c))
+        return b"".join(c.pem for c in found if _self_signed(c))
     except REFUSALS as error:
         raise X509Error("unparsable", f"a certificate in it cannot be used: {reason_of(error)}") from error

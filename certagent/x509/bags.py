@@ -4,13 +4,19 @@ Not re-exported by the package: cryptography's PKCS#7 brings the standard librar
 a daemon without such a CA does not need. An EST worker has it from its start, before it gives up reading files.
 """
 
-from contextlib import suppress
+import re
+from base64 import b64decode
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from certagent.x509.answers import PEM, bounded
+from certagent.x509.certificate import read
+from certagent.x509.der import OID, Reader
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
+
+LABELS = rb"(?P<kind>(?:X509 )?CERTIFICATE|PKCS7|CMS)"
+BLOCK = re.compile(rb"-----BEGIN " + LABELS + rb"-----(?P<body>.*?)-----END (?P=kind)-----", re.DOTALL)
+INDEFINITE = b"\x30\x80"  # how BER begins; certificates are DER
 
 
 def from_pkcs7(der: bytes) -> bytes:
@@ -24,21 +30,31 @@ def from_pkcs7(der: bytes) -> bytes:
 
 
 def any_certificates(data: bytes) -> bytes:
-    """Given certificates in any form that CAs hand to people (PEM, DER, PKCS#7 in either), return them as PEM.
+    """Given certificates in any form that CAs and people send (PEM, DER, PKCS#7 in either), return them as PEM.
 
-    X509Error if there is none.
+    A lenient reader: what stands around the PEM blocks, and PKCS#7 under the label of a certificate, as Windows CAs
+    send it, are no obstacle. X509Error if there is none, or if one is refused by Go: the sentence says why.
     """
-    for read in (_from_pem, _from_der, pkcs7.load_der_pkcs7_certificates, pkcs7.load_pem_pkcs7_certificates):
-        with suppress(*REFUSALS):
-            if found := read(data):
-                bounded(found)
-                return b"".join(c.public_bytes(PEM) for c in found)
-    raise X509Error("unparsable", "it contains no certificate")
+    if not data.strip():
+        raise X509Error("empty", "the file is empty")
+    try:
+        ders = [_content(found["body"]) for found in BLOCK.finditer(data)] or [data]
+        pems = [pem for der in ders for pem in _certificates(der)]
+        bounded(pems)
+    except REFUSALS as error:
+        raise X509Error("unparsable", "it contains no certificate") from error
+    if not pems:
+        raise X509Error("unparsable", "it contains no certificate")
+    return b"".join(pems)
 
 
-def _from_pem(data: bytes) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(data)
+def _content(body: bytes) -> bytes:
+    """What a PEM block contains; header lines have a colon."""
+    lines = (line for line in body.split(b"\n") if b":" not in line)
+    return b64decode(b"".join(b"".join(lines).split()), validate=True)
 
 
-def _from_der(data: bytes) -> list[x509.Certificate]:
-    return [x509.load_der_x509_certificate(data)]
+def _certificates(der: bytes) -> list[bytes]:
+    if der[:2] == INDEFINITE or Reader(der).inside().follows(OID):
+        return [c.public_bytes(PEM) for c in pkcs7.load_der_pkcs7_certificates(der)]
+    return [read(der).pem]

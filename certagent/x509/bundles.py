@@ -3,21 +3,17 @@
 from datetime import datetime
 from hashlib import sha256
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-
+from certagent.x509.certificate import read
 from certagent.x509.chain import Usage, authorities, verify_chain
 from certagent.x509.errors import REFUSALS, X509Error
 from certagent.x509.node import node_of
 from certagent.x509.parsing import PRINTED, load_certificates
 from certagent.x509.pem import pooled
 
-PEM = serialization.Encoding.PEM
-
 
 def merged(*bundles: bytes) -> bytes:
     """Given bundles as PEM, return one with the certificates of all, in order, each once. Raises X509Error."""
-    found = [c.public_bytes(PEM) for bundle in bundles for c in load_certificates(bundle)]
+    found = [c.pem for bundle in bundles for c in load_certificates(bundle)]
     return b"".join(dict.fromkeys(found))
 
 
@@ -30,15 +26,10 @@ def usable(bundle_pem: bytes) -> bytes:
     found = []
     for der in pooled(bundle_pem):
         try:
-            found.append(_read(x509.load_der_x509_certificate(der)))
-        except REFUSALS:
+            found.append(node_of(read(der)).certificate.pem)
+        except (X509Error, *REFUSALS):
             continue
     return b"".join(found)
-
-
-def _read(certificate: x509.Certificate) -> bytes:
-    """Its PEM, once everything that verification asks of it could be read."""
-    return node_of(certificate).certificate.public_bytes(PEM)
 
 
 def anchors(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> tuple[str, ...]:
@@ -49,7 +40,7 @@ def anchors(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> 
     try:
         cas = [node.certificate for node in authorities(bundle_pem).roots]
         chain = certs_pem.rstrip() + b"\n" + bundle_pem
-        good = [ca for ca in cas if verify_chain(chain, ca.public_bytes(PEM), usage, at) is None]
-        return tuple(dict.fromkeys(sha256(ca.public_key().public_bytes(*PRINTED)).hexdigest() for ca in good))
+        good = [ca for ca in cas if verify_chain(chain, ca.pem, usage, at) is None]
+        return tuple(dict.fromkeys(sha256(ca.shown.public_key().public_bytes(*PRINTED)).hexdigest() for ca in good))
     except (X509Error, *REFUSALS):
         return ()

@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import Store
 
 from certagent.x509.constraints import names_problem
@@ -76,7 +75,7 @@ def verify_chain(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime
 
 
 def _unissued(leaf: Node, bundle: Bundle) -> str:
-    sentence = f"its issuer {text_of(leaf.certificate.issuer)} is not in the bundle"
+    sentence = f"its issuer {text_of(leaf.certificate.shown.issuer)} is not in the bundle"
     if bundle.passed_over:
         sentence += (
             f"; Go ignores certificates with PEM headers ({bundle.passed_over} in the bundle): remove the header lines"
@@ -86,10 +85,11 @@ def _unissued(leaf: Node, bundle: Bundle) -> str:
 
 def _found(leaf: Node, bundle: Bundle, search: Search) -> bool:
     """Whether cryptography's verifier finds a chain, and Go's rules hold on it."""
-    if bundle.store is None:
+    if bundle.store is None or not leaf.certificate.as_it_stands:
         return False
-    nodes = {n.certificate: n for n in (*bundle.roots, *search.intermediates, leaf)}
-    found = chain_to(bundle.store, leaf.certificate, [n.certificate for n in search.intermediates], search.at)
+    nodes = {n.certificate.shown: n for n in (*bundle.roots, *search.intermediates, leaf)}
+    between = [n.certificate.shown for n in search.intermediates if n.certificate.as_it_stands]
+    found = chain_to(bundle.store, leaf.certificate.shown, between, search.at)
     chain = tuple(nodes[c] for c in found)
     for place, issuer in enumerate(chain[1:], 1):
         root = place == len(chain) - 1
@@ -105,9 +105,10 @@ def authorities(bundle_pem: bytes) -> Bundle:
     Kept: one bundle verifies many leaves.
     """
     listed, counted = load_certificates(bundle_pem), frozenset(pooled(bundle_pem))
-    certificates = [c for c in listed if c.public_bytes(Encoding.DER) in counted]
+    certificates = [c for c in listed if c.der in counted]
+    standing = [c.shown for c in certificates if c.as_it_stands]
     try:
-        store = Store(certificates) if certificates else None
+        store = Store(standing) if standing else None
         return Bundle(tuple(node_of(c) for c in certificates), store, len(listed) - len(certificates))
     except REFUSALS as error:
         raise X509Error("unparsable", reason_of(error)) from error
@@ -178,7 +179,7 @@ def _signature_problem(child: Node, issuer: Node, search: Search) -> str | None:
         return f"the signature on {child.text} uses {child.weak}, which Go refuses"
     search.left -= 1
     try:
-        child.certificate.verify_directly_issued_by(issuer.certificate)
+        child.certificate.verify_issued_by(issuer.certificate)
     except REFUSALS:
         return f"the signature on {child.text} was not made by the key of {issuer.text} in the bundle or the file"
     return None

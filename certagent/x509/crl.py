@@ -9,6 +9,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from certagent.x509.certificate import read
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.x509.ocsp import RevocationAnswer, in_time, reason_word
 
@@ -19,7 +20,7 @@ def crl_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -
     X509Error where the list cannot be used.
     """
     try:
-        cert, issuer = (x509.load_der_x509_certificate(d) for d in (cert_der, issuer_der))
+        cert, issuer = read(cert_der).shown, x509.load_der_x509_certificate(issuer_der)
         load = x509.load_pem_x509_crl if data.lstrip().startswith(b"-----BEGIN") else x509.load_der_x509_crl
         listed = load(data)
         if problem := _unfit(listed, cert, issuer):

@@ -5,6 +5,7 @@ What may follow in an element is the caller's business: Go ignores the rest of m
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 BOOLEAN, INTEGER, BITS, OCTETS, NULL, OID = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
 UTC_TIME, GENERALIZED_TIME, SEQUENCE, SET = 0x17, 0x18, 0x30, 0x31
@@ -88,9 +89,20 @@ class Reader:
 
     def read(self, tag: int) -> bytes:
         """The content of the next element, which has this tag."""
+        data, at = self._data, self._at
         if not self.follows(tag):
             raise ValueError("unexpected element")
-        return self.any().content
+        start, length = self._header(at)
+        if start + length > len(data):
+            raise ValueError("truncated element")
+        self._at = start + length
+        return data[start : self._at]
+
+    def element(self, tag: int) -> bytes:
+        """All bytes of the next element, which has this tag."""
+        at = self._at
+        self.read(tag)
+        return self._data[at : self._at]
 
     def inside(self, tag: int = SEQUENCE) -> "Reader":
         """A reader of the next element's content."""
@@ -116,36 +128,43 @@ class Reader:
         return content == b"\xff"
 
     def bits(self) -> bytes:
-        """The next element as a string of bits: the bytes, the unused bits of the last one in place."""
+        """The next element as a string of bits, shifted so that the last one is the lowest."""
         content = self.read(BITS)
-        unused, last = content[:1], content[-1:]
-        if (
-            not unused
-            or unused[0] >= BYTE
-            or (len(content) == 1 and unused[0])
-            or (len(content) > 1 and last[0] & ((1 << unused[0]) - 1))
-        ):
+        unused = content[0] if content else BYTE
+        value = int.from_bytes(content[1:])
+        if unused >= BYTE or (len(content) == 1 and unused) or value & ((1 << unused) - 1):
             raise ValueError("malformed bit string")
-        return content[1:]
+        return (value >> unused).to_bytes(len(content) - 1) if unused else content[1:]
 
     def oid(self) -> bytes:
         """The next element as an object identifier: its content."""
         content = self.read(OID)
-        if not content or content[-1] & HIGH_BIT:
-            raise ValueError("malformed object identifier")
-        arc, length = 0, 0
-        for byte in content:
-            arc, length = (arc << 7) | byte & ~HIGH_BIT, length + 1
-            if length > LONGEST_ARC or arc >= ARC_LIMIT or (length == 1 and byte == HIGH_BIT):
-                raise ValueError("malformed object identifier")
-            if not byte & HIGH_BIT:
-                arc, length = 0, 0
+        _check_oid(content)
         return content
+
+
+@lru_cache(maxsize=256)
+def _check_oid(content: bytes) -> None:
+    """ValueError where a number of an object identifier is too large, begins with zeros or is cut off."""
+    arc, length = 0, 0
+    for byte in content:
+        arc, length = (arc << 7) | byte & ~HIGH_BIT, length + 1
+        if length > LONGEST_ARC or arc >= ARC_LIMIT or (length == 1 and byte == HIGH_BIT):
+            raise ValueError("malformed object identifier")
+        if not byte & HIGH_BIT:
+            arc, length = 0, 0
+    if length or not content:
+        raise ValueError("malformed object identifier")
 
 
 def _shortest(value: int) -> bytes:
     """A number in as few bytes as it takes."""
     return value.to_bytes((value + (value < 0)).bit_length() // 8 + 1, signed=True)
+
+
+def integer(value: int) -> bytes:
+    """A number, newly written."""
+    return element(INTEGER, _shortest(value))
 
 
 def element(tag: int, content: bytes) -> bytes:

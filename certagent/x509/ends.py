@@ -23,6 +23,6 @@ def ca_ends(certs_pem: bytes, bundles: Iterable[bytes]) -> tuple[End, ...]:
     try:
         found = load_certificates(certs_pem)[1:]
         found += [node.certificate for bundle in bundles for node in authorities(bundle).roots]
-        return tuple(End(at=c.not_valid_after_utc, subject=text_of(c.subject)) for c in found)
+        return tuple(End(at=c.shown.not_valid_after_utc, subject=text_of(c.shown.subject)) for c in found)
     except (X509Error, *REFUSALS):
         return ()

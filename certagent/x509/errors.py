@@ -29,7 +29,7 @@ REFUSALS = (
     UnsupportedGeneralNameType,
 )
 
-Kind = Literal["empty", "unparsable"]
+Kind = Literal["empty", "unparsable", "unread"]  # unread: Go loads it, and we cannot
 
 
 class X509Error(Exception):

@@ -14,7 +14,7 @@ def cert_file(file: File, data: bytes) -> CertFile:
     try:
         first, *rest = parse_certificates(data)
     except X509Error as error:
-        return CertFile(file, digest, None, (), str(error), "empty" if error.kind == "empty" else "unparsable")
+        return CertFile(file, digest, None, (), str(error), error.kind)
     return CertFile(file, digest, first, tuple(rest), pooled=any(pooled(data)))
 
 

@@ -11,8 +11,6 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from cryptography.hazmat.primitives import serialization
-
 from certagent.x509.errors import X509Error
 from certagent.x509.keys import plain_key
 from certagent.x509.making import make_ca
@@ -44,7 +42,7 @@ def handshake(
 
 
 def _der(bundle_pem: bytes) -> bytes:
-    return b"".join(c.public_bytes(serialization.Encoding.DER) for c in load_certificates(bundle_pem))
+    return b"".join(c.der for c in load_certificates(bundle_pem))
 
 
 def _reason(error: Exception) -> str:

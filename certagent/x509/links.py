@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
+from certagent.x509.certificate import Certificate
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.x509.parsing import crl_urls, load_certificates, ocsp_urls
 
-DER = serialization.Encoding.DER
 MOST = 16  # certificates of one file that are looked at: each is compared with each
 
 
@@ -47,34 +46,32 @@ def chain_links(certs_pem: bytes, bundle_pem: bytes) -> tuple[Link, ...]:
         raise X509Error("unparsable", reason_of(error)) from error
 
 
-Issuers = dict[x509.Certificate, list[x509.Certificate]]
+Issuers = dict[Certificate, list[Certificate]]
 
 
-def _issuers(
-    cert: x509.Certificate, between: list[x509.Certificate], roots: list[x509.Certificate]
-) -> list[x509.Certificate]:
+def _issuers(cert: Certificate, between: list[Certificate], roots: list[Certificate]) -> list[Certificate]:
     return [c for c in dict.fromkeys((*roots, *between)) if c != cert and _issued(cert, c)]
 
 
-def _issued(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
+def _issued(cert: Certificate, issuer: Certificate) -> bool:
     if cert.issuer != issuer.subject:
         return False
     try:
-        cert.verify_directly_issued_by(issuer)
+        cert.verify_issued_by(issuer)
     except REFUSALS:
         return False
     return True
 
 
-def _standing(issuers: Issuers, roots: set[x509.Certificate]) -> set[x509.Certificate]:
+def _standing(issuers: Issuers, roots: set[Certificate]) -> set[Certificate]:
     """Those from which some way leads to a root."""
-    found: set[x509.Certificate] = set()
+    found: set[Certificate] = set()
     while fresh := {c for c, above in issuers.items() if c not in found and found.union(roots).intersection(above)}:
         found |= fresh
     return found
 
 
-def _reached(leaf: x509.Certificate, issuers: Issuers, standing: set[x509.Certificate]) -> list[x509.Certificate]:
+def _reached(leaf: Certificate, issuers: Issuers, standing: set[Certificate]) -> list[Certificate]:
     """The leaf and every certificate of its file above it that leads to a root, in order."""
     found = [leaf]
     for cert in found:
@@ -82,10 +79,9 @@ def _reached(leaf: x509.Certificate, issuers: Issuers, standing: set[x509.Certif
     return found
 
 
-def _link(cert: x509.Certificate, issuer: x509.Certificate) -> Link:
-    der = cert.public_bytes(DER)
-    found = {type(e.value): e.value for e in cert.extensions}
+def _link(cert: Certificate, issuer: Certificate) -> Link:
+    found = {type(e.value): e.value for e in cert.shown.extensions}
     responders = ocsp_urls(found.get(x509.AuthorityInformationAccess))
     lists = crl_urls(found.get(x509.CRLDistributionPoints))
-    name = cert.subject.rfc4514_string() or "(empty)"
-    return Link(der, issuer.public_bytes(DER), sha256(der).hexdigest(), name, responders, lists)
+    name = cert.shown.subject.rfc4514_string() or "(empty)"
+    return Link(cert.der, issuer.der, sha256(cert.der).hexdigest(), name, responders, lists)

@@ -147,8 +147,8 @@ def sign_csr(
 def _issuer(ca_cert_pem: bytes, ca_key_pem: bytes) -> x509.Certificate:
     public = load_key(ca_key_pem).public_key()
     for certificate in load_certificates(ca_cert_pem):
-        if certificate.public_key() == public:
-            return certificate
+        if certificate.shown.public_key() == public:
+            return certificate.shown
     raise ValueError("the key of the CA matches none of its certificates")
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtensionOID
 
+from certagent.x509.certificate import Certificate
 from certagent.x509.constraints import Names, Subtrees, names_of, subtrees_of
 from certagent.x509.errors import shown
 from certagent.x509.parsing import USAGES, public_half, signed_with
@@ -36,7 +36,7 @@ VERIFYING = ("rsa-", "ecdsa-", "ed25519")  # keys that Go verifies signatures by
 class Node:
     """One certificate of a chain."""
 
-    certificate: x509.Certificate
+    certificate: Certificate
     der: bytes
     subject: bytes
     issuer: bytes
@@ -60,8 +60,9 @@ class Node:
         return self.subject, self.spki, self.names
 
 
-def node_of(certificate: x509.Certificate) -> Node:
+def node_of(loaded: Certificate) -> Node:
     """Given a certificate, read what verification asks of it; what cryptography raises passes through."""
+    certificate = loaded.shown
     extensions = list(certificate.extensions)
     values = {type(e.value): e.value for e in extensions}
     eku, constraints = values.get(x509.ExtendedKeyUsage), values.get(x509.BasicConstraints)
@@ -69,10 +70,10 @@ def node_of(certificate: x509.Certificate) -> Node:
     kind, spki = public_half(certificate)
     signature = signed_with(certificate)
     return Node(
-        certificate=certificate,
-        der=certificate.public_bytes(serialization.Encoding.DER),
-        subject=certificate.subject.public_bytes(),
-        issuer=certificate.issuer.public_bytes(),
+        certificate=loaded,
+        der=loaded.der,
+        subject=loaded.subject,
+        issuer=loaded.issuer,
         text=text_of(certificate.subject),
         spki=spki,
         start=certificate.not_valid_before_utc,

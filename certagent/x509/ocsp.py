@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from certagent.x509.certificate import read
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.x509.fractions import FRACTION, whole_seconds
 
@@ -42,7 +43,7 @@ class RevocationAnswer:
 def ocsp_request(cert_der: bytes, issuer_der: bytes) -> bytes:
     """Given a certificate and its issuer, return a request as cockroach sends it: SHA-256 CertID, no nonce."""
     try:
-        cert, issuer = (x509.load_der_x509_certificate(d) for d in (cert_der, issuer_der))
+        cert, issuer = read(cert_der).shown, x509.load_der_x509_certificate(issuer_der)
         made = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, hashes.SHA256()).build()
         return made.public_bytes(DER)
     except REFUSALS as error:
@@ -55,7 +56,7 @@ def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) 
     X509Error, one sentence, where the answer cannot be used.
     """
     try:
-        cert, issuer = (x509.load_der_x509_certificate(d) for d in (cert_der, issuer_der))
+        cert, issuer = read(cert_der).shown, x509.load_der_x509_certificate(issuer_der)
         data, signed = whole_seconds(data) if FRACTION.search(data) else (data, b"")
         answer = ocsp.load_der_ocsp_response(data)
         if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:

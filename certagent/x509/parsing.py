@@ -13,10 +13,11 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, PublicKeyAlgorithmOID, SignatureAlgorithmOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, SignatureAlgorithmOID
 
 from certagent.core.facts import Leaf
 from certagent.x509 import pem
+from certagent.x509.certificate import Certificate, read
 from certagent.x509.errors import REFUSALS, X509Error, reason_of, shown
 from certagent.x509.keys import load_key
 
@@ -26,7 +27,7 @@ CURVES = {"secp256r1": "ecdsa-p256", "secp384r1": "ecdsa-p384", "secp521r1": "ec
 PRINTED = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def load_certificates(data: bytes) -> list[x509.Certificate]:
+def load_certificates(data: bytes) -> list[Certificate]:
     """Given PEM, return its certificates in order, at least one; X509Error if there is none or one does not load.
 
     As cockroach reads them: a block of any other type, a key among the certificates say, spoils the whole file.
@@ -40,49 +41,45 @@ def load_certificates(data: bytes) -> list[x509.Certificate]:
         raise X509Error("unparsable", f"it contains a PEM block {shown!r}; cockroach accepts only CERTIFICATE blocks")
     if not found:
         raise X509Error("unparsable", "it contains no PEM certificate")
-    try:
-        return [x509.load_der_x509_certificate(der) for _, der in found]
-    except REFUSALS as error:
-        raise X509Error(
-            "unparsable", f"it contains no PEM certificate that can be parsed: {reason_of(error)}"
-        ) from error
+    return [read(der) for _, der in found]
 
 
 def parse_certificates(data: bytes) -> tuple[Leaf, ...]:
     """Given the bytes of a `.crt` file, return the facts of its CERTIFICATE blocks, the leaf first.
 
-    X509Error of kind `empty` (nothing but white space) or `unparsable` (no PEM, no certificate, or one that Go
-    would refuse too).
+    X509Error of kind `empty` (nothing but white space), `unparsable` (no PEM, no certificate, or one that Go refuses)
+    or `unread` (one that Go loads, and certagent cannot read).
     """
     certificates = load_certificates(data)
     try:
         return tuple(facts_of(certificate) for certificate in certificates)
     except REFUSALS as error:
-        raise X509Error("unparsable", f"a certificate in it cannot be parsed: {reason_of(error)}") from error
+        raise X509Error("unread", f"a certificate in it cannot be read: {reason_of(error)}") from error
 
 
 def split_certificates(data: bytes) -> tuple[tuple[Leaf, bytes], ...]:
     """Given PEM, return the facts of each certificate with its own PEM, newly written. X509Error as above."""
     certificates = load_certificates(data)
     try:
-        return tuple((facts_of(c), c.public_bytes(serialization.Encoding.PEM)) for c in certificates)
+        return tuple((facts_of(c), c.pem) for c in certificates)
     except REFUSALS as error:
-        raise X509Error("unparsable", f"a certificate in it cannot be parsed: {reason_of(error)}") from error
+        raise X509Error("unread", f"a certificate in it cannot be read: {reason_of(error)}") from error
 
 
-def facts_of(certificate: x509.Certificate) -> Leaf:
+def facts_of(loaded: Certificate) -> Leaf:
     """Given a loaded certificate, return its facts; whatever cryptography raises on the way passes through."""
+    certificate = loaded.shown
     kind, spki = public_half(certificate)
     found = {type(e.value): e.value for e in certificate.extensions}
     dns, ips, uris = sans_of(found.get(x509.SubjectAlternativeName))
-    subject = _name(der := certificate.subject.public_bytes())
+    subject = _name(certificate.subject.public_bytes())
     return Leaf(
-        fingerprint=sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest(),
+        fingerprint=sha256(loaded.der).hexdigest(),
         spki=sha256(spki).hexdigest() if spki else "",
         serial=certificate.serial_number,
         subject=subject[0],
         issuer=_name(certificate.issuer.public_bytes())[0],
-        subject_digest=sha256(der).hexdigest(),
+        subject_digest=sha256(loaded.subject).hexdigest(),
         common_names=subject[1],
         dns=dns,
         ips=ips,
@@ -95,32 +92,20 @@ def facts_of(certificate: x509.Certificate) -> Leaf:
         ocsp=ocsp_urls(found.get(x509.AuthorityInformationAccess)),
         crl=crl_urls(found.get(x509.CRLDistributionPoints)),
         uris=uris,
+        caveat=loaded.parsed.caveat,
     )
 
 
 def public_half(certificate: x509.Certificate) -> tuple[str, bytes]:
     """Given a certificate, return the name of its key and the DER of its SubjectPublicKeyInfo.
 
-    A kind that is not known here is ("unknown", b""): Go loads such a certificate, and no handshake takes it. A curve
-    that Go does not know, explicit parameters, compressed points and two signature algorithms it refuses: ValueError.
+    A kind that is not known here is ("unknown", b""): Go loads such a certificate, and no handshake takes it.
     """
-    elliptic = certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.EC_PUBLIC_KEY
-    der, tbs = certificate.public_bytes(serialization.Encoding.DER), certificate.tbs_certificate_bytes
-    outer = der[der.index(tbs) + len(tbs) :]
-    if outer[: 2 + outer[1]] not in tbs:
-        raise ValueError("its two signature algorithm fields differ")
     try:
         key = certificate.public_key()
     except UnsupportedAlgorithm:
-        if elliptic:
-            raise
         return "unknown", b""
-    spki = key.public_bytes(*PRINTED)
-    if elliptic and spki not in tbs:
-        raise ValueError("its key has an unnamed curve or a compressed point")
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
-        raise ValueError(f"Go does not support its elliptic curve {key.curve.name}")
-    return key_name(key), spki
+    return key_name(key), key.public_bytes(*PRINTED)
 
 
 def signed_with(certificate: x509.Certificate) -> str:

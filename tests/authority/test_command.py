@@ -153,10 +153,10 @@ def test_roots(tmp_path: Path) -> None:
 
 ANSWERS = [
     ("nothing", "true", "the file is empty"),
-    ("no PEM", "echo hello", "no PEM certificate"),
-    ("half a certificate", "head -c 200 {ca}", "no PEM certificate"),
+    ("no PEM", "echo hello", "contains no certificate"),
+    ("half a certificate", "head -c 200 {ca}", "contains no certificate"),
     ("another key's", "cat {ca}", "matches the key"),
-    ("bytes", "head -c 1000 /dev/urandom", "no PEM certificate"),
+    ("bytes", "head -c 1000 /dev/urandom", "contains no certificate"),
 ]
 
 

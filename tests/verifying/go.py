@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 
 from tests.servers.process import SERVERS, missing, program
 
+STRICT = "x509negativeserial=0,x509rsacrt=1,urlstrictcolons=1"  # as in a program whose go.mod names the newest Go
 INSTALL = "tests/servers/go/install"
 
 
@@ -45,5 +46,6 @@ def _text(data: bytes) -> str:
 
 def _asked(questions: list[dict[str, object]], least: int) -> list[str]:
     lines = "\n".join(json.dumps(q) for q in questions) + "\n"
-    done = subprocess.run([oracle(least)], input=lines, capture_output=True, text=True, check=True)
+    environ = os.environ | {"GODEBUG": STRICT}
+    done = subprocess.run([oracle(least)], input=lines, capture_output=True, text=True, check=True, env=environ)
     return [json.loads(line) for line in done.stdout.splitlines()]

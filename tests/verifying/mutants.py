@@ -133,3 +133,21 @@ def keys(count: int, seed: int) -> Iterator[tuple[str, bytes, bytes]]:
         cert, key = rng.choice(pairs())
         label, changed = mutated(key, rng)
         yield label, cert, changed
+
+
+def damaged(der: bytes, rng: random.Random) -> bytes:
+    """DER with a byte or two changed, cut out or doubled; most of it outside of the signature."""
+    for _ in range(rng.choice([1, 1, 1, 2])):
+        at = rng.randrange(len(der) - 70)
+        other = bytes([rng.choice(b"\x0c\x13\x14\x16\x1e\x17\x18\x02\x03\x04\x30\x31\x82\x86\x87\xa0:/[]%@. ")])
+        flipped = bytes([der[at] ^ (1 << rng.randrange(8))])
+        der = der[:at] + rng.choice([other, flipped, flipped, b"", der[at : at + 1] * 2]) + der[at + 1 :]
+    return der
+
+
+def certificates(seeds: list[bytes], count: int, seed: int) -> Iterator[bytes]:
+    """So many damaged certificates as PEM."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        der = base64.encodebytes(damaged(rng.choice(seeds), rng))
+        yield b"-----BEGIN CERTIFICATE-----\n" + der + b"-----END CERTIFICATE-----\n"

@@ -20,6 +20,7 @@ from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError, Kind
 from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
 from certagent.sandbox import Profile
+from certagent.x509.bags import any_certificates
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PENDING, UNSUPPORTED = 75, 64
@@ -111,9 +112,8 @@ def _kind(name: str) -> str:
 def _answer(request: Request, program: str, out: bytes) -> Answer:
     try:
         if request.operation == "roots":
-            x509.parse_certificates(out)
-            return Roots(out.decode("ascii", "replace"))
-        return Issued(x509.arranged(out, x509.parse_request(request.csr.encode()).spki).decode())
+            return Roots(any_certificates(out).decode())
+        return Issued(x509.arranged(any_certificates(out), x509.parse_request(request.csr.encode()).spki).decode())
     except x509.X509Error as error:
         raise AuthorityError(f"cannot use what {program} printed: {error}", kind="malformed") from error
 

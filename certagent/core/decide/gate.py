@@ -13,7 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from certagent.core.catalogue import CERT_NOT_YET_VALID, CERT_PRINCIPAL, CERT_SAN, CERT_UNTRUSTED
+from certagent.core.catalogue import (
+    CERT_NONSTANDARD,
+    CERT_NOT_YET_VALID,
+    CERT_PRINCIPAL,
+    CERT_SAN,
+    CERT_UNREAD,
+    CERT_UNTRUSTED,
+)
 from certagent.core.facts import Loaded, Pair, Process
 from certagent.core.facts.history import VERIFIED
 from certagent.core.findings import Finding, Is
@@ -25,6 +32,10 @@ from certagent.core.rules import key_mode_accepted, pair_findings
 from certagent.core.serving import client_names, expected, loaded_pairs, of_process
 from certagent.core.trust import is_split
 from certagent.core.view import View
+
+# Certificates that one version of cockroach loads and another one refuses, or that only certagent cannot read: the
+# process that refuses one keeps what it has loaded, and one that takes it serves it.
+DISPUTED = (CERT_NONSTANDARD, CERT_UNREAD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +86,9 @@ def faults(view: View, pair: Pair, pairs: tuple[Pair, ...], process: Process | N
         terms=terms,
     )
     return [
-        f for f in pair_findings(needed, pair, view.now) if f.file[-4:] == ".crt" and Is.TOLERATED not in f.rule.flags
+        f
+        for f in pair_findings(needed, pair, view.now)
+        if f.file[-4:] == ".crt" and Is.TOLERATED not in f.rule.flags and f.rule not in DISPUTED
     ]
 
 
@@ -98,6 +111,8 @@ def _unusable(view: View, process: Process) -> Iterator[Bar]:
 def _keyless(view: View, process: Process) -> Iterator[Bar]:
     for pair in loaded_pairs(view.snapshot):
         stem = pair.name.stem
+        if pair.cert and pair.cert.problem_kind == "unread":
+            continue
         if pair.leaf is None:
             yield Bar(file=f"{stem}.crt", reason=f"{stem}.crt cannot be used")
         elif pair.name.is_bundle:

@@ -36,6 +36,7 @@ class Leaf:
     ocsp: tuple[str, ...] = ()  # responders, in the order of the certificate
     crl: tuple[str, ...] = ()  # distribution points, http and https only
     uris: tuple[str, ...] = ()
+    caveat: str = ""  # which versions of Go refuse it, and why; "" where none does
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ class CertFile:
     leaf: Leaf | None
     chain: tuple[Leaf, ...] = ()
     problem: str | None = None
-    problem_kind: Literal["", "empty", "unparsable", "irregular", "unreadable"] = ""
+    problem_kind: Literal["", "empty", "unparsable", "unread", "irregular", "unreadable"] = ""
     pooled: bool = True  # as a bundle: a certificate without PEM headers is in it, so Go has a pool to verify by
 
     @property

@@ -1,0 +1,115 @@
+"""Certificates that Go and cryptography read differently: each is one example of its kind, from the field."""
+
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.x509 import load_pem_x509_certificate
+
+from certagent import x509
+from certagent.x509.bags import any_certificates
+
+CORPUS = Path(__file__).parent / "corpus"
+AT = datetime(2026, 12, 15, tzinfo=UTC)  # in the lifetime of all of them
+LOADED = [  # that cryptography does not read as they stand
+    "bc-false-explicit",
+    "crit-false-explicit",
+    "ecdsa-alg-null",
+    "ext-crl-badurl",
+    "utctime-no-seconds",
+]
+SOUND = [*LOADED, "bmp-ca", "country-3"]
+REFUSED = [
+    ("san-uri-bad", r"Go cannot parse the URI 'http://\[bad': missing '\]' in host"),
+    ("rsa-spki-no-null", "its RSA key lacks the NULL parameters"),
+    ("ext-big-oid", "malformed object identifier"),
+]
+DISPUTED = [
+    ("neg-serial-ca", "ca", "Go from 1.23 on refuses a negative serial number"),
+    ("san-dns-trailing-dot", "node", "refuse the DNS name 'db1.example.com.'"),
+]
+
+
+def both(name: str) -> tuple[bytes, bytes]:
+    """The certificate of a node, and its CA."""
+    return (CORPUS / name / "node.crt").read_bytes(), (CORPUS / name / "ca.crt").read_bytes()
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_certificate_that_go_loads_is_read_and_verified(name: str) -> None:
+    """It has facts, verifies by its CA over the bytes of the file, and no other CA of that name takes its place."""
+    cert, ca = both(name)
+    leaf = x509.parse_certificates(cert)[0]
+    assert ("node" in leaf.principals, leaf.eku, leaf.caveat) == (True, ("serverAuth", "clientAuth"), "")
+    assert {x509.verify_chain(cert, ca, usage, AT) for usage in ("server", "client")} == {None}  # type: ignore[arg-type]
+    other = (CORPUS / ("country-3" if name != "country-3" else "bmp-ca") / "ca.crt").read_bytes()
+    if other != ca:
+        assert x509.verify_chain(cert, other, "server", AT)
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_damaged_signature_of_a_certificate_written_anew_is_refused(name: str) -> None:
+    """What is verified is the signature over the bytes of the file, not over those that were written anew."""
+    cert, ca = both(name)
+    der = bytearray(ssl.PEM_cert_to_DER_cert(cert.decode()))
+    der[-1] ^= 1
+    assert "signature" in (x509.verify_chain(ssl.DER_cert_to_PEM_cert(bytes(der)).encode(), ca, "server", AT) or "")
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_certificate_keeps_its_bytes(name: str) -> None:
+    """Whatever writes it to a file writes the bytes that the CA signed: bundles, chains and answers of people."""
+    cert, _ = both(name)
+    fingerprint = x509.parse_certificates(cert)[0].fingerprint
+    for written in (x509.merged(cert, cert), x509.split_certificates(cert)[0][1], any_certificates(cert)):
+        assert [leaf.fingerprint for leaf in x509.parse_certificates(written)] == [fingerprint]
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_root_that_cryptography_refuses_leaves_a_bundle_readable(name: str) -> None:
+    """In a bundle it is one certificate among others, which verify as before."""
+    cert, ca = both("country-3")
+    assert x509.verify_chain(cert, both(name)[0] + ca, "server", AT) is None
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_answer_of_a_person_is_taken(name: str) -> None:
+    """What a CA sent is not ignored for being written oddly: it is the answer to the request of its key."""
+    cert, ca = both(name)
+    leaf = x509.parse_certificates(cert)[0]
+    taken = x509.arranged(any_certificates(ca + cert), leaf.spki)
+    assert x509.parse_certificates(taken)[0].fingerprint == leaf.fingerprint
+
+
+@pytest.mark.parametrize(("name", "reason"), REFUSED)
+def test_certificate_that_go_refuses_is_unparsable(name: str, reason: str) -> None:
+    """cockroach refuses the file when it loads it: so do the pre-install checks, and they say why."""
+    with pytest.raises(x509.X509Error, match=reason) as error:
+        x509.parse_certificates(both(name)[0])
+    assert error.value.kind == "unparsable"
+    with pytest.raises(x509.X509Error, match=reason):
+        any_certificates(both(name)[0])
+
+
+@pytest.mark.parametrize(("name", "stem", "reason"), DISPUTED)
+def test_certificate_that_some_go_refuses_has_a_caveat(name: str, stem: str, reason: str) -> None:
+    """It loads, for the cockroach that runs may take it; what becomes of it is decided in core/rules.py."""
+    assert reason in x509.parse_certificates((CORPUS / name / f"{stem}.crt").read_bytes())[0].caveat
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+def test_answer_in_any_wrapping_is_taken() -> None:
+    """PKCS#7 under the label of a certificate, as Windows CAs send it; a BOM, CR, words around, DER."""
+    cert, ca = both("country-3")
+    der = ssl.PEM_cert_to_DER_cert(cert.decode())
+    loaded = [load_pem_x509_certificate(pem) for pem in (cert, ca)]
+    bag = pkcs7.serialize_certificates(loaded, Encoding.DER)
+    label = ssl.DER_cert_to_PEM_cert(bag).encode()
+    for data in (label, BOM + label.replace(b"\n", b"\r\n"), bag, pkcs7.serialize_certificates(loaded, Encoding.PEM)):
+        assert len(x509.parse_certificates(any_certificates(data))) == 2
+    for data in (BOM + cert, cert.replace(b"\n", b"\r"), b"Dear all, " + cert.strip() + b" regards", der):
+        assert x509.parse_certificates(any_certificates(data)) == x509.parse_certificates(cert)
