@@ -128,7 +128,7 @@ BAD = Entry(error="bad")
         ({"ca": CA, "ca-client": BAD, "node": NODE}, "sql", None),
         ({"ca": CA, "ca-client-tenant": CLIENTS, "node": NODE}, "rpc", Offer(NODE, (b"ca", b"ca-client"), ("h2",))),
         ({"ca": CA, "ca-client-tenant": BAD, "node": NODE}, "rpc", None),
-        ({"ca": CA, "client-tenant.7": UI}, "sql", Offer(UI, (b"ca",))),
+        ({"ca": CA, "client-tenant.7": UI}, "sql", None),
         ({"node": NODE}, "sql", None),
         ({"ca": CA, "node": BAD}, "sql", None),
     ],
@@ -224,7 +224,7 @@ RELOADS = [
     (held(ca=CA, node=NODE), held(ca=CA, node=NODE, client_node=BAD), True),
     (Material({"ca": CA, "node": NODE, "tenant-signing.7": UI}), held(ca=CA, node=NODE), True),
     (Material({"ca": CA, "node": NODE, "client-tenant.7": UI}), held(ca=CA, node=NODE), True),
-    (Material({"ca": CA, "client-tenant.7": UI}), held(ca=CA), False),
+    (Material({"ca": CA, "client-tenant.7": UI}, Flags(sql_server=True)), held(ca=CA), False),
 ]
 
 
@@ -232,6 +232,14 @@ RELOADS = [
 def test_which_reload_is_taken(old: Material, fresh: Material, taken: bool) -> None:
     """Refused is only one that loses what the server uses; an optional file that is new and broken is taken."""
     assert (reload_problem(old, fresh) == "") == taken
+
+
+def test_a_tenants_server_serves_its_own_pair() -> None:
+    """`mt start-sql` without a node.crt; any other process does not start so."""
+    entries = {"ca": CA, "client-tenant.7": UI}
+    assert offer(Material(entries, Flags(sql_server=True)), "sql") == Offer(UI, (b"ca",))
+    assert start_problem(Material(entries, Flags(sql_server=True))) == ""
+    assert start_problem(Material(entries)) == "node.crt is missing"
 
 
 @pytest.mark.parametrize("stem", ["ui", "ca-client", "ca-client-tenant", "client.node", "ca", "node"])

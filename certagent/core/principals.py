@@ -36,21 +36,29 @@ def users(leaf: Leaf, terms: LoaderFlags) -> tuple[str, ...]:
 
 
 def refused_scope(name: Name, wanted: str | None, leaf: Leaf) -> str:
-    """Given a pair's name and its user, return why servers refuse the leaf whatever else it names, or "".
+    """Given a pair's name and its user, return why servers refuse its unit or its `crdb://` URIs, or ""."""
+    if wanted is None:
+        return ""
+    return _refused_whole(name, leaf) or (_elsewhere(wanted, leaf) if leaf.scopes else "")
 
-    A tenant's own certificate is not checked: it names no user.
-    """
-    if wanted is None or name.kind.part == "tenant":
+
+def _refused_whole(name: Name, leaf: Leaf) -> str:
+    """Why the certificate is refused whoever it names. A tenant's own certificate names no user."""
+    if name.kind.part == "tenant":
         return ""
     if TENANTS[1] in leaf.subject and any(TENANTS in rdn for rdn in _rdns(leaf.subject)):
         return "has OU=Tenants: servers take it for a tenant's certificate, and refuse it as a user's"
-    found = {uri: _scope(uri) for uri in leaf.scopes}
-    if bad := [uri for uri, scope in found.items() if scope is None]:
-        return f"has the malformed URI SAN {bad[0]!r}: servers refuse the certificate"
-    tenants = [scope[0] for scope in found.values() if scope and scope[1] == wanted]
-    if found and not tenants:
-        return f"is valid for the users of its crdb:// URIs only ({', '.join(found)}), not for {wanted!r}"
-    if found and not SYSTEM_TENANT & set(tenants):
+    bad = [uri for uri in leaf.scopes if _scope(uri) is None]
+    return f"has the malformed URI SAN {bad[0]!r}: servers refuse the certificate" if bad else ""
+
+
+def _elsewhere(wanted: str, leaf: Leaf) -> str:
+    """Why its URIs do not allow the user here."""
+    good = {wanted, "root"} if wanted == NODE_USER else {wanted}
+    tenants = [scope[0] for scope in map(_scope, leaf.scopes) if scope and scope[1] in good]
+    if not tenants:
+        return f"is valid for the users of its crdb:// URIs only ({', '.join(leaf.scopes)}), not for {wanted!r}"
+    if not SYSTEM_TENANT & set(tenants):
         return f"is valid for {wanted!r} in tenant {', '.join(tenants)} only: servers of the system tenant refuse it"
     return ""
 
@@ -68,13 +76,15 @@ def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderF
 
     As a node they take root's certificate too, which the loader refuses up to 24.1.
     """
-    problem = refused_scope(name, wanted, leaf)
+    problem = _refused_whole(name, leaf) if wanted is not None else ""
     if problem or wanted is None:
         return problem
     if not terms.root_login and "root" in users(leaf, terms):
         return "names 'root', and --disallow-root-login refuses such a certificate"
     if wanted == NODE_USER and _subjects_of(wanted, terms):
         return refused_subject(name, wanted, leaf, terms)
+    if leaf.scopes and name.kind.part != "tenant":
+        return _elsewhere(wanted, leaf)
     good = {wanted, "root"} if wanted == NODE_USER and loads_any_principal(terms) else {wanted}
     return "" if good & set(users(leaf, terms)) else _unnamed(wanted, leaf, terms)
 

@@ -7,7 +7,7 @@ this file imports nothing of certagent but the X.509 parser. A test compares the
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Flags:
     old: bool = False
     root_login: bool = True
     debug_user: bool = False
+    sql_server: bool = False  # of a tenant: `mt start-sql`
 
     @classmethod
     def of(cls, mapping: str, node_dn: str, environ: Mapping[str, str]) -> "Flags":
@@ -84,7 +85,7 @@ class Material:
     def tenant(self) -> str:
         """The stem of the own pair of a tenant's SQL server, "" of a node."""
         tenants = [stem for stem in self.entries if stem.startswith("client-tenant.")]
-        return tenants[0] if tenants and "node" not in self.entries else ""
+        return tenants[0] if self.flags.sql_server and tenants and "node" not in self.entries else ""
 
     def server(self) -> Entry | None:
         """What it serves: `node`; a tenant's SQL server, which has none, its client-tenant pair."""
@@ -110,23 +111,27 @@ def load(path: str, flags: Flags | None = None, gid: int | None = None) -> Mater
     Raises FileNotFoundError as its loader does, LoadError where the id of a tenant is not a number.
     """
     flags = flags or Flags.of("", "", os.environ)
-    group = os.getgid() if gid is None else gid
-    if bad := [stem for stem in _listed(path) if not _tenant_named(stem)]:
+    files = [n for n in os.listdir(path) if n.endswith(".crt") and not stat.S_ISDIR(os.lstat(f"{path}/{n}").st_mode)]
+    return loaded(files, lambda name: _found(Path(path) / name), flags, os.getgid() if gid is None else gid)
+
+
+def loaded(files: Iterable[str], read: Callable[[str], Found], flags: Flags, gid: int) -> Material:
+    """Given the names of `.crt` entries that are no directories, and what each file is, return what is loaded.
+
+    Raises LoadError where the id of a tenant is not a number.
+    """
+    stems = sorted(stem for stem in (file.removesuffix(".crt") for file in files) if _named(stem))
+    if bad := [stem for stem in stems if not _tenant_named(stem)]:
         raise LoadError(f"{bad[0]}.crt: invalid tenant id")
-    return Material({stem: _load(Path(path), stem, flags, group) for stem in _listed(path)}, flags)
+    return Material({stem: _load(stem, read, flags, gid) for stem in stems}, flags)
 
 
-def _listed(path: str) -> list[str]:
-    stems = [n.removesuffix(".crt") for n in sorted(os.listdir(path)) if n.endswith(".crt")]
-    return [s for s in stems if _named(s) and not stat.S_ISDIR(os.lstat(f"{path}/{s}.crt").st_mode)]
-
-
-def _load(path: Path, stem: str, flags: Flags, gid: int) -> Entry:
+def _load(stem: str, read: Callable[[str], Found], flags: Flags, gid: int) -> Entry:
     """A certificate, and its key unless it is a CA's, or refused already."""
-    entry = certificate(stem, _found(path / f"{stem}.crt"), flags)
+    entry = certificate(stem, read(f"{stem}.crt"), flags)
     if entry.error or stem.startswith("ca"):
         return entry
-    return with_key(entry, f"{stem}.key", _found(path / f"{stem}.key"), flags, gid)
+    return with_key(entry, f"{stem}.key", read(f"{stem}.key"), flags, gid)
 
 
 def _found(path: Path) -> Found:

@@ -3,6 +3,7 @@
 import _ssl
 import ctypes
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from certagent.demo.loader import Entry, Material
@@ -29,15 +30,19 @@ def offer(material: Material, kind: str) -> Offer | None:
     return Offer(server, clients, ("h2",) if kind == "rpc" else ())
 
 
-def tls_problem(material: Material) -> str:
-    """Why one of the three TLS configurations that are built at start cannot be, "" where all can."""
+def tls_problem(material: Material, build: Callable[["Offer"], object] | None = None) -> str:
+    """Why one of the three TLS configurations that are built at start cannot be, "" where all can.
+
+    `build`: `context_of`, or one that remembers what it built.
+    """
+    build = build or context_of
     own, ca = material.first("client.node", material.tenant or "node"), material.good("ca")
     outgoing = Offer(own, (ca.cert,)) if own and ca else None
     for name, what in (("server", offer(material, "sql")), ("console", offer(material, "http")), ("client", outgoing)):
         try:
             if what is None:
                 return f"{name}: no certificates"
-            context_of(what)
+            build(what)
         except ssl.SSLError as error:
             return f"{name}: {error}"
     return ""

@@ -87,8 +87,12 @@ class Server:
         """Loads the directory; SystemExit where cockroach would not come up."""
         self.arguments, self.quirks = arguments, quirks
         flags = Flags.of(arguments.cert_principal_map, arguments.node_cert_distinguished_name, os.environ)
-        given = arguments
-        self.flags = replace(flags, root_login=not given.disallow_root_login, debug_user=given.allow_debug_user)
+        self.flags = replace(
+            flags,
+            root_login=not arguments.disallow_root_login,
+            debug_user=arguments.allow_debug_user,
+            sql_server="start-sql" in arguments.command,
+        )
         try:
             self.material = self.first = load(arguments.certs_dir, self.flags)
             problem = start_problem(self.material) or tls_problem(self.material)

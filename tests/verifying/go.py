@@ -40,6 +40,11 @@ def ask_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> list[str]:
     return _asked([{"certs": _text(c), "key": _text(k), "usage": "pair"} for c, k in pairs], 0)
 
 
+def ask_pools(bundles: Iterable[bytes]) -> list[str]:
+    """Given trust bundles, return what a pool says of each, "" where there is a certificate to verify by."""
+    return _asked([{"bundle": _text(b), "usage": "pool"} for b in bundles], 0)
+
+
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 

@@ -50,6 +50,12 @@ func answer(q question) error {
 		_, err := tls.X509KeyPair(q.Certs, q.Key)
 		return err
 	}
+	if q.Usage == "pool" {
+		if !x509.NewCertPool().AppendCertsFromPEM(q.Bundle) {
+			return fmt.Errorf("failed to parse PEM data to pool")
+		}
+		return nil
+	}
 	certs, err := parse(q.Certs)
 	if err != nil || q.Usage == "" {
 		return err
