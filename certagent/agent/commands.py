@@ -26,7 +26,7 @@ from certagent.state.ledger import Ledger
 
 MOST_ROWS = 10_000
 FIRST_LOOK = 4.0  # seconds that a status query waits for it: under the five of its client
-ROTATION = "copy a file with the old and new CA certificates there on every node, then renew the certificates"
+ROTATION = "copy a bundle with the old and the new CA certificates to every node, then renew the certificates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

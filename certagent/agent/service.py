@@ -20,7 +20,7 @@ from certagent.agent.wake import clock_synchronised
 from certagent.authority.client import hangs, unconfined
 from certagent.config import Config, ConfigError
 from certagent.config.remote import RemoteConfig
-from certagent.core.actions import Action, subject_of, word_of
+from certagent.core.actions import Action, shown, subject_of, word_of
 from certagent.core.catalogue import CONFIG_REJECTED, PATH_HUNG
 from certagent.core.clock import clock_fact
 from certagent.core.decide import severity
@@ -201,7 +201,7 @@ class Service:
         with suppress(RuntimeError):  # no thread available: the result from the start is kept
             threading.Thread(target=self.try_workers, name="worker-probe", daemon=True).start()
         self._log.emit(
-            "config.loaded", file=self._file.path, reason=f"{len(self._directories)} certs directories{later}"
+            "config.loaded", file=self._file.path, reason=f"certs directories: {len(self._directories)}{later}"
         )
 
     def shift(self, jump: timedelta) -> None:
@@ -230,7 +230,7 @@ class Service:
     def summary(self) -> str:
         """One line for `systemctl status`."""
         worst = self.status(None)["severity"]
-        return f"{worst}: {len(self._directories)} certs directories, {self._turns} passes"
+        return f"{worst}; certs directories: {len(self._directories)}; passes of the loop: {self._turns}"
 
     def stop(self) -> None:
         """End the pools, and the workers that run."""
@@ -260,4 +260,4 @@ def hung(readings: Iterable[BackgroundReader[Any]], now: datetime) -> tuple[Find
 
 def step(action: Action) -> str:
     """One word and what it was done to: "install node"."""
-    return f"{word_of(action)} {subject_of(action)}".strip()
+    return f"{word_of(action)} {shown(subject_of(action))}".strip()

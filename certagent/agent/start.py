@@ -98,7 +98,7 @@ def _forever(agent: Agent, wake: Wake) -> int:
     control = Control(settings.socket, others=settings.socket_others, answer=agent.commands.answer)
     control.start()
     wake.signals()
-    log.emit("agent.started", reason=f"{len(agent.directories)} certs directories, configuration {agent.file.path}")
+    log.emit("agent.started", reason=f"configuration {agent.file.path}, certs directories: {len(agent.directories)}")
     try:
         run(agent.service, file=agent.file, wake=wake, notifier=Notifier(os.environ), log=log)
     finally:

@@ -15,6 +15,7 @@ from certagent.cli.common import (
     read_config,
     stem_of,
 )
+from certagent.core.actions import shown
 
 MOST = 1 << 31
 
@@ -63,4 +64,4 @@ def _kept(path: str, stem: str, limit: int) -> list[dict[str, Any]]:
 
 def line(row: dict[str, Any]) -> str:
     """One attempt for people."""
-    return f"{row['at']} {row['kind']:<8} {row['subject']:<14} {row['outcome']:<9} {row['reason']}"
+    return f"{row['at']} {row['kind']:<8} {shown(row['subject']):<14} {row['outcome']:<9} {row['reason']}"

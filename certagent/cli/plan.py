@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from certagent.cli.common import Reply, ask, config_option, json_option, local_service
+from certagent.core.actions import shown
 
 LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation", "adopt", "presume", "proven"})  # only read, record
 
@@ -49,7 +50,8 @@ def text(document: dict[str, Any]) -> str:
         later = [a for a in directory["steps"] if a not in directory["actions"]]
         lines += [f"    then {_step(a)}" for a in later if a["action"] not in LOOKS]
         lines += [
-            f"  blocked: {h['action']} {h['file']}: {h['reason']}" + (f" (until {_time(h['at'])})" if h["at"] else "")
+            f"  blocked: {h['action']} {shown(h['file'])}: {h['reason']}"
+            + (f" (until {_time(h['at'])})" if h["at"] else "")
             for h in directory["held"]
         ]
         if not directory["actions"]:
@@ -65,7 +67,7 @@ def _count(number: int) -> str:
 
 
 def _step(action: dict[str, Any]) -> str:
-    what = f"{action['action']} {action['subject']}".strip()
+    what = f"{action['action']} {shown(action['subject'])}".strip()
     return f"{what}: {action['reason']}"
 
 

@@ -94,7 +94,8 @@ def _owed(directory: dict[str, Any]) -> list[str]:
 
 
 def _finding(finding: dict[str, Any]) -> list[str]:
-    first = f"  {finding['severity']} {finding['code']} {finding['file']}: {finding['message']}"
+    what = f"{finding['code']} {finding['file']}".strip()
+    first = f"  {finding['severity']} {what}: {finding['message']}"
     return [first, f"      remedy: {finding['remedy']}"] if finding["remedy"] else [first]
 
 

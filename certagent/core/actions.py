@@ -266,3 +266,9 @@ def word_of(action: Action) -> str:
 def subject_of(action: Action) -> str:
     """What an action is about: a stem, a file, a process, an address."""
     return next((str(v) for k in ("stem", "file", "subject", "process") if (v := getattr(action, k, ""))), "")
+
+
+def shown(subject: str) -> str:
+    """Given a subject, return it for people: of a process only its pid, without the start time that identifies it."""
+    pid, _, start = subject.partition(":")
+    return f"pid {pid}" if pid.isdigit() and start.isdigit() else subject

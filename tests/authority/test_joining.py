@@ -131,14 +131,14 @@ def test_a_lost_embedded_ca_is_never_replaced(tmp_path: Path) -> None:
             assert mine.fact().problem is None
             shutil.rmtree(lost)
             assert "restore the directory from a backup" in (mine.fact().problem or "")
-        with pytest.raises(AuthorityError, match=r"is missing from .*; restore the directory from a backup") as caught:
+        with pytest.raises(AuthorityError, match="restore the directory from a backup") as caught:
             mine.bundle("/certs", "ca", now(), first=first)
         assert (caught.value.refused, lost.exists()) == (True, False)
 
 
 def test_no_embedded_ca_is_made_for_a_leaf(tmp_path: Path) -> None:
     """A trust bundle is there by then: a new CA's certificates would be refused, and the CA would stay."""
-    with pytest.raises(AuthorityError, match="is missing from"):
+    with pytest.raises(AuthorityError, match="a new one is made only with the first trust bundle"):
         embedded(tmp_path).issue(order(tmp_path), now())
     assert not (tmp_path / "ca").exists()
 

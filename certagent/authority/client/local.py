@@ -58,6 +58,10 @@ class Embedded:
         remedy = "restore the directory from a backup, or configure a new CA under another name"
         return f"the CA of authority {self._name!r} is missing from {self._directory}; {remedy}"
 
+    def _absent(self) -> str:
+        how = "a new one is made only with the first trust bundle; if it was lost, restore the directory from a backup"
+        return f"there is no CA of authority {self._name!r} in {self._directory}: {how}"
+
     def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool) -> bytes:  # noqa: ARG002 - always these
         """Its certificates. Raises AuthorityError where it is gone: another CA never takes its place in silence."""
         if not first or self._lost():
@@ -75,7 +79,7 @@ class Embedded:
 
     def _existing(self) -> None:
         if self._creates and not self._ca.exists():
-            raise AuthorityError(self._gone(), kind="refused")
+            raise AuthorityError(self._lost() or self._absent(), kind="refused")
 
     def _remember(self) -> None:
         """That it exists; where nothing can be remembered, the bundle and the ledger still know it."""

@@ -59,8 +59,8 @@ def _repair(file: File, owner: Owner, mode: int, euid: int) -> Restrict | None:
     stolen = file.uid != owner.uid
     if euid != 0 and (file.uid != euid or not wide):
         return None
-    reasons = ([f"the mode was {file.mode:04o}"] if wide else []) + (
-        [f"the owner was uid {file.uid}"] if stolen and euid == 0 else []
+    reasons = ([f"mode {file.mode:04o} is too wide"] if wide else []) + (
+        [f"owner uid {file.uid} is wrong"] if stolen and euid == 0 else []
     )
     chown = euid == 0 and stolen
     return Restrict(
