@@ -18,7 +18,7 @@ from certagent.certs_dir.swap.recovery import keys_alone, stems, told
 from certagent.control.client import answer_of
 from certagent.posix.errors import HostError
 from certagent.process.pgwire import NotPgwireError
-from certagent.process.probe import expiry_in, failed, unreachable, ways
+from certagent.process.probe import Login, Outcome, expiry_in, failed, login_in, metrics_in, unreachable, ways
 from certagent.revocation import Question, asking, child
 from certagent.sandbox import seccomp, worker_process
 from certagent.sandbox.confining import Handled, Missing, handled, lacking
@@ -45,7 +45,7 @@ def test_how_a_port_is_asked(kind: Literal["sql", "http", "auto"], expected: tup
 )
 def test_why_there_was_no_handshake(error: OSError, outcome: str, reason: str) -> None:
     """In the kernel's words, or Python's, or by its name at least; a port that speaks something else is told apart."""
-    assert unreachable(error) == (outcome, "", reason, 0)
+    assert unreachable(error) == Outcome(outcome, "", reason)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_why_there_was_no_handshake(error: OSError, outcome: str, reason: str) -
 )
 def test_a_handshake_that_failed(error: OSError, outcome: str, reason: str) -> None:
     """TLS that began and failed is about the pair; silence is not."""
-    assert failed(error, "f00d") == (outcome, "f00d", reason, 0)
+    assert failed(error, "f00d") == Outcome(outcome, "f00d", reason)
 
 
 @pytest.mark.parametrize(
@@ -351,3 +351,38 @@ def test_a_quarantine_that_is_owed_keeps_its_moment(tmp_path: Path) -> None:
     ledger.settle()
     assert ledger.execute("select fingerprint, at from quarantined") == [("bad", NOW.timestamp())]
     assert Ledger.looking(str(path)).quarantined("/certs") == {"bad"}
+
+
+OK = b"\0\0\0\0"
+NOT_ALLOWED = b"SFATAL\0C28000\0Mcertificate authentication failed for user app\0\0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "expected"),
+    [
+        (b"R", OK, Login(granted=True)),
+        (b"R", b"\0\0\0\x03", Login()),
+        (b"R", b"", Login()),
+        (b"E", NOT_ALLOWED, Login(sqlstate="28000", message="certificate authentication failed for user app")),
+        (b"E", b"SFATAL\0C28P01\0Mpassword authentication failed\0\0", Login()),
+        (b"E", b"SFATAL\0C3D000\0Mdatabase does not exist\0\0", Login()),
+        (b"E", b"SFATAL\0C57P03\0Mnode is not accepting clients: 28000\0\0", Login()),
+        (b"E", b"C28000\0Ma\x1b[31m\0\0", Login(sqlstate="28000", message="a [31m")),
+        (b"E", b"", Login()),
+        (b"N", NOT_ALLOWED, Login()),
+    ],
+)
+def test_how_a_log_in_ended(kind: bytes, body: bytes, expected: Login) -> None:
+    """AuthenticationOk grants it, SQLSTATE 28000 refuses it; a request for a password, or another error, neither."""
+    assert login_in(kind, body) == expected
+
+
+def test_when_a_reload_last_changed_a_file() -> None:
+    """Of cockroach 26.3; 0 where none did, and whatever is no number, is not told."""
+    text = (
+        b'security_certificate_last_rotation_ca{node_id="1"} 1.7e+09\n'
+        b"security_certificate_last_rotation_node_client 7\n"
+        b"security_certificate_last_rotation_ui 0\nsecurity_certificate_last_rotation_node 1.2.3\n"
+        b'security_certificate_expiration_node_client{node_id="1"} 9\n'
+    )
+    assert metrics_in(text) == (9, (("ca", 1700000000), ("node_client", 7)))

@@ -235,7 +235,7 @@ LATE = {"owed": ["127.0.0.1:26320"]}
     ("command", "state", "reason", "more", "code", "told"),
     [
         (RENEW, "proven", "served", {}, 0, "renew node: verified: served"),
-        (RENEW, "proven", "sent", {}, 0, "renew node: done: reload sent, cannot be verified for this file"),
+        (RENEW, "proven", "sent", {}, 0, "renew node: done, cannot be verified: reload sent"),
         (
             RENEW,
             "proven",

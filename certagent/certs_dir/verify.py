@@ -58,7 +58,7 @@ def trust(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) 
     verdict = refused[0] if refused else found[0]
     if end := _end(name, leaf, cert, store, at, found):
         verdict = replace(verdict, ends=end.at, ends_by=end.subject)
-    if refused or name not in {NODE, CLIENT_NODE}:
+    if refused or not (name in {NODE, CLIENT_NODE} or name.kind.offered):
         return verdict
     first = store.verifications(name, leaf)[0]
     roots = store.bundles[first.bundle] or b""

@@ -28,7 +28,8 @@ FORCE = {
 }
 REFUSED = 1
 DONE = {  # where nothing is left to do, though no handshake verified it
-    "sent": "done: reload sent, cannot be verified for this file",
+    "sent": "done, cannot be verified: reload sent",
+    "tls": "done, cannot be verified: TLS accepts it, the log-in was neither granted nor refused",
     "none-needed": "done: no cockroach process uses this directory; nothing to verify",
 }
 POLL, PATIENCE = 0.1, 30.0

@@ -61,7 +61,10 @@ def text(document: dict[str, Any]) -> str:
 
 NO_DAEMON = "no agent is running; this host was read just now"
 HEAD = ("file", "certificate", "expires", "renews", "verified", "revocation")
-WORDS = {"sent": "reload sent, cannot be verified for this file"}
+WORDS = {
+    "sent": "reload sent, cannot be verified for this file",
+    "tls": "TLS accepts it, the log-in cannot be verified",
+}
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

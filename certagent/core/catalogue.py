@@ -117,6 +117,10 @@ SERVED_STALE = Rule("served.stale",
     ("info", "warning", "critical"))
 SERVED_UNREACHABLE = Rule("served.unreachable", "certagent cannot connect to a port to see what it serves", AGENT,
     "check the listener, or set `probe`", ("warning", "critical"))
+LOGIN_REFUSED = Rule("login.refused", "a server refuses to log the user of a client certificate in (SQLSTATE 28000)",
+    "cockroach's authentication, after the handshake",
+    "check that CN, DNS SANs or crdb:// URIs name the user, the server's mapping and root flags, and its HBA rules",
+    CRITICAL)
 PROCESS_NONE = Rule("process.none", "no process uses the directory", AGENT, "start cockroach, or set `pid_file`", INFO)
 PROCESS_FORBIDDEN = Rule("process.forbidden", "a process cannot be inspected or signalled", AGENT,
     "set `pid_file` and `probe`", WARNING, remedy="set `pid_file` and `probe` in [certs_dir.process]")

@@ -11,10 +11,8 @@ from typing import Literal
 
 from certagent.core.facts import Pair, Process, Served, Snapshot
 from certagent.core.facts.history import VERIFIED
-from certagent.core.names import CA, CA_CLIENT
 from certagent.core.serving import (
     changed_at,
-    client_names,
     differs,
     expected,
     loaded_pairs,
@@ -23,9 +21,10 @@ from certagent.core.serving import (
     of_process,
     port_kind,
 )
+from certagent.core.showing import of_new_roots, rotated, shows
 from certagent.core.timing import PROOF_WAIT
 
-Kind = Literal["none-needed", "pending", "served", "accepted", "metric", "advertised", "sent"]
+Kind = Literal["none-needed", "pending", "served", "accepted", "metric", "advertised", "handshake", "tls", "sent"]
 Answers = Mapping[tuple[str, str, str], Served]  # by process, client pair ("" without one) and address
 
 
@@ -171,19 +170,21 @@ def _not_loaded(snapshot: Snapshot, process: Process, told: Answers) -> tuple[st
 
 
 def _kind(snapshot: Snapshot, pair: Pair, told: Answers) -> Kind:
-    """What verified a file for which nothing is owed: the best that its kind allows, where every process showed it."""
-    best = pair.name.kind.proof
-    if best in {"served", "accepted"}:
+    """How a file was verified for which nothing is owed: the strongest way that every process showed."""
+    best, ours = pair.name.kind.proof, {p.identity for p in owners(snapshot)}
+    if best == "served":
         return best
-    showing = {s.process for s in told.values() if not s.client and _shows(snapshot, s, pair)}
-    return best if all(p.identity in showing for p in owners(snapshot)) else "sent"
+    if best == "accepted":
+        return "tls" if any(s.only_tls for s in told.values() if s.client == pair.name.stem) else best
+    public = [s for s in told.values() if not s.client]
+    if ours <= {s.process for s in public if rotated(s, pair, snapshot)}:
+        return "metric"
+    if ours <= {s.process for s in public if shows(snapshot, s, pair)}:
+        return best
+    return "handshake" if best == "advertised" and _taken(snapshot, pair, told) else "sent"
 
 
-def _shows(snapshot: Snapshot, answer: Served, pair: Pair) -> bool:
-    """Whether an answer shows a file that it does not serve: client.node by its expiry, client CAs by their names."""
-    if answer.outcome != "served" or pair.leaf is None:
-        return False
-    if pair.name.kind.proof == "metric":
-        return answer.node_client_expiry == int(pair.leaf.not_after.timestamp())
-    replaced = pair.name == CA and snapshot.pair(CA_CLIENT.stem) is not None
-    return not replaced and frozenset(answer.client_cas) == client_names(snapshot)
+def _taken(snapshot: Snapshot, bundle: Pair, told: Answers) -> bool:
+    """Whether every process accepted a pair that only this bundle verifies."""
+    pairs = of_new_roots(snapshot, bundle)
+    return any(not any(_owed(snapshot, p, pair, told) for p in owners(snapshot)) for pair in pairs)

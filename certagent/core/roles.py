@@ -71,6 +71,8 @@ class Kind:
     offered: bool = False  # to the SQL ports, to see whether they accept it
     proof: Literal["served", "accepted", "metric", "advertised", "sent"] = "sent"  # the strongest verification possible
 
+    metric: str = ""  # what cockroach calls it in `security.certificate.last_rotation.*`
+
     def bundle_in(self, present: frozenset[str]) -> str:
         """Given the stems of the bundles that are there, return the one that verifies it; "" where nothing does."""
         return next((stem for stem in self.verified_by if stem in present), (*self.verified_by[-1:], "")[0])
@@ -118,7 +120,7 @@ _CLIENT = Kind(
     proof="accepted",
 )
 KINDS = (  # in the order in which a node refuses to start for them
-    Kind(role=Role.CA, stem="ca", bundle=True, at_start="required", proof="advertised"),
+    Kind(role=Role.CA, stem="ca", metric="ca", bundle=True, at_start="required", proof="advertised"),
     Kind(
         role=Role.NODE,
         stem="node",
@@ -132,6 +134,7 @@ KINDS = (  # in the order in which a node refuses to start for them
     Kind(
         role=Role.CA_CLIENT,
         stem="ca-client",
+        metric="client_ca",
         bundle=True,
         at_start="sound",
         effect="cockroach verifies clients by it instead of ca.crt",
@@ -142,6 +145,7 @@ KINDS = (  # in the order in which a node refuses to start for them
     replace(
         _CLIENT,
         stem="client.node",
+        metric="node_client",
         loaded=True,
         at_start="sound",
         effect="cockroach uses it for connections to other nodes instead of node.crt",
@@ -152,6 +156,7 @@ KINDS = (  # in the order in which a node refuses to start for them
     Kind(
         role=Role.CA_TENANT,
         stem="ca-client-tenant",
+        metric="ca_client_tenant",
         bundle=True,
         at_start="sound",
         effect="cockroach verifies tenants by it",
@@ -172,6 +177,7 @@ KINDS = (  # in the order in which a node refuses to start for them
     Kind(
         role=Role.CA_UI,
         stem="ca-ui",
+        metric="ui_ca",
         bundle=True,
         effect="the DB Console's pair is verified by it instead of ca.crt",
         issuer="ui",

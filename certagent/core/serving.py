@@ -43,6 +43,13 @@ def changed_at(snapshot: Snapshot, now: datetime) -> datetime:
     return max((at for at in (*stood, *arrived) if at <= now), default=datetime.fromtimestamp(0, UTC))
 
 
+def arrived(snapshot: Snapshot, pair: Pair) -> datetime:
+    """When a live certificate came to stand where it stands."""
+    installed = snapshot.history.last_install(pair.name.stem, pair.leaf.fingerprint if pair.leaf else None)
+    stood = pair.cert.file.changed if pair.cert else datetime.fromtimestamp(0, UTC)
+    return installed.at if installed else stood
+
+
 def expected(snapshot: Snapshot, kind: str) -> Pair | None:
     """The pair a port of that kind should serve: the DB Console `ui` where it is, else `node`.
 

@@ -7,6 +7,7 @@ pair is loaded silently and then fails every new connection. Before the server l
 For tests, in the environment: STANDIN_START_AFTER (a file for which it waits), STANDIN_RELOAD_DELAY (seconds),
 STANDIN_DEAF (a reload changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets an answer; `sql` or
 `http`: none on that port), STANDIN_FAITHFUL (handshakes fail with any other node pair than the first one),
+STANDIN_ROTATIONS (its metrics say when a reload last changed each file, as those of cockroach 26.3),
 STANDIN_RELEASE (24.1: it loads as that version does, and names it in its metrics).
 """
 
@@ -37,6 +38,7 @@ HANDSHAKE = b"\x16"
 SIGNALS = {signal.SIGHUP, signal.SIGTERM}
 TIMEOUT = 30.0
 POLL = 0.01
+METRICS = {"node": "node", "client.node": "node_client", "ui": "ui", "ca": "ca", "ca-client": "client_ca"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,15 @@ class Quirks:
     ignore_hup: bool = False
     mute: str = ""
     faithful: bool = False
+    rotations: bool = False
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Quirks":
         """Given the environment; ValueError for a delay that is not a number."""
         start, reload = environ.get("STANDIN_START_AFTER", ""), float(environ.get("STANDIN_RELOAD_DELAY", "0"))
         deaf, ignore, faithful = (bool(environ.get(f"STANDIN_{name}")) for name in ("DEAF", "IGNORE_HUP", "FAITHFUL"))
-        return cls(start, reload, deaf, ignore, environ.get("STANDIN_MUTE", ""), faithful)
+        mute, rotations = environ.get("STANDIN_MUTE", ""), bool(environ.get("STANDIN_ROTATIONS"))
+        return cls(start, reload, deaf, ignore, mute, faithful, rotations)
 
 
 def user_of(message: bytes) -> str:
@@ -86,6 +90,7 @@ class Server:
     def __init__(self, arguments: argparse.Namespace, quirks: Quirks) -> None:
         """Loads the directory; SystemExit where cockroach would not come up."""
         self.arguments, self.quirks = arguments, quirks
+        self.rotated: dict[str, int] = {}  # when a reload last changed a file
         flags = Flags.of(arguments.cert_principal_map, arguments.node_cert_distinguished_name, os.environ)
         self.flags = replace(
             flags,
@@ -153,9 +158,10 @@ class Server:
 
     def _http(self, tls: ssl.SSLSocket) -> None:
         tls.recv(65536)
-        names = {"node": "node", "client.node": "node_client", "ui": "ui", "ca": "ca", "ca-client": "client_ca"}
-        held = {label: entry for stem, label in names.items() if (entry := self.material.good(stem))}
+        held = {label: entry for stem, label in METRICS.items() if (entry := self.material.good(stem))}
         lines = [f'security_certificate_expiration_{label}{{node_id="1"}} {e.not_after}' for label, e in held.items()]
+        rotated = self.rotated if self.quirks.rotations else {}
+        lines += [f'security_certificate_last_rotation_{METRICS[s]}{{node_id="1"}} {at}' for s, at in rotated.items()]
         if release := os.environ.get("STANDIN_RELEASE"):
             lines.append(f'build_timestamp{{tag="v{release}.0",node_id="1"}} 1.7e+09')
         tls.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + "\n".join([*lines, ""]).encode())
@@ -171,6 +177,8 @@ class Server:
         except LoadError as error:
             fresh, problem = self.material, str(error)
         if not problem and not self.quirks.deaf:
+            changed = {s for s in METRICS if fresh.good(s) != self.material.good(s)}
+            self.rotated |= dict.fromkeys(changed, int(time.time()))
             self.material = fresh
         self.log("reload", ok=not problem, reason=problem, sender_uid=uid)
 

@@ -15,15 +15,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from certagent.core.facts import Listener, Served
 from certagent.process.pgwire import NotPgwireError, advertised, ssl_request
 
 METRICS = b"GET /_status/vars HTTP/1.0\r\nHost: localhost\r\n\r\n"
 EXPIRY = re.compile(rb"^security_certificate_expiration_node_client(?:\{[^}]*\})? ([0-9.e+]+)\s*$", re.MULTILINE)
+ROTATION = re.compile(
+    rb"^security_certificate_last_rotation_([a-z_]{1,40})(?:\{[^}]*\})? ([0-9.e+]+)\s*$", re.MULTILINE
+)
 MOST = 8 << 20
 PROTOCOL = 196608
+AUTHENTICATED = struct.pack("!I", 0)
+REFUSED = "28000"  # invalid_authorization_specification
+MESSAGE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,21 @@ class Client:
     stem: str
     fingerprint: str
     path: str
+
+
+class Login(NamedTuple):
+    """How a log-in ended: granted, refused (`sqlstate` is 28000), or neither: then it shows only that TLS held."""
+
+    granted: bool = False
+    sqlstate: str = ""
+    message: str = ""
+
+
+class Metrics(NamedTuple):
+    """What `/_status/vars` tells: the expiry of `client.node`, and when reloads last changed each file."""
+
+    expiry: int = 0
+    rotations: tuple[tuple[str, int], ...] = ()
 
 
 def probe(
@@ -47,14 +68,28 @@ def probe(
     """Given an address, return what it serves; never raises for what the peer does."""
     context = _unverified()
     address = Listener(host, port).address
+    found = Outcome("unreachable")
     for way in ways(kind):
-        outcome, fingerprint, reason, expiry = _ask(host, port, way, context, client, timeout)
-        if outcome != "other protocol":
+        found = _ask(host, port, way, context, client, timeout)
+        if found.outcome != "other protocol":
             break
-    names = advertised(host, port, timeout) if way == "sql" and client is None and outcome == "served" else ()
-    offered = (client.stem, client.fingerprint) if client else ("", "")
-    shown = "unreachable" if outcome == "other protocol" else outcome
-    return Served(address, way, process, now, shown, fingerprint, names, expiry, reason, *offered)
+    asked = way == "sql" and client is None and found.outcome == "served"
+    return Served(
+        address,
+        way,
+        process,
+        now,
+        "unreachable" if found.outcome == "other protocol" else found.outcome,
+        found.fingerprint,
+        advertised(host, port, timeout) if asked else (),
+        found.metrics.expiry,
+        found.reason,
+        client.stem if client else "",
+        client.fingerprint if client else "",
+        only_tls=client is not None and found.outcome == "served" and not found.login.granted,
+        sqlstate=found.login.sqlstate,
+        rotations=found.metrics.rotations,
+    )
 
 
 def ways(kind: Literal["sql", "http", "auto"]) -> tuple[Literal["sql", "http"], ...]:
@@ -69,7 +104,14 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-Outcome = tuple[Literal["served", "refused", "unreachable", "other protocol"], str, str, int]
+class Outcome(NamedTuple):
+    """How a handshake ended, and what the server told after it."""
+
+    outcome: Literal["served", "refused", "unreachable", "other protocol"]
+    fingerprint: str = ""
+    reason: str = ""
+    metrics: Metrics = Metrics()
+    login: Login = Login()
 
 
 def _ask(host: str, port: int, kind: str, context: ssl.SSLContext, client: Client | None, timeout: float) -> Outcome:
@@ -89,34 +131,36 @@ def _ask(host: str, port: int, kind: str, context: ssl.SSLContext, client: Clien
 def unreachable(error: OSError) -> Outcome:
     """Given why there was no handshake at all, return the outcome."""
     if isinstance(error, NotPgwireError):
-        return "other protocol", "", "the port does not speak pgwire", 0
-    return "unreachable", "", error.strerror or str(error) or type(error).__name__, 0
+        return Outcome("other protocol", "", "the port does not speak pgwire")
+    return Outcome("unreachable", "", error.strerror or str(error) or type(error).__name__)
 
 
 def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | None, kind: str, end: float) -> Outcome:
     tls = context.wrap_socket(raw, do_handshake_on_connect=False)
-    fingerprint, expiry = "", 0
+    fingerprint, metrics, login = "", Metrics(), Login()
     try:
         tls.settimeout(max(0.1, end - time.monotonic()))
         tls.do_handshake()
         fingerprint = _fingerprint(tls)
         if client is not None:
-            _start_up(tls, client.stem.partition(".")[2])
+            login = _start_up(tls, client.stem.partition(".")[2])
         elif kind == "http":
-            expiry = expiry_in(_metrics(tls, end))
+            metrics = metrics_in(_metrics(tls, end))
     except (TimeoutError, ssl.SSLError, ConnectionError) as error:
         return failed(error, fingerprint)
     finally:
         with suppress(OSError):
             tls.close()
-    return "served", fingerprint, "", expiry
+    if login.sqlstate:
+        return Outcome("refused", fingerprint, f"SQLSTATE {login.sqlstate}: {login.message}", login=login)
+    return Outcome("served", fingerprint, "", metrics, login)
 
 
 def failed(error: OSError, fingerprint: str) -> Outcome:
     """Given what ended a handshake that had begun, return the outcome: only silence says nothing of the pair."""
     if isinstance(error, TimeoutError):
-        return "unreachable", fingerprint, "no answer in time", 0
-    return "refused", fingerprint, _reason(error), 0
+        return Outcome("unreachable", fingerprint, "no answer in time")
+    return Outcome("refused", fingerprint, _reason(error))
 
 
 def _fingerprint(tls: ssl.SSLSocket) -> str:
@@ -143,12 +187,55 @@ def expiry_in(metrics: bytes) -> int:
     return 0
 
 
-def _start_up(tls: ssl.SSLSocket, user: str) -> None:
-    """Any message, even an error, means that the pair was accepted by TLS."""
+def metrics_in(text: bytes) -> Metrics:
+    """What the metrics tell of certificates."""
+    found = {row[1].decode(): _number(row[2]) for row in ROTATION.finditer(text)}
+    return Metrics(expiry_in(text), tuple(sorted((label, at) for label, at in found.items() if at)))
+
+
+def _number(digits: bytes) -> int:
+    with suppress(ValueError, OverflowError):
+        return int(float(digits))
+    return 0
+
+
+def _start_up(tls: ssl.SSLSocket, user: str) -> Login:
+    """Log in as the user of the pair. Under TLS 1.3 only this shows a refused certificate, as an OSError.
+
+    Any answer means that TLS took the pair; one that breaks off after its first byte says no more than that.
+    """
     body = b"user\0" + user.encode() + b"\0database\0defaultdb\0\0"
     tls.sendall(struct.pack("!II", 8 + len(body), PROTOCOL) + body)
-    if not tls.recv(1):
+    first = tls.recv(1)
+    if not first:
         raise ConnectionResetError("connection closed after the handshake")
+    try:
+        (length,) = struct.unpack("!I", _exactly(tls, 4))
+        return login_in(first, _exactly(tls, min(max(length - 4, 0), MESSAGE)))
+    except (OSError, struct.error):
+        return Login()
+
+
+def _exactly(tls: ssl.SSLSocket, size: int) -> bytes:
+    """That many bytes, or fewer where the peer ends."""
+    data = b""
+    while len(data) < size and (part := tls.recv(size - len(data))):
+        data += part
+    return data
+
+
+def login_in(kind: bytes, body: bytes) -> Login:
+    """Given the type and body of the first answer to a start-up message, return how the log-in ended.
+
+    AuthenticationOk grants it; a request for a password is no answer yet; of errors 28000 alone refuses the user.
+    """
+    if kind == b"R":
+        return Login(granted=body == AUTHENTICATED)
+    fields = {part[:1]: part[1:].decode("utf-8", "replace") for part in body.split(b"\0")} if kind == b"E" else {}
+    if fields.get(b"C") != REFUSED:
+        return Login()
+    message = "".join(c if c.isprintable() else " " for c in fields.get(b"M", ""))
+    return Login(sqlstate=REFUSED, message=message[:200])
 
 
 def _reason(error: OSError) -> str:

@@ -8,7 +8,18 @@ import pytest
 
 from certagent.core.actions import AssumeLoaded, Probe, RecordProof
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, CertFile, Listener, Pair, Process, Served, Snapshot
+from certagent.core.facts import (
+    Attempt,
+    CertFile,
+    Leaf,
+    Listener,
+    Loaded,
+    Pair,
+    Process,
+    Served,
+    Snapshot,
+    Trust,
+)
 from certagent.core.proof import Proof, awaited, proof, unloaded
 from certagent.core.serving import material
 from certagent.core.status import certs_dir
@@ -158,6 +169,17 @@ CLIENTS: list[tuple[str, Snapshot, Proof]] = [
     ("offered before the signal", host(*BOTH, TAKEN, attempts=(sent(SECOND / 2),)), owing(SQL)),
     ("by one of two processes", host(*BOTH, SECOND_ONE, TAKEN, processes=(ONE, TWO)), owing(OTHER)),
     ("by both", host(*BOTH, SECOND_ONE, TAKEN, ELSEWHERE, processes=(ONE, TWO)), ACCEPTED),
+    ("TLS took it, and nobody knows of the log-in", host(*BOTH, replace(TAKEN, only_tls=True)), Proof(kind="tls")),
+    (
+        "by one of two TLS alone took it",
+        host(*BOTH, SECOND_ONE, TAKEN, replace(ELSEWHERE, only_tls=True), processes=(ONE, TWO)),
+        Proof(kind="tls"),
+    ),
+    (
+        "the log-in is refused",
+        host(*BOTH, replace(TAKEN, outcome="refused", sqlstate="28000")),
+        owing(SQL),
+    ),
     ("whatever the node's pair is", host(OLD, TAKEN), ACCEPTED),
     ("no SQL port", host(CONSOLE, processes=(replace(ONE, listeners=PORTS[1:]),)), owing("pid 100")),
     ("no process", host(processes=()), Proof(kind="none-needed")),
@@ -328,3 +350,122 @@ def test_installation_after_the_start_is_owed_while_something_else_is_served() -
     arrived = Attempt("install", "node", NOW - DAY, "ok", fingerprint="node-1")
     assert unloaded(host(FIRST, CONSOLE, attempts=(arrived,)), ONE) is None
     assert "node.crt was installed after" in (unloaded(host(OLD, CONSOLE, attempts=(arrived,)), ONE) or "")
+
+
+def root(serial: int, **changes: Any) -> Leaf:
+    return leaf("ca", serial, not_after=NOW + 3000 * DAY, **changes)
+
+
+def bundle(*roots: Leaf) -> Pair:
+    first, *rest = roots
+    made = pair("ca", first)
+    assert made.cert is not None
+    return replace(made, cert=replace(made.cert, digest="+".join(r.fingerprint for r in roots), chain=tuple(rest)))
+
+
+def rotating(before: Pair | None, now: Pair, *answers: Served, anchors: tuple[str, ...] = ()) -> Snapshot:
+    """A bundle that was replaced a minute ago, was signalled for, and what the ports have said since."""
+    client = replace(pair("client.root"), trust=Trust("ca", None, anchors))
+    base = host(*answers, pairs=(changed(now, timedelta(minutes=1)), pair(), client))
+    told = tuple(sent(30 * SECOND, "unproven", material(base), p) for p in base.processes)
+    kept = (Loaded("before", (replace(before, key=None),)),) if before else ()
+    return replace(base, attempts=told, loaded=kept)
+
+
+OLD_ROOT, NEW_ROOT = root(1), root(2)  # of one subject, as `cockroach cert create-ca` makes them
+NEXT = root(3, subject_digest="subject-other")
+HOUSE = root(4, subject="CN=Cockroach CA,O=Cockroach")
+ONE_NAME, TWO_NAMES = (
+    replace(FIRST, client_cas=("subject-ca",)),
+    replace(FIRST, client_cas=("subject-ca", "subject-other")),
+)
+LATE = replace(CONSOLE, rotations=(("ca", int((NOW - 20 * SECOND).timestamp())),))
+EARLY = replace(CONSOLE, rotations=(("ca", int((NOW - DAY).timestamp())),))
+HANDSHAKE = Proof(kind="handshake")
+BUNDLES: list[tuple[str, Snapshot, Proof]] = [
+    (
+        "a root of another name is added",
+        rotating(bundle(OLD_ROOT), bundle(NEXT, OLD_ROOT), TWO_NAMES, CONSOLE),
+        ADVERTISED,
+    ),
+    (
+        "a root of the same name is added: the names were the same before",
+        rotating(bundle(OLD_ROOT), bundle(NEW_ROOT, OLD_ROOT), ONE_NAME, CONSOLE, TAKEN, anchors=(OLD_ROOT.spki,)),
+        SENT,
+    ),
+    (
+        "a pair of the new root is accepted",
+        rotating(bundle(OLD_ROOT), bundle(NEW_ROOT, OLD_ROOT), ONE_NAME, CONSOLE, TAKEN, anchors=(NEW_ROOT.spki,)),
+        HANDSHAKE,
+    ),
+    (
+        "a pair that both roots verify",
+        rotating(
+            bundle(OLD_ROOT),
+            bundle(NEW_ROOT, OLD_ROOT),
+            ONE_NAME,
+            CONSOLE,
+            TAKEN,
+            anchors=(NEW_ROOT.spki, OLD_ROOT.spki),
+        ),
+        SENT,
+    ),
+    (
+        "a pair of the new root was offered before the signal",
+        rotating(
+            bundle(OLD_ROOT),
+            bundle(NEW_ROOT, OLD_ROOT),
+            ONE_NAME,
+            CONSOLE,
+            replace(TAKEN, at=NOW - 31 * SECOND),
+            anchors=(NEW_ROOT.spki,),
+        ),
+        SENT,
+    ),
+    (
+        "the old root of the same name is dropped",
+        rotating(bundle(NEW_ROOT, OLD_ROOT), bundle(NEW_ROOT), ONE_NAME, CONSOLE, TAKEN, anchors=(NEW_ROOT.spki,)),
+        SENT,
+    ),
+    (
+        "cockroach's own CA, and nobody knows what was before",
+        rotating(None, bundle(HOUSE), replace(FIRST, client_cas=(HOUSE.subject_digest,)), CONSOLE),
+        SENT,
+    ),
+    (
+        "cockroach's own CA, and a pair of it is accepted",
+        rotating(None, bundle(HOUSE), ONE_NAME, CONSOLE, TAKEN, anchors=(HOUSE.spki,)),
+        HANDSHAKE,
+    ),
+    (
+        "the server says that it has loaded the file since",
+        rotating(bundle(OLD_ROOT), bundle(NEW_ROOT, OLD_ROOT), ONE_NAME, LATE),
+        Proof(kind="metric"),
+    ),
+    (
+        "the server says that it loaded the file last before it changed",
+        rotating(bundle(OLD_ROOT), bundle(NEW_ROOT, OLD_ROOT), ONE_NAME, EARLY),
+        SENT,
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "found", "expected"), BUNDLES, ids=[r[0] for r in BUNDLES])
+def test_bundles(label: str, found: Snapshot, expected: Proof) -> None:
+    """Names of CAs prove nothing where old and new root share a subject: a handshake does, or the server's own word."""
+    assert expected == of(found, "ca"), label
+
+
+def test_the_time_of_a_rotation_outweighs_an_expiry() -> None:
+    """A renewal may end in the same second as the pair before: the server that knows when it reloaded says so."""
+    early = replace(METRIC, rotations=(("node_client", int((NOW - 20 * DAY).timestamp())),))
+    late = replace(METRIC, rotations=(("node_client", int((NOW - SECOND).timestamp())),))
+    assert (SENT, Proof(kind="metric")) == (of(held(NAMED, early), "client.node"), of(held(NAMED, late), "client.node"))
+
+
+def test_a_refused_log_in_is_a_finding() -> None:
+    """TLS held and the server let nobody in: it is no question of CAs."""
+    answer = replace(TAKEN, outcome="refused", sqlstate="28000", reason="SQLSTATE 28000: not authorized")
+    found = replace(host(*BOTH, answer), pairs=(*host().pairs, pair("client.root")))
+    made = decide(policy(want("ca"), want(), want("client.root")), found, NOW)
+    assert [("login.refused", "critical", "client.root.crt")] == [(f.code, f.severity, f.file) for f in made.findings]

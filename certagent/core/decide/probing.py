@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from certagent.core.actions import Probe, Scan
-from certagent.core.catalogue import CERT_UNTRUSTED, SERVED_UNREACHABLE
+from certagent.core.catalogue import CERT_UNTRUSTED, LOGIN_REFUSED, SERVED_UNREACHABLE
 from certagent.core.decide.part import Part, total
 from certagent.core.facts import Listener, Process, Served, Snapshot
 from certagent.core.proof import silent, since
@@ -109,6 +109,9 @@ def _unreachable(snapshot: Snapshot) -> Part:
             after = silent(snapshot, alive[served.process])
             message += "; no handshake succeeds since the SIGHUP" if after else ""
             found.append(SERVED_UNREACHABLE.found("node.crt", message, "critical" if after else "warning"))
+        elif served.client and served.sqlstate:
+            message = f"{served.address} refuses the log-in with {served.client}.crt: {served.reason}"
+            found.append(LOGIN_REFUSED.found(f"{served.client}.crt", message))
         elif served.client and served.outcome == "refused":
             message = f"{served.address} refuses {served.client}.crt: {served.reason}"
             remedy = "add the issuer to the server's bundle of client CAs"

@@ -5,7 +5,7 @@ most for the same material; then it is a critical finding.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from certagent.core.actions import AssumeLoaded, RecordProof, Reload
 from certagent.core.catalogue import PROCESS_FORBIDDEN, PROCESS_NONE, PROCESS_STARTING, SERVED_STALE
@@ -16,7 +16,7 @@ from certagent.core.facts import Attempt, Pair, Process, Request, Served, Snapsh
 from certagent.core.findings import Finding
 from certagent.core.proof import answers, owners, silent, unloaded, unverified
 from certagent.core.requests import after
-from certagent.core.serving import differs, expected, material, of_process
+from certagent.core.serving import arrived, differs, expected, material, of_process
 from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at, swap_retry_at
 from certagent.core.view import View
 
@@ -155,7 +155,9 @@ def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Par
     pair = expected(view.snapshot, refused[0].kind) if refused else None
     if pair is None or pair.leaf is None or not view.snapshot.directory.managed:
         return None
-    had_another = [p for p in owners(view.snapshot) if p.started < _arrived(view, pair)]
+    had_another = [
+        p for p in owners(view.snapshot) if p.started < arrived(view.snapshot, pair)
+    ]  # the others never served the one before
     if not had_another or not all(_fails(view, p, pair) for p in had_another):
         return None
     back = going_back(view, pair.name.stem, refused[0].reason or "handshakes fail")
@@ -163,12 +165,6 @@ def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Par
         return None
     again = swap_retry_at(view.history.failed_swaps(back.stem, back.fingerprint))
     return Part((back,)) if again is None or view.now >= again else blocked("rollback", back.stem, back.reason, again)
-
-
-def _arrived(view: View, pair: Pair) -> datetime:
-    """When a live pair came: a process that began later never served the one before."""
-    installed = view.history.last_install(pair.name.stem, pair.leaf.fingerprint if pair.leaf else None)
-    return installed.at if installed else pair.cert.file.changed if pair.cert else view.now
 
 
 def _fails(view: View, process: Process, pair: Pair) -> bool:

@@ -112,7 +112,9 @@ class Trust:
 
     bundle: str  # the stem of the bundle file used: "ca", "ca-client", "ca-ui", or "system"
     problem: str | None = None  # None: it verifies
-    anchors: tuple[str, ...] = ()  # of a node's own pairs: the spki of every CA of the bundle that suffices alone
+    anchors: tuple[
+        str, ...
+    ] = ()  # of a node's own and clients' pairs: the spki of every CA of the bundle that suffices alone
     unread: bool = False  # the bundle has not been read yet: nothing is known
     ends: datetime | None = None  # when the first CA ends that the chain needs, before the leaf; it may be past
     ends_by: str = ""  # the subject of that CA

@@ -64,7 +64,8 @@ class Served:
     """What one address answered to one probe.
 
     `outcome`: "served" (a handshake returned `fingerprint`), "refused" (TLS began and failed: the pair is bad),
-    "unreachable" (no connection or no TLS). `accepted`: with a client pair, that it was accepted.
+    "unreachable" (no connection or no TLS). With a client pair "served" means that it was accepted, by the log-in or,
+    with `only_tls`, by TLS alone.
     """
 
     address: str
@@ -78,3 +79,6 @@ class Served:
     reason: str = ""
     client: str = ""  # the stem of the client pair offered
     client_fingerprint: str = ""
+    only_tls: bool = False  # TLS took the client pair; the log-in itself was neither granted nor refused
+    sqlstate: str = ""  # of a log-in that was refused
+    rotations: tuple[tuple[str, int], ...] = ()  # by the metric's label: when a reload last changed that file

@@ -1,0 +1,66 @@
+"""A CA is rotated by hand in the right order under a stream of connections: nothing fails, nothing is assumed."""
+
+import pytest
+
+from certagent.demo.stream import Stream
+from tests.making import make_ca
+from tests.system.running import Host
+from tests.system.test_gate import blocked
+from tests.system.test_none import deployed, pair, put, replace, served
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def proof(host: Host, stem: str = "ca") -> str:
+    return str(host.file(stem)["proof"])
+
+
+@pytest.mark.parametrize("knows", [False, True], ids=["names", "last_rotation"])
+def test_a_new_root_of_the_same_subject(host: Host, *, knows: bool) -> None:
+    """As `cockroach cert create-ca` makes them. The bundle is `sent` until a pair of the new root is accepted.
+
+    A server that says when it last loaded each file (cockroach 26.3) proves it at once. No step of the right order is
+    blocked, the early end of it is.
+    """
+    old, new = deployed(host), make_ca("somebody's CA")
+    both, roots = new.cert + old.cert, host.base / "roots.pem"
+    roots.write_bytes(both)
+    client = (host.base / "c.crt", host.base / "c.key")
+    for path, data in zip(client, pair(old, "client.root"), strict=True):
+        path.write_bytes(data)
+    environ = {"STANDIN_ROTATIONS": "1"} if knows else {}
+    with host.server(environ=environ) as cockroach, host.agent() as agent:
+        served(host, cockroach)
+        stream = Stream(cockroach, str(roots), (str(client[0]), str(client[1])))
+        try:
+            put(host.certs, "ca.crt", both)
+            agent.wait_event("reload.proven")
+            expected = "metric" if knows else "sent"
+            wait_until(lambda: proof(host) == expected, lambda: f"the new bundle is loaded: {proof(host)}")
+            put(host.certs, "ca.crt", new.cert)  # too early: node.crt and client.root.crt still need the old root
+            wait_until(lambda: blocked(host), "blocked")
+            put(host.certs, "ca.crt", both)
+            replace(host.certs, "client.root", pair(new, "client.root"))
+            wait_until(lambda: not blocked(host) and proof(host, "client.root") == "accepted", "accepted")
+            wait_until(lambda: proof(host) in {"handshake", expected} - {"sent"}, lambda: proof(host))
+            replace(host.certs, "node", pair(new))
+            served(host, cockroach)
+            agent.wait_event("reload.proven", count=2)
+        finally:
+            stream.stop()
+        assert (stream.failures, stream.connections > 0, blocked(host)) == ([], True, [])
+        put(host.certs, "ca.crt", new.cert)
+        agent.wait_event("reload.proven", count=3)
+        wait_until(lambda: proof(host) == expected, lambda: proof(host))
+
+
+def test_a_log_in_that_is_refused(host: Host) -> None:
+    """A pair that TLS takes, of somebody else: `accepted` is not said, and the finding names the log-in."""
+    ca = deployed(host)
+    with host.server() as cockroach, host.agent():
+        served(host, cockroach)
+        wait_until(lambda: proof(host, "client.root") == "accepted", "accepted")
+        replace(host.certs, "client.root", pair(ca, "client.app"))
+        wait_until(lambda: "login.refused" in host.codes(), "a finding")
+        assert proof(host, "client.root") == "pending"
