@@ -84,6 +84,21 @@ ROWS = [
         BASE.replace('"db1.example.com"', '"db 1", "a..b"'),
         "names: neither a DNS name nor an IP address: 'db 1', 'a..b'",
     ),
+    (
+        "an address with a zone",
+        BASE.replace('"db1.example.com"', '"fe80::1%eth0"'),
+        "names: 'fe80::1%eth0': an address of",
+    ),
+    (
+        "a name that ends in a number",
+        BASE.replace('"db1.example.com"', '"10.0.0.256"'),
+        "'10.0.0.256': a name that ends",
+    ),
+    (
+        "a long label",
+        BASE.replace('"db1.example.com"', f'"{"a" * 64}.example.com"'),
+        "at most 253 characters and 63 in",
+    ),
     ("a user that makes no file", BASE.replace('"root"]', '"", "a/b"]'), "no name after 'client'"),
     ("a user that leads elsewhere", BASE.replace('"root"]', '"x/../../y"]'), "'client.x/../../y' is not a file name"),
     ("a file that leads elsewhere", BASE + "[certs_dir.file.'client.a/b']\n", "'client.a/b' is not a file name"),
@@ -281,6 +296,13 @@ def test_overrides() -> None:
         "rsa-3072",
         ("house",),
     )
+
+
+def test_names_are_lower_case_without_a_final_dot() -> None:
+    """A name is the same in any case, and a certificate has it without the dot that ends it."""
+    node = read(BASE.replace("db1.example.com", "DB1.Example.com.")).policies[0].want("node")
+    assert node is not None
+    assert node.names == ("db1.example.com", "10.0.0.5")
 
 
 def test_addresses_are_canonical() -> None:

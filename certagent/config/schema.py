@@ -11,6 +11,7 @@ from typing import Any
 
 from certagent.config import remote
 from certagent.config.reader import RedactedValueError, Table, absolute, duration, flag, one_of, text, texts
+from certagent.core.hosts import normalised
 from certagent.core.policy import OcspRule, Owner, ProcessRule, RenewAt
 
 PORTS = 1 << 16
@@ -83,20 +84,26 @@ def owner(value: Any) -> Owner:
 
 
 def san(value: Any) -> tuple[str, ...]:
-    """DNS names and IPs, the latter in canonical text."""
-    found = {v: _name(v) for v in texts(value)}
-    bad = [repr(v) for v, name in found.items() if not name]
+    """DNS names in lower case and without a final dot, and IPs in canonical text."""
+    given = texts(value)
+    bad = [repr(v) for v in given if not _is_address(v) and (not LABEL.fullmatch(v.removesuffix(".")) or ".." in v)]
     if bad:
         raise RedactedValueError(f"neither a DNS name nor an IP address: {', '.join(bad)}")
-    return tuple(dict.fromkeys(found.values()))
+    found = []
+    for name in given:
+        try:
+            found.append(normalised(name))
+        except ValueError as error:
+            raise RedactedValueError(f"{name!r}: {error}") from error
+    return tuple(dict.fromkeys(found))
 
 
-def _name(value: str) -> str:
-    """The name as in a certificate; empty if it is invalid."""
+def _is_address(value: str) -> bool:
     try:
-        return str(ipaddress.ip_address(value))
+        ipaddress.ip_address(value)
     except ValueError:
-        return value if LABEL.fullmatch(value) and ".." not in value else ""
+        return False
+    return True
 
 
 def renew_at(value: Any) -> RenewAt:

@@ -39,6 +39,7 @@ from certagent.core.catalogue import (
 )
 from certagent.core.facts import CertFile, File, Leaf, LoaderFlags, Pair, Staged
 from certagent.core.findings import Finding, Is, Severity
+from certagent.core.hosts import host, hosts, hosts_of
 from certagent.core.names import CA, Name, parse, stem_of
 from certagent.core.policy import Owner, Want
 from certagent.core.principals import loads_any_principal, refused_by_loader, refused_principal, refused_subject
@@ -173,10 +174,12 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
         if problem := _refused(want, leaf, terms):
             yield CERT_PRINCIPAL.found(file, f"the certificate {problem}")
             break
-    have = set(leaf.dns) | set(leaf.ips)
-    if missing := [n for n in want.names or () if n not in have]:
+    have = hosts_of(leaf)
+    if missing := [n for n in want.names or () if host(n) not in have]:
         yield CERT_SAN.found(file, f"the certificate lacks the configured names {', '.join(missing)}")
-    if want.drop_names and want.names is not None and (extra := sorted(have - set(want.names) - {want.principal})):
+    asked = hosts((*(want.names or ()), *([want.principal] if want.principal else [])))
+    extra = sorted(text for found, text in have.items() if found not in asked)
+    if want.drop_names and want.names is not None and extra:
         yield CERT_SAN.found(file, f"the certificate has names that are no longer configured: {', '.join(extra)}")
     if other_key(want, leaf) and not want.reuse_key:
         yield CERT_KEY.found(file, f"the key is {leaf.key}, but {want.key} is configured")

@@ -77,7 +77,7 @@ def repeated(request: Request) -> Leaf | None:
     if leaf is None or request.common_name not in leaf.principals:
         return None
     # A token without names makes step-ca take its subject for one.
-    names = {*leaf.dns, *leaf.ips, *leaf.scopes} - ({request.principal} - set(request.names))
+    names = {*(name.lower() for name in leaf.dns), *leaf.ips, *leaf.scopes} - ({request.principal} - set(request.names))
     return leaf if names == set(request.names) else None
 
 

@@ -4,6 +4,7 @@ The live certificate's `crdb://` URIs are always asked for again: without them i
 """
 
 from certagent.core.facts import Adopted, Leaf, Pair, Snapshot
+from certagent.core.hosts import hosts, hosts_of
 from certagent.core.names import NODE
 from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER, refused_scope
@@ -20,7 +21,8 @@ def names(want: Want, live: Leaf | None) -> tuple[str, ...]:
     """`names` are authoritative; without any the live certificate's are kept."""
     if want.names is not None or live is None:
         return want.names or ()
-    return (*(n for n in live.dns if want.principal or n != _principal_san(want)), *live.ips)
+    kept = (n.lower().rstrip(".") for n in live.dns if want.principal or n != _principal_san(want))
+    return (*dict.fromkeys(kept), *live.ips)
 
 
 def scopes(snapshot: Snapshot, pair: Pair) -> tuple[str, ...]:
@@ -51,11 +53,11 @@ def vanishing(snapshot: Snapshot, want: Want, live: Leaf | None) -> str | None:
 def _dropped(want: Want, live: Leaf | None) -> list[str]:
     if want.names is None or want.drop_names or live is None or not want.server:
         return []
-    return (
-        sorted(set(live.dns) | set(live.ips))
-        if not want.names
-        else [n for n in (*live.dns, *live.ips) if n not in {*want.names, want.principal, _principal_san(want)}]
-    )
+    if not want.names:
+        return sorted(hosts_of(live).values())
+    kept = (*want.names, *(p for p in (want.principal, _principal_san(want)) if p))
+    asked = hosts(n.removesuffix(".") for n in kept)
+    return [text for (kind, name), text in hosts_of(live).items() if (kind, name.removesuffix(".")) not in asked]
 
 
 def _principal_san(want: Want) -> str | None:
