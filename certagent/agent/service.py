@@ -16,6 +16,7 @@ from certagent.agent.config_file import Reloading
 from certagent.agent.converge import converge, look, pause, settled
 from certagent.agent.directories import Directories
 from certagent.agent.directory import World
+from certagent.agent.steady import SteadyClock, boot_clock
 from certagent.agent.wake import clock_synchronised
 from certagent.authority.client import hangs, unconfined
 from certagent.config import Config, ConfigError
@@ -60,7 +61,7 @@ class Service:
         self.config_problem: str | None = None  # why a newer one is not
         self._file, self._directories, self._workers = file, directories, workers
         self._ledger, self._log = ledger, log
-        self._turns = 0
+        self._turns, self._steady = 0, SteadyClock()
         self._looked = threading.Event()  # set while every certs-dir was looked at
         self._told: str | None = None  # the ledger's problem that was logged last
         self._unconfined: tuple[Finding, ...] = ()
@@ -102,7 +103,9 @@ class Service:
         self._settle()
         begin(self._readings(), now)
         with self._lock:
-            fact = clock_fact(now, self._newest(), synchronised=synchronised)
+            newest = self._newest()
+            steady = self._steady.at(now, boot_clock(), newest, synchronised=synchronised)
+            fact = clock_fact(now, newest, synchronised=synchronised, steady=steady)
             known = (*degraded, *self._unconfined, *hung(self._readings(), now), *self._rejected())
             for world in self._directories:
                 world.surround(known, fact)

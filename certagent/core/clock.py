@@ -8,10 +8,22 @@ BUILT = datetime(2026, 1, 1, tzinfo=UTC)
 FAR = timedelta(days=20 * 365)
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
+AHEAD = timedelta(minutes=5)
 
 
-def clock_fact(now: datetime, newest: datetime | None, *, synchronised: bool) -> Clock:
-    """Given the wall clock, the ledger's newest entry and the kernel's word, say whether the clock can be believed."""
+def believed(now: datetime, newest: datetime | None) -> bool:
+    """Whether an agent that starts takes the clock as it is: not where the ledger knows of a later moment.
+
+    Then either it was ahead when that was written, or it is behind now; only the kernel's word tells which.
+    """
+    return newest is None or newest - now <= AHEAD
+
+
+def clock_fact(now: datetime, newest: datetime | None, *, synchronised: bool, steady: datetime | None = None) -> Clock:
+    """Given the wall clock, the ledger's newest entry and the kernel's word, say whether the clock can be believed.
+
+    `steady`: what the clock would say if nobody had set it; that counts while the kernel does not vouch for it.
+    """
     if synchronised:
         return Clock(synchronised=True)
     if now < BUILT:
@@ -26,7 +38,7 @@ def clock_fact(now: datetime, newest: datetime | None, *, synchronised: bool) ->
     if newest is not None and newest - now > DAY:
         reason = f"the clock is more than a day behind the ledger's newest entry, {newest:%Y-%m-%d %H:%M} UTC"
         return Clock(sound=False, reason=reason)
-    return Clock()
+    return Clock(steady=steady)
 
 
 def believable(attempts: tuple[Attempt, ...], now: datetime, clock: Clock) -> tuple[Attempt, ...]:

@@ -9,6 +9,7 @@ class Cause(Enum):
 
     MISSING = auto()  # a bundle
     UNUSABLE = auto()
+    FUTURE = auto()  # its validity begins long after now
     REVOKED = auto()
     EXPOSED = auto()  # others could read the key
     REQUESTED = auto()  # by an operator

@@ -154,6 +154,11 @@ def settled_at(pair: Pair, now: datetime) -> datetime | None:
     return min(at, now) + SETTLES if at is not None and at - LEEWAY <= now < at + SETTLES else None
 
 
+def of_the_future(leaf: Leaf | None, now: datetime) -> bool:
+    """Whether a leaf begins later than any CA's clock may be ahead: the clock was wrong when it was installed."""
+    return leaf is not None and now < leaf.not_before - AHEAD
+
+
 def valid_soon(leaf: Leaf | None, now: datetime) -> datetime | None:
     """When a leaf becomes valid whose CA has a clock slightly ahead; None if that is not the case."""
     return leaf.not_before if leaf and now < leaf.not_before <= now + AHEAD else None

@@ -1,6 +1,6 @@
 """The input of decide as one value: policy, snapshot and the current time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -9,6 +9,8 @@ from certagent.core.facts import InFlight, Leaf, Pair, Snapshot
 from certagent.core.facts.history import History
 from certagent.core.policy import Policy, Want
 from certagent.core.timing import renew_at
+
+JUMPED = "the clock was set and is not synchronised; nothing is done that only the new time makes due"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,15 @@ class View:
     def pair(self, stem: str) -> Pair | None:
         """The live pair of that name."""
         return self.snapshot.pair(stem)
+
+    @property
+    def before_jump(self) -> "View | None":
+        """The same at the moment that it would be, had nobody set the clock; None where the clock is believed.
+
+        While the kernel does not say that the clock is synchronised, nothing is done that only a jump made due.
+        """
+        steady = self.snapshot.clock.steady
+        return replace(self, now=steady) if steady else None
 
     @property
     def history(self) -> History:

@@ -64,19 +64,43 @@ def turns(host: Host) -> None:
 
 
 def test_a_day_forward(host: Host, clock: Clock) -> None:
-    """Everything that lives for twelve hours has expired at once: one renewal per pair, no storm; it is served."""
+    """Everything that lives for twelve hours has expired at once: nothing is done while nobody vouches for the clock.
+
+    Once the kernel says that it is synchronised: one renewal per pair, no storm; it is served.
+    """
     host.write(house="lifetime = '12h'")
     host.once()
     with host.server(), host.agent(*clock.prefix) as agent:
         wait_until(lambda: host.file("node")["proof"] == "served", "proven")
         clock.set(DAY)
         agent.wait_event("clock.jumped")
+        wait_until(lambda: "cert.expired" in host.codes(), "it is seen")
+        turns(host)
+        assert issued(agent) == {}
+        clock.set(DAY, synchronised=True)
         for stem in ("node", "client.root"):
             agent.wait_event("pair.installed", lambda e, stem=stem: e["file"] == stem)
         wait_until(lambda: host.file("node")["proof"] == "served", "proven")
         turns(host)
         assert issued(agent) == {"node": 1, "client.root": 1}
         assert len(agent.events("reload.sent")) == 1
+
+
+def test_a_clock_that_was_ahead_for_a_moment(host: Host, clock: Clock) -> None:
+    """What was issued then begins twelve hours from now: the pair before it comes back at once, and is served."""
+    host.once()
+    with host.server() as server, host.agent(*clock.prefix) as agent:
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        before = server.served()
+        clock.set(DAY / 2)
+        agent.wait_event("clock.jumped")
+        host.run("renew", "node", "--wait", "1")
+        agent.wait_event("pair.installed")
+        clock.set(0)
+        assert agent.wait_event("pair.rolled-back")["file"] == "node"
+        wait_until(lambda: server.served() == before, "the one before is served")
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        assert issued(agent) == {"node": 1}
 
 
 @pytest.mark.parametrize("days", [1, 3])

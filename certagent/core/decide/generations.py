@@ -6,8 +6,10 @@ a rotation of the CA the generations before it are certificates that nobody trus
 
 from certagent.core.actions import Rollback
 from certagent.core.decide.gate import faults
+from certagent.core.decide.part import Part, blocked
 from certagent.core.facts import Generation
 from certagent.core.rules import stamp
+from certagent.core.timing import swap_retry_at
 from certagent.core.view import View
 
 NOTHING_EARLIER = "there is no earlier pair that is still valid and was neither revoked nor rolled back"
@@ -25,6 +27,12 @@ def going_back(view: View, stem: str, reason: str) -> Rollback | None:
     bad = pair.leaf.fingerprint if pair.leaf else ""
     owner = want.key_owner or view.policy.owner
     return Rollback(stem, number, fingerprint, bad, want.key_mode, owner.uid, owner.gid, reason)
+
+
+def paced(view: View, back: Rollback) -> Part:
+    """The rollback, once the backoff after those that failed is over."""
+    again = swap_retry_at(view.history.failed_swaps(back.stem, back.fingerprint))
+    return Part((back,)) if again is None or view.now >= again else blocked("rollback", back.stem, back.reason, again)
 
 
 def nothing_to_go_back_to(view: View, stem: str) -> str:

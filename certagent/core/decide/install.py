@@ -13,7 +13,7 @@ from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Want
 from certagent.core.rules import refusal, stamp
 from certagent.core.timing import DAY, swap_retry_at, valid_soon
-from certagent.core.view import View
+from certagent.core.view import JUMPED, View
 
 
 def part(view: View) -> Part:
@@ -22,7 +22,17 @@ def part(view: View) -> Part:
         return Part()
     asked = [r for r in view.snapshot.requests if r.kind == "rollback"]
     back = [going_back(view, r.subject, "requested by an operator") for r in asked]
-    return total([_staged(view, staged) for staged in view.snapshot.staged]) + Part(tuple(b for b in back if b))
+    return total([_believed(view, staged) for staged in view.snapshot.staged]) + Part(tuple(b for b in back if b))
+
+
+def _believed(view: View, staged: Staged) -> Part:
+    """What becomes of a staged pair, unless only a jump of the clock makes it so and nobody asked for it."""
+    stem, before = staged.pair.name.stem, view.before_jump
+    found = _staged(view, staged)
+    if before is None or view.snapshot.renewal(stem):
+        return found
+    same = [type(a) for a in found.actions] == [type(a) for a in _staged(before, staged).actions]
+    return found if same else blocked("install", stem, JUMPED)
 
 
 def _staged(view: View, staged: Staged) -> Part:

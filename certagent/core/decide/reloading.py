@@ -10,14 +10,14 @@ from datetime import timedelta
 from certagent.core.actions import AssumeLoaded, RecordProof, Reload
 from certagent.core.catalogue import PROCESS_FORBIDDEN, PROCESS_NONE, PROCESS_STARTING, SERVED_STALE
 from certagent.core.decide.gate import Bar, bar, restarts
-from certagent.core.decide.generations import going_back
+from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Attempt, Pair, Process, Request, Served, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.proof import answers, owners, silent, unloaded, unverified
 from certagent.core.requests import after
 from certagent.core.serving import arrived, differs, expected, material, of_process
-from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at, swap_retry_at
+from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at
 from certagent.core.view import View
 
 BEFORE_ROLLBACK = timedelta(seconds=2)
@@ -161,10 +161,7 @@ def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Par
     if not had_another or not all(_fails(view, p, pair) for p in had_another):
         return None
     back = going_back(view, pair.name.stem, refused[0].reason or "handshakes fail")
-    if back is None:
-        return None
-    again = swap_retry_at(view.history.failed_swaps(back.stem, back.fingerprint))
-    return Part((back,)) if again is None or view.now >= again else blocked("rollback", back.stem, back.reason, again)
+    return paced(view, back) if back else None
 
 
 def _fails(view: View, process: Process, pair: Pair) -> bool:

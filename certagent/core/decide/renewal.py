@@ -12,6 +12,7 @@ from enum import Enum, auto
 from certagent.core.actions import Adopt, Issue, RejectCommand
 from certagent.core.catalogue import CERT_KEY, CERT_SAN, RENEWAL_FAILING, RENEWAL_REFUSED
 from certagent.core.decide import failover, guards, layouts, outlook, sans
+from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.guards import Asking, Block
 from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Leaf, Pair, Snapshot
@@ -20,8 +21,8 @@ from certagent.core.names import NODE
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
 from certagent.core.rules import other_key, pair_findings, stamp
-from certagent.core.timing import emergency_at
-from certagent.core.view import View
+from certagent.core.timing import emergency_at, of_the_future
+from certagent.core.view import JUMPED, View
 
 
 class Outcome(Enum):
@@ -78,8 +79,25 @@ def _want(view: View, want: Want) -> Part:
         return known + _told(view, want, _not_due(view, want, pair, findings))
     if nobody:
         return known
+    if _due_by_jump_alone(view, want, pair):
+        return known + blocked("issue", stem, f"{reason.sentence}; {JUMPED}")
+    if reason.kind is Cause.FUTURE and (back := _back(view, stem, reason)):
+        return known + back
     asking = Asking(view=view, want=layouts.keep_dual_purpose(view, want), pair=pair, reason=reason)
     return known + _told(view, want, _asking(asking))
+
+
+def _due_by_jump_alone(view: View, want: Want, pair: Pair) -> bool:
+    before = view.before_jump
+    return before is not None and due(before, want, pair, live_findings(before, want, pair)) is None
+
+
+def _back(view: View, stem: str, reason: Reason) -> Part | None:
+    """The earlier pair that is valid now, at once; None where there is none, or another one is on its way."""
+    if view.running("issue", stem) or any(s.pair.name.stem == stem for s in view.snapshot.staged):
+        return None
+    back = going_back(view, stem, reason.sentence)
+    return paced(view, back) if back else None
 
 
 def _told(view: View, want: Want, renewal: Part) -> Part:
@@ -181,6 +199,9 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
             yield Reason(Cause.MISSING, f"{stem}.crt is missing")
         return
     yield from (Reason(Cause.UNUSABLE, f.message) for f in findings if f.rule.unusable)
+    if leaf is not None and view.snapshot.clock.sound and of_the_future(leaf, view.now):
+        why = f"the certificate is not valid before {stamp(leaf.not_before)}: a clock was ahead when it was issued"
+        yield Reason(Cause.FUTURE, why)
     if revoked := view.snapshot.revoked(leaf):
         yield Reason(Cause.REVOKED, revoked)
     if view.policy.on_exposed == "renew" and view.snapshot.exposed_key(pair):

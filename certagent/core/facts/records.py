@@ -136,6 +136,7 @@ class Clock:
     sound: bool = True
     reason: str = ""
     synchronised: bool = False  # the kernel's word: a time service keeps it
+    steady: datetime | None = None  # what it would say if nobody had set it since it was last believed; None: the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,43 @@
+"""What the wall clock would say if nobody had set it."""
+
+from datetime import timedelta
+
+from certagent.agent.steady import SteadyClock, boot_clock
+from tests.core.building import DAY, NOW
+
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+BOOT = timedelta(hours=7)
+
+
+def test_a_jump_is_remembered_until_the_clock_is_synchronised() -> None:
+    """The boot clock goes on: what the wall clock would say is known as long as nobody vouches for what it says."""
+    steady = SteadyClock()
+    assert steady.at(NOW, BOOT, None, synchronised=False) is None
+    assert steady.at(NOW + HOUR, BOOT + HOUR, None, synchronised=False) is None
+    for later in (HOUR, 2 * HOUR):
+        assert steady.at(NOW + DAY + later, BOOT + later, None, synchronised=False) == NOW + later
+    assert steady.at(NOW + DAY + 3 * HOUR, BOOT + 3 * HOUR, None, synchronised=True) is None
+    assert steady.at(NOW + DAY + 4 * HOUR, BOOT + 4 * HOUR, None, synchronised=False) is None
+
+
+def test_a_jump_that_is_taken_back_leaves_nothing() -> None:
+    """The clock was ahead for a moment: now it is right, whatever the ledger was told meanwhile."""
+    steady = SteadyClock()
+    steady.at(NOW, BOOT, None, synchronised=False)
+    assert steady.at(NOW + HOUR, BOOT, NOW, synchronised=False) == NOW
+    assert steady.at(NOW + SECOND, BOOT + SECOND, NOW + HOUR, synchronised=False) is None
+
+
+def test_a_clock_behind_the_ledger_at_the_start() -> None:
+    """Either is wrong: nothing is done by the wall clock alone, until it has caught up or is synchronised."""
+    steady = SteadyClock()
+    assert steady.at(NOW, BOOT, NOW + HOUR, synchronised=False) == NOW + HOUR
+    assert steady.at(NOW + HOUR, BOOT + HOUR, NOW + HOUR, synchronised=False) is None
+    steady = SteadyClock()
+    steady.at(NOW, BOOT, NOW + HOUR, synchronised=False)
+    assert steady.at(NOW, BOOT, NOW + HOUR, synchronised=True) is None
+
+
+def test_the_boot_clock_goes_on() -> None:
+    """It never stands still, and nobody can set it."""
+    assert timedelta(0) < boot_clock() <= boot_clock()
