@@ -1,4 +1,4 @@
-"""What a backend works with, inside the worker: its credentials, its memory, HTTPS, the clock."""
+"""What a backend uses inside the worker: its credentials, its saved state, HTTPS and the clock."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

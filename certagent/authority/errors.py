@@ -1,4 +1,4 @@
-"""The one error of the authorities, typed by who can act."""
+"""The exception of the authorities; its kind says who can act on it."""
 
 from datetime import datetime
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""The verdicts on the live certificates; each is verified once for the same bytes, until a CA begins or ends."""
+"""Cache how each live certificate verifies: the same bytes again only after a CA becomes valid or expires."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

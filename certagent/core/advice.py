@@ -1,8 +1,8 @@
-"""Whether `security.ocsp.mode = strict` is safe on a host: what cockroach would make of each responder's answers.
+"""Whether `security.ocsp.mode = strict` is safe on a host: what cockroach would do with each responder's answers.
 
-It asks the responders of a certificate in the order in which it names them, all within one timeout; the first that says
-good or revoked decides. Revoked fails in every mode, anything else but good fails in strict; a certificate that names
-no responder is not checked at all.
+It asks the responders of a certificate in the order in which the certificate names them, all within one timeout; the
+first that says good or revoked decides. Revoked fails in every mode, anything else but good fails in strict; a
+certificate that names no responder is not checked at all.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Policy: what should be true of one certs-dir. Made by config.py, read by decide.
+"""Policy: what should be true of one certs-dir. config makes it, decide reads it.
 
 Every field is already valid: parsed at the edge, never checked again inside.
 """

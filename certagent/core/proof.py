@@ -1,7 +1,7 @@
-"""What verifies that the processes use a file, and who still owes that: one judge for the loop, status and commands.
+"""What verifies that the processes use a file, and which addresses have not yet: for the loop, status and commands.
 
-Every address of every owning process counts. An answer counts only where it is newer than the last change of the files
-and the last signal to its process: an older handshake says nothing about what is on disk now.
+Every address of every owning process counts. An answer counts only if it is newer than the last change of the files and
+the last signal to its process: an older handshake says nothing about what is on disk now.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""snapshot x plan -> one JSON-able document: what `certagent status --json` prints, and metrics are made of."""
+"""snapshot x plan -> the JSON document that `certagent status --json` prints."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""What `certagent check` judges: a directory and a user, a running process, or what a configuration names.
+"""What `certagent check` checks: a directory and a user, a running process, or what a configuration names.
 
 It needs neither a configuration nor a daemon, and changes nothing. Each target is read with the rights of its user, and
-links are followed; core/judging.py judges what was read.
+links are followed; core/judging.py decides about what was read.
 """
 
 import os

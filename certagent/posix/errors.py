@@ -1,4 +1,4 @@
-"""The one error of effects on the host."""
+"""The exception for an operation on the host that failed."""
 
 
 class HostError(Exception):

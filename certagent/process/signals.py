@@ -1,7 +1,8 @@
-"""SIGHUP as the owner: a child that has become that user, through a pidfd, under a deadline.
+"""SIGHUP as the owner of the directory: from a child with that user's ids, through a pidfd, under a deadline.
 
-Rejected: os.kill (a reused pid kills an innocent), fork in this threaded process (55 of 200 children hung),
-effective ids only (could still signal root's). The owner may SIGSTOP its own child, so the wait has a deadline.
+Rejected: os.kill (it may hit another process that got the same pid), fork in this threaded process (55 of 200 children
+hung), effective ids only (they could still signal root's processes). The owner may SIGSTOP its own child, so the wait
+has a deadline.
 """
 
 import os

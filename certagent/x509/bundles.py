@@ -1,4 +1,4 @@
-"""Trust bundles: put together, and taken apart to see which of their CAs a leaf hangs on."""
+"""Build trust bundles, and find the CAs of a bundle that a leaf chains to."""
 
 from datetime import datetime
 from hashlib import sha256

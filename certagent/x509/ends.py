@@ -1,4 +1,4 @@
-"""When the CA certificates end that a chain may need."""
+"""When the CA certificates that a chain may need expire."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Times with fractions of a second in an OCSP response: Go reads them, so cockroach does; cryptography refuses them.
 
-RFC 6960 forbids them, and certomancer writes them. The times are rewritten for reading, the signature is verified over
-the bytes that were signed. Rejected: refusing such an answer, which would report a responder as unreachable that
-cockroach is content with.
+RFC 6960 forbids them, and certomancer writes them. The times are rewritten for reading; the signature is verified over
+the bytes that were signed. Rejected: refusing such an answer, because a responder that cockroach accepts would be
+reported as unreachable.
 """
 
 import re

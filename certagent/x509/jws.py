@@ -1,7 +1,7 @@
 """JSON Web Signatures (RFC 7515, compact form) by a key in PEM, and private JSON Web Keys (RFC 7517) as PEM.
 
-What step-ca's tokens need, and no more. Rejected: josepy, which is there for ACME alone: it has no Ed25519, and a token
-signed by a managed key is made in the daemon, where a dependency of the worker's has no business.
+Only what step-ca's tokens need. Rejected: josepy, which is installed for ACME only and has no Ed25519. The agent itself
+signs tokens with a managed key, and should not need a library of a worker for that.
 """
 
 import json

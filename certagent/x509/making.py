@@ -1,8 +1,8 @@
-"""Keys, certificate requests and the embedded CA: what `cockroach cert` makes, made here.
+"""Make keys, certificate requests and the embedded CA, in the shapes that `cockroach cert` uses.
 
-Source of the shapes: cockroach's own certificates (organisation "Cockroach", the CN `node` or the user, a CA
-whose path length is 1). Rejected: backdating in sign_csr; the caller says when a leaf begins, and its lifetime
-is computed from that.
+Source of the shapes: cockroach's own certificates (organisation "Cockroach", the CN `node` or the user, a CA whose path
+length is 1). Rejected: backdating in sign_csr; the caller says when a leaf begins, and its lifetime is computed from
+that.
 """
 
 from collections.abc import Callable

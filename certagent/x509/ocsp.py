@@ -1,10 +1,10 @@
 """OCSP (RFC 6960): requests to bytes, answers to facts; no network here.
 
-An answer counts only as cockroach counts it, and no less strictly than the RFC has it. cockroach's side is Go's
-x/crypto/ocsp: where certificates are embedded the first one must be signed by the issuer's key, even if it is the
-issuer itself, and Ed25519 is unknown. The RFC's side, which Go leaves out: the delegate's extended key usage and
-validity, the whole CertID, thisUpdate and nextUpdate. A revocation counts out of date too: it is not taken back, and
-Go does not look. Not checked: whether the delegate itself is revoked (id-pkix-ocsp-nocheck is what they all carry).
+An answer is valid only if both cockroach and the RFC accept it. cockroach uses Go's x/crypto/ocsp: if the answer
+contains certificates, the first one must be signed by the issuer's key, even if it is the issuer itself; Ed25519 is not
+supported. The RFC requires more than Go checks: the delegate's extended key usage and validity, the whole CertID,
+thisUpdate and nextUpdate. A revocation is valid however old it is, because it is final and Go does not check its dates.
+Not checked: whether the delegate itself is revoked (delegates carry id-pkix-ocsp-nocheck).
 """
 
 from collections.abc import Callable

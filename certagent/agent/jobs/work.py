@@ -1,6 +1,6 @@
 """The jobs themselves: issue, reload, probe, scan, window, revocation. Each runs off the deciding thread.
 
-How an issuance (issuing.py) or a signal ended goes to the ledger and the staging area; what a probe or a scan found
+The result of an issuance (issue.py) or a signal goes to the ledger and the staging area; what a probe or a scan found
 is returned.
 """
 

@@ -1,7 +1,7 @@
 """CFSSL: authsign, a request with an HMAC by a key that host and CA share; `info` for the certificate of the CA.
 
-The server signs a leaf and sends nothing else, so an intermediate is fetched separately; a root above that it does not
-know at all. Lifetime and extended key usage are the profile's: a request has no say in them.
+The server returns the leaf only, so an intermediate is fetched separately; it does not offer a root above an
+intermediate. The profile decides lifetime and extended key usage; the request cannot change them.
 """
 
 import hmac

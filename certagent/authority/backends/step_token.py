@@ -1,9 +1,9 @@
-"""What step-ca's tokens say: header and claims, as `step ca token` writes them. Nothing here holds a key.
+"""What step-ca's tokens contain: header and claims, as `step ca token` writes them. Nothing here holds a key.
 
-Three of them: by a JWK provisioner's key, by an X5C bootstrap credential, and for a renewal by the live key. The first
-two are signed in the worker, whose credentials they are; the third in the daemon: a managed key never leaves it. A
-token of the live key buys no new key: /rekey takes nothing but that key's own TLS handshake (`credential = "leaf"`),
-and an X5C token made with it no certificate that outlives the live one.
+A token is signed by a JWK provisioner's key, by an X5C bootstrap credential, or, for a renewal, by the live key. The
+worker signs the first two, because they are its credentials. The agent signs the third, so that a managed key never
+leaves it. A token of the live key cannot get a certificate for a new key: /rekey takes only a TLS handshake by the live
+key (`credential = "leaf"`), and an X5C token by the live key gets no certificate that outlives the live one.
 """
 
 from base64 import b64encode, urlsafe_b64encode

@@ -1,8 +1,8 @@
-"""The PKI engine of Vault or OpenBao, by `sign`: the key stays here. Never `issue`, which makes one over there.
+"""The PKI engine of Vault or OpenBao, by `sign`, so that the private key stays on this host; never by `issue`.
 
-A login's token is revoked when it was used; a configured token is renewed when a third of its life is gone, where it is
-renewable. A token file that another program refreshes (Vault Agent) is read again for each request.
-Rejected: keeping a login's token for the next request: it would lie in the state directory for weeks.
+The token of a login is revoked after use. A configured token is renewed after a third of its lifetime, if it is
+renewable. A token file that another program refreshes (Vault Agent) is read again for each request. Rejected: keeping
+the token of a login for the next request, because it would be in the state directory for weeks.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The roots for a trust bundle that is missing: pinned ones, and all of them."""
+"""The roots for a missing trust bundle: only pinned ones, and all that are pinned."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,8 @@
 """Requests that wait for their answer: the key and the CSR, kept in the staging area until a CA has answered.
 
-They are written before the CA is asked, so that an answer that comes after a crash, or days later by hand, still
-finds its key. Each request has a mark of what it asks for; if something else is wanted by then, a new one is made.
+They are written before the CA is asked, so that an answer that comes after a crash, or days later by hand, still finds
+its key. Each request records what it asks for; if the configuration asks for something else by then, a new request is
+made.
 """
 
 from certagent.certs_dir.swap.area import GUARDS, PENDING, Area, exists, opened, read, remove, write

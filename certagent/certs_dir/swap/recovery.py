@@ -1,4 +1,4 @@
-"""Finish or undo an interrupted swap: what decides is whether key and certificate match."""
+"""Finish or undo an interrupted swap, depending on whether key and certificate match."""
 
 import os
 from collections.abc import Iterable

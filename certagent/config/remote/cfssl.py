@@ -1,4 +1,4 @@
-"""`type = "cfssl"`: CFSSL's `serve` or multirootca, its profiles behind an auth key."""
+"""`type = "cfssl"`: CFSSL's `serve` or multirootca, with profiles that an auth key protects."""
 
 from certagent.config.reader import text
 from certagent.config.remote import CaType, Setting, url

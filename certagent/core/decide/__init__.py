@@ -1,18 +1,18 @@
 """decide(policy, snapshot, now) -> Plan: the whole state, every time; an event only says that it should be checked.
 
 Each module here answers one question about a View and returns a Part; this one only puts the parts together and drops
-what another part has made pointless. No step hands data to the next: a valid staged pair causes the install, a process
-that serves something else than the file causes the SIGHUP. So a crash at any point resumes by itself.
+what another part has made unnecessary. No step passes data to the next: a valid staged pair causes the install, a
+process that serves a certificate other than the file causes the SIGHUP. So a crash at any point resumes by itself.
 
 The life of a pair; a guard that does not hold is shown as blocked, with its reason:
 
 wanted -> asked: `renewal.due` gives the reason (missing, unusable, revoked, changed, due, or a command), and none of
     the guards of `renewal.POLICY` objects.
 asked -> staged: the authority answered with a certificate for the key of the request (agent/jobs/issue.py).
-staged -> judged: everything that it is judged by was read, its validity has begun, and its OCSP responder was asked
+staged -> checked: everything that the checks need was read, its validity has begun, and its OCSP responder was asked
     (`revocation.waits`); a node waits a minute for `client.node.crt` (`layouts.waits`). Then it is neither revoked nor
     quarantined, and what was read back from disk passes the pre-install checks (`rules.refusal`); else it is set aside.
-judged -> installed: no interrupted swap has to be recovered first, and the backoff after a failed swap is over.
+checked -> installed: no interrupted swap has to be recovered first, and the backoff after a failed swap is over.
 installed -> signalled: a process serves something else (`serving.differs`) or did not load the files since
     (`proof.unloaded`), is past its start, and nothing that it would load is worse than what it has loaded (`gate.bar`);
     the signal before had its time.

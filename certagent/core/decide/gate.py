@@ -1,12 +1,11 @@
-"""What bars an install bars a SIGHUP: nothing is signalled that would load what is worse than what is loaded now.
+"""What blocks an installation also blocks a SIGHUP: a process never loads files that are worse than what it has loaded.
 
-cockroach takes a certificate that is expired, of another CA, for another use or of another key, reports success, and
-fails every connection from then on; the one that it had loaded would have gone on. What is loaded is known by what
-was kept when the process was last verified (`Snapshot.loaded`). Unknown is no: then the files are judged alone.
+cockroach loads a certificate that is expired, of another CA, for another use or of another key, reports success, and
+then fails every connection, while the certificate that it had loaded would still work. The agent keeps the files with
+which a process was last verified (`Snapshot.loaded`). If it has none, it decides by the files on disk alone.
 
-A fault is either one for which the process can never use the file, and then nothing but an operator's `--force` sends
-a signal, or one that makes connections fail; that one bars while what is loaded does not have it too, and is not
-expired itself.
+There are two kinds of fault. If the process could never use a file, only an operator's `--force` sends a signal. If a
+fault makes connections fail, it blocks the signal unless what is loaded has the same fault or is expired itself.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
 """RFC 8555 by the acme library: accounts, orders, three challenges, chains, profiles, renewal information.
 
-The one importer of acme, josepy and dnspython; it runs in a worker. Rejected: the library's own network layer (no
-pins, no caps, redirects followed) and its order loop (one-second sleeps, and nothing to take up again).
+The only importer of acme, josepy and dnspython; it runs in a worker. Rejected: the library's own network layer (no
+pinning, no size limits, redirects followed) and its order loop (it sleeps for whole seconds and cannot resume an
+order).
 """
 
 from certagent.authority.backends.acme.options import Options, needs

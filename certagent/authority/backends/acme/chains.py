@@ -1,4 +1,4 @@
-"""Which of a CA's chains to take."""
+"""Choose one of the certificate chains that an ACME CA offers."""
 
 import re
 

@@ -1,6 +1,7 @@
-"""The acme library's signing and nonces over our own HTTPS: its pins, caps and deadline, and no redirects.
+"""The acme library's signing and nonces over certagent's HTTPS client: pins, size limits, a deadline, no redirects.
 
-The library retries a refused nonce once; a strict server, or a pool of them behind one name, refuses several in a row.
+The library repeats a request once if its nonce was refused; a strict server, or several servers behind one name, refuse
+several in a row.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is asked of an ACME CA, operation by operation."""
+"""The operations of an ACME authority: issue, renewal information, account changes, roots."""
 
 from acme import messages
 

@@ -1,4 +1,4 @@
-"""ACME problem types -> AuthorityError: whose move it is, and what to do."""
+"""ACME problem types -> AuthorityError: who has to act, and what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
