@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from certagent.config import Config, ConfigError, build, load
+from certagent.config.schema import owner
 
 BASE = """
 [authority.house]
@@ -402,3 +403,21 @@ def test_a_number_of_five_thousand_digits(tmp_path: Path) -> None:
     file.write_text(BASE + f"keep = {'1' * 5000}\n")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load(str(file))
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("1000850000:0", (1000850000, 0)),
+    ("root:4242", (0, 4242)),
+    ("0", (0, 0)),
+    (str(os.getuid()), (os.getuid(), os.getgid())),
+])  # fmt: skip
+def test_an_owner_by_its_number(text: str, expected: tuple[int, int]) -> None:
+    """A uid without a name, as under OpenShift: the number is taken, and stands for the name in every remedy."""
+    found = owner(text)
+    assert (found.uid, found.gid, found.user) == (*expected, text.partition(":")[0])
+
+
+def test_a_number_without_a_group() -> None:
+    """Of a uid without a name that is not this process's own no group is known: the remedy is to write one."""
+    with pytest.raises(ValueError, match="write 1000850000:GROUP"):
+        owner("1000850000")

@@ -168,7 +168,10 @@ class World:
         try:
             return self._staging.add(known, self.policy, self._roots_of_ui(), now)
         except (HostError, OSError) as error:
-            return replace(known, directory=replace(directory, observe_only=directory.observe_only or barred(error)))
+            return replace(
+                known,
+                directory=replace(directory, observe_only=directory.observe_only or barred(self.policy.path, error)),
+            )
 
     def _loaded(self, known: Snapshot, now: datetime) -> Snapshot:
         """With what the processes have loaded. What cannot be read is not known: a reload is judged without it."""

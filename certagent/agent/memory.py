@@ -13,6 +13,7 @@ from certagent.core.facts import (
     Clock,
     InFlight,
     Listener,
+    PassedOver,
     Process,
     Repair,
     Request,
@@ -55,6 +56,7 @@ class Memory:
     """Of one certs-dir. `degraded` and `clock` are the service's to set."""
 
     processes: tuple[Process, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
     processes_at: datetime | None = None
     served: dict[tuple[str, str, str], Served] = field(default_factory=dict)
     revocations: dict[str, Revocation] = field(default_factory=dict)  # by the leaf's fingerprint
@@ -90,7 +92,7 @@ class Memory:
     def _seen(self, seen: ProcessScan, policy: Policy) -> tuple[LogLine, ...]:
         """A scan: what a listener served that is gone, or for a file that is not wanted any more, is forgotten."""
         said = changes(self.processes, seen.processes)
-        self.processes, self.processes_at = seen.processes, seen.at
+        self.processes, self.passed_over, self.processes_at = seen.processes, seen.passed_over, seen.at
         self.answered &= {p.identity for p in seen.processes}
         set_by_hand = tuple(Listener(host, port, kind) for host, port, kind in policy.process.probe)
         ports = {(p.identity, port.address) for p in seen.processes for port in p.listeners or set_by_hand}
@@ -143,6 +145,7 @@ class Memory:
         return replace(
             known,
             processes=tuple(self._past_its_start(p) for p in self.processes),
+            passed_over=self.passed_over,
             processes_at=self.processes_at,
             served=tuple(self.served.values()),
             revocations=tuple(self.revocations.values()) if policy.ocsp.mode != "off" else (),

@@ -5,6 +5,7 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 
+from certagent.certs_dir.access import denied
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import ObserveOnly, Snapshot, Why
 from certagent.posix.directory import identity
@@ -20,10 +21,11 @@ WHY = {
 }
 
 
-def barred(error: HostError | OSError) -> ObserveOnly:
-    """Given why the staging area of a certs-dir cannot be used, return why the directory is observed only."""
+def barred(path: str, error: HostError | OSError) -> ObserveOnly:
+    """Given a certs-dir and why its staging area cannot be used, return why the directory is observed only."""
     said = str(error) if isinstance(error, HostError) else f"cannot use the staging area: {error.strerror}"
-    return ObserveOnly(WHY.get(error.errno or 0, Why.UNUSABLE), said)
+    found = denied(path, error.errno, write=True)
+    return ObserveOnly(WHY.get(error.errno or 0, Why.UNUSABLE), said, found.cause, found.advice)
 
 
 class DirectoryLock:
@@ -45,7 +47,7 @@ class DirectoryLock:
         try:
             self._fd = self._store.lock()
         except (HostError, OSError) as error:
-            self.problem = barred(error)
+            self.problem = barred(self._store.path, error)
             raise HostError(self.problem.detail, error.errno) from error
         self._identity, self.problem = found, None
 

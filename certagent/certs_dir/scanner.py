@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
+from certagent.certs_dir.access import denied
 from certagent.certs_dir.mounts import mount_below
 from certagent.certs_dir.reading import file_fact, inside_fact, printable, read_cert, read_key
 from certagent.certs_dir.verdicts import Verdicts
@@ -135,7 +136,10 @@ def unreadable(path: str, error: OSError) -> Directory:
     """The fact of a directory that is missing, or cannot be read."""
     if error.errno == errno.ENOENT:
         return Directory(path, exists=False)
-    return Directory(path, exists=True, problem=error.strerror, not_directory=error.errno == errno.ENOTDIR)
+    found = denied(path, error.errno)
+    problem = f"{error.strerror}: {found.cause}" if found.cause else error.strerror
+    known = Directory(path, exists=True, problem=problem, not_directory=error.errno == errno.ENOTDIR)
+    return replace(known, advice=found.advice)
 
 
 def directory_fact(path: str, fd: int) -> Directory:

@@ -2,8 +2,10 @@
 
 import grp
 import ipaddress
+import os
 import pwd
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -15,6 +17,7 @@ from certagent.core.hosts import normalised
 from certagent.core.policy import OcspRule, Owner, ProcessRule, RenewAt
 
 PORTS = 1 << 16
+NUMBER = re.compile(r"[0-9]{1,10}")
 KEYS = ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096")
 LABEL = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 PROBE = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/\s]+):(\d+)(?:/(sql|http))?")
@@ -71,15 +74,35 @@ def _kind(value: Any) -> str:
 
 
 def owner(value: Any) -> Owner:
-    """User or user:group, as they are known on this host."""
+    """User or user:group, as they are known on this host; or their numbers, where they have no name (OpenShift)."""
     user, _, group = text(value).partition(":")
+    uid, own = _account(user)
+    if not group and own is None:
+        raise RedactedValueError(f"uid {user} has no name on this host, so its group is not known: write {user}:GROUP")
+    return Owner(user, uid, _group(group) if group else own or 0)
+
+
+def _account(user: str) -> tuple[int, int | None]:
+    """The uid and the gid of a user; of a number without a name the gid of this process, if it is its own."""
     try:
         account = pwd.getpwnam(user)
     except KeyError as error:
-        raise RedactedValueError(f"there is no user {user!r} on this host: create it or name another one") from error
+        if not NUMBER.fullmatch(user):
+            message = f"there is no user {user!r} on this host: create it or name another one"
+            raise RedactedValueError(message) from error
+        uid = int(user)
+        with suppress(KeyError):
+            return uid, pwd.getpwuid(uid).pw_gid
+        return uid, os.getegid() if uid == os.geteuid() else None
+    return account.pw_uid, account.pw_gid
+
+
+def _group(group: str) -> int:
     try:
-        return Owner(user, account.pw_uid, grp.getgrnam(group).gr_gid if group else account.pw_gid)
+        return grp.getgrnam(group).gr_gid
     except KeyError as error:
+        if NUMBER.fullmatch(group):
+            return int(group)
         raise RedactedValueError(f"there is no group {group!r} on this host: create it or name another one") from error
 
 

@@ -111,6 +111,8 @@ DIR_MODE = Rule("dir.mode", "other users may replace files of the certs director
 DIR_FOREIGN = Rule("dir.foreign", "certagent changes nothing in the certs directory: the files are externally managed"
     " (Kubernetes' ..data, a single-file bind mount), another agent manages it, or this agent cannot write to it",
     AGENT, "as the finding says; for externally managed files, use an authority of type none", ("warning", "info"))
+DIR_OWNER = Rule("dir.owner", "the certs directory does not belong to the configured `owner`", AGENT,
+    "chown OWNER DIR, or correct `owner`", WARNING)
 SERVED_STALE = Rule("served.stale",
     "a process does not serve the certificate that is on disk; critical: a reload is blocked, or had no effect", AGENT,
     "as the finding says: repair the file that blocks the reload, or see the log of the process",
@@ -125,8 +127,16 @@ PROCESS_NONE = Rule("process.none", "no process uses the directory", AGENT, "sta
 PROCESS_FORBIDDEN = Rule("process.forbidden", "a process cannot be inspected or signalled", AGENT,
     "set `pid_file` and `probe`", WARNING, remedy="set `pid_file` and `probe` in [certs_dir.process]")
 PROCESS_STARTING = Rule("process.starting", ("a process is not listening yet, so it must not"
-" get a signal"), AGENT, "wait",
-    INFO, remedy="nothing to do: the process loads what is on disk when it starts")
+" get a signal"), AGENT, "wait; if it has listened for long, set `probe`",
+    ("info", "warning"), remedy="nothing to do: the process loads what is on disk when it starts")
+PROCESS_INSECURE = Rule("process.insecure", "cockroach runs with --insecure, so it uses no certificates", AGENT,
+    "start it without --insecure", WARNING)
+PROCESS_OTHER_USER = Rule("process.other-user",
+    "cockroach runs as another user than `owner`, so this agent can neither inspect nor signal it", AGENT,
+    "run cockroach as the user of `owner`, or set `owner` and run the agent as the user of cockroach",
+    ("warning", "info"))
+PROCESS_PID_FILE = Rule("process.pid-file", "the configured `pid_file` does not lead to a process", AGENT,
+    "correct `pid_file`, or have cockroach write it (--pid-file)", ("warning", "info"))
 AUTHORITY_UNTRUSTED = Rule("authority.untrusted",
     "the root of an authority is not in the trust bundle", AGENT,
     "add its root to the bundle on every node, or remove it from `authority`", WARNING)

@@ -17,6 +17,7 @@ from certagent.core.catalogue import (
     CERT_SAN,
     CERT_UNTRUSTED,
     DIR_FOREIGN,
+    DIR_OWNER,
     KEY_IRREGULAR,
     KEY_OWNER,
     NAME_UNKNOWN,
@@ -97,6 +98,8 @@ def _of_agent(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: 
     client_only = not target.serving and any(p.name.kind.part == "user" and p.cert for p in seen.pairs)
     orphans = {p.name.stem for p in seen.pairs if p.cert is None and p.name.kind.at_start != "required"}
     for found in plan.findings:
+        if found.rule is DIR_OWNER and not target.configured:
+            continue  # nobody configured an owner: cockroach needs to read the files, not to own them
         ignored = names.stem_of(found.file) in orphans and Is.OF_LONE_KEYS not in found.rule.flags
         if found.rule.area in OF_DIRECTORIES and not ignored:
             yield _remedied(

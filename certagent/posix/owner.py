@@ -89,6 +89,14 @@ def kill(child: "subprocess.Popen[bytes]", uid: int, gid: int) -> None:
             child.kill()
 
 
+def name_of(uid: int) -> str:
+    """The name of a user, its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def nobody() -> tuple[int, int]:
     """Its uid and gid; a container may have no such name."""
     try:

@@ -42,6 +42,15 @@ def hidden(base: Process, said: Arguments, *, ours: bool | None, mine: int) -> P
     return replace(base, state="forbidden", problem=problem, terms=said.terms)
 
 
+def out_of_reach(base: Process, ports: tuple[int, ...]) -> Process:
+    """A process that listens in another network namespace: only `probe` says where it can be asked."""
+    where = ", ".join(str(p) for p in ports)
+    problem = f"pid {base.pid} listens on port {where} of another network namespace, as in a container"
+    return replace(
+        base, state="forbidden", problem=f"{problem}: set `probe` to an address that can be dialled from here"
+    )
+
+
 def judged(
     base: Process, listeners: tuple[Listener, ...], hup: tuple[bool, bool], rule: ProcessRule, mine: int
 ) -> Process:

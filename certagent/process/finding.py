@@ -20,10 +20,12 @@ from certagent.process.classify import (
     listeners_of,
     misnamed,
     named,
+    out_of_reach,
     outlived,
     pid_file_problem,
     serves,
 )
+from certagent.process.elsewhere import listening_elsewhere
 
 PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -34,11 +36,12 @@ def find(device: int, inode: int, rule: ProcessRule) -> tuple[Process, ...]:
     if rule.pid_file:
         found = [p for p in [_by_pid_file(rule)] if p is not None]
     else:
-        found = [p for pid in _candidates(rule) if (p := _examine(pid, device, inode, rule)) is not None]
+        found = [p for pid in candidates(rule) if (p := _examine(pid, device, inode, rule)) is not None]
     return tuple(sorted(found, key=lambda p: p.pid))
 
 
-def _candidates(rule: ProcessRule) -> list[int]:
+def candidates(rule: ProcessRule) -> list[int]:
+    """The processes that are worth a close look, by their names."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and named(_comm(name), rule.names)]
 
 
@@ -68,24 +71,24 @@ class ProcessDetails:
 
 def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | None:
     try:
-        seen = _seen(pid)
-        if seen is None:
+        known = seen(pid)
+        if known is None:
             return None
-        process, base, argv = seen
-        insides = _insides(process)
+        process, base, argv = known
+        details = insides(process)
     except (psutil.Error, OSError):
         return None
-    if insides is None:
+    if details is None:
         return _hidden(base, parse(argv, {}), device, inode)
-    said = parse(argv, insides.environ)
-    exe = os.path.basename(insides.exe)
-    if not serves(exe, said) or not _same(pid, insides.cwd, said.certs_dir, device, inode):
+    said = parse(argv, details.environ)
+    exe = os.path.basename(details.exe)
+    if not serves(exe, said) or not _same(pid, details.cwd, said.certs_dir, device, inode):
         return None
-    terms = replace(said.terms, release=release_in(insides.exe) or said.terms.release)
+    terms = replace(said.terms, release=release_in(details.exe) or said.terms.release)
     return _look(replace(base, command=f"{exe} {said.subcommand}", terms=terms), process, said, rule)
 
 
-def _seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
+def seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
     """What everybody may see, the arguments last; None of a zombie and of ourselves. Raises psutil.Error, OSError."""
     process = psutil.Process(pid)
     if process.status() == psutil.STATUS_ZOMBIE or pid == os.getpid():
@@ -93,7 +96,7 @@ def _seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
     return process, _base(process), process.cmdline()
 
 
-def _insides(process: psutil.Process) -> ProcessDetails | None:
+def insides(process: psutil.Process) -> ProcessDetails | None:
     """None where they are denied to us. Raises psutil.Error, OSError where it is gone."""
     try:
         exe = os.readlink(f"/proc/{process.pid}/exe")
@@ -170,6 +173,8 @@ def _look(base: Process, process: psutil.Process, said: Arguments | None, rule: 
         addresses = [(c.laddr[0], c.laddr[1]) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
     except (psutil.Error, OSError):
         addresses = []
+    if not addresses and not rule.probe and (elsewhere := listening_elsewhere(base.pid)):
+        return out_of_reach(base, elsewhere)
     return judged(base, listeners_of(addresses, said), _hup_masks(base.pid), rule, os.geteuid())
 
 
@@ -201,8 +206,8 @@ def _by_pid_file(rule: ProcessRule) -> Process | None:
 
 def _visible(process: psutil.Process) -> tuple[str, Arguments | None]:
     """The program's name and arguments; "" and None where they are denied to us. Raises psutil.Error, OSError."""
-    insides = _insides(process)
-    return (insides.exe, parse(process.cmdline(), insides.environ)) if insides else ("", None)
+    details = insides(process)
+    return (details.exe, parse(process.cmdline(), details.environ)) if details else ("", None)
 
 
 def _pid_file(path: str) -> tuple[os.stat_result, psutil.Process, Process]:

@@ -19,7 +19,7 @@ from certagent.authority.messages import Renewal
 from certagent.certs_dir import read_live
 from certagent.certs_dir.swap import Store
 from certagent.core import actions as act
-from certagent.core.facts import Attempt, Process, Served, Window
+from certagent.core.facts import Attempt, PassedOver, Process, Served, Window
 from certagent.core.policy import Policy
 from certagent.events import Log
 from certagent.posix.clock import clock
@@ -36,6 +36,7 @@ class ProcessScan:
 
     processes: tuple[Process, ...]
     at: datetime
+    passed_over: tuple[PassedOver, ...] = ()  # where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +122,6 @@ class Work:
             info = os.stat(self.policy.path)
         except OSError:
             return ProcessScan((), at)
-        return ProcessScan(procs.find(info.st_dev, info.st_ino, self.policy.process), at)
+        found = procs.find(info.st_dev, info.st_ino, self.policy.process)
+        others = () if found else procs.passed_over(self.policy.process, self.policy.owner)
+        return ProcessScan(found, at, others)

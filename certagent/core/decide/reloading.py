@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from certagent.core.actions import AssumeLoaded, RecordProof, Reload
-from certagent.core.catalogue import PROCESS_FORBIDDEN, PROCESS_NONE, PROCESS_STARTING, SERVED_STALE
+from certagent.core.catalogue import SERVED_STALE
+from certagent.core.decide import unserved
 from certagent.core.decide.gate import Bar, bar, restarts
 from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.part import Part, blocked, total
@@ -52,14 +53,13 @@ def part(view: View) -> Part:
     if view.snapshot.processes_at is None:
         return Part()
     if not view.snapshot.processes:
-        message = "no cockroach process uses this directory; nothing to reload or verify"
-        return Part(findings=(PROCESS_NONE.found(view.snapshot.directory.path, message),))
+        return unserved.nobody(view)
     return total([_process(view, p) for p in view.snapshot.processes])
 
 
 def _process(view: View, process: Process) -> Part:
     if process.state != "serving":
-        return _not_serving(process)
+        return unserved.not_serving(view, process)
     digest = material(view.snapshot)
     wrong = [(s, reason) for s in of_process(view.snapshot, process) if (reason := differs(view.snapshot, s))]
     stale = wrong[0][1] if wrong else unloaded(view.snapshot, process)
@@ -76,15 +76,6 @@ def _process(view: View, process: Process) -> Part:
         view, process, Loading(material=digest, sent=sent, reason=reason, asked=asked is not None), barred
     )
     return found + step
-
-
-def _not_serving(process: Process) -> Part:
-    file = f"pid {process.pid}"
-    if process.state == "starting":
-        message = f"pid {process.pid} is starting; a SIGHUP now could kill it"
-        return Part(findings=(PROCESS_STARTING.found(file, message),))
-    message = process.problem or f"pid {process.pid} is {process.state} and cannot be reloaded"
-    return Part(findings=(PROCESS_FORBIDDEN.found(file, message),))
 
 
 def _requested(snapshot: Snapshot, process: Process) -> Request | None:

@@ -2,7 +2,15 @@
 
 from certagent.core import names
 from certagent.core.actions import Recover
-from certagent.core.catalogue import CLOCK_UNSOUND, DIR_FOREIGN, DIR_MISSING, DIR_MODE, LEDGER_UNWRITABLE, NAME_UNKNOWN
+from certagent.core.catalogue import (
+    CLOCK_UNSOUND,
+    DIR_FOREIGN,
+    DIR_MISSING,
+    DIR_MODE,
+    DIR_OWNER,
+    LEDGER_UNWRITABLE,
+    NAME_UNKNOWN,
+)
 from certagent.core.decide.part import Part
 from certagent.core.facts import Directory, Snapshot
 from certagent.core.findings import Finding
@@ -10,6 +18,11 @@ from certagent.core.policy import Policy
 from certagent.core.view import View
 
 SHARED_WRITE = 0o022
+# What other tools call the files: Kubernetes' secrets of type tls, as cert-manager writes them, and PostgreSQL.
+RENAMED = {
+    "tls.crt": "node.crt", "tls.key": "node.key", "server.crt": "node.crt", "server.key": "node.key",
+    "root.crt": "ca.crt", "ca-cert.crt": "ca.crt", "cacert.crt": "ca.crt",
+}  # fmt: skip
 
 
 def part(view: View) -> Part:
@@ -28,10 +41,15 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
     found = []
     if directory.problem:
         remedy = "configure the directory itself" if directory.not_directory else "give the agent's user access to it"
-        found.append(DIR_MISSING.found(path, f"{path} cannot be read: {directory.problem}", remedy=remedy))
+        message = f"{path} cannot be read: {directory.problem}"
+        found.append(DIR_MISSING.found(path, message, remedy=directory.advice or remedy))
     if directory.observe_only and not directory.problem:
         only = directory.observe_only
-        found.append(DIR_FOREIGN.found(path, only.reason, remedy=only.why.remedy))
+        found.append(DIR_FOREIGN.found(path, only.reason, remedy=only.remedy))
+    if directory.managed and not directory.problem and directory.uid != policy.owner.uid:
+        who = "root" if directory.uid == 0 else f"uid {directory.uid}"
+        message = f"{path} belongs to {who}, but owner = {policy.owner.user!r} is configured"
+        found.append(DIR_OWNER.found(path, message, remedy=f"chown {policy.owner.user} {path}, or correct `owner`"))
     if directory.mode & SHARED_WRITE:
         message = f"the mode is {directory.mode:04o}, so other users may replace files in the directory"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {path}"))
@@ -43,7 +61,8 @@ def _strangers(snapshot: Snapshot) -> list[Finding]:
     for file in snapshot.unmanaged_files:
         parsed = names.parse(names.stem_of(file.name))
         reason = parsed.reason if isinstance(parsed, names.Unknown) else f"it is a {file.kind}"
-        found.append(NAME_UNKNOWN.found(file.name, reason))
+        instead = RENAMED.get(file.name)
+        found.append(NAME_UNKNOWN.found(file.name, reason, remedy=f"rename it to {instead}" if instead else None))
     return found
 
 

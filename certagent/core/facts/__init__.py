@@ -18,7 +18,7 @@ from certagent.core.facts.certificates import (
 )
 from certagent.core.facts.directory import Directory, ObserveOnly, Why
 from certagent.core.facts.history import History
-from certagent.core.facts.processes import Listener, LoaderFlags, Process, Served
+from certagent.core.facts.processes import Listener, LoaderFlags, PassedOver, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Exposure, InFlight, Repair, Request, Window
 from certagent.core.facts.revocation import Answer, Checked, Revocation
 from certagent.core.facts.snapshot import Snapshot
@@ -45,6 +45,7 @@ __all__ = [
     "LoaderFlags",
     "ObserveOnly",
     "Pair",
+    "PassedOver",
     "Process",
     "Repair",
     "Request",

@@ -26,11 +26,18 @@ class ObserveOnly:
 
     why: Why
     detail: str
+    cause: str = ""  # who may not do what with which part of the path
+    advice: str = ""  # the exact command or setting, where it is known
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        return self.advice or self.why.remedy
 
     @property
     def reason(self) -> str:
         """One sentence."""
-        return f"{self.why.says}: {self.detail}"
+        return f"{self.why.says}: {self.detail}" + (f"; {self.cause}" if self.cause else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class Directory:
     observe_only: ObserveOnly | None = None  # None: managed
     interrupted: bool = False  # an intent stands: a swap did not finish
     problem: str | None = None
+    advice: str = ""  # the remedy of the problem, where it is known
     not_directory: bool = False  # the problem: the path, or a part of it, is not a directory
 
     @property

@@ -60,6 +60,15 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Why what looks like the process that owns the directory is not taken for it."""
+
+    why: Literal["insecure", "other-user", "pid-file", "pid-file-old"]
+    detail: str  # one sentence
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """What one address answered to one probe.
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from certagent.core.facts.certificates import File, Generation, Leaf, Loaded, Pair, Staged
 from certagent.core.facts.directory import Directory
 from certagent.core.facts.history import History
-from certagent.core.facts.processes import Process, Served
+from certagent.core.facts.processes import PassedOver, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Exposure, InFlight, Repair, Request
 from certagent.core.facts.revocation import Revocation
 from certagent.core.findings import Finding
@@ -25,6 +25,7 @@ class Snapshot:
     generations: tuple[Generation, ...] = ()
     loaded: tuple[Loaded, ...] = ()  # oldest first
     processes: tuple[Process, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()  # where there is no process
     processes_at: datetime | None = None  # when they were looked for; None: never
     served: tuple[Served, ...] = ()
     attempts: tuple[Attempt, ...] = ()  # oldest first

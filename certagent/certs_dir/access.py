@@ -1,0 +1,65 @@
+"""Why a path cannot be used: which user lacks which right on which part of it, and the exact remedy."""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from certagent.posix.owner import name_of
+
+HOMES = ("/home", "/root", "/run/user")  # that ProtectHome= of a unit hides, or makes read-only
+DROP_IN = "in a drop-in (systemctl edit certagent)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """One clause and one remedy; both "" where nothing more is known than the kernel's word."""
+
+    cause: str = ""
+    advice: str = ""
+
+
+def denied(path: str, code: int | None, *, write: bool = False) -> Denied:
+    """Given a directory and the error that its use ended with, return why, as far as the path shows it."""
+    try:
+        if code == errno.EROFS:
+            return _read_only(path)
+        return _forbidden(path, write=write) if code in {errno.EACCES, errno.EPERM} else Denied()
+    except OSError:
+        return Denied()
+
+
+def _read_only(path: str) -> Denied:
+    home = next((h for h in HOMES if f"{path}/".startswith(f"{h}/")), None)
+    setting = f"ProtectHome=false and ReadWritePaths={path}" if home else f"ReadWritePaths={os.path.dirname(path)}"
+    return Denied(
+        cause=f"{path} is read-only for this process, as the unit or the mount has it",
+        advice=f"set {setting} {DROP_IN}, or mount it writable",
+    )
+
+
+def _forbidden(path: str, *, write: bool) -> Denied:
+    me = name_of(os.geteuid())
+    for part in (*reversed(PurePosixPath(path).parents), PurePosixPath(path)):
+        if not _may(part, os.X_OK):
+            return Denied(cause=f"{me} may not enter {part} ({_shown(part)})", advice=_entry(str(part), path, me))
+    lacks = next((word for word, right in (("read", os.R_OK), ("write", os.W_OK)) if not _may(path, right)), None)
+    if lacks is None or (lacks == "write" and not write):
+        return Denied()
+    return Denied(cause=f"{me} may not {lacks} {path} ({_shown(path)})", advice=f"chown {me} {path}")
+
+
+def _entry(part: str, path: str, me: str) -> str:
+    if part in HOMES and not stat.S_IMODE(os.stat(part).st_mode):
+        return f"set ProtectHome=false {DROP_IN}: the unit hides {part}"
+    return f"chown {me} {path}" if part == path else f"chmod o+x {part}"
+
+
+def _may(path: str | PurePosixPath, right: int) -> bool:
+    return os.access(path, right, effective_ids=True)
+
+
+def _shown(path: str | PurePosixPath) -> str:
+    info = os.stat(path)
+    return f"owner {name_of(info.st_uid)}, mode {stat.S_IMODE(info.st_mode):04o}"

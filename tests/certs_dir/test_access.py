@@ -1,0 +1,59 @@
+"""Why a directory cannot be used: the user, the part of the path, the exact remedy."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from certagent.certs_dir.access import Denied, denied
+from certagent.posix.owner import acting_as, nobody
+
+
+def opened(tmp_path: Path) -> Path:
+    """A path that everybody may walk, as far as the tests' own directories go."""
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o755)
+    certs = tmp_path / "part" / "certs"
+    certs.mkdir(parents=True, mode=0o755)
+    return certs
+
+
+@pytest.mark.root
+def test_the_component_that_may_not_be_entered(tmp_path: Path) -> None:
+    """The user, the very component, its owner and mode; the certs-dir itself is chowned, a part of the way opened."""
+    certs, who = opened(tmp_path), nobody()
+    certs.parent.chmod(0o700)
+    with acting_as(*who):
+        found = denied(str(certs), errno.EACCES)
+    assert found.cause == f"nobody may not enter {certs.parent} (owner root, mode 0700)"
+    assert found.advice == f"chmod o+x {certs.parent}"
+    certs.parent.chmod(0o755)
+    certs.chmod(0o700)
+    with acting_as(*who):
+        assert denied(str(certs), errno.EACCES).advice == f"chown nobody {certs}"
+
+
+@pytest.mark.root
+def test_a_directory_that_may_only_be_read(tmp_path: Path) -> None:
+    """It can be judged; to change it is what is denied. What is allowed has no cause."""
+    certs = opened(tmp_path)
+    with acting_as(*nobody()):
+        assert denied(str(certs), errno.EACCES) == Denied()
+        found = denied(str(certs), errno.EACCES, write=True)
+    assert found == Denied(
+        cause=f"nobody may not write {certs} (owner root, mode 0755)", advice=f"chown nobody {certs}"
+    )
+
+
+def test_a_read_only_file_system() -> None:
+    """What the unit must have: the parent, for a directory may be replaced; below /home ProtectHome= too."""
+    assert denied("/srv/cockroach/certs", errno.EROFS).advice.startswith(
+        "set ReadWritePaths=/srv/cockroach in a drop-in"
+    )
+    home = denied("/home/me/certs", errno.EROFS).advice
+    assert home.startswith("set ProtectHome=false and ReadWritePaths=/home/me/certs in a drop-in")
+
+
+def test_other_errors_and_paths_that_are_gone(tmp_path: Path) -> None:
+    """Nothing more is known than the kernel's word."""
+    assert denied(str(tmp_path), errno.EIO) == denied(str(tmp_path / "gone"), errno.EACCES) == Denied()

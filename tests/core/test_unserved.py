@@ -1,0 +1,141 @@
+"""What is said where a process cannot be asked or signalled, and where there is none: each cause has its own name."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from certagent.core.decide import decide
+from certagent.core.facts import Attempt, ObserveOnly, PassedOver, Snapshot, Why
+from certagent.core.policy import Owner
+from tests.core.building import DAY, NOW, OWNER, file, generation, policy, process, snapshot
+
+MINUTE = timedelta(minutes=1)
+HUNG = "pid 100"
+
+
+def said(found: Snapshot, area: str = "process", **changes: Any) -> list[tuple[str, str]]:
+    """Code and severity of the findings of one area."""
+    findings = decide(policy(**changes), found, NOW).findings
+    return [(f.code, f.severity) for f in findings if f.rule.area == area]
+
+
+def none(*passed: PassedOver) -> Snapshot:
+    return snapshot(passed_over=passed)
+
+
+NOBODY = [
+    ("cockroach does not run", (), [("process.none", "info")]),
+    ("--insecure", (PassedOver("insecure", "pid 7 ...", 7),), [("process.insecure", "warning")]),
+    ("another user's, and nobody sees its directory", (PassedOver("other-user", "pid 7 ...", 7),), [
+        ("process.other-user", "info")
+    ]),
+    ("a pid_file that does not exist", (PassedOver("pid-file", "/run/x does not exist"),), [
+        ("process.pid-file", "warning")
+    ]),
+    ("one that cockroach left when it stopped", (PassedOver("pid-file-old", "/run/x names 7", 7),), [
+        ("process.pid-file", "info")
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("label", "passed", "expected"), NOBODY, ids=[r[0] for r in NOBODY])
+def test_why_there_is_no_process(label: str, passed: tuple[PassedOver, ...], expected: list[tuple[str, str]]) -> None:
+    """`process.none` hid all of these, and its remedy (start cockroach) helped with none of them."""
+    del label
+    assert said(none(*passed)) == expected
+
+
+def starting(age: timedelta, **changes: Any) -> Snapshot:
+    return snapshot(processes=(process(state="starting", listeners=(), started=NOW - age, **changes),))
+
+
+def test_a_process_that_starts_for_ever() -> None:
+    """After five minutes its listeners are what cannot be seen: a warning, whose remedy is `probe`."""
+    for age, severity in ((MINUTE, "info"), (4 * MINUTE, "info"), (6 * MINUTE, "warning"), (9 * DAY, "warning")):
+        found = starting(age)
+        assert said(found) == [("process.starting", severity)]
+        remedies = {f.remedy for f in decide(policy(), found, NOW).findings if f.code == "process.starting"}
+        assert any("probe" in remedy for remedy in remedies) == (severity == "warning")
+
+
+ROOT = Owner("root", 0, 0)
+
+
+def test_cockroach_of_another_user() -> None:
+    """It runs as root, the agent as cockroach: neither `pid_file` nor `probe` helps, and no finding names them."""
+    root = process(state="forbidden", uid=0, user="root", problem="set `pid_file` and `probe`")
+    found = snapshot(processes=(root,))
+    assert said(found) == [("process.other-user", "warning")]
+    [finding] = [f for f in decide(policy(), found, NOW).findings if f.code == "process.other-user"]
+    assert "root" in finding.message
+    assert "probe" not in finding.remedy
+    own = snapshot(processes=(replace(root, uid=OWNER.uid, user=OWNER.user),))
+    assert said(own) == [("process.forbidden", "warning")]
+    assert said(found, owner=ROOT) == [("process.forbidden", "warning")]
+
+
+def installed(ago: timedelta) -> Attempt:
+    return Attempt("install", "node", NOW - ago, "ok", fingerprint="node-1")
+
+
+OLD = generation(not_before=NOW - 30 * DAY, not_after=NOW + 10 * DAY)
+ENDING = generation(not_before=NOW - 30 * DAY, not_after=NOW + DAY)
+UNSEEN = [
+    ("it was replaced since the start, and lasts", OLD, {"state": "starting"}, [("served.stale", "warning")]),
+    ("it ends: critical before it does", ENDING, {"state": "starting"}, [("served.stale", "critical")]),
+    ("a process that may not be asked", ENDING, {"state": "forbidden"}, [("served.stale", "critical")]),
+    ("it began after the replacement", ENDING, {"state": "starting", "started": NOW - DAY}, []),
+    ("it is in its start", ENDING, {"state": "starting", "started": NOW - MINUTE}, []),
+    ("it ignores SIGHUP: that is its finding", ENDING, {"state": "ignoring"}, []),
+    ("nothing earlier is kept", None, {"state": "starting"}, []),
+]
+
+
+@pytest.mark.parametrize(("label", "kept", "changes", "expected"), UNSEEN, ids=[r[0] for r in UNSEEN])
+def test_what_an_unseen_process_serves_ends(
+    label: str, kept: Any, changes: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    """It was info, exit 0, until the certificate that it had loaded at its start expired."""
+    del label
+    one = process(**{"listeners": (), "started": NOW - 9 * DAY, **changes})
+    found = snapshot(processes=(one,), attempts=(installed(2 * DAY),), generations=(kept,) if kept else ())
+    assert said(found, "served") == expected
+
+
+def owned(**changes: Any) -> Snapshot:
+    found = snapshot()
+    return replace(found, directory=replace(found.directory, **changes))
+
+
+def test_a_directory_of_another_owner() -> None:
+    """`owner` is not the directory's: that has a name, and the exact chown."""
+    found = owned(uid=0)
+    assert said(found, "dir") == [("dir.owner", "warning")]
+    assert "chown cockroach /certs, or correct `owner`" in {f.remedy for f in decide(policy(), found, NOW).findings}
+    assert said(owned(uid=1234), "dir") == [("dir.owner", "warning")]
+    assert said(owned(), "dir") == []
+    elsewhere = ObserveOnly(Why.KUBERNETES, "links through ..data")
+    assert said(owned(uid=0, observe_only=elsewhere), "dir") == [("dir.foreign", "warning")]
+    assert said(owned(uid=0, problem="Permission denied"), "dir") == [("dir.missing", "critical")]
+
+
+def test_the_remedy_of_a_directory_that_cannot_be_used_is_exact() -> None:
+    """EACCES and EROFS: who may not do what with which part, and the command; else the general remedy."""
+    only = ObserveOnly(Why.FORBIDDEN, "cannot use /certs/.certagent: Permission denied", "cockroach may not", "chown x")
+    for directory, word in (
+        ({"observe_only": only}, "cockroach may not"),
+        ({"problem": "x", "advice": "chown x"}, "x"),
+    ):
+        [finding] = [f for f in decide(policy(), owned(**directory), NOW).findings if f.rule.area == "dir"]
+        assert (finding.remedy, word in finding.message) == ("chown x", True)
+
+
+@pytest.mark.parametrize(("name", "instead"), [
+    ("tls.crt", "node.crt"), ("tls.key", "node.key"), ("server.crt", "node.crt"), ("root.crt", "ca.crt"),
+])  # fmt: skip
+def test_names_of_other_tools_say_what_to_rename_them_to(name: str, instead: str) -> None:
+    """cert-manager's tls.crt is one of the ten most common troubles: the remedy names cockroach's name."""
+    found = replace(snapshot(), unmanaged_files=(file(name),))
+    assert {f.remedy for f in decide(policy(), found, NOW).findings if f.file == name} == {f"rename it to {instead}"}

@@ -1,0 +1,84 @@
+"""What is passed over in the search for a directory's process, and ports in another network namespace."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from certagent.core.policy import Owner, ProcessRule
+from certagent.process import passed_over
+from certagent.process.elsewhere import listening_elsewhere, ports
+from certagent.process.finding import user_name
+from tests.waiting import wait_until
+
+ME = Owner(user_name(os.geteuid()), os.geteuid(), os.getegid())
+NAMED = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'roach'); print(flush=True); sys.stdin.read()"
+
+
+@contextmanager
+def roach(*words: str) -> Iterator[int]:
+    """A process of that name with these arguments."""
+    with subprocess.Popen([sys.executable, "-c", NAMED, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as made:
+        assert made.stdout is not None
+        made.stdout.readline()
+        yield made.pid
+        made.kill()
+
+
+def test_an_insecure_server() -> None:
+    """It is named by its pid; a client command and a server with certificates are not."""
+    rule = ProcessRule(names=("roach",))
+    with roach("start", "--insecure") as pid, roach("sql", "--insecure"), roach("start", "--certs-dir=/certs"):
+        [found] = passed_over(rule, ME)
+        assert (found.why, found.pid, "--insecure" in found.detail) == ("insecure", pid, True)
+        assert passed_over(rule, Owner("other", ME.uid + 1, 0)) == ()
+
+
+@pytest.mark.parametrize(("content", "why", "words"), [
+    (None, "pid-file", "does not exist"),
+    ("", "pid-file", "contains no process id"),
+    ("cockroach", "pid-file", "contains no process id"),
+    ("4194305", "pid-file-old", "names pid 4194305, and there is no such process"),
+])  # fmt: skip
+def test_a_pid_file_that_leads_nowhere(tmp_path: Path, content: str | None, why: str, words: str) -> None:
+    """Absent, empty, something else, left from a process that has ended."""
+    path = tmp_path / "cockroach.pid"
+    if content is not None:
+        path.write_text(content)
+    [found] = passed_over(ProcessRule(pid_file=str(path)), ME)
+    assert (found.why, words in found.detail) == (why, True)
+
+
+TABLE = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:6691 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1
+   1: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4343 1
+   2: 0100007F:6691 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 4444 1
+   3: 0100007F
+"""
+
+
+def test_the_ports_of_a_table() -> None:
+    """The listening sockets of the process, not those of its neighbours, nor its connections."""
+    assert ports(TABLE.splitlines(), frozenset({"4242", "4444"})) == {0x6691}
+
+
+LISTENING = "import socket, sys; s = socket.create_server(('0.0.0.0', 26257)); print(flush=True); sys.stdin.read()"
+
+
+@pytest.mark.root
+def test_a_process_in_another_network_namespace() -> None:
+    """As in a container: its ports are known by its own table; those of a process beside us are psutil's matter."""
+    made = subprocess.Popen(
+        ["unshare", "--net", sys.executable, "-c", LISTENING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        wait_until(lambda: listening_elsewhere(made.pid) == (26257,), "it listens")
+        assert listening_elsewhere(os.getpid()) == ()
+    finally:
+        made.kill()
+        made.communicate()
+    assert listening_elsewhere(made.pid) == ()
