@@ -49,7 +49,7 @@ EVENTS: dict[str, Event] = {
     "mode.repair-failed": Event("error", "the mode or owner of a key could not be repaired", "see the reason"),
     "issue.started": Event("info", "a request to an authority started"),
     "ca.created": Event(
-        "warning", "an embedded CA was made", "keep a backup of its directory; no other host knows this CA"
+        "warning", "an embedded CA was created", "keep a backup of its directory; no other host knows this CA"
     ),
     "issue.succeeded": Event("info", "an authority issued a certificate; it is staged"),
     "issue.failed": Event(

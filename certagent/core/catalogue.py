@@ -63,7 +63,8 @@ CERT_WEAK = Rule("cert.weak",
     "accepts (DSA, P-224, RSA over 8192 bits)",
     HANDSHAKE, RENEW, ("warning", "critical"), DIFFERENT)
 CERT_KEY = Rule("cert.key", "the key does not have the type that `key` configures", AGENT, RENEW, WARNING, DIFFERENT)
-CERT_LOGIN = Rule("cert.login", "servers refuse the user of the certificate because of their flags", SERVER,
+CERT_LOGIN = Rule("cert.login",
+    "servers refuse the user of the certificate because of the flags that they were started with", SERVER,
     "start every server with the flag that allows it, or remove the certificate", ("critical", "warning"))
 CERT_ADDRESS = Rule("cert.address", "node.crt does not name an address that cockroach advertises", SERVER,
     "add it to `names`, then certagent renew node", WARNING)
@@ -76,9 +77,10 @@ KEY_MISMATCH = Rule("key.mismatch", "the key does not match the certificate", HA
 KEY_MODE = Rule("key.mode", "others may read the key", LOADER,
     'chmod 0600 FILE; certagent does this unless enforce = "report"', ("critical", "warning"), Is.OF_LONE_KEYS)
 KEY_EXPOSED = Rule("key.exposed",
-    "others could read the key again and again: five repairs of its mode were undone; shown until the key is replaced "
-    "or a person clears it", AGENT,
-    "find out what changes the mode; certagent renew NAME --force, for a new key; or certagent clear NAME", CRITICAL)
+    "others may have read the key, because repairs of its mode were undone five times; the finding stays until the key "
+    "is replaced or an operator clears it", AGENT,
+    "find out what changes the mode; then certagent renew NAME --force for a new key, or certagent clear NAME",
+    CRITICAL)
 KEY_OWNER = Rule("key.owner", "the key has the wrong owner or group", LOADER, "run the chown that the finding shows",
     ("critical", "warning"))
 KEY_IRREGULAR = Rule("key.irregular", "the key is not read: a link, a FIFO, a device, or too large", AGENT,
@@ -119,7 +121,8 @@ SERVED_STALE = Rule("served.stale",
     ("info", "warning", "critical"))
 SERVED_UNREACHABLE = Rule("served.unreachable", "certagent cannot connect to a port to see what it serves", AGENT,
     "check the listener, or set `probe`", ("warning", "critical"))
-LOGIN_REFUSED = Rule("login.refused", "a server refuses to log the user of a client certificate in (SQLSTATE 28000)",
+LOGIN_REFUSED = Rule("login.refused",
+    "a server refuses the log-in of the user of a client certificate (SQLSTATE 28000)",
     "cockroach's authentication, after the handshake",
     "check that CN, DNS SANs or crdb:// URIs name the user, the server's mapping and root flags, and its HBA rules",
     CRITICAL)
