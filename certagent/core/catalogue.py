@@ -45,8 +45,7 @@ CERT_EXPIRES_SOON = Rule("cert.expires-soon",
     ("certagent status shows when it"
 " will be renewed"), ("warning", "critical"), Is.RENEWABLE | Is.TOLERATED, remedy=RENEW)
 CERT_OUTLIVES_CA = Rule("cert.outlives-ca", "an intermediate or the root of the chain expires before the certificate",
-    HANDSHAKE, "have the CA renew its own certificate; certagent renews the pair before the chain expires", WARNING,
-    Is.TOLERATED)
+    HANDSHAKE, "have the CA renew its own certificate, then renew the pair", WARNING, Is.TOLERATED)
 CERT_PRINCIPAL = Rule("cert.principal", "the certificate is not for `node` or the user", LOADER,
     "certagent renew NAME; check the CA's template", CRITICAL, DIFFERENT, remedy=RENEW)
 CERT_SAN = Rule("cert.san", ("the certificate lacks a configured name, or a server certificate has no"

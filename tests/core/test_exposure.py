@@ -96,7 +96,7 @@ def test_it_is_said_until_a_person_clears_it() -> None:
     made = plan(world(mode=0o600, exposures=(exposed(),)))
     told = [(f.severity, f.message, f.remedy) for f in made.findings if f.code == "key.exposed"]
     message = "others could read the key since 2026-11-24T11:00:00Z, for 9 s in all; 5 repairs were undone"
-    remedy = "certagent renew node --force, for a new key; or certagent clear node"
+    remedy = "certagent renew node --force for a new key, or certagent clear node"
     assert [("critical", message, True)] == [(s, m, remedy in r) for s, m, r in told]
     assert made.actions == ()
 

@@ -145,6 +145,12 @@ def test_an_answer_of_another_root_delays_the_next_by_a_day() -> None:
     assert [NOW + DAY] == [a.again_at for a in rejected]
 
 
+def test_what_does_not_wait_after_a_refused_certificate_is_said() -> None:
+    """An operator whose command waits an hour reads how to go on at once."""
+    (block,) = (b for b in decide(ALONE, replace(DUE, attempts=refused(MINUTE)), NOW).blocked if b.subject == "node")
+    assert "`certagent renew node --force` does not wait" in block.reason
+
+
 def test_certificates_of_a_day_in_which_every_answer_is_refused() -> None:
     """A CA whose template lacks clientAuth issues five certificates in a day, not one every five minutes."""
     found, now, count = (

@@ -116,6 +116,7 @@ def test_an_operators_reload_is_refused_or_forced(
 
 
 EXPIRED = pair(cert=leaf(not_after=NOW - SECOND))
+ENDED = Trust("ca", ends=NOW - SECOND, ends_by="CN=between")
 NO_WORSE: list[tuple[str, Snapshot]] = [
     ("a sound pair", host(CA, SOUND, loaded=kept(*BEFORE))),
     (
@@ -126,6 +127,10 @@ NO_WORSE: list[tuple[str, Snapshot]] = [
     (
         "what is loaded has expired: it cannot become worse",
         host(CA, pair(cert=next_leaf(), trust=UNKNOWN_CA), loaded=kept(CA, EXPIRED)),
+    ),
+    (
+        "the chain of what is loaded has ended: the same",
+        host(CA, pair(cert=next_leaf(), trust=UNKNOWN_CA), loaded=kept(CA, pair(trust=ENDED))),
     ),
     (
         "the same fault was loaded before",

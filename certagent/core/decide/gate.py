@@ -147,7 +147,8 @@ def _dead(view: View, process: Process) -> bool:
     loaded = loaded_by(view, process)
     own = expected(view.snapshot, "sql")
     pair = loaded.pair(own.name.stem) if loaded and own else None
-    if pair and pair.leaf and not pair.leaf.not_before <= view.now < pair.leaf.not_after:
+    leaf = pair.effective if pair else None
+    if leaf and not leaf.not_before <= view.now < leaf.not_after:
         return True
     told = [s for s in of_process(view.snapshot, process) if not s.client]
     return bool(told) and all(s.outcome == "refused" for s in told)

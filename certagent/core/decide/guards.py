@@ -166,8 +166,12 @@ def pausing(a: Asking) -> Block | None:
     """The authority answers later, or the last attempt failed."""
     if a.choice.at is None:
         return None
-    attempt = f"attempt {len(a.failed) + 1} waits for the backoff"
-    return Block(f"the CA issues later: {a.later.reason}" if a.later else attempt, a.choice.at)
+    why = f"attempt {len(a.failed) + 1} waits for the backoff"
+    if a.later:
+        why = f"the CA issues later: {a.later.reason}"
+    elif a.failed and a.failed[-1].answered:
+        why += f" after a certificate that was refused; `certagent renew {a.stem} --force` does not wait"
+    return Block(why, a.choice.at)
 
 
 def revoked_again(a: Asking) -> Block | None:
