@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Literal, TextIO
 
 from certagent.core.findings import Finding
+from certagent.core.spelling import printable
 
 Level = Literal["info", "warning", "error"]
 
@@ -109,7 +110,7 @@ def safe(value: Any) -> Any:
         return value
     if SECRET in value:
         return "[redacted]"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    return printable(value)
 
 
 def log_form(stream: TextIO) -> Literal["json", "text"]:

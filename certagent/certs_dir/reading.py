@@ -5,6 +5,7 @@ import os
 import stat
 
 from certagent import x509
+from certagent.core import spelling
 from certagent.core.facts import CertFile, File, FileKind, KeyFile
 from certagent.core.names import stem_of
 from certagent.core.roles import BUNDLES
@@ -110,11 +111,12 @@ def inside_fact(directory: int, name: str, info: os.stat_result) -> File:
 
 
 def printable(name: str) -> str:
-    """A file name that is safe to log: undecodable bytes and control characters escaped."""
-    if name.isprintable() and name.isascii():
-        return name
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """A file name in the one spelling; it is UTF-8, whatever the locale."""
+    return name if name.isascii() and name.isprintable() else spelling.printable(_utf8(name))
+
+
+def _utf8(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def read_cert(directory: int, name: str, file: File) -> CertFile:

@@ -16,6 +16,7 @@ from certagent.cli.common import (
     stem_of,
 )
 from certagent.core.actions import shown
+from certagent.core.spelling import spelled
 
 MOST = 1 << 31
 
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> Reply:
     """The newest attempts; asks the daemon, else reads the ledger."""
     stem = stem_of(arguments.file)
     answer = ask(arguments.config, "history", file=stem, limit=arguments.limit)
-    return reply_of(answer["rows"] if answer and answer["ok"] else _kept(arguments.config, stem, arguments.limit))
+    rows = answer["rows"] if answer and answer["ok"] else _kept(arguments.config, stem, arguments.limit)
+    return reply_of([spelled(row) for row in rows])
 
 
 def reply_of(rows: list[dict[str, Any]]) -> Reply:

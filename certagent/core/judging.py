@@ -30,6 +30,7 @@ from certagent.core.loading import Verdict, start_doubt, start_problem, tenant_n
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want, under
 from certagent.core.roles import KINDS, SYSTEM
+from certagent.core.spelling import spelled
 from certagent.core.status import finding, rfc3339
 
 
@@ -58,7 +59,7 @@ def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
     problem = seen.directory.problem or (
         start_problem(judged, seen.pairs) if seen.directory.exists else "the directory does not exist"
     )
-    return {
+    judgement = {
         "version": 1,
         "certs_dir": target.policy.path,
         "user": target.policy.owner.user,
@@ -68,6 +69,7 @@ def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
         "findings": [finding(f) for f in found],
         "files": _files(judged, seen.pairs),
     }
+    return {key: spelled(value) for key, value in judgement.items()}
 
 
 def _files(judged: tuple[Verdict, ...], pairs: tuple[Pair, ...]) -> list[dict[str, Any]]:

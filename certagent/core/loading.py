@@ -45,8 +45,7 @@ def verdicts(
 
 
 def _of_pair(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Verdict:
-    name, cert = pair.name, pair.cert
-    file = cert.file.name if cert else f"{name.stem}.crt"
+    name, file = pair.name, f"{pair.name.stem}.crt"
     user = name.subject if name.kind.part == "user" else ""
     unnamed = _unnamed(pair, terms, split=split)
     strict = loads_any_principal(terms) is False

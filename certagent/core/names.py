@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from certagent.core.roles import BY_PREFIX, BY_ROLE, Kind, Role, kind_of
+from certagent.core.spelling import quoted
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,16 @@ def parse(stem: str) -> Name | Unknown:
     Everything between `client.` and the ending is the user, dots included; the other roles take no further part.
     """
     if "/" in stem or "\0" in stem:
-        return Unknown(stem, f"{stem!r} is not a file name")
+        return Unknown(stem, f"{quoted(stem)} is not a file name")
     prefix, dot, rest = stem.partition(".")
     role = BY_PREFIX.get(prefix)
     if role is None:
-        return Unknown(stem, f"unknown prefix {prefix!r}: cockroach ignores the file")
+        return Unknown(stem, f"unknown prefix {quoted(prefix)}: cockroach ignores the file")
     if BY_ROLE[role].part:
-        return Name(role, rest) if rest else Unknown(stem, f"no name after {prefix!r}: cockroach refuses the file")
-    return Unknown(stem, f"no name may follow {prefix!r}: cockroach refuses the file") if dot else Name(role)
+        return (
+            Name(role, rest) if rest else Unknown(stem, f"no name after {quoted(prefix)}: cockroach refuses the file")
+        )
+    return Unknown(stem, f"no name may follow {quoted(prefix)}: cockroach refuses the file") if dot else Name(role)
 
 
 def of_user(user: str) -> Name | Unknown:

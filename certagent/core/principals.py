@@ -12,6 +12,7 @@ import re
 
 from certagent.core.facts import Leaf, LoaderFlags
 from certagent.core.names import CLIENT_ROOT, Name
+from certagent.core.spelling import quoted
 
 NODE_USER = "node"
 TENANTS = ("OU", "Tenants")  # marks a tenant's certificate
@@ -49,7 +50,7 @@ def _refused_whole(name: Name, leaf: Leaf) -> str:
     if TENANTS[1] in leaf.subject and any(TENANTS in rdn for rdn in _rdns(leaf.subject)):
         return "has OU=Tenants: servers take it for a tenant's certificate, and refuse it as a user's"
     bad = [uri for uri in leaf.scopes if _scope(uri) is None]
-    return f"has the malformed URI SAN {bad[0]!r}: servers refuse the certificate" if bad else ""
+    return f"has the malformed URI SAN {quoted(bad[0])}: servers refuse the certificate" if bad else ""
 
 
 def _elsewhere(wanted: str, leaf: Leaf) -> str:
@@ -57,9 +58,11 @@ def _elsewhere(wanted: str, leaf: Leaf) -> str:
     good = {wanted, "root"} if wanted == NODE_USER else {wanted}
     tenants = [scope[0] for scope in map(_scope, leaf.scopes) if scope and scope[1] in good]
     if not tenants:
-        return f"is valid for the users of its crdb:// URIs only ({', '.join(leaf.scopes)}), not for {wanted!r}"
+        return f"is valid for the users of its crdb:// URIs only ({', '.join(leaf.scopes)}), not for {quoted(wanted)}"
     if not SYSTEM_TENANT & set(tenants):
-        return f"is valid for {wanted!r} in tenant {', '.join(tenants)} only: servers of the system tenant refuse it"
+        return (
+            f"is valid for {quoted(wanted)} in tenant {', '.join(tenants)} only: servers of the system tenant refuse it"
+        )
     return ""
 
 
@@ -105,7 +108,7 @@ def loads_any_principal(terms: LoaderFlags) -> bool | None:
 def _unnamed(wanted: str, leaf: Leaf, terms: LoaderFlags) -> str:
     mapped = " after --cert-principal-map" if terms.principal_map else ""
     named = ", ".join(n if n.isprintable() else repr(n) for n in dict.fromkeys(principals(leaf, terms)))
-    return f"names {named or 'nobody'}{mapped}, not the principal {wanted!r}"
+    return f"names {named or 'nobody'}{mapped}, not the principal {quoted(wanted)}"
 
 
 def refused_subject(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags) -> str:

@@ -13,6 +13,7 @@ from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.proof import Proof, answers, proofs, unverified
 from certagent.core.serving import expected
+from certagent.core.spelling import spelled
 from certagent.core.view import Planned, View
 
 EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
@@ -27,7 +28,7 @@ def document(parts: Iterable[Planned], now: datetime, daemon: dict[str, Any] | N
     """Given every certs-dir's policy, snapshot and plan, return the whole status."""
     dirs = [certs_dir(p.policy, p.snapshot, _true(p.plan, daemon), now) for p in parts]
     worst = worst_of(d["severity"] for d in dirs)
-    return {"version": 1, "severity": worst, "now": rfc3339(now), "daemon": daemon, "certs_dirs": dirs}
+    return {"version": 1, "severity": worst, "now": rfc3339(now), "daemon": daemon, "certs_dirs": spelled(dirs)}
 
 
 def _true(plan: Plan, daemon: dict[str, Any] | None) -> Plan:
@@ -201,13 +202,14 @@ def _blocked(found: Blocked) -> dict[str, Any]:
 def plan_document(policy: Policy, snapshot: Snapshot, now: datetime) -> dict[str, Any]:
     """What would be done now, what follows if it succeeds, what is blocked and why, and when the next step is due."""
     plan = decide(policy, snapshot, now)
-    return {
+    planned = {
         "actions": [_action(a) for a in plan.actions],
         "steps": [_action(a) for a in forecast(policy, snapshot, now)],
         "held": [_blocked(h) for h in plan.blocked],
         "findings": [finding(f) for f in plan.findings],
         "wake_at": rfc3339(plan.wake_at),
     }
+    return {key: spelled(value) for key, value in planned.items()}
 
 
 def _action(action: Action) -> dict[str, str]:

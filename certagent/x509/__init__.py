@@ -3,6 +3,7 @@
 The only room that imports cryptography, so that what a lazy accessor may raise is known in one place.
 """
 
+import codecs
 import warnings
 
 from certagent.x509.acme import challenge_pair, renewal_id
@@ -58,6 +59,10 @@ __all__ = [
     "usable",
     "verify_chain",
 ]
+
+# The encodings of names in certificates are loaded now: a process that has become another user may no longer read them.
+for _codec in ("ascii", "latin-1", "utf-16-be", "utf-32-be", "idna"):
+    codecs.lookup(_codec)
 
 # What cryptography warns of while it parses (a serial number of 0, a country of three letters) is an old certificate's
 # matter; on stderr it would stand between the lines of the log. Everything that parses is below this package.

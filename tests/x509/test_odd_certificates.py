@@ -1,6 +1,8 @@
 """Certificates that Go and cryptography read differently: each is one example of its kind, from the field."""
 
 import ssl
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,3 +115,25 @@ def test_answer_in_any_wrapping_is_taken() -> None:
         assert len(x509.parse_certificates(any_certificates(data))) == 2
     for data in (BOM + cert, cert.replace(b"\n", b"\r"), b"Dear all, " + cert.strip() + b" regards", der):
         assert x509.parse_certificates(any_certificates(data)) == x509.parse_certificates(cert)
+
+
+WITHOUT_LIBRARY = """
+import sys
+from pathlib import Path
+from certagent import x509
+from certagent.certs_dir.reading import printable
+sys.meta_path.clear()  # as where the interpreter's library is closed to the user that the process has become
+for path in Path(sys.argv[1]).rglob("*.crt"):
+    try:
+        x509.parse_certificates(path.read_bytes())
+    except x509.X509Error as error:
+        assert error.kind == "unparsable", error
+print(printable("client.a\\nb\\udcff.crt"))
+"""
+
+
+def test_parsing_imports_nothing() -> None:
+    """Encodings of names are loaded with the package: `check` reads files with another user's rights."""
+    words = [sys.executable, "-c", WITHOUT_LIBRARY, str(CORPUS)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("client.a\\nb\\xff.crt\n", "")
