@@ -323,6 +323,16 @@ def test_files(tmp_path: Path) -> None:
             load(str(path))
 
 
+def test_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """A UTF-8 BOM, which Windows editors write, is no part of the text; of UTF-16 the error says what it is."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + BASE.encode())
+    assert load(str(path)).policies[0].want("node") is not None
+    path.write_bytes(BASE.encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"UTF-16 \(it starts with a byte order mark\); save it as UTF-8"):
+        load(str(path))
+
+
 @pytest.mark.parametrize("value", [1, "x", [], {}, True, 1.5, [[]], [{}], {"a": {"b": []}}])
 @pytest.mark.parametrize("key", ["agent", "authority", "certs_dir"])
 def test_any_shape_is_an_error_not_a_crash(key: str, value: Any) -> None:

@@ -97,7 +97,7 @@ def socket_of(path: str) -> str:
 
     try:
         with open(path, "rb") as file:
-            agent = tomllib.load(file).get("agent", {})
+            agent = tomllib.loads(file.read().decode("utf-8-sig")).get("agent", {})
     except (OSError, ValueError):  # the error is reported when the rest of the file is read
         agent = {}
     return str(agent.get("socket", DEFAULT_SOCKET)) if isinstance(agent, dict) else DEFAULT_SOCKET

@@ -13,6 +13,8 @@ from certagent.config.schema import AuthorityConfig, LocalConfig
 
 __all__ = ["AuthorityConfig", "Config", "ConfigError", "LocalConfig", "Settings", "build", "load"]
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
 
 def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
     """Given a file, return its configuration. Raises ConfigError with every error, each with its key path.
@@ -23,11 +25,13 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
 
     try:
         with open(path, "rb") as file:
-            document = tomllib.load(file)
+            data = file.read()
+        document = tomllib.loads(data.decode("utf-8-sig"))  # with or without a byte order mark
     except OSError as error:
         raise ConfigError(
             (f"{path}: cannot be read: {error.strerror}; name another file with -c or CERTAGENT_CONFIG",)
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError((f"{path}: not valid TOML: {error}",)) from error
+        problem = "it is UTF-16 (it starts with a byte order mark); save it as UTF-8" if data[:2] in UTF_16 else error
+        raise ConfigError((f"{path}: not valid TOML: {problem}",)) from error
     return build(path, document, socket.gethostname(), resolved)
