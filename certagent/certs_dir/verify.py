@@ -116,7 +116,8 @@ def _by(step: Verification, cert: bytes, store: TrustStore, at: datetime) -> Tru
     other = x509.verify_chain(cert, system.pem, step.usage, at)
     if other is None:
         return Trust(SYSTEM)
-    return Trust(step.bundle, f"{problem}; not trusted by the system's roots either: {other}")
+    too = "the system's roots do not verify it either"
+    return Trust(step.bundle, f"{problem}; {too}" if other == problem else f"{problem}; {too}: {other}")
 
 
 def _problem(step: Verification, cert: bytes, bundles: Bundles, at: datetime) -> str | None:

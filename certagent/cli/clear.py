@@ -11,7 +11,7 @@ from certagent.cli.common import Reply, ask, config_option, socket_of, stem_of
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
-    parser = subparsers.add_parser("clear", help="stop reporting a key as exposed: nobody can have read it")
+    parser = subparsers.add_parser("clear", help="end key.exposed for a key that nobody can have read")
     parser.add_argument("file", help="the pair: node, ui, client.root; node.key means node")
     parser.add_argument("--certs-dir", default="", metavar="DIR", help=SEVERAL)
     config_option(parser)

@@ -24,7 +24,7 @@ from certagent.cli.proving import PENDING, Command, blocked, seen
 SEVERAL, ONLY = "needed if several directories have this pair", "reload only the processes of this directory"
 FORCE = {
     "renew": "do not wait for the backoff after a failure",
-    "reload": "reload although what is on disk would break connections",
+    "reload": "send SIGHUP even if the files on disk would break connections",
 }
 REFUSED = 1
 DONE = {  # where nothing is left to do, though no handshake verified it

@@ -129,7 +129,7 @@ PROCESS_NONE = Rule("process.none", "no process uses the directory", AGENT, "sta
 PROCESS_FORBIDDEN = Rule("process.forbidden", "a process cannot be inspected or signalled", AGENT,
     "set `pid_file` and `probe`", WARNING, remedy="set `pid_file` and `probe` in [certs_dir.process]")
 PROCESS_STARTING = Rule("process.starting", ("a process is not listening yet, so it must not"
-" get a signal"), AGENT, "wait; if it has listened for long, set `probe`",
+" get a signal"), AGENT, "wait; if it has been listening for a while, set `probe`",
     ("info", "warning"), remedy="nothing to do: the process loads what is on disk when it starts")
 PROCESS_INSECURE = Rule("process.insecure", "cockroach runs with --insecure, so it uses no certificates", AGENT,
     "start it without --insecure", WARNING)
@@ -144,7 +144,7 @@ AUTHORITY_UNTRUSTED = Rule("authority.untrusted",
     "add its root to the bundle on every node, or remove it from `authority`", WARNING)
 AUTHORITY_UNUSABLE = Rule("authority.unusable",
     "an authority cannot be asked: its roots, a secret, a credential or its key cannot be read", AGENT,
-    "make the file readable for the agent, or correct the setting", WARNING)
+    "repair the file, make it readable for the agent, or correct the setting", WARNING)
 RENEWAL_FAILING = Rule("renewal.failing", "the last attempts to renew failed", AGENT,
     "certagent history NAME shows why", ("warning", "critical"))
 RENEWAL_OVERDUE = Rule("renewal.overdue", "less than 5 % of the lifetime is left", AGENT,

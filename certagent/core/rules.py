@@ -196,7 +196,7 @@ def _refused(want: Want, leaf: Leaf, terms: LoaderFlags) -> str:
         return f"{at_load}: cockroach refuses the file"
     if not (at_load and problem):
         return problem
-    when = "cockroach loads the file" if new else "cockroach up to 24.1 refuses the file, from 24.2 on it loads it"
+    when = "cockroach loads the file" if new else "cockroach up to 24.1 refuses the file; from 24.2 on it loads it"
     return f"{problem}: {when} and refuses connections"
 
 

@@ -49,7 +49,7 @@ def test_the_console_by_the_systems_roots(tmp_path: Path, public: Ca) -> None:
     scanner.verdicts.roots = partial(roots.load, str(tmp_path / "nothing"))
     refused = trust_of(scanner, directory, "ui")
     assert refused is not None
-    assert "not trusted by the system's roots either" in str(refused.problem)
+    assert "the system's roots do not verify it either" in str(refused.problem)
     scanner.verdicts.roots = partial(roots.load, str(tmp_path / "roots.pem"))
     assert trust_of(scanner, directory, "ui") == Trust("system")
     (tmp_path / "roots.pem").write_bytes(house.cert)

@@ -96,7 +96,7 @@ def test_no_signal_onto_what_is_worse(
         found = replace(found, directory=replace(found.directory, observe_only=VOLUME))
     made = decide(RULES, found, NOW)
     assert reloads(made) == [], label
-    assert [(why in m, "goes on with what it has loaded" in m) for m in told(made)] == [(True, True)], told(made)
+    assert [(why in m, "keeps using what it has loaded" in m) for m in told(made)] == [(True, True)], told(made)
     assert not [f for f in made.findings if "under way" in f.remedy]
 
 
@@ -203,7 +203,7 @@ def test_a_file_that_a_reload_would_lose() -> None:
     """cockroach refuses to lose what was valid: the signal would be in vain."""
     gone = host(CA, SOUND, loaded=kept(CA, pair(), pair("ca-client", leaf("ca-client", is_ca=True))))
     made = decide(RULES, gone, NOW)
-    assert (reloads(made), ["refuse to lose ca-client.crt" in m for m in told(made)]) == ([], [True])
+    assert (reloads(made), ["refuse a reload that loses ca-client.crt" in m for m in told(made)]) == ([], [True])
 
 
 def test_a_date_is_waited_for() -> None:

@@ -75,7 +75,7 @@ def test_what_servers_let_in(label: str, stem: str, cert: Leaf, terms: LoaderFla
 WORDS = [
     (LAST_OLD, "not the principal 'node': cockroach refuses the file"),
     (NEW, "not the principal 'node': cockroach loads the file and refuses connections"),
-    (LoaderFlags(), "up to 24.1 refuses the file, from 24.2 on it loads it and refuses connections"),
+    (LoaderFlags(), "up to 24.1 refuses the file; from 24.2 on it loads it and refuses connections"),
 ]
 
 

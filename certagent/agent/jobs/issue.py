@@ -92,7 +92,7 @@ class Issuing:
         existed, first = authority.pinned, action.first
         roots = [one.bundle(path, stem, clock(), first=first) for one in (authority, *(a for a in later if a.pinned))]
         if authority.pinned and not existed:
-            self._say("ca.created", stem, f"the embedded CA of authority {action.authority} was made")
+            self._say("ca.created", stem, f"the embedded CA of authority {action.authority} was created")
         self._stage(action.want, x509.merged(*roots, *carried_over), None)
 
     def _leaf(self, authority: CertificateAuthority, action: act.Issue) -> Pending | None:

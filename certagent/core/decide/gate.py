@@ -139,7 +139,7 @@ def _lost(view: View, loaded: Loaded, judged: tuple[Verdict, ...]) -> Iterator[B
             continue
         if view.pair(pair.name.stem) is None or file in refused:
             why = refused.get(file, "it is gone")
-            yield Bar(file=file, reason=f"cockroach would refuse to lose {file}, which it has loaded: {why}")
+            yield Bar(file=file, reason=f"cockroach would refuse a reload that loses {file}: {why}")
 
 
 def _dead(view: View, process: Process) -> bool:
@@ -209,7 +209,7 @@ def _unknown(view: View, process: Process) -> Iterator[Bar]:
     names = client_names(view.snapshot)
     told = [s for s in of_process(view.snapshot, process) if s.outcome == "served" and not s.client]
     if process.found_by == "arguments" and any(set(s.client_cas) - names for s in told):
-        yield Bar(file="ca.crt", reason="it would lose a CA of clients that the process accepts now")
+        yield Bar(file="ca.crt", reason="the bundles on disk lack a CA whose clients the process accepts now")
 
 
 def _broken(view: View, loaded: Loaded) -> list[str]:

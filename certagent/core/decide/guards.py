@@ -187,7 +187,7 @@ def exposed_again(a: Asking) -> Block | None:
     key = a.pair.key
     others = [e.until + DAY for e in a.view.snapshot.exposures if e.file == key.file.name and e.key != key.spki]
     again = max((at for at in others if at > a.view.now), default=None)
-    return _block("the key before it was exposed within a day too" if again else None, again)
+    return _block("the previous key was exposed less than a day ago too" if again else None, again)
 
 
 def unsettled(a: Asking) -> Block | None:

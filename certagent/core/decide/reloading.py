@@ -107,7 +107,7 @@ def _stale(view: View, process: Process, stale: Stale) -> Finding:
         return SERVED_STALE.found("node.crt", f"{message}; `reload = false` is configured", "warning", BY_HAND)
     if stale.bar is not None:
         message = (
-            f"{message}; reload blocked: {stale.bar.reason}. The process goes on with what it has loaded;"
+            f"{message}; reload blocked: {stale.bar.reason}. The process keeps using what it has loaded;"
             f" {restarts(view, process)}"
         )
         return SERVED_STALE.found(stale.bar.file, message, "critical", f"repair {stale.bar.file}; {FORCED}")

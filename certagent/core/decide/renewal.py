@@ -205,7 +205,7 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     if revoked := view.snapshot.revoked(leaf):
         yield Reason(Cause.REVOKED, revoked)
     if view.policy.on_exposed == "renew" and view.snapshot.exposed_key(pair):
-        yield Reason(Cause.EXPOSED, f"others could read {stem}.key again and again")
+        yield Reason(Cause.EXPOSED, f"others could read {stem}.key, because repairs of its mode were undone")
     if asked := view.snapshot.renewal(stem):
         yield Reason(Cause.REQUESTED, f"requested by an operator at {stamp(asked.at)}")
     if leaf is not None and _ours_to_change(view.snapshot, want, leaf):
