@@ -40,6 +40,12 @@ class Client:
     fingerprint: str
     path: str
 
+    @property
+    def user(self) -> str:
+        """Who logs in with it; "" of a tenant, which is no user: TLS takes its pair or does not."""
+        kind, _, user = self.stem.partition(".")
+        return user if kind == "client" else ""
+
 
 class Login(NamedTuple):
     """How a log-in ended: granted, refused (`sqlstate` is 28000), or neither: then it shows only that TLS held."""
@@ -144,6 +150,7 @@ def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | Non
         fingerprint = _fingerprint(tls)
         if client is not None:
             login = _start_up(tls, client.stem.partition(".")[2])
+            login = login if client.user else Login(granted=True)
         elif kind == "http":
             metrics = metrics_in(_metrics(tls, end))
     except (TimeoutError, ssl.SSLError, ConnectionError) as error:

@@ -34,6 +34,7 @@ class LoadedFiles:
         """Nothing is read before it is asked for."""
         self._ledger, self._directory = ledger, directory
         self._unwritten: dict[str, Files] = {}
+        self._known: tuple[int, dict[str, Files]] | None = None
 
     def remember(self, material: str, files: Files, at: datetime) -> None:
         """Take note of what a process has loaded; it becomes the newest."""
@@ -50,10 +51,16 @@ class LoadedFiles:
 
     def known(self) -> dict[str, Files]:
         """What is remembered, oldest first, by the digest of the material. Raises HostError."""
+        changes = self._ledger.changes
+        if self._known is None or self._known[0] != changes:
+            self._known = (changes, self._read() | self._unwritten)
+        return self._known[1]
+
+    def _read(self) -> dict[str, Files]:
         found: dict[str, Files] = {}
         if self._ledger.execute(THERE):
             sql = "select material, files from loaded where directory = ? order by rowid"
             for material, files in self._ledger.execute(sql, self._directory):
-                with suppress(ValueError):  # not written by certagent: treated as unknown
+                with suppress(ValueError):  # nothing of ours: it is as if nothing were known
                     found[str(material)] = {stem: b64decode(text) for stem, text in json.loads(files).items()}
-        return found | self._unwritten
+        return found

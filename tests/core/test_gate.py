@@ -9,9 +9,9 @@ import pytest
 from certagent.core.actions import Plan, RejectCommand, Reload
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, CertFile, Leaf, Loaded, Pair, Request, Snapshot, Trust
-from certagent.core.policy import Policy, ProcessRule
+from certagent.core.policy import OcspRule, Policy, ProcessRule
 from certagent.core.serving import material
-from tests.core.building import DAY, NOW, VOLUME, file, leaf, pair, policy, process, served, snapshot, want
+from tests.core.building import DAY, NOW, VOLUME, file, leaf, pair, policy, process, revocation, served, snapshot, want
 
 SECOND = timedelta(seconds=1)
 WHO = process().identity
@@ -115,6 +115,15 @@ def test_an_operators_reload_is_refused_or_forced(
     assert [1] == [len(reloads(forced))]
 
 
+def test_revoked_certificate_is_not_loaded() -> None:
+    """With OCSP in strict mode every handshake would fail; one that is loaded and revoked itself bars nothing."""
+    rules = replace(RULES, ocsp=OcspRule(mode="strict"))
+    found = host(CA, SOUND, loaded=kept(*BEFORE), revocations=(revocation("node-2", "revoked"),))
+    assert reloads(decide(rules, found, NOW)) == []
+    both = replace(found, revocations=(revocation("node-2", "revoked"), revocation("node-1", "revoked")))
+    assert [1] == [len(reloads(decide(rules, both, NOW)))]
+
+
 EXPIRED = pair(cert=leaf(not_after=NOW - SECOND))
 ENDED = Trust("ca", ends=NOW - SECOND, ends_by="CN=between")
 NO_WORSE: list[tuple[str, Snapshot]] = [
@@ -122,6 +131,10 @@ NO_WORSE: list[tuple[str, Snapshot]] = [
     (
         "a client pair that nobody configured",
         host(OTHER_CA, SOUND, pair("client.old"), loaded=kept(*BEFORE, breaks=("client.old",))),
+    ),
+    (
+        "what was loaded could not be read, or may go",
+        host(CA, SOUND, loaded=kept(CA, pair(), replace(BROKEN_UI, key=None), pair("client-tenant.5"))),
     ),
     ("a root is added", host(OTHER_CA, pair(), loaded=kept(*BEFORE))),
     (
@@ -230,3 +243,24 @@ def test_silence_after_our_signal_is_critical() -> None:
         assert ["critical"] == [f.severity for f in decide(RULES, after, NOW).findings if f.code.startswith("served.")][
             :1
         ]
+
+
+def test_process_that_ended_after_our_signal_is_critical() -> None:
+    """It was signalled and is gone without an answer: an alarm at once, until another one is seen or ten minutes on."""
+    found = replace(host(CA, SOUND, loaded=kept(*BEFORE)), processes=(), served=())
+    signal = Attempt("reload", WHO, NOW - 3 * SECOND, "unproven", material=material(found))
+    codes = {
+        label: [
+            (f.code, f.severity)
+            for f in decide(RULES, replace(found, attempts=(attempt,)), at).findings
+            if f.code.startswith(("served", "process"))
+        ][:1]
+        for label, attempt, at in (
+            ("gone", signal, NOW),
+            ("verified before", replace(signal, outcome="ok"), NOW),
+            ("not looked for since", replace(signal, at=NOW), NOW),
+            ("long ago", signal, NOW + 700 * SECOND),
+        )
+    }
+    alarm, none = [("served.stale", "critical")], [("process.none", "info")]
+    assert codes == {"gone": alarm, "verified before": none, "not looked for since": none, "long ago": none}

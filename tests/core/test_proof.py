@@ -469,3 +469,13 @@ def test_a_refused_log_in_is_a_finding() -> None:
     found = replace(host(*BOTH, answer), pairs=(*host().pairs, pair("client.root")))
     made = decide(policy(want("ca"), want(), want("client.root")), found, NOW)
     assert [("login.refused", "critical", "client.root.crt")] == [(f.code, f.severity, f.file) for f in made.findings]
+
+
+def test_process_whose_ports_nobody_sees_is_asked_every_two_seconds_until_it_answers() -> None:
+    """`probe` says where; no finding speaks of a port that is not open yet."""
+    hidden = replace(ONE, state="starting", by_probe=True, started=NOW - SECOND)
+    closed = tuple(replace(s, outcome="unreachable") for s in BOTH)
+    made = decide(policy(), host(*closed, processes=(hidden,)), NOW)
+    assert ["process.starting"] == [f.code for f in made.findings]
+    late = tuple(replace(s, at=NOW - 2 * SECOND) for s in closed)
+    assert {"26257/", "8080/"} == probes(host(*late, processes=(hidden,)))
