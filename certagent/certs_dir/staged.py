@@ -11,10 +11,10 @@ from certagent import x509
 from certagent.certs_dir.swap.stored import Stored
 from certagent.certs_dir.verify import TrustStore, refusals, trust
 from certagent.core import names
-from certagent.core.facts import File, Generation, Leaf, Pair, Staged, Trust
+from certagent.core.facts import File, Generation, Leaf, LoaderFlags, Pair, Staged, Trust
 from certagent.core.names import Name
 from certagent.core.policy import Want
-from certagent.core.principals import NODE_USER
+from certagent.core.principals import NODE_USER, users
 from certagent.core.roles import SYSTEM
 
 
@@ -97,5 +97,5 @@ def _breaks(bundle: str, live: Pair, cert: bytes, after: TrustStore, now: dateti
     """Whether a live pair no longer verifies by the bundle. A node that does not name `node` is a server alone."""
     if live.leaf is None:
         return False
-    store = replace(after, split=after.split or NODE_USER not in live.principals)
+    store = replace(after, split=after.split or NODE_USER not in users(live.leaf, LoaderFlags()))
     return any(t.bundle == bundle for t in refusals(live.name, live.leaf, cert, store, now))

@@ -20,13 +20,12 @@ from certagent.core.catalogue import (
     DIR_OWNER,
     KEY_IRREGULAR,
     KEY_OWNER,
-    NAME_UNKNOWN,
     OF_DIRECTORIES,
 )
 from certagent.core.decide import SEVERITIES, decide, worst_of
 from certagent.core.facts import LoaderFlags, Pair, Snapshot
 from certagent.core.findings import Finding, Is
-from certagent.core.loading import Verdict, start_doubt, start_problem, tenant_named, verdicts
+from certagent.core.loading import Verdict, start_doubt, start_problem, verdicts
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want, under
 from certagent.core.roles import KINDS, SYSTEM
@@ -89,7 +88,7 @@ def _files(judged: tuple[Verdict, ...], pairs: tuple[Pair, ...]) -> list[dict[st
 
 def findings(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: datetime) -> list[Finding]:
     """Given a target, its files and cockroach's decision on them, return the findings, the worst first."""
-    found = dict.fromkeys((*_of_agent(target, seen, judged, now), *_tenants(judged)))
+    found = dict.fromkeys(_of_agent(target, seen, judged, now))
     return sorted(found, key=lambda f: (-SEVERITIES.index(f.severity), f.file))
 
 
@@ -166,15 +165,6 @@ def _unreadable(seen: Snapshot, found: Finding) -> bool:
     pair = seen.pair(names.stem_of(found.file))
     file = {CERT_IRREGULAR: pair.cert, KEY_IRREGULAR: pair.key}.get(found.rule) if pair else None
     return file is not None and file.problem_kind == "unreadable"
-
-
-def _tenants(judged: tuple[Verdict, ...]) -> Iterator[Finding]:
-    for verdict in judged:
-        if not tenant_named(verdict):
-            message = "the tenant's id is not an unsigned 64-bit number: cockroach refuses the whole directory"
-            yield NAME_UNKNOWN.found(
-                verdict.name, message, "critical", "rename it or move it out of the certs directory"
-            )
 
 
 def worst(documents: list[dict[str, Any]]) -> str:

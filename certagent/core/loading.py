@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from certagent.core import names
 from certagent.core.facts import File, LoaderFlags, Pair
 from certagent.core.names import CLIENT_NODE
-from certagent.core.principals import LAST_TENANT, loads_any_principal, refused_by_loader
-from certagent.core.roles import BY_PREFIX, BY_ROLE, KINDS
+from certagent.core.principals import loads_any_principal, refused_by_loader
+from certagent.core.roles import KINDS
 from certagent.core.rules import UNPOOLED, key_mode_accepted
 
 OLD = "refused up to 24.1"
@@ -130,6 +130,5 @@ def _tls_problem(pair: Pair) -> str:
 
 def tenant_named(verdict: Verdict) -> bool:
     """A tenant's file names its tenant by number; one that does not ends the whole load, whatever is in it."""
-    tenant = bool(verdict.role) and BY_ROLE[BY_PREFIX[verdict.role]].part == "tenant"
-    number = verdict.name.partition(".")[2].removesuffix(".crt")
-    return not tenant or (number.isascii() and number.isdigit() and int(number) <= LAST_TENANT)
+    name = names.parse(names.stem_of(verdict.name)) if verdict.role else None
+    return not isinstance(name, names.Name) or name.numbered

@@ -10,6 +10,8 @@ from functools import cached_property
 from certagent.core.roles import BY_PREFIX, BY_ROLE, Kind, Role, kind_of
 from certagent.core.spelling import quoted
 
+LAST_TENANT = 2**64 - 1
+
 
 @dataclass(frozen=True)
 class Name:
@@ -27,6 +29,12 @@ class Name:
     def kind(self) -> Kind:
         """The row of the table of roles."""
         return kind_of(self.role, self.stem)
+
+    @cached_property
+    def numbered(self) -> bool:
+        """Whether a tenant's file names its tenant by a number of 64 bits: else cockroach refuses the directory."""
+        number = self.subject
+        return self.kind.part != "tenant" or (number.isascii() and number.isdigit() and int(number) <= LAST_TENANT)
 
     @property
     def is_bundle(self) -> bool:

@@ -11,14 +11,13 @@ comparing DNs as text; `O=Cockroach, CN=node` and `o=Cockroach,cn=node` are one 
 import re
 
 from certagent.core.facts import Leaf, LoaderFlags
-from certagent.core.names import CLIENT_ROOT, Name
+from certagent.core.names import CLIENT_ROOT, LAST_TENANT, Name
 from certagent.core.spelling import quoted
 
 NODE_USER = "node"
 TENANTS = ("OU", "Tenants")  # marks a tenant's certificate
 SYSTEM_TENANT = frozenset({"1", "system"})
 SCOPE = re.compile(r"(?i:crdb)://(?:tenant/(?P<id>[0-9]{1,40})|tenant-name/(?P<tenant>[^/\s]+))/user/(?P<user>\S+)")
-LAST_TENANT = 2**64 - 1
 ANY_PRINCIPAL = (24, 2)  # the first version whose loader checks no principal
 RDN = re.compile(r"(?:[^\\,]|\\.)+")
 PART = re.compile(r"(?:[^\\+]|\\.)+")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from certagent.core.decide import decide
 from certagent.core.facts import Directory, LoaderFlags, Pair, Trust
 from certagent.core.judging import Target, document, wants_for, worst
 from certagent.core.names import Name
@@ -140,6 +141,13 @@ def test_a_tenant_without_a_number() -> None:
         ("critical", "the tenant's id is not an unsigned 64-bit number: cockroach refuses the whole directory")
     ] == [row for row in said(found, "name.unknown") if "tenant" in row[1]]
     assert "name.unknown" not in {f["code"] for f in judged(pair("client-tenant.7"))["findings"]}
+
+
+def test_the_agent_says_so_too() -> None:
+    """`status` has the same finding: every reload is refused until the file is gone."""
+    plan = decide(policy(), snapshot(pair("ca"), pair(), pair("client-tenant.18446744073709551616")), NOW)
+    found = [(f.severity, f.file) for f in plan.findings if f.code == "name.unknown"]
+    assert found == [("critical", "client-tenant.18446744073709551616.crt")]
 
 
 def test_what_is_the_agents_own_affair_is_not_said() -> None:

@@ -3,9 +3,12 @@
 import os
 import shutil
 import signal
+import ssl
 
 import pytest
 
+from tests.making import Ca, put
+from tests.moments import now
 from tests.system.running import Host
 from tests.waiting import wait_until
 
@@ -144,3 +147,33 @@ def test_a_reload_survives_a_restart_of_the_agent(host: Host) -> None:
         with host.agent() as agent:
             wait_until(lambda: host.file("node")["proof"] == "served", "proven at last")
         assert server.served() == host.file("node")["fingerprint"]
+
+
+def test_a_renewal_keeps_the_tenant_of_a_client(host: Host) -> None:
+    """`cockroach cert create-client` writes `crdb://` URIs: without them the renewed one is for every tenant."""
+    host.once()
+    uri = "crdb://tenant/1/user/root"
+    ca = Ca((host.base / "ca" / "ca.crt").read_bytes(), (host.base / "ca" / "ca.key").read_bytes(), now())
+    put(host.certs, "client.root", ca.pair("client.root", uris=(uri,)))
+    (host.certs / "client.root.key").chmod(0o600)
+    before = host.file("client.root")["fingerprint"]
+    with host.server(), host.agent():
+        assert host.run("renew", "client.root").returncode == 0
+        after = host.file("client.root")
+    assert before != after["fingerprint"]
+    assert after["sans"] == [f"URI:{uri}"]
+    assert after["proof"] == "accepted"
+
+
+def test_a_broken_file_that_a_reload_adds(host: Host) -> None:
+    """The stand-in takes the reload as cockroach does, and the console has nothing to serve: it does not fall back."""
+    host.once()
+    with host.server() as server:
+        assert server.process is not None
+        before = server.served("http")
+        (host.certs / "ui.crt").write_text("garbage")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: [e["ok"] for e in server.log() if e["event"] == "reload"] == [True], "a reload")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            server.served("http")
+        assert before == server.served("sql")

@@ -28,7 +28,12 @@ RENAMED = {
 def part(view: View) -> Part:
     """Findings about the surroundings; and the recovery of an interrupted swap."""
     directory = view.snapshot.directory
-    findings = [*_directory(view.policy, directory), *_strangers(view.snapshot), *_agent(view.snapshot)]
+    findings = [
+        *_directory(view.policy, directory),
+        *_strangers(view.snapshot),
+        *_tenants(view.snapshot),
+        *_agent(view.snapshot),
+    ]
     actions = (Recover("a swap was interrupted"),) if directory.interrupted and directory.managed else ()
     return Part(actions, findings=tuple(findings))
 
@@ -64,6 +69,13 @@ def _strangers(snapshot: Snapshot) -> list[Finding]:
         instead = RENAMED.get(file.name)
         found.append(NAME_UNKNOWN.found(file.name, reason, remedy=f"rename it to {instead}" if instead else None))
     return found
+
+
+def _tenants(snapshot: Snapshot) -> list[Finding]:
+    """Tenants' files whose name is no tenant's: for one of them cockroach loads nothing at all."""
+    message = "the tenant's id is not an unsigned 64-bit number: cockroach refuses the whole directory"
+    bad = [p.cert.file.name for p in snapshot.pairs if p.cert and p.listed and not p.name.numbered]
+    return [NAME_UNKNOWN.found(file, message, "critical") for file in bad]
 
 
 def _agent(snapshot: Snapshot) -> list[Finding]:
