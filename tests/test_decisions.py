@@ -3,6 +3,7 @@
 import errno
 import ssl
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from certagent.certs_dir.mounts import mount_in
 from certagent.certs_dir.reading import IrregularFileError
 from certagent.certs_dir.swap.recovery import keys_alone, stems, told
 from certagent.control.client import answer_of
+from certagent.core.facts import LoaderFlags
+from certagent.core.serving import with_release
 from certagent.posix.errors import HostError
 from certagent.process.pgwire import NotPgwireError
 from certagent.process.probe import Login, Outcome, expiry_in, failed, login_in, metrics_in, unreachable, ways
@@ -24,6 +27,7 @@ from certagent.sandbox import seccomp, worker_process
 from certagent.sandbox.confining import Handled, Missing, handled, lacking
 from certagent.state.authority_state import sound
 from certagent.state.ledger import Ledger
+from tests.core.building import process, served
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -385,4 +389,24 @@ def test_when_a_reload_last_changed_a_file() -> None:
         b"security_certificate_last_rotation_ui 0\nsecurity_certificate_last_rotation_node 1.2.3\n"
         b'security_certificate_expiration_node_client{node_id="1"} 9\n'
     )
-    assert metrics_in(text) == (9, (("ca", 1700000000), ("node_client", 7)))
+    assert metrics_in(text) == (9, (("ca", 1700000000), ("node_client", 7)), None)
+
+
+@pytest.mark.parametrize(
+    ("tag", "release"),
+    [("v24.1.5", (24, 1)), ("v25.4.0-beta.1", (25, 4)), ("v26.3", None), ("24.1.5", None), ("custom", None)],
+)
+def test_the_version_in_the_metrics(tag: str, release: tuple[int, int] | None) -> None:
+    """As the label of `build_timestamp` has it."""
+    text = f'sys_uptime 1\nbuild_timestamp{{node_id="1",tag="{tag}",go_version="go1.22"}} 1.7e+09\n'
+    assert metrics_in(text.encode()).release == release
+
+
+def test_a_process_whose_metrics_name_its_version() -> None:
+    """It is judged by that version's rules; the path of its program, where that names one, comes first."""
+    answer = served(release=(24, 1))
+    assert with_release(process(), [served(), answer]).terms.release == (24, 1)
+    assert with_release(process(), [served()]) == process()
+    assert with_release(process(), [replace(answer, process="1:1")]) == process()
+    named = process(terms=LoaderFlags(release=(25, 2)))
+    assert with_release(named, [answer]) == named

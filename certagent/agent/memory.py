@@ -24,6 +24,7 @@ from certagent.core.facts import (
 from certagent.core.findings import Finding
 from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
+from certagent.core.serving import with_release
 from certagent.revocation.checker import RevocationResult
 
 REMEMBERED = timedelta(days=1)
@@ -144,7 +145,7 @@ class Memory:
         """Given a snapshot of what is on the disk, return it with what is remembered."""
         return replace(
             known,
-            processes=tuple(self._past_its_start(p) for p in self.processes),
+            processes=tuple(with_release(self._past_its_start(p), self.served.values()) for p in self.processes),
             passed_over=self.passed_over,
             processes_at=self.processes_at,
             served=tuple(self.served.values()),

@@ -1,6 +1,7 @@
 """What the processes should serve, and whether they do: shared by reloading, probing and status."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Literal
@@ -22,6 +23,13 @@ def material(snapshot: Snapshot) -> str:
 def material_of(digests: Mapping[str, str]) -> str:
     """The same of the digests of its certificate files, by stem."""
     return sha256("\n".join(sorted(f"{stem}={digest}" for stem, digest in digests.items())).encode()).hexdigest()
+
+
+def with_release(process: Process, served: Iterable[Served]) -> Process:
+    """The process with the version of cockroach that its metrics name, where its program's path names none."""
+    told = next((s.release for s in served if s.process == process.identity and s.release), None)
+    known = process.terms.release is not None or told is None
+    return process if known else replace(process, terms=replace(process.terms, release=told))
 
 
 def looked(snapshot: Snapshot, now: datetime) -> bool:

@@ -25,6 +25,7 @@ EXPIRY = re.compile(rb"^security_certificate_expiration_node_client(?:\{[^}]*\})
 ROTATION = re.compile(
     rb"^security_certificate_last_rotation_([a-z_]{1,40})(?:\{[^}]*\})? ([0-9.e+]+)\s*$", re.MULTILINE
 )
+BUILD = re.compile(rb'^build_timestamp\{[^}]{0,1000}\btag="v([0-9]{1,3})\.([0-9]{1,3})[.-]', re.MULTILINE)
 MOST = 8 << 20
 PROTOCOL = 196608
 AUTHENTICATED = struct.pack("!I", 0)
@@ -56,10 +57,11 @@ class Login(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What `/_status/vars` tells: the expiry of `client.node`, and when reloads last changed each file."""
+    """What `/_status/vars` tells: the expiry of `client.node`, when reloads last changed each file, and the version."""
 
     expiry: int = 0
     rotations: tuple[tuple[str, int], ...] = ()
+    release: tuple[int, int] | None = None
 
 
 def probe(
@@ -95,6 +97,7 @@ def probe(
         only_tls=client is not None and found.outcome == "served" and not found.login.granted,
         sqlstate=found.login.sqlstate,
         rotations=found.metrics.rotations,
+        release=found.metrics.release,
     )
 
 
@@ -195,9 +198,11 @@ def expiry_in(metrics: bytes) -> int:
 
 
 def metrics_in(text: bytes) -> Metrics:
-    """What the metrics tell of certificates."""
+    """What the metrics tell of certificates, and of the version."""
     found = {row[1].decode(): _number(row[2]) for row in ROTATION.finditer(text)}
-    return Metrics(expiry_in(text), tuple(sorted((label, at) for label, at in found.items() if at)))
+    build = BUILD.search(text)
+    release = (int(build[1]), int(build[2])) if build else None
+    return Metrics(expiry_in(text), tuple(sorted((label, at) for label, at in found.items() if at)), release)
 
 
 def _number(digits: bytes) -> int:

@@ -91,3 +91,4 @@ class Served:
     only_tls: bool = False  # TLS took the client pair; the log-in itself was neither granted nor refused
     sqlstate: str = ""  # of a log-in that was refused
     rotations: tuple[tuple[str, int], ...] = ()  # by the metric's label: when a reload last changed that file
+    release: tuple[int, int] | None = None  # of cockroach, by its metrics
