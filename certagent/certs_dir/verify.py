@@ -108,6 +108,8 @@ def _within(leaf: Leaf, at: datetime) -> datetime:
 
 def _by(step: Verification, cert: bytes, store: TrustStore, at: datetime) -> Trust:
     problem = _problem(step, cert, store.bundles, at)
+    if problem and x509.undecided(store.bundles.get(step.bundle) or b""):
+        return Trust(step.bundle, unread=True)
     if problem is None or not step.system:
         return Trust(step.bundle, problem)
     system = store.roots()

@@ -141,9 +141,10 @@ def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[
 
 
 def _caveats(pair: Pair, file: str) -> Iterator[Finding]:
-    """What only some versions of Go refuse, in any certificate of the file: one of them spoils the whole file."""
-    if said := next((c.caveat for c in (pair.cert.certificates if pair.cert else ()) if c.caveat), ""):
-        yield CERT_NONSTANDARD.found(file, said)
+    if pair.cert and pair.cert.caveat:
+        yield CERT_NONSTANDARD.found(file, pair.cert.caveat)
+    if pair.cert and pair.cert.unread:
+        yield CERT_UNREAD.found(file, pair.cert.unread)
 
 
 def _validity(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
@@ -221,7 +222,7 @@ def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:
         yield CA_MISSING.found(file, f"{file} is missing: no certificate can be verified")
         return
     if pair.cert.leaf is None:
-        yield _unread(pair.cert, file, "restore the trust bundle")
+        yield _unread(pair.cert, file, None if pair.cert.problem_kind == "unread" else "restore the trust bundle")
         return
     if not pair.cert.pooled:
         yield CERT_UNPARSABLE.found(file, f"{UNPOOLED}: there is no CA to verify by", remedy="remove the header lines")
@@ -288,11 +289,9 @@ def _bundle_problem(staged: Staged, live: Pair | None, now: datetime) -> str | N
     if live is not None and live.cert is not None:
         return "a renewal never replaces an existing trust bundle"
     cas = staged.pair.cert.certificates if staged.pair.cert else ()
-    if said := next((ca.caveat for ca in cas if ca.caveat), ""):
-        return said
     if not any(ca.is_ca and ca.not_before <= now < ca.not_after for ca in cas):
         return "the new bundle contains no valid CA certificate"
-    return None
+    return (staged.pair.cert.caveat if staged.pair.cert else "") or None
 
 
 def stamp(at: datetime) -> str:

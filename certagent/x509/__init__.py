@@ -9,7 +9,7 @@ import warnings
 from certagent.x509.acme import challenge_pair, renewal_id
 from certagent.x509.answers import arranged, is_root, parse_request, request_der, roots_of, same_identity
 from certagent.x509.bundles import anchors, merged, usable
-from certagent.x509.chain import Usage, verify_chain
+from certagent.x509.chain import Usage, undecided, verify_chain
 from certagent.x509.crl import crl_answer
 from certagent.x509.ends import End, ca_ends
 from certagent.x509.errors import X509Error
@@ -56,6 +56,7 @@ __all__ = [
     "sign_csr",
     "sign_jws",
     "split_certificates",
+    "undecided",
     "usable",
     "verify_chain",
 ]

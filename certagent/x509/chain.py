@@ -19,7 +19,7 @@ from cryptography.x509.verification import Store
 from certagent.x509.constraints import names_problem
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.x509.node import Node, node_of, text_of
-from certagent.x509.parsing import load_certificates
+from certagent.x509.parsing import load_certificates, load_readable
 from certagent.x509.pem import pooled
 from certagent.x509.profile import chain_to
 
@@ -34,6 +34,7 @@ class Bundle:
     roots: tuple[Node, ...]
     store: Store | None
     passed_over: int = 0  # certificates with PEM headers: cockroach loads them, Go's pool leaves them out
+    unread: bool = False  # it has a certificate that only certagent cannot read
 
 
 @dataclass(slots=True)
@@ -98,18 +99,27 @@ def _found(leaf: Node, bundle: Bundle, search: Search) -> bool:
     return bool(chain) and _rules_problem(chain, search.usage) is None
 
 
+def undecided(bundle_pem: bytes) -> bool:
+    """Whether a bundle has a certificate that only certagent cannot read: what builds to no other may build to it."""
+    try:
+        return authorities(bundle_pem).unread
+    except X509Error as error:
+        return error.kind == "unread"
+
+
 @lru_cache(maxsize=16)
 def authorities(bundle_pem: bytes) -> Bundle:
     """Given a bundle, return its certificates ready for the search; X509Error.
 
     Kept: one bundle verifies many leaves.
     """
-    listed, counted = load_certificates(bundle_pem), frozenset(pooled(bundle_pem))
+    (listed, unread), counted = load_readable(bundle_pem), frozenset(pooled(bundle_pem))
     certificates = [c for c in listed if c.der in counted]
     standing = [c.shown for c in certificates if c.as_it_stands]
     try:
         store = Store(standing) if standing else None
-        return Bundle(tuple(node_of(c) for c in certificates), store, len(listed) - len(certificates))
+        nodes = tuple(node_of(c) for c in certificates)
+        return Bundle(nodes, store, len(listed) - len(certificates), unread=bool(unread))
     except REFUSALS as error:
         raise X509Error("unparsable", reason_of(error)) from error
 

@@ -3,19 +3,25 @@
 from hashlib import sha256
 
 from certagent.core.facts import CertFile, File, KeyFile
+from certagent.core.names import stem_of
+from certagent.core.roles import BUNDLES
 from certagent.x509.errors import X509Error
-from certagent.x509.parsing import parse_certificates, parse_key
+from certagent.x509.parsing import facts_of, load_readable, parse_certificates, parse_key
 from certagent.x509.pem import pooled
 
 
 def cert_file(file: File, data: bytes) -> CertFile:
     """Given the bytes of a certificate file, return its fact."""
-    digest = sha256(data).hexdigest()
+    digest, unread = sha256(data).hexdigest(), ""
     try:
-        first, *rest = parse_certificates(data)
+        if stem_of(file.name) in BUNDLES:
+            found, unread = load_readable(data)
+            first, *rest = map(facts_of, found)
+        else:
+            first, *rest = parse_certificates(data)
     except X509Error as error:
         return CertFile(file, digest, None, (), str(error), error.kind)
-    return CertFile(file, digest, first, tuple(rest), pooled=any(pooled(data)))
+    return CertFile(file, digest, first, tuple(rest), pooled=any(pooled(data)), unread=unread)
 
 
 def key_file(file: File, data: bytes) -> KeyFile:

@@ -32,6 +32,33 @@ def load_certificates(data: bytes) -> list[Certificate]:
 
     As cockroach reads them: a block of any other type, a key among the certificates say, spoils the whole file.
     """
+    return [read(der) for der in _ders(data)]
+
+
+def load_readable(data: bytes) -> tuple[list[Certificate], str]:
+    """The same of a bundle, without the certificates that only certagent cannot read; and why the first one is not.
+
+    X509Error where it can read none.
+    """
+    found, unread = [], ""
+    for der in _ders(data):
+        try:
+            certificate = read(der)
+            public_half(certificate.shown)
+        except X509Error as error:
+            if error.kind != "unread":
+                raise
+            unread = unread or error.message
+        except REFUSALS as error:
+            unread = unread or f"Go loads a certificate in it that certagent cannot read: {reason_of(error)}"
+        else:
+            found.append(certificate)
+    if not found:
+        raise X509Error("unread", unread)
+    return found, unread
+
+
+def _ders(data: bytes) -> list[bytes]:
     if not data.strip():
         raise X509Error("empty", "the file is empty")
     found = list(pem.blocks(data))
@@ -41,7 +68,7 @@ def load_certificates(data: bytes) -> list[Certificate]:
         raise X509Error("unparsable", f"it contains a PEM block {shown!r}; cockroach accepts only CERTIFICATE blocks")
     if not found:
         raise X509Error("unparsable", "it contains no PEM certificate")
-    return [read(der) for _, der in found]
+    return [der for _, der in found]
 
 
 def parse_certificates(data: bytes) -> tuple[Leaf, ...]:

@@ -6,7 +6,7 @@ import pytest
 
 from certagent.core.actions import Issue, Reload
 from certagent.core.decide import decide
-from certagent.core.facts import CertFile, LoaderFlags, Pair, Snapshot
+from certagent.core.facts import CertFile, LoaderFlags, Pair, Snapshot, Trust
 from certagent.core.loading import start_problem, verdicts
 from certagent.core.rules import refusal
 from tests.core.building import DAY, NOW, file, leaf, pair, policy, process, served, snapshot, staged, want
@@ -78,3 +78,16 @@ def test_unread_pair_does_not_stop_a_node_from_starting() -> None:
     pairs = (pair("ca"), unread("node"))
     judged = verdicts(pairs, (), 999, LoaderFlags())
     assert (start_problem(judged, pairs), {v.accepted for v in judged}) == ("", {True})
+
+
+def test_bundle_with_an_unread_certificate_is_a_warning() -> None:
+    """The others verify as before; what may verify by that one alone is not called untrusted, nor issued again."""
+    bundle, node = pair("ca"), pair("node")
+    assert bundle.cert
+    odd = replace(bundle, cert=replace(bundle.cert, unread="Go loads a certificate in it that certagent cannot read"))
+    unknown = replace(node, trust=Trust("ca", unread=True))
+    found = decide(policy(), snapshot(odd, unknown), NOW)
+    assert {f.code: f.severity for f in found.findings if f.file in {"ca.crt", "node.crt"}} == {
+        "cert.unread": "warning"
+    }
+    assert not any(isinstance(a, Issue) for a in found.actions)

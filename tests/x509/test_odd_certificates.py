@@ -6,13 +6,17 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cryptography_vectors
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509 import load_pem_x509_certificate
 
 from certagent import x509
 from certagent.x509.bags import any_certificates
+from tests.core.building import file
+from tests.making import make_ca
 
+VECTORS = Path(cryptography_vectors.__file__).parent / "x509"
 CORPUS = Path(__file__).parent / "corpus"
 AT = datetime(2026, 12, 15, tzinfo=UTC)  # in the lifetime of all of them
 LOADED = [  # that cryptography does not read as they stand
@@ -74,6 +78,18 @@ def test_root_that_cryptography_refuses_leaves_a_bundle_readable(name: str) -> N
     """In a bundle it is one certificate among others, which verify as before."""
     cert, ca = both("country-3")
     assert x509.verify_chain(cert, both(name)[0] + ca, "server", AT) is None
+
+
+def test_root_that_nothing_reads_leaves_a_bundle_readable() -> None:
+    """One that Go loads and certagent cannot read: the others verify, and of what verifies by none nothing is known."""
+    (unread,) = VECTORS.rglob("dsa_null_alg_params.pem")
+    cert, ca = both("country-3")
+    bundle = unread.read_bytes() + ca
+    assert x509.verify_chain(cert, bundle, "server", AT) is None
+    assert x509.verify_chain(cert, unread.read_bytes() + make_ca().cert, "server", AT)
+    assert [x509.undecided(b) for b in (bundle, unread.read_bytes(), ca, b"")] == [True, True, False, False]
+    fact = x509.cert_file(file("ca.crt"), bundle)
+    assert (fact.leaf is not None, "certagent cannot read" in fact.unread, fact.problem) == (True, True, None)
 
 
 @pytest.mark.parametrize("name", LOADED)

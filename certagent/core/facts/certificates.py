@@ -86,12 +86,18 @@ class CertFile:
     chain: tuple[Leaf, ...] = ()
     problem: str | None = None
     problem_kind: Literal["", "empty", "unparsable", "unread", "irregular", "unreadable"] = ""
+    unread: str = ""  # of a bundle: why certagent cannot read one of its certificates, which cockroach may load
     pooled: bool = True  # as a bundle: a certificate without PEM headers is in it, so Go has a pool to verify by
 
     @property
     def certificates(self) -> tuple[Leaf, ...]:
         """Every certificate of the file, first one first."""
         return () if self.leaf is None else (self.leaf, *self.chain)
+
+    @property
+    def caveat(self) -> str:
+        """What only some versions of Go refuse in it: one such certificate spoils the whole file."""
+        return next((c.caveat for c in self.certificates if c.caveat), "")
 
 
 @dataclass(frozen=True, slots=True)
