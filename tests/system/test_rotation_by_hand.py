@@ -64,3 +64,31 @@ def test_a_log_in_that_is_refused(host: Host) -> None:
         replace(host.certs, "client.root", pair(ca, "client.app"))
         wait_until(lambda: "login.refused" in host.codes(), "a finding")
         assert proof(host, "client.root") == "pending"
+
+
+def test_rollback_after_the_old_root_was_dropped(host: Host) -> None:
+    """The generation before is of a root that no bundle has any more: refused with the reason, and nothing happens."""
+    host.once()
+    new = make_ca("the next CA")
+    old = (host.certs / "ca.crt").read_bytes()
+    roots = host.base / "roots.pem"
+    roots.write_bytes(new.cert + old)
+    with host.server() as cockroach, host.agent() as agent:
+        served(host, cockroach)
+        assert host.run("renew", "node").returncode == 0  # the pair before it is kept
+        put(host.certs, "ca.crt", new.cert + old)
+        agent.wait_event("reload.proven", count=2)
+        for stem in ("client.root", "node"):
+            replace(host.certs, stem, pair(new, stem))
+        served(host, cockroach)
+        agent.wait_event("reload.proven", count=3)
+        put(host.certs, "ca.crt", new.cert)
+        agent.wait_event("reload.proven", count=4)
+        signals, now = len(agent.events("reload.sent")), cockroach.served()
+        stream = Stream(cockroach, str(roots))
+        try:
+            done = host.run("rollback", "node")
+        finally:
+            stream.stop()
+        assert (done.returncode, "trusted by ca.crt" in done.stderr + done.stdout) == (1, True), done
+        assert (len(agent.events("reload.sent")), cockroach.served(), stream.failures) == (signals, now, [])
