@@ -29,7 +29,7 @@ from certagent.revocation.checker import RevocationResult
 
 REMEMBERED = timedelta(days=1)
 RESTING = timedelta(seconds=30)  # a failed job leaves no fact: without this pause it would start again immediately
-MOST_REPAIRS = 5_000
+MOST_REPAIRS = 20_000
 LOGGED_EVERY = timedelta(minutes=1)
 
 

@@ -35,7 +35,7 @@ def key_files(snapshot: Snapshot) -> Iterator[tuple[File, KeyFile | None]]:
 
 def repairs_of(view: View, file: File) -> list[Repair]:
     """The known repairs of a file, none from the future, where the clock was set back."""
-    return [r for r in view.snapshot.repairs if r.file == file.name and r.at <= view.now]
+    return [r for r in view.snapshot.repairs_of.get(file.name, ()) if r.at <= view.now]
 
 
 def _key(view: View, file: File, key: KeyFile | None) -> Part:

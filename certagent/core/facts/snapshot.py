@@ -53,9 +53,21 @@ class Snapshot:
         """An operator's `renew` of that name, which waits."""
         return next((r for r in self.requests if r.kind == "renew" and r.subject == stem), None)
 
+    @cached_property
+    def repairs_of(self) -> Mapping[str, tuple[Repair, ...]]:
+        """The repairs of each file, for a directory of ten thousand keys."""
+        found: dict[str, list[Repair]] = {}
+        for repair in self.repairs:
+            found.setdefault(repair.file, []).append(repair)
+        return {name: tuple(repairs) for name, repairs in found.items()}
+
     def exposed(self, file: str, key: str) -> Exposure | None:
         """What is known of a key that others could read: given its file, and the digest of its public half."""
-        return next((e for e in self.exposures if e.file == file and e.key in {"", key}), None)
+        return self._exposed.get((file, key)) or self._exposed.get((file, ""))
+
+    @cached_property
+    def _exposed(self) -> dict[tuple[str, str], Exposure]:
+        return {(e.file, e.key): e for e in self.exposures}
 
     def exposed_key(self, pair: Pair) -> Exposure | None:
         """The same of the key of a pair."""
