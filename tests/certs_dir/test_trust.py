@@ -138,14 +138,14 @@ def test_this_machines_roots() -> None:
 
 
 def test_anchors(tmp_path: Path) -> None:
-    """A node's pairs name the CAs of the bundle that they hang on; others of the bundle they do not."""
+    """A node's and a client's pairs name the CAs of the bundle that they hang on; others of the bundle they do not."""
     directory = tmp_path / "certs"
     old, new = filled(directory, "node", "client.node", "client.root"), make_ca("new")
     (directory / "ca-client.crt").write_bytes(new.cert + old.cert)
     scanner = Scanner()
     assert trust_of(scanner, directory, "client.node") == Trust("ca-client", None, (spki(old),))
     assert trust_of(scanner, directory, "node") == Trust("ca", None, (spki(old),))
-    assert trust_of(scanner, directory, "client.root") == Trust("ca-client")
+    assert trust_of(scanner, directory, "client.root") == Trust("ca-client", None, (spki(old),))
     put(directory, "client.node", new.pair("client.node"))
     assert trust_of(scanner, directory, "client.node") == Trust("ca-client", None, (spki(new),))
 
