@@ -8,7 +8,7 @@ import pytest
 
 from certagent.core.actions import Plan, RejectCommand, Reload
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, CertFile, Leaf, Loaded, Pair, Request, Snapshot, Trust
+from certagent.core.facts import Attempt, CertFile, KeyFile, Leaf, Loaded, Pair, Request, Snapshot, Trust
 from certagent.core.policy import OcspRule, Policy, ProcessRule
 from certagent.core.serving import material
 from tests.core.building import DAY, NOW, VOLUME, file, leaf, pair, policy, process, revocation, served, snapshot, want
@@ -55,6 +55,7 @@ def told(made: Plan) -> list[str]:
 
 SOUND = pair(cert=next_leaf())
 EMPTY = replace(CA, cert=CertFile(file("ca.crt"), "other", leaf("ca", 3, not_after=NOW + DAY), pooled=False))
+UNREADABLE = KeyFile(file("node.key"), "key-bom", None, "", "it starts with a BOM", "unparsable")
 BROKEN_UI = replace(pair("ui"), cert=CertFile(file("ui.crt"), "", None, (), "broken", "unparsable"))
 NO_TENANT = pair("client-tenant.foo")
 WORSE: list[tuple[str, tuple[Pair, ...], tuple[str, ...], str]] = [
@@ -73,7 +74,13 @@ WORSE: list[tuple[str, tuple[Pair, ...], tuple[str, ...], str]] = [
         "no longer verifies client.root.crt",
     ),
     ("a bundle whose blocks all have headers", (EMPTY, pair()), (), "without PEM headers"),
-    ("a key that Go cannot read", (CA, replace(SOUND, key=None)), (), "node.key is missing"),
+    ("no key", (CA, replace(SOUND, key=None)), (), "node.key is missing"),
+    (
+        "a key that Go cannot read",
+        (CA, replace(SOUND, key=UNREADABLE)),
+        (),
+        "node.key cannot be used: it starts with a BOM",
+    ),
     ("a new ui.crt that cannot be read", (CA, SOUND, BROKEN_UI), (), "ui.crt cannot be used"),
     ("a tenant that is no number", (CA, SOUND, NO_TENANT), (), "refuses the whole directory"),
     (

@@ -91,3 +91,10 @@ def test_bundle_with_an_unread_certificate_is_a_warning() -> None:
         "cert.unread": "warning"
     }
     assert not any(isinstance(a, Issue) for a in found.actions)
+
+
+def test_caveat_does_not_bar_a_reload() -> None:
+    """Who put it there has a cockroach that loads it; one that refuses it keeps what it has loaded."""
+    new = leaf("node", 2, not_before=NOW - DAY, not_after=NOW + 30 * DAY, caveat=CAVEAT)
+    seen = snapshot(pair("ca"), pair("node", new), processes=(process(),), served=(served(),))
+    assert any(isinstance(a, Reload) for a in decide(policy(), seen, NOW).actions)
