@@ -6,7 +6,7 @@ Locks: one per state directory and one per certs-dir, both flocks of the kernel,
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from certagent.agent.config_file import Reloading
 from certagent.agent.converge import converge, look, pause, settled
 from certagent.agent.directories import Directories
 from certagent.agent.directory import World
-from certagent.agent.steady import SteadyClock, boot_clock
+from certagent.agent.steady import SteadyClock, boot_clock, ticking
 from certagent.agent.wake import clock_synchronised
 from certagent.authority.client import hangs, unconfined
 from certagent.config import Config, ConfigError
@@ -99,18 +99,18 @@ class Service:
 
     def turn(self, degraded: tuple[Finding, ...] = ()) -> None:
         """Converge each certs-dir, log what changed. `degraded`: what the caller does without."""
-        now, synchronised = clock(), clock_synchronised()
+        now, boot, synchronised = clock(), boot_clock(), clock_synchronised()
         self._settle()
         begin(self._readings(), now)
         with self._lock:
             newest = self._newest()
-            steady = self._steady.at(now, boot_clock(), newest, synchronised=synchronised)
+            steady = self._steady.at(now, boot, newest, synchronised=synchronised)
             fact = clock_fact(now, newest, synchronised=synchronised, steady=steady)
             known = (*degraded, *self._unconfined, *hung(self._readings(), now), *self._rejected())
             for world in self._directories:
                 world.surround(known, fact)
                 world.retry_lock()
-                self._converge(world)
+                self._converge(world, ticking(now, boot))
             self._turns += 1
             self._looked.set()
             if self._turns % PRUNE_EVERY == 1 and fact.sound:
@@ -138,9 +138,9 @@ class Service:
         except HostError as error:
             self._log.emit("ledger.failed", reason=str(error))
 
-    def _converge(self, world: World) -> None:
+    def _converge(self, world: World, moment: Callable[[], datetime]) -> None:
         path, before = world.policy.path, world.last
-        snapshot, plan, done = converge(world, clock)
+        snapshot, plan, done = converge(world, moment)
         world.last = Planned(policy=world.policy, snapshot=snapshot, plan=plan)
         news = changes(before.plan.findings if before else (), plan.findings)
         for event, f in news:

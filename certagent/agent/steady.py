@@ -1,6 +1,7 @@
 """What the wall clock would say if nobody had set it: by the boot clock, since it was last believed."""
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from certagent.agent.wake import JUMP
@@ -10,6 +11,15 @@ from certagent.core.clock import believed
 def boot_clock() -> timedelta:
     """Since boot, sleep included."""
     return timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def ticking(now: datetime, boot: timedelta) -> Callable[[], datetime]:
+    """Given a moment by both clocks, return a clock that goes on from it and that nobody sets.
+
+    One pass of the loop is decided by it: a jump in the middle of a pass would make something due of which nobody knows
+    yet that it is a jump's doing.
+    """
+    return lambda: now + (boot_clock() - boot)
 
 
 class SteadyClock:

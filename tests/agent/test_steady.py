@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from certagent.agent.steady import SteadyClock, boot_clock
+from certagent.agent.steady import SteadyClock, boot_clock, ticking
 from tests.core.building import DAY, NOW
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -36,6 +36,13 @@ def test_a_clock_behind_the_ledger_at_the_start() -> None:
     steady = SteadyClock()
     steady.at(NOW, BOOT, NOW + HOUR, synchronised=False)
     assert steady.at(NOW, BOOT, NOW + HOUR, synchronised=True) is None
+
+
+def test_one_pass_has_one_time() -> None:
+    """Whoever sets the wall clock meanwhile: the pass goes on by the boot clock from the moment that it began."""
+    begin = boot_clock()
+    moment = ticking(NOW, begin)
+    assert NOW <= moment() <= moment() <= NOW + (boot_clock() - begin)
 
 
 def test_the_boot_clock_goes_on() -> None:
