@@ -78,7 +78,7 @@ def policy_of(path: Path, *, split: bool) -> Policy:
 class Absent:
     """An authority that cannot be asked for its roots."""
 
-    def bundle(self, *_: object) -> bytes:
+    def bundle(self, *_: object, **_named: object) -> bytes:
         """Never answers."""
         raise AuthorityError("cannot ask for the roots")
 

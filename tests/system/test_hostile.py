@@ -109,9 +109,9 @@ NESTED = b"[" * 200_000
 Wrong = tuple[Callable[[Handler, pyca.CertificateSigningRequest], None], str, str]
 REFUSED, FAILING = "renewal.refused", "renewal.failing"
 WRONGS: dict[str, Wrong] = {
-    "drips-its-body": (lambda h, _: drip(h, OK + b"\r\n", b"{"), "did not answer|deadline", FAILING),
-    "drips-its-headers": (lambda h, _: drip(h, OK + b"X: ", b"x"), "did not answer|deadline", FAILING),
-    "never-answers": (lambda h, _: h.server.over.wait(), "did not answer|deadline|timed out", FAILING),
+    "drips-its-body": (lambda h, _: drip(h, OK + b"\r\n", b"{"), "did not answer|deadline|within `timeout`", FAILING),
+    "drips-its-headers": (lambda h, _: drip(h, OK + b"X: ", b"x"), "did not answer|deadline|within `timeout`", FAILING),
+    "never-answers": (lambda h, _: h.server.over.wait(), "did not answer|deadline|within `timeout`|timed out", FAILING),
     "floods-its-body": (lambda h, _: flood(h, OK + b"\r\n", b"x" * 65536), "over 1048576 bytes", FAILING),
     "floods-its-headers": (lambda h, _: flood(h, OK, b"X-A: " + b"x" * 60000 + b"\r\n"), "cannot reach", FAILING),
     "hangs-up": (lambda h, _: h.connection.close(), "cannot reach", FAILING),
