@@ -130,7 +130,7 @@ def test_a_lost_embedded_ca_is_never_replaced(tmp_path: Path) -> None:
             mine.bundle("/certs", "ca", now(), first=True)
             assert mine.fact().problem is None
             shutil.rmtree(lost)
-            assert "restore the directory from a backup" in (mine.fact().problem or "")
+            assert "restore the directory from a backup" in mine.fact().advice
         with pytest.raises(AuthorityError, match="restore the directory from a backup") as caught:
             mine.bundle("/certs", "ca", now(), first=first)
         assert (caught.value.refused, lost.exists()) == (True, False)

@@ -8,7 +8,7 @@ import pytest
 
 from certagent.core.actions import Install, Issue
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Authority, Request, Snapshot
+from certagent.core.facts import Attempt, Authority, Request, Snapshot, Trust
 from certagent.core.policy import Policy
 from tests.core.building import DAY, NOW, leaf, pair, policy, process, served, snapshot, staged, want
 
@@ -210,3 +210,32 @@ def test_an_embedded_ca_is_made_where_nothing_shows_that_it_existed(
     del label
     asks = [a for a in decide(rules, found, NOW).actions if isinstance(a, Issue) and a.want.name.is_bundle]
     assert [a.first for a in asks] == [first]
+
+
+def test_a_missing_bundle_is_one_finding() -> None:
+    """Nothing verifies without it: no finding more for each certificate, and no remedy that would wait for it."""
+    verified = replace(pair(), trust=Trust("ca", "ca.crt does not exist"))
+    found = snapshot(replace(pair("ca"), cert=None), verified, replace(pair("client.root"), cert=None))
+    plan = decide(RULES, replace(found, authorities=known("est", roots=(), problem=PROBLEM)), NOW)
+    codes = {f.code: f.remedy for f in plan.findings if f.file.endswith(".crt")}
+    assert set(codes) == {"ca.missing", "cert.missing", "authority.unusable"}
+    assert codes["cert.missing"] == "see ca.crt: this follows by itself once the bundle is there"
+
+
+def test_the_finding_of_an_authority_that_others_explain_stays() -> None:
+    """Another authority failed, or the names are what blocks the renewal: this one's trouble is still said."""
+    rules = policy(want("ca"), want(authorities=("other", "house")))
+    down = replace(DUE, authorities=known("est"), attempts=(tried("failed", authority="other"),))
+    assert {"renewal.failing", "authority.untrusted"} <= {code for code, _, _ in said(down, rules)}
+    names = policy(want("ca"), want(names=("db2.example.com",)))
+    blocked = replace(FRESH, authorities=known("est", roots=(), problem=PROBLEM))
+    assert {"renewal.refused", "authority.unusable"} <= {code for code, _, _ in said(blocked, names)}
+
+
+def test_the_remedy_of_a_refusal_is_that_of_its_authority() -> None:
+    """A lost CA was refused: restore it, not "change the configuration"."""
+    lost = known("local", roots=(), problem="its CA is missing", advice="restore it")
+    found = replace(DUE, authorities=lost, attempts=(tried("refused"),))
+    assert "restore it" in {f.remedy for f in decide(policy(), found, NOW).findings if f.code == "renewal.refused"}
+    [now] = [f for f in decide(policy(), replace(FRESH, authorities=lost), NOW).findings if f.code[:4] == "auth"]
+    assert (now.code, now.remedy) == ("authority.unusable", "restore it")

@@ -14,6 +14,7 @@ SERVER = Leaf(names=NAMES)
 OVERDUE = (-90, 30)  # its renewal was due ten days ago
 EXPIRED, ENDING = (-130, -10), (-110, 10)
 CLIENTS = {"node": (-20, 100), "root": (-10, 110), "app": (0, 120)}  # no two are due within one jitter
+ALONE = '[certs_dir.process]\nnames = ["of-no-other-test"]\n'
 NOBODY = "/nowhere/control.sock"  # no daemon answers there
 HEAD = """[agent]
 state_dir = "{base}/state"
@@ -78,9 +79,12 @@ class Place:
                 part.chmod(0o700)
 
     def configure(self, *certs_dirs: str, authorities: str = "") -> None:
-        """The configuration: the house, more authorities, and a table for each directory."""
+        """The configuration: the house, more authorities, and a table for each directory.
+
+        Its processes have a name of their own: cockroach of this host, or of another test, is none of them.
+        """
         owner = pwd.getpwuid(os.geteuid()).pw_name
-        tables = [f'[[certs_dir]]\nowner = "{owner}"\n{table.format(base=self.base)}\n' for table in certs_dirs]
+        tables = [f'[[certs_dir]]\nowner = "{owner}"\n{table.format(base=self.base)}\n{ALONE}' for table in certs_dirs]
         head = (HEAD + authorities).format(base=self.base, socket=NOBODY)
         self.write("config.toml", (head + "".join(tables)).encode(), 0o600)
 

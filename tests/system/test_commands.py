@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from certagent.control.client import ask
+from tests.making import make_ca, put
 from tests.system.running import Host, open_tmp
 from tests.waiting import wait_until
 
@@ -165,7 +166,9 @@ def test_a_renewal_that_is_held_says_why_at_once(host: Host) -> None:
     """A CA whose root is not in ca.crt: exit 1 with the reason, long before the waiting ends."""
     host.once()
     host.config.write_text(host.config.read_text().replace(f"{host.base}/ca'", f"{host.base}/another'"))
-    assert host.run("authority", "test", "house").returncode == 1  # it makes the CA
+    other, directory = make_ca("another CA"), host.base / "another"
+    directory.mkdir(mode=0o700)
+    put(directory, "ca", (other.cert, other.key))
     with host.agent() as agent:
         held = host.run("renew", "node", "--wait", "300", timeout=240)
         assert held.returncode == 1

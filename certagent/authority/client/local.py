@@ -13,6 +13,7 @@ from certagent.posix.errors import HostError
 from certagent.state.authority_state import AuthorityState
 
 MADE = "embedded"  # the directories of its CAs
+RESTORE = "restore the directory from a backup, or configure a new CA under another name"
 
 
 class Embedded:
@@ -44,19 +45,20 @@ class Embedded:
     def fact(self) -> Authority:
         """Its roots where it exists already, and what is lost of one that did; asking never makes it."""
         try:
-            return Authority(self._name, "local", self._ca.known_roots(), self._lost())
+            if self._missing():
+                return Authority(self._name, "local", (), self._gone(), RESTORE)
+            closed = self._ca.closed() if self._ca.exists() else None
+            return Authority(self._name, "local", self._ca.known_roots(), closed)
         except (AuthorityError, HostError) as error:
             return Authority(self._name, "local", (), str(error))
 
-    def _lost(self) -> str | None:
-        if self._ca.exists():
-            return self._ca.closed()
-        made = self._book.read(self._name, "")[0].get(MADE)
-        return self._gone() if isinstance(made, list) and self._directory in made else None
+    def _missing(self) -> bool:
+        """It was made or used before, and is not there."""
+        made = None if self._ca.exists() else self._book.read(self._name, "")[0].get(MADE)
+        return isinstance(made, list) and self._directory in made
 
     def _gone(self) -> str:
-        remedy = "restore the directory from a backup, or configure a new CA under another name"
-        return f"the CA of authority {self._name!r} is missing from {self._directory}; {remedy}"
+        return f"its CA is missing from {self._directory}"
 
     def _absent(self) -> str:
         how = "a new one is made only with the first trust bundle; if it was lost, restore the directory from a backup"
@@ -64,7 +66,7 @@ class Embedded:
 
     def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool) -> bytes:  # noqa: ARG002 - always these
         """Its certificates. Raises AuthorityError where it is gone: another CA never takes its place in silence."""
-        if not first or self._lost():
+        if not first or self._missing():
             self._existing()
         self._ca.ensure(now)
         self._remember()
@@ -79,7 +81,10 @@ class Embedded:
 
     def _existing(self) -> None:
         if self._creates and not self._ca.exists():
-            raise AuthorityError(self._lost() or self._absent(), kind="refused")
+            gone = (
+                f"cannot use authority {self._name}: {self._gone()}; {RESTORE}" if self._missing() else self._absent()
+            )
+            raise AuthorityError(gone, kind="refused")
 
     def _remember(self) -> None:
         """That it exists; where nothing can be remembered, the bundle and the ledger still know it."""

@@ -125,7 +125,7 @@ class Remote:
             roots, problem = self._pinned_roots(), self._closed()
         except AuthorityError as error:
             roots, problem = (), str(error)
-        return Authority(self._name, self._config.type, roots, problem, note, self._traits.windows, self._news())
+        return Authority(self._name, self._config.type, roots, problem, "", note, self._traits.windows, self._news())
 
     def _closed(self) -> str | None:
         """What a request needs and this process cannot read. The environment is the agent's, not that of a command."""

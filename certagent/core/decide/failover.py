@@ -96,18 +96,30 @@ def _unreadable(snapshot: Snapshot) -> dict[str, str]:
     return {a.name: a.unreadable for a in snapshot.authorities if a.unreadable}
 
 
-def findings(snapshot: Snapshot, want: Want) -> tuple[Finding, ...]:
-    """Authorities that cannot be asked, or whose root is not in the bundle: said before a renewal needs them."""
+def findings(snapshot: Snapshot, want: Want, blamed: set[str]) -> tuple[Finding, ...]:
+    """Authorities that cannot be asked, or whose root is not in the bundle: said before a renewal needs them.
+
+    `blamed`: those that a finding about a renewal names already.
+    """
     if want.name.is_bundle or not want.issued_in(snapshot.directory):
         return ()
-    facts = [f for a in want.authorities if (f := _fact(snapshot, a))]
-    closed = [f"authority {f.name!r} cannot be asked: {f.problem}" for f in facts if f.problem]
-    problems = [p for a in want.authorities if (p := untrusted(snapshot, want, a))]
-    file = f"{want.name.stem}.crt"
-    return (
-        *(AUTHORITY_UNUSABLE.found(file, p) for p in closed),
-        *(AUTHORITY_UNTRUSTED.found(file, p) for p in problems),
-    )
+    file, found = f"{want.name.stem}.crt", list[Finding]()
+    for name in (a for a in want.authorities if a not in blamed):
+        known = _fact(snapshot, name)
+        if known and known.problem:
+            message = f"authority {name!r} cannot be asked: {known.problem}"
+            found.append(AUTHORITY_UNUSABLE.found(file, message, remedy=known.advice or None))
+        if problem := untrusted(snapshot, want, name):
+            found.append(AUTHORITY_UNTRUSTED.found(file, problem))
+    return tuple(found)
+
+
+def advice(snapshot: Snapshot, want: Want, authority: str) -> str:
+    """What a person does about an authority that cannot be used; "" where nothing is wrong with it here."""
+    known = _fact(snapshot, authority)
+    if known and known.problem:
+        return known.advice or AUTHORITY_UNUSABLE.advice
+    return AUTHORITY_UNTRUSTED.advice if untrusted(snapshot, want, authority) else ""
 
 
 def once(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

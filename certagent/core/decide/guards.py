@@ -96,7 +96,8 @@ def missing_bundle(a: Asking) -> Block | None:
     """The bundle that verifies it comes first."""
     needed = () if a.want.name.is_bundle else layouts.needed(a.view, a.want.name)
     first = next((bundle for bundle in needed if bundle not in a.view.snapshot.bundles), None)
-    return _block(f"{first}.crt is needed first" if first else None)
+    told = f"{first}.crt is needed first" if first else None
+    return _block(told, remedy=f"see {first}.crt: this follows by itself once the bundle is there")
 
 
 def another_ca(a: Asking) -> Block | None:

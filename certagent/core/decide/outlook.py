@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from certagent.core.catalogue import (
-    AUTHORITY_UNTRUSTED,
     RENEWAL_FAILING,
     RENEWAL_OVERDUE,
     RENEWAL_REFUSED,
@@ -61,8 +60,8 @@ def failing(view: View, want: Want, attempts: tuple[Attempt, ...]) -> Part:
 
 
 def _after_refusal(view: View, want: Want, refusals: list[Attempt]) -> str:
-    if any(failover.untrusted(view.snapshot, want, a.authority) for a in refusals):
-        return AUTHORITY_UNTRUSTED.advice
+    if known := [text for a in refusals if (text := failover.advice(view.snapshot, want, a.authority))]:
+        return known[0]
     remedy = f"certagent history {want.name.stem}; then change the configuration or the CA's policy"
     system = SYSTEM in want.name.kind.bundles_in(view.snapshot.bundles) and not want.roots
     return f"{remedy}; for {OTHER_ROOTS}" if system else remedy

@@ -10,14 +10,21 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from certagent.core.actions import Adopt, Issue, RejectCommand
-from certagent.core.catalogue import CERT_KEY, CERT_SAN, RENEWAL_FAILING, RENEWAL_REFUSED
+from certagent.core.catalogue import (
+    CA_MISSING,
+    CERT_KEY,
+    CERT_SAN,
+    CERT_UNTRUSTED,
+    KEY_MISMATCH,
+    RENEWAL_REFUSED,
+)
 from certagent.core.decide import failover, guards, layouts, outlook, sans
 from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.guards import Asking, Block
 from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Leaf, Pair, Snapshot
 from certagent.core.findings import Finding, Severity
-from certagent.core.names import NODE
+from certagent.core.names import NODE, stem_of
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
 from certagent.core.rules import other_key, pair_findings, stamp
@@ -62,8 +69,34 @@ def part(view: View) -> Part:
     wanted = {w.name.stem for w in view.policy.wants}
     others = (p for p in view.snapshot.pairs if p.name.stem not in wanted)
     unmanaged_files = [Part(findings=tuple(f.unmanaged() for f in pair_findings(None, p, view.now))) for p in others]
-    found = total([_want(view, want) for want in view.policy.wants] + unmanaged_files)
-    return replace(found, findings=failover.once(found.findings))
+    made = [_want(view, want) for want in view.policy.wants]
+    refused = {name for want, part in zip(view.policy.wants, made, strict=True) for name in _refused(view, want, part)}
+    about = (
+        Part(findings=failover.findings(view.snapshot, want, refused | _tried(view, want, "failed")))
+        for want in view.policy.wants
+    )
+    found = total([*made, *unmanaged_files, *about])
+    return replace(found, findings=_by_cause(view, failover.once(found.findings)))
+
+
+def _by_cause(view: View, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """A bundle that is missing is one finding, not one more for each certificate that it would verify."""
+    missing = {stem_of(f.file) for f in findings if f.rule is CA_MISSING}
+    verified = {p.name.stem for p in view.snapshot.pairs if p.trust and p.trust.bundle in missing}
+    return tuple(f for f in findings if f.rule is not CERT_UNTRUSTED or stem_of(f.file) not in verified)
+
+
+def _refused(view: View, want: Want, part: Part) -> set[str]:
+    """The authorities that a refused renewal names: their own findings would say the same twice."""
+    if not any(f.rule is RENEWAL_REFUSED for f in part.findings):
+        return set()
+    lacking = {a for a in want.authorities if failover.untrusted(view.snapshot, want, a)}
+    return _tried(view, want, "refused") or lacking
+
+
+def _tried(view: View, want: Want, outcome: str) -> set[str]:
+    """The authorities whose attempts ended so since the last installation."""
+    return {a.authority for a in view.history.failures(want.name.stem) if a.outcome == outcome}
 
 
 def _want(view: View, want: Want) -> Part:
@@ -76,7 +109,7 @@ def _want(view: View, want: Want) -> Part:
     known += _adoption(view.snapshot, want, pair)
     reason = due(view, want, pair, findings)
     if reason is None:
-        return known + _told(view, want, _not_due(view, want, pair, findings))
+        return known + _not_due(view, want, pair, findings)
     if nobody:
         return known
     if _due_by_jump_alone(view, want, pair):
@@ -84,7 +117,7 @@ def _want(view: View, want: Want) -> Part:
     if reason.kind is Cause.FUTURE and (back := _back(view, stem, reason)):
         return known + back
     asking = Asking(view=view, want=layouts.keep_dual_purpose(view, want), pair=pair, reason=reason)
-    return known + _told(view, want, _asking(asking))
+    return known + _asking(asking)
 
 
 def _due_by_jump_alone(view: View, want: Want, pair: Pair) -> bool:
@@ -100,22 +133,21 @@ def _back(view: View, stem: str, reason: Reason) -> Part | None:
     return paced(view, back) if back else None
 
 
-def _told(view: View, want: Want, renewal: Part) -> Part:
-    """What its authorities lack is said while no finding about a renewal says it."""
-    if any(f.rule in {RENEWAL_REFUSED, RENEWAL_FAILING} for f in renewal.findings):
-        return renewal
-    return renewal + Part(findings=failover.findings(view.snapshot, want))
-
-
 def _curable(view: View, want: Want, pair: Pair, shown: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """No remedy names a renewal that would be refused: what a person must do first takes its place."""
-    if not any(f.cure == "renew" for f in shown):
+    if not any(_by_renewal(f) for f in shown):
         return shown
     asking = Asking(view=view, want=want, pair=pair, reason=Reason(Cause.REQUESTED, ""))
-    refused = [block for guard, outcome in POLICY if outcome is Outcome.REFUSED and (block := guard(asking))]
+    bars = [guards.missing_bundle, *(guard for guard, outcome in POLICY if outcome is Outcome.REFUSED)]
+    refused = [block for guard in bars if (block := guard(asking))]
     if not refused:
         return shown
-    return tuple(replace(f, remedy=refused[0].remedy or f.remedy, cure="") if f.cure == "renew" else f for f in shown)
+    return tuple(replace(f, remedy=refused[0].remedy or f.remedy, cure="") if _by_renewal(f) else f for f in shown)
+
+
+def _by_renewal(found: Finding) -> bool:
+    """Its remedy is a renewal; of a mismatched pair `certagent recover` may be the better one."""
+    return found.cure == "renew" and found.rule is not KEY_MISMATCH
 
 
 def live_findings(view: View, want: Want, pair: Pair) -> tuple[Finding, ...]:

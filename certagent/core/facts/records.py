@@ -118,6 +118,7 @@ class Authority:
     kind: str
     roots: tuple[Leaf, ...] = ()  # () where they are not known yet
     problem: str | None = None
+    advice: str = ""  # the remedy of the problem, where it is known
     note: str = ""  # what an operator should know of it
     windows: bool = False  # it says when it wants its certificates renewed (RFC 9773)
     inbox_changed: datetime | None = None  # when something last came that may be the answer to a request that waits
