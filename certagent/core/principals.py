@@ -65,12 +65,34 @@ def _elsewhere(wanted: str, leaf: Leaf) -> str:
     return ""
 
 
+def widening(live: Leaf | None, leaf: Leaf) -> str | None:
+    """Why a certificate must not take the place of the live one: without a `crdb://` URI it is for more tenants."""
+    lost = [uri for uri in live.scopes if uri not in leaf.uris] if live else []
+    why = "of the live one, which limits for whom it is valid"
+    return f"the certificate lacks the URI SAN {lost[0]} {why}" if lost else None
+
+
 def _scope(uri: str) -> tuple[str, str] | None:
     """The tenant and the user of a `crdb://` URI; None where it is malformed."""
     found = SCOPE.fullmatch(uri)
     if found is None or (found["id"] and not 0 < int(found["id"]) <= LAST_TENANT):
         return None
     return (str(int(found["id"])) if found["id"] else found["tenant"]), found["user"]
+
+
+def refused(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags, *, split: bool) -> str:
+    """Why servers, or the loader of an old version, refuse the certificate as its user; and which of the two."""
+    loader = name.kind.needed(name.subject, split=split).principal
+    at_load = refused_by_loader(loader, leaf, terms)
+    problem = refused_principal(name, wanted, leaf, terms)
+    problem = problem or refused_subject(name, wanted, leaf, terms)
+    new = loads_any_principal(terms)
+    if at_load and new is False:
+        return f"{at_load}: cockroach refuses the file"
+    if not (at_load and problem):
+        return problem
+    when = "cockroach loads the file" if new else "cockroach up to 24.1 refuses the file; from 24.2 on it loads it"
+    return f"{problem}: {when} and refuses connections"
 
 
 def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags) -> str:

@@ -42,7 +42,7 @@ from certagent.core.findings import Finding, Is, Severity
 from certagent.core.hosts import host, hosts, hosts_of
 from certagent.core.names import CA, Name, parse, stem_of
 from certagent.core.policy import Owner, Want
-from certagent.core.principals import loads_any_principal, refused_by_loader, refused_principal, refused_subject
+from certagent.core.principals import refused, widening
 from certagent.core.roles import Usage
 from certagent.core.spans import span
 from certagent.core.strength import weakness
@@ -172,7 +172,7 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
         return
     file = f"{pair.name.stem}.crt"
     for terms in want.terms or (LoaderFlags(),):
-        if problem := _refused(want, leaf, terms):
+        if problem := refused(want.name, want.principal, leaf, terms, split=not want.client):
             yield CERT_PRINCIPAL.found(file, f"the certificate {problem}")
             break
     have = hosts_of(leaf)
@@ -184,21 +184,6 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
         yield CERT_SAN.found(file, f"the certificate has names that are no longer configured: {', '.join(extra)}")
     if other_key(want, leaf) and not want.reuse_key:
         yield CERT_KEY.found(file, f"the key is {leaf.key}, but {want.key} is configured")
-
-
-def _refused(want: Want, leaf: Leaf, terms: LoaderFlags) -> str:
-    """Why servers, or the loader of an old version, refuse the certificate as its user; and which of the two."""
-    loader = want.name.kind.needed(want.name.subject, split=not want.client).principal
-    at_load = refused_by_loader(loader, leaf, terms)
-    problem = refused_principal(want.name, want.principal, leaf, terms)
-    problem = problem or refused_subject(want.name, want.principal, leaf, terms)
-    new = loads_any_principal(terms)
-    if at_load and new is False:
-        return f"{at_load}: cockroach refuses the file"
-    if not (at_load and problem):
-        return problem
-    when = "cockroach loads the file" if new else "cockroach up to 24.1 refuses the file; from 24.2 on it loads it"
-    return f"{problem}: {when} and refuses connections"
 
 
 def other_key(want: Want, leaf: Leaf) -> bool:
@@ -262,8 +247,8 @@ def refusal(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dat
         return "the certificate is a CA certificate" if leaf else "there is no certificate"
     if staged.handshake:
         return f"a handshake with the new certificate fails: {staged.handshake}"
-    if live is not None and live.leaf and (lost := [uri for uri in live.leaf.scopes if uri not in leaf.uris]):
-        return f"the new certificate lacks the URI SAN {lost[0]} of the live one, which limits for whom it is valid"
+    if problem := widening(live.leaf if live else None, leaf):
+        return problem
     return _lifetime_problem(want, staged, leaf, live, asked, now)
 
 

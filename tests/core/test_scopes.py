@@ -1,15 +1,16 @@
 """`crdb://` URI SANs and OU=Tenants: whom a certificate is valid for, and that a renewal widens nothing."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from certagent.core.actions import Install, Issue, RejectStaged
+from certagent.core.actions import Install, Issue, RejectStaged, Rollback
 from certagent.core.decide import decide
-from certagent.core.facts import Leaf, LoaderFlags
+from certagent.core.facts import Leaf, LoaderFlags, Request
 from certagent.core.predict import predict
 from certagent.core.principals import refused_principal
-from tests.core.building import DAY, NOW, generation, leaf, name_of, pair, policy, snapshot, staged, want
+from tests.core.building import DAY, NOW, generation, leaf, name_of, pair, policy, process, snapshot, staged, want
 
 ROOT_10 = "crdb://tenant/10/user/root"
 ROOT_1 = "crdb://tenant/1/user/root"
@@ -131,3 +132,22 @@ def test_a_server_needs_a_name_beside_its_scopes() -> None:
     known = snapshot(pair("ca"), live)
     plan = decide(policy(want("ca"), want("node", names=None)), known, NOW)
     assert not [a for a in plan.actions if isinstance(a, Issue)]
+
+
+def test_no_rollback_widens() -> None:
+    """A generation from before the live certificate was limited to a tenant is not gone back to."""
+    live = pair("client.root", uris(ROOT_1))
+    request = Request("rollback", "client.root", NOW - timedelta(seconds=1))
+    for before, allowed in ((generation("client.root"), False), (generation("client.root", uris=(ROOT_1,)), True)):
+        known = snapshot(pair("ca"), live, generations=(before,), requests=(request,))
+        plan = decide(policy(want("ca"), ROOT), known, NOW)
+        assert allowed == any(isinstance(a, Rollback) for a in plan.actions), [a.reason for a in plan.actions]
+
+
+def test_a_uri_that_the_flags_want_is_kept() -> None:
+    """`--root-cert-san=URI=spiffe://x` refuses a certificate without it; other URIs are their CA's own affair."""
+    live = pair("client.root", uris("spiffe://x", "spiffe://y", **DUE))
+    terms = LoaderFlags(root_sans=("URI:spiffe://x",))
+    known = snapshot(pair("ca"), live, processes=(process(terms=terms),))
+    plan = decide(policy(want("ca"), ROOT), known, NOW)
+    assert [a.names for a in plan.actions if isinstance(a, Issue)] == [("spiffe://x",)]

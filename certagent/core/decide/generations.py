@@ -8,6 +8,7 @@ from certagent.core.actions import Rollback
 from certagent.core.decide.gate import faults
 from certagent.core.decide.part import Part, blocked
 from certagent.core.facts import Generation
+from certagent.core.principals import widening
 from certagent.core.rules import stamp
 from certagent.core.timing import swap_retry_at
 from certagent.core.view import View
@@ -51,8 +52,10 @@ def refused(view: View, kept: Generation) -> str | None:
         return f"it expired at {stamp(leaf.not_after)}"
     if revoked := view.snapshot.revoked(leaf):
         return revoked
-    if kept.breaks:
-        return f"live certificates would no longer verify: {', '.join(kept.breaks)}"
+    live = view.pair(pair.name.stem)
+    broken = f"live certificates would no longer verify: {', '.join(kept.breaks)}" if kept.breaks else None
+    if worse := broken or widening(live.leaf if live else None, leaf):
+        return worse
     if pair.trust is not None and pair.trust.unread:
         return "the roots that verify it have not been read yet"
     others = tuple(p for p in view.snapshot.pairs if p.name != pair.name)

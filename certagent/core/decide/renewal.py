@@ -288,7 +288,7 @@ def _issue(a: Asking) -> Issue:
     snapshot, want, pair = a.view.snapshot, a.want, a.pair
     bad = snapshot.revoked(pair.leaf) or snapshot.exposed_key(pair)
     reuse = want.reuse_key and not bad and pair.key is not None and pair.key.spki is not None
-    names = (*sans.names(want, pair.leaf), *sans.scopes(snapshot, pair))
+    names = (*sans.names(want, pair.leaf), *sans.uris(snapshot, want, pair))
     carried_over = layouts.carried_over_bundle(snapshot, want)
     first = want.name.is_bundle and layouts.first_of(a.view, want, a.choice.authority)
     return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over, first)

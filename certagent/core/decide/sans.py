@@ -4,6 +4,7 @@ The live certificate's `crdb://` URIs are always asked for again: without them i
 """
 
 from certagent.core.facts import Adopted, Leaf, Pair, Snapshot
+from certagent.core.facts.certificates import is_scope
 from certagent.core.hosts import hosts, hosts_of
 from certagent.core.names import NODE
 from certagent.core.policy import Want
@@ -25,10 +26,14 @@ def names(want: Want, live: Leaf | None) -> tuple[str, ...]:
     return (*dict.fromkeys(kept), *live.ips)
 
 
-def scopes(snapshot: Snapshot, pair: Pair) -> tuple[str, ...]:
-    """The `crdb://` URIs of the live certificate; of one that cannot be read, those of the newest one before it."""
+def uris(snapshot: Snapshot, want: Want, pair: Pair) -> tuple[str, ...]:
+    """The URIs to keep: those of the scheme `crdb`, and those that `--node-cert-san` or `--root-cert-san` name.
+
+    Of a live certificate that cannot be read, those of the newest one before it.
+    """
     if pair.leaf or pair.cert is None:
-        return pair.leaf.scopes if pair.leaf else ()
+        named = {san for terms in want.terms for san in (*terms.node_sans, *terms.root_sans)}
+        return tuple(u for u in pair.leaf.uris if is_scope(u) or f"URI:{u}" in named) if pair.leaf else ()
     kept = [(g.number, g.pair.leaf.scopes) for g in snapshot.generations if g.pair.name == pair.name and g.pair.leaf]
     return max(kept, default=(0, ()))[1]
 
