@@ -152,3 +152,14 @@ def test_an_embedded_ca_whose_key_is_lost_or_exposed(tmp_path: Path) -> None:
     assert "chmod 0600" in (mine.fact().problem or "")
     key.unlink()
     assert "ca.key" in (mine.fact().problem or "")
+
+
+def test_an_embedded_ca_for_the_console(tmp_path: Path) -> None:
+    """`ui` may be verified by the system's roots, so no trust bundle comes first; a lost one is not replaced either."""
+    mine, asks = embedded(tmp_path), replace(order(tmp_path), stem="ui")
+    with pytest.raises(AuthorityError, match="there is no CA"):
+        mine.issue(replace(asks, live=b"a live certificate"), now())
+    assert mine.issue(asks, now())
+    shutil.rmtree(tmp_path / "ca")
+    with pytest.raises(AuthorityError, match="is missing from"):
+        mine.issue(asks, now())

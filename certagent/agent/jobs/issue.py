@@ -91,9 +91,12 @@ class Issuing:
         )
         existed, first = authority.pinned, action.first
         roots = [one.bundle(path, stem, clock(), first=first) for one in (authority, *(a for a in later if a.pinned))]
-        if authority.pinned and not existed:
-            self._say("ca.created", stem, f"the embedded CA of authority {action.authority} was created")
+        self._created(authority, action, existed=existed)
         self._stage(action.want, x509.merged(*roots, *carried_over), None)
+
+    def _created(self, authority: CertificateAuthority, action: act.Issue, *, existed: bool) -> None:
+        if authority.pinned and not existed:
+            self._say("ca.created", action.subject, f"the embedded CA of authority {action.authority} was created")
 
     def _leaf(self, authority: CertificateAuthority, action: act.Issue) -> Pending | None:
         draft = (
@@ -102,7 +105,9 @@ class Issuing:
             else _made(action, self._live_key(action), _Style(authority.common_name, ""))
         )
         order = Order.of(self.policy.path, action.want, action.names, draft.csr, self._live(action.subject))
+        existed = authority.pinned
         answer = self._answered(authority, order)
+        self._created(authority, action, existed=existed)
         if isinstance(answer, Pending):
             return answer
         self._stage(action.want, answer, draft.key)

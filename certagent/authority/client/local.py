@@ -9,6 +9,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending, Renewal
 from certagent.config import LocalConfig
 from certagent.core.facts import Authority
+from certagent.core.names import UI
 from certagent.posix.errors import HostError
 from certagent.state.authority_state import AuthorityState
 
@@ -73,8 +74,9 @@ class Embedded:
         return self._ca.roots()
 
     def issue(self, order: Order, now: datetime) -> bytes | Pending:
-        """Signed here. It is never made for a leaf: the trust bundle comes before."""
-        self._existing()
+        """Signed here. It is made for a first `ui` alone: for every other leaf a trust bundle comes before."""
+        if order.stem != UI.stem or order.live or self._missing():
+            self._existing()
         self._ca.ensure(now)
         self._remember()
         return self._ca.issue(order.csr, now, server=order.server, client=order.client, lifetime=order.lifetime)
