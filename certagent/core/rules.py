@@ -6,7 +6,7 @@ refuses), and what Go's verifier refuses at the next handshake (what cockroach w
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from certagent.core.catalogue import (
     CA_EXPIRED,
@@ -43,10 +43,11 @@ from certagent.core.hosts import host, hosts, hosts_of
 from certagent.core.names import CA, Name, parse, stem_of
 from certagent.core.policy import Owner, Want
 from certagent.core.principals import refused, widening
+from certagent.core.remaining import lifetime_problem
 from certagent.core.roles import Usage
-from certagent.core.spans import span
+from certagent.core.spans import stamp
 from certagent.core.strength import weakness
-from certagent.core.timing import expires_soon, lifetime
+from certagent.core.timing import expires_soon
 from certagent.core.trust import allows
 
 UNREAD = {  # by CertFile.problem_kind
@@ -249,23 +250,7 @@ def refusal(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dat
         return f"a handshake with the new certificate fails: {staged.handshake}"
     if problem := widening(live.leaf if live else None, leaf):
         return problem
-    return _lifetime_problem(want, staged, leaf, live, asked, now)
-
-
-def _lifetime_problem(
-    want: Want, staged: Staged, leaf: Leaf, live: Pair | None, asked: bool, now: datetime
-) -> str | None:
-    least = want.minimum if want.minimum is not None else min((want.lifetime or lifetime(leaf)) / 4, timedelta(days=1))
-    new, old = staged.pair.effective or leaf, live.effective if live else None
-    by_ca = f": its CA {staged.pair.ends_by} expires then" if staged.pair.ends_by else ""
-    if new.not_after - now < least:
-        return f"the remaining lifetime {span(new.not_after - now)} is below the minimum of {span(least)}{by_ca}"
-    if old is not None and old.not_after >= new.not_after and not (asked and staged.asked):
-        return (
-            f"the new certificate expires at {stamp(new.not_after)}, not later than the live one"
-            f" ({stamp(old.not_after)}){by_ca}"
-        )
-    return None
+    return lifetime_problem(want, staged, leaf, live, asked, now)
 
 
 def _bundle_problem(staged: Staged, live: Pair | None, now: datetime) -> str | None:
@@ -277,8 +262,3 @@ def _bundle_problem(staged: Staged, live: Pair | None, now: datetime) -> str | N
     if not any(ca.is_ca and ca.not_before <= now < ca.not_after for ca in cas):
         return "the new bundle contains no valid CA certificate"
     return (staged.pair.cert.caveat if staged.pair.cert else "") or None
-
-
-def stamp(at: datetime) -> str:
-    """RFC 3339 in UTC, to the second."""
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,6 @@
 """A length of time in words: "430 ms", "3 h", "2 d 4 h"."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 UNITS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -18,3 +18,8 @@ def span(length: timedelta) -> str:
 
 def _short(length: timedelta) -> str:
     return f"{length // timedelta(milliseconds=1)} ms" if length >= timedelta(milliseconds=1) else "0 s"
+
+
+def stamp(at: datetime) -> str:
+    """RFC 3339 in UTC, to the second."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -98,6 +98,7 @@ def changed_ca(ago: timedelta) -> Snapshot:
 
 
 FOR_ITS_ROOT = {"retry_at": NOW + 22 * HOUR}
+BLAMELESS = {"retry_at": NOW - MINUTE}
 DROPBOX = (Authority("house", "dropbox"),)
 ANSWERED = [
     ("59 minutes ago", replace(DUE, attempts=refused(59 * MINUTE)), False),
@@ -114,6 +115,7 @@ ANSWERED = [
     ("the bundle changed since", replace(changed_ca(HOUR), attempts=refused(2 * HOUR, **FOR_ITS_ROOT)), True),
     ("it changed, but a minute ago", replace(changed_ca(MINUTE), attempts=refused(2 * MINUTE, **FOR_ITS_ROOT)), False),
     ("of a person", replace(DUE, attempts=refused(MINUTE, **FOR_ITS_ROOT), authorities=DROPBOX), True),
+    ("it only waited too long, as while no agent ran", replace(DUE, attempts=refused(MINUTE, **BLAMELESS)), True),
     ("by the CA's policy, without a certificate", replace(DUE, attempts=(failed("house", MINUTE, **REFUSED),)), True),
     (
         "renew --force",
@@ -143,6 +145,23 @@ def test_an_answer_of_another_root_delays_the_next_by_a_day() -> None:
     )
     rejected = [a for a in decide(ALONE, replace(DUE, staged=(stranger,)), NOW).actions if isinstance(a, RejectStaged)]
     assert [NOW + DAY] == [a.again_at for a in rejected]
+
+
+STAGED_LONG_AGO = [
+    ("good when it came, expired while no agent ran", 10 * DAY, timedelta(0), NOW),
+    ("good when it came, too little of it is left", 10 * DAY, 2 * HOUR, NOW),
+    ("too short when it came", HOUR, 2 * HOUR, None),
+]
+
+
+@pytest.mark.parametrize(("label", "ago", "left", "again"), STAGED_LONG_AGO, ids=[r[0] for r in STAGED_LONG_AGO])
+def test_staged_pair_that_only_waited_too_long_costs_its_ca_no_pause(
+    label: str, ago: timedelta, left: timedelta, again: datetime | None
+) -> None:
+    """What expired while the agent was down is asked for again soon: not an hour later, which is past the live pair."""
+    short = staged(cert=leaf(serial=2, not_before=NOW - 20 * DAY, not_after=NOW + left), at=NOW - ago)
+    rejected = [a for a in decide(ALONE, replace(DUE, staged=(short,)), NOW).actions if isinstance(a, RejectStaged)]
+    assert [again] == [a.again_at for a in rejected], label
 
 
 def test_what_does_not_wait_after_a_refused_certificate_is_said() -> None:

@@ -14,8 +14,7 @@ from certagent.core.decide.part import Part, total
 from certagent.core.facts import Exposure, File, Repair
 from certagent.core.findings import Finding
 from certagent.core.names import stem_of
-from certagent.core.rules import stamp
-from certagent.core.spans import span
+from certagent.core.spans import span, stamp
 from certagent.core.view import View
 
 UNDONE = 5  # repairs that are undone before it counts

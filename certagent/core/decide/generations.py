@@ -9,7 +9,7 @@ from certagent.core.decide.gate import faults
 from certagent.core.decide.part import Part, blocked
 from certagent.core.facts import Generation
 from certagent.core.principals import widening
-from certagent.core.rules import stamp
+from certagent.core.spans import stamp
 from certagent.core.timing import swap_retry_at
 from certagent.core.view import View
 

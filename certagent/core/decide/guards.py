@@ -14,7 +14,7 @@ from certagent.core.facts import Attempt, Pair, Request
 from certagent.core.findings import Severity
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
-from certagent.core.rules import stamp
+from certagent.core.spans import stamp
 from certagent.core.timing import DAY, emergency_at, settled_at
 from certagent.core.view import View
 

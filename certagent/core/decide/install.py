@@ -11,7 +11,9 @@ from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Pair, Snapshot, Staged
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Want
-from certagent.core.rules import refusal, stamp
+from certagent.core.remaining import aged
+from certagent.core.rules import refusal
+from certagent.core.spans import stamp
 from certagent.core.timing import DAY, swap_retry_at, valid_soon
 from certagent.core.view import JUMPED, View
 
@@ -49,7 +51,7 @@ def _staged(view: View, staged: Staged) -> Part:
         return held
     reason = reason or _refused(view, want, staged)
     if reason is not None or leaf is None:
-        again = view.now + DAY if _of_another_ca(view, want, staged) else _chain_ends(view, staged)
+        again = _again_at(view, want, staged)
         return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate", again),))
     again = swap_retry_at(view.history.failed_swaps(stem, leaf.fingerprint))
     if again is not None and view.now < again:
@@ -101,6 +103,13 @@ def _refused(view: View, want: Want, staged: Staged) -> str | None:
 
 def _anchors(staged: Staged) -> tuple[str, ...]:
     return staged.pair.trust.anchors if staged.pair.trust else ()
+
+
+def _again_at(view: View, want: Want, staged: Staged) -> datetime | None:
+    """From when on the CA may be asked again: now, if what it issued only waited for too long."""
+    if aged(want, staged, view.now):
+        return view.now
+    return view.now + DAY if _of_another_ca(view, want, staged) else _chain_ends(view, staged)
 
 
 def _of_another_ca(view: View, want: Want, staged: Staged) -> bool:

@@ -15,7 +15,7 @@ from certagent.core.facts import Attempt, Pair
 from certagent.core.findings import Severity
 from certagent.core.policy import Want
 from certagent.core.roles import SYSTEM
-from certagent.core.rules import stamp
+from certagent.core.spans import stamp
 from certagent.core.timing import emergency_at
 from certagent.core.view import View
 

@@ -17,8 +17,8 @@ from certagent.core.facts import Attempt, Pair, Process, Request, Served, Snapsh
 from certagent.core.findings import Finding
 from certagent.core.proof import answers, owners, silent, unloaded, unverified
 from certagent.core.requests import after
-from certagent.core.rules import stamp
 from certagent.core.serving import arrived, differs, expected, material, of_process
+from certagent.core.spans import stamp
 from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at
 from certagent.core.view import View
 

@@ -27,7 +27,8 @@ from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE, stem_of
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
-from certagent.core.rules import other_key, pair_findings, stamp
+from certagent.core.rules import other_key, pair_findings
+from certagent.core.spans import stamp
 from certagent.core.timing import emergency_at, of_the_future
 from certagent.core.view import JUMPED, View
 

@@ -15,8 +15,8 @@ from certagent.core.decide.part import Part
 from certagent.core.facts import Leaf, PassedOver, Process
 from certagent.core.findings import Finding
 from certagent.core.proof import owners
-from certagent.core.rules import stamp
 from certagent.core.serving import loaded_pairs
+from certagent.core.spans import stamp
 from certagent.core.timing import emergency_at
 from certagent.core.view import View
 

@@ -105,6 +105,10 @@ class History:
 
 
 def _not_installed(issue: Attempt, install: Attempt) -> Attempt:
-    """An issuance whose certificate could not be installed: it ended as that did."""
-    answered = issue.answered or (issue.kind, issue.outcome) == ("issue", "ok")
+    """An issuance whose certificate was not installed: it ended as that did.
+
+    The CA answered wrongly unless it may be asked again from that moment on: then the certificate only waited too long.
+    """
+    blameless = install.retry_at is not None and install.retry_at <= install.at
+    answered = issue.answered or ((issue.kind, issue.outcome) == ("issue", "ok") and not blameless)
     return replace(issue, outcome=install.outcome, reason=install.reason, retry_at=install.retry_at, answered=answered)
