@@ -99,7 +99,7 @@ def changed_ca(ago: timedelta) -> Snapshot:
 
 FOR_ITS_ROOT = {"retry_at": NOW + 22 * HOUR}
 BLAMELESS = {"retry_at": NOW - MINUTE}
-DROPBOX = (Authority("house", "dropbox"),)
+DROPBOX = (Authority("house", "dropbox", by_hand=True),)
 ANSWERED = [
     ("59 minutes ago", replace(DUE, attempts=refused(59 * MINUTE)), False),
     ("an hour ago", replace(DUE, attempts=refused(61 * MINUTE)), True),

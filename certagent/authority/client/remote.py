@@ -125,7 +125,16 @@ class Remote:
             roots, problem = self._pinned_roots(), self._closed()
         except AuthorityError as error:
             roots, problem = (), str(error)
-        return Authority(self._name, self._config.type, roots, problem, "", note, self._traits.windows, self._news())
+        return Authority(
+            self._name,
+            self._config.type,
+            roots,
+            problem,
+            note=note,
+            by_hand=self.by_hand,
+            windows=self._traits.windows,
+            inbox_changed=self._news(),
+        )
 
     def _closed(self) -> str | None:
         """What a request needs and this process cannot read. The environment is the agent's, not that of a command."""

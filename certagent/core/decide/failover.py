@@ -23,8 +23,6 @@ from certagent.core.view import View
 
 OF_AUTHORITIES = frozenset({AUTHORITY_UNTRUSTED, AUTHORITY_UNUSABLE})
 
-BY_HAND = frozenset({"dropbox"})  # types of authorities where a person answers
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -163,7 +161,7 @@ def _failures(view: View, want: Want) -> tuple[Attempt, ...]:
     split = is_split(view.snapshot.pairs, wanted=view.policy.split)
     bundles = (view.pair(stem) for stem in bundles_for(want.name, view.snapshot.listed_bundles, split=split))
     changed = max((b.cert.file.changed for b in bundles if b and b.cert), default=None)
-    people = {a.name for a in view.snapshot.authorities if a.kind in BY_HAND}
+    people = {a.name for a in view.snapshot.authorities if a.by_hand}
     return tuple(_delaying(a, changed, people) for a in view.history.failures(want.name.stem))
 
 

@@ -120,6 +120,7 @@ class Authority:
     problem: str | None = None
     advice: str = ""  # the remedy of the problem, where it is known
     note: str = ""  # what an operator should know of it
+    by_hand: bool = False  # people answer its requests
     windows: bool = False  # it says when it wants its certificates renewed (RFC 9773)
     inbox_changed: datetime | None = None  # when something last came that may be the answer to a request that waits
     unreadable: Literal["", "unread", "hung"] = ""  # its files: not read yet, or for longer than a disk takes
