@@ -61,25 +61,28 @@ def _unnamed(pair: Pair, terms: LoaderFlags, *, split: bool) -> str:
 
 
 def _refusals(pair: Pair, gid: int, terms: LoaderFlags, unnamed: str) -> Iterator[str]:
-    name, cert, key = pair.name, pair.cert, pair.key
+    name, cert = pair.name, pair.cert
     if cert is None or (cert.leaf is None and cert.problem_kind != "unread"):
         yield (cert.problem if cert else None) or "cannot be read"
-        return
-    if name.is_bundle:
-        return
-    if unnamed and name.kind.loader_wants_principal:
-        yield f"the certificate {unnamed}"
+    elif not name.is_bundle:
+        if unnamed and name.kind.loader_wants_principal:
+            yield f"the certificate {unnamed}"
+        yield from _key_refusals(pair, gid, terms)
+        if unnamed:  # the principal of a node is checked after everything is loaded
+            yield f"the certificate {unnamed}"
+
+
+def _key_refusals(pair: Pair, gid: int, terms: LoaderFlags) -> Iterator[str]:
+    key = pair.key
     if key is None:
-        yield f"{name.stem}.key is missing"
-        return
-    if key.file.kind != "file":
-        yield key.problem or "the key is not a regular file"
-    if not terms.skip_key_check and not key_mode_accepted(key.file, gid):
-        yield f"the key's mode is {key.file.mode:04o}, so others may read it"
-    if key.problem_kind in {"irregular", "unreadable"}:
-        yield f"the key: {key.problem}"
-    if unnamed:  # the principal of a node is checked after everything is loaded
-        yield f"the certificate {unnamed}"
+        yield f"{pair.name.stem}.key is missing"
+    else:
+        if key.file.kind != "file":
+            yield key.problem or "the key is not a regular file"
+        if not terms.skip_key_check and not key_mode_accepted(key.file, gid):
+            yield f"the key's mode is {key.file.mode:04o}, so others may read it"
+        if key.problem_kind in {"irregular", "unreadable"}:
+            yield f"the key: {key.problem}"
 
 
 def _of_stranger(file: File) -> Verdict:

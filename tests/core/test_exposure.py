@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certagent.core.actions import Expose, Issue, Plan, Restrict
+from certagent.core.actions import Expose, Issue, Plan, Restrict, subject_of
 from certagent.core.decide import decide
 from certagent.core.decide.modes import part as repairs_only
 from certagent.core.facts import Attempt, Exposure, Pair, Repair, Request, Snapshot
@@ -217,3 +217,9 @@ def test_a_key_that_cannot_be_parsed_is_exposed_too() -> None:
     found = replace(found, pairs=(pair("ca"), unparsable(pair())))
     made = [a for a in plan(found).actions if isinstance(a, Expose)]
     assert [""] == [a.exposure.key for a in made]
+
+
+def test_exposure_is_about_the_file_of_its_key() -> None:
+    """In the log and in `plan` the action names the key's file."""
+    known = Exposure(file="node.key", key="spki-node-1", since=NOW - HOUR, until=NOW, undone=5, readable=MINUTE)
+    assert subject_of(Expose(known, "undone five times")) == "node.key"

@@ -184,3 +184,10 @@ def test_the_worst_of_several() -> None:
     """As the exit code will say; of nothing it is ok."""
     assert "critical" == worst([{"severity": s} for s in ("ok", "critical", "warning")])
     assert "ok" == worst([])
+
+
+def test_owner_of_the_directory_is_no_finding_without_a_configuration() -> None:
+    """Nobody configured an owner: cockroach needs to read the files, not to own them."""
+    other = replace(snapshot().directory, uid=1234)
+    assert said(judged(directory=other), "dir.owner") == []
+    assert "dir.owner" in {f.code for f in decide(policy(), snapshot(directory=other), NOW).findings}

@@ -6,7 +6,14 @@ import pytest
 
 from certagent.core.facts import Leaf, LoaderFlags
 from certagent.core.policy import on_terms_of, under
-from certagent.core.principals import is_subject, principals, refused_by_loader, refused_principal, refused_subject
+from certagent.core.principals import (
+    is_subject,
+    principals,
+    refused_by_loader,
+    refused_principal,
+    refused_scope,
+    refused_subject,
+)
 from certagent.core.rules import pair_findings
 from tests.core.building import NOW, leaf, name_of, pair, policy, process, want
 
@@ -163,3 +170,8 @@ def test_a_skipped_permission_check_is_a_warning() -> None:
         known = snapshot(pair("ca"), wide, processes=processes)
         plan = decide(replace(policy(), enforce="report"), known, NOW)
         assert [severity] == [f.severity for f in plan.findings if f.code == "key.mode"]
+
+
+def test_scope_of_a_certificate_that_names_no_user_is_not_judged() -> None:
+    """Where no user is wanted, as of a server certificate of the console, no `crdb://` URI is wrong."""
+    assert refused_scope(name_of("ui"), None, leaf("ui", uris=("crdb://tenant/10/user/root",))) == ""
