@@ -20,7 +20,7 @@ def scan(directory: Directory | None = None) -> Scan:
     return Scan(directory or snapshot().directory, pairs, ())
 
 
-def test_the_leaves_that_are_asked_about() -> None:
+def test_ocsp_advice_asks_about_every_leaf() -> None:
     """Every certificate but the bundles; a key alone has none."""
     assert {"node": leaf(), "client.root": leaf("client.root")} == leaves_of("/certs", scan())
 
@@ -29,14 +29,14 @@ def test_the_leaves_that_are_asked_about() -> None:
     ({"exists": False}, "cannot read /certs: it does not exist"),
     ({"problem": "permission denied"}, "cannot read /certs: permission denied"),
 ])  # fmt: skip
-def test_a_directory_that_cannot_be_read(changes: dict[str, Any], words: str) -> None:
-    """An error: no advice is given on what was not seen."""
+def test_ocsp_advice_directory_unreadable_is_error(changes: dict[str, Any], words: str) -> None:
+    """An error: no advice is given on an unread directory."""
     with pytest.raises(HostError, match=words):
         leaves_of("/certs", scan(replace(snapshot().directory, **changes)))
 
 
-def test_the_evidence() -> None:
-    """A leaf with what was said of it; one that nothing was said of is left out."""
+def test_ocsp_advice_evidence_lists_answered_leaves() -> None:
+    """A leaf with its answers; one without any is left out."""
     said = revocation("node-1", "good")
     leaves = {"node": leaf(), "client.root": leaf("client.root")}
     assert [Evidence("node.crt", leaf(), said)] == evidence(leaves, [said, revocation("another", "revoked")])
@@ -46,7 +46,7 @@ def link(fingerprint: str) -> Link:
     return Link(b"", b"", fingerprint, f"CN={fingerprint}", (), ())
 
 
-def test_what_is_known_of_a_leaf() -> None:
+def test_ocsp_advice_evidence_of_a_leaf_by_link() -> None:
     """That of each link of its chain, in order; links are shared between leaves. Without a chain: why."""
     checked = {mark: Checked(mark, f"CN={mark}") for mark in ("a", "b", "above")}
     chains = {"a": (link("a"), link("above")), "b": (link("b"), link("above")), "c": ()}

@@ -123,7 +123,7 @@ def module_of(name: str, known: frozenset[str]) -> str:
     return next((m for n in range(len(parts), 0, -1) if (m := "/".join(parts[:n])) in known), "")
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_modules_do_not_import_in_a_circle() -> None:
     """No module imports itself by way of others, inside functions and for type checking included."""
     places = {place(p).removesuffix("/__init__"): p for p in SOURCES}
     known = frozenset(places)
@@ -142,7 +142,7 @@ def test_backends_do_not_import_the_daemons_side() -> None:
     assert found == set()
 
 
-def test_the_core_imports_no_effect() -> None:
+def test_core_imports_no_effect() -> None:
     """core/ takes its clock, its files and its random numbers as arguments."""
     found = {
         (place(p), m) for p in SOURCES if under(place(p), "core") for m in imports(p) if m.split(".")[0] in EFFECTS
@@ -150,14 +150,14 @@ def test_the_core_imports_no_effect() -> None:
     assert found == set()
 
 
-def test_every_room_says_what_it_is() -> None:
+def test_rooms_each_say_what_they_are() -> None:
     """The __init__ of each room starts with one sentence."""
     rooms = [ROOT / "certagent" / r / "__init__.py" for r in ROOMS if (ROOT / "certagent" / r).is_dir()]
     assert [] == [str(p) for p in rooms if not (ast.get_docstring(parsed(p)) or "").split("\n")[0].endswith(".")]
 
 
 @pytest.mark.parametrize("library", ONLY)
-def test_one_importer_per_library(library: str) -> None:
+def test_library_has_one_importer(library: str) -> None:
     """cryptography, psutil, watchdog and APScheduler each have one place."""
     found = {place(p) for p in SOURCES for m in imports(p) if m.split(".")[0] == library}
     assert {p for p in found if not under(p, ONLY[library])} == set()
@@ -202,8 +202,8 @@ def reads(node: ast.AST) -> bool:
     return False
 
 
-def test_no_decision_reads_a_sentence() -> None:
-    """Sentences are for people: what is decided is decided by a kind beside them, so that they can be reworded."""
+def test_decisions_read_no_sentence() -> None:
+    """Sentences are for people: decisions are made by a kind next to them, so that they can be reworded."""
     found = {(place(p), ast.unparse(n)) for p in SOURCES for n in ast.walk(parsed(p)) if reads(n)}
     assert found == FOREIGN
 
@@ -220,7 +220,7 @@ def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return total - ((first.end_lineno or 0) - first.lineno + 1 if described else 0)
 
 
-def test_sizes() -> None:
+def test_functions_and_modules_are_short() -> None:
     """No function over forty lines, no module over three hundred."""
     long = {(place(p), f.name, length(f)) for p in SOURCES for f in functions(p) if length(f) > 40}
     large = {(place(p), n) for p in SOURCES if (n := len(p.read_text().splitlines())) > 300}
@@ -229,19 +229,19 @@ def test_sizes() -> None:
     assert large == set()
 
 
-def test_the_loop_is_short() -> None:
-    """The loop holds no policy: each of its functions fits on half a screen."""
+def test_loop_is_short() -> None:
+    """The loop has no policy: each of its functions fits on half a screen."""
     files = [ROOT / "certagent" / "agent" / name for name in ("loop.py", "converge.py")]
     assert max(length(f) for path in files for f in functions(path)) <= 30
 
 
-def test_every_test_states_its_fact() -> None:
-    """Each test has a docstring: tests are functions of a module, so no more is read of it than that."""
+def test_tests_each_have_a_docstring() -> None:
+    """Each test has a docstring: tests are functions of a module, so nothing else is checked."""
     tests = [(p.name, f) for p in TESTS for f in parsed(p).body if isinstance(f, ast.FunctionDef)]
     assert [] == [(p, f.name) for p, f in tests if f.name.startswith("test_") and not ast.get_docstring(f)]
 
 
-def test_no_test_sleeps_or_patches() -> None:
+def test_tests_do_not_sleep_or_patch() -> None:
     """Tests wait on conditions with a deadline, and use fakes: no sleep, no mock, no monkeypatch."""
     words = ("time." + "sleep", "unittest." + "mock", "monkey" + "patch", "flex" + "mock")
     assert {
@@ -259,14 +259,14 @@ def at_import(node: ast.AST) -> Iterator[ast.AST]:
         yield from at_import(child.args if inside else child)
 
 
-def test_no_test_takes_the_clock_at_import() -> None:
-    """A slow machine runs a test long after it was collected: a moment of import is over by then."""
+def test_tests_do_not_read_clock_at_import() -> None:
+    """A slow machine runs a test long after it was collected: a time from the import is over by then."""
     calls = [(p.name, n) for p in TESTS for n in at_import(parsed(p)) if isinstance(n, ast.Call)]
     clocks = {"now", "datetime.now", "time.time", "moments.now"}
     assert [] == [(p, n.lineno) for p, n in calls if ast.unparse(n.func) in clocks]
 
 
-def test_no_secret_is_formatted() -> None:
+def test_secret_is_never_formatted() -> None:
     """No key, PEM or password is ever put into a message: no f-string names one."""
     found = set()
     for path in SOURCES:

@@ -43,7 +43,7 @@ def configured(base: Path) -> str:
     return str(file)
 
 
-def test_the_configuration_before_the_verb_or_behind_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_option_c_before_or_after_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`certagent -c FILE VERB` is `certagent VERB -c FILE`."""
     file = configured(tmp_path)
     assert main(["-c", file, "config", "check"]) == 0
@@ -54,7 +54,7 @@ def test_the_configuration_before_the_verb_or_behind_it(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize("said", ["-3", "0", "many", "²", "1.5"])
-def test_a_number_of_lines(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_limit_takes_a_positive_number(said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`history --limit` takes a number from 1 on; anything else is a mistake, not an empty history."""
     with pytest.raises(SystemExit) as ended:
         main(["history", f"--limit={said}"])
@@ -62,8 +62,8 @@ def test_a_number_of_lines(said: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert "is not a number of 1 or more" in capsys.readouterr().err
 
 
-def test_status_tells_of_revocation_where_it_is_asked_about() -> None:
-    """The text has a column of it as soon as something was asked, with its age; none while OCSP is off."""
+def test_status_shows_revocation_if_asked_about() -> None:
+    """The text has a column for it as soon as a responder was asked, with its age; none while OCSP is off."""
     told = (revocation("node-1", "good"),)
     for revocations, cells in ((told, ["good, 0 s ago", "-"]), ((), [])):
         found = snapshot(pair("node"), pair("client.root"), revocations=revocations)
@@ -75,8 +75,8 @@ def test_status_tells_of_revocation_where_it_is_asked_about() -> None:
         assert [line.endswith(c) for line, c in zip(lines[head + 1 :], cells, strict=False)] == [True] * len(cells)
 
 
-def test_status_names_who_keeps_a_file_from_being_verified() -> None:
-    """Each address once, with the files that it owes; a reload that nothing can verify is said to be sent."""
+def test_status_names_addresses_that_keep_a_file_unverified() -> None:
+    """Each address once, with its unverified files; a reload that cannot be verified is shown as sent."""
     rules = policy(want("ca"), want("node"))
     for outcome, lines in (
         ("unreachable", ["  not yet verified by 127.0.0.1:26257: node"]),
@@ -90,8 +90,8 @@ def test_status_names_who_keeps_a_file_from_being_verified() -> None:
         assert any(line.endswith("reload sent, cannot be verified for this file") for line in told)
 
 
-def test_noting_a_process_is_no_work() -> None:
-    """A process that is seen for the first time is told of, and counts as nothing to do."""
+def test_plan_new_process_is_no_work() -> None:
+    """A process that is seen for the first time is shown, and counts as nothing to do."""
     found = snapshot(pair("ca"), pair(), processes=(process(),), served=(served(),))
     told = text({"certs_dirs": [{"path": "/certs", **plan_document(policy(), found, NOW)}]})
     assert "/certs: nothing to do now, nothing blocked" in told
@@ -100,7 +100,7 @@ def test_noting_a_process_is_no_work() -> None:
 
 @pytest.mark.parametrize("verb", [["run"], ["config", "check"], ["authority", "test"], ["retire"]])
 def test_help_says_what_a_verb_does(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """--help of a verb begins with what the list of verbs says of it."""
+    """--help of a verb begins with its line in the list of verbs."""
     with pytest.raises(SystemExit) as ended:
         main([*verb, "--help"])
     assert ended.value.code == 0
@@ -111,7 +111,7 @@ def test_help_says_what_a_verb_does(verb: list[str], capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("content", [b"\xdb\x00\x01", b"agent = 3\n", b"foo = ["])
 @pytest.mark.parametrize("verb", [["status"], ["plan"], ["renew", "node"], ["history"], ["check"]])
-def test_what_is_no_configuration_is_an_error_with_its_name(
+def test_configuration_unreadable_exits_64_with_its_name(
     content: bytes, verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No traceback: exit 64 and the file; a command to the daemon says that there is none."""
@@ -123,7 +123,7 @@ def test_what_is_no_configuration_is_an_error_with_its_name(
     assert verb[0] == "renew" or told.startswith(f"{file}: ")
 
 
-def test_a_state_directory_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_state_directory_not_creatable_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The error names the directory, the reason and the setting."""
     file = configured(tmp_path)
     (tmp_path / "state").symlink_to("/proc/nowhere/state")
@@ -131,8 +131,8 @@ def test_a_state_directory_that_cannot_be_made(tmp_path: Path, capsys: pytest.Ca
     assert "or set agent.state_dir" in capsys.readouterr().err
 
 
-def test_a_plan_of_nothing_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A certs-dir that is not there: the finding and its remedy stand in the plan, and no moment that is none."""
+def test_plan_of_missing_directory_shows_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A certs directory that is missing: the finding and its remedy are in the plan, and no time without a meaning."""
     assert main(["plan", "-c", configured(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert f"dir.missing {tmp_path}/certs: " in told
@@ -140,7 +140,7 @@ def test_a_plan_of_nothing_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "next check" not in told
 
 
-def test_the_next_look_is_a_time_for_people() -> None:
+def test_plan_next_check_is_printed_to_the_second() -> None:
     """To the second; the JSON has the rest."""
     quiet = {"path": "/certs", "actions": [], "steps": [], "held": [], "findings": []}
     told = text({"certs_dirs": [{**quiet, "wake_at": "2026-11-24T22:57:04.463Z"}]})
@@ -148,7 +148,7 @@ def test_the_next_look_is_a_time_for_people() -> None:
 
 
 @pytest.mark.slow
-def test_a_type_whose_library_is_not_installed(tmp_path: Path) -> None:
+def test_library_not_installed_names_the_extra(tmp_path: Path) -> None:
     """An installation without the extra `acme`: the step `settings` fails, with the command that helps."""
     packages, site = tmp_path / "packages", Path(sysconfig.get_paths()["purelib"])
     packages.mkdir()
@@ -176,8 +176,8 @@ def test_unexpected_exception_exits_with_no_severity(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("name", ["country-3", "neg-serial-ca"])
-def test_odd_certificate_leaves_stderr_empty(name: str, tmp_path: Path) -> None:
-    """cryptography warns of a country of three letters and of serial numbers below 1; the log is no place for it."""
+def test_certificate_warnings_leave_stderr_empty(name: str, tmp_path: Path) -> None:
+    """cryptography warns of a country of three letters and of serial numbers below 1; they do not belong in the log."""
     for file in (Path(__file__).parent / "x509" / "corpus" / name).iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     words = [

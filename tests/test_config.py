@@ -188,33 +188,33 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("label", "text", "message"), ROWS, ids=[r[0] for r in ROWS])
-def test_errors(label: str, text: str, message: str) -> None:
+def test_config_error_names_file_key_and_remedy(label: str, text: str, message: str) -> None:
     """Each mistake is one error that names the file, the key path and the remedy."""
     found = errors(text)
     assert [e for e in found if message in e], (label, found)
     assert all(e.startswith("c.toml: ") for e in found)
 
 
-def test_what_lies_beside_a_managed_key_may_be_named() -> None:
-    """The bundle of the certs-dir as roots, a directory whose name begins alike, a part of the state of one's own."""
+def test_config_paths_beside_managed_keys_are_allowed() -> None:
+    """The bundle of the certs directory as roots, a directory with a similar name, a part of the agent's own state."""
     fine = "issuing_roots = '/certs/ca.crt'\nreadable = ['/certs-of-others', '/var/lib/certagent/openssl-ca']\n"
     assert read(BASE + EXPOSED.format(setting=fine + "secret = '/etc/ca/key'")).authorities["x"].type == "command"
 
 
-def test_what_is_no_path_is_not_compared() -> None:
-    """Two paths that are none are two errors, not one directory that is configured twice."""
+def test_config_malformed_paths_are_not_compared() -> None:
+    """Two malformed paths are two errors, not one directory that is configured twice."""
     text = BASE.replace('"/certs"', '"certs"')
     assert not [e for e in errors(text + text[text.index("[[") :]) if "2 times" in e]
 
 
-def test_a_secret_is_not_repeated() -> None:
-    """Who writes a secret where its place belongs does not find it in a log."""
+def test_config_error_does_not_repeat_secret() -> None:
+    """A secret in the place of its file name does not reach a log."""
     told = errors(BASE + '[authority.v]\ntype = "vault"\nurl = "https://v"\nrole = "r"\ntoken = "hvs.s3cret"')
     assert [e for e in told if e.startswith("c.toml: authority.v.token: name where the secret is")]
     assert "s3cret" not in str(told)
 
 
-def test_all_errors_at_once() -> None:
+def test_config_errors_are_reported_together() -> None:
     """Ten mistakes are ten errors in one run."""
     assert (
         len(errors(BASE.replace("clients", "client") + 'naems = 1\nlayout = "x"\n[agent]\nrescan = 1\nenforce = "no"'))
@@ -256,19 +256,19 @@ WANTS: list[tuple[str, dict[str, tuple[bool, bool, str | None]]]] = [
 
 
 @pytest.mark.parametrize(("options", "expected"), WANTS, ids=["standard", "split-node", "split-ca", "ui"])
-def test_layouts(options: str, expected: dict[str, tuple[bool, bool, str | None]]) -> None:
+def test_config_layout_expands_to_wants(options: str, expected: dict[str, tuple[bool, bool, str | None]]) -> None:
     """A layout expands to wants: (serverAuth, clientAuth, principal) of each file."""
     found = read(BASE + options).policies[0].wants
     assert expected == {w.name.stem: (w.server, w.client, w.principal) for w in found}
 
 
-def test_key_of_a_default_is_told_from_a_configured_one() -> None:
-    """Only a type of key that the configuration names makes another one a difference."""
+def test_config_key_type_default_is_not_a_difference() -> None:
+    """Only a configured key type makes another one a difference."""
     files = [read(BASE + extra).policies[0].want("node") for extra in ("", '[certs_dir.file.node]\nkey = "ecdsa-p256"')]
     assert [(w.key, w.key_configured) for w in files if w] == [("ecdsa-p256", False), ("ecdsa-p256", True)]
 
 
-def test_defaults() -> None:
+def test_config_defaults() -> None:
     """A minimal file: the defaults of the documentation."""
     config = read(BASE)
     settings, policy = config.settings, config.policies[0]
@@ -285,7 +285,7 @@ def test_defaults() -> None:
     )
 
 
-def test_overrides() -> None:
+def test_config_file_table_overrides_directory() -> None:
     """A file's own table wins over the directory's defaults."""
     options = "[certs_dir.file.node]\nnames = ['x', '::1']\nrenew_at = '3/4'\nkey = 'rsa-3072'\n"
     options += "authority = ['hands', 'house']\n"
@@ -299,22 +299,22 @@ def test_overrides() -> None:
     )
 
 
-def test_names_are_lower_case_without_a_final_dot() -> None:
-    """A name is the same in any case, and a certificate has it without the dot that ends it."""
+def test_config_names_are_lower_case_without_final_dot() -> None:
+    """A name is the same in any case, and a certificate has it without the final dot."""
     node = read(BASE.replace("db1.example.com", "DB1.Example.com.")).policies[0].want("node")
     assert node is not None
     assert node.names == ("db1.example.com", "10.0.0.5")
 
 
-def test_addresses_are_canonical() -> None:
+def test_config_addresses_are_canonical() -> None:
     """Two spellings of one IPv6 address are one name."""
     node = read(BASE.replace('"10.0.0.5"', '"2001:0db8:0:0::1", "2001:db8::1"')).policies[0].want("node")
     assert node is not None
     assert node.names == ("db1.example.com", "2001:db8::1")
 
 
-def test_files(tmp_path: Path) -> None:
-    """A missing file, one that is no TOML, no text, or nested without end: each an error that names it."""
+def test_config_file_unreadable_is_named(tmp_path: Path) -> None:
+    """A missing file, one that is not TOML, not text, or nested without end: each an error that names it."""
     for content in (None, b"[[", b"\xff\xfe", b"x = " + b"[" * 200_000):
         path = tmp_path / "config.toml"
         if content is not None:
@@ -323,8 +323,8 @@ def test_files(tmp_path: Path) -> None:
             load(str(path))
 
 
-def test_file_with_a_byte_order_mark(tmp_path: Path) -> None:
-    """A UTF-8 BOM, which Windows editors write, is no part of the text; of UTF-16 the error says what it is."""
+def test_config_file_with_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """A UTF-8 BOM, which Windows editors write, is ignored; the error about UTF-16 names it."""
     path = tmp_path / "config.toml"
     path.write_bytes(b"\xef\xbb\xbf" + BASE.encode())
     assert load(str(path)).policies[0].want("node") is not None
@@ -335,8 +335,8 @@ def test_file_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [1, "x", [], {}, True, 1.5, [[]], [{}], {"a": {"b": []}}])
 @pytest.mark.parametrize("key", ["agent", "authority", "certs_dir"])
-def test_any_shape_is_an_error_not_a_crash(key: str, value: Any) -> None:
-    """Whatever stands at the top level, the answer is a list of errors (or, for an empty table, a configuration)."""
+def test_config_any_shape_is_an_error_not_a_crash(key: str, value: Any) -> None:
+    """Whatever is at the top level, the answer is a list of errors (or, for an empty table, a configuration)."""
     document = tomllib.loads(BASE) | {key: value}
     found: tuple[str, ...] = ("it is sound",)
     try:
@@ -367,8 +367,8 @@ authority = "public"
 """
 
 
-def test_who_issues_a_file() -> None:
-    """Servers by `authority`, clients by `client_authority`, `ca-ui` by that of `ui`; nobody what tenants sign with."""
+def test_config_authority_of_each_file() -> None:
+    """Servers by `authority`, clients by `client_authority`, `ca-ui` by that of `ui`; no CA signs tenants' signers."""
     found = {w.name.stem: w.authorities for w in read(BASE.partition("[[certs_dir]]")[0] + SOURCES).policies[0].wants}
     assert {
         "ca": ("house",),
@@ -382,16 +382,16 @@ def test_who_issues_a_file() -> None:
     } == found
 
 
-def test_a_host_by_its_name(tmp_path: Path) -> None:
-    """What is read from a file is for this host, whose name its jitter comes from."""
+def test_config_host_name_seeds_jitter(tmp_path: Path) -> None:
+    """A configuration is for this host, whose name its jitter comes from."""
     path = tmp_path / "c.toml"
     path.write_text(BASE)
     assert socket.gethostname() == load(str(path)).policies[0].host
     assert "db1" == build("c.toml", tomllib.loads(BASE), "db1").policies[0].host
 
 
-def test_a_link_into_the_certs_dir(tmp_path: Path) -> None:
-    """`config check` looks through links; a start goes by the spelling alone, for a mount that hangs."""
+def test_config_check_resolves_links_into_certs_directory(tmp_path: Path) -> None:
+    """`config check` resolves links; a start compares the spelling alone, because a mount may hang."""
     certs, link, file = tmp_path / "certs", tmp_path / "elsewhere", tmp_path / "config.toml"
     certs.mkdir()
     link.symlink_to(certs)
@@ -401,14 +401,14 @@ def test_a_link_into_the_certs_dir(tmp_path: Path) -> None:
         load(str(file), os.path.realpath)
 
 
-def test_a_ca_that_is_there_already_has_its_own_lifetime() -> None:
-    """`ca_lifetime` is that of a CA to be made: beside another one it says nothing."""
+def test_config_ca_lifetime_applies_to_new_ca_only() -> None:
+    """`ca_lifetime` applies to a CA to be made: an existing one has its own."""
     there = BASE.replace("create = true", "create = false").replace('"local"', '"local"\nlifetime = "3650d"')
     assert read(there).policies
 
 
-def test_a_number_of_five_thousand_digits(tmp_path: Path) -> None:
-    """Python refuses to read it, in words that are no TOML error: still a mistake of the file, not a traceback."""
+def test_config_number_of_five_thousand_digits_is_error(tmp_path: Path) -> None:
+    """Python refuses to read it, with an error other than TOML's: still a mistake of the file, not a traceback."""
     file = tmp_path / "config.toml"
     file.write_text(BASE + f"keep = {'1' * 5000}\n")
     with pytest.raises(ConfigError, match="not valid TOML"):
@@ -421,13 +421,13 @@ def test_a_number_of_five_thousand_digits(tmp_path: Path) -> None:
     ("0", (0, 0)),
     (str(os.getuid()), (os.getuid(), os.getgid())),
 ])  # fmt: skip
-def test_an_owner_by_its_number(text: str, expected: tuple[int, int]) -> None:
-    """A uid without a name, as under OpenShift: the number is taken, and stands for the name in every remedy."""
+def test_config_owner_by_uid(text: str, expected: tuple[int, int]) -> None:
+    """A uid without a name, as under OpenShift: the number is used, and replaces the name in every remedy."""
     found = owner(text)
     assert (found.uid, found.gid, found.user) == (*expected, text.partition(":")[0])
 
 
-def test_a_number_without_a_group() -> None:
-    """Of a uid without a name that is not this process's own no group is known: the remedy is to write one."""
+def test_config_owner_by_uid_without_group_is_error() -> None:
+    """A uid without a name that is not this process's own has no known group: the remedy is to write one."""
     with pytest.raises(ValueError, match="write 1000850000:GROUP"):
         owner("1000850000")

@@ -46,8 +46,8 @@ def asked_for() -> set[str]:
     return found | {"authority", "client_authority"}
 
 
-def test_every_setting_is_in_the_example() -> None:
-    """What the code reads, a reader finds."""
+def test_config_example_has_every_setting() -> None:
+    """Every setting that the code reads is in the example."""
     text = EXAMPLE.read_text()
     missing = {k for k in asked_for() if not re.search(rf"^(# )?{k} = |^\[+([a-z_.]*\.)?{k}[.\]]", text, re.MULTILINE)}
     assert missing == set()
@@ -60,8 +60,8 @@ def shown(kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_every_remote_setting_is_in_the_example(kind: str) -> None:
-    """In the block of its type, or for all of them; where the code has a default, that is shown."""
+def test_config_example_has_every_remote_setting(kind: str) -> None:
+    """In the block of its type, or for all of them; if the code has a default, it is shown."""
     found = {k for line in shown(kind) if (m := re.match(r"#\s+([a-z0-9_]+) = ", line)) for k in m.groups()}
     assert set(ca_type(kind).settings) | {"tls_roots", "issuing_fingerprints", "timeout", "client_cert"} <= found
     made = next(a.options for a in uncommented().authorities.values() if a.type == kind)
@@ -70,14 +70,14 @@ def test_every_remote_setting_is_in_the_example(kind: str) -> None:
     assert defaults == {k: made.options[k] for k in defaults}
 
 
-def test_the_example_is_sound_both_ways() -> None:
-    """As it stands, and with every comment taken away, it is a configuration without errors."""
+def test_config_example_is_valid_with_and_without_comments() -> None:
+    """As it is, and with every comment removed, it is a configuration without errors."""
     assert load(str(EXAMPLE)).policies
     assert uncommented().policies
 
 
-def test_the_defaults_are_the_codes() -> None:
-    """Taking the comments away changes nothing, but where the default is a rule."""
+def test_config_example_defaults_are_the_codes() -> None:
+    """Uncommenting the lines changes nothing, unless the default is a rule."""
     plain, full = load(str(EXAMPLE)), uncommented()
     assert plain.settings == full.settings
     assert plain.authorities == {name: full.authorities[name] for name in plain.authorities}

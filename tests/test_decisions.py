@@ -33,8 +33,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("auto", ("sql", "http")), ("sql", ("sql",)), ("http", ("http",))])
-def test_how_a_port_is_asked(kind: Literal["sql", "http", "auto"], expected: tuple[str, ...]) -> None:
-    """As it is said to be; else pgwire first."""
+def test_probe_protocol_by_port_kind(kind: Literal["sql", "http", "auto"], expected: tuple[str, ...]) -> None:
+    """By the configured kind; else pgwire first."""
     assert ways(kind) == expected
 
 
@@ -47,8 +47,8 @@ def test_how_a_port_is_asked(kind: Literal["sql", "http", "auto"], expected: tup
         (OSError(), "unreachable", "OSError"),
     ],
 )
-def test_why_there_was_no_handshake(error: OSError, outcome: str, reason: str) -> None:
-    """In the kernel's words, or Python's, or by its name at least; a port that speaks something else is told apart."""
+def test_probe_connection_error_reason(error: OSError, outcome: str, reason: str) -> None:
+    """In the kernel's words, or Python's, or by its name at least; a port with another protocol is told apart."""
     assert unreachable(error) == Outcome(outcome, "", reason)
 
 
@@ -61,7 +61,7 @@ def test_why_there_was_no_handshake(error: OSError, outcome: str, reason: str) -
         (ConnectionError(), "refused", "connectionerror"),
     ],
 )
-def test_a_handshake_that_failed(error: OSError, outcome: str, reason: str) -> None:
+def test_probe_handshake_failure_is_about_the_pair(error: OSError, outcome: str, reason: str) -> None:
     """TLS that began and failed is about the pair; silence is not."""
     assert failed(error, "f00d") == Outcome(outcome, "f00d", reason)
 
@@ -78,8 +78,8 @@ def test_a_handshake_that_failed(error: OSError, outcome: str, reason: str) -> N
         ("", 0),
     ],
 )
-def test_the_expiry_that_the_metrics_tell(text: str, expected: int) -> None:
-    """A whole line of its own; whatever is no number is not told."""
+def test_probe_expiry_metric_is_read(text: str, expected: int) -> None:
+    """A whole line of its own; a value that is not a number is ignored."""
     assert expiry_in(text.encode()) == expected
 
 
@@ -95,8 +95,8 @@ MOUNTS = b"""22 1 8:1 / / rw - ext4 /dev/sda1 rw
     ("directory", "expected"),
     [(b"/certs", "node.crt"), (b"/certs 2", "a b"), (b"/deep", None), (b"/own", None), (b"/cert", None)],
 )
-def test_which_entry_is_a_mount(directory: bytes, expected: str | None) -> None:
-    """One right below; neither the directory itself, nor what lies deeper, nor a neighbour. Escapes are undone."""
+def test_mount_entry_directly_below_the_directory(directory: bytes, expected: str | None) -> None:
+    """One directly below; neither the directory itself, nor a deeper path, nor a neighbour. Escapes are undone."""
     assert mount_in(directory, MOUNTS) == expected
 
 
@@ -113,8 +113,8 @@ def test_which_entry_is_a_mount(directory: bytes, expected: str | None) -> None:
         ),
     ],
 )
-def test_why_a_name_cannot_be_read(error: OSError, kind: Any, expected: str) -> None:
-    """What it is, where it is no file; what the kernel said, where it is one."""
+def test_scan_unreadable_name_reason(error: OSError, kind: Any, expected: str) -> None:
+    """Its file type, if it is not a regular file; the kernel's error, if it is one."""
     assert unread(error, kind) == expected
 
 
@@ -130,7 +130,7 @@ def test_why_a_name_cannot_be_read(error: OSError, kind: Any, expected: str) -> 
         (9, False, Handled((1 << 16) - 1, 1, 3, 24)),
     ],
 )
-def test_what_a_ruleset_takes_away(abi: int, connect: bool, expected: Handled) -> None:
+def test_landlock_rights_by_version(abi: int, connect: bool, expected: Handled) -> None:
     """All that this version knows: files, since 4 ports, since 6 signals and abstract sockets."""
     assert handled(abi, connect=connect) == expected
 
@@ -150,8 +150,10 @@ NONE, PORTS, FAILED = "no Landlock: only owners", "Landlock 3: TCP ports are not
         (3, "no", False, [(PORTS, False), (FAILED, True)]),
     ],
 )
-def test_what_a_worker_does_without(abi: int, problem: str, dropped: bool, expected: list[tuple[str, bool]]) -> None:
-    """Severe only where the worker is still the user of the keys."""
+def test_worker_missing_features_severity(
+    abi: int, problem: str, dropped: bool, expected: list[tuple[str, bool]]
+) -> None:
+    """Severe only if the worker is still the user of the keys."""
     found: list[Missing] = lacking(abi, problem, dropped=dropped)
     assert [m.severe for m in found] == [severe for _, severe in expected]
     assert all(m.what.startswith(words) for m, (words, _) in zip(found, expected, strict=True))
@@ -166,10 +168,10 @@ def test_what_a_worker_does_without(abi: int, problem: str, dropped: bool, expec
     ],
 )
 @pytest.mark.parametrize("machine", seccomp.MACHINES)
-def test_which_calls_a_filter_refuses(
+def test_seccomp_refused_calls_by_machine(
     machine: str, name: str, table: dict[str, tuple[int, int]], allowed: bool, refused: bool
 ) -> None:
-    """What every worker is refused, and of the rest what it does not need; by the numbers of that machine."""
+    """The calls that every worker is refused, and the rest that it does not need; by the numbers of that machine."""
     column = seccomp.MACHINES[machine][0]
     words = {"programs": True, "signals": False, "files": False}
     for value, expected in ((allowed, False), (refused, True)):
@@ -181,25 +183,25 @@ def test_which_calls_a_filter_refuses(
         assert expected or not numbers & judged
 
 
-def test_a_machine_whose_calls_are_not_known() -> None:
+def test_seccomp_unknown_machine_has_no_filter() -> None:
     """There is no filter for it, and confine says so."""
     assert seccomp.filter_of("riscv64", programs=False, signals=True, files=True) == b""
 
 
 @pytest.mark.parametrize(("line", "expected"), [(b"", None), (b'{"ok": true}\n', {"ok": True})])
-def test_what_the_daemon_sent(line: bytes, expected: dict[str, Any] | None) -> None:
+def test_control_closed_connection_means_busy(line: bytes, expected: dict[str, Any] | None) -> None:
     """A closed connection is a daemon that is busy."""
     assert answer_of(line) == expected
 
 
 @pytest.mark.parametrize("line", [b"[1]\n", b"hello\n", b'{"ok": tr'])
-def test_what_is_no_answer(line: bytes) -> None:
-    """Whatever is no object of JSON, and half of one."""
+def test_control_malformed_answer_is_error(line: bytes) -> None:
+    """Any text that is not a JSON object, and half of one."""
     with pytest.raises(ValueError, match=r"malformed answer|Expecting"):
         answer_of(line)
 
 
-def test_which_pairs_are_recovered() -> None:
+def test_recovery_stems() -> None:
     """Everything with a certificate or a key, once; the bundle of the nodes has no key to match."""
     assert stems(["node.crt", "node.key", "ca.crt", "ui.key", "client.a.crt", ".certagent", "x"]) == [
         "client.a",
@@ -208,8 +210,8 @@ def test_which_pairs_are_recovered() -> None:
     ]
 
 
-def test_which_staged_keys_are_left_over() -> None:
-    """Those whose certificate never came."""
+def test_recovery_spare_staged_keys() -> None:
+    """Those without a certificate."""
     assert keys_alone(["node.crt", "node.key", "ui.key", "a.b.key", "ca.crt"]) == ["a.b.key", "ui.key"]
 
 
@@ -222,8 +224,8 @@ def test_which_staged_keys_are_left_over() -> None:
         (["node went on"], False, "node went on"),
     ],
 )
-def test_what_is_said_of_a_recovery(done: list[str], interrupted: bool, expected: str | None) -> None:
-    """What was done; else that there was nothing to be done; else nothing."""
+def test_recovery_summary(done: list[str], interrupted: bool, expected: str | None) -> None:
+    """What was done; else that there was nothing to do; else nothing."""
     assert told(done, interrupted=interrupted) == expected
 
 
@@ -238,7 +240,7 @@ def test_what_is_said_of_a_recovery(done: list[str], interrupted: bool, expected
         (None, False),
     ],
 )
-def test_what_a_book_may_hold(document: object, expected: bool) -> None:
+def test_authority_state_document_is_checked(document: object, expected: bool) -> None:
     """A document of this version, with both parts."""
     assert sound(document) is expected
 
@@ -247,7 +249,7 @@ def test_what_a_book_may_hold(document: object, expected: bool) -> None:
     ("data", "words"),
     [(b"12345", "is larger than 4 bytes"), (b" \n", "is empty"), (b"\xff", "is not text")],
 )
-def test_what_is_no_secret(data: bytes, words: str) -> None:
+def test_secret_malformed_error_names_setting(data: bytes, words: str) -> None:
     """The error names the setting and the file, and never quotes it."""
     assert text_of("authority.a.token", "/t", b"abc\n", 4) == "abc\n"
     with pytest.raises(HostError, match=f"^cannot read authority.a.token: /t {words}$"):
@@ -266,8 +268,8 @@ def test_what_is_no_secret(data: bytes, words: str) -> None:
         (["/a"], True, []),
     ],
 )
-def test_what_is_said_of_watching_anew(changed: list[str], blind: bool, expected: list[str]) -> None:
-    """Which directory was replaced; nothing while inotify cannot be had, which is a finding of its own."""
+def test_watch_event_names_replaced_directory(changed: list[str], blind: bool, expected: list[str]) -> None:
+    """The directory that was replaced; nothing if inotify is not available, which is a finding of its own."""
     assert rearmed(changed, blind=blind) == expected
 
 
@@ -287,12 +289,12 @@ def row(status: str) -> dict[str, Any]:
         ("crl", [row("good")], True, False),
     ],
 )
-def test_who_is_asked_next(source: str, found: list[dict[str, Any]], every: bool, expected: bool) -> None:
-    """Until one decides; every responder where all are wanted, but no list then either."""
+def test_ocsp_next_responder(source: str, found: list[dict[str, Any]], every: bool, expected: bool) -> None:
+    """Until one decides; every responder if all are wanted, but no list then either."""
     assert child.due(source, found, every=every) is expected
 
 
-def test_whom_a_question_is_put_to() -> None:
+def test_ocsp_questions_responders_then_lists() -> None:
     """Responders in order, then lists."""
     assert child.turns({"ocsp": ["a", "b"], "crl": ["c"]}) == [("ocsp", "a"), ("ocsp", "b"), ("crl", "c")]
 
@@ -300,8 +302,8 @@ def test_whom_a_question_is_put_to() -> None:
 @pytest.mark.parametrize(
     ("source", "every", "expected"), [("ocsp", False, 103.0), ("ocsp", True, 153.0), ("crl", False, 165.0)]
 )
-def test_when_an_answer_is_too_late(source: str, every: bool, expected: float) -> None:
-    """The responders share one time, as with cockroach; each has its own where all are asked; so has a list."""
+def test_ocsp_deadlines(source: str, every: bool, expected: float) -> None:
+    """The responders share one time, as with cockroach; each has its own if all are asked; so has a list."""
     request = {"timeout": 3.0, "every": every, "list": 15.0}
     assert child.deadline(source, request, 150.0, 103.0) == expected
 
@@ -324,15 +326,15 @@ ASKED = Question(b"", b"", ("http://a", "http://b"), ("http://c",))
         (b"", ["unreachable", "unreachable"]),
     ],
 )
-def test_every_question_has_answers(output: bytes, statuses: list[str]) -> None:
-    """The child's whole lines; whoever was not told of is unreachable, for the reason that is known."""
+def test_ocsp_every_question_has_answers(output: bytes, statuses: list[str]) -> None:
+    """The child's whole lines; an unanswered responder is unreachable, for the reason that is known."""
     (answers,) = asking.told([ASKED], output, "why", NOW)
     assert [a.status for a in answers] == statuses
     assert {(a.at, a.reason) for a in answers} == {(NOW, "" if statuses == ["good"] else "why")}
 
 
-def test_what_is_known_of_a_child_that_ended() -> None:
-    """Its last line, printable; and it gets of our environment what asking needs."""
+def test_ocsp_child_end_reason_and_environment() -> None:
+    """Its last line, printable; and its environment has only what it needs to ask."""
     why = worker_process.ended(1, b"Traceback\n  x\nOSError: \x1bno\n")
     assert why == "the worker failed with code 1: OSError:  no"
     assert worker_process.ended(-9, b"") == "the worker failed with signal 9: it printed no reason"
@@ -341,7 +343,7 @@ def test_what_is_known_of_a_child_that_ended() -> None:
     assert asking.environment(environ) == {"https_proxy": "p", "SSL_CERT_FILE": "f"}
 
 
-def test_a_quarantine_that_is_owed_keeps_its_moment(tmp_path: Path) -> None:
+def test_quarantine_deferred_keeps_its_moment(tmp_path: Path) -> None:
     """It is written later, and with the time at which it was decided."""
     path = tmp_path / "ledger"
     ledger = Ledger.writing(str(path))
@@ -376,13 +378,13 @@ NOT_ALLOWED = b"SFATAL\0C28000\0Mcertificate authentication failed for user app\
         (b"N", NOT_ALLOWED, Login()),
     ],
 )
-def test_how_a_log_in_ended(kind: bytes, body: bytes, expected: Login) -> None:
+def test_probe_login_result(kind: bytes, body: bytes, expected: Login) -> None:
     """AuthenticationOk grants it, SQLSTATE 28000 refuses it; a request for a password, or another error, neither."""
     assert login_in(kind, body) == expected
 
 
-def test_when_a_reload_last_changed_a_file() -> None:
-    """Of cockroach 26.3; 0 where none did, and whatever is no number, is not told."""
+def test_probe_rotation_time_metric_is_read() -> None:
+    """Of cockroach 26.3; 0 if no reload changed it, and a value that is not a number, are ignored."""
     text = (
         b'security_certificate_last_rotation_ca{node_id="1"} 1.7e+09\n'
         b"security_certificate_last_rotation_node_client 7\n"
@@ -396,14 +398,14 @@ def test_when_a_reload_last_changed_a_file() -> None:
     ("tag", "release"),
     [("v24.1.5", (24, 1)), ("v25.4.0-beta.1", (25, 4)), ("v26.3", None), ("24.1.5", None), ("custom", None)],
 )
-def test_the_version_in_the_metrics(tag: str, release: tuple[int, int] | None) -> None:
+def test_process_version_in_metrics_is_read(tag: str, release: tuple[int, int] | None) -> None:
     """As the label of `build_timestamp` has it."""
     text = f'sys_uptime 1\nbuild_timestamp{{node_id="1",tag="{tag}",go_version="go1.22"}} 1.7e+09\n'
     assert metrics_in(text.encode()).release == release
 
 
-def test_a_process_whose_metrics_name_its_version() -> None:
-    """It is judged by that version's rules; the path of its program, where that names one, comes first."""
+def test_process_version_by_path_before_metrics() -> None:
+    """It is judged by that version's rules; a version in the path of its program comes first."""
     answer = served(release=(24, 1))
     assert with_release(process(), [served(), answer]).terms.release == (24, 1)
     assert with_release(process(), [served()]) == process()

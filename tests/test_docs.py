@@ -33,7 +33,7 @@ CONFIGURATIONS = list(configurations())
 
 
 @pytest.mark.parametrize("code", FINDINGS)
-def test_every_finding_is_documented(code: str) -> None:
+def test_docs_have_every_finding(code: str) -> None:
     """Each code with its meaning, the source of the rule and the remedy, in the catalogue's own words."""
     rule = FINDINGS[code]
     row = f"| `{code}` | {rule.means} | {rule.source} | {rule.advice} |"
@@ -41,7 +41,7 @@ def test_every_finding_is_documented(code: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_every_event_is_documented(name: str) -> None:
+def test_docs_have_every_event(name: str) -> None:
     """Each event with its level, meaning, remedy and fields, in the catalogue's own words."""
     e = EVENTS[name]
     row = f"| `{name}` | {e.level} | {e.meaning} | {e.remedy} | {', '.join(e.fields)} |"
@@ -49,7 +49,7 @@ def test_every_event_is_documented(name: str) -> None:
 
 
 def test_codes_are_written_in_the_catalogue_alone() -> None:
-    """Who asks for a code names its rule, so that no code is asked for that no rule has."""
+    """Other code names the rule, so that no code is used that no rule has."""
     words = set(FINDINGS) - set(EVENTS)
     found = {
         (path.name, node.value)
@@ -61,14 +61,14 @@ def test_codes_are_written_in_the_catalogue_alone() -> None:
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
-def test_links(path: Path) -> None:
-    """Every relative link leads somewhere."""
+def test_docs_links_resolve(path: Path) -> None:
+    """Every relative link leads to a file."""
     broken = [link for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()]
     assert broken == []
 
 
-def test_every_command_is_in_the_readme() -> None:
-    """A stranger finds every verb of the command line in the README."""
+def test_readme_has_every_command() -> None:
+    """A new reader finds every verb of the command line in the README."""
     text = (ROOT / "README.md").read_text()
     verbs = re.findall(r"^    ([a-z]+)", parser().format_help(), re.MULTILINE)
     assert verbs == list(VERBS)
@@ -76,8 +76,8 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 @pytest.mark.parametrize("document", [d for _, d in CONFIGURATIONS], ids=[name for name, _ in CONFIGURATIONS])
-def test_every_configuration_is_one(document: dict[str, Any]) -> None:
-    """What the documentation shows, the program reads: excerpts are completed, the user is one of this host."""
+def test_docs_configurations_are_valid(document: dict[str, Any]) -> None:
+    """The program reads each documented configuration: excerpts are completed, the user is one of this host."""
     document.setdefault("authority", {}).setdefault("house", {"type": "none"})
     directories = document.setdefault("certs_dir", [{}])
     document["certs_dir"] = directories if isinstance(directories, list) else [directories]
@@ -86,7 +86,7 @@ def test_every_configuration_is_one(document: dict[str, Any]) -> None:
     assert build("documented", document).policies
 
 
-def test_layouts_are_documented_whole() -> None:
+def test_docs_layouts_are_complete() -> None:
     """docs/layouts.md needs no completion: every configuration there has its authorities and its directory."""
     found = [d for name, d in CONFIGURATIONS if name.startswith("layouts-")]
     assert len(found) > 6

@@ -21,7 +21,7 @@ def logged(form: str = "json", **fields: object) -> str:
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_every_event_has_the_common_fields(name: str) -> None:
+def test_event_has_the_common_fields(name: str) -> None:
     """Every event of the catalogue is one JSON line with the common fields and its own."""
     own = {field: "warning" if field == "severity" else 1 for field in EVENTS[name].fields}
     row = json.loads(logged(name=name, certs_dir="/c", file="node", reason="r", **own))
@@ -30,8 +30,8 @@ def test_every_event_has_the_common_fields(name: str) -> None:
     assert row["level"] in {"info", "warning", "error"}
 
 
-def test_unknown_names_and_fields_are_mistakes() -> None:
-    """What is not in the catalogue cannot be logged."""
+def test_event_unknown_name_or_field_is_mistake() -> None:
+    """A name or field outside the catalogue cannot be logged."""
     with pytest.raises(KeyError):
         logged(name="no.such.event")
     with pytest.raises(KeyError):
@@ -39,7 +39,7 @@ def test_unknown_names_and_fields_are_mistakes() -> None:
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\x1b[31mb", "\udcff", "\r{}", "\x00"])
-def test_no_line_can_be_injected(text: str) -> None:
+def test_event_line_cannot_be_injected(text: str) -> None:
     """Newlines, escapes and undecodable bytes of file names stay inside one line, in both forms."""
     for form in ("json", "text"):
         line = logged(form, file=text, reason=text)
@@ -47,21 +47,21 @@ def test_no_line_can_be_injected(text: str) -> None:
         assert line[:-1].isprintable()
 
 
-def test_text_names_the_code_of_a_finding() -> None:
-    """A person explains it by its code; where there is no file, no gap stands for it."""
+def test_event_text_names_finding_code() -> None:
+    """`explain` takes the code; without a file the line has no gap."""
     told = logged("text", name="finding.appeared", code="key.mode", severity="critical", file="node.key", reason="r")
     assert told.split("error   ")[1].startswith("finding.appeared key.mode node.key: r")
     assert logged("text", name="agent.started", reason="r").endswith("info    agent.started: r\n")
 
 
-def test_no_secret() -> None:
+def test_event_with_private_key_is_not_written() -> None:
     """A text that holds a private key is not written."""
     key = "-----BEGIN PRIVATE KEY-----\nMIGH"
     assert "MIGH" not in logged(reason=f"cannot parse {key}")
     assert "redacted" in logged(reason=key)
 
 
-def test_a_full_disk_stops_nothing() -> None:
+def test_event_log_on_full_disk_raises_nothing() -> None:
     """A log that cannot be written raises nothing."""
     stream = io.StringIO()
     stream.close()
@@ -83,13 +83,15 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("label", "before", "after", "names"), CHANGES, ids=[r[0] for r in CHANGES])
-def test_changes(label: str, before: tuple[Finding, ...], after: tuple[Finding, ...], names: list[str]) -> None:
-    """A finding is logged when it appears, changes and clears, not at every turn."""
+def test_finding_is_logged_on_change_only(
+    label: str, before: tuple[Finding, ...], after: tuple[Finding, ...], names: list[str]
+) -> None:
+    """A finding is logged when it appears, changes and clears, not in every reconcile."""
     assert names == [name for name, _ in changes(before, after)], label
 
 
-def test_the_level_follows_the_severity() -> None:
-    """A critical finding is an error in the log, an info is none."""
+def test_event_level_follows_severity() -> None:
+    """A critical finding is an error in the log, an info is not."""
     levels = [
         json.loads(logged(name="finding.appeared", code="c", severity=s))["level"]
         for s in ("info", "warning", "critical")
@@ -97,8 +99,8 @@ def test_the_level_follows_the_severity() -> None:
     assert levels == ["info", "warning", "error"]
 
 
-def test_a_row_is_made_of_what_is_handed_in() -> None:
-    """When, who and what are arguments; the catalogue's remedy stands where none is given."""
+def test_event_row_is_made_of_its_arguments() -> None:
+    """Time, directory and facts are arguments; the catalogue's remedy is used unless another one is given."""
     about = {"certs_dir": "/c", "file": "node", "reason": "r", "remedy": ""}
     row = row_of("reload.unproven", NOW, 7, about, {})
     assert ("2026-11-24T12:00:00.123Z", "warning", 7) == (row["ts"], row["level"], row["pid"])

@@ -17,7 +17,7 @@ def asked(**changes: Any) -> Issue:
     return replace(Issue(wanted, "house", ("db1", "10.0.0.5"), False, "it is due"), **changes)
 
 
-def test_what_an_authority_is_asked_for() -> None:
+def test_issue_request_names() -> None:
     """The names of the action, which may be more than are configured; the rest as wanted."""
     action = asked()
     order = Order.of("/certs", action.want, action.names, b"csr", b"live")
@@ -38,8 +38,8 @@ MARK = mark_of(asked(), "", "")
 @pytest.mark.parametrize(
     "same", [asked(names=("10.0.0.5", "db1")), asked(reason="it was asked for"), asked(carried_over_bundle="ca")]
 )
-def test_the_same_request(same: Issue) -> None:
-    """In another order of names, or for another reason: the key and the CSR that wait are used again."""
+def test_pending_request_same_is_reused(same: Issue) -> None:
+    """In another order of names, or for another reason: the pending key and CSR are used again."""
     assert MARK == mark_of(same, "", "")
 
 
@@ -50,6 +50,6 @@ def test_the_same_request(same: Issue) -> None:
     (asked(), "the live key", ""),
     (asked(), "", "a challenge"),
 ])  # fmt: skip
-def test_another_request(other: Issue, spki: str, challenge: str) -> None:
+def test_pending_request_different_is_made_anew(other: Issue, spki: str, challenge: str) -> None:
     """Another authority, other names, another want, another key, another challenge: it is made anew."""
     assert MARK != mark_of(other, spki, challenge)

@@ -18,8 +18,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("kind", ["reload", "probe", "scan", "revocation"])
-def test_a_hung_ca_holds_nothing_else_up(kind: Any) -> None:
-    """With more requests under way than there are workers, everything else starts at once."""
+def test_jobs_of_hung_ca_block_nothing_else(kind: Any) -> None:
+    """With more requests under way than there are workers, everything else starts immediately."""
     go, ended, started = threading.Event(), [], threading.Event()
     jobs = Jobs(lambda *told: ended.append(told))
     try:
@@ -35,7 +35,7 @@ def test_a_hung_ca_holds_nothing_else_up(kind: Any) -> None:
         jobs.stop()
 
 
-def test_so_many_at_once() -> None:
+def test_jobs_run_up_to_the_worker_limit() -> None:
     """Requests of different files run side by side, as many as there are workers and no more."""
     go, full = threading.Event(), threading.Barrier(WORKERS + 1)
     inside: list[int] = []
@@ -59,8 +59,8 @@ def test_so_many_at_once() -> None:
         jobs.stop()
 
 
-def test_each_once_at_a_time() -> None:
-    """The same work is not started twice; that it failed is told, and that it ended is told last."""
+def test_jobs_run_once_at_a_time() -> None:
+    """The same work is not started twice; a failure is reported first, the end last."""
     go, told = threading.Event(), []
     jobs = Jobs(lambda *what: told.append(what))
 
@@ -105,8 +105,8 @@ os._exit(0)
 
 @pytest.mark.root
 @pytest.mark.slow
-def test_no_thread_to_be_had(tmp_path: Path) -> None:
-    """Neither jobs nor watches nor the scheduler end the agent then: the queue's own timeout remains."""
+def test_jobs_without_threads_keep_the_agent_running(tmp_path: Path) -> None:
+    """Without threads for jobs, watches or the scheduler the agent goes on: the queue's own timeout remains."""
     top = str(Path(__file__).parents[1])
     words = [sys.executable, "-c", LONELY, str(tmp_path)]
     ran = subprocess.run(words, capture_output=True, text=True, cwd=top, check=False)

@@ -27,7 +27,7 @@ def after(*messages: Any, of: Any = None) -> Memory:
     return memory
 
 
-def test_what_a_probe_found_replaces_what_it_found_before() -> None:
+def test_memory_probe_result_replaces_older() -> None:
     """One fact for each process, address and client."""
     memory = after(served("old"), served("new"), served("new", client="client.root"))
     assert [served("new"), served("new", client="client.root")] == [*memory.served.values()]
@@ -43,15 +43,15 @@ GONE: list[tuple[str, Served, bool]] = [
 
 
 @pytest.mark.parametrize(("fact", "kept"), [row[1:] for row in GONE], ids=[row[0] for row in GONE])
-def test_what_a_scan_leaves_of_it(fact: Served, *, kept: bool) -> None:
-    """What is served by who is gone, or for what is not wanted any more, is forgotten."""
+def test_memory_scan_drops_answers_of_ended_processes(fact: Served, *, kept: bool) -> None:
+    """Answers of processes that are gone, or for pairs that are no longer wanted, are forgotten."""
     memory = after(fact, ProcessScan((process(),), NOW))
     assert ([fact] if kept else []) == [*memory.served.values()]
     assert ((process(),), NOW) == (memory.processes, memory.processes_at)
 
 
-def test_addresses_set_by_hand() -> None:
-    """`probe` stands in for listeners that cannot be seen, and only for those."""
+def test_memory_probe_setting_replaces_unseen_listeners() -> None:
+    """`probe` replaces listeners that cannot be seen, and only those."""
     rule = policy(process=ProcessRule(probe=(("127.0.0.1", 9999, "sql"),)))
     fact = served(address="127.0.0.1:9999")
     for listeners, kept in (((), [fact]), ((Listener("127.0.0.1", 26257, "sql"),), [])):
@@ -59,8 +59,8 @@ def test_addresses_set_by_hand() -> None:
         assert kept == [*memory.served.values()]
 
 
-def test_who_appeared_and_who_is_gone() -> None:
-    """Each once; a process that was there before is no event."""
+def test_memory_process_appears_and_ends_once() -> None:
+    """Each is logged once; a process that was there before is not an event."""
     appeared = LogLine(event="process.appeared", file="pid 200", reason="serving, user cockroach")
     gone = LogLine(event="process.gone", file="pid 200", reason="it ended, or it uses another directory now")
     assert (appeared,) == changes([process()], [process(), OTHER])
@@ -71,8 +71,8 @@ def test_who_appeared_and_who_is_gone() -> None:
     assert () == changes([process()], [process(state="starting")])
 
 
-def test_a_job_that_broke_rests() -> None:
-    """As if it still ran, until its rest is over, or the clock was set back before it began."""
+def test_memory_broken_job_rests() -> None:
+    """As if it still ran, until its pause is over, or the clock was set back before it began."""
     memory = after(JobFailed("probe", "x"))
     (job,) = memory.rests(NOW + RESTING / 2)
     assert ("probe", "x", NOW) == (job.kind, job.subject, job.since)
@@ -80,8 +80,8 @@ def test_a_job_that_broke_rests() -> None:
     assert () == after(JobFailed("probe", "x")).rests(NOW - MINUTE)
 
 
-def test_what_is_known_of_revocation_lasts_as_long_as_the_leaf() -> None:
-    """Live or staged; what was said of one that is gone is dropped."""
+def test_memory_revocation_lasts_as_long_as_the_leaf() -> None:
+    """Live or staged; the answers about a removed leaf are dropped."""
     live, waiting, gone = revocation("node-1", "good"), revocation("node-2", "good"), revocation("x", "good")
     memory = after(RevocationResult((live, waiting)), RevocationResult((gone,)))
     memory.forget(snapshot(pair("ca"), pair(cert=leaf()), staged=(staged(),)), NOW)
@@ -89,14 +89,14 @@ def test_what_is_known_of_revocation_lasts_as_long_as_the_leaf() -> None:
 
 
 @pytest.mark.parametrize(("mode", "shown"), [("off", 0), ("lax", 1), ("strict", 1)])
-def test_revocation_that_is_switched_off(mode: Any, shown: int) -> None:
-    """What is remembered of it is no fact any more."""
+def test_memory_revocation_off_is_no_fact(mode: Any, shown: int) -> None:
+    """Remembered answers are no longer facts."""
     found = after(RevocationResult((revocation("node-1", "revoked"),))).add(snapshot(), policy(ocsp=OcspRule(mode)))
     assert shown == len(found.revocations)
 
 
-def test_what_is_old_is_forgotten() -> None:
-    """Repairs after a day, and from far in the future, where the clock was set back; requests are decided about."""
+def test_memory_old_facts_are_forgotten() -> None:
+    """Repairs after a day, and from far in the future, if the clock was set back; requests are decided about."""
     ages = [timedelta(0), 24 * HOUR - MINUTE, 24 * HOUR, -24 * HOUR]
     memory = after(*(Request("renew", str(age), NOW - age) for age in ages))
     memory.repairs = [Repair(str(age), NOW - age, True) for age in ages]
@@ -106,7 +106,7 @@ def test_what_is_old_is_forgotten() -> None:
 
 
 def test_repairs_are_logged_once_a_minute() -> None:
-    """The first repair of a key has a line at once, then one a minute with a count. Failures have their own."""
+    """The first repair of a key has a line immediately, then one a minute with a count. Failures have their own."""
     memory = after()
     told = [memory.repaired(Repair("node.key", NOW + n * timedelta(seconds=10), True)) for n in range(8)]
     assert ["", None, None, None, None, None, "; 6 times since the last line", None] == told
@@ -117,8 +117,8 @@ def test_repairs_are_logged_once_a_minute() -> None:
     )
 
 
-def test_repairs_of_a_key_that_was_cleared_do_not_count() -> None:
-    """A person says that nobody can have read it: five more undone repairs are needed."""
+def test_exposed_key_cleared_starts_counting_anew() -> None:
+    """The operator says that nobody can have read it: five more undone repairs are needed."""
     memory = after()
     memory.repairs = [Repair("node.key", NOW, True), Repair("ui.key", NOW, True)]
     memory.take(Cleared("node.key"), policy(), NOW)
@@ -134,29 +134,29 @@ REFUSED: list[tuple[str, Any, Any, bool]] = [
 
 
 @pytest.mark.parametrize(("kind", "seen", "kept"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
-def test_a_reload_of_nobody_is_over(kind: Any, seen: ProcessScan, *, kept: bool) -> None:
-    """It was refused: a process that starts within the hour is not signalled for it."""
+def test_memory_reload_rejected_without_process(kind: Any, seen: ProcessScan, *, kept: bool) -> None:
+    """It was rejected: a process that starts within the hour is not signalled for it."""
     memory = after(Request(kind, "", NOW), seen)
     memory.forget(snapshot(), NOW + MINUTE)
     assert kept == bool(memory.requests)
 
 
-def test_a_request_is_never_in_the_future() -> None:
-    """Where the clock was set back since it came, it came now."""
+def test_memory_request_is_never_in_the_future() -> None:
+    """If the clock was set back since it came, it came now."""
     memory = after(Request("renew", "node", NOW + HOUR))
     memory.forget(snapshot(), NOW)
     assert [NOW] == [r.at for r in memory.requests]
 
 
-def test_a_request_that_was_carried_out() -> None:
-    """The attempt that came of it ends it."""
+def test_memory_request_is_ended_by_its_attempt() -> None:
+    """The attempt that it caused ends it."""
     memory = after(Request("renew", "node", NOW))
     memory.forget(snapshot(attempts=(Attempt("install", "node", NOW + MINUTE, "ok"),)), NOW + MINUTE)
     assert [] == memory.requests
 
 
-def test_a_snapshot_with_what_is_remembered() -> None:
-    """Every fact of the memory is in it, and what was on the disk stays."""
+def test_memory_snapshot_has_remembered_facts() -> None:
+    """Every remembered fact is in it, and those of the disk stay."""
     memory = after(
         ProcessScan((process(),), NOW), served(), Request("reload", "", NOW), of=policy(want("ca"), want("node"))
     )
@@ -167,8 +167,8 @@ def test_a_snapshot_with_what_is_remembered() -> None:
     assert ((Repair("node.key", NOW, True),), (Request("reload", "", NOW),)) == (found.repairs, found.requests)
 
 
-def test_a_clock_that_is_set_makes_no_command_old() -> None:
-    """A `renew` that came while the clock was not sound is not an hour old once it is."""
+def test_memory_clock_set_ages_no_command() -> None:
+    """A `renew` that came while the clock was unsound is not an hour old once it is sound."""
     rules, boot = policy(want("ca"), want()), NOW - 400 * 24 * HOUR
     memory = Memory()
     memory.take(Request("renew", "node", boot), rules, boot)
@@ -178,8 +178,8 @@ def test_a_clock_that_is_set_makes_no_command_old() -> None:
     assert [Issue] == [type(a) for a in made.actions if isinstance(a, Issue | RejectCommand)]
 
 
-def test_a_process_whose_ports_nobody_sees_serves_from_its_first_answer_on() -> None:
-    """`probe` says where to ask: until then it is starting; a later silence does not take that back."""
+def test_memory_process_with_unseen_ports_serves_after_first_answer() -> None:
+    """`probe` says where to ask: until then it is starting; a later silence does not change that."""
     memory = Memory()
     starting = process(state="starting", by_probe=True)
     memory.take(ProcessScan((starting,), NOW), policy(), NOW)

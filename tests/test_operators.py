@@ -38,8 +38,8 @@ ADDRESSED = [
 
 
 @pytest.mark.parametrize(("kind", "subject", "certs_dir", "paths"), ADDRESSED)
-def test_whom_a_command_is_for(kind: str, subject: str, certs_dir: str, paths: list[str]) -> None:
-    """Every certs-dir, the one that is named, or the only one that has the file."""
+def test_command_directory_is_named_or_unambiguous(kind: str, subject: str, certs_dir: str, paths: list[str]) -> None:
+    """Every certs directory, the named one, or the only one that has the file."""
     assert paths == addressed([HERE, THERE], asked(kind, subject), certs_dir)
 
 
@@ -52,8 +52,8 @@ NOBODY = [
 
 
 @pytest.mark.parametrize(("kind", "subject", "certs_dir", "words"), NOBODY)
-def test_a_command_that_is_for_nobody(kind: str, subject: str, certs_dir: str, words: str) -> None:
-    """Nothing here has it, or several do: an error that says so."""
+def test_command_directory_unknown_or_ambiguous_is_error(kind: str, subject: str, certs_dir: str, words: str) -> None:
+    """No directory has it, or several have: an error that says so."""
     with pytest.raises(HostError, match=words):
         addressed([HERE, THERE], asked(kind, subject), certs_dir)
 
@@ -62,8 +62,8 @@ def last(**changes: Any) -> Planned:
     return Planned(policy=policy(), snapshot=snapshot(**changes), plan=Plan((), (), (), None))
 
 
-def test_a_command_that_can_come_true() -> None:
-    """A renewal of a pair, and a way back where there is one."""
+def test_command_possible_is_accepted() -> None:
+    """A renewal of a pair, and a rollback if there is a generation."""
     possible(last(), asked("renew", "node"))
     possible(last(generations=(generation(),)), asked("rollback", "node"))
 
@@ -72,21 +72,21 @@ def test_a_command_that_can_come_true() -> None:
     ("renew", "ca", "a renewal never replaces a trust bundle"),
     ("rollback", "node", "there is no earlier pair that is still valid"),
 ])  # fmt: skip
-def test_a_command_that_cannot_come_true(kind: str, subject: str, words: str) -> None:
-    """Nobody should wait for it."""
+def test_command_impossible_is_rejected(kind: str, subject: str, words: str) -> None:
+    """The command ends with the reason instead of waiting."""
     with pytest.raises(HostError, match=words):
         possible(last(), asked(kind, subject))
 
 
-def test_what_another_agent_manages_is_not_rolled_back() -> None:
-    """The reason is that, not that no earlier valid pair is kept."""
+def test_rollback_managed_by_another_agent_is_rejected() -> None:
+    """The reason is the other agent, not that no earlier valid pair is kept."""
     held = replace(snapshot().directory, observe_only=ObserveOnly(Why.ANOTHER_AGENT, "pid 7"))
     with pytest.raises(HostError, match="cannot roll back node: another agent manages it: pid 7"):
         possible(last(generations=(generation(),), directory=held), asked("rollback", "node"))
 
 
-def test_nobody_to_renew_by() -> None:
-    """Where somebody else rotates, a renewal is refused at once."""
+def test_renew_with_authority_none_is_rejected() -> None:
+    """If another tool rotates, a renewal is refused immediately."""
     unissued = policy(want("ca"), want(authorities=()))
     by_others = Planned(policy=unissued, snapshot=snapshot(), plan=Plan((), (), (), None))
     with pytest.raises(HostError, match="no authority is configured for it"):
@@ -108,8 +108,8 @@ authority = "house"
 
 
 @pytest.mark.parametrize("operation", ["rollover", "deactivate"])
-def test_what_an_account_can_be_asked(operation: str) -> None:
-    """Of the type that keeps one."""
+def test_account_operations_of_acme(operation: str) -> None:
+    """Of a type that keeps an account."""
     assert operation == permitted(CONFIG, "public", operation)
 
 
@@ -118,8 +118,8 @@ def test_what_an_account_can_be_asked(operation: str) -> None:
     ("house", "rollover", "'house': its type has no accounts; authorities with accounts: public"),
     ("pubic", "rollover", "'pubic': its type has no accounts; authorities with accounts: public"),
 ])  # fmt: skip
-def test_what_no_account_can_be_asked(name: str, operation: str, words: str) -> None:
-    """Another operation, another type, nobody."""
+def test_account_operations_unknown_are_rejected(name: str, operation: str, words: str) -> None:
+    """Another operation, another type, no such authority."""
     with pytest.raises(HostError, match=words):
         permitted(CONFIG, name, operation)
 
@@ -138,8 +138,8 @@ def by(bundle: bytes) -> TrustStore:
     return TrustStore(bundles={"ca": bundle}, roots=system_roots.load, split=False)
 
 
-def test_an_answer_that_would_be_installed() -> None:
-    """What is shown of it."""
+def test_trial_answer_installable() -> None:
+    """The steps that are shown."""
     found = accepted(WANT, CERT, KEY, by(CA.cert), now())
     assert (["DNS:localhost"], "ecdsa-p256") == (found["sans"], found["key"])
 
@@ -150,7 +150,9 @@ def test_an_answer_that_would_be_installed() -> None:
     (want("node", names=("elsewhere",)), CERT, KEY, CA.cert, "gate"),
     (WANT, CERT, CA.pair()[1], CA.cert, "gate"),
 ])  # fmt: skip
-def test_an_answer_that_would_not(wanted: Any, chain: bytes, key: bytes, bundle: bytes, step: str) -> None:
+def test_trial_answer_not_installable_names_step(
+    wanted: Any, chain: bytes, key: bytes, bundle: bytes, step: str
+) -> None:
     """The first step that fails: not a certificate, not trusted by the nodes, refused by the pre-install checks."""
     with pytest.raises(StepError) as caught:
         accepted(wanted, chain, key, by(bundle), now())

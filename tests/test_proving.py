@@ -120,7 +120,7 @@ WAITING = [
 
 
 @pytest.mark.parametrize(("kind", "rows", "who", "told"), WAITING, ids=[f"{w[0]}: {w[3]}" for w in WAITING])
-def test_what_was_reached_and_who_owes_the_rest(
+def test_command_result_lists_reached_and_unverified_addresses(
     kind: str, rows: list[dict[str, Any]], who: list[str], told: str
 ) -> None:
     """The addresses are those that the agent names: the command judges none itself."""
@@ -129,8 +129,8 @@ def test_what_was_reached_and_who_owes_the_rest(
 
 
 @pytest.mark.parametrize(("file", "how"), [("ui", "served"), ("client.root", "accepted"), ("client.node", "loaded")])
-def test_a_file_is_owed_by_its_kind(file: str, how: str) -> None:
-    """What an address does with it: it serves a server's certificate, accepts a client's, loads the rest."""
+def test_command_verification_by_kind_of_file(file: str, how: str) -> None:
+    """An address serves a server's certificate, accepts a client's, loads the rest."""
     made = owing("127.0.0.1:1")
     made["files"][0]["name"] = file
     rows = [row("install", "ok", file)]
@@ -138,8 +138,8 @@ def test_a_file_is_owed_by_its_kind(file: str, how: str) -> None:
     assert f"installed, not yet {how} by 127.0.0.1:1" == found["reason"]
 
 
-def test_who_is_waited_for() -> None:
-    """A CA has the request: that is the reason, even where it was asked before the command."""
+def test_command_waits_for_pending_ca() -> None:
+    """A CA has the request: that is the reason, even if it was asked before the command."""
     later = {"code": "renewal.waiting", "file": "node.crt", "message": "authority people has the request"}
     found = judge(RENEW, [{**directory("pending", "old"), "findings": [later]}], [])
     assert (found["state"], found["reason"]) == ("pending", "authority people has the request")
@@ -148,8 +148,10 @@ def test_who_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(("label", "kind", "seen", "rows", "state"), CASES, ids=[c[0] for c in CASES])
-def test_judge(label: str, kind: str, seen: dict[str, Any], rows: list[dict[str, Any]], state: str) -> None:
-    """Proven only when the certificate that was installed is the one that is shown and served."""
+def test_command_verified_only_if_shown_and_served(
+    label: str, kind: str, seen: dict[str, Any], rows: list[dict[str, Any]], state: str
+) -> None:
+    """Verified only when the certificate that was installed is the one that is shown and served."""
     found = judge(Command(kind, "node" if kind != "reload" else "", "", SINCE, ASKED), [seen], rows)
     assert state == found["state"], (label, found)
     assert found["reason"]
@@ -159,8 +161,8 @@ HELD = {"action": "issue", "file": "node", "at": None, "reason": "ca.crt is need
 REFUSED = {"code": "renewal.refused", "file": "node.crt", "message": "ca.crt is needed first"}
 
 
-def test_what_holds_a_command_back() -> None:
-    """The plan's own words; where it refuses the command, waiting is of no use."""
+def test_command_blocked_reason_is_the_plans() -> None:
+    """The plan's own words; if it rejects the command, waiting is useless."""
     found: dict[str, Any] = {"held": [HELD], "findings": []}
     assert held_back("renew", "node", [found]) == (HELD["reason"], False)
     assert held_back("renew", "node", [{"held": [{**HELD, "refused": True}], "findings": []}]) == (HELD["reason"], True)
@@ -170,14 +172,14 @@ def test_what_holds_a_command_back() -> None:
     assert held_back("rollback", "node", [found]) == ("", False)
 
 
-def test_an_older_refusal_holds_nothing_back() -> None:
-    """What stays queued is not called refused for what was refused before it, in whatever words."""
+def test_command_is_not_refused_for_older_refusal() -> None:
+    """A queued command is not called refused for an earlier refusal, in whatever words."""
     for message in ("attempt 1 was refused: policy", HELD["reason"]):
         found = {"held": [HELD], "findings": [{**REFUSED, "message": message}]}
         assert held_back("renew", "node", [found]) == (HELD["reason"], False)
 
 
-def test_what_holds_a_reload() -> None:
+def test_reload_blocked_reason_of_its_process() -> None:
     """Its plan names the process, which the command does not."""
     held = {"action": "reload", "file": "100:5", "at": None, "reason": "node.key has mode 0644"}
     plan = [{"held": [held], "findings": []}]

@@ -24,8 +24,8 @@ def read(reloading: Reloading) -> None:
     wait_until(lambda: reloading.reading.since is None, "it was read")
 
 
-def test_the_newest_of_several(file: Path) -> None:
-    """Two readings wake the loop once, and nobody wakes it again for the older one."""
+def test_configuration_newest_reading_counts(file: Path) -> None:
+    """Two readings wake the loop once, and the older one wakes it no more."""
     reloading = Reloading(str(file), lambda _: None)
     for text in ("first = 1\n", "second = 12\n"):
         file.write_text(text)
@@ -38,8 +38,8 @@ def test_the_newest_of_several(file: Path) -> None:
     assert reloading.fresh() is None
 
 
-def test_a_signal_reads_what_did_not_change(file: Path) -> None:
-    """A look at a file that is as it was reads nothing, a SIGHUP does."""
+def test_configuration_unchanged_is_read_on_sighup_only(file: Path) -> None:
+    """A check of an unchanged file reads nothing, a SIGHUP does."""
     reloading = Reloading(str(file), lambda _: None)
     reloading.look(NOW)
     read(reloading)
@@ -49,8 +49,8 @@ def test_a_signal_reads_what_did_not_change(file: Path) -> None:
     assert isinstance(reloading.fresh(), ConfigError)
 
 
-def test_another_mode_is_a_change(file: Path) -> None:
-    """What could not be read is read once it may be: a chmod is another ctime, and no other mtime."""
+def test_configuration_after_chmod_is_read_again(file: Path) -> None:
+    """A file that could not be read is read once it may be: a chmod changes the ctime, and not the mtime."""
     reloading = Reloading(str(file), lambda _: None)
     file.chmod(0o640)
     reloading.look(NOW)

@@ -31,18 +31,18 @@ EVERYWHERE = Command("reload", "", "", 7)
         (complaint("no", 3), True, None),
     ],
 )
-def test_what_stdout_gets(reply: Reply, as_json: bool, expected: str | None) -> None:
-    """--json takes the document where there is one; an empty text is a line, no text is nothing."""
+def test_reply_stdout_is_document_or_text(reply: Reply, as_json: bool, expected: str | None) -> None:
+    """--json prints the document if there is one; an empty text is a line, no text is nothing."""
     assert said(reply, as_json=as_json) == expected
 
 
-def test_a_reply_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_reply_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """The error on stderr, the text on stdout, the code returned."""
     assert show(Reply(2, "this", {"that": 1}, "but"), as_json=False) == 2
     assert capsys.readouterr() == ("this\n", "but\n")
 
 
-def test_a_verb_that_cannot_go_on_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reply_of_stopped_verb_has_every_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Stopped carries the reply: every error of the configuration, 64; main prints it."""
     config = tmp_path / "config.toml"
     config.write_text("[agent]\nrescan = 3\nnonsense = 1\n")
@@ -55,7 +55,7 @@ def test_a_verb_that_cannot_go_on_says_why(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr() == ("", stopped.value.reply.error + "\n")
 
 
-def test_without_a_verb_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_without_a_verb_exits_64(capsys: pytest.CaptureFixture[str]) -> None:
     """The list of verbs, and 64; --version is answered with a verb as without one."""
     assert main([]) == 64
     assert "COMMAND" in capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_without_a_verb_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("word", "stem"), [("node", "node"), ("node.crt", "node"), ("client.root.key", "client.root"), ("", "")]
 )
-def test_the_pair_that_a_word_means(word: str, stem: str) -> None:
+def test_pair_is_named_by_either_file(word: str, stem: str) -> None:
     """A pair is named by either of its files."""
     assert stem_of(word) == stem
 
@@ -80,7 +80,7 @@ STATUS = {"now": "2026-01-01T00:00:00Z", "daemon": None, "certs_dirs": []}
     ("severity", "code"), [("ok", 0), ("info", 0), ("warning", 1), ("critical", 2), ("unheard of", 3)]
 )
 def test_status_exits_by_severity(severity: str, code: int) -> None:
-    """0, 1, 2; what we do not know is unknown."""
+    """0, 1, 2; unknown is 3."""
     reply = status.reply_of({"ok": True, "document": {**STATUS, "severity": severity}})
     assert (reply.code, reply.text) == (
         code,
@@ -89,7 +89,7 @@ def test_status_exits_by_severity(severity: str, code: int) -> None:
     assert reply.document == {**STATUS, "severity": severity}
 
 
-def test_status_that_the_daemon_refuses() -> None:
+def test_status_refused_by_daemon_is_unknown() -> None:
     """Unknown, with the daemon's reason."""
     assert status.reply_of({"ok": False, "error": "stopping"}) == Reply(3, "certagent: stopping")
 
@@ -103,8 +103,8 @@ def planned(*actions: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("actions", "code"), [((), 0), (("probe", "scan"), 0), (("presume",), 0), (("probe", "issue"), 2)]
 )
-def test_a_plan_exits_by_its_work(actions: tuple[str, ...], code: int) -> None:
-    """2 where something would be done; to look is not to do."""
+def test_plan_exits_by_its_work(actions: tuple[str, ...], code: int) -> None:
+    """2 if something would be done; scans and probes do not count."""
     assert plan.reply_of(planned(*actions)).code == code
 
 
@@ -115,7 +115,7 @@ ATTEMPT = {"at": "2026-01-01T00:00:00Z", "kind": "issue", "subject": "node", "ou
     ("rows", "told"),
     [([], "no attempts yet"), ([ATTEMPT], "2026-01-01T00:00:00Z issue    node           ok        due")],
 )
-def test_history_lists_what_there_is(rows: list[dict[str, Any]], told: str) -> None:
+def test_history_lists_attempts(rows: list[dict[str, Any]], told: str) -> None:
     """A line for each attempt, and a sentence for none."""
     assert history.reply_of(rows) == Reply(0, told, {"version": 1, "attempts": rows})
 
@@ -129,20 +129,20 @@ def test_history_lists_what_there_is(rows: list[dict[str, Any]], told: str) -> N
         ({"ok": False, "error": "not you", "code": "forbidden"}, complaint("not you", 3)),
     ],
 )
-def test_an_account_that_was_changed_or_not(answer: dict[str, Any], reply: Reply) -> None:
-    """0 done, 1 not done, 3 for whoever may not ask."""
+def test_account_exits_by_result(answer: dict[str, Any], reply: Reply) -> None:
+    """0 done, 1 not done, 3 for a user without permission."""
     assert account.reply_of(answer) == reply
 
 
 @pytest.mark.parametrize(("code", "exits"), [("refused", 64), ("forbidden", 3), ("", 3)])
-def test_a_trial_that_was_not_made(code: str, exits: int) -> None:
-    """What was typed wrongly is a usage error; the rest is unknown."""
+def test_trial_not_made_exits_64_or_3(code: str, exits: int) -> None:
+    """A mistake of the command line is a usage error; the rest is unknown."""
     assert authority.reply_of({"error": "no", "code": code}) == complaint("no", exits)
 
 
 @pytest.mark.parametrize(("good", "mark"), [(True, "ok     "), (False, "FAILED ")])
-def test_a_trial_that_was_made(good: bool, mark: str) -> None:
-    """0 where every step worked, else 1."""
+def test_trial_exits_by_steps(good: bool, mark: str) -> None:
+    """0 if every step worked, else 1."""
     steps = [{"outcome": "ok" if good else "failed", "name": "settings", "reason": "because"}]
     about = {"authority": "house", "type": "local", "file": "node", "certs_dir": "/certs", "certificate": None}
     reply = authority.reply_of({"document": {**about, "ok": good, "steps": steps}})
@@ -184,7 +184,7 @@ TOLD = {"/a": "nothing to recover", "/b": "rolled forward; still mismatched: nod
         (("/c", "/a"), 2, "certagent: cannot recover /c: Input/output error"),
     ],
 )
-def test_recover_exits_by_whether_the_pairs_match(paths: tuple[str, ...], code: int, error: str) -> None:
+def test_recover_exits_by_matching_pairs(paths: tuple[str, ...], code: int, error: str) -> None:
     """A line for each directory; 2 as soon as one is left without a matched pair."""
     reply = recover.reply_of({path: DONE[path] for path in paths})
     assert (reply.code, reply.error) == (code, error)
@@ -203,13 +203,13 @@ def test_recover_exits_by_whether_the_pairs_match(paths: tuple[str, ...], code: 
         (errno.EIO, "nothing done: cannot lock"),
     ],
 )
-def test_a_lock_is_no_failure_of_recover(number: int, sentence: str) -> None:
-    """A running agent has it, and recovers by itself."""
+def test_recover_beside_running_agent_is_no_failure(number: int, sentence: str) -> None:
+    """A running agent has the lock, and recovers by itself."""
     assert recover.undone(HostError("cannot lock", number)) == sentence
 
 
-def test_which_pairs_are_torn() -> None:
-    """Both files are there and do not match; a bundle has no key, and half a pair is not torn."""
+def test_recover_torn_pairs() -> None:
+    """Both files exist and do not match; a bundle has no key, and half a pair is not torn."""
     other = pair("client.root").key
     without, bundle = pair("ui", key=None), pair("ca", key=other)
     assert recover.torn([pair("node", key=other), pair("client.root"), without, bundle]) == ("node",)
@@ -223,8 +223,8 @@ def test_which_pairs_are_torn() -> None:
         ({"ok": False, "error": "no such pair"}, complaint("no such pair", 1)),
     ],
 )
-def test_a_command_that_nobody_takes(answer: dict[str, Any] | None, reply: Reply) -> None:
-    """3 without a daemon, 1 where it refuses."""
+def test_command_without_daemon_exits_3_refused_1(answer: dict[str, Any] | None, reply: Reply) -> None:
+    """3 without a daemon, 1 if it refuses."""
     assert commands.refusal(answer, "/sock") == reply
 
 
@@ -257,10 +257,10 @@ LATE = {"owed": ["127.0.0.1:26320"]}
         (EVERYWHERE, "proven", "served", {}, 0, "reload: verified: served"),
     ],
 )
-def test_a_command_that_ended(
+def test_command_exits_0_only_if_verified(
     command: Command, state: str, reason: str, more: dict[str, Any], code: int, told: str
 ) -> None:
-    """0 only where nothing is owed; what is still owed is named, and how long it was waited for."""
+    """0 only if nothing is pending; what is pending is named, and how long the command waited."""
     outcome = {"state": state, "reason": reason, **more}
     assert commands.reply_of(command, outcome, 8.2) == Reply(code, told, {"version": 1, **outcome})
 
@@ -289,15 +289,15 @@ SILENT = {"state": "pending", "reason": "the agent no longer answers"}
         (answered(SERVED), [INSTALLED], {"state": "proven", "reason": "served"}),
     ],
 )
-def test_what_is_seen_of_a_command(
+def test_command_sees_only_its_directory_and_later_events(
     status_answer: dict[str, Any] | None, rows: list[dict[str, Any]] | None, expected: dict[str, str]
 ) -> None:
-    """Only its own directory and only what came after it count; silence is nothing but silence."""
+    """Only its own directory and only later events count; silence means nothing."""
     assert seen(RENEW, status_answer, None if rows is None else {"ok": True, "rows": rows}) == expected
 
 
-def test_an_agent_that_cannot_say_is_asked_again() -> None:
-    """Its ledger or its disk may be busy: that is the reason why the command is pending, and no end of it."""
+def test_command_busy_agent_is_asked_again() -> None:
+    """Its ledger or its disk may be busy: that is the reason why the command is pending, and does not end it."""
     busy = {"ok": False, "error": "cannot use the ledger", "code": "refused"}
     expected = {"state": "pending", "reason": "cannot use the ledger"}
     assert expected == seen(RENEW, answered(SERVED), busy)
@@ -319,13 +319,15 @@ REFUSED = {**HELD, "refused": True}
         (answered({"held": [HELD], "findings": [], "path": "/other"}), PENDING),
     ],
 )
-def test_what_holds_a_command_back(answer: dict[str, Any] | None, expected: dict[str, str]) -> None:
-    """By the plan of its own directory; refused where only a person lifts it."""
+def test_command_blocked_is_refused_if_only_operator_helps(
+    answer: dict[str, Any] | None, expected: dict[str, str]
+) -> None:
+    """By the plan of its own directory; refused if only an operator can end it."""
     assert blocked(RENEW, answer) == expected
 
 
-def test_demo_that_held_names_what_to_try_next() -> None:
-    """After the story a newcomer reads which command to try, by the path that was called; after a failure nothing."""
+def test_demo_success_names_next_command() -> None:
+    """After the demonstration it prints which command to try, by the path that was called; after a failure nothing."""
     done = demo.reply_of(0, ".venv/bin/certagent")
     assert (done.code, demo.reply_of(1, "certagent")) == (0, Reply(1))
     assert (done.text or "").startswith("now try:\n  .venv/bin/certagent check --certs-dir DIR")

@@ -49,8 +49,8 @@ def info(mode: int, kind: int = stat.S_IFREG, uid: int = 1000, gid: int = 1000) 
         ("client-tenant.7", "node", Flags(), ""),
     ],
 )
-def test_whom_a_certificate_names(house: Ca, stem: str, of: str, flags: Flags, error: str) -> None:
-    """Up to 24.1 a client's must name its user, as the principal map has it; the others are taken as they are."""
+def test_standin_principals_of_certificate(house: Ca, stem: str, of: str, flags: Flags, error: str) -> None:
+    """Up to 24.1 a client's must name its user, after the principal map; the others are accepted as they are."""
     cert, _ = house.pair(of)
     entry = certificate(stem, Found(info(0o644), cert), flags)
     assert entry.error == error
@@ -65,8 +65,8 @@ def test_whom_a_certificate_names(house: Ca, stem: str, of: str, flags: Flags, e
         (Found(info(0o644, stat.S_IFIFO)), "node.crt: "),
     ],
 )
-def test_a_certificate_that_cannot_be_had(found: Found, begins: str) -> None:
-    """The error is the entry; what is no regular file is never read, and so is no certificate."""
+def test_standin_certificate_unreadable(found: Found, begins: str) -> None:
+    """The error is the entry; a file that is not regular is never read, and neither is its certificate."""
     entry = certificate("node", found, Flags())
     assert entry.error.startswith(begins)
     assert entry == Entry(error=entry.error)
@@ -89,7 +89,7 @@ def test_a_certificate_that_cannot_be_had(found: Found, begins: str) -> None:
         (Found(info(0o200), error=OSError(13, "Permission denied")), Flags(), "node.key: Permission denied"),
     ],
 )
-def test_which_key_is_taken(found: Found, flags: Flags, error: str) -> None:
+def test_standin_key_checks_in_order(found: Found, flags: Flags, error: str) -> None:
     """Its kind, then its mode, then whether it can be read; only the key is added to the entry."""
     entry = Entry(b"CERT", b"", ("node",), "CN=node", 7)
     expected = Entry(error=error) if error else replace(entry, key=b"KEY")
@@ -106,7 +106,7 @@ def test_which_key_is_taken(found: Found, flags: Flags, error: str) -> None:
         ({"STANDIN_IGNORE_HUP": "1", "STANDIN_FAITHFUL": "1"}, Quirks(ignore_hup=True, faithful=True)),
     ],
 )
-def test_how_a_test_wants_it_to_misbehave(environ: dict[str, str], quirks: Quirks) -> None:
+def test_standin_misbehaves_by_variable(environ: dict[str, str], quirks: Quirks) -> None:
     """Each by its own variable; without one it behaves."""
     assert Quirks.of(environ) == quirks
 
@@ -133,7 +133,7 @@ BAD = Entry(error="bad")
         ({"ca": CA, "node": BAD}, "sql", None),
     ],
 )
-def test_what_a_handshake_uses(entries: dict[str, Entry], kind: str, expected: Offer | None) -> None:
+def test_standin_files_of_handshake(entries: dict[str, Entry], kind: str, expected: Offer | None) -> None:
     """The DB Console's own pair where there is one; clients are asked for theirs on the SQL port only.
 
     A file that is there and broken stops what uses it: cockroach does not fall back.
@@ -162,7 +162,7 @@ def of(*users: str, tenant: str = "") -> Shown:
         (None, Flags(), False),
     ],
 )
-def test_who_may_call_a_node(who: Shown | None, flags: Flags, let_in: bool) -> None:
+def test_standin_node_callers(who: Shown | None, flags: Flags, let_in: bool) -> None:
     """Another node, root, each of the system tenant; a tenant by its id; with a flag, that very subject."""
     assert (rpc_answer(who, flags) == b"OK") == let_in
 
@@ -185,8 +185,8 @@ HELLO = b"\0\0\0\x20\0\x03\0\0user\0root\0\0"
         (b"", of("root"), b"", True),
     ],
 )
-def test_who_may_log_in(message: bytes, who: Shown | None, begins: bytes, welcome: bool) -> None:
-    """Whom the certificate names; whoever shows none is not judged by it."""
+def test_standin_login_by_certificate(message: bytes, who: Shown | None, begins: bytes, welcome: bool) -> None:
+    """The users that the certificate names; a client without one is not judged by it."""
     told, goes_on = sql_answer(message, who, Flags())
     assert (told[:1], goes_on) == (begins[:1], welcome)
 
@@ -202,7 +202,7 @@ def test_who_may_log_in(message: bytes, who: Shown | None, begins: bytes, welcom
         ("root", (), Flags(root_login=False), None),
     ],
 )
-def test_whom_a_certificate_stands_for(
+def test_standin_users_of_certificate(
     house: Ca, user: str, uris: tuple[str, ...], flags: Flags, expected: tuple[str, str] | None
 ) -> None:
     """The users of its `crdb://` URIs, to which no map applies; else its principals."""
@@ -229,13 +229,13 @@ RELOADS = [
 
 
 @pytest.mark.parametrize(("old", "fresh", "taken"), RELOADS)
-def test_which_reload_is_taken(old: Material, fresh: Material, taken: bool) -> None:
-    """Refused is only one that loses what the server uses; an optional file that is new and broken is taken."""
+def test_standin_reload_accepted_or_refused(old: Material, fresh: Material, taken: bool) -> None:
+    """Only one that loses a file in use is refused; an optional file that is new and broken is accepted."""
     assert (reload_problem(old, fresh) == "") == taken
 
 
-def test_a_tenants_server_serves_its_own_pair() -> None:
-    """`mt start-sql` without a node.crt; any other process does not start so."""
+def test_standin_tenant_server_serves_its_own_pair() -> None:
+    """`mt start-sql` without a node.crt; any other process does not start without one."""
     entries = {"ca": CA, "client-tenant.7": UI}
     assert offer(Material(entries, Flags(sql_server=True)), "sql") == Offer(UI, (b"ca",))
     assert start_problem(Material(entries, Flags(sql_server=True))) == ""
@@ -243,14 +243,14 @@ def test_a_tenants_server_serves_its_own_pair() -> None:
 
 
 @pytest.mark.parametrize("stem", ["ui", "ca-client", "ca-client-tenant", "client.node", "ca", "node"])
-def test_a_broken_file_that_ends_the_start(stem: str) -> None:
-    """At its start a node falls back on nothing; ca-ui.crt is not looked at."""
+def test_standin_start_with_broken_file_fails(stem: str) -> None:
+    """At its start a node has no fallback; ca-ui.crt is not read."""
     sound = {"ca": CA, "node": NODE, "ca-ui": BAD}
     assert start_problem(Material(sound)) == ""
     assert start_problem(Material(sound | {stem: BAD})) == "bad"
 
 
-def test_the_tls_of_a_start(house: Ca) -> None:
+def test_standin_start_tls_configurations(house: Ca) -> None:
     """Three configurations are built: a key that does not match, or a bundle without a certificate, ends the start."""
 
     def entry(stem: str, key: bytes = b"") -> Entry:
@@ -271,7 +271,7 @@ def test_the_tls_of_a_start(house: Ca) -> None:
 
 @pytest.mark.parametrize(("tenant", "loads"), [("7", True), ("007", True), (str(2**64 - 1), True), (str(2**64), False),
     ("foo", False), ("-1", False), ("7.8", False), ("٧", False)])  # fmt: skip  # noqa: RUF001 - a digit of another script
-def test_the_id_of_a_tenant(tmp_path: Path, house: Ca, tenant: str, loads: bool) -> None:
+def test_standin_tenant_id(tmp_path: Path, house: Ca, tenant: str, loads: bool) -> None:
     """It refuses the directory as a whole, with or without a key, whatever is in the file."""
     (tmp_path / "ca.crt").write_bytes(house.cert)
     (tmp_path / f"client-tenant.{tenant}.crt").write_text("garbage")
@@ -297,16 +297,16 @@ LOST = "   a renewal was not verified: renew node: refused"
         (lambda r: replace(r, took=()), False),
     ],
 )
-def test_when_the_rotations_held(change: Callable[[Rotated], Rotated], held: bool) -> None:
-    """All of them verified, none of the connections lost, another pair served, and the proof says so."""
+def test_demo_rotations_succeeded(change: Callable[[Rotated], Rotated], held: bool) -> None:
+    """All of them verified, no connection lost, another pair served, and the evidence says so."""
     facts = change(GOOD)
     lines, good = rotated(facts)
     assert good is held
     assert (lines == [LOST]) is (len(facts.took) < ROTATIONS)
 
 
-def test_what_is_said_of_the_rotations() -> None:
-    """The slowest, the connections, and who sent the signals."""
+def test_demo_rotations_summary() -> None:
+    """The slowest, the connections, and the sender of the signals."""
     assert rotated(GOOD)[0] == [
         "4. 10 rotations, each verified within 0.50 s of the command: aaaaaaaaaaaa -> bbbbbbbbbbbb",
         "   100 new connections in the meantime, 0 failed",
@@ -315,15 +315,15 @@ def test_what_is_said_of_the_rotations() -> None:
 
 
 @pytest.mark.parametrize(("code", "same", "held"), [(1, True, True), (0, True, False), (1, False, False)])
-def test_when_a_wrong_answer_did_no_harm(code: int, same: bool, held: bool) -> None:
+def test_demo_wrong_answer_is_refused(code: int, same: bool, held: bool) -> None:
     """The renewal was refused, and the old pair is still served."""
     lines, good = withstood(code, "refused", same=same)
     assert good is held
     assert lines[1] == f"   the old pair {'is still' if same else 'IS NO LONGER'} served"
 
 
-def test_a_fifo_is_loaded_as_no_certificate(tmp_path: Path, house: Ca) -> None:
-    """The loader does not wait for whoever might write into it."""
+def test_standin_fifo_is_no_certificate(tmp_path: Path, house: Ca) -> None:
+    """The loader does not wait for a writer."""
     (tmp_path / "ca.crt").write_bytes(house.cert)
     os.mkfifo(tmp_path / "node.crt")
     loaded = load(str(tmp_path))

@@ -21,14 +21,14 @@ def settings(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def test_three_units() -> None:
+def test_units_are_three() -> None:
     """One per owner by default, a template for further owners, one as root."""
     assert ["certagent-root.service", "certagent.service", "certagent@.service"] == [p.name for p in UNITS]
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
-def test_promises(path: Path) -> None:
-    """Type=notify with a watchdog tied to the loop, a restart, a reload, and nothing that blinds the agent."""
+def test_units_watchdog_restart_and_reload(path: Path) -> None:
+    """Type=notify with a watchdog tied to the loop, a restart, a reload, and nothing that hides the host."""
     found = settings(path)
     assert found["Type"] == ["notify"]
     assert int(found["WatchdogSec"][0]) >= 60, "two turns of the loop at the default rescan"
@@ -41,8 +41,8 @@ def test_promises(path: Path) -> None:
     assert found["NoNewPrivileges"] == ["yes"]
 
 
-def test_nothing_is_taken_from_a_further_owner() -> None:
-    """StateDirectory=certagent would be handed to its unit's user with all that certagent@NAME keeps below."""
+def test_units_state_directory_of_further_owner_is_separate() -> None:
+    """StateDirectory=certagent would be given to its unit's user with all that certagent@NAME keeps below."""
     by_name = {p.name: settings(p) for p in UNITS}
     for name in ("certagent.service", "certagent-root.service"):
         assert not {"StateDirectory", "RuntimeDirectory"} & by_name[name].keys()
@@ -52,7 +52,7 @@ def test_nothing_is_taken_from_a_further_owner() -> None:
     assert by_name["certagent@.service"]["StateDirectory"] == ["certagent/%i"]
 
 
-def test_no_capability_by_default() -> None:
+def test_units_default_has_no_capability() -> None:
     """The default needs no privilege at all; the root unit never needs CAP_KILL, its child is the owner."""
     by_name = {p.name: settings(p) for p in UNITS}
     assert by_name["certagent.service"]["CapabilityBoundingSet"] == [""]
@@ -71,7 +71,7 @@ def analyze(*words: str) -> str:
 @pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
-def test_systemd_understands_them(path: Path, tmp_path: Path) -> None:
+def test_units_are_verified_by_systemd(path: Path, tmp_path: Path) -> None:
     """systemd knows every setting; the exposure it computes is at most 1.5 without, 3.0 with privileges."""
     unit = tmp_path / path.name.replace("@.", "@x.")
     unit.write_text(path.read_text())
@@ -82,8 +82,8 @@ def test_systemd_understands_them(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_socket_of_acme(tmp_path: Path) -> None:
-    """Port 80, handed to the agent by the name that a worker looks for; systemd finds nothing wrong with it."""
+def test_units_acme_socket(tmp_path: Path) -> None:
+    """Port 80, passed to the agent by the name that a worker expects; systemd reports no problem."""
     path = UNITS[0].with_name("certagent-http01.socket")
     found = settings(path)
     assert (["80"], [SOCKET]) == (found["ListenStream"], found["FileDescriptorName"])

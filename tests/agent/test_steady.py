@@ -9,8 +9,8 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 BOOT = timedelta(hours=7)
 
 
-def test_a_jump_is_remembered_until_the_clock_is_synchronised() -> None:
-    """The boot clock goes on: what the wall clock would say is known as long as nobody vouches for what it says."""
+def test_clock_jump_is_remembered_until_synchronised() -> None:
+    """The boot clock goes on: the expected wall clock is known until the kernel says that the clock is synchronised."""
     steady = SteadyClock()
     assert steady.at(NOW, BOOT, None, synchronised=False) is None
     assert steady.at(NOW + HOUR, BOOT + HOUR, None, synchronised=False) is None
@@ -20,16 +20,16 @@ def test_a_jump_is_remembered_until_the_clock_is_synchronised() -> None:
     assert steady.at(NOW + DAY + 4 * HOUR, BOOT + 4 * HOUR, None, synchronised=False) is None
 
 
-def test_a_jump_that_is_taken_back_leaves_nothing() -> None:
-    """The clock was ahead for a moment: now it is right, whatever the ledger was told meanwhile."""
+def test_clock_jump_taken_back_is_forgotten() -> None:
+    """The clock was ahead for a moment: now it is right, whatever the ledger recorded meanwhile."""
     steady = SteadyClock()
     steady.at(NOW, BOOT, None, synchronised=False)
     assert steady.at(NOW + HOUR, BOOT, NOW, synchronised=False) == NOW
     assert steady.at(NOW + SECOND, BOOT + SECOND, NOW + HOUR, synchronised=False) is None
 
 
-def test_a_clock_behind_the_ledger_at_the_start() -> None:
-    """Either is wrong: nothing is done by the wall clock alone, until it has caught up or is synchronised."""
+def test_clock_behind_ledger_at_start_is_doubted() -> None:
+    """One of the two is wrong: the wall clock alone decides nothing, until it has caught up or is synchronised."""
     steady = SteadyClock()
     assert steady.at(NOW, BOOT, NOW + HOUR, synchronised=False) == NOW + HOUR
     assert steady.at(NOW + HOUR, BOOT + HOUR, NOW + HOUR, synchronised=False) is None
@@ -38,13 +38,13 @@ def test_a_clock_behind_the_ledger_at_the_start() -> None:
     assert steady.at(NOW, BOOT, NOW + HOUR, synchronised=True) is None
 
 
-def test_one_pass_has_one_time() -> None:
-    """Whoever sets the wall clock meanwhile: the pass goes on by the boot clock from the moment that it began."""
+def test_reconcile_has_one_time_despite_clock_change() -> None:
+    """If the wall clock is set meanwhile, the pass goes on by the boot clock from the moment that it began."""
     begin = boot_clock()
     moment = ticking(NOW, begin)
     assert NOW <= moment() <= moment() <= NOW + (boot_clock() - begin)
 
 
-def test_the_boot_clock_goes_on() -> None:
-    """It never stands still, and nobody can set it."""
+def test_boot_clock_goes_on() -> None:
+    """It never stands still, and no program can set it."""
     assert timedelta(0) < boot_clock() <= boot_clock()

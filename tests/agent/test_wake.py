@@ -22,8 +22,8 @@ def wake() -> Iterator[Wake]:
     made.stop()
 
 
-def test_each_new_moment_wakes(wake: Wake) -> None:
-    """A moment that is there wakes at once, another one does so again, and the first one after nothing was due."""
+def test_wake_timer_past_moment_wakes_once_each(wake: Wake) -> None:
+    """A moment in the past wakes the loop immediately, another one again, and so does the first after none was set."""
     for when in (PAST, PAST + timedelta(days=1), PAST):
         wake.at(when)
         assert wake.wait(60) == ["due"]
@@ -32,15 +32,15 @@ def test_each_new_moment_wakes(wake: Wake) -> None:
     assert wake.wait(60) == ["due"]
 
 
-def test_an_earlier_moment_replaces(wake: Wake) -> None:
-    """The moment that was asked for last counts: an earlier one does not wait for the one before it."""
+def test_wake_timer_earlier_moment_replaces_later(wake: Wake) -> None:
+    """The newest moment counts: an earlier one does not wait for the one set before it."""
     wake.at(datetime.now(UTC) + timedelta(days=1))
     wake.at(PAST)
     assert wake.wait(60) == ["due"]
 
 
-def test_the_end_while_a_moment_is_due() -> None:
-    """The scheduler's thread ends without an error, whatever it is about to do: a traceback in the log frightens."""
+def test_wake_scheduler_stopped_while_moment_due_ends_without_error() -> None:
+    """The scheduler's thread ends without an error at any point of its work, so that no traceback reaches the log."""
     for _ in range(100):
         made = Wake(60)
         made.at(datetime.now(UTC) + timedelta(days=1))
@@ -54,14 +54,14 @@ SAYS = "import logging, certagent.agent.wake; logging.getLogger('{}').error('cal
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["watchdog.observers.inotify", "apscheduler.scheduler"])
-def test_what_the_libraries_log_is_dropped(name: str) -> None:
-    """Nothing stands between the lines of JSON, not even on standard error: the journal has both."""
+def test_library_log_records_are_dropped(name: str) -> None:
+    """Libraries write nothing between the lines of JSON, not even to standard error: the journal has both."""
     ran = subprocess.run([sys.executable, "-c", SAYS.format(name)], capture_output=True, text=True, check=True)
     assert (ran.stdout, ran.stderr) == ("", "")
 
 
-def test_one_thread_for_the_remote_watch_however_often_it_changes(tmp_path: Path) -> None:
-    """A path that hangs holds one thread up, over any number of reloads; the newest task is done when it answers."""
+def test_remote_watch_reloaded_many_times_uses_one_thread(tmp_path: Path) -> None:
+    """A path that hangs blocks one thread, over any number of reloads; the newest task runs when it answers."""
     wake, go, done = Wake(60), threading.Event(), threading.Event()
     try:
         for _ in range(5):
@@ -76,8 +76,8 @@ def test_one_thread_for_the_remote_watch_however_often_it_changes(tmp_path: Path
         wake.stop()
 
 
-def test_a_remote_directory_that_was_replaced_is_watched_again(wake: Wake, tmp_path: Path) -> None:
-    """What is watched in the background is compared at every turn, as certs-dirs are."""
+def test_remote_directory_replaced_is_watched_again(wake: Wake, tmp_path: Path) -> None:
+    """Directories watched in the background are compared in every reconcile, as certs directories are."""
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     wake.watch_remote([str(inbox)], "", lambda: None)

@@ -50,23 +50,23 @@ def client_of(pebble: Pebble, knot: Knot, **options: object) -> Client:
     return client
 
 
-def test_a_wildcard_beside_its_base_name(pebble: Pebble, knot: Knot) -> None:
-    """Two values at one name, added by signed updates, in a zone that is found by itself; both are gone afterwards."""
+def test_dns_challenge_wildcard_and_base_name_both_published(pebble: Pebble, knot: Knot) -> None:
+    """Two values at one name, added by signed updates, in a zone found by query; both are gone afterwards."""
     answer = client_of(pebble, knot).ask("issue", ("n1.test", "*.n1.test"))
     assert isinstance(answer, Issued)
     assert {"n1.test", "*.n1.test"} == set(x509.parse_certificates(answer.chain.encode())[0].dns)
     assert [] == knot.ask("_acme-challenge.n1.test", "TXT")
 
 
-def test_a_delegated_challenge(pebble: Pebble, knot: Knot) -> None:
-    """A CNAME at the challenge's name leads elsewhere: the record is made there."""
+def test_dns_challenge_cname_delegation_is_followed(pebble: Pebble, knot: Knot) -> None:
+    """A CNAME at the challenge's name leads to another zone: the record is made there."""
     answer = client_of(pebble, knot).ask("issue", ("n2.test",))
     assert isinstance(answer, Issued)
     assert [] == knot.ask("n2.delegated.test", "TXT")
 
 
-def test_a_command(pebble: Pebble, knot: Knot, tmp_path: Path) -> None:
-    """The hook is called to present and to clean up; one that fails is named with its exit code."""
+def test_dns_hook_presents_and_cleans_up(pebble: Pebble, knot: Knot, tmp_path: Path) -> None:
+    """The hook is called to present and to clean up; an error names the exit code of one that fails."""
     hook, log = tmp_path / "hook", tmp_path / "log"
     hook.write_text(HOOK.format(python=sys.executable, port=knot.port, secret=knot.secret, log=str(log)))
     hook.chmod(0o700)
@@ -87,10 +87,10 @@ def test_a_command(pebble: Pebble, knot: Knot, tmp_path: Path) -> None:
         ({}, "?", "credentials", "base64"),
     ],
 )
-def test_what_the_dns_server_refuses(
+def test_dns_update_refused_names_who_can_act(
     pebble: Pebble, knot: Knot, options: dict[str, object], key: str | None, kind: str, words: str
 ) -> None:
-    """A wrong key, an update without one, a server that is not there: said by who can act, without the key."""
+    """A wrong key, an update without a key, an unreachable server: the error says who can act, without the key."""
     client = client_of(pebble, knot, **options)
     client.secrets = {"dns_key": knot.secret if key is None else key}
     with pytest.raises(AuthorityError, match=words) as caught:
@@ -99,8 +99,8 @@ def test_what_the_dns_server_refuses(
     assert knot.secret not in str(caught.value)
 
 
-def test_a_hook_that_leaves_a_process_behind(tmp_path: Path) -> None:
-    """It ended, and that counts: whoever it left behind with its outputs open is not waited for."""
+def test_dns_hook_background_process_is_not_awaited(tmp_path: Path) -> None:
+    """The hook's own exit counts: a process that it left behind with its outputs open is not waited for."""
     hook, left = tmp_path / "hook", tmp_path / "pid"
     hook.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {left}\n")
     hook.chmod(0o700)
@@ -110,8 +110,8 @@ def test_a_hook_that_leaves_a_process_behind(tmp_path: Path) -> None:
         os.kill(int(left.read_text()), signal.SIGKILL)
 
 
-def test_a_hook_that_explains_itself(tmp_path: Path) -> None:
-    """Whatever it says on standard error (`set -x`), its exit code counts; of a failure the end is told."""
+def test_dns_hook_stderr_is_quoted_only_on_failure(tmp_path: Path) -> None:
+    """The exit code counts, whatever the hook writes to standard error (`set -x`); a failure quotes the end of it."""
     hook = tmp_path / "hook"
     hook.write_text("#!/bin/sh\nhead -c 200000 /dev/zero | tr '\\0' x >&2; echo >&2; echo last words >&2; exit $CODE\n")
     hook.chmod(0o700)
@@ -122,7 +122,7 @@ def test_a_hook_that_explains_itself(tmp_path: Path) -> None:
         Hook(Options("", dns_hook=(str(hook),), patience=60)).present("n1.test", "token", "authorization")
 
 
-def test_a_hook_that_prints_for_ever() -> None:
-    """It is stopped, in bounded memory."""
+def test_dns_hook_endless_output_is_stopped() -> None:
+    """A hook that prints without end is stopped, in bounded memory."""
     with pytest.raises(AuthorityError, match="more than 1048576 bytes"):
         Hook(Options("", dns_hook=("/usr/bin/yes",), patience=60)).present("n1.test", "token", "authorization")

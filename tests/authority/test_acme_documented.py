@@ -24,22 +24,22 @@ EXAMPLES = blocks("acme", "toml")
 
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_examples(text: str) -> None:
-    """Each configuration is without errors; those of an authority alone are put beside a certs-dir."""
+def test_acme_page_examples_are_valid(text: str) -> None:
+    """Each configuration is without errors; one that has only an authority is completed with a certs directory."""
     whole = text.replace('owner = "cockroach"', 'owner = "root"') + ("" if "[[certs_dir]]" in text else DIRECTORY)
     config = build("acme.md", tomllib.loads(whole))
     assert [a.type for a in config.authorities.values() if isinstance(a.options, RemoteConfig)] == ["acme"]
 
 
-def test_the_console_is_asked_for_at_lets_encrypt() -> None:
-    """The first example: `ui` and nothing else comes from there, and no bundle is made of it."""
+def test_acme_page_first_example_issues_ui_only() -> None:
+    """The first example: only `ui` comes from Let's Encrypt, and no trust bundle is made of its roots."""
     config = build("acme.md", tomllib.loads(EXAMPLES[0].replace('owner = "cockroach"', 'owner = "root"')))
     asked = {w.name.stem: w.authorities for w in config.policies[0].wants if w.authorities}
     assert {"ui": ("letsencrypt",)} == asked
 
 
-def test_every_setting_is_named() -> None:
-    """Nothing that can be set is missing from the page."""
+def test_acme_page_names_every_setting() -> None:
+    """The page documents every setting of the type."""
     text = (DOCS / "acme.md").read_text()
     assert [key for key in ca_type("acme").settings if f"`{key}`" not in text] == []
 
@@ -47,8 +47,8 @@ def test_every_setting_is_named() -> None:
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.root
-def test_step_ca(tmp_path: Path) -> None:
-    """The provisioner of the page makes what cockroach takes for `node`."""
+def test_acme_page_step_ca_provisioner_issues_node(tmp_path: Path) -> None:
+    """The provisioner on the page issues certificates that cockroach accepts for `node`."""
     ca = StepCa(tmp_path)
     ca.configure(provisioners=[json.loads(text) for text in blocks("acme", "json")])
     address = free_address()

@@ -39,7 +39,7 @@ def issued(client: Client, *names: str, **fields: object) -> str:
     return answer.chain
 
 
-def test_first_issuance_and_renewal(pebble: Pebble) -> None:
+def test_acme_http01_first_issuance_and_renewal(pebble: Pebble) -> None:
     """A name and an address by http-01: the chain verifies at pebble's root, the second order uses the same account."""
     client = client_of(pebble)
     chain = issued(client, "n1.test", "127.0.0.1").encode()
@@ -57,15 +57,15 @@ def test_first_issuance_and_renewal(pebble: Pebble) -> None:
     assert client.own == {}
 
 
-def test_tls_alpn(pebble: Pebble) -> None:
+def test_acme_tls_alpn01_name_and_address(pebble: Pebble) -> None:
     """tls-alpn-01, for a name and for an address (RFC 8738)."""
     chain = issued(client_of(pebble, challenge="tls-alpn-01"), "n1.test", "127.0.0.1")
     leaf = x509.parse_certificates(chain.encode())[0]
     assert (("n1.test",), ("127.0.0.1",)) == (leaf.dns, leaf.ips)
 
 
-def test_the_webroot_of_a_server_that_runs_already(pebble: Pebble, tmp_path: Path) -> None:
-    """http-01 by files: they are served by somebody else, readable for all, and gone afterwards."""
+def test_acme_webroot_of_running_server(pebble: Pebble, tmp_path: Path) -> None:
+    """http-01 by files: another server serves them; they are world-readable, and gone afterwards."""
     command = [sys.executable, "-m", "http.server", str(pebble.http_port), "--bind", "127.0.0.1", "-d", str(tmp_path)]
     with Running(command, tmp_path / "http.log", lambda: listens(pebble.http_port)):
         leaf = x509.parse_certificates(issued(client_of(pebble, webroot=str(tmp_path)), "n1.test").encode())[0]
@@ -73,8 +73,8 @@ def test_the_webroot_of_a_server_that_runs_already(pebble: Pebble, tmp_path: Pat
     assert [] == list((tmp_path / ".well-known" / "acme-challenge").iterdir())
 
 
-def test_a_socket_of_systemd(pebble: Pebble) -> None:
-    """The listening socket that systemd made and the daemon handed on answers: nothing is bound here."""
+def test_acme_http01_systemd_socket_is_used(pebble: Pebble) -> None:
+    """The listening socket that systemd made and the daemon passed on answers; the worker binds no port."""
     with socket.create_server(("127.0.0.1", pebble.http_port)) as made:
         found = listening("certagent-http01", "", 80, {"certagent-http01": made.fileno()})
         assert pebble.http_port == found[0].getsockname()[1]
@@ -84,8 +84,8 @@ def test_a_socket_of_systemd(pebble: Pebble) -> None:
         )
 
 
-def test_alternate_chains(pebble: Pebble) -> None:
-    """The chain to the root whose fingerprint or name is wished for; one that nobody offers is refused, with names."""
+def test_acme_alternate_chain_by_fingerprint_or_name(pebble: Pebble) -> None:
+    """The chain to the root with the wanted fingerprint or name; if no chain has it, the error lists the names."""
     roots = [pebble.root(i) for i in range(3)]
     facts = [x509.parse_certificates(root)[0] for root in roots]
     wish = {"preferred_chain": facts[1].fingerprint, "issuing_roots_pem": b"".join(roots).decode()}
@@ -110,7 +110,7 @@ def test_alternate_chains(pebble: Pebble) -> None:
         ((), {}, "refused", "set `names`"),
     ],
 )
-def test_what_the_ca_refuses(
+def test_acme_problem_document_names_remedy(
     pebble: Pebble, names: tuple[str, ...], options: dict[str, object], kind: str, words: str
 ) -> None:
     """The CA's problem document and the remedy, by who can act."""
@@ -119,8 +119,8 @@ def test_what_the_ca_refuses(
     assert kind == caught.value.kind
 
 
-def test_something_else_answers_the_challenge(pebble: Pebble, tmp_path: Path) -> None:
-    """A 404 in our place: asking again changes nothing."""
+def test_acme_http01_answered_by_other_server_is_refused(pebble: Pebble, tmp_path: Path) -> None:
+    """Another server answers the challenge with 404: the request is refused, because a repeat changes nothing."""
     command = [sys.executable, "-m", "http.server", str(pebble.http_port), "--bind", "127.0.0.1", "-d", str(tmp_path)]
     with Running(command, tmp_path / "http.log", lambda: listens(pebble.http_port)):
         with pytest.raises(AuthorityError, match="unauthorized") as caught:
@@ -131,8 +131,8 @@ def test_something_else_answers_the_challenge(pebble: Pebble, tmp_path: Path) ->
         assert "failed" == busy.value.kind
 
 
-def test_an_endpoint_that_is_not_trusted(pebble: Pebble) -> None:
-    """Without the CA's root the directory is not even read; where nobody listens it is unreachable."""
+def test_acme_endpoint_untrusted_is_refused(pebble: Pebble) -> None:
+    """Without the CA's root the directory is not even read; a closed port is unreachable."""
     with pytest.raises(AuthorityError) as caught:
         Client(pebble.directory_url).ask("issue", ("n1.test",))
     assert "tls" == caught.value.kind
@@ -141,8 +141,8 @@ def test_an_endpoint_that_is_not_trusted(pebble: Pebble) -> None:
     assert "unreachable" == caught.value.kind
 
 
-def test_the_account(pebble: Pebble) -> None:
-    """A new key by two requests; an old memory of a rollover that happened is healed; then deactivated for good."""
+def test_acme_account_rollover_and_deactivation(pebble: Pebble) -> None:
+    """Two requests give a new key; stored state that missed a rollover is repaired; then the account is deactivated."""
     client = client_of(pebble, contact=["mailto:ops@example.test"])
     issued(client, "n1.test")
     entry = client.shared["accounts"][pebble.directory_url]
@@ -165,7 +165,7 @@ def test_the_account(pebble: Pebble) -> None:
     assert caught.value.kind in {"refused", "credentials"}
 
 
-def test_an_account_that_the_ca_forgot(pebble: Pebble) -> None:
+def test_acme_account_unknown_to_ca_is_registered_again(pebble: Pebble) -> None:
     """It is registered again under the same key, within the same request."""
     client = client_of(pebble)
     issued(client, "n1.test")
@@ -175,8 +175,8 @@ def test_an_account_that_the_ca_forgot(pebble: Pebble) -> None:
     assert (key, True) == (entry["key"], "nobody" not in entry["uri"])
 
 
-def test_an_order_that_waits(pebble: Pebble) -> None:
-    """The CA still works on it and no patience is left: Pending; the next request takes the same order up."""
+def test_acme_order_processing_is_pending_then_resumed(pebble: Pebble) -> None:
+    """The order is still processing at the deadline: Pending; the next request resumes the same order."""
     client = client_of(pebble)
     issued(client, "n1.test")
     client.options["patience"] = 0.01
@@ -188,8 +188,8 @@ def test_an_order_that_waits(pebble: Pebble) -> None:
     assert (orders, {}) == (pebble.running.log.read_text().count("order-plz"), client.own)
 
 
-def test_external_account_binding(tmp_path: Path) -> None:
-    """Without the key that the CA gave out, with a wrong one, with the right one."""
+def test_acme_external_account_binding(tmp_path: Path) -> None:
+    """Without the key from the CA, with a wrong one, with the right one."""
     with Pebble(tmp_path / "pebble", eab=EAB) as server:
         with pytest.raises(AuthorityError, match="eab_kid") as caught:
             issued(client_of(server), "n1.test")
@@ -205,8 +205,8 @@ def test_external_account_binding(tmp_path: Path) -> None:
         issued(client, "n1.test")
 
 
-def test_no_roots_and_no_renewal_information(pebble: Pebble) -> None:
-    """ACME has no question for roots; a CA without renewal information says so."""
+def test_acme_roots_and_renewal_information_unavailable(pebble: Pebble) -> None:
+    """ACME offers no request for roots; a CA without renewal information says so."""
     with pytest.raises(AuthorityError, match="issuing_roots") as caught:
         client_of(pebble).ask("roots")
     assert caught.value.refused

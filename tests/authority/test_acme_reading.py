@@ -39,13 +39,13 @@ def order(status: str, **fields: Any) -> messages.Order:
     ("valid", {"valid"}, True),
     ("ready", {"ready", "processing", "valid"}, True),
 ])  # fmt: skip
-def test_an_order_on_its_way(status: str, wanted: set[str], *, there: bool) -> None:
-    """As wanted, or to be looked at again."""
+def test_acme_order_status_ready_or_polled_again(status: str, wanted: set[str], *, there: bool) -> None:
+    """The order is in the wanted state, or has to be polled again."""
     assert there == reached(order(status), wanted)
 
 
-def test_an_order_that_failed() -> None:
-    """The CA's own problem, where it names one: it says who can act."""
+def test_acme_order_invalid_reports_problem() -> None:
+    """The CA's own problem document, if there is one, says who can act."""
     with pytest.raises(messages.Error) as named:
         reached(order("invalid", error=PROBLEM), {"valid"})
     assert "caa" == named.value.code
@@ -63,8 +63,8 @@ SOON = NOW + timedelta(seconds=9)
     ("pending", SOON, 0.0),
     ("ready", SOON, 0.0),
 ])  # fmt: skip
-def test_how_long_a_ca_asks_to_wait(status: str, at: datetime | None, seconds: float) -> None:
-    """Its Retry-After counts while it makes the certificate."""
+def test_acme_order_retry_after_is_honoured(status: str, at: datetime | None, seconds: float) -> None:
+    """The CA's Retry-After counts while the order is processing."""
     assert seconds == asked_for(status, at, NOW)
 
 
@@ -74,8 +74,8 @@ def authorization(status: str, problem: dict[str, str] | None = None) -> Authori
     return Authorization.of(whole)
 
 
-def test_a_name_that_is_proven() -> None:
-    """Valid is proven, pending is not yet."""
+def test_acme_authorization_valid_or_pending() -> None:
+    """A valid authorization is done, a pending one is not."""
     assert proven(authorization("valid"), "http-01")
     assert not proven(authorization("pending"), "http-01")
 
@@ -85,16 +85,16 @@ def test_a_name_that_is_proven() -> None:
     ("invalid", None, "the authorization is invalid"),
     ("expired", None, "the authorization is expired"),
 ])  # fmt: skip
-def test_a_name_that_cannot_be_proven(status: str, problem: dict[str, str] | None, words: str) -> None:
-    """Refused, in the words of the CA where it has some."""
+def test_acme_authorization_invalid_is_refused(status: str, problem: dict[str, str] | None, words: str) -> None:
+    """Refused, with the CA's own explanation if there is one."""
     with pytest.raises(AuthorityError) as caught:
         proven(authorization(status, problem), "http-01")
     assert f"http-01 validation of a.test failed: {words}" == str(caught.value)
     assert caught.value.refused
 
 
-def test_the_responder_that_is_configured() -> None:
-    """One kind a way to prove a name."""
+def test_acme_responder_by_configured_challenge() -> None:
+    """Each challenge type has its own responder."""
     made = [
         responder(Options("https://ca/dir", **wish), "", {})  # type: ignore[arg-type]
         for wish in (
@@ -108,7 +108,7 @@ def test_the_responder_that_is_configured() -> None:
     assert [Standalone, Webroot, Alpn, Update, Hook] == [type(m) for m in made]
 
 
-def test_where_a_window_is() -> None:
+def test_acme_renewal_info_url_of_live_certificate() -> None:
     """Below the directory's renewalInfo, by the identifier of the live certificate."""
     name = x509.renewal_id(LIVE.encode())
     for base in ("https://ca/ari", "https://ca/ari/"):
@@ -121,8 +121,10 @@ def test_where_a_window_is() -> None:
     ({"renewalInfo": None}, LIVE, "malformed", "is not a URL"),
     ({"renewalInfo": "https://ca/ari"}, "no PEM", "refused", "cannot ask when to renew"),
 ])  # fmt: skip
-def test_no_place_for_a_window(fields: dict[str, Any], live: str, kind: str, words: str) -> None:
-    """A CA without the extension, one that writes nonsense, and a certificate that is none."""
+def test_acme_renewal_info_url_missing_or_malformed_is_none(
+    fields: dict[str, Any], live: str, kind: str, words: str
+) -> None:
+    """A CA without the extension, a malformed URL, and a file that is not a certificate."""
     with pytest.raises(AuthorityError, match=words) as caught:
         place(messages.Directory.from_json(fields), live)
     assert kind == caught.value.kind
@@ -138,7 +140,7 @@ def told(start: str, end: str) -> dict[str, Any]:
     (NOW, timedelta(minutes=1)),
     (NOW + timedelta(days=7), timedelta(days=1)),
 ])  # fmt: skip
-def test_a_window(retry_at: datetime | None, again: timedelta) -> None:
+def test_acme_renewal_window_is_read(retry_at: datetime | None, again: timedelta) -> None:
     """In UTC, its explanation printable; asked for again at Retry-After, within a minute and a day."""
     found = window(told("2026-12-01T02:00:00+02:00", "2026-12-02T00:00:00Z"), retry_at, NOW)
     moments = [datetime.fromtimestamp(at, UTC) for at in (found.start, found.end)]
@@ -146,20 +148,20 @@ def test_a_window(retry_at: datetime | None, again: timedelta) -> None:
     assert (again.total_seconds(), "https://ca/ why") == (found.again_at - NOW.timestamp(), found.explanation)
 
 
-def test_a_window_that_is_none() -> None:
-    """Its end is not behind its start."""
+def test_acme_renewal_window_end_before_start_is_none() -> None:
+    """A window whose end is not after its start is ignored."""
     with pytest.raises(AuthorityError, match="the window ends before it starts") as caught:
         window(told("2026-12-01T00:00:00Z", "2026-12-01T00:00:00Z"), None, NOW)
     assert "malformed" == caught.value.kind
 
 
-def test_pauses_grow_and_stay() -> None:
-    """Doubled each time, up to the longest."""
+def test_acme_poll_pause_doubles_to_maximum() -> None:
+    """The pause doubles each time, up to the longest."""
     assert [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0] == [*islice(pauses(), 9)]
 
 
-def test_patience_that_would_be_over_is_not_waited_for() -> None:
-    """A wait within it is waited, one beyond it returns at once; a rest ends with it."""
+def test_acme_poll_deadline_exceeded_returns_immediately() -> None:
+    """A wait within the deadline is waited, one beyond it returns immediately; a pause ends at the deadline."""
     patience = Patience(60)
     assert patience.wait(0.001)
     assert 0 < patience.left() < 60
@@ -178,14 +180,14 @@ WANTS = [{"type": "dns", "value": "a.test"}]
     ("short", None, {"profile": "short"}),
     ("", 90.0, {"notAfter": "2026-11-25T12:01:30Z"}),
 ])  # fmt: skip
-def test_what_is_ordered(profile: str, lifetime: float | None, fields: dict[str, str]) -> None:
-    """The names, and only what is configured beside them."""
+def test_acme_order_contents(profile: str, lifetime: float | None, fields: dict[str, str]) -> None:
+    """The names, and only the configured options besides."""
     assert {"identifiers": WANTS, **fields} == wish(WANTS, profile, {"short": "", "long": ""}, lifetime, NOW)
 
 
 @pytest.mark.parametrize(("offered", "words"), [({"b": "", "a": ""}, "are: a, b"), ({}, "are: none")])
-def test_a_profile_that_is_not_offered(offered: dict[str, str], words: str) -> None:
-    """Refused before anything is ordered, with what there is."""
+def test_acme_profile_not_offered_is_refused(offered: dict[str, str], words: str) -> None:
+    """Refused before anything is ordered, with the profiles that the CA offers."""
     with pytest.raises(AuthorityError, match=f"cannot order profile 'short': the CA's profiles {words}") as caught:
         wish(WANTS, "short", offered, None, NOW)
     assert caught.value.refused
@@ -197,8 +199,8 @@ def test_a_profile_that_is_not_offered(offered: dict[str, str], words: str) -> N
     ("rateLimited", False),
     ("accountDoesNotExist", False),
 ])  # fmt: skip
-def test_an_order_without_what_it_replaces(code: str, *, again: bool) -> None:
-    """Whatever the CA has against it; not where it is about us: another order would be as bad."""
+def test_acme_order_replaces_rejected_is_retried_without(code: str, *, again: bool) -> None:
+    """Retried whatever the CA has against `replaces`; not after an error of the account: it would fail again."""
     problem = messages.Error.from_json({"type": f"urn:ietf:params:acme:error:{code}", "detail": ""})
     assert again == without_it(problem)
 
@@ -210,8 +212,8 @@ def meta(**fields: Any) -> messages.Directory.Meta:
 TERMS = {"termsOfService": "https://ca/terms"}
 
 
-def test_the_terms_of_a_ca() -> None:
-    """Agreed to where the configuration says so; none where there are none."""
+def test_acme_terms_of_service_agreed_if_configured() -> None:
+    """Agreed to if the configuration says so; not needed if the CA has none."""
     assert (None, None) == (agreed(meta(), accepted=False), agreed(meta(), accepted=True))
     assert agreed(meta(**TERMS), accepted=True)
     with pytest.raises(AuthorityError, match="read https://ca/terms and set terms_accepted = true") as caught:
@@ -219,8 +221,8 @@ def test_the_terms_of_a_ca() -> None:
     assert caught.value.refused
 
 
-def test_an_account_that_a_ca_binds_to_its_own() -> None:
-    """Without a binding it is not asked for."""
+def test_acme_external_account_binding_missing_is_refused() -> None:
+    """A CA that requires a binding is not asked for an account without one."""
     with pytest.raises(AuthorityError, match="set eab_kid and eab_key") as caught:
         registration(meta(externalAccountRequired=True), (), None, None)
     assert "credentials" == caught.value.kind
@@ -240,8 +242,8 @@ def told_by_dns(text: str) -> dns.message.Message:
     return dns.message.from_text(f"id 1\nopcode QUERY\nrcode NOERROR\nflags QR\n{text}")
 
 
-def test_where_an_alias_points() -> None:
-    """The CNAME of this very name; that of another, or another record of this one, is none."""
+def test_acme_dns_alias_is_cname_of_exact_name() -> None:
+    """The CNAME of exactly this name counts; that of another name, or another record type, does not."""
     pointing = told_by_dns(f";ANSWER\n{NAME} 60 IN CNAME a.elsewhere.\n")
     other = told_by_dns(f";ANSWER\nb.test. 60 IN CNAME a.elsewhere.\n{NAME} 60 IN TXT x\n")
     assert dns.name.from_text("a.elsewhere.") == alias(pointing, NAME)
@@ -252,8 +254,8 @@ SOA = "60 IN SOA ns. host. 1 2 3 4 5"
 
 
 @pytest.mark.parametrize("section", ["ANSWER", "AUTHORITY"])
-def test_the_zone_of_a_name(section: str) -> None:
-    """Whichever section names it; one that the name is not in is not it."""
+def test_acme_dns_zone_is_read_from_any_section(section: str) -> None:
+    """Any section of the answer may name the zone; a zone that does not contain the name does not count."""
     assert dns.name.from_text("test.") == zone_of(told_by_dns(f";{section}\ntest. {SOA}\n"), NAME, "ns")
     for text in ("", f";{section}\nelsewhere. {SOA}\n", f";{section}\ntest. 60 IN NS ns.\n"):
         with pytest.raises(AuthorityError, match="at ns: set dns_zone") as caught:
@@ -261,8 +263,8 @@ def test_the_zone_of_a_name(section: str) -> None:
         assert caught.value.refused
 
 
-def test_the_values_of_a_name() -> None:
-    """Every TXT record, its strings as one."""
+def test_acme_dns_txt_values_are_joined() -> None:
+    """Every TXT record, its strings joined."""
     found = told_by_dns(f';ANSWER\n{NAME} 60 IN TXT "one" "two"\n{NAME} 60 IN TXT "three"\n{NAME} 60 IN CNAME x.\n')
     assert ({"onetwo", "three"}, set()) == (texts(found), texts(told_by_dns("")))
 
@@ -272,8 +274,8 @@ def test_the_values_of_a_name() -> None:
     (dns.rcode.NOTAUTH, "credentials"),
     (dns.rcode.SERVFAIL, "failed"),
 ])  # fmt: skip
-def test_an_update_that_was_not_made(code: dns.rcode.Rcode, kind: str) -> None:
-    """By policy, by the key, or the server is not well."""
+def test_acme_dns_update_refused_or_failed(code: dns.rcode.Rcode, kind: str) -> None:
+    """Refused by policy, refused for the key, or a server failure."""
     answer = told_by_dns("")
     assert refusal(answer, "update x") is None
     answer.set_rcode(code)

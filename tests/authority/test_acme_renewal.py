@@ -29,8 +29,8 @@ def client_of(server: Acme2certifier, **options: object) -> Client:
     )
 
 
-def test_the_window_and_what_it_replaces(server: Acme2certifier) -> None:
-    """The window lies in the leaf's last fifth and is asked for again at Retry-After; the next order names the leaf."""
+def test_acme_renewal_window_and_replaces(server: Acme2certifier) -> None:
+    """The window lies in the leaf's last fifth and is refreshed at Retry-After; the next order names the leaf."""
     client = client_of(server)
     answer = client.ask("issue", (server.address,))
     assert isinstance(answer, Issued)
@@ -50,16 +50,16 @@ def test_the_window_and_what_it_replaces(server: Acme2certifier) -> None:
     assert x509.renewal_id(answer.chain.encode()) == order["replaces"]
 
 
-def test_profiles(server: Acme2certifier) -> None:
-    """One that the CA has is ordered; one that it has not is refused before anything is ordered."""
+def test_acme_profile_offered_or_refused(server: Acme2certifier) -> None:
+    """A profile that the CA has is ordered; another one is refused before anything is ordered."""
     assert isinstance(client_of(server, profile="short").ask("issue", (server.address,)), Issued)
     with pytest.raises(AuthorityError, match="the CA's profiles are: long, short") as caught:
         client_of(server, profile="none").ask("issue", (server.address,))
     assert caught.value.refused
 
 
-def test_a_certificate_that_the_ca_does_not_know(server: Acme2certifier) -> None:
-    """No window, and an order that names it as replaced goes through all the same."""
+def test_acme_certificate_unknown_to_ca_is_renewed(server: Acme2certifier) -> None:
+    """No window, and an order that names it as replaced succeeds anyway."""
     ca, key = x509.make_ca("stranger", timedelta(days=1), now())
     csr = x509.make_csr(x509.generate_key("ecdsa-p256"), None, (server.address,))
     span = {"not_before": now(), "not_after": now() + timedelta(hours=1)}
@@ -73,8 +73,8 @@ def test_a_certificate_that_the_ca_does_not_know(server: Acme2certifier) -> None
 PROBLEM = "urn:ietf:params:acme:error:"
 
 
-def test_a_ca_that_limits(server: Acme2certifier) -> None:
-    """rateLimited is no refusal: it carries the moment of its Retry-After, and the CA's words."""
+def test_acme_rate_limited_carries_retry_after(server: Acme2certifier) -> None:
+    """rateLimited is not a refusal: it carries the moment of its Retry-After, and the CA's explanation."""
 
     def judge(_url: str, said: dict[str, Any]) -> tuple[int, dict[str, str], dict[str, Any]] | None:
         document = {"type": f"{PROBLEM}rateLimited", "detail": "too many certificates for this set of names"}
@@ -91,8 +91,8 @@ def test_a_ca_that_limits(server: Acme2certifier) -> None:
     assert {} == client.own
 
 
-def test_a_certificate_that_was_replaced_already(server: Acme2certifier) -> None:
-    """The CA does not take `replaces`: ordered again without it, within the same request."""
+def test_acme_replaces_already_replaced_is_ordered_without(server: Acme2certifier) -> None:
+    """The CA rejects `replaces`: ordered again without it, within the same request."""
     orders: list[dict[str, Any]] = []
 
     def judge(_url: str, said: dict[str, Any]) -> tuple[int, dict[str, str], dict[str, Any]] | None:
@@ -109,8 +109,8 @@ def test_a_certificate_that_was_replaced_already(server: Acme2certifier) -> None
     assert [True, False] == ["replaces" in order for order in orders]
 
 
-def test_a_ca_that_has_another_name_proven(server: Acme2certifier) -> None:
-    """An authorization for a name that nobody ordered is not answered: the proof would be somebody else's."""
+def test_acme_authorization_for_unordered_name_is_not_answered(server: Acme2certifier) -> None:
+    """An authorization for a name that was not ordered is not answered: it would validate another party's name."""
     challenge = {"type": "http-01", "url": "http://127.0.0.1/c", "token": "token", "status": "pending"}
     document = {"identifier": {"type": "dns", "value": "victim.test"}, "status": "pending", "challenges": [challenge]}
 

@@ -26,7 +26,7 @@ def address() -> str:
     return free_address()
 
 
-def test_a_node_certificate(server: StepCa, address: str) -> None:
+def test_step_ca_acme_node_certificate(server: StepCa, address: str) -> None:
     """An IP identifier by http-01: CN=node by the CA's template, both usages, for as long as was asked; renewed."""
     client = Client(server.directory_url, server.root, {"listen_address": address})
     answer = client.ask("issue", (address,), lifetime=1800.0)
@@ -40,8 +40,8 @@ def test_a_node_certificate(server: StepCa, address: str) -> None:
     assert isinstance(client.ask("issue", (address,), live=answer.chain), Issued)
 
 
-def test_a_lifetime_beyond_the_cas(server: StepCa, address: str) -> None:
-    """step-ca calls it an error of its own: said in its words, and nothing of the order is remembered."""
+def test_step_ca_acme_lifetime_beyond_maximum_is_refused(server: StepCa, address: str) -> None:
+    """step-ca answers with an error of its own: its text is reported, and nothing of the order is stored."""
     client = Client(server.directory_url, server.root, {"listen_address": address})
     with pytest.raises(AuthorityError, match="serverInternal") as caught:
         client.ask("issue", (address,), lifetime=10 * 86400.0)

@@ -41,15 +41,15 @@ def asks(name: str) -> bool:
     return "ask" in made | {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
 
 
-def test_a_type_without_a_description_does_not_exist() -> None:
+def test_ca_type_has_description_and_backend() -> None:
     """Each backend has a description under its own name, and each description a backend."""
     assert {m.name for m in iter_modules(backends.__path__) if asks(m.name)} == set(TYPES)
     assert {t for t in TYPES if not isinstance(remote.ca_type(t), CaType)} == set()
 
 
 @pytest.mark.parametrize("missing", ["settings", "asked", "account"])
-def test_a_description_that_leaves_out_what_would_go_wrong_silently(missing: str) -> None:
-    """Whether a CA keeps an account is never a default: a type that forgot it would make two."""
+def test_ca_type_description_without_account_flag_is_error(missing: str) -> None:
+    """Whether a CA keeps an account has no default: a type without it would create two accounts."""
     said: dict[str, Any] = {"settings": {}, "asked": "https", "account": False}
     del said[missing]
     with pytest.raises(TypeError, match=missing):
@@ -57,28 +57,28 @@ def test_a_description_that_leaves_out_what_would_go_wrong_silently(missing: str
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_a_type_that_keeps_an_account_says_so(kind: str) -> None:
-    """A backend that rolls an account over or ends it makes one with the first request: that request is alone."""
+def test_ca_type_with_account_sends_first_request_alone(kind: str) -> None:
+    """A backend with account operations makes the account with the first request: that request runs alone."""
     assert remote.ca_type(kind).account == ('"rollover"' in source(kind))
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_what_signs_with_the_live_key(kind: str) -> None:
-    """The daemon signs with a live key for the types that say so, and for no other."""
+def test_ca_type_signing_with_live_key_is_declared(kind: str) -> None:
+    """The daemon signs with a live key only for the types that declare it."""
     named = remote.ca_type(kind).live_proof
     found = import_module(f"{backends.__name__}.{named}") if named else None
     assert found is (step_token if kind == "step" else None)
     assert ("def live_token(" in source(named or kind)) == bool(named)
 
 
-def test_the_libraries_of_a_type_are_an_extra_of_the_project() -> None:
-    """`pip install certagent[TYPE]`, as the remedy says, brings what a type lacks."""
+def test_ca_type_libraries_are_extra_of_project() -> None:
+    """`pip install certagent[TYPE]`, as the remedy says, installs the libraries of a type."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {t for t in TYPES if remote.ca_type(t).extras} == set(extras) & set(TYPES)
 
 
-def test_the_daemon_asks_by_files_itself_and_no_other_way() -> None:
-    """Only what talks to nobody is asked in the daemon: its backend imports no HTTPS client, and starts no program."""
+def test_ca_type_in_daemon_uses_files_only() -> None:
+    """A type without network access may be asked in the daemon: its backend imports no HTTPS client, starts nothing."""
     words = ("urllib3", "subprocess", "program import")
     found = {t for t in TYPES if remote.ca_type(t).asked == "files"}
     assert {"dropbox"} == found
@@ -104,8 +104,8 @@ def _takes_a_path(kind: str, key: str) -> bool:
 
 
 @pytest.mark.parametrize(("kind", "key"), tries())
-def test_a_setting_that_opens_a_path_to_a_worker_says_so(kind: str, key: str) -> None:
-    """Then the configuration refuses one that leads to a managed key; a forgotten flag would hand it on silently."""
+def test_ca_type_path_setting_is_declared(kind: str, key: str) -> None:
+    """Then the configuration refuses a path to a managed key; without the flag a worker could read it."""
     described = remote.ca_type(kind)
     setting = described.settings[key]
     options = {k: s.default for k, s in described.settings.items() if not s.secret}
@@ -125,13 +125,13 @@ print(sorted({"urllib3", "acme", "josepy", "dns", "certagent.authority.backends.
 """
 
 
-def test_the_daemons_imports_stay_light() -> None:
+def test_ca_type_descriptions_import_no_library() -> None:
     """The descriptions of all types bring no HTTPS client and no library of a CA into the daemon."""
     assert subprocess.check_output([sys.executable, "-c", LIGHT]) == b"[]\n"
 
 
-def test_no_other_module_names_a_type() -> None:
-    """What is true of one type stands in its description: no table elsewhere in the package names types."""
+def test_ca_type_names_appear_only_in_descriptions() -> None:
+    """What is true of one type is in its description: no table elsewhere in the package names types."""
     own = ("config/remote/", "authority/backends/", "demo/")
     places = {str(p.relative_to(PACKAGE)): p for p in PACKAGE.rglob("*.py")}
     found = {

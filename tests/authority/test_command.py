@@ -48,7 +48,7 @@ def signing(tmp_path: Path) -> tuple[bytes, str]:
     return ca.cert, f"{sign} 2>/dev/null"
 
 
-def test_issuance(tmp_path: Path) -> None:
+def test_command_issues_from_stdin_to_stdout(tmp_path: Path) -> None:
     """CSR on standard input, PEM on standard output, exit code 0."""
     root, sign = signing(tmp_path)
     key, csr = key_and_csr()
@@ -59,7 +59,7 @@ def test_issuance(tmp_path: Path) -> None:
     assert root.decode() not in found.chain
 
 
-def test_what_it_is_told(tmp_path: Path) -> None:
+def test_command_environment_is_documented(tmp_path: Path) -> None:
     """Every documented variable, the configured ones, and nothing of the agent's own environment."""
     body = f'env > {tmp_path}/environ; echo "$1" > {tmp_path}/argument; exit 77'
     changes: dict[str, Any] = {"lifetime": 3600.0, "live": "-----BEGIN", "secrets": {"secret": "open sesame"}}
@@ -100,21 +100,21 @@ CODES = [
 
 
 @pytest.mark.parametrize(("code", "kind"), CODES)
-def test_exit_codes(tmp_path: Path, code: int, kind: str) -> None:
+def test_command_exit_codes(tmp_path: Path, code: int, kind: str) -> None:
     """Each documented exit code says who can act; the last line of standard error is the reason."""
     found = failure(tmp_path, f"echo first >&2; echo 'the quota is used up' >&2; echo >&2; exit {code}")
     assert (found.kind, "the quota is used up" in str(found), "first" in str(found)) == (kind, True, False)
 
 
-def test_a_silent_failure(tmp_path: Path) -> None:
-    """Nothing said: the exit code or the signal is the reason."""
+def test_command_silent_failure_reports_exit_code(tmp_path: Path) -> None:
+    """Without output the exit code or the signal is the reason."""
     assert "exit code 3 and printed no reason" in str(failure(tmp_path, "exit 3"))
     assert "signal 9" in str(failure(tmp_path, "kill -9 $$"))
 
 
 @pytest.mark.parametrize("code", [76, 69, 77])
-def test_when_to_ask_again(tmp_path: Path, code: int) -> None:
-    """A line `retry-after: SECONDS` on either output is the CA's Retry-After, and no reason."""
+def test_command_next_attempt_time_is_read(tmp_path: Path, code: int) -> None:
+    """A line `retry-after: SECONDS` on either output is the CA's Retry-After, and not part of the reason."""
     found = failure(tmp_path, f"echo 'busy' >&2; echo 'Retry-After: 90' >&2; exit {code}")
     assert (found.retry_at, "busy" in str(found), "retry" in str(found).lower()) == (
         NOW + timedelta(seconds=90),
@@ -123,8 +123,8 @@ def test_when_to_ask_again(tmp_path: Path, code: int) -> None:
     )
 
 
-def test_not_decided_yet(tmp_path: Path) -> None:
-    """75: the request waits; `state` is given back with the next question and forgotten after the answer."""
+def test_command_exit_75_is_pending_with_state(tmp_path: Path) -> None:
+    """75: the request is pending; `state` is passed to the next call and dropped after the answer."""
     state = State()
     ask_for = """test "$CERTAGENT_STATE" = 4711 && exit 77
         echo "state: 4711"; echo "retry-after: 60"; echo "in the queue" >&2; exit 75"""
@@ -136,14 +136,14 @@ def test_not_decided_yet(tmp_path: Path) -> None:
     assert {} == state.own
 
 
-def test_not_decided_and_no_moment(tmp_path: Path) -> None:
+def test_command_exit_75_without_retry_after_waits_five_minutes(tmp_path: Path) -> None:
     """75 without a moment: five minutes."""
     waiting = answer(tmp_path, "exit 75")
     assert isinstance(waiting, Pending)
     assert waiting.again_at == (NOW + timedelta(minutes=5)).timestamp()
 
 
-def test_roots(tmp_path: Path) -> None:
+def test_command_roots(tmp_path: Path) -> None:
     """`CERTAGENT_OPERATION=roots`: PEM on standard output."""
     root, _ = signing(tmp_path)
     found = answer(tmp_path, f'test "$CERTAGENT_OPERATION" = roots; cat {tmp_path}/ca.pem', operation="roots")
@@ -161,21 +161,21 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("label", "body", "words"), ANSWERS, ids=[a[0] for a in ANSWERS])
-def test_answers_that_are_none(tmp_path: Path, label: str, body: str, words: str) -> None:
-    """Exit code 0 and something else than a certificate for the request."""
+def test_command_exit_0_without_certificate_is_failure(tmp_path: Path, label: str, body: str, words: str) -> None:
+    """Exit code 0 and output that is not a certificate for the request."""
     signing(tmp_path)
     found = failure(tmp_path, body.format(ca=tmp_path / "ca.pem"))
     assert (found.kind, words in str(found)) == ("malformed", True), (label, str(found))
 
 
 @pytest.mark.parametrize("where", ["/dev/stdout", "/dev/stderr"])
-def test_too_much(tmp_path: Path, where: str) -> None:
+def test_command_endless_output_is_stopped(tmp_path: Path, where: str) -> None:
     """A program that prints without end is stopped, in bounded memory, before the deadline."""
     assert "malformed" == failure(tmp_path, f"exec cat /dev/zero > {where}").kind
 
 
-def test_a_deadline(tmp_path: Path) -> None:
-    """A program that hangs is ended at the deadline, and is gone."""
+def test_command_deadline_kills_program(tmp_path: Path) -> None:
+    """A program that hangs is killed at the deadline, and is gone."""
     body = f"echo $$ > {tmp_path}/pid; exec sleep 600"
     asked = request("command", {"command": [script(tmp_path, body)]}, key_and_csr()[1])
 
@@ -189,7 +189,7 @@ def test_a_deadline(tmp_path: Path) -> None:
     assert not os.path.exists(f"/proc/{in_time(hang, 0.5, 5.0, 50.0)}")
 
 
-def test_a_descendant_that_holds_the_output(tmp_path: Path) -> None:
+def test_command_background_process_is_not_awaited(tmp_path: Path) -> None:
     """A program that leaves a child behind with its output open is not waited for."""
     body = f"sleep 600 & echo $! > {tmp_path}/pid; echo no >&2; exit 77"
     try:
@@ -198,22 +198,22 @@ def test_a_descendant_that_holds_the_output(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), 9)
 
 
-def test_it_need_not_read(tmp_path: Path) -> None:
-    """A request that nobody reads blocks nobody."""
+def test_command_unread_stdin_does_not_block(tmp_path: Path) -> None:
+    """A program that does not read the request does not block the worker."""
     many = key_and_csr(names=tuple(f"host{n}.example.com" for n in range(4000)))[1]
     assert len(many) > 1 << 16
     assert "refused" == failure(tmp_path, "exit 77", csr=many).kind
 
 
-def test_no_secret_in_a_reason(tmp_path: Path) -> None:
+def test_command_secret_is_not_in_reason(tmp_path: Path) -> None:
     """A secret that a program prints is not repeated, nor a byte that is not printable."""
     body = 'echo -e "login with $CERTAGENT_SECRET\\x1b[31m failed" >&2; exit 78'
     found = str(failure(tmp_path, body, secrets={"secret": "open sesame"}))
     assert ("sesame" in found, found.isprintable(), "[secret]" in found) == (False, True, True)
 
 
-def test_others_may_not_change_it(tmp_path: Path) -> None:
-    """A program that others may write is not run; neither is one that is not there."""
+def test_command_program_writable_by_others_is_refused(tmp_path: Path) -> None:
+    """A program that others may write is not run, and neither is a missing one."""
     path = script(tmp_path, f"touch {tmp_path}/ran")
     Path(path).chmod(0o775)
     asked = request("command", {"command": [path]}, key_and_csr()[1])
@@ -225,8 +225,8 @@ def test_others_may_not_change_it(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_no_program(tmp_path: Path) -> None:
-    """A file that cannot be executed says so."""
+def test_command_program_not_executable_is_named(tmp_path: Path) -> None:
+    """The error says that the file cannot be executed."""
     path = tmp_path / "data"
     path.write_text("x")
     path.chmod(0o600)

@@ -20,26 +20,26 @@ BAD = ["", "05", "0500", "3005", "300206", "30020602", "3080", "30850000000000",
 
 
 @pytest.mark.parametrize(("label", "der", "keys"), ROWS, ids=[r[0] for r in ROWS])
-def test_wanted_keys(label: str, der: bytes, keys: tuple[str, ...]) -> None:
-    """The kinds of key are read, in the configuration's words; everything else is ignored."""
+def test_csrattrs_key_types_are_read(label: str, der: bytes, keys: tuple[str, ...]) -> None:
+    """The key types are read, as the configuration spells them; everything else is ignored."""
     assert keys == wanted_keys(der), label
 
 
 @pytest.mark.parametrize("der", BAD)
-def test_rubbish(der: str) -> None:
-    """What is no DER is a ValueError: never anything else."""
+def test_csrattrs_not_der_is_value_error(der: str) -> None:
+    """Bytes that are not DER raise ValueError and nothing else."""
     with pytest.raises(ValueError, match=r"."):
         wanted_keys(bytes.fromhex(der))
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes(der: bytes) -> None:
-    """Whatever comes: an answer or a ValueError."""
+def test_csrattrs_any_bytes_answer_or_value_error(der: bytes) -> None:
+    """Any bytes give an answer or a ValueError."""
     with suppress(ValueError):
         assert isinstance(wanted_keys(b"\x30" + bytes([len(der)]) + der), tuple)
 
 
-def test_object_identifiers() -> None:
-    """The first octet holds two arcs, long arcs go over several octets."""
+def test_csrattrs_object_identifiers() -> None:
+    """The first octet encodes two arcs, long arcs take several octets."""
     assert "1.2.840.10045.2.1" == dotted(bytes.fromhex("2a8648ce3d0201"))
     assert "2.999" == dotted(bytes.fromhex("8837"))

@@ -32,7 +32,7 @@ EXAMPLES = [(n, text) for n in ("step", "vault", "cfssl") for text in blocks(n, 
 
 
 @pytest.mark.parametrize(("name", "text"), EXAMPLES, ids=[f"{n}-{i}" for i, (n, _) in enumerate(EXAMPLES)])
-def test_examples(name: str, text: str) -> None:
+def test_authority_page_examples_are_valid(name: str, text: str) -> None:
     """Each configuration is complete and without errors."""
     config = build(name, tomllib.loads(text))
     assert [(name, ("pki",))] == [(config.authorities["pki"].type, p.wants[1].authorities) for p in config.policies]
@@ -40,7 +40,7 @@ def test_examples(name: str, text: str) -> None:
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_step(tmp_path: Path) -> None:
+def test_step_page_provisioner(tmp_path: Path) -> None:
     """The provisioner: CN, names and both usages by the built-in template, a month by default, a user without names."""
     ca = StepCa(tmp_path)
     documented, tenants = (json.loads(text) for text in blocks("step", "json"))
@@ -77,8 +77,8 @@ def written(commands: list[list[str]], path: str) -> dict[str, str]:
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_vault(tmp_path: Path) -> None:
-    """Role, policy and AppRole as documented: they sign for node, users, names and addresses, and for nobody else."""
+def test_vault_page_role_and_policy(tmp_path: Path) -> None:
+    """Role, policy and AppRole as documented: they sign for node, users, names and addresses, and refuse others."""
     commands = words_of(blocks("vault", "sh")[0])
     with OpenBao(tmp_path) as bao:
         bao.call("POST", "pki/roles/cockroach", written(commands, "pki/roles/cockroach"))
@@ -110,7 +110,7 @@ class Documented(Cfssl):
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_cfssl(tmp_path: Path) -> None:
+def test_cfssl_page_policy(tmp_path: Path) -> None:
     """The policy: a month for the node, its names and its users; another name is refused."""
     with Documented(tmp_path) as ca:
         mine = Asker("cfssl", {"url": ca.url, "profile": "node"}, {"auth_key": ca.auth_key}, trusted(ca.ca))

@@ -50,7 +50,7 @@ def box(tmp_path: Path) -> Box:
     return Box(tmp_path)
 
 
-def test_the_request(box: Box) -> None:
+def test_dropbox_request_is_readable_pem(box: Box) -> None:
     """The outbox holds one file: what a person needs to read, then the PEM, which openssl reads as it is."""
     umask = os.umask(0o077)  # that of the unit
     try:
@@ -80,8 +80,8 @@ def test_the_request(box: Box) -> None:
     assert modes == [0o755, 0o750, 0o644]
 
 
-def test_the_answer(box: Box) -> None:
-    """A certificate for the key, under any name: issued; both files are gone."""
+def test_dropbox_answer_is_taken_by_key(box: Box) -> None:
+    """A certificate for the key, under any file name: issued; both files are gone."""
     box.ask()
     box.bring("Your certificate (2).txt", b"Dear colleague, here it is\n" + box.sign())
     answer = box.ask()
@@ -109,14 +109,14 @@ FORMS: list[tuple[str, Callable[[bytes], bytes]]] = [
 
 
 @pytest.mark.parametrize(("label", "form"), FORMS, ids=[f[0] for f in FORMS])
-def test_forms(box: Box, label: str, form: Callable[[bytes], bytes]) -> None:
-    """Whatever form a CA's tool hands out is taken."""
+def test_dropbox_answer_formats(box: Box, label: str, form: Callable[[bytes], bytes]) -> None:
+    """Every format that a CA's tools produce is read."""
     box.bring("cert", form(box.sign()))
     assert isinstance(box.ask(), Issued), label
 
 
-def test_intermediates_from_another_file(box: Box) -> None:
-    """The chain is put together from everything that lies there, and the root left out."""
+def test_dropbox_intermediates_from_other_files(box: Box) -> None:
+    """The chain is built from all files in the inbox, without the root."""
     root = box.ca
     box.ca = Ca(*intermediate(root.cert, root.key, NOW), NOW)
     box.bring("chain.pem", root.cert + box.ca.cert)
@@ -168,8 +168,8 @@ HOSTILE: list[Callable[[Path], None]] = [
 
 
 @pytest.mark.parametrize("make", HOSTILE)
-def test_hostile_entries(box: Box, make: Callable[[Path], None]) -> None:
-    """What is no certificate in a regular file is ignored, and named; the answer beside it is found."""
+def test_dropbox_hostile_entries_are_ignored_and_named(box: Box, make: Callable[[Path], None]) -> None:
+    """An entry that is not a regular file with a certificate is ignored and named; the answer next to it is found."""
     box.bring("other", box.sign(OTHERS))
     (box.inbox.parent / "elsewhere").write_bytes(box.sign())
     make(box.inbox / "bad\x1bname")
@@ -181,16 +181,16 @@ def test_hostile_entries(box: Box, make: Callable[[Path], None]) -> None:
     assert {"other", "bad\x1bname"} == {p.name for p in box.inbox.iterdir()}
 
 
-def test_an_answer_that_is_too_large(box: Box) -> None:
-    """Even our own certificate, in a file over a mebibyte, is not read."""
+def test_dropbox_answer_too_large_is_ignored(box: Box) -> None:
+    """Even the right certificate, in a file over a mebibyte, is not read."""
     box.bring("padded", box.sign() + b"\n" * LARGEST)
     waiting = box.ask()
     assert isinstance(waiting, Pending)
     assert "padded (it is too large)" in waiting.reason
 
 
-def test_many_entries(box: Box) -> None:
-    """Thousands of files: bounded, and said."""
+def test_dropbox_many_entries_are_bounded_and_reported(box: Box) -> None:
+    """Of thousands of files a bounded number is read, and the answer says so."""
     box.inbox.mkdir(mode=0o750)
     for n in range(1005):
         (box.inbox / f"{n:04}").touch()
@@ -200,16 +200,16 @@ def test_many_entries(box: Box) -> None:
     assert "more" in waiting.reason
 
 
-def test_another_requests_answer(box: Box) -> None:
-    """A certificate of another key is not ours, whatever its file is called."""
+def test_dropbox_answer_for_other_key_is_ignored(box: Box) -> None:
+    """A certificate of another key is ignored, whatever its file is called."""
     box.ask()
     box.bring(box.requests()[0].replace(".csr", ".crt"), box.sign(OTHERS))
     assert isinstance(box.ask(), Pending)
     assert 1 == len(list(box.inbox.iterdir()))
 
 
-def test_reminders(box: Box) -> None:
-    """Asked again and not answered: a reminder with the day it was asked; a request that vanished is put back."""
+def test_dropbox_reminder_and_request_restored(box: Box) -> None:
+    """Without an answer: a reminder with the day of the request; a request file that vanished is written again."""
     box.ask()
     [name] = box.requests()
     (box.outbox / name).unlink()
@@ -218,16 +218,16 @@ def test_reminders(box: Box) -> None:
     assert (again.reminder, box.requests()) == (True, [name])
 
 
-def test_a_new_request_withdraws_the_old_one(box: Box) -> None:
-    """Other names by now, so another key: the request nobody wants any more leaves the outbox."""
+def test_dropbox_new_request_withdraws_old(box: Box) -> None:
+    """New names, so a new key: the old request leaves the outbox."""
     box.ask()
     box.ask(key_and_csr(names=(*NAMES, "new"))[1])
     assert 1 == len(box.requests())
     assert x509.parse_request(CSR).spki[:12] not in box.requests()[0]
 
 
-def test_a_kept_key(box: Box) -> None:
-    """`reuse_key`: the live certificate, and one that was taken before, are no answers again."""
+def test_dropbox_reuse_key_ignores_earlier_answers(box: Box) -> None:
+    """`reuse_key`: the live certificate, and an answer taken before, are not taken again."""
     live, renewed = box.sign(), box.sign(days=60)
     box.bring("live", live)
     assert isinstance(box.ask(live=live.decode()), Pending)
@@ -237,8 +237,8 @@ def test_a_kept_key(box: Box) -> None:
     assert isinstance(box.ask(live=live.decode()), Pending)
 
 
-def test_roots(box: Box) -> None:
-    """A root that was brought is a candidate for the bundle; without one a person is asked for it."""
+def test_dropbox_roots(box: Box) -> None:
+    """A root in the inbox is a candidate for the bundle; without one the operator is asked for it."""
     with pytest.raises(AuthorityError, match="copy it there"):
         box.ask(b"", operation="roots")
     box.bring("ca", box.ca.cert + box.sign())
@@ -248,8 +248,8 @@ def test_roots(box: Box) -> None:
 
 
 @pytest.mark.parametrize(("place", "mode"), [("outbox", 0o777), ("outbox", 0o775), ("inbox", 0o777)])
-def test_directories_that_others_may_write(box: Box, place: str, mode: int) -> None:
-    """A request that others could replace would be another's certificate: refused, with the remedy."""
+def test_dropbox_directory_writable_by_others_is_refused(box: Box, place: str, mode: int) -> None:
+    """Others could replace a request and obtain a certificate for their key: refused, with the remedy."""
     box.ask()
     (box.outbox.parent / place).chmod(mode)
     with pytest.raises(AuthorityError, match=r"other users may replace.*chmod") as caught:
@@ -257,15 +257,15 @@ def test_directories_that_others_may_write(box: Box, place: str, mode: int) -> N
     assert "credentials" == caught.value.kind
 
 
-def test_an_outbox_that_cannot_be_made(box: Box) -> None:
-    """The place is named."""
+def test_dropbox_outbox_not_creatable_is_named(box: Box) -> None:
+    """The error names the directory."""
     box.outbox.parent.joinpath("outbox").write_text("a file")
     with pytest.raises(AuthorityError, match=f"{box.outbox}"):
         box.ask()
 
 
-def test_news(box: Box) -> None:
-    """When something last came, by the kernel's clock: a file that claims to be of tomorrow is of now."""
+def test_dropbox_inbox_changed_uses_kernel_time(box: Box) -> None:
+    """The newest change by the kernel's clock: a file with an mtime of tomorrow counts as of now."""
     options = {"inbox": str(box.inbox)}
     assert inbox_changed(options) is None
     before = datetime.now(UTC) - timedelta(seconds=1)

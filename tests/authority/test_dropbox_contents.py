@@ -47,12 +47,12 @@ def decided(own: dict[str, object], *lying: Found, live: str = "") -> Exchange:
         ({"file": "db1.node.0.csr"}, False, ("db1.node.0.csr",)),
     ],
 )
-def test_a_request_without_an_answer(own: dict[str, object], known: bool, withdrawn: tuple[str, ...]) -> None:
-    """It waits under a name of its own key; one of another key before it is withdrawn."""
+def test_dropbox_pending_request_named_by_key(own: dict[str, object], known: bool, withdrawn: tuple[str, ...]) -> None:
+    """The request file is named by its key; one of another key is withdrawn first."""
     assert decided(own, *found(signed(OTHERS))) == Exchange(name=NAME, known=known, withdrawn=withdrawn)
 
 
-def test_an_answer_is_known_by_its_key_and_never_taken_twice() -> None:
+def test_dropbox_answer_known_by_key_taken_once() -> None:
     """A certificate for the key answers once; the live one, and one that was taken before, do not."""
     pem = signed()
     made = decided({"answered": ["0"] * REMEMBERED}, *found(pem))
@@ -62,8 +62,8 @@ def test_an_answer_is_known_by_its_key_and_never_taken_twice() -> None:
     assert decided({}, *found(pem), live=pem.decode()).chain == ""
 
 
-def test_no_file_is_read_after_too_much() -> None:
-    """What an inbox holds is bounded: nothing is asked for behind the file that is too much, and that is said."""
+def test_dropbox_inbox_over_limit_reads_no_more() -> None:
+    """The total size of an inbox is bounded: files beyond the limit are not read, and the answer says so."""
 
     def files() -> Iterator[tuple[str, bytes | str]]:
         yield "a\n.pem", "it is not a regular file"

@@ -45,8 +45,8 @@ def refused(server: EstServer, label: str, **changes: Any) -> AuthorityError:
     return caught.value
 
 
-def test_first_issuance_with_an_enrolment_pair(server: EstServer) -> None:
-    """simpleenroll as the enrolment pair; the chain is completed from cacerts, and the root left out."""
+def test_est_first_issuance_by_bootstrap_credential(server: EstServer) -> None:
+    """simpleenroll with the bootstrap credential; the chain is completed from cacerts, without the root."""
     key, csr = key_and_csr()
     answer = ask(question(server, csr), context(trusting(server)))
     assert isinstance(answer, Issued)
@@ -59,7 +59,7 @@ def test_first_issuance_with_an_enrolment_pair(server: EstServer) -> None:
     }
 
 
-def test_first_issuance_with_a_password(server: EstServer) -> None:
+def test_est_first_issuance_by_password(server: EstServer) -> None:
     """HTTP Basic, over a verified connection, without a client certificate."""
     asked = question(server, key_and_csr()[1], options={"username": USER})
     answer = ask(asked, context(trusting(server, enrolled=False), password=PASSWORD))
@@ -67,7 +67,7 @@ def test_first_issuance_with_a_password(server: EstServer) -> None:
     assert USER in {r["who"] for r in server.requests()}
 
 
-def test_renewal_with_a_new_key(server: EstServer) -> None:
+def test_est_renewal_with_new_key_is_simplereenroll(server: EstServer) -> None:
     """A renewal of the same names goes to simplereenroll, as a re-key."""
     first = ask(question(server, key_and_csr()[1]), context(trusting(server)))
     assert isinstance(first, Issued)
@@ -79,8 +79,8 @@ def test_renewal_with_a_new_key(server: EstServer) -> None:
     assert "/.well-known/est/simplereenroll" == server.requests()[before]["path"]
 
 
-def test_renewal_as_the_live_pair(server: EstServer) -> None:
-    """`credential = "leaf"`: the live pair is what is shown, and simplereenroll takes it."""
+def test_est_renewal_authenticates_with_live_pair(server: EstServer) -> None:
+    """`credential = "leaf"`: the live pair is presented, and simplereenroll accepts it."""
     key, csr = key_and_csr()
     first = ask(question(server, csr), context(trusting(server)))
     assert isinstance(first, Issued)
@@ -90,8 +90,8 @@ def test_renewal_as_the_live_pair(server: EstServer) -> None:
     assert ("CN=node,O=Cockroach", 200) == (server.requests()[before]["who"], server.requests()[before]["status"])
 
 
-def test_a_pair_of_another_ca_is_enrolled_anew(server: EstServer) -> None:
-    """simplereenroll is refused for what the server never issued: it is asked by simpleenroll instead."""
+def test_est_pair_of_other_ca_is_enrolled_anew(server: EstServer) -> None:
+    """simplereenroll refuses a certificate that the server did not issue: simpleenroll is asked instead."""
     names = ("moved.example.com",)
     ca, ca_key = x509.make_ca("before", timedelta(days=9), NOW)
     live = x509.sign_csr(
@@ -110,8 +110,8 @@ def test_a_pair_of_another_ca_is_enrolled_anew(server: EstServer) -> None:
     assert [("simplereenroll", 400), ("simpleenroll", 200), ("cacerts", 200)] == asked
 
 
-def test_a_busy_server_is_asked_once(server: EstServer) -> None:
-    """simplereenroll is rate limited: that is the answer, and simpleenroll is not tried behind it."""
+def test_est_rate_limited_is_asked_once(server: EstServer) -> None:
+    """simplereenroll is rate limited: that is the answer, and simpleenroll is not tried after it."""
     first = ask(question(server, key_and_csr()[1]), context(trusting(server)))
     assert isinstance(first, Issued)
     before = len(server.requests())
@@ -119,8 +119,8 @@ def test_a_busy_server_is_asked_once(server: EstServer) -> None:
     assert ["simplereenroll"] == [r["path"].rpartition("/")[2] for r in server.requests()[before:]]
 
 
-def test_other_names_are_enrolled(server: EstServer) -> None:
-    """A request whose names differ from the live certificate's is no renewal (RFC 7030, section 4.2.2)."""
+def test_est_changed_names_are_enrolled_anew(server: EstServer) -> None:
+    """A request whose names differ from the live certificate's is not a renewal (RFC 7030, section 4.2.2)."""
     first = ask(question(server, key_and_csr()[1]), context(trusting(server)))
     assert isinstance(first, Issued)
     before = len(server.requests())
@@ -128,7 +128,7 @@ def test_other_names_are_enrolled(server: EstServer) -> None:
     assert "/.well-known/est/simpleenroll" == server.requests()[before]["path"]
 
 
-def test_a_server_that_takes_its_time(server: EstServer) -> None:
+def test_est_202_is_pending_until_retry_after(server: EstServer) -> None:
     """202 with Retry-After: the request waits until then, and the same request is answered."""
     asked = question(server, key_and_csr()[1], "slow")
     waiting = ask(asked, context(trusting(server)))
@@ -137,8 +137,8 @@ def test_a_server_that_takes_its_time(server: EstServer) -> None:
     assert isinstance(ask(asked, context(trusting(server))), Issued)
 
 
-def test_roots(server: EstServer) -> None:
-    """cacerts: every certificate of the server as a candidate; what is pinned is the daemon's business."""
+def test_est_roots(server: EstServer) -> None:
+    """cacerts: every certificate of the server is a candidate; the daemon compares them with the pinned roots."""
     answer = ask(question(server, b"", operation="roots"), context(trusting(server)))
     assert isinstance(answer, Roots)
     assert {"CN=root CA of a test,O=Cockroach", "CN=issuing CA of a test"} == {
@@ -155,21 +155,21 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("label", "kind", "words"), ERRORS, ids=[e[0] for e in ERRORS])
-def test_errors(server: EstServer, label: str, kind: str, words: str) -> None:
-    """Each answer that is no certificate says who can act, in one line."""
+def test_est_errors_name_who_can_act(server: EstServer, label: str, kind: str, words: str) -> None:
+    """Each answer without a certificate says who can act, in one line."""
     error = refused(server, label)
     assert (error.kind, words in str(error)) == (kind, True), str(error)
     assert str(error).startswith("cannot ")
     assert "\n" not in str(error)
 
 
-def test_retry_after_is_kept(server: EstServer) -> None:
+def test_est_503_retry_after_is_kept(server: EstServer) -> None:
     """503 with Retry-After says when to ask again."""
     assert refused(server, "busy").retry_at == NOW + timedelta(seconds=120)
 
 
-def test_nobody(server: EstServer) -> None:
-    """Without an enrolment pair or a password, or with a wrong one: credentials, and nothing of them in the message."""
+def test_est_credentials_missing_or_wrong(server: EstServer) -> None:
+    """No bootstrap credential or password, or a wrong one: credentials, and the message does not quote them."""
     with pytest.raises(AuthorityError) as caught:
         ask(question(server, key_and_csr()[1]), context(trusting(server, enrolled=False)))
     assert "credentials" == caught.value.kind
@@ -180,7 +180,7 @@ def test_nobody(server: EstServer) -> None:
     assert "wrong horse" not in str(caught.value)
 
 
-def test_an_endpoint_that_is_not_trusted(server: EstServer) -> None:
+def test_est_endpoint_untrusted_is_refused(server: EstServer) -> None:
     """Other TLS roots: nothing is sent."""
     before = len(server.requests())
     with pytest.raises(AuthorityError) as caught:
@@ -188,15 +188,15 @@ def test_an_endpoint_that_is_not_trusted(server: EstServer) -> None:
     assert ("tls", before) == (caught.value.kind, len(server.requests()))
 
 
-def test_a_pinned_endpoint(server: EstServer) -> None:
+def test_est_endpoint_pinned_fingerprint_suffices(server: EstServer) -> None:
     """A pinned fingerprint is enough."""
     pin = x509.parse_certificates(server.material.tls.cert.read_bytes())[0].fingerprint
     asked = question(server, key_and_csr()[1], options={"username": USER})
     assert isinstance(ask(asked, context(Tls(fingerprints=(pin,)), password=PASSWORD)), Issued)
 
 
-def test_the_kind_of_key_that_is_wanted(server: EstServer) -> None:
-    """`csrattrs = true`: a key of another kind is not even asked for; the wanted kind is."""
+def test_est_csrattrs_key_type_mismatch_is_refused(server: EstServer) -> None:
+    """`csrattrs = true`: a key of another type is not sent; one of the wanted type is."""
     wants = {"options": {"csrattrs": True}}
     error = refused(server, "curves", **wants)
     assert ("refused", True) == (error.kind, "expects ecdsa-p384" in str(error))
@@ -205,8 +205,8 @@ def test_the_kind_of_key_that_is_wanted(server: EstServer) -> None:
         assert isinstance(ask(asked, context(trusting(server))), Issued)
 
 
-def test_a_server_that_is_not_there() -> None:
-    """Nobody listens: unreachable."""
+def test_est_unreachable() -> None:
+    """The port is closed."""
     asked = request("est", {**OPTIONS, "url": f"https://127.0.0.1:{closed_port()}"}, key_and_csr()[1])
     with pytest.raises(AuthorityError) as caught:
         ask(asked, context())

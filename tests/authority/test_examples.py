@@ -47,7 +47,7 @@ def leaf_of(found: Answer) -> Any:
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
-def test_scripts_are_sound(path: Path) -> None:
+def test_example_scripts_pass_shellcheck(path: Path) -> None:
     """Each example parses, may be executed, and passes shellcheck where that is installed."""
     subprocess.run(["bash", "-n", path], check=True)
     assert path.stat().st_mode & 0o777 == 0o755
@@ -66,16 +66,16 @@ DOCUMENTED = [
 
 
 @pytest.mark.parametrize(("name", "text"), DOCUMENTED, ids=[f"{n}-{i}" for i, (n, _) in enumerate(DOCUMENTED)])
-def test_documented_configurations(name: str, text: str) -> None:
-    """Each configuration of docs/authorities is complete and without errors, and asks the authority it is about."""
+def test_example_configurations_are_valid(name: str, text: str) -> None:
+    """Each configuration of docs/authorities is valid, and asks the authority that its page describes."""
     config = build(name, tomllib.loads(text))
     [(authority, found)] = config.authorities.items()
     asked = {a for want in config.policies[0].wants for a in want.authorities}
     assert (found.type, asked) == (name, set() if name == "none" else {authority})
 
 
-def test_every_variable_is_documented() -> None:
-    """What a program is told and what it may answer stands in the documentation."""
+def test_command_variables_are_documented() -> None:
+    """Every variable that a program gets and every line that it may answer is documented."""
     text = (EXAMPLES.parent / "authorities" / "command.md").read_text()
     told = command._environ(request("command", {"command": ["/x"]}), context(), "/tmp")
     assert [name for name in told if f"`{name}`" not in text] == []
@@ -97,7 +97,7 @@ def verifies(found: Answer, root: Path, usage: x509.Usage = "server") -> str | N
     return x509.verify_chain(found.chain.encode(), root.read_bytes(), usage, datetime.now(UTC))
 
 
-def test_openssl_ca(ca_dir: Path) -> None:
+def test_openssl_ca_script_issues(ca_dir: Path) -> None:
     """`openssl ca`: names, usages and the lifetime asked for, to the second; its index grows; its roots."""
     where = {"CA_DIR": str(ca_dir)}
     key, csr = key_and_csr()
@@ -114,7 +114,7 @@ def test_openssl_ca(ca_dir: Path) -> None:
     assert roots.pem.encode() == (ca_dir / "ca.crt").read_bytes()
 
 
-def test_openssl_ca_refuses(ca_dir: Path) -> None:
+def test_openssl_ca_script_refusals(ca_dir: Path) -> None:
     """A request outside the policy is refused, with openssl's own words; a missing key is a failure."""
     csr = ca_dir / "r.csr"
     asked = ["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", ca_dir / "k", "-out", csr]
@@ -137,7 +137,7 @@ def by_ssh(ca_dir: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.real
-def test_cockroach_by_ssh(ca_dir: Path, by_ssh: dict[str, str]) -> None:
+def test_ssh_script_issues_and_returns_roots(ca_dir: Path, by_ssh: dict[str, str]) -> None:
     """The CA's key on another host: the forced command signs, and answers for the roots."""
     key, csr = key_and_csr()
     found = answer("cockroach-ssh", by_ssh, csr, lifetime=86400.0)
@@ -158,15 +158,17 @@ REFUSED = [
 
 @pytest.mark.real
 @pytest.mark.parametrize(("label", "asked", "words"), REFUSED, ids=[r[0] for r in REFUSED])
-def test_the_host_of_the_ca_decides(by_ssh: dict[str, str], label: str, asked: dict[str, Any], words: str) -> None:
-    """Names that the CA's host does not allow are refused there, and the reason reaches this side."""
+def test_ssh_script_name_not_allowed_by_ca_host_is_refused(
+    by_ssh: dict[str, str], label: str, asked: dict[str, Any], words: str
+) -> None:
+    """Names that the CA's host does not allow are refused there, and the reason is reported here."""
     found = failure("cockroach-ssh", by_ssh, key_and_csr(**asked)[1])
     assert ("refused", True) == (found.kind, words in str(found)), (label, str(found))
 
 
 @pytest.mark.real
-def test_ssh_itself_fails(by_ssh: dict[str, str], tmp_path: Path) -> None:
-    """Nobody listens: unreachable. A key that the server does not know, a host key that we do not: credentials."""
+def test_ssh_script_connection_failures(by_ssh: dict[str, str], tmp_path: Path) -> None:
+    """A closed port: unreachable. A key that the server does not know, an unknown host key: credentials."""
     nowhere = {**by_ssh, "CA_HOST": f"ssh://127.0.0.1:{closed_port()}"}
     assert "unreachable" == failure("cockroach-ssh", nowhere).kind
     stranger = {**by_ssh, "SSH_KEY": by_ssh["SSH_KEY"].replace("key", "stranger")}
@@ -176,8 +178,8 @@ def test_ssh_itself_fails(by_ssh: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_the_forced_command_runs_nothing_else(by_ssh: dict[str, str]) -> None:
-    """Whoever has the key can ask it to sign, and nothing else."""
+def test_ssh_forced_command_only_signs(by_ssh: dict[str, str]) -> None:
+    """The key of the forced command can ask it to sign, and nothing else."""
     options = ["-o", f"UserKnownHostsFile={by_ssh['SSH_HOSTS']}", "-i", by_ssh["SSH_KEY"], "-o", "BatchMode=yes"]
     for words in ("cat ca.key", "issue serverAuth 1; id", "issue $(id) 1", ""):
         done = subprocess.run(
@@ -201,7 +203,7 @@ def cmp_settings(server: CmpServer) -> dict[str, str]:
 
 
 @pytest.mark.real
-def test_cmp(cmp_server: CmpServer) -> None:
+def test_cmp_script_issues(cmp_server: CmpServer) -> None:
     """CMP against OpenSSL's own server: p10cr with a shared secret, and the answer is verified."""
     found = answer("cmp", cmp_settings(cmp_server), cmp_server.csr(), secrets={"secret": cmp_server.secret})
     assert leaf_of(found).spki == x509.parse_key(cmp_server.key)[0]
@@ -209,8 +211,8 @@ def test_cmp(cmp_server: CmpServer) -> None:
 
 
 @pytest.mark.real
-def test_cmp_fails(cmp_server: CmpServer) -> None:
-    """A wrong secret is credentials, another key's certificate no answer, a server that is not there unreachable."""
+def test_cmp_script_failures(cmp_server: CmpServer) -> None:
+    """A wrong secret is credentials, a certificate of another key is refused, a closed port is unreachable."""
     settings, secret = cmp_settings(cmp_server), {"secret": cmp_server.secret}
     assert "credentials" == failure("cmp", settings, cmp_server.csr(), secrets={"secret": "wrong"}).kind
     other = failure("cmp", settings, key_and_csr()[1], secrets=secret)
@@ -232,7 +234,7 @@ def scep_csr(challenge: str) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.real
-def test_scep(scep_server: ScepServer) -> None:
+def test_scep_script_issues(scep_server: ScepServer) -> None:
     """SCEP against scepserver: the request carries the challenge; the key stays, another one signs the message."""
     key, csr = scep_csr(scep_server.challenge)
     found = answer("scep", {"SCEP_URL": scep_server.url}, csr)
@@ -246,8 +248,8 @@ def test_scep(scep_server: ScepServer) -> None:
 
 
 @pytest.mark.real
-def test_scep_fails(scep_server: ScepServer) -> None:
-    """A wrong challenge is refused; a server that is not there unreachable."""
+def test_scep_script_failures(scep_server: ScepServer) -> None:
+    """A wrong challenge is refused; a closed port is unreachable."""
     assert "refused" == failure("scep", {"SCEP_URL": scep_server.url}, scep_csr("wrong")[1]).kind
     nowhere = {"SCEP_URL": f"http://127.0.0.1:{closed_port()}/scep"}
     assert "unreachable" == failure("scep", nowhere, scep_csr("x")[1]).kind

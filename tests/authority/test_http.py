@@ -60,8 +60,8 @@ def problem(url: str, tls: Tls, timeout: float = 20.0) -> AuthorityError:
     return caught.value
 
 
-def test_who_is_trusted(server: Web, pair: ServerPair, other: ServerPair) -> None:
-    """Configured roots, a pinned fingerprint alone, both; the wrong one of either is refused, and so is none."""
+def test_tls_trust_roots_and_pins(server: Web, pair: ServerPair, other: ServerPair) -> None:
+    """Configured roots, a pinned fingerprint alone, both; a wrong one of either is refused, and so is neither."""
     roots, wrong = pair.ca.read_text(), other.ca.read_text()
     good, bad = mark(pair.cert), mark(other.cert)
     for tls in (
@@ -86,8 +86,10 @@ ALWAYS = {"Accept-Encoding": "identity", "Connection": "close"}
     (None, [], {"Content-Type": "a/b"}, (b"[]", {"User-Agent": "certagent", "Content-Type": "a/b"})),
     (None, None, {"User-Agent": "x", "Connection": "keep-alive"}, (None, {"User-Agent": "x"})),
 ])  # fmt: skip
-def test_what_is_sent(body: bytes | None, document: object, headers: dict[str, str], sent: Any) -> None:
-    """A document as JSON; headers as given, but nothing compressed and no connection kept."""
+def test_http_request_headers_and_body(
+    body: bytes | None, document: object, headers: dict[str, str], sent: Any
+) -> None:
+    """A document as JSON; headers as given, no compression and no connection kept alive."""
     assert (sent[0], sent[1] | ALWAYS) == message(body, document, headers)
 
 
@@ -96,14 +98,14 @@ def test_what_is_sent(body: bytes | None, document: object, headers: dict[str, s
     (ProtocolError("cut", OSError("reset")), "unreachable", "cannot reach URL: reset"),
     (OSError("no route"), "unreachable", "cannot reach URL: no route"),
 ])  # fmt: skip
-def test_an_exchange_that_failed(error: Exception, kind: str, words: str) -> None:
-    """The endpoint is not the one that is trusted, or there is none; the innermost reason is the one that is told."""
+def test_http_failure_reports_innermost_reason(error: Exception, kind: str, words: str) -> None:
+    """The endpoint is untrusted or absent; the innermost reason is reported."""
     found = broken("URL", error)
     assert (kind, True) == (found.kind, str(found).startswith(words)), str(found)
 
 
-def test_a_reply_that_sends_elsewhere() -> None:
-    """Not followed, and named; every other reply is one."""
+def test_http_redirect_is_named_not_followed() -> None:
+    """Not followed, and named; every other status is a reply."""
     for status in (300, 307, 399):
         with pytest.raises(AuthorityError, match="it redirects to elsewhere") as caught:
             direct(Reply("URL", status, {"location": "elsewhere"}, b""))
@@ -120,20 +122,20 @@ def test_a_reply_that_sends_elsewhere() -> None:
     (Tls(unverified=True), False),
     (Tls(roots="PEM", unverified=True), False),
 ])  # fmt: skip
-def test_when_the_name_counts(tls: Tls, *, expected: bool) -> None:
-    """Everywhere but where a fingerprint alone is configured, or a pinned digest vouches for what is fetched."""
+def test_tls_host_name_is_checked_unless_pinned_alone(tls: Tls, *, expected: bool) -> None:
+    """Checked unless only a fingerprint is configured, or a pinned digest verifies what is fetched."""
     assert expected == by_name(tls)
 
 
-def test_roots_with_words_between(server: Web, pair: ServerPair) -> None:
-    """A bundle may hold what people write, in any language; one without a certificate is not "the system's"."""
+def test_roots_file_with_text_between_certificates(server: Web, pair: ServerPair) -> None:
+    """A bundle may have text around its certificates, in any language; one without any is not "the system's"."""
     assert get(server.url, Tls(f"Wurzel für Prüfungen\n{pair.ca.read_text()}")).status == 200
     found = problem(server.url, Tls("nothing to trust"))
     assert (found.kind, "contains no PEM certificate" in str(found)) == ("credentials", True)
 
 
-def test_the_systems_roots(server: Web, pair: ServerPair) -> None:
-    """Without settings the system's roots count: here they are what OpenSSL is told they are."""
+def test_system_roots_used_without_settings(server: Web, pair: ServerPair) -> None:
+    """Without settings the system's roots count: here they are those that OpenSSL's environment names."""
     code = "import sys; from tests.authority.test_http import *; print(get(sys.argv[1], Tls()).status)"
     environ = {**os.environ, "SSL_CERT_FILE": str(pair.ca)}
     done = subprocess.run([sys.executable, "-c", code, server.url], env=environ, capture_output=True, check=True)
@@ -159,8 +161,10 @@ def dated(directory: Path, name: str, start: timedelta, end: timedelta) -> Serve
         ("elsewhere.example.com", -1, 9, "mismatch"),
     ],
 )
-def test_a_server_certificate_that_is_not_good(tmp_path: Path, name: str, start: int, end: int, said: str) -> None:
-    """Expired, not yet valid, another host's: refused by the roots; a pin alone takes it, for it is the very one."""
+def test_tls_server_certificate_expired_or_wrong_host(
+    tmp_path: Path, name: str, start: int, end: int, said: str
+) -> None:
+    """Expired, not yet valid, another host's: refused by the roots; a pin alone accepts exactly that certificate."""
     made = dated(tmp_path, name, timedelta(days=start), timedelta(days=end))
     with Web(hello, made.cert, made.key) as running:
         found = problem(running.url, Tls(made.ca.read_text()))
@@ -168,8 +172,8 @@ def test_a_server_certificate_that_is_not_good(tmp_path: Path, name: str, start:
         assert get(running.url, Tls(fingerprints=(mark(made.cert),))).status == 200
 
 
-def test_a_client_certificate(pair: ServerPair, other: ServerPair) -> None:
-    """The enrolment pair is presented; without it, or with another CA's, the server says no."""
+def test_tls_client_certificate_is_presented(pair: ServerPair, other: ServerPair) -> None:
+    """The bootstrap credential is presented; without it, or with another CA's, the server refuses."""
     with Web(hello, pair.cert, pair.key, clients=pair.ca) as running:
         tls = Tls(pair.ca.read_text())
         shown = replace(tls, client_cert=pair.cert.read_text(), client_key=pair.key.read_text())
@@ -180,8 +184,8 @@ def test_a_client_certificate(pair: ServerPair, other: ServerPair) -> None:
         assert problem(running.url, torn).kind == "credentials"
 
 
-def test_through_a_proxy(server: Web, pair: ServerPair, other: ServerPair) -> None:
-    """CONNECT, and TLS with the CA itself through it: the proxy can neither read nor stand in; it may be gone."""
+def test_proxy_connect_end_to_end_tls(server: Web, pair: ServerPair, other: ServerPair) -> None:
+    """CONNECT, then TLS with the CA itself: the proxy can neither read nor impersonate; it may be unreachable."""
     asked: list[str] = []
     with Web(tunnel(asked)) as proxy:
         assert get(server.url, Tls(pair.ca.read_text(), proxy=proxy.url)).status == 200
@@ -191,7 +195,7 @@ def test_through_a_proxy(server: Web, pair: ServerPair, other: ServerPair) -> No
     assert problem(server.url, Tls(pair.ca.read_text(), proxy=gone)).kind == "unreachable"
 
 
-def test_plain_http_stays_on_this_host() -> None:
+def test_http_plain_only_on_loopback_or_allowed() -> None:
     """http goes to loopback, or where it is explicitly allowed; other schemes nowhere."""
     with Web(hello) as running:
         assert get(running.url, Tls()).status == 200
@@ -205,8 +209,8 @@ def test_plain_http_stays_on_this_host() -> None:
 
 
 @pytest.mark.parametrize("place", ["http://127.0.0.1:1/x", "https://elsewhere.example.com/", "file:///etc/shadow", ""])
-def test_redirects_are_not_followed(place: str) -> None:
-    """To another scheme or host, or nowhere: an error that names the place."""
+def test_http_redirect_elsewhere_is_error(place: str) -> None:
+    """To another scheme or host, or malformed: an error that names the target."""
     with Web(lambda h: h.reply(302, Location=place)) as running:
         found = problem(running.url, Tls())
     assert (found.kind, "not followed" in str(found)) == ("failed", True)
@@ -228,8 +232,8 @@ def chunked(handler: Handler) -> None:
 
 
 @pytest.mark.parametrize("answer", [endless, chunked])
-def test_an_endless_body(answer: object) -> None:
-    """Over the cap it is cut off, by whatever coding."""
+def test_http_endless_body_is_cut_off(answer: object) -> None:
+    """A body over the limit is cut off, with any transfer coding."""
     with Web(answer) as running:  # type: ignore[arg-type]
         found = problem(running.url, Tls())
     assert (found.kind, "over 1048576 bytes" in str(found)) == ("malformed", True)
@@ -246,15 +250,15 @@ def hinting(handler: Handler, times: int = 1) -> None:
     hello(handler)
 
 
-def test_interim_responses_are_passed_over(pair: ServerPair) -> None:
+def test_http_interim_responses_are_skipped(pair: ServerPair) -> None:
     """103 Early Hints or 102 ahead of the 200, as a proxy before a CA sends them: the 200 is the answer."""
     for made, tls in ((Web(hinting), Tls()), (Web(hinting, pair.cert, pair.key), Tls(pair.ca.read_text()))):
         with made as running:
             assert (get(running.url, tls).status, get(running.url, tls).json()) == (200, {"hello": True})
 
 
-def test_interim_responses_without_end() -> None:
-    """They end: the CA is broken, and nobody waits for the deadline."""
+def test_http_endless_interim_responses_are_error() -> None:
+    """Their number is limited: the CA is reported as broken before the deadline."""
     with Web(lambda handler: hinting(handler, 100)) as running:
         assert "interim responses" in str(problem(running.url, Tls()))
 
@@ -267,16 +271,16 @@ def dripping(handler: Handler) -> None:
 
 
 @pytest.mark.slow
-def test_a_drip_ends_at_the_deadline() -> None:
-    """A byte now and then keeps no request alive beyond its deadline."""
+def test_http_slow_response_ends_at_deadline() -> None:
+    """A server that sends a byte now and then keeps no request alive beyond its deadline."""
     with Web(dripping) as running:
         begin = time.monotonic()
         assert problem(running.url, Tls(), timeout=0.5).kind == "unreachable"
         assert time.monotonic() - begin < 60  # it drips until the test ends
 
 
-def test_every_request_has_a_connection_of_its_own() -> None:
-    """However long the server would keep one: what it closes while a request is under way cannot be ours."""
+def test_http_connection_is_not_reused() -> None:
+    """Each request has its own connection, so that a server that closes an idle one breaks no request."""
     ports: list[int] = []
 
     def patient(handler: Handler) -> None:
@@ -291,7 +295,7 @@ def test_every_request_has_a_connection_of_its_own() -> None:
     assert len(set(ports)) == len(ports) == 3
 
 
-def test_nobody_there() -> None:
+def test_http_unreachable_names_cause() -> None:
     """A closed port, a name that does not exist: unreachable, with the cause."""
     assert problem(f"http://127.0.0.1:{closed_port()}", Tls()).kind == "unreachable"
     assert problem("https://does-not-exist.invalid", Tls()).kind == "unreachable"
@@ -317,7 +321,7 @@ def test_nobody_there() -> None:
         ("Mon, 01 Jan 2026 00:00:00 +99999999999999", None),
     ],
 )
-def test_retry_after(value: str, seconds: int | None) -> None:
-    """Seconds or a date, a week at most, never in the past, and nonsense is nothing."""
+def test_http_retry_after_seconds_or_date(value: str, seconds: int | None) -> None:
+    """Seconds or a date, a week at most, never in the past; a malformed value is ignored."""
     found = retry_after(Reply("", 503, {"retry-after": value}, b""), NOW)
     assert found == (None if seconds is None else NOW + timedelta(seconds=seconds))

@@ -71,14 +71,14 @@ def subjects(bundle: bytes) -> set[str]:
 BOTH = {"CN=old root,O=Cockroach", "CN=new root,O=Cockroach"}
 
 
-def test_every_fingerprint_is_in_it(tmp_path: Path) -> None:
+def test_bundle_from_all_pinned_roots_on_empty_host(tmp_path: Path) -> None:
     """An empty host joins in the middle of a rotation: its peers still serve the old root's certificates."""
     found = people(tmp_path, NEW, OLD, issuing_fingerprints=(mark(NEW), mark(OLD)))
     assert BOTH == subjects(found.bundle("/certs", "ca", now(), first=True))
 
 
-def test_a_pinned_root_that_is_not_shown(tmp_path: Path) -> None:
-    """The new root alone would cut the host off from every peer of the old one: there is no bundle, and it is said."""
+def test_bundle_pinned_root_missing_is_refused(tmp_path: Path) -> None:
+    """The new root alone would not verify peers of the old one: no bundle is made, and the reason says so."""
     pins = (mark(NEW), mark(OLD))
     with pytest.raises(
         AuthorityError, match=f"lacks {mark(OLD)[:12]} of issuing_fingerprints; name a file .* in issuing_roots"
@@ -90,7 +90,7 @@ def test_a_pinned_root_that_is_not_shown(tmp_path: Path) -> None:
     assert BOTH == subjects(found.bundle("/certs", "ca", now(), first=True))
 
 
-def test_the_pinned_roots_of_the_whole_fallback_order(tmp_path: Path) -> None:
+def test_bundle_pinned_roots_of_whole_fallback_order(tmp_path: Path) -> None:
     """Peers may have certificates of any authority of the order; one without a pin, or without a CA, adds nothing."""
     certs = tmp_path / "certs"
     certs.mkdir(mode=0o700)
@@ -113,15 +113,15 @@ def test_the_pinned_roots_of_the_whole_fallback_order(tmp_path: Path) -> None:
 FIRST = Issue(want("ca"), "house", (), False, "ca.crt is missing", first=True)
 
 
-def test_a_new_embedded_ca_is_an_event(tmp_path: Path) -> None:
-    """Once, when it is made: an operator must keep a backup of it."""
+def test_embedded_ca_created_logs_event(tmp_path: Path) -> None:
+    """Once, when it is created: an operator must keep a backup of it."""
     (tmp_path / "certs").mkdir(mode=0o700)
     logs = [made(tmp_path, {"house": embedded(tmp_path)}, FIRST)[1] for _ in range(2)]
     assert ["ca.created" in log for log in logs] == [True, False]
 
 
-def test_a_lost_embedded_ca_is_never_replaced(tmp_path: Path) -> None:
-    """It existed here, or another certs directory or the ledger knows of it: no new one, and the remedy is said."""
+def test_embedded_ca_lost_is_never_replaced(tmp_path: Path) -> None:
+    """It existed here, or another certs directory or the ledger knows of it: no new one, and the remedy says why."""
     lost = tmp_path / "ca"
     mine = embedded(tmp_path)
     assert mine.fact().problem is None
@@ -136,15 +136,15 @@ def test_a_lost_embedded_ca_is_never_replaced(tmp_path: Path) -> None:
         assert (caught.value.refused, lost.exists()) == (True, False)
 
 
-def test_no_embedded_ca_is_made_for_a_leaf(tmp_path: Path) -> None:
-    """A trust bundle is there by then: a new CA's certificates would be refused, and the CA would stay."""
+def test_embedded_ca_is_not_created_for_leaf(tmp_path: Path) -> None:
+    """A trust bundle exists by then: a new CA's certificates would be refused, and the CA would stay."""
     with pytest.raises(AuthorityError, match="a new one is made only with the first trust bundle"):
         embedded(tmp_path).issue(order(tmp_path), now())
     assert not (tmp_path / "ca").exists()
 
 
-def test_an_embedded_ca_whose_key_is_lost_or_exposed(tmp_path: Path) -> None:
-    """Its certificate alone signs nothing: that is known before a renewal is due."""
+def test_embedded_ca_key_lost_or_exposed_is_reported_early(tmp_path: Path) -> None:
+    """Its certificate alone signs nothing: that is reported before a renewal is due."""
     mine = embedded(tmp_path)
     mine.bundle("/certs", "ca", now(), first=True)
     key = tmp_path / "ca" / "ca.key"
@@ -154,7 +154,7 @@ def test_an_embedded_ca_whose_key_is_lost_or_exposed(tmp_path: Path) -> None:
     assert "ca.key" in (mine.fact().problem or "")
 
 
-def test_an_embedded_ca_for_the_console(tmp_path: Path) -> None:
+def test_embedded_ca_for_ui_needs_no_bundle(tmp_path: Path) -> None:
     """`ui` may be verified by the system's roots, so no trust bundle comes first; a lost one is not replaced either."""
     mine, asks = embedded(tmp_path), replace(order(tmp_path), stem="ui")
     with pytest.raises(AuthorityError, match="there is no CA"):

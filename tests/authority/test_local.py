@@ -19,8 +19,8 @@ def local(path: Path, *, create: bool = True) -> LocalAuthority:
     return LocalAuthority(str(path / "ca"), create, DAY, 10 * DAY)
 
 
-def test_many_ask_at_once(tmp_path: Path) -> None:
-    """Sixteen certs-dirs that begin together find one CA; none sees it half made."""
+def test_embedded_ca_concurrent_creation_makes_one(tmp_path: Path) -> None:
+    """Sixteen certs directories that start together find one CA; none sees it half made."""
     found: list[bytes | AuthorityError] = []
     begin = threading.Barrier(16)
 
@@ -42,8 +42,8 @@ def test_many_ask_at_once(tmp_path: Path) -> None:
     assert os.stat(tmp_path / "ca" / "ca.key").st_mode & 0o777 == 0o600
 
 
-def test_a_crash_between_the_renames_is_finished(tmp_path: Path) -> None:
-    """The key is in place, its certificate waits beside it: the next to ask puts it in."""
+def test_embedded_ca_crash_between_renames_is_finished(tmp_path: Path) -> None:
+    """The key is in place, its certificate is still staged: the next request installs it."""
     local(tmp_path).ensure(NOW)
     cert = tmp_path / "ca" / "ca.crt"
     made = cert.read_bytes()
@@ -60,10 +60,10 @@ LACKS = [
 
 
 @pytest.mark.parametrize(("label", "lost", "waiting", "reason"), LACKS, ids=[r[0] for r in LACKS])
-def test_a_ca_is_never_made_over_a_part_of_one(
+def test_embedded_ca_half_present_is_never_overwritten(
     tmp_path: Path, label: str, lost: str, waiting: bytes | None, reason: str
 ) -> None:
-    """One half is missing: an error that names it, and what is there stays as it is."""
+    """One file is missing: an error that names it, and the other one stays as it is."""
     local(tmp_path).ensure(NOW)
     (tmp_path / "ca" / lost).unlink()
     if waiting:
@@ -74,27 +74,27 @@ def test_a_ca_is_never_made_over_a_part_of_one(
     assert {p.name: p.read_bytes() for p in (tmp_path / "ca").iterdir()} == before, label
 
 
-def test_none_is_made_unasked(tmp_path: Path) -> None:
+def test_embedded_ca_without_create_is_error(tmp_path: Path) -> None:
     """Without `create` an empty directory is an error with the remedy, and stays empty."""
     with pytest.raises(AuthorityError, match="set create = true"):
         local(tmp_path, create=False).ensure(NOW)
     assert not (tmp_path / "ca").exists()
 
 
-def test_what_belongs_together() -> None:
-    """A certificate is that of its own key; what is neither matches nothing."""
+def test_embedded_ca_key_and_certificate_match() -> None:
+    """A certificate belongs to its own key; a damaged file matches nothing."""
     (cert, key), (_, other) = x509.make_ca("one", DAY, NOW), x509.make_ca("other", DAY, NOW)
     pairs = [(cert, key), (cert, other), (b"", key), (cert, b""), (key, cert)]
     assert [True, False, False, False, False] == [matching(*pair) for pair in pairs]
 
 
 @pytest.mark.parametrize(("life", "early"), [(20, 1), (1199, 59.95), (1200, 60), (86400, 60)])
-def test_when_a_leaf_begins(life: float, early: float) -> None:
-    """A minute ago, a twentieth of a short life ago; it ends a whole life from now."""
+def test_embedded_ca_leaf_not_before_is_backdated(life: float, early: float) -> None:
+    """It begins a minute ago, or 5 % of a short lifetime ago; it ends a full lifetime from now."""
     assert (NOW - timedelta(seconds=early), NOW + timedelta(seconds=life)) == span(NOW, timedelta(seconds=life))
 
 
-def test_a_key_that_others_may_read_signs_nothing(tmp_path: Path) -> None:
+def test_embedded_ca_key_readable_by_others_signs_nothing(tmp_path: Path) -> None:
     """An error with the remedy, until its mode is right again."""
     authority = local(tmp_path)
     authority.ensure(NOW)
@@ -106,8 +106,8 @@ def test_a_key_that_others_may_read_signs_nothing(tmp_path: Path) -> None:
     assert authority.issue(csr, NOW, server=True, client=True, lifetime=None)
 
 
-def test_the_roots_are_those_of_the_file(tmp_path: Path) -> None:
-    """None before there is one; parsed anew when the file is another; what is no certificate is an error."""
+def test_embedded_ca_roots_follow_file(tmp_path: Path) -> None:
+    """None before the file exists; parsed again when the file changes; a damaged file is an error."""
     authority, cert = local(tmp_path), tmp_path / "ca" / "ca.crt"
     assert authority.known_roots() == ()
     authority.ensure(NOW)

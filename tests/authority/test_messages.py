@@ -33,7 +33,7 @@ from certagent.sandbox.worker_process import user_of
 STATE = {"shared": {}, "own": {}}
 
 
-def test_a_question_arrives_as_it_was() -> None:
+def test_worker_request_round_trip() -> None:
     """Names stay a tuple, TLS settings and state are values again."""
     asked = Request("issue", "step", {"url": "https://ca"}, Tls("roots", "ab"), "node", names=("a", "b"), lifetime=9.0)
     state = State({"account": 1}, {"order": [1]})
@@ -44,8 +44,8 @@ def test_a_question_arrives_as_it_was() -> None:
     "answer",
     [Issued("PEM"), Roots("PEM"), Renewal(1.0, 2.0, 3.0, "why"), Pending(4.0, "later"), Failure("refused", "no", 5.0)],
 )
-def test_an_answer_arrives_as_it_was(answer: Answer) -> None:
-    """Each kind, with the state beside it."""
+def test_worker_answer_round_trip(answer: Answer) -> None:
+    """Each kind, with its state."""
     assert load_answer(dump_answer(answer, State({"a": 1}, {}))) == (answer, State({"a": 1}, {}))
 
 
@@ -75,38 +75,38 @@ def test_an_answer_arrives_as_it_was(answer: Answer) -> None:
         {"answer": "failure", "kind": "refused", "reason": "x", "retry_at": float("inf"), "state": STATE},
     ],
 )
-def test_what_is_no_answer(document: Any) -> None:
-    """Anything else is one error, never another exception."""
+def test_worker_answer_malformed_is_one_error(document: Any) -> None:
+    """Any other document is one error, never another exception."""
     with pytest.raises(AuthorityError, match="cannot read the worker's answer") as caught:
         load_answer(json.dumps(document).encode())
     assert caught.value.kind == "malformed"
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000])
-def test_what_is_no_json(data: bytes) -> None:
-    """Neither."""
+def test_worker_answer_not_json_is_error(data: bytes) -> None:
+    """Text that is not JSON is the same error."""
     with pytest.raises(AuthorityError, match="cannot read the worker's answer"):
         load_answer(data)
 
 
-def test_words_of_a_worker_are_plain() -> None:
-    """Whatever a worker says, no control character reaches a log or a terminal, and no novel."""
+def test_worker_text_is_printable_and_short() -> None:
+    """Whatever a worker says, no control character and no long text reaches a log or a terminal."""
     said = json.dumps({"answer": "pending", "again_at": 1, "reason": "\x1b[31mlater\n" + "x" * 5000, "state": STATE})
     answer, _ = load_answer(said.encode())
     assert isinstance(answer, Pending)
     assert (answer.reason[:12], len(answer.reason)) == (" [31mlater x", 1000)
 
 
-def test_errors_pass_through() -> None:
-    """An error is the same on the other side; a kind that nobody knows is `failed`."""
+def test_worker_error_round_trip() -> None:
+    """An error is the same on the other side; an unknown kind is `failed`."""
     at = datetime(2030, 1, 1, tzinfo=UTC)
     found = error_of(failure_of(AuthorityError("cannot", kind="rate-limited", retry_at=at)))
     assert (str(found), found.kind, found.retry_at) == ("cannot", "rate-limited", at)
     assert error_of(Failure("evil", "cannot")).kind == "failed"
 
 
-def test_no_secret_is_said() -> None:
-    """Whatever a library or a CA echoes: secrets, and each line of a key, are cut out of a failure; so is control."""
+def test_worker_failure_hides_secrets() -> None:
+    """Whatever a library or a CA echoes: secrets, each line of a key and control characters are removed."""
     said = "cannot: token s3cr3t-token, key line-of-a-key\x1b[31m\n" + "x" * 5000
     found = redacted(Failure("failed", said), ["s3cr3t-token", "-----\nline-of-a-key\n-----"])
     assert isinstance(found, Failure)
@@ -114,20 +114,20 @@ def test_no_secret_is_said() -> None:
     assert len(found.reason) == 1000
 
 
-def test_what_waits_says_no_secret_either() -> None:
-    """A queue's words are words of a stranger, too."""
+def test_worker_pending_reason_hides_secrets() -> None:
+    """The text of a pending answer comes from a CA, so it is cleaned as well."""
     found = redacted(Pending(5.0, "ticket for s3cr3t-token"), ["s3cr3t-token"])
     assert found == Pending(5.0, "ticket for [secret]")
 
 
-def test_a_header_is_not_repeated() -> None:
-    """A server that echoes what it was sent: user and password as HTTP Basic has them are hidden like the password."""
+def test_worker_failure_hides_basic_auth_header() -> None:
+    """A server that echoes its request: the HTTP Basic form of user and password is hidden like the password."""
     known = hidden(Request("issue", "est", {"username": "db1"}), {"password": "hunter2"})
     found = redacted(Failure("refused", "bad header Basic ZGIxOmh1bnRlcjI= of hunter2"), known)
     assert found == Failure("refused", "bad header Basic [secret] of [secret]")
 
 
-def test_ports_and_paths_of_options() -> None:
+def test_worker_ports_and_paths_of_options() -> None:
     """Every URL's port, by its scheme where it has none; every absolute path but the root; however deep."""
     options = {
         "url": "https://ca.example.com:9000/x",
@@ -140,8 +140,8 @@ def test_ports_and_paths_of_options() -> None:
     assert Profile().connect == ()
 
 
-def test_what_a_program_may_read() -> None:
-    """What its own words and `readable` name; a variable of its environment opens nothing."""
+def test_worker_program_readable_paths() -> None:
+    """Its own arguments and `readable` name them; a variable of its environment allows nothing."""
     options = {
         "command": ["/opt/ca", "/etc/ca.conf"],
         "environment": {"CERTS": "/var/lib/cockroach/certs"},
@@ -152,6 +152,6 @@ def test_what_a_program_may_read() -> None:
     assert ({"/opt/ca", "/etc/ca.conf", "/etc/ca"}, ("/srv/ca",)) == (set(made.read), made.write)
 
 
-def test_whom_a_worker_becomes() -> None:
-    """The user and the group that the daemon names; nobody else where it may not."""
+def test_worker_user_is_named_by_daemon() -> None:
+    """The user and the group that the daemon names; any other is refused."""
     assert [(65534, 65533), None] == [user_of("65534:65533"), user_of("-")]

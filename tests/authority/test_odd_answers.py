@@ -84,8 +84,8 @@ KINDS = ("step", "vault", "cfssl")
     (500, {}, "failed", None),
     (307, {"Location": "https://elsewhere.example.com/"}, "failed", None),
 ])  # fmt: skip
-def test_busy(kind: str, status: int, headers: dict[str, str], expected: str, pause: int | None) -> None:
-    """Too many requests, with and without a moment to come back; a failure; a redirect, which is not followed."""
+def test_ca_busy_statuses(kind: str, status: int, headers: dict[str, str], expected: str, pause: int | None) -> None:
+    """Too many requests, with and without Retry-After; a failure; a redirect, which is not followed."""
     with answering(status, b"busy", **headers) as url:
         error = asker(kind, url).refusal()
     assert expected == error.kind
@@ -102,16 +102,18 @@ def test_busy(kind: str, status: int, headers: dict[str, str], expected: str, pa
     (403, {}, "credentials"),
     (404, {}, "refused"),
 ])  # fmt: skip
-def test_in_front_of_an_acme_server(body: bytes, status: int, headers: dict[str, str], expected: str) -> None:
-    """What a proxy or a load balancer says in its place is no problem document: its status and Retry-After count."""
+def test_acme_proxy_error_without_problem_document(
+    body: bytes, status: int, headers: dict[str, str], expected: str
+) -> None:
+    """A proxy's or load balancer's answer is not a problem document: its status and Retry-After count."""
     with answering(status, body, **headers) as url, pytest.raises(AuthorityError) as caught:
         Client(f"{url}/dir", options={"terms_accepted": True}).ask("issue", ("a.test",))
     assert (expected, bool(headers)) == (caught.value.kind, caught.value.retry_at is not None)
     assert f"answered {status}" in str(caught.value)
 
 
-def test_no_window_for_this_one() -> None:
-    """A 404 in place of the renewal information, without a problem document: no refusal, the next one may have one."""
+def test_acme_renewal_info_404_is_no_window() -> None:
+    """A 404 for the renewal information, without a problem document, is not a refusal; the next one may exist."""
 
     def answer(handler: WebHandler) -> None:
         url = f"http://127.0.0.1:{handler.server.server_port}/"
@@ -142,8 +144,8 @@ SHAPES: list[Any] = [
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("shape", [*map(json.dumps, SHAPES), "{", "\x00", "[" * 50_000], ids=range(len(SHAPES) + 3))
-def test_other_shapes(kind: str, status: int, shape: str) -> None:
-    """Whatever comes is an AuthorityError, for the leaf as for the bundle."""
+def test_ca_malformed_answer_is_authority_error(kind: str, status: int, shape: str) -> None:
+    """Any malformed answer is an AuthorityError, for the leaf as for the bundle."""
     with answering(status, shape.encode()) as url:
         mine = asker(kind, url)
         errors = [mine.refusal(), *([mine.refusal(mine.request("roots"))] if status == 200 else [])]
@@ -153,7 +155,7 @@ def test_other_shapes(kind: str, status: int, shape: str) -> None:
 @pytest.mark.parametrize("operation", ["issue", "renewal", "rollover", "deactivate"])
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("shape", [*map(json.dumps, SHAPES), "{", "\x00", "[" * 50_000], ids=range(len(SHAPES) + 3))
-def test_other_shapes_of_a_directory(operation: str, status: int, shape: str) -> None:
+def test_acme_malformed_directory_is_authority_error(operation: str, status: int, shape: str) -> None:
     """The same for ACME: never another error."""
     names = ("a.test",) if operation == "issue" else ()
     with answering(status, shape.encode()) as url, pytest.raises(AuthorityError) as caught:
@@ -161,8 +163,8 @@ def test_other_shapes_of_a_directory(operation: str, status: int, shape: str) ->
     assert caught.value.kind in {"malformed", "refused", "credentials", "failed"}
 
 
-def test_a_root_that_is_another() -> None:
-    """A CA that answers to the pinned fingerprint with a root of its own."""
+def test_pinned_root_mismatch_is_refused() -> None:
+    """A CA that answers to the pinned fingerprint with another root."""
     with answering(200, json.dumps({"ca": make_ca().cert.decode()}).encode()) as url:
         mine = asker("step", url)
         mine.options = {**mine.options, "root": ["ab" * 32]}
@@ -170,8 +172,8 @@ def test_a_root_that_is_another() -> None:
     assert (error.kind, "another fingerprint" in str(error)) == ("tls", True)
 
 
-def test_an_impostor_that_relays_the_root(tmp_path: Path) -> None:
-    """Whoever may relay the right root, which is public, but has no certificate of it, is sent no token."""
+def test_impostor_relaying_pinned_root_gets_no_token(tmp_path: Path) -> None:
+    """A server that relays the right root, which is public, but has no certificate of it, is sent no token."""
     root = make_ca().cert
     Handler.seen.clear()
     with answering(200, json.dumps({"ca": root.decode()}).encode(), server_pair(tmp_path)) as url:
@@ -182,8 +184,8 @@ def test_an_impostor_that_relays_the_root(tmp_path: Path) -> None:
     assert [f"/root/{fingerprint(root)}"] == Handler.seen
 
 
-def test_a_chain_without_its_root() -> None:
-    """The leaf first, each certificate once, self-issued ones left out; Windows line ends do no harm, nor does text."""
+def test_chain_without_root_is_read() -> None:
+    """The leaf first, each certificate once, self-issued ones left out; CRLF and text between them are accepted."""
     root = make_ca("root")
     issuing = Ca(*intermediate(root.cert, root.key), root.at)
     middle, leaf = issuing.cert.decode(), issuing.pair()[0].decode()
@@ -199,24 +201,24 @@ def test_a_chain_without_its_root() -> None:
     ["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"],
     ["".join(f"-----BEGIN CERTIFICATE-----\n{i:04}\n-----END CERTIFICATE-----\n" for i in range(65))],
 ])  # fmt: skip
-def test_no_chain(texts: list[Any]) -> None:
-    """No certificate, what is none, and too many of them."""
+def test_chain_missing_or_malformed_is_error(texts: list[Any]) -> None:
+    """No certificate, data that is not one, and too many of them."""
     with pytest.raises(AuthorityError, match="cannot use the answer") as caught:
         chain(texts)
     assert caught.value.kind == "malformed"
 
 
 @pytest.mark.parametrize("kind", ["vault", "cfssl"])
-def test_a_leaf_that_is_no_pem(kind: str) -> None:
-    """What is above it does not take its place: the CA's own certificate is no answer, and the error says why."""
+def test_leaf_not_pem_is_not_replaced_by_issuer(kind: str) -> None:
+    """The CA's own certificate does not take the place of a malformed leaf, and the error says why."""
     signed = {"certificate": "no PEM", "issuing_ca": make_ca().cert.decode()}
     with answering(200, json.dumps({"success": True, "result": signed, "data": signed}).encode()) as url:
         error = asker(kind, url).refusal()
     assert (error.kind, "the certificate is not PEM" in str(error)) == ("malformed", True)
 
 
-def test_a_megabyte_of_nothing_takes_no_time() -> None:
-    """PEM that begins and never ends is looked at once."""
+def test_pem_unterminated_megabyte_is_fast() -> None:
+    """PEM that begins and never ends is scanned in linear time."""
     for text in ("-----BEGIN CERTIFICATE-----" + " " * (1 << 20), "-----BEGIN CERTIFICATE-----\n" * 40_000):
         with pytest.raises(AuthorityError):
             certificates([text])

@@ -30,22 +30,22 @@ def read(code: int, out: bytes = b"", err: bytes = b"", **changes: Any) -> tuple
     (78, "credentials"),
     (-9, "failed"),
 ])  # fmt: skip
-def test_what_a_code_means(code: int, kind: str) -> None:
-    """Those of sysexits.h, everything else failed; the last line on standard error is the reason, without a secret."""
+def test_program_exit_codes(code: int, kind: str) -> None:
+    """The codes of sysexits.h, else failed; the last line on standard error is the reason, without a secret."""
     with pytest.raises(AuthorityError, match=r"^cannot get a certificate by /bin/ca: not by \[secret\]$") as caught:
         read(code, err=b"warming up\nnot by hunter2\nstate: x\n")
     assert (kind, None) == (caught.value.kind, caught.value.retry_at)
 
 
 @pytest.mark.parametrize(("code", "words"), [(1, "exit code 1"), (-9, "signal 9")])
-def test_an_end_without_a_word(code: int, words: str) -> None:
-    """How it ended is all there is to say."""
+def test_program_without_output_reports_exit(code: int, words: str) -> None:
+    """The exit code or signal is the whole reason."""
     with pytest.raises(AuthorityError, match=f"it ended with {words} and printed no reason"):
         read(code)
 
 
-def test_when_a_program_wants_to_be_asked_again() -> None:
-    """`retry-after:` on either output, with a failure as with a request that stands."""
+def test_program_retry_after() -> None:
+    """`retry-after:` on either output, for a failure as for a pending request."""
     with pytest.raises(AuthorityError) as caught:
         read(76, out=b"retry-after: 90\n")
     assert NOW + timedelta(seconds=90) == caught.value.retry_at
@@ -55,22 +55,22 @@ def test_when_a_program_wants_to_be_asked_again() -> None:
         assert (seconds, "") == (answer.again_at - NOW.timestamp(), memory)
 
 
-def test_what_a_program_is_reminded_of() -> None:
-    """The last `state:`, bounded, and only while the request stands."""
+def test_program_state_is_kept_while_pending() -> None:
+    """The last `state:`, bounded, and only while the request is pending."""
     assert [("two", 4096)] == [(read(75, b"state: one\nstate: two")[1], len(read(75, b"state: " + b"x" * 9999)[1]))]
     pem = make_ca().cert
     assert (Roots(pem.decode()), "") == read(0, pem, b"state: one\n", operation="roots")
 
 
-def test_what_a_program_printed_is_no_certificate() -> None:
-    """A success with rubbish is none; nor is the certificate of another key."""
+def test_program_output_not_certificate_is_failure() -> None:
+    """A success with other output is a failure; so is the certificate of another key."""
     for out in (b"", b"done", make_ca().pair()[0]):
         with pytest.raises(AuthorityError, match="cannot use what /bin/ca printed") as caught:
             read(0, out)
         assert "malformed" == caught.value.kind
 
 
-def test_what_a_program_issued() -> None:
+def test_program_output_certificate_with_text_around() -> None:
     """The leaf of our key, whatever is printed around it."""
     ca = make_ca()
     cert, key = ca.pair()
@@ -91,13 +91,15 @@ def test_what_a_program_issued() -> None:
     (True, 0, False, True),
     (True, 2, True, True),  # a descendant holds them
 ])  # fmt: skip
-def test_when_a_program_is_heard_to_its_end(*, ended: bool, open_outputs: int, settled: bool, expected: bool) -> None:
-    """When it ended and its outputs are closed, or were silent after that."""
+def test_program_output_is_complete_after_exit(
+    *, ended: bool, open_outputs: int, settled: bool, expected: bool
+) -> None:
+    """When it has exited and its outputs are closed, or were silent after that."""
     assert expected == over("ca", ended=ended, open_outputs=open_outputs, settled=settled, left=1.0)
 
 
-def test_when_a_program_is_not_heard_any_longer() -> None:
-    """At the deadline, unless everything was heard by then."""
+def test_program_output_ends_at_deadline() -> None:
+    """At the deadline, unless everything was read by then."""
     with pytest.raises(AuthorityError, match="it did not finish before the deadline") as caught:
         over("ca", ended=False, open_outputs=2, settled=False, left=-0.1)
     assert "unreachable" == caught.value.kind

@@ -51,20 +51,20 @@ CFSSL_PROBLEMS = [
 
 
 @pytest.mark.parametrize(("status", "document", "kind", "words"), CFSSL_PROBLEMS)
-def test_what_cfssl_refuses(status: int, document: Any, kind: str, words: str) -> None:
-    """Its text alone tells a bad token from what the profile forbids; an error of the server is neither."""
+def test_cfssl_error_codes(status: int, document: Any, kind: str, words: str) -> None:
+    """Only its text tells a bad token from a profile refusal; an error of the server is neither."""
     found = problem(cfssl.result, reply(status, document), "get a certificate", NOW)
     assert (kind, True, None) == (found[0], words in found[1], found[2])
 
 
-def test_what_cfssl_signed() -> None:
+def test_cfssl_result_is_read() -> None:
     """The result of a success, and nothing around it."""
     document = {"success": True, "result": {"certificate": "PEM"}, "errors": [], "messages": []}
     assert {"certificate": "PEM"} == cfssl.result(reply(200, document), "get a certificate", NOW)
 
 
-def test_a_busy_cfssl() -> None:
-    """Retry-After is a moment, counted from the one that is handed in."""
+def test_cfssl_busy_retry_after() -> None:
+    """Retry-After is a moment, counted from the `now` that is passed in."""
     found = problem(cfssl.result, reply(429, {}, PAUSE), "get a certificate", NOW)
     assert ("rate-limited", NOW + timedelta(minutes=1)) == (found[0], found[2])
 
@@ -84,21 +84,21 @@ VAULT_PROBLEMS = [
 
 
 @pytest.mark.parametrize(("status", "options", "kind", "words"), VAULT_PROBLEMS)
-def test_what_vault_refuses(status: int, options: dict[str, Any], kind: str, words: str) -> None:
-    """The errors that it lists, and what to look at; a replica that is behind is no refusal."""
+def test_vault_errors_are_classified(status: int, options: dict[str, Any], kind: str, words: str) -> None:
+    """The errors that it lists, and what to check; a replica that is behind is not a refusal."""
     found = problem(vault.content, reply(status, {"errors": ["no", "never"]}), "sign", options, NOW)
     assert (kind, True, True) == (found[0], words in found[1], "no; never" in found[1])
 
 
 @pytest.mark.parametrize("document", [{"data": {"a": 1}}, {"auth": {"a": 1}}, {"data": None, "auth": {"a": 1}}])
-def test_what_vault_answers(document: Any) -> None:
-    """What is asked for is in `data`; what a login is given is in `auth`."""
+def test_vault_answer_data_and_auth(document: Any) -> None:
+    """Results are in `data`; the token of a login is in `auth`."""
     assert {"a": 1} == vault.content(reply(200, document), "sign", OPTIONS, NOW)
 
 
 @pytest.mark.parametrize("document", [[], {}, {"data": []}, "text", None])
-def test_vaults_answer_without_data(document: Any) -> None:
-    """A success that says nothing."""
+def test_vault_answer_without_data_is_error(document: Any) -> None:
+    """A success without content."""
     assert "malformed" == problem(vault.content, reply(200, document), "sign", OPTIONS, NOW)[0]
 
 
@@ -112,19 +112,19 @@ LOGINS = [
 
 
 @pytest.mark.parametrize(("status", "document", "kind", "words"), LOGINS)
-def test_a_login_that_fails(status: int, document: Any, kind: str, words: str) -> None:
-    """400 is about what was shown; a token that no header may bear is not used."""
+def test_vault_login_failure_is_credentials(status: int, document: Any, kind: str, words: str) -> None:
+    """400 is about the credentials; a token that cannot be a header is not used."""
     found = problem(vault.token_of, reply(status, document), OPTIONS | {"auth": "approle"}, NOW)
     assert (kind, True) == (found[0], words in found[1])
 
 
-def test_the_token_of_a_login() -> None:
+def test_vault_login_token_is_stripped() -> None:
     """Without the blanks around it."""
     assert "hvs.a" == vault.token_of(reply(200, {"auth": {"client_token": "hvs.a\n"}}), OPTIONS, NOW)
 
 
-def test_what_a_login_shows() -> None:
-    """AppRole its two identifiers; a certificate login only a role, where one is configured."""
+def test_vault_login_body_by_method() -> None:
+    """AppRole sends its two identifiers; a certificate login only a role, if one is configured."""
     identifiers = {"role_id": "role\n", "secret_id": " secret"}
     assert vault.shown({"auth": "approle"}, identifiers) == {"role_id": "role", "secret_id": "secret"}
     assert vault.shown({"auth": "cert", "cert_role": "agent"}, {}) == {"name": "agent"}
@@ -141,8 +141,8 @@ def test_what_a_login_shows() -> None:
     ({"renewable": True, "ttl": 1}, None),
     ({}, None),
 ])  # fmt: skip
-def test_when_a_token_is_renewed(token: dict[str, Any], seconds: int | None) -> None:
-    """When a third of its life is gone, by the whole of it; never what is not renewable, or does not say."""
+def test_vault_token_renewed_after_third_of_life(token: dict[str, Any], seconds: int | None) -> None:
+    """When a third of its lifetime is gone, for the whole of it; never one that is not renewable, or does not say."""
     assert seconds == vault.renewed_by(token)
 
 
@@ -156,8 +156,8 @@ def test_when_a_token_is_renewed(token: dict[str, Any], seconds: int | None) -> 
     (est.ENROL, 200, True),
     (est.ENROL, 202, True),
 ])  # fmt: skip
-def test_what_est_takes(operation: str, status: int, *, taken: bool) -> None:
-    """What a server refuses to renew is enrolled anew: another one may have issued it."""
+def test_est_reenroll_refused_falls_to_enroll(operation: str, status: int, *, taken: bool) -> None:
+    """A certificate that a server refuses to renew is enrolled anew: another CA may have issued it."""
     assert taken == est.taken(reply(status), operation, NOW)
 
 
@@ -169,13 +169,13 @@ def test_what_est_takes(operation: str, status: int, *, taken: bool) -> None:
     (est.ENROL, 401, {}, "credentials", "cannot enrol"),
     (est.ENROL, 503, PAUSE, "rate-limited", "cannot enrol"),
 ])  # fmt: skip
-def test_what_est_refuses(operation: str, status: int, headers: dict[str, str], kind: str, words: str) -> None:
-    """Everything else that is no success is the answer: nothing is tried behind it."""
+def test_est_failure_is_final(operation: str, status: int, headers: dict[str, str], kind: str, words: str) -> None:
+    """Every other failure is the answer: nothing is tried after it."""
     found = problem(est.taken, reply(status, b"no", headers), operation, NOW)
     assert (kind, True) == (found[0], words in found[1])
 
 
-def test_an_est_server_that_takes_its_time() -> None:
+def test_est_202_retry_after_default_five_minutes() -> None:
     """202 waits until its Retry-After, without one for five minutes; 200 waits for nothing."""
     until, without = est.pending(reply(202, None, PAUSE), NOW), est.pending(reply(202), NOW)
     assert until is not None
@@ -188,8 +188,8 @@ P384 = bytes.fromhex("30143012 06072a8648ce3d0201 3107 06052b81040022")
 
 
 @pytest.mark.parametrize(("status", "body", "keys"), [(204, b"", ()), (404, b"", ()), (200, P384, ("ecdsa-p384",))])
-def test_the_attributes_of_est(status: int, body: bytes, keys: tuple[str, ...]) -> None:
-    """A server that has no wish, none that it tells, and one."""
+def test_est_csrattrs_empty_and_present(status: int, body: bytes, keys: tuple[str, ...]) -> None:
+    """A server without attributes, with an empty answer, and with one."""
     assert keys == est.attributes(reply(status, base64.encodebytes(body)), NOW)
 
 
@@ -198,15 +198,15 @@ def test_the_attributes_of_est(status: int, body: bytes, keys: tuple[str, ...]) 
     (200, b"!", "malformed", "it is not base64"),
     (200, base64.b64encode(b"\x02\x01\x00"), "malformed", "it is not a sequence"),
 ])  # fmt: skip
-def test_attributes_that_are_none(status: int, body: bytes, kind: str, words: str) -> None:
-    """What cannot be read is an error, not "any key"."""
+def test_est_csrattrs_unreadable_is_error(status: int, body: bytes, kind: str, words: str) -> None:
+    """An unreadable answer is an error, not "any key"."""
     found = problem(est.attributes, reply(status, body), NOW)
     assert (kind, True) == (found[0], words in found[1])
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, "refused"), (401, "credentials"), (200, "malformed")])
-def test_no_issuers(status: int, kind: str) -> None:
-    """cacerts that is refused, and what is no PKCS#7."""
+def test_est_cacerts_refused_or_not_pkcs7(status: int, kind: str) -> None:
+    """cacerts that is refused, and data that is not PKCS#7."""
     assert kind == problem(est.issuers, reply(status, b"aaaa"), NOW)[0]
 
 
@@ -243,15 +243,17 @@ WAYS: list[tuple[str, dict[str, Any], dict[str, str], datetime, str]] = [
 
 
 @pytest.mark.parametrize(("fields", "known", "now", "path"), [w[1:] for w in WAYS], ids=[w[0] for w in WAYS])
-def test_the_way_to_ask_step(fields: dict[str, Any], known: dict[str, str], now: datetime, path: str) -> None:
-    """By the live key where that will do, else by a token; the live pair is shown to /rekey alone."""
+def test_step_request_method_by_credential(
+    fields: dict[str, Any], known: dict[str, str], now: datetime, path: str
+) -> None:
+    """By the live key if that suffices, else by a token; the live pair is presented to /rekey alone."""
     asked = step.asking(question(**fields), known, now, "nonce")
     assert (path, path == "/1.0/rekey") == (asked.path, asked.as_leaf)
     assert ({"Authorization": "Bearer jwt"} if path == "/1.0/renew" else {}) == asked.headers
 
 
-def test_a_lifetime_for_step() -> None:
-    """In whole seconds, where one is asked for."""
+def test_step_lifetime_in_seconds() -> None:
+    """In whole seconds, if one is asked for."""
     bodies = [step.asking(question(lifetime=wish), JWK, NOW, "nonce").document or {} for wish in (90.5, None)]
     assert ["90s", None] == [body.get("notAfter") for body in bodies]
 
@@ -262,13 +264,13 @@ def test_a_lifetime_for_step() -> None:
     ({"provisioner_key": "{}"}, "cannot use provisioner_key"),
     ({"x5c_cert": "no PEM", "x5c_key": "nor this"}, "cannot use x5c_cert and x5c_key"),
 ])  # fmt: skip
-def test_no_token(known: dict[str, str], words: str) -> None:
-    """Nothing to make one of, or nothing that is one."""
+def test_step_token_missing_or_malformed(known: dict[str, str], words: str) -> None:
+    """No key to make one with, or text that is not a token."""
     found = problem(step.one_time_token, question(), known, NOW, "nonce")
     assert ("credentials", True) == (found[0], words in found[1])
 
 
-def test_a_token_that_was_made_elsewhere() -> None:
+def test_step_token_from_file_is_stripped() -> None:
     """As it is, without its line break."""
     assert "a.b.c" == step.one_time_token(question(), {"one_time_token": "a.b.c\n"}, NOW, "nonce")
 
@@ -286,7 +288,7 @@ STEP_PROBLEMS = [
 
 
 @pytest.mark.parametrize(("status", "body", "kind", "words"), STEP_PROBLEMS)
-def test_what_step_refuses(status: int, body: bytes, kind: str, words: str) -> None:
+def test_step_refusal_codes(status: int, body: bytes, kind: str, words: str) -> None:
     """401 is about the token, 403 about the certificate."""
     found = problem(step.issued, reply(status, body), NOW)
     assert (kind, True) == (found[0], words in found[1])
@@ -295,14 +297,14 @@ def test_what_step_refuses(status: int, body: bytes, kind: str, words: str) -> N
 @pytest.mark.parametrize(
     "document", [{"certChain": [LIVE, PEM]}, {"crt": LIVE, "ca": PEM}, {"certChain": [], "crt": LIVE, "ca": PEM}]
 )
-def test_what_step_issued(document: dict[str, Any]) -> None:
-    """A chain, or the leaf and what is above it."""
+def test_step_answer_chain_or_leaf_and_ca(document: dict[str, Any]) -> None:
+    """A chain, or the leaf and the certificates above it."""
     assert LIVE == step.issued(reply(201, document), NOW).chain
 
 
 @pytest.mark.parametrize(("crts", "found"), [([PEM], [PEM]), ([], []), (7, []), (None, [])])
-def test_the_roots_that_step_lists(crts: Any, found: list[str]) -> None:
-    """What is no list holds nothing."""
+def test_step_roots_malformed_is_empty(crts: Any, found: list[str]) -> None:
+    """A document that is not a list has no roots."""
     assert found == step.listed(reply(200, {"crts": crts}), "fetch /roots", NOW)
 
 
@@ -310,12 +312,12 @@ def test_the_roots_that_step_lists(crts: Any, found: list[str]) -> None:
     (404, PIN, "it has no root with the fingerprint"),
     (200, "ab" * 32, "has another fingerprint"),
 ], ids=["unknown", "another"])  # fmt: skip
-def test_a_root_that_is_not_the_pinned_one(status: int, pin: str, words: str) -> None:
-    """None, or another: nothing is trusted."""
+def test_step_root_not_pinned_is_refused(status: int, pin: str, words: str) -> None:
+    """No root, or another one: nothing is trusted."""
     found = problem(step.shown_root, reply(status, {"ca": PEM}), URL, pin, NOW)
     assert ("tls", True) == (found[0], words in found[1])
 
 
-def test_the_pinned_root() -> None:
-    """Whoever sends it."""
+def test_step_root_pinned_is_trusted() -> None:
+    """Whichever server sends it."""
     assert PEM == step.shown_root(reply(200, {"ca": PEM}), URL, PIN, NOW)

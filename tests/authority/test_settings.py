@@ -65,14 +65,14 @@ def document(table: dict[str, object]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("table", SOUND)
-def test_sound(table: dict[str, object]) -> None:
-    """The least that each type needs is enough."""
+def test_authority_minimal_settings_are_valid(table: dict[str, object]) -> None:
+    """The minimal settings of each type are enough."""
     assert build("f", document(table)).authorities["pki"].type == table["type"]
 
 
 @pytest.mark.parametrize(("table", "words"), MISTAKES, ids=[m[1] for m in MISTAKES])
-def test_mistakes(table: dict[str, object], words: str) -> None:
-    """The mistake is named first; a secret that stands in the wrong place is not repeated."""
+def test_authority_setting_mistake_is_named_first(table: dict[str, object], words: str) -> None:
+    """The mistake is named first; a secret in the wrong place is not repeated."""
     with pytest.raises(ConfigError) as caught:
         build("f", document(table))
     assert caught.value.errors[0].startswith(f"f: authority.pki.{words}")
@@ -80,8 +80,8 @@ def test_mistakes(table: dict[str, object], words: str) -> None:
 
 
 @pytest.mark.parametrize("kind", URLS)
-def test_plain_http_leaves_this_host_only_where_it_is_allowed(kind: str) -> None:
-    """The rule that each request is held to is held to by the configuration already, with the remedy."""
+def test_authority_plain_http_needs_allow_http(kind: str) -> None:
+    """The configuration applies the same rule as each request, with the remedy."""
     key, more = URLS[kind]
     for host in ("ca.example.com", "10.0.0.5:8080", "127.0.0.1.example.com", "[2001:db8::1]"):
         table = {"type": kind, **more, key: f"http://{host}/x"}
@@ -93,8 +93,8 @@ def test_plain_http_leaves_this_host_only_where_it_is_allowed(kind: str) -> None
         assert build("f", document({"type": kind, **more, key: good})).authorities["pki"].type == kind
 
 
-def test_every_url_is_covered() -> None:
-    """A new type with a URL belongs into the table above."""
+def test_authority_urls_are_all_covered() -> None:
+    """A new type with a URL belongs in the table above."""
     types = {kind: remote.ca_type(kind) for kind in remote.kinds()}
     found = {(kind, key) for kind, t in types.items() for key, s in t.settings.items() if s.read is remote.url}
     assert {(kind, key) for kind, (key, _) in URLS.items()} == found

@@ -46,7 +46,7 @@ def signed(request: Request, key: bytes) -> Request:
     return replace(request, proof=x509.sign_jws(key, *token))
 
 
-def test_first_issuance_by_a_one_time_token(server: StepCa) -> None:
+def test_step_first_issuance_by_one_time_token(server: StepCa) -> None:
     """The chain builds to the root, with principal, names and lifetime as asked, without the root in it."""
     key = x509.generate_key("ecdsa-p256")
     chain = asker(server).issue(key, lifetime=300.0)
@@ -58,32 +58,32 @@ def test_first_issuance_by_a_one_time_token(server: StepCa) -> None:
     assert ["CN=step-ca test intermediate"] == [c.subject for c in above]
 
 
-def test_the_consoles_certificate(server: StepCa) -> None:
+def test_step_ui_certificate(server: StepCa) -> None:
     """ui has no principal: the first name is its CN."""
     leaf = facts(asker(server).issue(names=("localhost", "console.example.com"), principal="", client=False))[0]
     assert (leaf.common_names, leaf.dns) == (("localhost",), ("localhost", "console.example.com"))
 
 
-def test_a_client_certificate(server: StepCa) -> None:
+def test_step_client_certificate(server: StepCa) -> None:
     """client.root: no names; step-ca makes the token's subject one, which a user's certificate may bear."""
     leaf = facts(asker(server).issue(names=(), principal="root", server=False, stem="client.root"))[0]
     assert "root" in leaf.principals
 
 
 @pytest.mark.parametrize("kind", ["ecdsa-p384", "ed25519", "rsa-2048"])
-def test_other_keys(server: StepCa, kind: str) -> None:
-    """Every kind of key that step-ca takes."""
+def test_step_key_types(server: StepCa, kind: str) -> None:
+    """Every key type that step-ca accepts."""
     assert facts(asker(server).issue(x509.generate_key(kind)))[0].key == kind
 
 
-def test_renewal_is_another_certificate(server: StepCa) -> None:
-    """By the provisioner's key again: a fresh token each time, and a new key."""
+def test_step_renewal_is_another_certificate(server: StepCa) -> None:
+    """By the provisioner's key again: a new token each time, and a new key."""
     mine = asker(server)
     assert facts(mine.issue())[0].fingerprint != facts(mine.issue())[0].fingerprint
 
 
-def test_renewal_by_the_live_key(server: StepCa) -> None:
-    """A token signed by the live key: the same key and names, a new certificate, and no provisioner's key at all."""
+def test_step_renewal_by_live_key(server: StepCa) -> None:
+    """A token signed by the live key: the same key and names, a new certificate, without the provisioner's key."""
     key = x509.generate_key("ecdsa-p256")
     before = live(server, key)
     mine = asker(server, {}, renewal="live")
@@ -93,8 +93,8 @@ def test_renewal_by_the_live_key(server: StepCa) -> None:
     assert old.serial != new.serial
 
 
-def test_renewal_of_a_client_certificate_by_the_live_key(server: StepCa) -> None:
-    """The name that step-ca added is no change of names."""
+def test_step_renewal_of_client_by_live_key(server: StepCa) -> None:
+    """The name that step-ca added is not a change of names."""
     key = x509.generate_key("ecdsa-p256")
     user: dict[str, Any] = {"names": (), "principal": "root", "server": False, "stem": "client.root"}
     before = live(server, key, **user)
@@ -103,8 +103,8 @@ def test_renewal_of_a_client_certificate_by_the_live_key(server: StepCa) -> None
     assert facts(before)[0].serial != facts(after.chain)[0].serial  # type: ignore[union-attr]
 
 
-def test_renewal_of_the_consoles_certificate_by_the_live_key(server: StepCa) -> None:
-    """Without a principal the first name is the one to look for."""
+def test_step_renewal_of_ui_by_live_key(server: StepCa) -> None:
+    """Without a principal the first name identifies the certificate."""
     key = x509.generate_key("ecdsa-p256")
     console: dict[str, Any] = {"names": ("localhost", "console.example.com"), "principal": "", "client": False}
     before = live(server, key, **console)
@@ -113,7 +113,7 @@ def test_renewal_of_the_consoles_certificate_by_the_live_key(server: StepCa) -> 
     assert facts(before)[0].serial != facts(after.chain)[0].serial  # type: ignore[union-attr]
 
 
-def test_rekeying_by_the_live_pair(server: StepCa) -> None:
+def test_step_rekey_by_live_pair(server: StepCa) -> None:
     """`credential = "leaf"`: the live pair in the handshake of /rekey; the names are the live ones, the key is new."""
     key, new = x509.generate_key("ecdsa-p256"), x509.generate_key("ecdsa-p256")
     before = live(server, key)
@@ -124,8 +124,8 @@ def test_rekeying_by_the_live_pair(server: StepCa) -> None:
     assert mine.refusal(mine.node(new, names=("elsewhere",), live=before)).kind == "credentials"
 
 
-def test_an_expired_certificate_is_renewed_by_the_provisioner(server: StepCa) -> None:
-    """step-ca renews nothing that is expired; where there is a provisioner's key, that is used instead."""
+def test_step_expired_certificate_is_renewed_by_provisioner(server: StepCa) -> None:
+    """step-ca does not renew an expired certificate; if a provisioner's key is configured, it is used instead."""
     key = x509.generate_key("ecdsa-p256")
     before = live(server, key, lifetime=1.0)
     wait_until(lambda: facts(before)[0].not_after < now(), "the certificate expires")
@@ -148,8 +148,8 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_renewal_changes_nothing(server: StepCa, change: dict[str, Any]) -> None:
-    """Where step-ca would repeat what is to change, no token is signed; without another way that is said."""
+def test_step_renewal_with_changed_names_is_not_signed(server: StepCa, change: dict[str, Any]) -> None:
+    """step-ca would repeat the old names, so no token is signed; without another credential the error says so."""
     key = x509.generate_key("ecdsa-p256")
     asked: dict[str, Any] = {"key": key, "live": live(server, key), **change}
     mine = asker(server, {}, renewal="live")
@@ -160,15 +160,15 @@ def test_a_renewal_changes_nothing(server: StepCa, change: dict[str, Any]) -> No
     assert "reuse_key = true" in str(error)
 
 
-def test_by_an_enrolment_pair(server: StepCa) -> None:
-    """X5C: the token is signed by an enrolment pair, which belongs to another CA altogether."""
+def test_step_x5c_by_bootstrap_credential(server: StepCa) -> None:
+    """X5C: the token is signed by a bootstrap credential, which another CA issued."""
     cert, key = server.enrol()
     secrets = {"x5c_cert": cert.decode(), "x5c_key": key.decode()}
     leaf = facts(asker(server, secrets, provisioner="x5c").issue())[0]
     assert leaf.common_names == ("node",)
 
 
-def test_a_token_made_elsewhere(server: StepCa) -> None:
+def test_step_external_token_is_good_once(server: StepCa) -> None:
     """Good for one issuance: step-ca refuses it the second time."""
     mine = asker(server)
     request = mine.node()
@@ -179,8 +179,8 @@ def test_a_token_made_elsewhere(server: StepCa) -> None:
     assert mine.refusal(request).kind == "credentials"
 
 
-def test_a_token_is_for_one_csr(server: StepCa) -> None:
-    """Its `cnf` is the digest of the CSR, which later versions of step-ca hold it to; its `sha` the root's."""
+def test_step_token_is_bound_to_csr_and_root(server: StepCa) -> None:
+    """Its `cnf` is the digest of the CSR, which later versions of step-ca enforce; its `sha` the root's."""
     request = asker(server).node()
     header, claims = step_token.by_provisioner(request, "kid", now(), "nonce")
     assert header == {"typ": "JWT", "kid": "kid"}
@@ -190,15 +190,15 @@ def test_a_token_is_for_one_csr(server: StepCa) -> None:
     assert other[1]["cnf"] != claims["cnf"]
 
 
-def test_the_trust_bundle(server: StepCa) -> None:
+def test_step_roots_pinned_and_federated(server: StepCa) -> None:
     """The pinned root; with `federation` the federated ones too."""
     assert [c.fingerprint for c in asker(server).roots()] == [server.fingerprint]
     federation = {c.fingerprint for c in asker(server, federation=True).roots()}
     assert federation == {server.fingerprint, server.federated_fingerprint}
 
 
-def test_the_root_is_fetched_once(server: StepCa) -> None:
-    """It is remembered, and what is remembered is held to the fingerprint again."""
+def test_step_root_is_fetched_once(server: StepCa) -> None:
+    """It is stored, and the stored root is checked against the fingerprint again."""
     mine = asker(server)
     mine.issue()
     assert mine.state.shared == {"roots": [server.root]}
@@ -207,15 +207,15 @@ def test_the_root_is_fetched_once(server: StepCa) -> None:
     assert mine.state.shared == {"roots": [server.root]}
 
 
-def test_another_root_than_pinned(server: StepCa) -> None:
-    """A CA without the pinned root is told no secret: nothing was sent but the fingerprint."""
+def test_step_root_not_pinned_is_sent_no_secret(server: StepCa) -> None:
+    """A CA without the pinned root receives only the fingerprint."""
     error = asker(server, root=["ab" * 32]).refusal()
     assert error.kind == "tls"
     assert "see root" in str(error)
 
 
-def test_an_endpoint_that_others_signed(server: StepCa, tmp_path: Path) -> None:
-    """tls_roots of somebody else."""
+def test_step_endpoint_untrusted_is_refused(server: StepCa, tmp_path: Path) -> None:
+    """tls_roots of another CA."""
     mine = asker(server, root="")
     mine.tls = trusted(server_pair(tmp_path).ca)
     error = mine.refusal()
@@ -243,14 +243,16 @@ ERRORS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize(("secrets", "options", "kind", "text"), ERRORS.values(), ids=ERRORS)
-def test_credentials(server: StepCa, secrets: dict[str, str], options: dict[str, Any], kind: str, text: str) -> None:
-    """What the CA was shown is not good: the error says which setting to look at."""
+def test_step_credentials_wrong_name_setting(
+    server: StepCa, secrets: dict[str, str], options: dict[str, Any], kind: str, text: str
+) -> None:
+    """The CA rejects the credentials: the error says which setting to check."""
     known = secrets or {"provisioner_key": server.provisioner_key}
     error = asker(server, known, **options).refusal()
     assert (kind, text in str(error)) == (error.kind, True), error
 
 
-def test_policy(server: StepCa) -> None:
+def test_step_policy_lifetime_is_refused(server: StepCa) -> None:
     """Two days are more than the provisioner allows: refused, which no repeat changes."""
     mine = asker(server)
     error = mine.refusal(mine.node(lifetime=2 * 86400.0))
@@ -258,12 +260,12 @@ def test_policy(server: StepCa) -> None:
     assert "lifetime" in str(error)
 
 
-def test_unreachable(server: StepCa) -> None:
-    """Nobody listens."""
+def test_step_unreachable(server: StepCa) -> None:
+    """The port is closed."""
     assert asker(server, url=f"https://localhost:{closed_port()}").refusal().kind == "unreachable"
 
 
-def test_renewal_information(server: StepCa) -> None:
-    """step-ca's own API knows no renewal information."""
+def test_step_renewal_information_is_unavailable(server: StepCa) -> None:
+    """step-ca's own API offers no renewal information."""
     mine = asker(server)
     assert mine.refusal(mine.request("renewal")).kind == "refused"

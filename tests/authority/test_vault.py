@@ -58,8 +58,8 @@ def new_token(server: OpenBao, **fields: Any) -> str:
     return str(server.call("POST", "auth/token/create", asked)["auth"]["client_token"])
 
 
-def test_first_issuance_by_approle(server: OpenBao) -> None:
-    """Principal, names and lifetime as asked; no name more than those: the CN is no DNS name."""
+def test_vault_first_issuance_by_approle(server: OpenBao) -> None:
+    """Principal, names and lifetime as asked; no further names: the CN is not a DNS name."""
     key = x509.generate_key("ecdsa-p256")
     chain = asker(server).issue(key, lifetime=300.0)
     (leaf,) = facts(chain)
@@ -69,19 +69,19 @@ def test_first_issuance_by_approle(server: OpenBao) -> None:
     assert leaf.not_after - leaf.not_before == timedelta(seconds=330)
 
 
-def test_renewal_is_another_certificate(server: OpenBao) -> None:
+def test_vault_renewal_is_another_certificate(server: OpenBao) -> None:
     """A renewal is a login and a signature again."""
     mine = asker(server)
     assert facts(mine.issue())[0].serial != facts(mine.issue())[0].serial
 
 
 @pytest.mark.parametrize("kind", ["ecdsa-p384", "ed25519", "rsa-2048"])
-def test_other_keys(server: OpenBao, kind: str) -> None:
-    """`key_type = any` signs each kind of key that stays here."""
+def test_vault_key_types(server: OpenBao, kind: str) -> None:
+    """`key_type = any` signs each key type; the key stays on this host."""
     assert facts(asker(server).issue(x509.generate_key(kind)))[0].key == kind
 
 
-def test_a_role_that_takes_names_from_the_request(server: OpenBao) -> None:
+def test_vault_role_that_takes_names_from_request(server: OpenBao) -> None:
     """use_csr_sans and use_csr_common_name off: names, addresses and CN are sent beside the CSR."""
     role = ROLE | {"use_csr_sans": False, "use_csr_common_name": False}
     server.call("POST", "pki/roles/beside", role)
@@ -89,19 +89,19 @@ def test_a_role_that_takes_names_from_the_request(server: OpenBao) -> None:
     assert (leaf.common_names, leaf.dns, leaf.ips) == (("node",), ("localhost",), ("127.0.0.1",))
 
 
-def test_the_consoles_certificate(server: OpenBao) -> None:
+def test_vault_ui_certificate(server: OpenBao) -> None:
     """ui has no principal: the first name is its CN."""
     leaf = facts(asker(server).issue(names=("localhost", "console.example.com"), principal="", client=False))[0]
     assert (leaf.common_names, leaf.dns) == (("localhost",), ("localhost", "console.example.com"))
 
 
-def test_a_users_certificate(server: OpenBao) -> None:
+def test_vault_client_certificate_has_no_names(server: OpenBao) -> None:
     """client.root: no names at all."""
     leaf = facts(asker(server).issue(names=(), principal="root", server=False))[0]
     assert (leaf.common_names, leaf.sans) == (("root",), ())
 
 
-def test_the_documented_role(server: OpenBao) -> None:
+def test_vault_documented_role_refuses_other_names(server: OpenBao) -> None:
     """Signs for the node and its users, and refuses another name: by policy, which no repeat changes."""
     server.call("POST", "pki/roles/documented", DOCUMENTED_ROLE)
     mine = by_token(server, server.token, role="documented")
@@ -112,8 +112,8 @@ def test_the_documented_role(server: OpenBao) -> None:
     assert "db2.example.com" in str(error)
 
 
-def test_a_login_leaves_no_token_behind(server: OpenBao) -> None:
-    """Its token is revoked once it was used, whether the certificate was signed or refused."""
+def test_vault_login_token_is_revoked(server: OpenBao) -> None:
+    """Its token is revoked after use, whether the certificate was signed or refused."""
     before = accessors(server)
     mine = asker(server)
     mine.issue()
@@ -126,8 +126,8 @@ def accessors(server: OpenBao) -> set[str]:
     return set(server.call("LIST", "auth/token/accessors")["data"]["keys"])
 
 
-def test_a_token_is_renewed_in_time(server: OpenBao) -> None:
-    """A token that is past a third of its life lives on; a fresh one is left alone."""
+def test_vault_token_past_third_of_life_is_renewed(server: OpenBao) -> None:
+    """A token past a third of its lifetime is renewed; a fresh one is left alone."""
     fresh, old = (new_token(server, ttl="1h", renewable=True) for _ in range(2))
     server.call("POST", "auth/token/renew-self", {"increment": "10m"}, old)
     for token in (fresh, old):
@@ -140,13 +140,13 @@ def renewed(server: OpenBao, token: str) -> Any:
     return server.call("GET", "auth/token/lookup-self", token=token)["data"].get("last_renewal")
 
 
-def test_a_token_that_may_not_look_after_itself(server: OpenBao) -> None:
-    """Without the policy `default` it still signs."""
+def test_vault_token_without_default_policy_signs(server: OpenBao) -> None:
+    """Without the policy `default` it cannot renew itself, and still signs."""
     assert by_token(server, new_token(server, no_default_policy=True)).issue()
 
 
-def test_by_an_enrolment_certificate(server: OpenBao) -> None:
-    """Certificate login: an enrolment pair in the TLS handshake, of whose CA OpenBao knows."""
+def test_vault_certificate_login_by_bootstrap_credential(server: OpenBao) -> None:
+    """Certificate login: a bootstrap credential in the TLS handshake, whose CA OpenBao knows."""
     ca, ca_key = x509.make_ca("enrolment CA", timedelta(days=30), datetime.now(UTC))
     key = x509.generate_key("ecdsa-p256")
     span = {"not_before": now() - timedelta(hours=1), "not_after": now() + timedelta(days=1)}
@@ -164,8 +164,8 @@ def test_by_an_enrolment_certificate(server: OpenBao) -> None:
     assert (error.kind, "log in by cert" in str(error)) == ("credentials", True)
 
 
-def test_a_namespace(server: OpenBao) -> None:
-    """A mount inside a namespace, of its own CA; the token is none outside."""
+def test_vault_namespace(server: OpenBao) -> None:
+    """A mount inside a namespace, with its own CA; the token is invalid outside."""
     server.call("POST", "sys/namespaces/team", {})
     server.call("POST", "team/sys/mounts/pki", {"type": "pki", "config": {"max_lease_ttl": "8760h"}})
     root = {"common_name": "the team's CA", "key_type": "ec", "ttl": "8760h"}
@@ -178,8 +178,8 @@ def test_a_namespace(server: OpenBao) -> None:
     assert (error.kind, "namespace" in str(error)) == ("refused", True), error
 
 
-def test_an_intermediate(server: OpenBao) -> None:
-    """A mount whose CA another one signed: the chain has the intermediate and no root, the bundle has both."""
+def test_vault_intermediate_chain(server: OpenBao) -> None:
+    """A mount whose CA another one signed: the chain has the intermediate without the root, the bundle has both."""
     server.call("POST", "sys/mounts/below", {"type": "pki", "config": {"max_lease_ttl": "4000h"}})
     csr = server.call("POST", "below/intermediate/generate/internal", {"common_name": "below", "key_type": "ec"})
     asked = {"csr": csr["data"]["csr"], "common_name": "below", "ttl": "4000h", "format": "pem_bundle"}
@@ -193,7 +193,7 @@ def test_an_intermediate(server: OpenBao) -> None:
     assert {"CN=below", "CN=OpenBao test CA"} == {c.subject for c in mine.roots()}
 
 
-def test_an_issuer_by_name(server: OpenBao) -> None:
+def test_vault_issuer_by_name(server: OpenBao) -> None:
     """One of several in a mount: the signature and the bundle are that one's."""
     root = {"common_name": "second", "key_type": "ec", "ttl": "8760h", "issuer_name": "second"}
     server.call("POST", "pki/root/generate/internal", root)
@@ -219,23 +219,25 @@ ERRORS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
 
 
 @pytest.mark.parametrize(("options", "secrets", "kind", "text"), ERRORS.values(), ids=ERRORS)
-def test_errors(server: OpenBao, options: dict[str, Any], secrets: dict[str, str], kind: str, text: str) -> None:
-    """Each is told apart, and names what to look at."""
+def test_vault_errors_are_told_apart(
+    server: OpenBao, options: dict[str, Any], secrets: dict[str, str], kind: str, text: str
+) -> None:
+    """Each is told apart, and says what to check."""
     mine = asker(server, **options)
     mine.secrets = {k: server.token if v == "ROOT" else v for k, v in (secrets or mine.secrets).items()}
     error = mine.refusal()
     assert (kind, text in str(error)) == (error.kind, True), error
 
 
-def test_a_policy_that_does_not_reach(server: OpenBao) -> None:
+def test_vault_policy_missing_path_is_named(server: OpenBao) -> None:
     """The token may sign on `node` alone: the error names the path that its policy lacks."""
     server.call("POST", "pki/roles/other", ROLE)
     error = asker(server, role="other").refusal()
     assert (error.kind, "allow update on pki/sign/other" in str(error)) == ("credentials", True)
 
 
-def test_rate_limited(server: OpenBao) -> None:
-    """A quota of the server: told apart, and where it says when to ask again, with that moment."""
+def test_vault_rate_limited(server: OpenBao) -> None:
+    """A quota of the server is told apart, with the moment of its Retry-After if it has one."""
     server.call("POST", "pki/roles/busy", ROLE)
     quota = {"path": "pki/sign/busy", "rate": 1, "interval": "300s"}
     server.call("POST", "sys/quotas/rate-limit/busy", quota)
@@ -249,20 +251,20 @@ def test_rate_limited(server: OpenBao) -> None:
     assert now() < error.retry_at < now() + timedelta(seconds=301)
 
 
-def test_unreachable(server: OpenBao) -> None:
-    """Nobody listens."""
+def test_vault_unreachable(server: OpenBao) -> None:
+    """The port is closed."""
     assert asker(server, url=f"https://localhost:{closed_port()}").refusal().kind == "unreachable"
 
 
-def test_an_endpoint_that_others_signed(server: OpenBao, tmp_path: Path) -> None:
-    """tls_roots of somebody else: nothing of a credential is sent."""
+def test_vault_endpoint_untrusted_is_refused(server: OpenBao, tmp_path: Path) -> None:
+    """tls_roots of another CA: no credential is sent."""
     mine = asker(server)
     mine.tls = trusted(server_pair(tmp_path).ca)
     assert mine.refusal().kind == "tls"
 
 
-def test_a_sealed_server(tmp_path: Path) -> None:
-    """Sealed is neither a refusal nor a matter of credentials."""
+def test_vault_sealed_is_not_refused(tmp_path: Path) -> None:
+    """Sealed is neither a refusal nor an error of credentials."""
     with OpenBao(tmp_path) as own:
         own.call("PUT", "sys/seal")
         error = asker(own).refusal()

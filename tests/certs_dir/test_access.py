@@ -19,8 +19,8 @@ def opened(tmp_path: Path) -> Path:
 
 
 @pytest.mark.root
-def test_the_component_that_may_not_be_entered(tmp_path: Path) -> None:
-    """The user, the very component, its owner and mode; the certs-dir itself is chowned, a part of the way opened."""
+def test_access_denied_names_the_path_component(tmp_path: Path) -> None:
+    """The user, the exact component, its owner and mode; the remedy is chown of the directory, chmod above it."""
     certs, who = opened(tmp_path), nobody()
     certs.parent.chmod(0o700)
     with acting_as(*who):
@@ -34,8 +34,8 @@ def test_the_component_that_may_not_be_entered(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_directory_that_may_only_be_read(tmp_path: Path) -> None:
-    """It can be judged; to change it is what is denied. What is allowed has no cause."""
+def test_access_read_only_directory_denies_changes(tmp_path: Path) -> None:
+    """It can be judged; only changes are denied. Allowed access has no cause."""
     certs = opened(tmp_path)
     with acting_as(*nobody()):
         assert denied(str(certs), errno.EACCES) == Denied()
@@ -45,8 +45,8 @@ def test_a_directory_that_may_only_be_read(tmp_path: Path) -> None:
     )
 
 
-def test_a_read_only_file_system() -> None:
-    """What the unit must have: the parent, for a directory may be replaced; below /home ProtectHome= too."""
+def test_access_read_only_file_system_names_unit_settings() -> None:
+    """What the unit needs: the parent, because a directory may be replaced; below /home ProtectHome= too."""
     assert denied("/srv/cockroach/certs", errno.EROFS).advice.startswith(
         "set ReadWritePaths=/srv/cockroach in a drop-in"
     )
@@ -54,6 +54,6 @@ def test_a_read_only_file_system() -> None:
     assert home.startswith("set ProtectHome=false and ReadWritePaths=/home/me/certs in a drop-in")
 
 
-def test_other_errors_and_paths_that_are_gone(tmp_path: Path) -> None:
-    """Nothing more is known than the kernel's word."""
+def test_access_other_error_is_the_kernels(tmp_path: Path) -> None:
+    """Only the kernel's error is known."""
     assert denied(str(tmp_path), errno.EIO) == denied(str(tmp_path / "gone"), errno.EACCES) == Denied()

@@ -23,8 +23,8 @@ def found(result: Scan, stem: str) -> Pair:
     return next(p for p in result.pairs if p.name.stem == stem)
 
 
-def test_roles_and_strangers(tmp_path: Path) -> None:
-    """Known names become pairs, other .crt and .key files strangers, the rest is nobody's business."""
+def test_scan_roles_and_unmanaged_files(tmp_path: Path) -> None:
+    """Known names become pairs, other .crt and .key files are unmanaged, the rest is ignored."""
     filled(tmp_path, "node", "ui", "client.a.b")
     for name in ("node.foo.crt", "old.key", ".node.crt", "README", "client.crt"):
         (tmp_path / name).write_text("x")
@@ -36,8 +36,8 @@ def test_roles_and_strangers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stem", BUNDLES)
-def test_key_of_a_bundle_is_never_read(tmp_path: Path, stem: str) -> None:
-    """Whatever CA's private key lies beside its bundle: nothing of it is known but that it is there."""
+def test_scan_ca_key_is_never_read(tmp_path: Path, stem: str) -> None:
+    """The private key next to a bundle is not read: only its existence is recorded."""
     ca = filled(tmp_path, "node")
     put(tmp_path, stem, (ca.cert, ca.key))
     key = found(scan(tmp_path), stem).key
@@ -89,8 +89,8 @@ HOSTILE: list[Callable[[Path], None]] = [fifo, a_directory, a_socket, dangling, 
 
 @pytest.mark.parametrize("ending", ["crt", "key"])
 @pytest.mark.parametrize("make", HOSTILE, ids=lambda f: f.__name__)
-def test_hostile_entries(tmp_path: Path, make: Callable[[Path], None], ending: str) -> None:
-    """Nothing blocks, nothing is followed or swallowed: the entry is reported, its neighbours are read."""
+def test_scan_hostile_entries_are_reported(tmp_path: Path, make: Callable[[Path], None], ending: str) -> None:
+    """Nothing blocks, nothing is followed or lost: the entry is reported, its neighbours are read."""
     filled(tmp_path, "node", "ui")
     (tmp_path / f"ui.{ending}").unlink()
     make(tmp_path / f"ui.{ending}")
@@ -110,8 +110,8 @@ CONTENTS = [
 
 
 @pytest.mark.parametrize(("content", "kind"), CONTENTS)
-def test_contents(tmp_path: Path, content: bytes, kind: str) -> None:
-    """An empty file and one that does not parse carry a problem each."""
+def test_scan_empty_or_unparsable_file_has_problem(tmp_path: Path, content: bytes, kind: str) -> None:
+    """An empty file and one that does not parse have a problem each."""
     filled(tmp_path)
     (tmp_path / "node.crt").write_bytes(content)
     cert = found(scan(tmp_path), "node").cert
@@ -119,7 +119,7 @@ def test_contents(tmp_path: Path, content: bytes, kind: str) -> None:
     assert cert.problem_kind == kind
 
 
-def test_an_encrypted_key(tmp_path: Path) -> None:
+def test_scan_encrypted_key_has_problem(tmp_path: Path) -> None:
     """cockroach cannot load it: a problem, in words that never quote the file."""
     filled(tmp_path)
     (tmp_path / "node.key").write_text(
@@ -132,7 +132,7 @@ def test_an_encrypted_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe.crt", b"a\nb.crt", b"client.\xff.crt", b"client.\x1b[31m.key"])
-def test_odd_names(tmp_path: Path, name: bytes) -> None:
+def test_scan_undecodable_names_are_printable(tmp_path: Path, name: bytes) -> None:
     """Undecodable and multi-line names are facts that can be printed."""
     filled(tmp_path)
     (tmp_path / os.fsdecode(name)).write_text("x")
@@ -142,7 +142,7 @@ def test_odd_names(tmp_path: Path, name: bytes) -> None:
     assert found(result, "node").matched
 
 
-def test_a_link_that_stays_inside_is_read(tmp_path: Path) -> None:
+def test_scan_symlink_inside_directory_is_read(tmp_path: Path) -> None:
     """As cockroach reads it: the target's own mode counts."""
     filled(tmp_path)
     (tmp_path / "keys").mkdir()
@@ -154,8 +154,8 @@ def test_a_link_that_stays_inside_is_read(tmp_path: Path) -> None:
     assert (key.problem, key.file.mode) == (None, 0o644)
 
 
-def test_kubernetes(tmp_path: Path) -> None:
-    """Links through ..data belong to something else: read, and never written."""
+def test_scan_kubernetes_symlinks_are_externally_managed(tmp_path: Path) -> None:
+    """Links through ..data are externally managed: read, and never written."""
     real = tmp_path / "..2026"
     filled(real)
     (tmp_path / "..data").symlink_to("..2026")
@@ -167,8 +167,8 @@ def test_kubernetes(tmp_path: Path) -> None:
     assert found(result, "node").matched
 
 
-def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
-    """The same facts from the cache; one that was rewritten has new ones."""
+def test_scan_unchanged_file_is_cached(tmp_path: Path) -> None:
+    """The same facts from the cache; a file that was rewritten is read again."""
     ca = filled(tmp_path, "node", "ui")
     scanner = Scanner()
     first = scanner.scan(str(tmp_path), now())
@@ -181,7 +181,7 @@ def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
     assert found(third, "ui").cert is found(first, "ui").cert
 
 
-def test_the_verdict_on_a_chain_follows_the_bundle(tmp_path: Path) -> None:
+def test_scan_chain_follows_bundle(tmp_path: Path) -> None:
     """Another bundle: no chain; the old one again: a chain; past the CA's end: none."""
     ca = filled(tmp_path)
     scanner = Scanner()
@@ -205,7 +205,7 @@ def test_the_verdict_on_a_chain_follows_the_bundle(tmp_path: Path) -> None:
     assert problem(now() + timedelta(days=11)) is None, "an expired CA beside a valid one does no harm"
 
 
-def test_a_missing_directory(tmp_path: Path) -> None:
+def test_scan_missing_directory_is_fact(tmp_path: Path) -> None:
     """A fact, not an error."""
     assert not scan(tmp_path / "nowhere").directory.exists
     (tmp_path / "file").write_text("x")
@@ -215,7 +215,7 @@ def test_a_missing_directory(tmp_path: Path) -> None:
     )
 
 
-def test_the_glance_sees_changed_keys_only(tmp_path: Path) -> None:
+def test_scan_changed_keys_sees_mode_and_content(tmp_path: Path) -> None:
     """Between two scans scan_changed_keys shows the keys whose mode or content changed, and opens nothing."""
     filled(tmp_path, "node", "ui")
     scanner = Scanner()

@@ -58,20 +58,22 @@ CHAINS = [
 
 
 @pytest.mark.parametrize(("label", "certs", "bundles", "end"), CHAINS, ids=[r[0] for r in CHAINS])
-def test_the_end_of_a_chain(label: str, certs: bytes, bundles: dict[str, bytes], end: tuple[int | None, str]) -> None:
+def test_chain_end_is_first_indispensable_ca(
+    label: str, certs: bytes, bundles: dict[str, bytes], end: tuple[int | None, str]
+) -> None:
     """The chain ends with the first CA certificate without which it does not verify, whichever file has it."""
     assert end == found(certs, bundles), label
 
 
-def test_a_chain_that_has_ended_says_when() -> None:
-    """After the intermediate ended the renewal that it made due stays due: its end is still known."""
+def test_chain_end_is_known_after_intermediate_expired() -> None:
+    """After the intermediate expired the renewal that it made due stays due: its end is still known."""
     bundles = {"ca": ROOT_PEM}
     assert (30, "CN=between") == found(UNDER_BETWEEN + BETWEEN_PEM, bundles, at=NOW + 40 * DAY)
     assert NONE == found(UNDER_BETWEEN, bundles, at=NOW + 40 * DAY), "it never verified"
 
 
-def test_the_systems_roots_end_too() -> None:
-    """The DB Console's pair is verified by the system's roots: of these, too, the first end counts."""
+def test_chain_end_of_ui_by_system_roots() -> None:
+    """The DB Console's pair is verified by the system's roots: their first end counts as well."""
     assert (40, "CN=root") == found(UNDER_ROOT, {"ca": OTHER_PEM}, UI)
     name = parse("client.node")
     assert isinstance(name, Name)

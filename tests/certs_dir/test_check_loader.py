@@ -208,7 +208,9 @@ def target(path: Path, terms: LoaderFlags) -> Target:
 @example({"client.root": (("linked", "linked"), "custom")}, LoaderFlags(principal_map=(("custom", "root"),)))
 @example({"ca-client": (("directory", "good"), "node")}, LoaderFlags())
 @example({"ui": (("a directory's link", "good"), "node"), "ca": (("directory", "absent"), "node")}, LoaderFlags())
-def test_check_decides_as_the_loader(entries: dict[str, tuple[tuple[str, str], str]], terms: LoaderFlags) -> None:
+def test_check_accepts_what_the_loader_accepts(
+    entries: dict[str, tuple[tuple[str, str], str]], terms: LoaderFlags
+) -> None:
     """For each .crt the same accept or reject; and whatever is rejected is a finding with a remedy."""
     with directory(entries) as path:
         expected = loader_says(path, terms)
@@ -220,7 +222,7 @@ def test_check_decides_as_the_loader(entries: dict[str, tuple[tuple[str, str], s
 
 
 @pytest.mark.parametrize("kind", list(KEYS))
-def test_every_kind_of_key(kind: str) -> None:
+def test_check_loader_key_types(kind: str) -> None:
     """Each kind of key once, with and without the permission check."""
     for terms in (LoaderFlags(), LoaderFlags(skip_key_check=True)):
         with directory({"node": (("good", kind), "node")}) as path:
@@ -228,7 +230,7 @@ def test_every_kind_of_key(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", list(CERTS))
-def test_every_kind_of_certificate(kind: str) -> None:
+def test_check_loader_certificate_kinds(kind: str) -> None:
     """Each kind of certificate once, as a pair and as a bundle."""
     with directory({"client.root": ((kind, "good"), "root"), "ca": ((kind, "absent"), "root")}) as path:
         assert loader_says(path, LoaderFlags()) == {
@@ -238,8 +240,8 @@ def test_every_kind_of_certificate(kind: str) -> None:
 
 @pytest.mark.parametrize("ending", ["crt", "key"])
 @pytest.mark.parametrize("make", HOSTILE, ids=lambda f: f.__name__)
-def test_hostile_entries(tmp_path: Path, make: Callable[[Path], None], ending: str) -> None:
-    """Links are followed, and still nothing blocks or is swallowed; the neighbours are judged."""
+def test_check_loader_hostile_entries(tmp_path: Path, make: Callable[[Path], None], ending: str) -> None:
+    """Links are followed, and still nothing blocks or is lost; the neighbours are judged."""
     filled(tmp_path, "node", "ui")
     (tmp_path / f"ui.{ending}").unlink()
     make(tmp_path / f"ui.{ending}")

@@ -41,7 +41,7 @@ def swapped(store: Store, ca: Ca, stem: str = "node") -> tuple[bytes, bytes]:
     return pair
 
 
-def test_a_swap(certs: Path) -> None:
+def test_swap_installs_staged_pair(certs: Path) -> None:
     """Staged, read back, installed: the new pair is live, nothing is left behind, no key is ever wider than 0600."""
     ca = filled(certs)
     store = Store(str(certs))
@@ -57,8 +57,8 @@ def test_a_swap(certs: Path) -> None:
     assert sorted(p.name for p in certs.iterdir()) == [".certagent", "ca.crt", "node.crt", "node.key"]
 
 
-def test_only_what_was_judged_is_installed(certs: Path) -> None:
-    """Other bytes than the judged ones are refused, and the live pair stays."""
+def test_swap_installs_only_judged_bytes(certs: Path) -> None:
+    """Bytes other than the judged ones are refused, and the live pair stays."""
     ca = filled(certs)
     store, before = Store(str(certs)), live(certs)
     judged, put_there = ca.pair(), ca.pair()
@@ -69,8 +69,8 @@ def test_only_what_was_judged_is_installed(certs: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_pair_is_staged_while_another_is_installed(certs: Path) -> None:
-    """A job stages `ui` while `node` is swapped in: the recovery before a swap does not take it for a crash's rest."""
+def test_swap_beside_staging_of_another_pair(certs: Path) -> None:
+    """A job stages `ui` while `node` is swapped in: the recovery before a swap does not remove the staged pair."""
     ca = filled(certs, "node", "ui")
     pairs = [ca.pair(stem) for stem in ("node", "ui")]
     end, failures = threading.Event(), list[str]()
@@ -94,7 +94,7 @@ def test_one_pair_is_staged_while_another_is_installed(certs: Path) -> None:
     assert failures == []
 
 
-def test_reusing_the_key(certs: Path) -> None:
+def test_swap_reuse_key_moves_certificate_only(certs: Path) -> None:
     """With the live key only the certificate moves."""
     ca = filled(certs)
     store, (_, key) = Store(str(certs)), live(certs)
@@ -108,8 +108,8 @@ def test_reusing_the_key(certs: Path) -> None:
     assert (certs / "node.key").stat().st_ino == inode
 
 
-def test_discard(certs: Path) -> None:
-    """The certificate is kept aside with the reason, the key is removed."""
+def test_discard_keeps_certificate_removes_key(certs: Path) -> None:
+    """The certificate is kept in the staging area with the reason, the key is removed."""
     ca = filled(certs)
     store = Store(str(certs))
     store.stage("node", *ca.pair())
@@ -120,8 +120,8 @@ def test_discard(certs: Path) -> None:
     assert (kept / "node.reason").read_text() == "it is bad"
 
 
-def test_generations(certs: Path) -> None:
-    """As many earlier pairs as configured are kept; a rollback puts one of them back."""
+def test_generations_are_kept_and_rolled_back(certs: Path) -> None:
+    """As many earlier pairs as configured are kept; a rollback restores one of them."""
     ca = filled(certs)
     store = Store(str(certs), keep=3)
     pairs = [live(certs), *(swapped(store, ca) for _ in range(5))]
@@ -135,8 +135,8 @@ def test_generations(certs: Path) -> None:
         store.rollback("node", 99, 0o600, (None, None))
 
 
-def test_a_mismatched_pair_is_no_generation(certs: Path) -> None:
-    """What did not match is not kept for a rollback."""
+def test_generation_mismatched_pair_is_not_kept(certs: Path) -> None:
+    """A pair that does not match is not kept for a rollback."""
     ca = filled(certs)
     (certs / "node.key").write_bytes(ca.pair()[1])
     store = Store(str(certs))
@@ -153,8 +153,8 @@ def torn(certs: Path, ca: Ca) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
     return old, new
 
 
-def test_recovery_goes_forward(certs: Path) -> None:
-    """The staged certificate belongs to the live key: it is put in."""
+def test_recovery_staged_certificate_of_live_key_goes_forward(certs: Path) -> None:
+    """The staged certificate belongs to the live key: it is installed."""
     ca = filled(certs)
     _, new = torn(certs, ca)
     assert "rolled forward" in (Store(str(certs)).recover() or "")
@@ -163,8 +163,8 @@ def test_recovery_goes_forward(certs: Path) -> None:
     assert Store(str(certs)).recover() is None
 
 
-def test_recovery_goes_back(certs: Path) -> None:
-    """The staged certificate is gone: the kept generation's key is put back."""
+def test_recovery_staged_certificate_gone_goes_back(certs: Path) -> None:
+    """The staged certificate is gone: the kept generation's key is restored."""
     ca = filled(certs)
     swapped(Store(str(certs)), ca)
     old = live(certs)
@@ -183,8 +183,8 @@ INTENTS = [b"", b"garbage", b'{"stem": "../../etc/passwd"}', b"{" * 10_000, b"\x
 
 
 @pytest.mark.parametrize("intent", INTENTS, ids=["empty", "garbage", "hostile", "nested", "binary"])
-def test_the_intent_is_not_believed(certs: Path, intent: bytes) -> None:
-    """Whatever it says, recovery looks at keys and certificates."""
+def test_recovery_ignores_content_of_intent(certs: Path, intent: bytes) -> None:
+    """Whatever the intent file says, recovery compares keys and certificates."""
     filled(certs)
     store, before = Store(str(certs)), live(certs)
     store.lock()
@@ -194,8 +194,8 @@ def test_the_intent_is_not_believed(certs: Path, intent: bytes) -> None:
     assert not (certs / ".certagent" / "intent").exists()
 
 
-def test_a_spare_key_is_removed(certs: Path) -> None:
-    """A staged key whose certificate never came is gone after recovery."""
+def test_recovery_removes_spare_staged_key(certs: Path) -> None:
+    """A staged key without a certificate is removed by recovery."""
     filled(certs)
     store = Store(str(certs))
     store.stage("node", b"x", b"y")
@@ -214,8 +214,8 @@ input()
 """
 
 
-def test_one_agent_per_directory(certs: Path) -> None:
-    """A second process is refused and told who holds it; the end of the first one frees it, however it ended."""
+def test_directory_lock_second_agent_is_refused(certs: Path) -> None:
+    """A second process is refused and told who has the lock; the end of the first one frees it, however it ended."""
     filled(certs)
     first = subprocess.Popen([sys.executable, "-c", HOLD, str(certs)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert first.stdout is not None
@@ -227,8 +227,8 @@ def test_one_agent_per_directory(certs: Path) -> None:
     os.close(Store(str(certs)).lock())
 
 
-def test_remove_all(certs: Path) -> None:
-    """The staging area goes; live keys only where named."""
+def test_retire_removes_staging_and_named_keys(certs: Path) -> None:
+    """The staging area is removed; live keys only if named."""
     ca = filled(certs, "node", "ui")
     store = Store(str(certs))
     swapped(store, ca)
@@ -237,7 +237,7 @@ def test_remove_all(certs: Path) -> None:
 
 
 @pytest.mark.root
-def test_everything_belongs_to_the_owner(certs: Path) -> None:
+def test_swap_files_belong_to_owner(certs: Path) -> None:
     """Root's agent in a directory of `nobody`: every file and directory made there is nobody's."""
     ca = filled(certs)
     for path in (certs, *certs.iterdir()):
@@ -250,8 +250,8 @@ def test_everything_belongs_to_the_owner(certs: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_hostile_staging_area(certs: Path) -> None:
-    """A link where the staging area should be is refused: nothing is written through it."""
+def test_staging_area_symlink_is_refused(certs: Path) -> None:
+    """A symlink in place of the staging area is refused: nothing is written through it."""
     filled(certs)
     os.chown(certs, NOBODY, NOBODY)
     elsewhere = certs.parent / "elsewhere"
@@ -262,8 +262,8 @@ def test_a_hostile_staging_area(certs: Path) -> None:
     assert list(elsewhere.iterdir()) == []
 
 
-def test_restrict(certs: Path) -> None:
-    """A regular file gets its mode; a link, a FIFO, a second name are refused and their targets untouched."""
+def test_restrict_regular_file_only(certs: Path) -> None:
+    """A regular file gets its mode; a symlink, a FIFO, a hard link are refused and their targets untouched."""
     filled(certs)
     (certs / "node.key").chmod(0o644)
     restrict(str(certs), "node.key", 0o600, None, None)
@@ -299,6 +299,6 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("what", "reason"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_what_keeps_a_mode_from_being_repaired(what: Found, reason: str | None) -> None:
-    """Root changes nothing that another user may have given a second name; an owner may do no more than that."""
+def test_restrict_hard_link_is_refused_for_root(what: Found, reason: str | None) -> None:
+    """Root does not change a file that another user may have hard-linked; an owner can do no more than that."""
     assert reason == refusal("node.key", what)

@@ -38,8 +38,8 @@ def loaded(tmp_path: Path) -> tuple[Path, Ca, dict[str, bytes]]:
     return tmp_path / "certs", ca, files
 
 
-def test_files_that_are_others_are_not_taken_for_loaded(loaded: tuple[Path, Ca, dict[str, bytes]]) -> None:
-    """A change between the proof and the copy: nothing is remembered rather than something else."""
+def test_loaded_files_changed_before_copy_are_not_recorded(loaded: tuple[Path, Ca, dict[str, bytes]]) -> None:
+    """A change between the verification and the copy: nothing is recorded rather than other files."""
     directory, ca, _ = loaded
     before = digest(directory)
     put(directory, "node", ca.pair("node"))
@@ -47,8 +47,8 @@ def test_files_that_are_others_are_not_taken_for_loaded(loaded: tuple[Path, Ca, 
     assert loaded_files(str(directory / "none"), before) is None
 
 
-def test_what_a_reload_would_break(loaded: tuple[Path, Ca, dict[str, bytes]]) -> None:
-    """A bundle of another CA breaks what lies there, a consistent swap what is loaded, one with both roots nothing."""
+def test_reload_onto_other_ca_would_break_loaded_pairs(loaded: tuple[Path, Ca, dict[str, bytes]]) -> None:
+    """A bundle of another CA breaks the pairs on disk, a consistent swap the loaded ones, one with both roots none."""
     directory, ca, files = loaded
     other = make_ca()  # of the same subject
     assert (judged(directory, files).breaks, judged(directory, files).outdated) == ((), ())
@@ -60,8 +60,8 @@ def test_what_a_reload_would_break(loaded: tuple[Path, Ca, dict[str, bytes]]) ->
     assert (judged(directory, files).breaks, judged(directory, files).outdated) == (("client.root",), ("node",))
 
 
-def test_what_never_verified_does_not_break(loaded: tuple[Path, Ca, dict[str, bytes]]) -> None:
-    """A client's pair of another CA lay there before, and bars nothing."""
+def test_reload_is_not_blocked_by_pair_that_never_verified(loaded: tuple[Path, Ca, dict[str, bytes]]) -> None:
+    """A client's pair of another CA was there before, and blocks nothing."""
     directory, _, files = loaded
     put(directory, "client.app", make_ca().pair("client.app"))
     assert judged(directory, files).breaks == ()

@@ -22,8 +22,8 @@ def observed(held: DirectoryLock) -> tuple[Why, str] | None:
     return (only.why, only.detail) if only else None
 
 
-def test_one_agent_at_a_time(tmp_path: Path) -> None:
-    """The second is told who holds it, and only observes; it gets the lock when the first lets go."""
+def test_lock_second_agent_only_observes(tmp_path: Path) -> None:
+    """The second is told who has the lock, and only observes; it gets the lock when the first releases it."""
     filled(tmp_path / "certs")
     first, second = holding(tmp_path / "certs"), holding(tmp_path / "certs")
     first.take()
@@ -38,8 +38,8 @@ def test_one_agent_at_a_time(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_directory_that_was_replaced(tmp_path: Path) -> None:
-    """It is locked anew: whoever held the old one holds nothing of the new one."""
+def test_lock_directory_replaced_is_locked_anew(tmp_path: Path) -> None:
+    """The new directory is locked anew: a lock on the old one does not count for the new one."""
     certs = tmp_path / "certs"
     filled(certs)
     first, second = holding(certs), holding(certs)
@@ -58,8 +58,8 @@ def test_a_directory_that_was_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_directory_that_the_agent_may_not_change(tmp_path: Path) -> None:
-    """EACCES is no other agent and no other tool: this one may not change the directory, and says so."""
+def test_lock_directory_not_writable_is_reported(tmp_path: Path) -> None:
+    """EACCES does not mean another agent or another tool: this agent may not change the directory, and says so."""
     certs = tmp_path / "certs"
     certs.mkdir(mode=0o755)
     for folder in (tmp_path, *tmp_path.parents[:3]):
@@ -72,8 +72,8 @@ def test_a_directory_that_the_agent_may_not_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_directory_on_a_read_only_file_system(tmp_path: Path) -> None:
-    """EROFS: the mount is what is wrong, and it becomes managed once that is mended."""
+def test_lock_read_only_file_system_is_reported(tmp_path: Path) -> None:
+    """EROFS: the mount is the problem, and the directory becomes managed once that is repaired."""
     certs = tmp_path / "certs"
     certs.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", certs], check=True)

@@ -56,8 +56,8 @@ def reachable() -> Iterator[Path]:
 
 @pytest.mark.root
 @pytest.mark.parametrize("uid", [None, NOBODY], ids=["modes", "owners"])
-def test_a_key_that_is_swapped_for_a_root_file(reachable: Path, uid: int | None) -> None:
-    """While root's agent repairs a key of `nobody`, `nobody` swaps it for a file of root's: that one never changes."""
+def test_restrict_key_swapped_for_root_file_leaves_it_alone(reachable: Path, uid: int | None) -> None:
+    """While root's agent repairs a key of `nobody`, `nobody` swaps it for a file of root's: that file never changes."""
     certs, victim = reachable / "certs", reachable / "shadow"
     filled(certs)
     for path in (certs, *certs.iterdir()):
@@ -96,8 +96,8 @@ print(missed)
 """
 
 
-def test_no_name_ever_vanishes_under_the_loader(tmp_path: Path) -> None:
-    """cockroach lists the directory and then looks at each name: in hundreds of swaps none has gone in between."""
+def test_swap_never_removes_a_name_from_the_directory(tmp_path: Path) -> None:
+    """cockroach lists the directory and then stats each name: in hundreds of swaps no name vanishes in between."""
     certs = tmp_path / "certs"
     ca = filled(certs)
     pairs = [ca.pair() for _ in range(2)]

@@ -82,7 +82,7 @@ def fresh(template: Path, place: Path) -> Path:
     return place
 
 
-def test_killed_at_every_call_of_the_swap(template: Path, tmp_path: Path) -> None:
+def test_swap_killed_at_every_call_recovers(template: Path, tmp_path: Path) -> None:
     """At each boundary: old and new are both whole after recovery, and no key was ever wider than 0600."""
     points = boundaries(fresh(template, tmp_path / "count"), "node")
     assert len(points) > 25
@@ -94,8 +94,8 @@ def test_killed_at_every_call_of_the_swap(template: Path, tmp_path: Path) -> Non
         sound(certs)
 
 
-def test_killed_at_every_call_of_the_recovery(template: Path, tmp_path: Path) -> None:
-    """A recovery that is killed itself is finished by the next one."""
+def test_recovery_killed_at_every_call_is_finished_by_next(template: Path, tmp_path: Path) -> None:
+    """A recovery that is killed is finished by the next one."""
     torn = fresh(template, tmp_path / "torn")
     os.rename(torn / ".certagent" / "staged" / "node.key", torn / "node.key")
     (torn / ".certagent" / "intent").write_text("{}")

@@ -26,8 +26,8 @@ def pair(certs: Path) -> tuple[bytes, bytes]:
     return (certs / "node.crt").read_bytes(), (certs / "node.key").read_bytes()
 
 
-def test_an_error_at_every_call_of_the_swap(tmp_path: Path) -> None:
-    """The failure is told; whatever stands there then, one recovery makes it whole, and no key is ever wide."""
+def test_swap_error_at_every_call_recovers(tmp_path: Path) -> None:
+    """The failure is reported; one recovery then makes the directory whole, and no key is ever wide."""
     template = tmp_path / "template"
     ca = filled(template)
     new = ca.pair()

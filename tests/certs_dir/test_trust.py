@@ -41,8 +41,8 @@ def public(tmp_path: Path) -> Ca:
     return ca
 
 
-def test_the_console_by_the_systems_roots(tmp_path: Path, public: Ca) -> None:
-    """`ui` builds to the roots file where ca.crt does not do; `node` never; and the verdict follows the file."""
+def test_ui_verified_by_system_roots(tmp_path: Path, public: Ca) -> None:
+    """`ui` builds to the roots file if ca.crt does not verify it; `node` never; and the verdict follows the file."""
     directory, scanner = tmp_path / "certs", Scanner()
     house = filled(directory, "node")
     put(directory, "ui", public.pair("ui"))
@@ -66,7 +66,7 @@ def test_the_console_by_the_systems_roots(tmp_path: Path, public: Ca) -> None:
         assert (found.bundle, bool(found.problem)) == (bundle, True)
 
 
-def test_the_gate_knows_the_systems_roots(tmp_path: Path, public: Ca) -> None:
+def test_pre_install_ui_verified_by_system_roots(tmp_path: Path, public: Ca) -> None:
     """The facts of a staged `ui` are established by the same roots; those of a staged node are not."""
     bundles = {"ca": make_ca("house").cert}
     for name, stem, good in ((UI, "ui", True), (NODE, "node", False)):
@@ -84,8 +84,8 @@ def test_the_gate_knows_the_systems_roots(tmp_path: Path, public: Ca) -> None:
         )
 
 
-def test_a_roots_file_that_is_none(tmp_path: Path) -> None:
-    """Missing, a directory, a FIFO would block, rubbish: no roots, no hang, no crash."""
+def test_system_roots_unreadable_are_empty(tmp_path: Path) -> None:
+    """Missing, a directory, a FIFO, rubbish: no roots, no hang, no crash."""
     import os
 
     os.mkfifo(tmp_path / "fifo")
@@ -100,8 +100,8 @@ def test_a_roots_file_that_is_none(tmp_path: Path) -> None:
     assert found.problem
 
 
-def test_a_root_that_cannot_be_used_spoils_no_other(tmp_path: Path, public: Ca) -> None:
-    """A serial number 0, a truncated certificate, a key among them, a word: passed over, as Go's system pool has it."""
+def test_system_roots_unusable_root_is_skipped(tmp_path: Path, public: Ca) -> None:
+    """A serial number 0, a truncated certificate, a key among them, a word: skipped, as in Go's system pool."""
     zero, broken = serial_zero(), base64.b64encode(b"\x30\x03\x02\x01\x05").decode()
     rubbish = f"-----BEGIN CERTIFICATE-----\n{broken}\n-----END CERTIFICATE-----\n".encode()
     place = tmp_path / "store.pem"
@@ -130,15 +130,15 @@ def serial_zero() -> bytes:
     return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bytes(der)) + b"-----END CERTIFICATE-----\n"
 
 
-def test_this_machines_roots() -> None:
-    """Where the machine has roots, they are read and usable."""
+def test_system_roots_of_this_machine_are_read() -> None:
+    """If the machine has roots, they are read and usable."""
     if not roots.place():
         pytest.skip("apt-get install ca-certificates")
     assert "not in the bundle" in str(x509.verify_chain(make_ca().pair("ui")[0], roots.load().pem, "server", now()))
 
 
-def test_anchors(tmp_path: Path) -> None:
-    """A node's and a client's pairs name the CAs of the bundle that they hang on; others of the bundle they do not."""
+def test_trust_anchors_of_pair(tmp_path: Path) -> None:
+    """A node's and a client's pairs name the CAs of the bundle that verify them, and no others."""
     directory = tmp_path / "certs"
     old, new = filled(directory, "node", "client.node", "client.root"), make_ca("new")
     (directory / "ca-client.crt").write_bytes(new.cert + old.cert)
@@ -150,7 +150,7 @@ def test_anchors(tmp_path: Path) -> None:
     assert trust_of(scanner, directory, "client.node") == Trust("ca-client", None, (spki(new),))
 
 
-def test_tenants(tmp_path: Path) -> None:
+def test_tenant_pairs_verified_by_tenant_ca(tmp_path: Path) -> None:
     """A tenant's pair is verified by the tenants' CA, else as a client; its signing pair by nothing."""
     directory, scanner, tenants = tmp_path / "certs", Scanner(), make_ca("tenants")
     filled(directory, "node", "tenant-signing.5")
@@ -165,7 +165,7 @@ def test_tenants(tmp_path: Path) -> None:
         assert (found.bundle, found.problem is None) == (bundle, bundle == "ca-client-tenant")
 
 
-def test_merged() -> None:
+def test_bundles_merged_in_order() -> None:
     """Bundles in order, each CA once; rubbish is an error."""
     one, two = make_ca("one").cert, make_ca("two").cert
     both = x509.merged(one, two + one)
@@ -174,8 +174,8 @@ def test_merged() -> None:
         x509.merged(one, b"rubbish")
 
 
-def test_a_tenants_request_names_its_unit() -> None:
-    """cockroach knows a tenant by OU=Tenants; nobody else gets an OU."""
+def test_tenant_request_has_ou_tenants() -> None:
+    """cockroach knows a tenant by OU=Tenants; no other certificate gets an OU."""
     ca, own = make_ca(), x509.generate_key("ecdsa-p256")
     for name, unit in ((Name(Role.TENANT, "5"), "Tenants"), (CLIENT_NODE, "")):
         csr = x509.make_csr(own, "5", (), unit=name.kind.unit)
@@ -199,8 +199,8 @@ print(before, len(load(sys.argv[1]).pem))
 
 @pytest.mark.root
 @pytest.mark.slow
-def test_roots_that_could_not_be_read_are_read_after_a_chmod() -> None:
-    """A mode is another ctime, and no other mtime."""
+def test_system_roots_after_chmod_are_read_again() -> None:
+    """A chmod changes the ctime, and not the mtime."""
     base = open_tmp()
     file = base / "roots.pem"
     file.write_bytes(make_ca().cert)

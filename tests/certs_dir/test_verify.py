@@ -150,7 +150,9 @@ DIRECTORIES = st.tuples(
 @example(({"ca": HOUSE}, {"ui": (PUBLIC, "s")}), False)
 @example(({}, {"ui": (PUBLIC, "s")}), False)
 @example(({"ca": HOUSE}, {"client-tenant.7": (HOUSE, "c")}), False)
-def test_every_verdict_is_the_same(made: tuple[dict[str, str], dict[str, tuple[str, str]]], split: bool) -> None:
+def test_verify_scan_gate_check_and_trial_agree(
+    made: tuple[dict[str, str], dict[str, tuple[str, str]]], split: bool
+) -> None:
     """A scan, the pre-install checks, `check -c` and `authority test` agree on every pair of a generated directory."""
     bundles, leaves = made
     with directory(bundles, leaves) as path:
@@ -194,7 +196,7 @@ def replace_wants(policy: Policy, *names: Name) -> Policy:
     return replace(policy, wants=tuple(w for w in policy.wants if w.name in names))
 
 
-def test_check_of_configuration_uses_its_roots_of_ui(tmp_path: Path) -> None:
+def test_check_of_configuration_uses_roots_of_ui(tmp_path: Path) -> None:
     """`[certs_dir.file.ui] roots` verifies ui.crt for `check -c` as for the agent; other roots are a finding."""
     path = tmp_path / "certs"
     filled(path, "node", "client.root", "client-tenant.7")
@@ -207,7 +209,7 @@ def test_check_of_configuration_uses_its_roots_of_ui(tmp_path: Path) -> None:
     assert findings == [[], ["cert.untrusted"]]
 
 
-def test_a_new_ca_bundle_is_not_refused_for_a_ui_of_a_public_ca(tmp_path: Path) -> None:
+def test_bundle_missing_is_installed_despite_ui_of_public_ca(tmp_path: Path) -> None:
     """A ui.crt that the system's roots verify does not stop the ca.crt that is missing."""
     path = tmp_path / "certs"
     filled(path, "node")
@@ -222,16 +224,16 @@ def test_a_new_ca_bundle_is_not_refused_for_a_ui_of_a_public_ca(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("bad", ["rubbish", "outside"])
-def test_unreadable_client_ca_is_no_reason_to_fall_back(bad: str) -> None:
-    """cockroach verifies by the ca-client.crt that is there, readable or not, never by ca.crt instead."""
+def test_client_ca_unreadable_does_not_fall_back_to_ca(bad: str) -> None:
+    """cockroach verifies by the ca-client.crt that exists, readable or not, never by ca.crt instead."""
     with directory({"ca": HOUSE, "ca-client": bad}, {"client.root": (HOUSE, "c")}) as path:
         trust = {p.name.stem: p.trust for p in scanned(path, policy_of(path, split=False)).pairs}["client.root"]
     assert trust is not None
     assert (trust.bundle, "cannot be read" in str(trust.problem)) == ("ca-client", True)
 
 
-def test_roots_are_read_only_where_they_are_needed(tmp_path: Path) -> None:
-    """A directory whose ui.crt is of its own CA asks nobody for the system's roots."""
+def test_system_roots_are_read_only_if_needed(tmp_path: Path) -> None:
+    """A directory whose ui.crt is of its own CA does not read the system's roots."""
     path = tmp_path / "certs"
     filled(path, "node", "ui")
     scanner, asked = Scanner(), []
@@ -250,7 +252,7 @@ def noted(asked: list[int]) -> Any:
 
 
 @pytest.mark.parametrize("name", ["another root", "old root"])
-def test_cross_signed_chain_is_judged_by_its_path(name: str) -> None:
+def test_cross_signed_chain_is_verified_by_old_root(name: str) -> None:
     """A leaf of a new root, with that root below the old one: a bundle of the old root alone verifies it, by the old.
 
     The two may have the same subject, as every CA of `cockroach cert create-ca` has.

@@ -60,7 +60,7 @@ def as_nobody(path: str, command: str) -> str:
     return done.stdout
 
 
-def test_the_kernel_says_who_asks(control: Control, path: str) -> None:
+def test_control_peer_credentials_come_from_kernel(control: Control, path: str) -> None:
     """The peer's uid and pid come from the kernel; commands and arguments arrive."""
     found = ask(path, "renew", {"file": "node"})
     assert (found["uid"], found["pid"], found["args"]) == (os.getuid(), os.getpid(), {"file": "node"})
@@ -68,7 +68,7 @@ def test_the_kernel_says_who_asks(control: Control, path: str) -> None:
 
 
 @pytest.mark.root
-def test_others_may_only_read(control: Control, path: str) -> None:
+def test_control_other_user_may_only_read(control: Control, path: str) -> None:
     """Another user gets status, plan and history, and no command."""
     assert "'ok': True" in as_nobody(path, "status")
     assert "forbidden" in as_nobody(path, "renew")
@@ -76,7 +76,7 @@ def test_others_may_only_read(control: Control, path: str) -> None:
 
 
 @pytest.mark.root
-def test_others_refused(path: str) -> None:
+def test_control_other_user_is_refused_if_configured(path: str) -> None:
     """As configured, another user does not even reach the socket."""
     made = Control(path, others="refuse", answer=answer)
     made.start()
@@ -88,7 +88,7 @@ def test_others_refused(path: str) -> None:
         made.stop()
 
 
-def test_rubbish(control: Control, path: str) -> None:
+def test_control_malformed_request_is_answered(control: Control, path: str) -> None:
     """Rubbish, and a failure inside, get an answer; the server goes on."""
     for line in (b"\n", b"{}\n", b"[[[[[\n", b"\xff\xfe\n", b'{"command": 1, "args": 5}\n'):
         with socket.socket(socket.AF_UNIX) as client:
@@ -101,7 +101,7 @@ def test_rubbish(control: Control, path: str) -> None:
 
 
 @pytest.mark.slow
-def test_silent_clients_take_no_place(control: Control, path: str) -> None:
+def test_control_silent_clients_are_dropped(control: Control, path: str) -> None:
     """Clients that connect and say nothing are dropped after two seconds: others are served meanwhile or soon after."""
     silent = [socket.socket(socket.AF_UNIX) for _ in range(16)]
     for client in silent:
@@ -113,7 +113,7 @@ def test_silent_clients_take_no_place(control: Control, path: str) -> None:
 
 
 @pytest.mark.slow
-def test_many_at_once(control: Control, path: str) -> None:
+def test_control_thousand_clients_are_served(control: Control, path: str) -> None:
     """A thousand clients at the same time are all served, by trying again."""
     found: list[bool] = []
     threads = [
@@ -152,8 +152,8 @@ while True:
 
 @pytest.mark.slow
 @pytest.mark.root
-def test_a_slow_drip_of_others_delays_nobody(control: Control, path: str) -> None:
-    """Another user holds 256 connections and drips bytes: root is answered at once, and that user's are dropped.
+def test_control_slow_clients_of_other_user_delay_nobody(control: Control, path: str) -> None:
+    """Another user's 256 connections send a byte now and then: root is answered immediately, they are dropped.
 
     In a queue with those it would wait for two seconds, every time; on a slow machine it may, but not every time.
     """
@@ -184,8 +184,8 @@ def _at_once_under_a_drip(path: str) -> bool:
 
 
 @pytest.mark.slow
-def test_it_survives_the_end_of_descriptors(control: Control, path: str) -> None:
-    """No descriptor is left for a new connection: it is taken as soon as there is one again."""
+def test_control_survives_lack_of_descriptors(control: Control, path: str) -> None:
+    """No descriptor is left for a new connection: it is accepted as soon as there is one again."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     first, second = (socket.socket(socket.AF_UNIX) for _ in range(2))
     resource.setrlimit(resource.RLIMIT_NOFILE, (100 + len(os.listdir("/proc/self/fd")), hard))
@@ -211,7 +211,7 @@ def test_it_survives_the_end_of_descriptors(control: Control, path: str) -> None
     assert control
 
 
-def test_a_stale_socket_is_replaced(path: str) -> None:
+def test_control_stale_socket_is_replaced(path: str) -> None:
     """The socket of a daemon that was killed does not stop the next one; a running one does."""
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(path)
@@ -242,8 +242,8 @@ except HostError as error:
 
 @pytest.mark.root
 @pytest.mark.parametrize("mode", [0o600, 0o666])
-def test_a_stale_socket_of_another_user(path: str, mode: int) -> None:
-    """In a sticky directory it cannot be removed: the error says what is there, and what to do."""
+def test_control_stale_socket_of_other_user_is_named(path: str, mode: int) -> None:
+    """In a sticky directory it cannot be removed: the error names it, and says what to do."""
     os.chmod(os.path.dirname(path), 0o1777)  # noqa: S103 - sticky, as /run/certagent
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(path)
@@ -254,21 +254,21 @@ def test_a_stale_socket_of_another_user(path: str, mode: int) -> None:
     assert ran.stdout.strip().endswith("remove the socket")
 
 
-def test_what_is_no_socket_is_left_alone(path: str) -> None:
-    """A file or a link at the path is not removed."""
+def test_control_path_not_socket_is_left_alone(path: str) -> None:
+    """A file or a symlink at the path is not removed."""
     Path(path).symlink_to("/etc/passwd")
     with pytest.raises(HostError, match="not a socket"):
         Control(path, others="read-only", answer=answer)
     os.unlink(path)
 
 
-def test_a_long_path_is_an_error() -> None:
-    """The kernel's limit is told before anything is tried."""
+def test_control_path_too_long_is_error() -> None:
+    """The kernel's limit is reported before anything is tried."""
     with pytest.raises(HostError, match="longer than 107 bytes"):
         Control("/tmp/" + "x" * 120, others="read-only", answer=answer)
 
 
-def test_the_trusted() -> None:
+def test_control_trusted_users_are_root_and_agent() -> None:
     """Root and the agent's own user."""
     assert Peer(1, 0, 0).trusted
     assert Peer(1, os.geteuid(), 0).trusted
@@ -296,8 +296,8 @@ control.stop()
 
 
 @pytest.mark.slow
-def test_it_survives_the_end_of_threads(path: str) -> None:
-    """Where no thread can be started for a while, the one that accepts goes on: later everybody is answered."""
+def test_control_survives_lack_of_threads(path: str) -> None:
+    """While no thread can be started, the accepting one goes on: later every client is answered."""
     root = str(Path(__file__).parent.parent.parent)
     done = subprocess.run(
         [sys.executable, "-c", NO_THREADS, path, root], capture_output=True, text=True, check=False, timeout=60

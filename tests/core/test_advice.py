@@ -39,7 +39,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("what", "answers", "mode", "outcomes", "safety"), ROWS, ids=[r[0] for r in ROWS])
-def test_what_cockroach_would_do(what: str, answers: Any, mode: Any, outcomes: Any, safety: str) -> None:
+def test_ocsp_advice_follows_cockroach(what: str, answers: Any, mode: Any, outcomes: Any, safety: str) -> None:
     """The first responder that decides, within the timeout that all of them share; lists are not read."""
     found = judged(*answers, mode=mode)
     (row,) = found["certificates"]
@@ -47,8 +47,8 @@ def test_what_cockroach_would_do(what: str, answers: Any, mode: Any, outcomes: A
     assert bool(row["remedy"]) is (row["strict"] == "fails")
 
 
-def test_who_names_nobody_is_never_checked() -> None:
-    """No responder: nothing breaks, nothing is checked either: who wants strict is told so, by exit 1."""
+def test_ocsp_advice_certificate_without_responder_exits_1() -> None:
+    """No responder: nothing breaks, nothing is checked either; the advice on strict says so, by exit 1."""
     found = judged(urls=())
     (row,) = found["certificates"]
     assert (row["lax"], row["strict"], found["safety"]) == ("not-checked", "not-checked", "nothing-to-check")
@@ -57,8 +57,8 @@ def test_who_names_nobody_is_never_checked() -> None:
     assert advice.document([found], NOW)["exit"] == 1
 
 
-def test_some_name_a_responder() -> None:
-    """One that is good and one that names nobody: safe, and the message counts the second."""
+def test_ocsp_advice_mixed_responders_is_safe() -> None:
+    """One certificate is good, one names no responder: safe, and the message counts the second."""
     good, silent = leaf(ocsp=(A,)), leaf("client.root", ocsp=())
     told = Revocation(good.fingerprint, NOW, (Checked(good.fingerprint, good.subject, (answer("good"),), (A,)),))
     none = Revocation(silent.fingerprint, NOW, (Checked(silent.fingerprint, silent.subject),))
@@ -67,15 +67,15 @@ def test_some_name_a_responder() -> None:
     assert (found["safety"], "1 of 2 certificates name no responder" in found["message"]) == ("safe", True)
 
 
-def test_the_worst_directory_counts() -> None:
+def test_ocsp_advice_worst_directory_counts() -> None:
     """Exit 2 over 1 over 0; a directory with nothing to judge is not called safe."""
     made = [judged(answer(s)) for s in ("good", "unreachable", "revoked")]
     assert [advice.document(made[:n], NOW)["exit"] for n in (1, 2, 3)] == [0, 1, 2]
     assert advice.document([advice.directory("/certs", OcspRule(), [])], NOW)["exit"] == 1
 
 
-def test_a_chain_that_does_not_build() -> None:
-    """Nothing can be asked about it, and cockroach refuses it anyway."""
+def test_ocsp_advice_chain_incomplete() -> None:
+    """No question can be asked about it, and cockroach refuses it anyway."""
     node = leaf()
     found = advice.Evidence(
         "node.crt", node, Revocation(node.fingerprint, NOW, (), "the certificate does not chain to the trust bundle")

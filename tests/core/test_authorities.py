@@ -43,7 +43,7 @@ def asked(found: Snapshot, rules: Policy = RULES) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["local", "est", "step"])
-def test_a_root_that_no_bundle_contains_is_said_months_before_the_renewal(kind: str) -> None:
+def test_authority_root_missing_from_bundle_warns_months_ahead(kind: str) -> None:
     """`status` said ok until the renewal was due: it is one warning now, not one for each file."""
     assert said(replace(FRESH, authorities=known(kind))) == [("authority.untrusted", "warning", "node.crt")]
     assert said(replace(FRESH, authorities=(Authority("house", kind, (leaf("ca"),)),))) == []
@@ -52,8 +52,8 @@ def test_a_root_that_no_bundle_contains_is_said_months_before_the_renewal(kind: 
 PROBLEM = "cannot read authority.house.password: /etc/certagent/est: Permission denied"
 
 
-def test_secrets_that_cannot_be_read_are_said_months_before_the_renewal() -> None:
-    """One warning that names the file; while renewals fail, their finding says it."""
+def test_authority_secret_unreadable_warns_months_ahead() -> None:
+    """One warning that names the file; while renewals fail, their finding names it."""
     found = replace(FRESH, authorities=known("est", roots=(), problem=PROBLEM))
     [finding] = [f for f in decide(RULES, found, NOW).findings if f.code == "authority.unusable"]
     assert (finding.severity, PROBLEM in finding.message) == ("warning", True)
@@ -62,14 +62,14 @@ def test_secrets_that_cannot_be_read_are_said_months_before_the_renewal() -> Non
     assert "authority.unusable" not in {code for code, _, _ in said(failing, policy())}
 
 
-def test_where_nobody_issues_nothing_is_said_of_authorities() -> None:
+def test_authority_none_has_no_authority_findings() -> None:
     """The files are externally managed: no renewal of ours will fail."""
     rules = policy(want("ca", authorities=()), want(authorities=()))
     assert said(replace(FRESH, authorities=known("est", problem=PROBLEM)), rules) == []
 
 
-def test_one_cause_is_one_finding_when_the_renewal_is_due() -> None:
-    """The refused renewal says it, and its remedy is no circle of `plan` and `explain`."""
+def test_authority_root_missing_is_one_finding_when_due() -> None:
+    """The refused renewal says it, and its remedy does not send the reader in a circle of `plan` and `explain`."""
     found = replace(DUE, authorities=known("local"))
     assert said(found, policy()) == [("renewal.refused", "critical", "node.crt")]
     assert "add its root to the bundle on every node, or remove it from `authority`" in remedies(found, policy())
@@ -91,10 +91,10 @@ CROSS = [
 
 
 @pytest.mark.parametrize(("label", "attempts", "expected"), CROSS, ids=[r[0] for r in CROSS])
-def test_a_pinned_root_outside_the_bundle_is_judged_by_path(
+def test_issuing_roots_outside_bundle_is_judged_by_path(
     label: str, attempts: tuple[Attempt, ...], expected: bool
 ) -> None:
-    """`issuing_roots` names the new root alone: the CA is asked, once a day at most where it does not cross-sign."""
+    """`issuing_roots` names the new root alone: the CA is asked, once a day at most if it does not cross-sign."""
     del label
     found = replace(DUE, authorities=known("step"), attempts=attempts)
     assert asked(found) == ["node"] * expected
@@ -102,14 +102,14 @@ def test_a_pinned_root_outside_the_bundle_is_judged_by_path(
         assert "add its root to the bundle on every node, or remove it from `authority`" in remedies(found)
 
 
-def test_a_cross_signed_answer_is_installed() -> None:
-    """What verifies by the bundle is taken, whatever root is pinned."""
+def test_cross_signed_answer_is_installed() -> None:
+    """An answer that the bundle verifies is installed, whatever root is pinned."""
     found = replace(DUE, authorities=known("step"), staged=(staged(),))
     assert [a.stem for a in decide(RULES, found, NOW).actions if isinstance(a, Install)] == ["node"]
 
 
-def test_client_node_of_a_cross_signed_root() -> None:
-    """The other nodes verify it by the root that they have: it is asked for, and what hangs on another root waits."""
+def test_client_node_of_cross_signed_root() -> None:
+    """The other nodes verify it by the root that they have: it is asked for; a certificate of another root waits."""
     narrow = leaf(common_names=("db1.example.com",), eku=("serverAuth",))
     live = pair("client.node", leaf("client.node", not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
     trust = replace(live.trust, anchors=("spki-ca-1",))  # type: ignore[type-var]
@@ -122,8 +122,8 @@ def test_client_node_of_a_cross_signed_root() -> None:
         assert [a.stem for a in plan.actions if isinstance(a, Install)] == installed
 
 
-def test_a_client_of_a_cross_signed_root() -> None:
-    """The server names the old root alone among those whose clients it accepts: that is no reason to wait."""
+def test_client_of_cross_signed_root_is_asked_for() -> None:
+    """The server names only the old root among its client CAs: that is no reason to wait."""
     due = pair("client.root", leaf("client.root", not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
     shows = {"processes": (process(),), "served": (served(client_cas=("subject-ca",)),)}
     assert asked(snapshot(pair("ca"), pair(), due, authorities=known("step"), **shows)) == ["client.root"]
@@ -146,10 +146,8 @@ MANUAL = [
 
 
 @pytest.mark.parametrize(("label", "attempts", "codes"), MANUAL, ids=[r[0] for r in MANUAL])
-def test_what_became_of_a_renewal_by_hand_stays_a_warning(
-    label: str, attempts: tuple[Attempt, ...], codes: list[str]
-) -> None:
-    """Nothing is due for weeks, but the next renewal will end as the last one that a person asked for."""
+def test_manual_renewal_failure_stays_a_warning(label: str, attempts: tuple[Attempt, ...], codes: list[str]) -> None:
+    """Nothing is due for weeks, but the next renewal will end as the one that the operator asked for."""
     del label
     found = said(replace(FRESH, attempts=attempts))
     assert found == [(code, "warning", "node.crt") for code in codes]
@@ -164,8 +162,8 @@ RUNNING = [
 
 
 @pytest.mark.parametrize(("label", "attempts"), RUNNING, ids=[r[0] for r in RUNNING])
-def test_findings_stay_while_another_attempt_runs(label: str, attempts: tuple[Attempt, ...]) -> None:
-    """An attempt that runs, or whose answer is staged, says nothing yet: no finding comes and goes with it."""
+def test_renewal_findings_stay_while_attempt_runs(label: str, attempts: tuple[Attempt, ...]) -> None:
+    """An attempt that runs, or whose answer is staged, changes no finding: none appears or clears with it."""
     del label
 
     def shown(*more: Attempt, **changes: Any) -> list[tuple[str, str, str]]:
@@ -178,7 +176,7 @@ def test_findings_stay_while_another_attempt_runs(label: str, attempts: tuple[At
     assert shown(tried("ok"), staged=(staged(),)) == before
 
 
-def test_no_remedy_names_a_renewal_that_would_be_refused() -> None:
+def test_remedy_never_names_a_refused_renewal() -> None:
     """A name is added and another removed in the configuration: `renew` is refused until the removal is confirmed."""
     rules = policy(want("ca"), want(names=("db2.example.com",)))
     shown = {f.remedy for f in decide(rules, snapshot(), NOW).findings if f.file == "node.crt"}
@@ -203,17 +201,17 @@ LOST = [
 
 
 @pytest.mark.parametrize(("label", "found", "rules", "first"), LOST, ids=[r[0] for r in LOST])
-def test_an_embedded_ca_is_made_where_nothing_shows_that_it_existed(
+def test_embedded_ca_is_created_only_if_it_never_existed(
     label: str, found: Snapshot, rules: Policy, first: bool
 ) -> None:
-    """A lost CA that is replaced in silence cuts every host off from the others: only a person may decide on that."""
+    """A lost CA that is replaced in silence separates all hosts: only an operator may decide on that."""
     del label
     asks = [a for a in decide(rules, found, NOW).actions if isinstance(a, Issue) and a.want.name.is_bundle]
     assert [a.first for a in asks] == [first]
 
 
-def test_a_missing_bundle_is_one_finding() -> None:
-    """Nothing verifies without it: no finding more for each certificate, and no remedy that would wait for it."""
+def test_bundle_missing_is_one_finding() -> None:
+    """No leaf verifies without it: no further finding for each certificate, and no remedy that would wait for it."""
     verified = replace(pair(), trust=Trust("ca", "ca.crt does not exist"))
     found = snapshot(replace(pair("ca"), cert=None), verified, replace(pair("client.root"), cert=None))
     plan = decide(RULES, replace(found, authorities=known("est", roots=(), problem=PROBLEM)), NOW)
@@ -222,8 +220,8 @@ def test_a_missing_bundle_is_one_finding() -> None:
     assert codes["cert.missing"] == "see ca.crt: this follows by itself once the bundle is there"
 
 
-def test_the_finding_of_an_authority_that_others_explain_stays() -> None:
-    """Another authority failed, or the names are what blocks the renewal: this one's trouble is still said."""
+def test_authority_finding_stays_beside_other_causes() -> None:
+    """Another authority failed, or the names block the renewal: this authority's problem is still reported."""
     rules = policy(want("ca"), want(authorities=("other", "house")))
     down = replace(DUE, authorities=known("est"), attempts=(tried("failed", authority="other"),))
     assert {"renewal.failing", "authority.untrusted"} <= {code for code, _, _ in said(down, rules)}
@@ -232,7 +230,7 @@ def test_the_finding_of_an_authority_that_others_explain_stays() -> None:
     assert {"renewal.refused", "authority.unusable"} <= {code for code, _, _ in said(blocked, names)}
 
 
-def test_the_remedy_of_a_refusal_is_that_of_its_authority() -> None:
+def test_renewal_refused_for_lost_ca_remedy_is_restore() -> None:
     """A lost CA was refused: restore it, not "change the configuration"."""
     lost = known("local", roots=(), problem="its CA is missing", advice="restore it")
     found = replace(DUE, authorities=lost, attempts=(tried("refused"),))

@@ -47,7 +47,9 @@ LIVES = [
 
 
 @pytest.mark.parametrize(("label", "ends", "issues", "findings"), LIVES, ids=[r[0] for r in LIVES])
-def test_a_live_chain(label: str, ends: timedelta | None, issues: bool, findings: list[tuple[str, str]]) -> None:
+def test_chain_end_before_leaf_is_renewed_in_time(
+    label: str, ends: timedelta | None, issues: bool, findings: list[tuple[str, str]]
+) -> None:
     """An intermediate that ends before its leaf is renewed in time, and is a warning as long as there is time."""
     age = 30 * DAY if ends and ends < 5 * DAY else 10 * DAY
     made = plan(live(ends, age))
@@ -55,7 +57,7 @@ def test_a_live_chain(label: str, ends: timedelta | None, issues: bool, findings
     assert findings == told(made, *DATES)
 
 
-def test_configured_durations_count_from_the_end_of_the_chain() -> None:
+def test_chain_end_counts_for_configured_durations() -> None:
     """`warn = "7d"` warns seven days before the first certificate of the chain ends."""
     rules = policy(want("ca"), want(warn=7 * DAY))
     for days, expected in ((6, ["cert.expires-soon"]), (8, ["cert.outlives-ca"])):
@@ -63,7 +65,7 @@ def test_configured_durations_count_from_the_end_of_the_chain() -> None:
         assert expected == [f.code for f in made.findings if f.code in DATES]
 
 
-def test_status_names_the_ca_that_ends_first() -> None:
+def test_chain_end_is_shown_by_status() -> None:
     """`not_after` stays the leaf's own; `chain_ends` and `chain_ends_by` say what ends before it."""
     found = live(90 * DAY)
     row = next(f for f in certs_dir(RULES, found, plan(found), NOW)["files"] if f["name"] == "node")
@@ -96,8 +98,8 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("label", "staged_", "found", "expected"), ANSWERS, ids=[r[0] for r in ANSWERS])
-def test_an_answer_is_judged_by_its_chain(label: str, staged_: Staged, found: Snapshot, expected: str) -> None:
-    """Pre-install checks: what remains, and whether it ends later than the live one, is the chain's end."""
+def test_chain_end_counts_in_pre_install_checks(label: str, staged_: Staged, found: Snapshot, expected: str) -> None:
+    """The remaining lifetime, and whether it ends later than the live one's, is the chain's end."""
     made = plan(replace(found, staged=(staged_,)))
     kinds = [
         "install" if isinstance(a, Install) else "reject" for a in made.actions if isinstance(a, Install | RejectStaged)
@@ -105,8 +107,8 @@ def test_an_answer_is_judged_by_its_chain(label: str, staged_: Staged, found: Sn
     assert [expected] == kinds, label
 
 
-def test_an_answer_that_ends_with_the_same_ca_is_not_followed_by_many() -> None:
-    """Only a rotation of the CA helps: the next is asked for after a fifth of what is left, a day at least."""
+def test_chain_end_unchanged_answer_delays_next_request() -> None:
+    """Only a rotation of the CA helps: the next request comes after a fifth of the remaining time, a day at least."""
     far = live(60 * DAY, 200 * DAY, 400 * DAY)
     for found, pause in ((far, 12 * DAY), (DUE, DAY)):
         ends = found.pairs[1].effective
@@ -117,8 +119,8 @@ def test_an_answer_that_ends_with_the_same_ca_is_not_followed_by_many() -> None:
         assert "its CA CN=between expires then" in rejected[0].reason
 
 
-def test_an_operators_renewal_may_end_with_the_same_ca() -> None:
-    """Who asks for a new key gets it, though it ends no later."""
+def test_chain_end_unchanged_answer_is_allowed_for_operator() -> None:
+    """An operator who asks for a new key gets it, though it ends no later."""
     request = Request("renew", "node", NOW - timedelta(seconds=1))
     made = plan(replace(DUE, staged=(answer(4 * DAY),), requests=(request,)))
     assert any(isinstance(a, Install) for a in made.actions)
@@ -132,7 +134,7 @@ ROOTS = [
 
 
 @pytest.mark.parametrize(("label", "roots", "asks"), ROOTS, ids=[r[0] for r in ROOTS])
-def test_a_root_that_ends_is_not_helped_by_a_renewal(label: str, roots: tuple[Any, ...], asks: bool) -> None:
+def test_root_expiring_asks_no_ca(label: str, roots: tuple[Any, ...], asks: bool) -> None:
     """The CA's own certificate is what ends: its CA is not asked, and the finding says to rotate it."""
     made = plan(replace(DUE, authorities=(Authority("house", "est", roots),)))
     assert asks == any(isinstance(a, Issue) for a in made.actions), label
@@ -143,7 +145,7 @@ def test_a_root_that_ends_is_not_helped_by_a_renewal(label: str, roots: tuple[An
         assert ("warning", "rotate the CA") == (found[0].severity, found[0].remedy[:13])
 
 
-def test_a_leaf_that_its_ca_clips_is_not_renewed_in_vain() -> None:
+def test_leaf_clipped_by_ca_is_not_renewed_in_vain() -> None:
     """A CA that clips its leaves to its own end: the next would end with it as well, critical once 5 % is left."""
     root = leaf("ca", not_after=NOW + DAY)
     clipped = snapshot(pair("ca"), ending(leaf(not_before=NOW - 29 * DAY, not_after=NOW + DAY), None))

@@ -27,7 +27,7 @@ CLOCKS = [
 def test_clock_unsynchronised_is_judged_by_its_dates(
     label: str, now: datetime, newest: datetime | None, *, sound: bool
 ) -> None:
-    """Without the kernel's word a clock is believed between build and 20 years on, a day behind the ledger at most."""
+    """Unsynchronised, a clock is believed from the build date to 20 years later, a day behind the ledger at most."""
     found = clock_fact(now, newest, synchronised=False)
     assert (found.sound, bool(found.reason)) == (sound, not sound), label
     assert not found.synchronised

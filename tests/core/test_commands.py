@@ -54,8 +54,8 @@ DECLINED = [
 
 
 @pytest.mark.parametrize(("label", "rules", "found", "words"), DECLINED, ids=[r[0] for r in DECLINED])
-def test_taken_back(label: str, rules: Any, found: Snapshot, words: str) -> None:
-    """With its reason, once; and when what stood in the way is gone, no CA is asked for it."""
+def test_command_blocked_is_rejected_once(label: str, rules: Any, found: Snapshot, words: str) -> None:
+    """Rejected with its reason, once; when the obstacle is gone, no CA is asked for it."""
     del label
     (decline,) = [a for a in decide(rules, found, NOW).actions if isinstance(a, RejectCommand)]
     assert words in decline.reason
@@ -75,24 +75,24 @@ WAITS = [
 
 
 @pytest.mark.parametrize(("label", "rules", "found"), WAITS, ids=[r[0] for r in WAITS])
-def test_waited_for(label: str, rules: Any, found: Snapshot) -> None:
-    """What lifts by itself."""
+def test_command_waits_for_temporary_obstacle(label: str, rules: Any, found: Snapshot) -> None:
+    """An obstacle that ends by itself only delays the command."""
     del label
     made = decide(rules, found, NOW)
     assert not [a for a in made.actions if isinstance(a, RejectCommand)]
     assert made.wake_at is not None
 
 
-def test_what_is_held_without_a_command_is_no_command() -> None:
-    """A renewal that is due, and held: a finding, and nothing to answer."""
+def test_blocked_renewal_without_command_rejects_nothing() -> None:
+    """A renewal that is due and blocked: a finding, and no command to answer."""
     due = pair(cert=leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
     made = decide(policy(), snapshot(pair("ca"), due, authorities=(STRANGE,)), NOW)
     assert "renewal.refused" in {f.code for f in made.findings}
     assert not [a for a in made.actions if isinstance(a, RejectCommand)]
 
 
-def test_what_is_taken_back_is_not_carried_out_either() -> None:
-    """A request that took longer than the pause failed: refused, and no CA is asked for it in the same look."""
+def test_command_rejected_is_not_executed() -> None:
+    """A request that took longer than the pause failed: rejected, and no CA is asked for it in the same reconcile."""
     long_ago = replace(RENEW, at=NOW - 41 * SECOND)
     made = decide(policy(), asked(long_ago, attempts=(failed("failed", 40 * SECOND),)), NOW)
     assert [RejectCommand] == [type(a) for a in made.actions if isinstance(a, Issue | RejectCommand)]

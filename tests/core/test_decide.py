@@ -98,8 +98,8 @@ SETTLING = [
 
 
 @pytest.mark.parametrize(("label", "found", "issues"), SETTLING, ids=[r[0] for r in SETTLING])
-def test_what_is_put_there_by_hand_settles_first(label: str, found: Snapshot, issues: bool) -> None:
-    """Ten seconds for the second half of a pair: a CA asked meanwhile would overtake whoever copies it."""
+def test_manual_change_settles_ten_seconds_first(label: str, found: Snapshot, issues: bool) -> None:
+    """Ten seconds for the second file of a pair: a CA asked meanwhile would race the operator who copies it."""
     made = plan(found)
     assert ("issue" in kinds(made)) == issues, label
     if not issues:
@@ -108,8 +108,8 @@ def test_what_is_put_there_by_hand_settles_first(label: str, found: Snapshot, is
         assert NOW < made.wake_at <= NOW + timedelta(seconds=10)
 
 
-def test_a_healthy_directory_needs_nothing() -> None:
-    """Healthy certificates, and nothing else: no action, nothing held, and the next look is the renewal point."""
+def test_healthy_directory_needs_no_action() -> None:
+    """Valid certificates, and nothing else: no action, nothing blocked, and the next check is the renewal point."""
     found = plan(HEALTHY)
     assert (found.actions, found.blocked) == ((), ())
     assert codes(found) == ["process.none"]
@@ -135,7 +135,7 @@ ISSUES = [
 
 
 @pytest.mark.parametrize(("label", "found", "reason"), ISSUES, ids=[r[0] for r in ISSUES])
-def test_issue(label: str, found: Snapshot, reason: str) -> None:
+def test_issue_for_each_reason(label: str, found: Snapshot, reason: str) -> None:
     """Each reason to ask a CA leads to exactly one request, which carries it."""
     actions = [a for a in plan(found).actions if isinstance(a, Issue)]
     assert len(actions) == 1, label
@@ -143,8 +143,8 @@ def test_issue(label: str, found: Snapshot, reason: str) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["asked", "ok"])
-def test_why_it_was_made_is_no_failure(outcome: Literal["asked", "ok"]) -> None:
-    """An issuance that runs, or was answered and is not installed yet, carries its reason, and is no finding."""
+def test_issue_reason_is_not_a_failure(outcome: Literal["asked", "ok"]) -> None:
+    """An issuance that runs, or was answered and is not installed yet, carries its reason, and is not a finding."""
     made = Attempt("issue", "node", NOW - timedelta(seconds=1), outcome, "node.crt is missing", authority="house")
     assert not {c for c in codes(plan(replace(ISSUES[0][1], attempts=(made,)))) if c.startswith("renewal.")}
 
@@ -170,22 +170,22 @@ HELD = [
 
 
 @pytest.mark.parametrize(("label", "found", "reason"), HELD, ids=[r[0] for r in HELD])
-def test_issue_is_held(label: str, found: Snapshot, reason: str) -> None:
-    """What is known to be pointless or dangerous is held back with its reason, and no CA is asked."""
+def test_issue_blocked_with_reason(label: str, found: Snapshot, reason: str) -> None:
+    """A request that is known to be pointless or dangerous is blocked with its reason, and no CA is asked."""
     made = plan(found)
     assert not [a for a in made.actions if isinstance(a, Issue) and a.subject == "node"], label
     assert [h for h in made.blocked if reason in h.reason], (label, made.blocked)
 
 
-def test_nothing_is_asked_twice() -> None:
+def test_issue_in_flight_or_staged_is_not_repeated() -> None:
     """A request that is in flight, or whose answer is staged, is not made again."""
     due = ISSUES[0][1]
     assert "issue" not in kinds(plan(replace(due, in_flight=(InFlight("issue", "node", NOW),))))
     assert "issue" not in kinds(plan(replace(due, staged=(staged(),))))
 
 
-def test_a_chain_that_cannot_be_judged_yet() -> None:
-    """The system's roots did not answer: a staged pair is neither installed nor put aside, the live one no finding."""
+def test_system_roots_unreadable_staged_pair_waits() -> None:
+    """The system's roots did not answer: a staged pair is not installed or discarded, the live one has no finding."""
     unread = Trust("system", unread=True)
     wants = policy(want("ca"), want("node"), want("ui"))
     waits = staged(
@@ -201,8 +201,8 @@ def test_a_chain_that_cannot_be_judged_yet() -> None:
 SWAPS = Attempt("install", "node", NOW - timedelta(seconds=3), "failed", "disk full", fingerprint="node-2")
 
 
-def test_a_failed_swap_waits() -> None:
-    """A swap that failed is tried again after 1 s, 2 s, 4 s ...; one to another certificate at once."""
+def test_swap_failed_backoff() -> None:
+    """A swap that failed is tried again after 1 s, 2 s, 4 s ...; one to another certificate immediately."""
     found = snapshot(pair("ca"), DUE, staged=(staged(),))
     tried = replace(SWAPS, fingerprint=staged().pair.cert.leaf.fingerprint)  # type: ignore[union-attr]
     assert kinds(plan(replace(found, attempts=(tried,)))) == ["install"]
@@ -213,7 +213,7 @@ def test_a_failed_swap_waits() -> None:
     assert kinds(plan(replace(found, attempts=(other, other, other)))) == ["install"]
 
 
-def test_refused_is_told_apart_from_unreachable() -> None:
+def test_renewal_refused_is_told_apart_from_failing() -> None:
     """The CA's policy or the pre-install checks said no: `renewal.refused`; there was no answer: `renewal.failing`."""
     old = [replace(JUST, at=NOW - n * MINUTE, reason="no") for n in range(9)]
     for outcome, code in (("failed", "renewal.failing"), ("refused", "renewal.refused")):
@@ -223,7 +223,7 @@ def test_refused_is_told_apart_from_unreachable() -> None:
         assert [[(code, "warning")], [(code, "critical")]] == [[(f.code, f.severity) for f in group] for group in told]
 
 
-def test_refused_by_the_gate() -> None:
+def test_renewal_rejected_by_pre_install_checks_is_refused() -> None:
     """An answer that the pre-install checks rejected counts as refused, with their reason."""
     gate = Attempt("install", "node", NOW, "refused", "a handshake with the new certificate fails: bad")
     found = plan(replace(ISSUES[0][1], attempts=(replace(JUST, outcome="ok", reason=""), gate)))
@@ -233,23 +233,23 @@ def test_refused_by_the_gate() -> None:
 
 
 @pytest.mark.parametrize(("roots", "hinted"), [("", True), ("/etc/browsers.pem", False)])
-def test_refused_console_names_the_roots_of_browsers(roots: str, *, hinted: bool) -> None:
-    """The system's roots verify `ui` where it has no bundle: other roots are an answer, unless they are configured."""
+def test_refused_ui_names_browser_roots(roots: str, *, hinted: bool) -> None:
+    """The system's roots verify `ui` by default: the remedy names the setting for other roots, unless it is set."""
     tried = (replace(JUST, subject="ui", outcome="refused"),)
     found = plan(replace(snapshot(), attempts=tried), policy(want("ca"), want("ui", roots=roots)))
     [told] = [f for f in found.findings if f.code == "renewal.refused"]
     assert hinted == ("[certs_dir.file.ui]" in told.remedy)
 
 
-def test_an_unsound_clock_is_no_refusal() -> None:
-    """What the clock or the ledger holds back has a finding of its own."""
+def test_unsound_clock_is_not_a_refusal() -> None:
+    """A renewal that the clock or the ledger blocks has a finding of its own."""
     for held in (HELD[1][1], HELD[2][1]):
         assert "renewal.refused" not in codes(plan(held))
     assert "renewal.refused" in codes(plan(HELD[3][1]))
 
 
-def test_the_first_day_changes_nothing() -> None:
-    """Sound pairs of `cockroach cert` are adopted: no request, no signal; what differs is a finding and is held."""
+def test_adoption_first_day_changes_nothing() -> None:
+    """Valid pairs of `cockroach cert` are adopted: no request, no signal; differences are findings and blocked."""
     found = replace(snapshot(pair("ca"), NO_SAN), issued=frozenset())
     made = plan(found)
     assert kinds(made) == ["adopt"]
@@ -258,12 +258,12 @@ def test_the_first_day_changes_nothing() -> None:
     assert "certagent renew node" in made.blocked[0].reason
 
 
-def test_adoption_is_noted_once() -> None:
+def test_adoption_is_recorded_once() -> None:
     """An adopted pair is not adopted again, and stays while the configuration stays."""
     assert kinds(plan(foreign(snapshot(pair("ca"), NO_SAN)))) == []
 
 
-def test_a_changed_configuration_reissues_an_adopted_pair() -> None:
+def test_adopted_pair_is_reissued_after_configuration_change() -> None:
     """The configuration changed after the adoption: now the difference is asked for."""
     found = foreign(snapshot(pair("ca"), NO_SAN))
     rules = policy(want("ca"), want(names=("db1.example.com", "10.0.0.5", "new")))
@@ -284,40 +284,40 @@ RSA = want(key="rsa-4096", key_configured=True)
     ],
     ids=["ours", "adopted before it was configured", "a default", "reused", "the same"],
 )
-def test_changed_key_type_is_issued_at_once(found: Snapshot, wanted: Want, reason: str | None) -> None:
-    """As a changed name is: unless the key is reused, or nobody configured its type."""
+def test_key_type_changed_is_issued_immediately(found: Snapshot, wanted: Want, reason: str | None) -> None:
+    """As a changed name is: unless the key is reused, or the configuration does not name a type."""
     made = plan(found, policy(want("ca"), wanted))
     assert [a.reason for a in made.actions if isinstance(a, Issue)] == ([reason] if reason else [])
 
 
-def test_changed_key_type_is_held_for_an_adopted_pair() -> None:
-    """A pair that somebody else made stays until it is due; what differs is told, and what changes it now."""
+def test_key_type_changed_is_blocked_for_adopted_pair() -> None:
+    """An externally made pair stays until it is due; the finding says what differs, and what changes it now."""
     adopted = replace(foreign(snapshot()), adopted=(Adopted("node", "node-1", RSA.digest),))
     made = plan(adopted, policy(want("ca"), RSA))
     assert (kinds(made), codes(made)) == ([], ["cert.key", "process.none"])
     assert "rsa-4096 is configured; certagent did not issue this pair and keeps it until" in made.blocked[0].reason
 
 
-def test_reused_key_of_another_type_is_told() -> None:
-    """Nothing changes, so the finding says how it would."""
+def test_key_type_changed_with_reuse_key_is_reported() -> None:
+    """Nothing changes, so the finding says what would change it."""
     [told] = [f for f in plan(snapshot(), policy(want("ca"), replace(RSA, reuse_key=True))).findings if f.remedy][:1]
     assert (told.code, told.remedy) == ("cert.key", "set reuse_key = false until the pair is renewed")
 
 
-def test_an_adopted_pair_is_renewed_when_due() -> None:
-    """Who made a pair does not matter once it is due."""
+def test_adopted_pair_is_renewed_when_due() -> None:
+    """The origin of a pair does not matter once it is due."""
     assert "issue" in kinds(plan(foreign(snapshot(pair("ca"), DUE))))
 
 
-def test_without_an_authority_nothing_is_issued() -> None:
-    """`authority` none: findings, modes, reloads and proofs, but no request."""
+def test_authority_none_issues_nothing() -> None:
+    """`authority` none: findings, modes, reloads and verification, but no request."""
     rules = policy(want("ca", authorities=()), want(authorities=()))
     made = plan(snapshot(pair("ca"), replace(pair(), cert=None)), rules)
     assert kinds(made) == []
     assert "cert.missing" in codes(made)
 
 
-def test_names_of_the_live_pair_are_kept() -> None:
+def test_names_unconfigured_are_taken_from_live_pair() -> None:
     """Without configured names the request repeats the live certificate's."""
     rules = policy(want("ca"), want(names=None))
     found = plan(snapshot(pair("ca"), DUE), rules).actions[0]
@@ -325,8 +325,8 @@ def test_names_of_the_live_pair_are_kept() -> None:
     assert found.names == ("db1.example.com", "10.0.0.5")
 
 
-def test_install() -> None:
-    """Seeing a sound staged pair causes the install, by the digests that were judged."""
+def test_install_valid_staged_pair() -> None:
+    """A valid staged pair causes the install, by the digests that were judged."""
     found = plan(snapshot(pair("ca"), DUE, staged=(staged(),))).actions
     assert [Install] == [type(a) for a in found]
     assert isinstance(found[0], Install)
@@ -342,8 +342,8 @@ DISCARDS = [
 
 
 @pytest.mark.parametrize(("label", "answer", "reason"), DISCARDS, ids=[r[0] for r in DISCARDS])
-def test_discard(label: str, answer: object, reason: str) -> None:
-    """What must not go live is put aside with the reason."""
+def test_discard_staged_pair_with_reason(label: str, answer: object, reason: str) -> None:
+    """A staged pair that must not go live is discarded with the reason."""
     found = plan(snapshot(pair("ca"), DUE, staged=(answer,), quarantined=frozenset({"node-66"}))).actions
     assert [reason in a.reason for a in found if isinstance(a, RejectStaged)] == [True], label
     assert not [a for a in found if isinstance(a, Install)]
@@ -358,41 +358,41 @@ AHEAD = [
 
 
 @pytest.mark.parametrize(("label", "ahead", "expected"), AHEAD, ids=[r[0] for r in AHEAD])
-def test_a_ca_whose_clock_is_ahead(label: str, ahead: timedelta, expected: list[str]) -> None:
-    """What begins within five minutes waits for it, and is judged then; what begins later is refused."""
+def test_staged_not_before_in_future_waits_five_minutes(label: str, ahead: timedelta, expected: list[str]) -> None:
+    """A certificate that begins within five minutes waits for it, and is judged then; a later one is refused."""
     answer = staged(cert=leaf(serial=2, not_before=NOW + ahead, not_after=NOW + 30 * DAY), handshake=None)
     made = plan(snapshot(pair("ca"), DUE, staged=(answer,)))
     assert [k for k in kinds(made) if k in {"install", "discard"}] == expected, label
     assert expected or NOW + ahead in [h.until for h in made.blocked if h.action == "install"]
 
 
-def test_nothing_is_installed_under_an_unsound_clock() -> None:
-    """Whether a staged pair is valid cannot be said then: it waits."""
+def test_unsound_clock_installs_nothing() -> None:
+    """Whether a staged pair is valid cannot be decided then: it waits."""
     found = plan(snapshot(pair("ca"), DUE, staged=(staged(),), clock=Clock(sound=False, reason="1970")))
     assert kinds(found) == []
 
 
-def test_an_interrupted_swap_comes_first() -> None:
-    """An intent stands: nothing is judged before the swap is finished or undone."""
+def test_interrupted_swap_is_recovered_first() -> None:
+    """An intent file exists: nothing is judged before the swap is finished or undone."""
     found = snapshot(pair("ca"), DUE)
     found = replace(found, directory=replace(found.directory, interrupted=True))
     assert [Recover] == [type(a) for a in plan(found).actions]
 
 
-def test_wide_key() -> None:
+def test_key_mode_wide_is_restricted() -> None:
     """A key that others may read gets its mode, whatever else is wrong."""
     made = plan(snapshot(pair("ca"), pair(mode=0o644), ledger_problem="disk full", clock=Clock(sound=False)))
     assert [("node.key", 0o600)] == [(a.file, a.mode) for a in made.actions if isinstance(a, Restrict)]
 
 
-def test_report_only() -> None:
+def test_enforce_report_only_finds() -> None:
     """`enforce = "report"`: the finding, and no repair."""
     made = plan(snapshot(pair("ca"), pair(mode=0o644)), policy(enforce="report"))
     assert (kinds(made), "key.mode" in codes(made)) == ([], True)
 
 
-def test_root_group_keys_are_left_alone() -> None:
-    """root:cockroach 0640 is cockroach's other accepted way: no finding, no repair."""
+def test_key_root_group_0640_is_accepted() -> None:
+    """root:cockroach 0640 is the other mode that cockroach accepts: no finding, no repair."""
     key = pair().key
     assert key is not None
     shared = replace(pair(), key=replace(key, file=file("node.key", 0o640, uid=0)))
@@ -400,13 +400,13 @@ def test_root_group_keys_are_left_alone() -> None:
     assert (kinds(made), codes(made)) == ([], ["process.none"])
 
 
-def test_repairs_from_the_future_hold_nothing() -> None:
-    """The clock was set back: repairs that lie ahead now do not count as a fight."""
+def test_repairs_in_future_do_not_count() -> None:
+    """The clock was set back: repairs that lie in the future now do not count."""
     ahead = tuple(Repair("node.key", NOW + n * MINUTE, ok=n != 1) for n in range(1, 9))
     assert kinds(plan(snapshot(pair("ca"), pair(mode=0o644), repairs=ahead))) == ["restrict"]
 
 
-def test_an_unprivileged_agent_does_not_try_what_it_may_not() -> None:
+def test_unprivileged_agent_key_of_root_is_finding() -> None:
     """A key that root left behind is a finding with the exact chown; no attempt is made."""
     key = pair().key
     assert key is not None
@@ -417,7 +417,7 @@ def test_an_unprivileged_agent_does_not_try_what_it_may_not() -> None:
     assert ["restrict"] == kinds(plan(snapshot(pair("ca"), left, euid=0)))
 
 
-def test_a_missing_directory() -> None:
+def test_directory_missing_is_the_only_finding() -> None:
     """Without its directory nothing else is judged, and the finding says how to make it."""
     made = plan(Snapshot(Directory("/certs", exists=False)))
     assert (kinds(made), codes(made)) == ([], ["dir.missing"])
@@ -428,8 +428,8 @@ def test_a_missing_directory() -> None:
     ("Permission denied", "give the agent's user access to it"),
     ("Not a directory", "configure the directory itself"),
 ])  # fmt: skip
-def test_a_directory_that_cannot_be_read(problem: str, remedy: str) -> None:
-    """One finding with one remedy: that it cannot be written to either is no second one."""
+def test_directory_unreadable_is_one_finding(problem: str, remedy: str) -> None:
+    """One finding with one remedy: that it cannot be written to either is not a second one."""
     only, other = ObserveOnly(Why.FORBIDDEN, f"cannot open /certs: {problem}"), problem == "Not a directory"
     directory = Directory("/certs", exists=True, problem=problem, observe_only=only, not_directory=other)
     made = plan(Snapshot(directory))
@@ -437,7 +437,7 @@ def test_a_directory_that_cannot_be_read(problem: str, remedy: str) -> None:
     assert [] == kinds(made)
 
 
-def test_an_externally_managed_directory_is_observed_only() -> None:
+def test_directory_externally_managed_is_observed_only() -> None:
     """Kubernetes' ..data: nothing is issued, installed or repaired."""
     found = snapshot(pair("ca"), pair(mode=0o644, cert=DUE.leaf), staged=(staged(),))
     made = plan(replace(found, directory=replace(found.directory, observe_only=VOLUME)))
@@ -457,8 +457,8 @@ OBSERVED = [
 
 
 @pytest.mark.parametrize(("why", "says", "remedy"), OBSERVED)
-def test_why_a_directory_is_observed_only(why: Why, says: str, remedy: str) -> None:
-    """The finding says what keeps the agent from it, and what lifts that: nobody else is named without reason."""
+def test_directory_observed_only_names_reason(why: Why, says: str, remedy: str) -> None:
+    """The finding says what prevents management, and what ends that; another manager is named only if one is known."""
     found = snapshot(pair("ca"), pair(cert=DUE.leaf))
     made = plan(replace(found, directory=replace(found.directory, observe_only=ObserveOnly(why, "so it is"))))
     (finding,) = [f for f in made.findings if f.code == "dir.foreign"]
@@ -466,14 +466,14 @@ def test_why_a_directory_is_observed_only(why: Why, says: str, remedy: str) -> N
     assert remedy in finding.remedy
 
 
-def test_strangers_and_surroundings() -> None:
-    """Unknown names, wide directories and what the agent does without are findings."""
+def test_unmanaged_files_and_wide_directories_are_findings() -> None:
+    """Unknown names, wide directories and missing kernel features are findings."""
     found = snapshot(unmanaged_files=(file("node.foo.crt"),), degraded=(WATCH_DEGRADED.found("", "no inotify"),))
     made = plan(replace(found, directory=replace(found.directory, mode=0o777)))
     assert {"name.unknown", "watch.degraded", "dir.mode"} <= set(codes(made))
 
 
-def test_rollback_on_request() -> None:
+def test_rollback_on_request_picks_newest_usable_generation() -> None:
     """An operator's rollback goes to the newest usable generation: not expired, not quarantined, not the live one."""
     kept = (generation(number=1), generation(number=2), generation(number=3, not_after=NOW - DAY))
     asked = Request("rollback", "node", NOW)
@@ -482,8 +482,8 @@ def test_rollback_on_request() -> None:
     assert [("node", 1)] == [(a.stem, a.generation) for a in made]  # type: ignore[attr-defined]
 
 
-def test_a_rollback_that_waits_is_over_with_the_next_installation() -> None:
-    """It meant the pair that was live when it was asked for: never the one that came since."""
+def test_rollback_pending_is_dropped_after_installation() -> None:
+    """It meant the pair that was live when it was requested, never one that was installed later."""
     asked, later = Request("rollback", "node", NOW), NOW + MINUTE
     assert not fulfilled(asked, (Attempt("install", "node", NOW - MINUTE, "ok"),))
     assert not fulfilled(asked, (Attempt("install", "client.root", later, "ok"),))
@@ -493,15 +493,15 @@ def test_a_rollback_that_waits_is_over_with_the_next_installation() -> None:
     assert not fulfilled(replace(asked, kind="renew"), (Attempt("rollback", "node", later, "ok"),))
 
 
-def test_a_rollback_is_told_as_one() -> None:
-    """What was rolled back on request did not fail: the finding says that the pair before is back."""
+def test_rollback_on_request_is_not_a_failed_installation() -> None:
+    """A pair that was rolled back on request did not fail: the finding says that the previous pair is back."""
     back = Attempt("rollback", "node", NOW - MINUTE, "ok", "an operator asked for it")
     due = replace(ISSUES[0][1], attempts=(back,))
     told = [f.message for f in plan(due).findings if f.code == "renewal.failing"]
     assert told == ["the previous pair was restored: an operator asked for it"]
 
 
-def test_a_server_without_a_name() -> None:
+def test_server_without_san_is_finding() -> None:
     """Go reads no name from the common name: a finding, but no reason to ask a CA; a client's pair needs none."""
     bare = pair(cert=leaf(dns=(), ips=()))
     for names in (None, ()):
@@ -512,7 +512,7 @@ def test_a_server_without_a_name() -> None:
     assert "cert.san" not in codes(plan(snapshot(pair("ca"), pair(), pair("client.root")), policy(*wants)))
 
 
-def test_each_step_is_foreseen_once() -> None:
+def test_forecast_contains_each_step_once() -> None:
     """The forecast of a live host ends: a probe answers once, and nothing comes twice, reloads included."""
     steps = forecast(policy(want("ca"), want(), want("client.root")), snapshot(pair("ca"), pair(), **SERVING), NOW)
     told = [(type(a).__name__, subject_of(a)) for a in steps]
@@ -521,8 +521,8 @@ def test_each_step_is_foreseen_once() -> None:
     assert [s for k, s in told if k == "Probe" and "root" in s]
 
 
-def test_failing_renewals_alarm() -> None:
-    """A failed attempt is a warning; after three it is critical; under a twentieth of the lifetime it is overdue."""
+def test_renewals_failing_become_critical() -> None:
+    """A failed attempt is a warning; after three it is critical; under 5 % of the lifetime it is overdue."""
     old = [replace(JUST, at=NOW - n * MINUTE) for n in range(9)]
     severities = [
         next(
@@ -537,16 +537,16 @@ def test_failing_renewals_alarm() -> None:
     assert "renewal.overdue" in codes(plan(snapshot(pair("ca"), late)))
 
 
-def test_unmanaged_pairs_are_judged() -> None:
-    """A pair that nobody configured is still judged, and never issued."""
+def test_unmanaged_pair_is_judged_never_issued() -> None:
+    """A pair that is not configured is still judged, and never issued."""
     eve = replace(pair("client.eve"), key=None)
     made = plan(snapshot(pair("ca"), pair(), eve))
     assert (kinds(made), "key.missing" in codes(made)) == ([], True)
     assert "certagent renew" not in str(made.findings)
 
 
-def test_who_rotates_a_pair_is_asked_for_it() -> None:
-    """Without an authority no command of ours renews: the remedy is another than where there is one."""
+def test_authority_none_remedy_names_external_tool() -> None:
+    """Without an authority no command of ours renews: the remedy differs from that of a managed pair."""
     expired = pair(cert=leaf(not_after=NOW))
     told = [
         {
@@ -559,14 +559,14 @@ def test_who_rotates_a_pair_is_asked_for_it() -> None:
     assert (by_others, "certagent renew node") == (told[0]["cert.expired"], told[1]["cert.expired"])
 
 
-def test_adoption_of_a_newer_pair() -> None:
-    """A newer sound pair that an operator put there by hand is taken note of, and stays."""
+def test_adoption_of_newer_manual_pair() -> None:
+    """A newer valid pair that an operator installed manually is adopted, and stays."""
     newer = pair(cert=leaf(serial=5, not_before=NOW, not_after=NOW + 60 * DAY))
     made = plan(replace(snapshot(pair("ca"), newer), issued=frozenset({"node-1"})))
     assert [Adopt] == [type(a) for a in made.actions]
 
 
-def test_irregular_bundle_is_not_trusted() -> None:
+def test_bundle_fifo_is_finding_not_replaced() -> None:
     """A bundle that is a FIFO is a finding, and is not replaced."""
     broken = replace(pair("ca"), cert=CertFile(file("ca.crt", kind="fifo"), "", None, (), "a fifo", "irregular"))
     made = plan(snapshot(broken, pair()))

@@ -22,7 +22,7 @@ URLS = [
 
 
 @pytest.mark.parametrize(("url", "allow_http", "words"), URLS)
-def test_url_of_a_ca_is_https_or_of_this_host(url: str, words: str, *, allow_http: bool) -> None:
+def test_url_of_ca_is_https_or_loopback(url: str, words: str, *, allow_http: bool) -> None:
     """https anywhere; plain http on loopback only, unless `allow_http` says otherwise; nothing else."""
     found = barred(url, allow_http=allow_http)
     assert words in found

@@ -63,8 +63,8 @@ PACE = [
 
 
 @pytest.mark.parametrize(("label", "repairs", "waits"), PACE, ids=[r[0] for r in PACE])
-def test_the_pace_of_repairs(label: str, repairs: tuple[Repair, ...], waits: float | None) -> None:
-    """A wide key is repaired at once, ten times a second at most; one that fails after 1, 2, 4, 8, 10 s."""
+def test_repair_of_wide_key_pace(label: str, repairs: tuple[Repair, ...], waits: float | None) -> None:
+    """A wide key is repaired immediately, ten times a second at most; a failed repair after 1, 2, 4, 8, 10 s."""
     made = plan(world(*repairs))
     assert [waits is None] == [any(isinstance(a, Restrict) for a in made.actions)], label
     held = [h.until for h in made.blocked if h.action == "restrict"]
@@ -82,8 +82,8 @@ EXPOSED = [
 
 
 @pytest.mark.parametrize(("label", "repairs", "mode", "expected"), EXPOSED, ids=[r[0] for r in EXPOSED])
-def test_when_a_key_counts_as_exposed(label: str, repairs: tuple[Repair, ...], mode: int, expected: bool) -> None:
-    """After the fifth repair that is undone, however fast or slow: with since when, and how long it was readable."""
+def test_exposed_after_fifth_undone_repair(label: str, repairs: tuple[Repair, ...], mode: int, expected: bool) -> None:
+    """After the fifth repair that is undone, however fast or slow: with the start, and how long it was readable."""
     made = [a.exposure for a in plan(world(*repairs, mode=mode)).actions if isinstance(a, Expose)]
     assert [expected] == [bool(made)], label
     if made:
@@ -91,8 +91,8 @@ def test_when_a_key_counts_as_exposed(label: str, repairs: tuple[Repair, ...], m
         assert (first, last, 5, 12 * SECOND) == (made[0].since, made[0].until, made[0].undone, made[0].readable)
 
 
-def test_it_is_said_until_a_person_clears_it() -> None:
-    """Nobody undoes the repair any more, and the key is still one that others could read: critical, with the remedy."""
+def test_exposed_key_is_critical_until_cleared() -> None:
+    """The repair is no longer undone, and the key is still one that others could read: critical, with the remedy."""
     made = plan(world(mode=0o600, exposures=(exposed(),)))
     told = [(f.severity, f.message, f.remedy) for f in made.findings if f.code == "key.exposed"]
     message = "others could read the key since 2026-11-24T11:00:00Z, for 9 s in all; 5 repairs were undone"
@@ -115,8 +115,8 @@ OTHERS: list[tuple[str, Snapshot, bool]] = [
 
 
 @pytest.mark.parametrize(("label", "found", "said"), OTHERS, ids=[r[0] for r in OTHERS])
-def test_it_is_about_that_very_key(label: str, found: Snapshot, said: bool) -> None:
-    """A new key under the same name was never exposed; the old one that a rollback brings back was."""
+def test_exposed_follows_the_key_not_the_name(label: str, found: Snapshot, said: bool) -> None:
+    """A new key under the same name was never exposed; the old one that a rollback restores was."""
     if "another tool" in label:
         found = replace(found, directory=replace(found.directory, observe_only=VOLUME))
     remedies = [f.remedy for f in plan(found).findings if f.code == "key.exposed"]
@@ -125,14 +125,14 @@ def test_it_is_about_that_very_key(label: str, found: Snapshot, said: bool) -> N
         assert remedies[0].startswith("replace the key")
 
 
-def test_one_cause_is_one_finding() -> None:
+def test_exposed_key_wide_again_is_one_finding() -> None:
     """While an exposed key is wide again, `key.mode` does not come and go beside it."""
     made = plan(world(exposures=(exposed(),)))
     assert ["key.exposed"] == [f.code for f in made.findings if f.code.startswith("key.")]
     assert any(isinstance(a, Restrict) for a in made.actions)
 
 
-def test_more_undone_repairs_are_counted_once_a_minute() -> None:
+def test_exposed_count_is_written_once_a_minute() -> None:
     """The ledger is not written ten times a second, and nothing is counted twice."""
     known = exposed(until=NOW - 30 * SECOND)
     early = world(*repaired(40 * SECOND, SECOND), exposures=(known,), mode=0o600)
@@ -146,7 +146,7 @@ def test_more_undone_repairs_are_counted_once_a_minute() -> None:
     ]
 
 
-def test_repairs_before_the_key_was_installed_do_not_count() -> None:
+def test_exposed_ignores_repairs_of_previous_key() -> None:
     """They were made on the key that it replaced."""
     installed = Attempt("install", "node", NOW - 2.5 * SECOND, "ok", fingerprint="node-1")
     found = world(*repaired(*seconds(7, 6, 5, 4, 3, 2, 1)), mode=0o600, attempts=(installed,))
@@ -157,8 +157,8 @@ def issues(found: Snapshot, rules: Any = RENEWS) -> list[Issue]:
     return [a for a in plan(found, rules).actions if isinstance(a, Issue)]
 
 
-def test_a_new_key_by_setting() -> None:
-    """`on_exposed = "renew"`: a new key at once, also with `reuse_key`; by default it is only offered."""
+def test_exposed_key_is_renewed_by_setting() -> None:
+    """`on_exposed = "renew"`: a new key immediately, also with `reuse_key`; by default it is only offered."""
     found = world(mode=0o600, exposures=(exposed(),))
     assert [] == issues(found, policy())
     (asked,) = issues(found, policy(want("ca"), want(reuse_key=True), on_exposed="renew"))
@@ -167,8 +167,8 @@ def test_a_new_key_by_setting() -> None:
     assert [False] == [a.reuse_key for a in issues(reused, policy(want("ca"), want(reuse_key=True)))]
 
 
-def test_new_keys_that_are_exposed_too_make_no_storm() -> None:
-    """Who undoes every repair exposes the next key within a second: one certificate a day."""
+def test_exposed_new_keys_cost_one_certificate_a_day() -> None:
+    """A program that undoes every repair exposes the next key within a second: one certificate a day."""
     before = exposed(key="the key before", until=NOW - 2 * HOUR)
     found = world(mode=0o600, exposures=(before, exposed()))
     assert [] == issues(found)
@@ -192,14 +192,14 @@ def fought(gap: timedelta, length: timedelta, *, ok: bool) -> list[datetime]:
 
 
 @given(st.integers(1, 2000))
-def test_repairs_cost_little_and_wait_for_nothing_else(gap: int) -> None:
-    """Whatever the pace of whoever undoes them: never more than ten within a second, and none later than that asks."""
+def test_repairs_are_at_most_ten_a_second(gap: int) -> None:
+    """However fast they are undone: never more than ten within a second, and none later than that limit demands."""
     times = fought(gap * MILLISECOND, 5 * SECOND, ok=True)
     assert all(b - a >= SECOND for a, b in zip(times, times[10:], strict=False))
     assert all(b - a <= max(SECOND, (gap + 1) * MILLISECOND) for a, b in itertools.pairwise(times))
 
 
-def test_a_repair_that_fails_is_tried_at_bounded_intervals() -> None:
+def test_repair_failing_backoff_is_bounded() -> None:
     """After 1, 2, 4, 8 and then every 10 s, for as long as it fails."""
     times = fought(MILLISECOND, 60 * SECOND, ok=False)
     gaps = [round((b - a) / SECOND) for a, b in itertools.pairwise(times)]
@@ -211,8 +211,8 @@ def unparsable(made: Pair) -> Pair:
     return replace(made, key=replace(made.key, spki=None, problem="no key", problem_kind="unparsable"))
 
 
-def test_a_key_that_cannot_be_parsed_is_exposed_too() -> None:
-    """What others could read is known by its file then."""
+def test_exposed_unparsable_key_is_known_by_its_file() -> None:
+    """The exposed key is known by its file then."""
     found = replace(world(*repaired(*seconds(6, 5, 4, 3, 2, 1)), mode=0o600))
     found = replace(found, pairs=(pair("ca"), unparsable(pair())))
     made = [a for a in plan(found).actions if isinstance(a, Expose)]

@@ -73,8 +73,8 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("label", "attempts", "names"), ROWS, ids=[r[0] for r in ROWS])
-def test_whom_to_ask(label: str, attempts: tuple[Attempt, ...], names: list[str]) -> None:
-    """Given what was tried, exactly one authority is asked, or nobody until its pause is over."""
+def test_fallback_order_picks_one_authority(label: str, attempts: tuple[Attempt, ...], names: list[str]) -> None:
+    """Given the past attempts, exactly one authority is asked, or none until its pause is over."""
     assert names == asked(replace(DUE, attempts=attempts)), label
 
 
@@ -126,9 +126,7 @@ ANSWERED = [
 
 
 @pytest.mark.parametrize(("label", "found", "asks"), ANSWERED, ids=[r[0] for r in ANSWERED])
-def test_a_certificate_that_was_refused_is_not_soon_followed_by_another(
-    label: str, found: Snapshot, asks: bool
-) -> None:
+def test_answer_refused_delays_next_request_by_an_hour(label: str, found: Snapshot, asks: bool) -> None:
     """An answer that the pre-install checks refused was a certificate, of which public CAs issue five a week.
 
     The next one waits an hour, then two; for another root a day, unless the trust bundle has changed. An operator who
@@ -137,8 +135,8 @@ def test_a_certificate_that_was_refused_is_not_soon_followed_by_another(
     assert asks == any(isinstance(a, Issue) for a in decide(ALONE, found, NOW).actions), label
 
 
-def test_an_answer_of_another_root_delays_the_next_by_a_day() -> None:
-    """A CA that left the pinned root answers as before tomorrow: it is asked once a day until somebody acts."""
+def test_answer_of_other_root_delays_next_request_by_a_day() -> None:
+    """A CA that left the pinned root answers the same tomorrow: it is asked once a day until an operator acts."""
     stranger = staged()
     stranger = replace(
         stranger, pair=replace(stranger.pair, trust=Trust("ca", "its issuer CN=other is not in the bundle"))
@@ -155,22 +153,22 @@ STAGED_LONG_AGO = [
 
 
 @pytest.mark.parametrize(("label", "ago", "left", "again"), STAGED_LONG_AGO, ids=[r[0] for r in STAGED_LONG_AGO])
-def test_staged_pair_that_only_waited_too_long_costs_its_ca_no_pause(
+def test_staged_pair_expired_while_agent_was_down_has_no_backoff(
     label: str, ago: timedelta, left: timedelta, again: datetime | None
 ) -> None:
-    """What expired while the agent was down is asked for again soon: not an hour later, which is past the live pair."""
+    """A pair that expired while the agent was down is asked for again soon: an hour later is past the live pair."""
     short = staged(cert=leaf(serial=2, not_before=NOW - 20 * DAY, not_after=NOW + left), at=NOW - ago)
     rejected = [a for a in decide(ALONE, replace(DUE, staged=(short,)), NOW).actions if isinstance(a, RejectStaged)]
     assert [again] == [a.again_at for a in rejected], label
 
 
-def test_what_does_not_wait_after_a_refused_certificate_is_said() -> None:
-    """An operator whose command waits an hour reads how to go on at once."""
+def test_answer_refused_delay_names_force() -> None:
+    """An operator whose command waits an hour reads immediately how to proceed."""
     (block,) = (b for b in decide(ALONE, replace(DUE, attempts=refused(MINUTE)), NOW).blocked if b.subject == "node")
     assert "`certagent renew node --force` does not wait" in block.reason
 
 
-def test_certificates_of_a_day_in_which_every_answer_is_refused() -> None:
+def test_answers_all_refused_cost_five_certificates_a_day() -> None:
     """A CA whose template lacks clientAuth issues five certificates in a day, not one every five minutes."""
     found, now, count = (
         replace(DUE, pairs=(pair("ca"), pair(cert=leaf(not_before=NOW - 60 * DAY, not_after=NOW + 30 * DAY)))),
@@ -188,8 +186,8 @@ def test_certificates_of_a_day_in_which_every_answer_is_refused() -> None:
     assert count == 5
 
 
-def test_the_pause_is_that_of_the_soonest() -> None:
-    """All have failed: the next look is when the first of their pauses ends."""
+def test_backoff_of_all_failed_is_the_soonest() -> None:
+    """All have failed: the next check is when the first of their pauses ends."""
     attempts = (failed("house", **LIMITED), failed("backup"), failed("third", **LIMITED))
     made = plan(replace(DUE, attempts=attempts))
     held = [h for h in made.blocked if h.subject == "node"]
@@ -197,15 +195,15 @@ def test_the_pause_is_that_of_the_soonest() -> None:
     assert ["backup"] == asked(replace(DUE, attempts=attempts), NOW + timedelta(seconds=30))
 
 
-def test_an_operator_forces_it() -> None:
-    """`renew --force` waits for no pause; it asks the least tried one that was not tried since."""
+def test_renew_force_ignores_backoff() -> None:
+    """`renew --force` waits for no pause; it asks the least tried authority among those not tried since."""
     attempts = (failed("house"), failed("backup"), failed("third"), failed("house"))
     forced = (Request("renew", "node", NOW, force=True),)
     assert ["backup"] == asked(replace(DUE, attempts=attempts, requests=forced))
 
 
-def test_politeness_of_each() -> None:
-    """A day in which every CA is down: each of them is asked as if it were alone, no more."""
+def test_backoff_of_each_authority_is_its_own() -> None:
+    """A day in which every CA is down: each is asked as often as if it were alone, no more."""
     found, now, count = DUE, NOW, dict.fromkeys(("house", "backup", "third"), 0)
     while now < NOW + DAY:
         made = decide(RULES, found, now)
@@ -223,7 +221,7 @@ def codes(found: Plan) -> list[tuple[str, str]]:
     return [(f.code, f.severity) for f in found.findings if f.code.startswith(("authority", "renewal"))]
 
 
-def test_an_untrusted_one_is_passed_over() -> None:
+def test_authority_untrusted_is_skipped() -> None:
     """An authority whose root is not in the bundle is not asked; that is a finding before it is needed."""
     healthy = replace(snapshot(), authorities=known(house=OURS, backup=OTHERS, third=OURS))
     assert [("authority.untrusted", "warning")] == codes(plan(healthy))
@@ -234,8 +232,8 @@ def test_an_untrusted_one_is_passed_over() -> None:
     assert ["backup"] == asked(first)
 
 
-def test_none_is_trusted() -> None:
-    """No embedded CA's root is in the bundle: nobody is asked, and a person decides."""
+def test_authorities_all_untrusted_are_not_asked() -> None:
+    """No embedded CA's root is in the bundle: no CA is asked, and an operator decides."""
     embedded = tuple(Authority(name, "local", (OTHERS,)) for name in ("house", "backup", "third"))
     made = plan(replace(DUE, authorities=embedded))
     assert not [a for a in made.actions if isinstance(a, Issue)]
@@ -243,12 +241,12 @@ def test_none_is_trusted() -> None:
     assert [None] == [h.until for h in made.blocked if h.subject == "node"]
 
 
-def test_unknown_roots_are_for_the_gate() -> None:
-    """Where an authority's roots are not known beforehand it is asked; the pre-install checks judge the answer."""
+def test_authority_roots_unknown_is_asked() -> None:
+    """If an authority's roots are not known beforehand it is asked; the pre-install checks judge the answer."""
     assert ["backup"] == asked(replace(DUE, authorities=known(house=OURS), attempts=(failed("house"),)))
 
 
-def test_a_bundle_is_the_firsts() -> None:
+def test_bundle_missing_is_made_by_first_authority() -> None:
     """A missing ca.crt is made by the first authority alone: another one's roots would be another trust."""
     rules = policy(want("ca", authorities=("house", "backup")), want())
     empty = snapshot(replace(pair("ca"), cert=None))
@@ -259,8 +257,8 @@ def test_a_bundle_is_the_firsts() -> None:
     assert not [a for a in decide(rules, just, NOW).actions if isinstance(a, Issue)]
 
 
-def test_who_failed_is_said() -> None:
-    """Each authority's newest failure is said; refused is told apart from not answered."""
+def test_fallback_failures_are_named_each() -> None:
+    """Each authority's newest failure is reported; refused is told apart from not answered."""
     attempts = (failed("house"), failed("backup", **REFUSED), failed("house", reason="no route"))
     said = {f.code: f.message for f in plan(replace(DUE, attempts=attempts)).findings}
     assert said["renewal.failing"] == "after 3 attempts: the attempt with authority house failed: no route"
@@ -270,8 +268,8 @@ def test_who_failed_is_said() -> None:
 LATER = Attempt("issue", "node", NOW - HOUR, "retry", "a person decides", authority="house", retry_at=NOW + DAY)
 
 
-def test_news_of_an_answer() -> None:
-    """Something came after the request was last asked about: it is asked about now; before, or in the future: not."""
+def test_pending_request_inbox_changed_is_polled() -> None:
+    """A file came after the last poll of the request: it is polled now; an older or future one changes nothing."""
     for news, names in ((NOW - SECOND, ["house"]), (NOW - 2 * HOUR, []), (NOW + HOUR, []), (None, [])):
         authorities = (Authority("house", "dropbox", inbox_changed=news),)
         assert names == asked(replace(DUE, attempts=(LATER,), authorities=authorities)), news
@@ -279,8 +277,8 @@ def test_news_of_an_answer() -> None:
     assert [] == asked(replace(DUE, attempts=(LATER,), authorities=elsewhere))
 
 
-def test_a_request_is_asked_about_to_its_end() -> None:
-    """Who asked for it is forgotten, and the live pair is not due: the request that a CA has is still waited for."""
+def test_pending_request_is_polled_after_command_is_gone() -> None:
+    """The command is gone, and the live pair is not due: the request that a CA has is still polled."""
     waits = replace(snapshot(), attempts=(replace(LATER, retry_at=NOW - SECOND),))
     assert ["house"] == asked(waits)
     assert [] == asked(replace(waits, attempts=(*waits.attempts, done(SECOND))))
@@ -307,10 +305,10 @@ SILENT = [
 
 
 @pytest.mark.parametrize(("label", "authorities", "attempts", "expected"), SILENT, ids=[r[0] for r in SILENT])
-def test_files_that_do_not_answer(
+def test_authority_files_hanging_is_not_asked(
     label: str, authorities: tuple[Authority, ...], attempts: tuple[Attempt, ...], expected: list[str]
 ) -> None:
-    """Whoever cannot be known by its files is not asked, and that is held by name; nothing else is touched by it."""
+    """An authority whose files hang is not asked, and that is blocked by name; nothing else is affected."""
     del label
     found = replace(DUE, authorities=authorities, attempts=attempts)
     assert expected == asked(found)
@@ -319,15 +317,15 @@ def test_files_that_do_not_answer(
     assert bool(held) is not bool(expected)
 
 
-def test_a_bundle_is_made_by_the_first_alone() -> None:
+def test_bundle_waits_for_hanging_first_authority() -> None:
     """Its files hang: no other authority's roots come in their place."""
     found = replace(snapshot(pair()), authorities=silent(house="hung", backup="", third=""))
     rules = policy(want("ca", authorities=("house", "backup")), want(authorities=("backup",)))
     assert not [a for a in decide(rules, found, NOW).actions if isinstance(a, Issue)]
 
 
-def test_who_has_a_request_and_is_trusted_no_more() -> None:
-    """It is not waited for: while the first one's files hang nobody can be asked, and that is said."""
+def test_pending_request_of_untrusted_authority_is_dropped() -> None:
+    """Its request is not waited for: while the first one's files hang no CA can be asked, and the finding says so."""
     later = replace(failed("backup"), **WAITING)
     house, *others = (*silent(house="hung"), *known(backup=OTHERS, third=OTHERS))
     made = plan(replace(DUE, attempts=(later,), authorities=(house, *others)))

@@ -94,10 +94,10 @@ WORSE: list[tuple[str, tuple[Pair, ...], tuple[str, ...], str]] = [
 
 @pytest.mark.parametrize(("label", "disk", "breaks", "why"), WORSE, ids=[r[0] for r in WORSE])
 @pytest.mark.parametrize("managed", [True, False])
-def test_no_signal_onto_what_is_worse(
+def test_reload_onto_worse_material_is_blocked(
     label: str, disk: tuple[Pair, ...], breaks: tuple[str, ...], why: str, *, managed: bool
 ) -> None:
-    """No SIGHUP, whoever put it there; one critical finding says what would break, and that the process goes on."""
+    """No SIGHUP, whatever wrote the files; one critical finding says what would break, and that the process goes on."""
     found = host(*disk, loaded=kept(*BEFORE, breaks=breaks))
     if not managed:
         found = replace(found, directory=replace(found.directory, observe_only=VOLUME))
@@ -108,7 +108,7 @@ def test_no_signal_onto_what_is_worse(
 
 
 @pytest.mark.parametrize(("label", "disk", "breaks", "why"), WORSE, ids=[r[0] for r in WORSE])
-def test_an_operators_reload_is_refused_or_forced(
+def test_reload_on_request_is_refused_or_forced(
     label: str, disk: tuple[Pair, ...], breaks: tuple[str, ...], why: str
 ) -> None:
     """Without `--force` the command is refused with the reason; with it the signal goes."""
@@ -122,8 +122,8 @@ def test_an_operators_reload_is_refused_or_forced(
     assert [1] == [len(reloads(forced))]
 
 
-def test_revoked_certificate_is_not_loaded() -> None:
-    """With OCSP in strict mode every handshake would fail; one that is loaded and revoked itself bars nothing."""
+def test_reload_onto_revoked_certificate_is_blocked() -> None:
+    """With OCSP in strict mode every handshake would fail; a loaded one that is revoked as well blocks nothing."""
     rules = replace(RULES, ocsp=OcspRule(mode="strict"))
     found = host(CA, SOUND, loaded=kept(*BEFORE), revocations=(revocation("node-2", "revoked"),))
     assert reloads(decide(rules, found, NOW)) == []
@@ -180,8 +180,8 @@ NO_WORSE: list[tuple[str, Snapshot]] = [
 
 
 @pytest.mark.parametrize(("label", "found"), NO_WORSE, ids=[r[0] for r in NO_WORSE])
-def test_a_signal_onto_what_is_no_worse(label: str, found: Snapshot) -> None:
-    """Where nothing gets worse the signal goes."""
+def test_reload_onto_no_worse_material_is_signalled(label: str, found: Snapshot) -> None:
+    """If nothing gets worse the signal goes."""
     assert [1] == [len(reloads(decide(RULES, found, NOW)))], label
 
 
@@ -196,20 +196,20 @@ UNKNOWN: list[tuple[str, Snapshot]] = [
 
 
 @pytest.mark.parametrize(("label", "found"), UNKNOWN, ids=[r[0] for r in UNKNOWN])
-def test_unknown_is_no(label: str, found: Snapshot) -> None:
+def test_reload_with_unknown_loaded_material_is_blocked(label: str, found: Snapshot) -> None:
     """An agent that never saw what is loaded judges the files alone, and by what the process names."""
     made = decide(RULES, found, NOW)
     assert (reloads(made), len(told(made))) == ([], 1), label
 
 
-def test_what_a_new_process_has_loaded() -> None:
-    """A process that began since is compared with what was last seen of any: a restart of cockroach forgets nothing."""
+def test_reload_of_new_process_compares_with_last_seen() -> None:
+    """A new process is compared with the last seen state of any: a restart of cockroach forgets nothing."""
     found = host(OTHER_CA, SOUND, loaded=kept(*BEFORE, breaks=("-node",)))
     other = replace(found, processes=(process(start=7000),), served=(served("node-1", process="100:7000"),))
     assert reloads(decide(RULES, other, NOW)) == []
 
 
-def test_a_restart_that_would_fail_is_said() -> None:
+def test_restart_that_would_fail_is_finding() -> None:
     """A node that is started with a broken pair does not come up; one with another CA's comes up, and fails."""
     mismatch = host(CA, replace(SOUND, key=pair(cert=leaf(serial=9)).key), loaded=kept(*BEFORE))
     assert [
@@ -219,29 +219,29 @@ def test_a_restart_that_would_fail_is_said() -> None:
     assert ["a restart would load it too" in m for m in told(decide(RULES, other, NOW))] == [True]
 
 
-def test_a_file_that_a_reload_would_lose() -> None:
-    """cockroach refuses to lose what was valid: the signal would be in vain."""
+def test_reload_that_would_lose_a_file_is_blocked() -> None:
+    """cockroach refuses to lose a valid file: the signal would have no effect."""
     gone = host(CA, SOUND, loaded=kept(CA, pair(), pair("ca-client", leaf("ca-client", is_ca=True))))
     made = decide(RULES, gone, NOW)
     assert (reloads(made), ["refuse a reload that loses ca-client.crt" in m for m in told(made)]) == ([], [True])
 
 
-def test_a_date_is_waited_for() -> None:
+def test_reload_waits_for_not_before() -> None:
     """A certificate of the future is loaded once it is valid."""
     soon = NOW + 60 * SECOND
     made = decide(RULES, host(CA, pair(cert=next_leaf(not_before=soon)), loaded=kept(*BEFORE)), NOW)
     assert [soon] == [h.until for h in made.blocked if h.action == "reload"]
 
 
-def test_where_others_reload_the_finding_says_so() -> None:
+def test_reload_false_finding_announces_no_reload() -> None:
     """`reload = false`: no reload is under way, so none is announced."""
     rules: Policy = policy(process=ProcessRule(reload=False))
     made = decide(rules, host(CA, SOUND, loaded=kept(*BEFORE)), NOW)
     assert [("served.stale", "warning")] == [(f.code, f.severity) for f in made.findings]
 
 
-def test_silence_after_our_signal_is_critical() -> None:
-    """No handshake succeeds since the SIGHUP: that is an alarm in the same moment, not after five signals."""
+def test_handshakes_failing_after_sighup_are_critical() -> None:
+    """No handshake succeeds since the SIGHUP: that is an alarm in the same reconcile, not after five signals."""
     found = host(CA, SOUND, loaded=kept(*BEFORE))
     signal = Attempt("reload", WHO, NOW - 3 * SECOND, "unproven", material=material(found))
     for outcome in ("refused", "unreachable"):
@@ -252,8 +252,8 @@ def test_silence_after_our_signal_is_critical() -> None:
         ]
 
 
-def test_process_that_ended_after_our_signal_is_critical() -> None:
-    """It was signalled and is gone without an answer: an alarm at once, until another one is seen or ten minutes on."""
+def test_process_ended_after_sighup_is_critical() -> None:
+    """It was signalled and is gone without an answer: an alarm, until another process is seen or for ten minutes."""
     found = replace(host(CA, SOUND, loaded=kept(*BEFORE)), processes=(), served=())
     signal = Attempt("reload", WHO, NOW - 3 * SECOND, "unproven", material=material(found))
     codes = {

@@ -20,7 +20,7 @@ def test_guards_are_all_in_the_policy_once() -> None:
     assert sorted(f.__name__ for f in own) == sorted(guard.__name__ for guard, _ in POLICY)
 
 
-def test_first_guard_that_objects_decides() -> None:
+def test_guard_first_objection_decides() -> None:
     """A staged answer before an unsound clock, that before names that would vanish; only the last refuses a command."""
     worst = snapshot(pair("ca"), DUE, clock=UNSOUND, staged=(staged(),), requests=(Request("renew", "node", NOW),))
     told = []

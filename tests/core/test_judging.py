@@ -34,16 +34,16 @@ def orphan(stem: str) -> Pair:
     return replace(pair(stem), cert=None)
 
 
-def test_a_sound_directory() -> None:
-    """Nothing to say, and every file as cockroach takes it."""
+def test_check_valid_directory_has_no_finding() -> None:
+    """No findings, and every file as cockroach accepts it."""
     found = judged()
     assert ("ok", [], {"accepted": True, "reason": ""}) == (found["severity"], found["findings"], found["start"])
     assert [("ca.crt", True), ("node.crt", True)] == [(f["name"], f["accepted"]) for f in found["files"]]
     assert leaf().not_after.strftime("%Y-%m-%dT%H:%M:%S.000Z") == found["files"][1]["not_after"]
 
 
-def test_whether_a_node_starts() -> None:
-    """Not without a directory, not with one that cannot be read, not without its certificate."""
+def test_check_node_start_verdict() -> None:
+    """A node does not start without a directory, with an unreadable one, or without its certificate."""
     broken = replace(snapshot().directory, problem="permission denied")
     starts = [
         judged(directory=ABSENT)["start"],
@@ -59,21 +59,21 @@ CLIENT = (pair("ca"), pair("client.root"))
 
 
 @pytest.mark.parametrize(("serving", "severity"), [(False, "warning"), (True, "critical")])
-def test_a_directory_of_a_client(severity: str, *, serving: bool) -> None:
+def test_check_client_directory_needs_no_node(severity: str, *, serving: bool) -> None:
     """It needs no node.crt, unless a server loads it."""
     assert [severity] == [s for s, _ in said(judged(*CLIENT, of=target(serving=serving)), "cert.missing")]
 
 
-def test_a_key_without_a_certificate() -> None:
-    """cockroach ignores it, so that one warning is all; a node's or a CA's is missed."""
+def test_check_key_without_certificate_is_one_warning() -> None:
+    """cockroach ignores it, so that one warning is all; the certificate of a node or a CA is missing."""
     found = judged(pair("ca"), pair("node"), orphan("client.root"))
     assert [("cert.missing", "warning")] == [(f["code"], f["severity"]) for f in found["findings"]]
     assert "client.root.key has no certificate: cockroach ignores it" == found["findings"][0]["message"]
     assert ["critical"] == [s for s, _ in said(judged(pair("ca"), orphan("node")), "cert.missing")]
 
 
-def test_what_is_said_of_a_key_that_nothing_loads() -> None:
-    """That it is there, and that others may read it; what it holds is nobody's business."""
+def test_check_key_unused_is_not_read() -> None:
+    """Its existence and its mode are reported; it is not read."""
     key = orphan("client.root").key
     assert key is not None
     broken = replace(key, file=replace(key.file, mode=0o644), spki=None, problem="no PEM", problem_kind="unparsable")
@@ -84,8 +84,8 @@ def test_what_is_said_of_a_key_that_nothing_loads() -> None:
 
 
 @pytest.mark.parametrize(("mode", "severity", "readable"), [(0o600, "warning", True), (0o640, "critical", False)])
-def test_a_key_of_another_owner(mode: int, severity: str, *, readable: bool) -> None:
-    """What cockroach reads all the same is a warning, and says so."""
+def test_check_key_of_other_owner_is_warning(mode: int, severity: str, *, readable: bool) -> None:
+    """A key that cockroach reads anyway is a warning, and the finding says so."""
     key = pair().key
     assert key is not None
     lost = replace(pair(), key=replace(key, file=replace(key.file, uid=12345, mode=mode)))
@@ -94,23 +94,23 @@ def test_a_key_of_another_owner(mode: int, severity: str, *, readable: bool) -> 
 
 
 @pytest.mark.parametrize(("kind", "permission"), [("unreadable", True), ("irregular", False)])
-def test_remedy_of_a_file_that_is_not_read(kind: str, *, permission: bool) -> None:
-    """Permission, where that is what lacks; whatever words the kernel finds for it."""
+def test_check_unreadable_file_remedy_is_permission(kind: str, *, permission: bool) -> None:
+    """The remedy is the missing permission, whatever words the kernel has for it."""
     key = replace(pair().key, spki=None, problem="in any words", problem_kind=kind)  # type: ignore[type-var]
     [found] = [f for f in judged(pair("ca"), replace(pair(), key=key))["findings"] if f["code"] == "key.irregular"]
     assert permission == (found["remedy"] == f"give {OWNER.user} permission to read it")
 
 
-def test_console_that_only_browsers_distrust() -> None:
-    """cockroach serves `ui` whoever issued it: a warning, and who must trust its CA."""
+def test_check_ui_untrusted_by_browsers_is_warning() -> None:
+    """cockroach serves `ui` whoever issued it: a warning, and the browsers that must trust its CA."""
     console = replace(pair("ui"), trust=Trust("ca", "no chain"))
     [(severity, message)] = said(judged(pair("ca"), pair(), console), "cert.untrusted")
     assert (severity, message.endswith("; browsers must trust its CA")) == ("warning", True)
 
 
 @pytest.mark.parametrize("configured", [False, True])
-def test_the_remedy(*, configured: bool) -> None:
-    """Without a configuration nobody renews anything: the remedy names the file, not our verb."""
+def test_check_remedy_without_configuration_names_file(*, configured: bool) -> None:
+    """Without a configuration there is no agent to renew: the remedy names the file, not our verb."""
     wanted = replace(policy(), wants=(want("ca"), want("node")))
     of = target(policy=wanted) if configured else target()
     expired = pair(cert=leaf(not_after=NOW))
@@ -126,15 +126,15 @@ def test_the_remedy(*, configured: bool) -> None:
     assert configured != (lost["ca.missing"] == "copy the CA's certificate there")
 
 
-def test_a_directory_that_something_else_writes() -> None:
-    """Without a configuration that is how it is; with one it is in the way."""
+def test_check_externally_managed_directory() -> None:
+    """Without a configuration that is expected; with one it is a finding."""
     volume = replace(snapshot().directory, observe_only=VOLUME)
     wanted = target(policy=replace(policy(), wants=(want("ca"), want("node"))))
     severities = [said(judged(directory=volume, of=of), "dir.foreign")[0][0] for of in (target(), wanted)]
     assert "info" == severities[0] != severities[1]
 
 
-def test_a_tenant_without_a_number() -> None:
+def test_check_tenant_without_number_is_refused() -> None:
     """cockroach refuses the whole directory for it."""
     found = judged(pair("ca"), pair("node"), pair("client-tenant.seven"))
     assert [
@@ -143,14 +143,14 @@ def test_a_tenant_without_a_number() -> None:
     assert "name.unknown" not in {f["code"] for f in judged(pair("client-tenant.7"))["findings"]}
 
 
-def test_the_agent_says_so_too() -> None:
+def test_status_tenant_without_number_is_finding() -> None:
     """`status` has the same finding: every reload is refused until the file is gone."""
     plan = decide(policy(), snapshot(pair("ca"), pair(), pair("client-tenant.18446744073709551616")), NOW)
     found = [(f.severity, f.file) for f in plan.findings if f.code == "name.unknown"]
     assert found == [("critical", "client-tenant.18446744073709551616.crt")]
 
 
-def test_what_is_the_agents_own_affair_is_not_said() -> None:
+def test_check_findings_of_agent_are_left_out() -> None:
     """No renewal, no process, no probe: only files are judged, and the worst comes first."""
     found = judged(pair("ca"), pair(cert=leaf(not_after=NOW), mode=0o644), orphan("client.app"))["findings"]
     assert {f["code"].partition(".")[0] for f in found} <= {"cert", "key", "ca", "name", "dir"}
@@ -167,21 +167,21 @@ def test_what_is_the_agents_own_affair_is_not_said() -> None:
     (("ui", "client.root"), {"ca": (None, False, False), "node": ("node", True, True), "ui": (None, True, False),
                              "client.root": ("root", False, True)}),
 ])  # fmt: skip
-def test_what_a_directory_needs(there: tuple[str, ...], needed: dict[str, Any]) -> None:
-    """`ca` and `node`, and of what lies there what its role demands: principal, serverAuth, clientAuth."""
+def test_check_needs_by_role(there: tuple[str, ...], needed: dict[str, Any]) -> None:
+    """`ca` and `node`, and of each other file what its role demands: principal, serverAuth, clientAuth."""
     found = wants_for((), tuple(pair(stem) for stem in there))
     assert needed == {w.name.stem: (w.principal, w.server, w.client) for w in found}
 
 
-def test_what_is_configured_is_needed_as_configured() -> None:
-    """Only what lies there beside it is added; a key without a certificate is nobody's."""
+def test_check_needs_as_configured() -> None:
+    """Unconfigured pairs are added if they exist; a key without a certificate is not."""
     found = wants_for((want("ui"),), (pair("client.root"), orphan("client.app"), pair("ui")))
     assert [want("ui").name, Name(Role.CLIENT, "root")] == [w.name for w in found]
     assert want("ui") == found[0]
 
 
-def test_the_worst_of_several() -> None:
-    """As the exit code will say; of nothing it is ok."""
+def test_check_worst_severity_of_several() -> None:
+    """As the exit code reports; of nothing it is ok."""
     assert "critical" == worst([{"severity": s} for s in ("ok", "critical", "warning")])
     assert "ok" == worst([])
 

@@ -65,23 +65,23 @@ FUTURES = [
 
 
 @pytest.mark.parametrize(("label", "found", "expected"), FUTURES, ids=[r[0] for r in FUTURES])
-def test_a_certificate_of_the_future(label: str, found: Snapshot, expected: list[str]) -> None:
-    """A clock was ahead for a moment: what was issued then is of no use now, and an earlier valid pair is.
+def test_certificate_of_the_future_gives_way_to_earlier_pair(label: str, found: Snapshot, expected: list[str]) -> None:
+    """A clock was ahead for a moment: its certificate is not valid yet, and an earlier valid pair is restored.
 
     Every handshake fails meanwhile. Without an earlier pair another one is issued.
     """
     assert expected == did(plan(found)), label
 
 
-def test_another_tool_replaces_its_own() -> None:
+def test_certificate_of_the_future_externally_managed_stays() -> None:
     """A certificate of the future that no authority of ours issues is reported, and stays."""
     made = plan(future(HOUR, generations=EARLIER), policy(want("ca"), want(authorities=())))
     assert [] == did(made)
     assert "cert.not-yet-valid" in [f.code for f in made.findings]
 
 
-def test_the_certificate_that_follows_may_expire_earlier() -> None:
-    """That of the future expires an hour later than any that is issued now: no reason to refuse the new one."""
+def test_certificate_of_the_future_successor_may_expire_earlier() -> None:
+    """It expires an hour later than any that is issued now: no reason to refuse the new one."""
     made = plan(future(HOUR, staged=(staged(),)))
     assert ["Install"] == did(made)
 
@@ -116,7 +116,7 @@ JUMPS = [
 
 
 @pytest.mark.parametrize(("label", "found", "expected"), JUMPS, ids=[r[0] for r in JUMPS])
-def test_what_only_a_jump_makes_due(label: str, found: Snapshot, expected: list[str]) -> None:
+def test_clock_jump_makes_nothing_due_until_synchronised(label: str, found: Snapshot, expected: list[str]) -> None:
     """While the kernel does not say that the clock is synchronised, a jump renews, installs and rejects nothing.
 
     What was due without it is done, and so is what an operator asks for.
@@ -135,12 +135,12 @@ BELIEVED = [
 
 
 @pytest.mark.parametrize(("label", "newest", "expected"), BELIEVED, ids=[r[0] for r in BELIEVED])
-def test_a_clock_at_the_start(label: str, newest: datetime | None, expected: bool) -> None:
-    """It is taken as it is, unless the ledger knows of a later moment: one of the two is wrong then."""
+def test_clock_at_start_is_compared_with_ledger(label: str, newest: datetime | None, expected: bool) -> None:
+    """It is believed, unless the ledger has a later moment: one of the two is wrong then."""
     assert expected == believed(NOW, newest), label
 
 
-def test_a_synchronised_clock_knows_no_jump() -> None:
-    """The kernel vouches for the new time; without its word the fact says what the clock would have shown."""
+def test_clock_synchronised_ends_the_jump() -> None:
+    """The kernel confirms the new time; without its confirmation the fact has the expected time."""
     assert clock_fact(NOW, None, synchronised=True, steady=NOW - DAY).steady is None
     assert clock_fact(NOW, None, synchronised=False, steady=NOW - DAY).steady == NOW - DAY

@@ -140,13 +140,13 @@ MOVES = [
 
 
 @pytest.mark.parametrize(("label", "rules", "found", "expected"), MOVES, ids=[m[0] for m in MOVES])
-def test_moves(label: str, rules: Policy, found: Snapshot, expected: list[str]) -> None:
-    """What a change of layout does on a live host, in this order; and what waits is not done."""
+def test_layout_change_steps_in_order(label: str, rules: Policy, found: Snapshot, expected: list[str]) -> None:
+    """The steps of a layout change on a live host, in this order; a step that waits is not done."""
     assert steps(rules, found) == expected, label
 
 
-def test_a_fresh_split_ca_host_is_separate_from_the_first_moment() -> None:
-    """In an empty directory ca-client.crt holds the clients' CA alone, and no pair comes before its bundle."""
+def test_split_ca_fresh_host_is_separate_from_start() -> None:
+    """In an empty directory ca-client.crt has the clients' CA alone, and no pair comes before its bundle."""
     empty = snapshot(authorities=(Authority("house", "local"), Authority("clients", "local")), pairs=())
     first = [a for a in plan(SPLIT_CA, empty).actions if isinstance(a, Issue)]
     assert {("ca", ""), ("ca-client", "")} == {(a.subject, a.carried_over_bundle) for a in first}
@@ -158,16 +158,16 @@ def test_a_fresh_split_ca_host_is_separate_from_the_first_moment() -> None:
     assert len(own.cert.certificates) == 1
 
 
-def test_the_old_roots_come_along() -> None:
-    """Where clients were verified by ca.crt so far, a first ca-client.crt holds those CAs too, the new one first."""
+def test_split_ca_first_client_bundle_keeps_old_roots() -> None:
+    """If ca.crt verified the clients so far, a first ca-client.crt has those CAs too, the new one first."""
     own = after(SPLIT_CA, HOST_SPLIT).pair("ca-client")
     assert own is not None
     assert own.cert is not None
     assert [c.spki for c in own.cert.certificates] == ["new root", "old root"]
 
 
-def test_a_server_without_pairs_of_clients_keeps_its_clients() -> None:
-    """Clients elsewhere cannot be seen: a process that serves is enough for the old CAs to come along."""
+def test_split_ca_server_without_local_clients_keeps_old_roots() -> None:
+    """Clients elsewhere cannot be seen: a serving process is enough to keep the old CAs in the bundle."""
     narrow = live(bundle("ca", OLD), pair(cert=NARROW))
     made = [a for a in plan(SPLIT_CA, narrow).actions if isinstance(a, Issue)]
     assert [("ca-client", "ca")] == [(a.subject, a.carried_over_bundle) for a in made]
@@ -176,8 +176,8 @@ def test_a_server_without_pairs_of_clients_keeps_its_clients() -> None:
 DUE = leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY)
 
 
-def test_a_node_stays_dual_purpose_until_client_node_is_loaded() -> None:
-    """Its renewal is not held, and does not lose the principal `node` either: cockroach would refuse the reload."""
+def test_split_node_stays_dual_purpose_until_client_node_loaded() -> None:
+    """Its renewal is not blocked, and keeps the principal `node`: cockroach would refuse the reload otherwise."""
     found = live(bundle("ca", OLD), hung(pair(cert=DUE), "old root"), pair("client.root"))
     made = {a.subject: a.want for a in plan(SPLIT_NODE, found).actions if isinstance(a, Issue)}
     assert {"node", "client.node"} == set(made)
@@ -203,16 +203,18 @@ LOADED = [
 
 
 @pytest.mark.parametrize(("label", "tries", "expiry", "loaded"), LOADED, ids=[r[0] for r in LOADED])
-def test_what_loaded_means(label: str, tries: tuple[Attempt, ...], expiry: int, loaded: bool) -> None:
-    """A proven reload after the file came, or the process's own metric, and nothing less, lets the node narrow."""
+def test_client_node_loaded_needs_verified_reload_or_metric(
+    label: str, tries: tuple[Attempt, ...], expiry: int, loaded: bool
+) -> None:
+    """Only a verified reload after the file came, or the process's own metric, lets the node narrow."""
     base = live(bundle("ca", OLD), hung(pair(cert=DUE), "old root"), CLIENT_NODE, pair("client.root"), expiry=expiry)
     made = plan(SPLIT_NODE, replace(base, attempts=(*base.attempts, *tries)))
     wants = [a.want for a in made.actions if isinstance(a, Issue) and a.subject == "node"]
     assert [(w.principal, w.client) for w in wants] == [(None, False) if loaded else ("node", True)], label
 
 
-def test_a_staged_narrow_node_waits_a_minute_then_goes_aside() -> None:
-    """It does not go live while client.node is not loaded; and it does not block the next request for good."""
+def test_split_node_staged_narrow_node_waits_then_discarded() -> None:
+    """It does not go live while client.node is not loaded; and it does not block the next request forever."""
     answer = staged(cert=replace(NARROW, serial=2, fingerprint="node-2", not_after=NOW + 30 * DAY))
     base = replace(HOST, staged=(answer,))
     made = plan(SPLIT_NODE, base)
@@ -226,7 +228,7 @@ def test_a_staged_narrow_node_waits_a_minute_then_goes_aside() -> None:
     assert [Install] == [type(a) for a in ready.actions if isinstance(a, Install | RejectStaged)]
 
 
-def test_no_signal_onto_a_node_that_nobody_can_be() -> None:
+def test_reload_without_any_node_principal_is_blocked() -> None:
     """node.crt names no `node` and there is no client.node: the reload would be refused, so none is sent."""
     found = replace(live(bundle("ca", OLD), pair(cert=NARROW)), served=(served("node-0"),))
     made = plan(STANDARD, found)
@@ -234,7 +236,7 @@ def test_no_signal_onto_a_node_that_nobody_can_be() -> None:
     assert ["there is no client.node.crt" in r for r in held(made, WHO)] == [True]
 
 
-def test_client_pairs_of_a_new_ca_wait_until_the_process_accepts_it() -> None:
+def test_client_pair_of_new_ca_waits_until_accepted() -> None:
     """The bundle is on disk, but the process still names the old CAs alone: no pair of the new one is asked for."""
     due = replace(pair("client.root", leaf("client.root", not_before=NOW - 25 * DAY, not_after=NOW + 5 * DAY)))
     found = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, due)
@@ -247,8 +249,8 @@ def test_client_pairs_of_a_new_ca_wait_until_the_process_accepts_it() -> None:
 
 
 @pytest.mark.parametrize(("state", "waits"), [("serving", True), ("forbidden", False)])
-def test_a_stranger_keeps_no_client_waiting(state: str, waits: bool) -> None:
-    """A bundle came after a process started: its reload is waited for, unless nobody may look into the process."""
+def test_client_pair_does_not_wait_for_unreadable_process(state: str, waits: bool) -> None:
+    """A bundle came after a process started: its reload is waited for, unless the process cannot be inspected."""
     came = Attempt("install", "ca", NOW - timedelta(seconds=5), "ok")
     found = snapshot(pair("ca"), pair(), attempts=(came,), processes=(process(state=state),))
     made = decide(policy(want("ca"), want(), want("client.root")), found, NOW)
@@ -256,15 +258,15 @@ def test_a_stranger_keeps_no_client_waiting(state: str, waits: bool) -> None:
     assert asked == ([] if waits else ["client.root"])
 
 
-def test_client_pairs_wait_for_the_bundle() -> None:
+def test_client_pair_waits_for_client_bundle() -> None:
     """Without ca-client.crt a client pair of the new CA would be judged by ca.crt: it is not asked for."""
     made = plan(SPLIT_CA, live(bundle("ca", OLD), NODE))
     assert ["ca-client"] == [a.subject for a in made.actions if isinstance(a, Issue)]
     assert ["ca-client.crt is needed first" in r for r in held(made, "client.root")] == [True]
 
 
-def test_a_node_does_not_change_its_client_ca_by_itself() -> None:
-    """Other nodes that trust the old client CA alone would refuse it: a finding, a hold, and a person decides."""
+def test_node_client_ca_changed_is_blocked() -> None:
+    """Other nodes that trust only the old client CA would refuse it: a finding, blocked until an operator decides."""
     late = hung(
         pair("client.node", leaf("client.node", not_before=NOW - 25 * DAY, not_after=NOW + 5 * DAY)), "old root"
     )
@@ -293,14 +295,14 @@ SAME_CA = [
 
 
 @pytest.mark.parametrize(("label", "rules", "own"), SAME_CA, ids=[r[0] for r in SAME_CA])
-def test_no_person_is_needed(label: str, rules: Policy, own: Pair) -> None:
-    """Where the CA stays among those that are configured, or nothing is left to lose, nothing waits."""
+def test_node_client_ca_unchanged_is_not_blocked(label: str, rules: Policy, own: Pair) -> None:
+    """If the CA stays among the configured ones, or no trust is left to lose, nothing is blocked."""
     found = live(bundle("ca", OLD), BOTH, NODE, own, pair("client.root"), names=("old", "new"))
     assert {} == messages(plan(rules, found), "layout.waiting"), label
 
 
-def test_an_answer_of_another_ca_is_put_aside() -> None:
-    """Where the authority's roots are not known beforehand, the staged pair tells: it does not go live by itself."""
+def test_node_answer_of_other_client_ca_is_discarded() -> None:
+    """If the authority's roots are not known beforehand, the staged pair shows them: it is not installed by itself."""
     found = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, names=("old", "new"))
     found = replace(found, authorities=(HOUSE, Authority("clients", "acme")))
     answer = staged("client.node", leaf("client.node", 2, not_before=NOW, not_after=NOW + 30 * DAY))
@@ -332,27 +334,29 @@ SUPERFLUOUS = [
 
 
 @pytest.mark.parametrize(("label", "rules", "found", "expected"), SUPERFLUOUS, ids=[r[0] for r in SUPERFLUOUS])
-def test_superfluous(label: str, rules: Policy, found: Snapshot, expected: dict[str, str]) -> None:
-    """What cockroach uses though the layout does not ask for it is a finding; a person removes it, never the agent."""
+def test_layout_file_not_requested_is_finding(
+    label: str, rules: Policy, found: Snapshot, expected: dict[str, str]
+) -> None:
+    """A file that cockroach uses without being requested is a finding; an operator removes it, never the agent."""
     assert expected == messages(plan(rules, found), "layout.superfluous"), label
 
 
-def test_missing_for_the_layout() -> None:
-    """What the layout asks for and is not there is a finding of its own."""
+def test_layout_file_missing_is_finding() -> None:
+    """A file that the layout requests and that is missing is a finding of its own."""
     made = plan(SPLIT_CA, live(bundle("ca", OLD), NODE))
     assert {"ca-client.crt"} == set(messages(made, "ca.missing"))
     assert {"client.node.crt", "client.root.crt"} == set(messages(made, "cert.missing"))
 
 
-def test_a_narrow_node_is_renewed_on_request() -> None:
-    """`certagent renew node` drops principal and client usage at once; the plan says so, and when it comes anyway."""
+def test_split_node_is_narrowed_on_renew_command() -> None:
+    """`certagent renew node` drops principal and client usage immediately; the plan says so, and the later date."""
     made = plan(SPLIT_NODE, HOST_SPLIT)
     assert any("certagent renew node" in r for r in held(made, "node"))
     asked = plan(SPLIT_NODE, replace(HOST_SPLIT, requests=(Request("renew", "node", NOW),)))
     assert [(None, False)] == [(a.want.principal, a.want.client) for a in asked.actions if isinstance(a, Issue)]
 
 
-def test_the_principal_among_the_sans_is_no_host_name() -> None:
+def test_node_principal_among_sans_may_vanish() -> None:
     """`cockroach cert` writes `node` among the DNS SANs: it may vanish from a split node without drop_names."""
     made_by_hand = hung(pair(cert=replace(DUE, dns=(SANS[0], "node"))), "old root")
     found = live(bundle("ca", OLD), made_by_hand, CLIENT_NODE, pair("client.root"))
@@ -372,7 +376,7 @@ OTHER_MATERIAL = [
 
 
 @pytest.mark.parametrize(("label", "found", "told", "stale"), OTHER_MATERIAL, ids=[r[0] for r in OTHER_MATERIAL])
-def test_what_a_cockroach_tells_of_files_it_does_not_serve(
+def test_reload_refused_shows_in_client_cas_and_metrics(
     label: str, found: Snapshot, told: dict[str, object], stale: bool
 ) -> None:
     """A refused reload shows in its client CAs and its metrics, though its own leaf is the right one."""
@@ -386,8 +390,8 @@ def proofs(rules: Policy, found: Snapshot) -> dict[str, str]:
     return {f["name"]: f["proof"] for f in certs_dir(rules, found, plan(rules, found), NOW)["files"]}
 
 
-def test_proofs() -> None:
-    """Each file's proof, by the table of the design."""
+def test_file_verification_methods() -> None:
+    """How each file is verified, by the table of the design."""
     told = (*HOST_BOTH.served, served(client="client.root", client_fingerprint="client.root-1"))
     found = replace(HOST_BOTH, served=told)
     assert proofs(SPLIT_CA, found) == {
@@ -404,7 +408,7 @@ def test_proofs() -> None:
     assert proofs(SPLIT_CA, other)["node"] == "served"
 
 
-def test_a_tenants_server_serves_its_tenant_pair() -> None:
+def test_tenant_server_serves_its_tenant_pair() -> None:
     """A directory without node.crt is a SQL server's: its tenant pair is what a port should serve."""
     tenant = replace(pair("client-tenant.5"), trust=Trust("ca-client-tenant"))
     found = live(bundle("ca", OLD), bundle("ca-client-tenant", NEW), tenant, names=("old", "new"))

@@ -46,7 +46,7 @@ ROWS: list[tuple[str, Pair, LoaderFlags, str]] = [
 
 
 @pytest.mark.parametrize(("label", "found", "terms", "reason"), ROWS, ids=[r[0] for r in ROWS])
-def test_verdict(label: str, found: Pair, terms: LoaderFlags, reason: str) -> None:
+def test_loader_verdict(label: str, found: Pair, terms: LoaderFlags, reason: str) -> None:
     """Accepted, or the reason in words."""
     verdict = verdicts((found,), (), GID, terms)[0]
     assert verdict.accepted == (reason == ""), label
@@ -58,12 +58,12 @@ GROUPS = [(GID, True), (GID + 1, False)]
 
 
 @pytest.mark.parametrize(("gid", "accepted"), GROUPS)
-def test_a_key_of_root_and_the_process_s_group(gid: int, accepted: bool) -> None:
-    """Within 0740 of the permission bits, which the sticky bit is none of."""
+def test_loader_key_of_root_and_process_group(gid: int, accepted: bool) -> None:
+    """Within 0740 of the permission bits, which do not include the sticky bit."""
     assert verdicts((replace(pair(), key=ROOT_KEY),), (), gid, NEW)[0].accepted == accepted
 
 
-def test_where_the_version_is_not_known_both_are_said() -> None:
+def test_loader_unknown_version_reports_both() -> None:
     """The file is accepted and a node starts, as from 24.2 on; the reason says what older versions do."""
     found = verdicts((pair("ca"), pair(cert=CUSTOM), pair("client.app", CUSTOM)), (), GID, LoaderFlags())
     assert {v.name: v.accepted for v in found} == {"ca.crt": True, "node.crt": True, "client.app.crt": True}
@@ -73,8 +73,8 @@ def test_where_the_version_is_not_known_both_are_said() -> None:
 
 
 @pytest.mark.parametrize("split", [pair("client.node"), broken("client.node")])
-def test_a_split_node_needs_no_principal(split: Pair) -> None:
-    """client.node.crt takes the client's part, even where it is broken itself: cockroach falls back on nothing."""
+def test_loader_split_node_needs_no_principal(split: Pair) -> None:
+    """client.node.crt is used as the client, even if it is broken itself: cockroach has no fallback."""
     found = {v.name: v.accepted for v in verdicts((pair(cert=CUSTOM), split), (), GID, OLD)}
     assert found["node.crt"]
 
@@ -88,14 +88,14 @@ STRANGERS = [
 
 
 @pytest.mark.parametrize(("stranger", "reason"), STRANGERS, ids=[s.name for s, _ in STRANGERS])
-def test_names_and_directories(stranger: File, reason: str) -> None:
-    """What cockroach passes over is listed, without a role, with the reason."""
+def test_loader_ignored_names_and_directories_are_listed(stranger: File, reason: str) -> None:
+    """Entries that cockroach ignores are listed, without a role, with the reason."""
     verdict = verdicts((), (stranger,), GID, LoaderFlags())[0]
     assert (verdict.role, verdict.accepted) == ("", False)
     assert reason in verdict.reason
 
 
-def test_keys_are_no_entries() -> None:
+def test_loader_stray_key_has_no_verdict() -> None:
     """A verdict is about a .crt: stray keys have none."""
     assert verdicts((replace(pair("ui"), cert=None),), (file("old.key"),), GID, LoaderFlags()) == ()
 
@@ -138,7 +138,7 @@ STARTS: list[tuple[str, tuple[Pair, ...], str]] = [
 
 
 @pytest.mark.parametrize(("label", "pairs", "reason"), STARTS, ids=[r[0] for r in STARTS])
-def test_start(label: str, pairs: tuple[Pair, ...], reason: str) -> None:
+def test_loader_node_start_needs_three_tls_configurations(label: str, pairs: tuple[Pair, ...], reason: str) -> None:
     """What the node uses must load, and give the three TLS configurations that are built at start."""
     problem = start_problem(verdicts(pairs, (), GID, LoaderFlags()), pairs)
     assert reason in problem, label

@@ -19,7 +19,7 @@ from certagent.core.roles import Role
         ("client-tenant.7", Name(Role.TENANT, "7")),
     ],
 )
-def test_names_that_cockroach_loads(stem: str, expected: Name) -> None:
+def test_file_names_that_cockroach_loads(stem: str, expected: Name) -> None:
     """Everything between `client.` and the ending is the user, dots included."""
     assert expected == parse(stem)
     assert stem == expected.stem
@@ -28,6 +28,6 @@ def test_names_that_cockroach_loads(stem: str, expected: Name) -> None:
 @pytest.mark.parametrize(
     "stem", ["node.foo", "node.", "ca.client", "client", "client.", "ui.x", "random", "", ".node", "client.a/b"]
 )
-def test_names_that_cockroach_refuses_or_ignores(stem: str) -> None:
-    """Extra parts, empty users and unknown prefixes are no names."""
+def test_file_names_that_cockroach_refuses_or_ignores(stem: str) -> None:
+    """Extra parts, empty users and unknown prefixes are not names."""
     assert isinstance(parse(stem), Unknown)

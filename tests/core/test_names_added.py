@@ -29,8 +29,8 @@ def with_live(live: Leaf, asked: Want | None) -> Snapshot:
 
 
 @pytest.mark.parametrize("drop", [False, True])
-def test_a_name_that_the_ca_added_holds_nothing(drop: bool) -> None:
-    """What a CA writes beside the names that it was asked for was never configured: no finding, no hold, no storm."""
+def test_name_added_by_ca_blocks_nothing(drop: bool) -> None:
+    """A name that a CA adds was never configured: no finding, nothing blocked, no repeated requests."""
     wanted = want(drop_names=drop)
     [made] = [a for a in plan(with_live(DUE, wanted), wanted).actions if isinstance(a, Issue)]
     assert made.names == SANS
@@ -40,8 +40,8 @@ def test_a_name_that_the_ca_added_holds_nothing(drop: bool) -> None:
     assert refusal(wanted, staged(cert=replace(FRESH, serial=2, not_after=NOW + 30 * DAY)), None, True, NOW) is None
 
 
-def test_a_name_that_was_asked_for_once_is_held() -> None:
-    """Asked for by another want: the configuration gave it up, which takes drop_names."""
+def test_name_requested_before_is_blocked() -> None:
+    """Requested by an earlier configuration: removing it takes drop_names."""
     before = want(names=(*SANS, "added"))
     held = plan(with_live(DUE, before), want())
     assert not [a for a in held.actions if isinstance(a, Issue)]
@@ -51,8 +51,8 @@ def test_a_name_that_was_asked_for_once_is_held() -> None:
 
 
 @pytest.mark.parametrize("asked", [None, want(names=(*SANS, "added"))])
-def test_a_renewal_that_will_be_held_is_told_at_once(asked: Want | None) -> None:
-    """A warning from the first day on, with the name and the moment; not when it is too late to think."""
+def test_name_removal_that_will_block_warns_from_first_day(asked: Want | None) -> None:
+    """A warning from the first day on, with the name and the moment; not when it is too late to act."""
     [found] = [f for f in plan(with_live(FRESH, asked), want()).findings if f.code == "renewal.refused"]
     assert (found.severity, found.file) == ("warning", "node.crt")
     assert "will be blocked: the live certificate has names that are not configured (added)" in found.message

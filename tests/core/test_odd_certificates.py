@@ -25,8 +25,8 @@ def unread(stem: str) -> Pair:
 
 
 @pytest.mark.parametrize("stem", ["node", "ca"])
-def test_live_certificate_with_a_caveat_is_a_warning_alone(stem: str) -> None:
-    """The cockroach that runs loads it: nothing is issued for it, nothing signalled, but an upgrade would fail."""
+def test_certificate_live_with_caveat_is_only_a_warning(stem: str) -> None:
+    """The running cockroach loads it: nothing is issued for it, nothing signalled, but an upgrade would fail."""
     odd = {
         "node": pair("node", leaf(caveat=CAVEAT)),
         "ca": pair("ca", leaf("ca", not_after=NOW + 3000 * DAY, caveat=CAVEAT)),
@@ -36,30 +36,30 @@ def test_live_certificate_with_a_caveat_is_a_warning_alone(stem: str) -> None:
     assert not any(isinstance(a, Issue) for a in decide(policy(), seen, NOW).actions)
 
 
-def test_live_certificate_with_a_caveat_in_its_chain_is_a_warning() -> None:
-    """One certificate of a file that Go refuses spoils the whole file."""
+def test_certificate_chain_with_caveat_is_a_warning() -> None:
+    """Go refuses a whole file for one certificate in it."""
     found = pair("node")
     assert found.cert
     odd = replace(found, cert=replace(found.cert, chain=(leaf("ca", caveat=CAVEAT),)))
     assert codes(snapshot(pair("ca"), odd)).get("cert.nonstandard") == "warning"
 
 
-def test_staged_certificate_with_a_caveat_is_refused() -> None:
+def test_staged_certificate_with_caveat_is_refused() -> None:
     """A node that is upgraded, or of a newer version than its neighbours, would not start with it."""
     made = leaf("node", 2, not_before=NOW, not_after=NOW + 30 * DAY)
     assert refusal(want(), staged("node", made), pair("node"), True, NOW) is None
     assert refusal(want(), staged("node", replace(made, caveat=CAVEAT)), pair("node"), True, NOW) == CAVEAT
 
 
-def test_staged_bundle_with_a_caveat_is_refused() -> None:
+def test_staged_bundle_with_caveat_is_refused() -> None:
     """A first ca.crt with such a root would keep newer versions of cockroach from starting."""
     root = leaf("ca", not_after=NOW + 3000 * DAY)
     assert refusal(want("ca"), staged("ca", root), None, True, NOW) is None
     assert refusal(want("ca"), staged("ca", replace(root, caveat=CAVEAT)), None, True, NOW) == CAVEAT
 
 
-def test_unread_pair_is_a_warning_and_never_issued_again() -> None:
-    """It may be sound: where cockroach may load what certagent cannot read, a re-issue would be a guess."""
+def test_unread_pair_is_a_warning_and_never_reissued() -> None:
+    """It may be valid: if cockroach may load what certagent cannot read, a re-issue would be a guess."""
     seen = snapshot(pair("ca"), unread("node"))
     assert codes(seen).get("cert.unread") == "warning"
     assert not any(isinstance(a, Issue) for a in decide(policy(), seen, NOW).actions)
@@ -80,8 +80,8 @@ def test_unread_pair_does_not_stop_a_node_from_starting() -> None:
     assert (start_problem(judged, pairs), {v.accepted for v in judged}) == ("", {True})
 
 
-def test_bundle_with_an_unread_certificate_is_a_warning() -> None:
-    """The others verify as before; what may verify by that one alone is not called untrusted, nor issued again."""
+def test_bundle_with_unread_certificate_is_a_warning() -> None:
+    """The others verify as before; a leaf that only that one may verify is not called untrusted, nor re-issued."""
     bundle, node = pair("ca"), pair("node")
     assert bundle.cert
     odd = replace(bundle, cert=replace(bundle.cert, unread="Go loads a certificate in it that certagent cannot read"))
@@ -93,8 +93,8 @@ def test_bundle_with_an_unread_certificate_is_a_warning() -> None:
     assert not any(isinstance(a, Issue) for a in found.actions)
 
 
-def test_caveat_does_not_bar_a_reload() -> None:
-    """Who put it there has a cockroach that loads it; one that refuses it keeps what it has loaded."""
+def test_certificate_with_caveat_does_not_block_reload() -> None:
+    """The cockroach of this host loads it; one that refuses it keeps the loaded one."""
     new = leaf("node", 2, not_before=NOW - DAY, not_after=NOW + 30 * DAY, caveat=CAVEAT)
     seen = snapshot(pair("ca"), pair("node", new), processes=(process(),), served=(served(),))
     assert any(isinstance(a, Reload) for a in decide(policy(), seen, NOW).actions)

@@ -33,7 +33,7 @@ DEBUGGING = [
 
 @pytest.mark.parametrize(("terms", "expected"), DEBUGGING)
 def test_debug_user_needs_a_flag(terms: LoaderFlags, expected: list[tuple[str, str, str]]) -> None:
-    """From 25.4 on; where the version is not known, it is a warning."""
+    """From 25.4 on; if the version is not known, it is a warning."""
     assert found(pair("ca"), pair(), DEBUG, terms=terms) == expected
 
 
@@ -48,19 +48,19 @@ HOSTS = [
 
 
 @pytest.mark.parametrize(("host", "named"), HOSTS)
-def test_an_advertised_address(host: str, named: bool) -> None:
-    """A warning where node.crt does not name it: whoever is told to dial it cannot verify the node."""
+def test_advertised_address_missing_is_warning(host: str, named: bool) -> None:
+    """A warning if node.crt does not name it: a peer that dials it cannot verify the node."""
     told = found(pair("ca"), pair(), terms=replace(NEW, advertised=(host,)))
     assert told == ([] if named else [("cert.address", "node.crt", "warning")])
 
 
-def test_a_wildcard_stands_for_one_label() -> None:
+def test_wildcard_matches_one_label() -> None:
     """As in Go: neither for none, nor for two."""
     wild = leaf(dns=("*.example.com",))
     assert [names(wild, h) for h in ("a.example.com", "example.com", "a.b.example.com")] == [True, False, False]
 
 
-def test_an_address_is_no_reason_to_ask_a_ca() -> None:
+def test_advertised_address_missing_asks_no_ca() -> None:
     """Its answer would have the configured names again."""
     known = snapshot(pair("ca"), pair(), processes=(process(terms=replace(NEW, advertised=("db9",))),))
     assert not [a for a in decide(policy(), known, NOW).actions if isinstance(a, Issue)]
@@ -86,12 +86,12 @@ BUNDLES = [
 
 
 @pytest.mark.parametrize(("label", "pairs", "expected"), BUNDLES, ids=[b[0] for b in BUNDLES])
-def test_a_certificate_pinned_in_a_bundle(label: str, pairs: tuple[Pair, ...], expected: list[object]) -> None:
+def test_bundle_pinned_leaf_is_finding(label: str, pairs: tuple[Pair, ...], expected: list[object]) -> None:
     """It verifies, but no server asks for its issuer, so a Go client never sends it."""
     assert found(*pairs) == expected, label
 
 
-def test_an_intermediate_that_is_sent_counts() -> None:
+def test_client_chain_intermediate_issuer_counts() -> None:
     """The issuer of any certificate that is sent may be the one that is asked for."""
     node = pair(cert=leaf(issuer="CN=middle"))
     assert node.cert is not None
@@ -102,8 +102,8 @@ def test_an_intermediate_that_is_sent_counts() -> None:
 ALONE = [("ca.ui-alone", "ca-ui.crt", "warning")]
 
 
-def test_a_ui_ca_without_a_ui_pair() -> None:
-    """node.crt serves the console then, and has to verify by ca-ui.crt: it does where both have its CA."""
+def test_ui_ca_without_ui_pair_must_verify_node() -> None:
+    """node.crt serves the console then, and has to verify by ca-ui.crt: it does if both have its CA."""
     node = replace(pair(), trust=Trust("ca", anchors=("spki-ca-1",)))
     assert found(pair("ca"), node, bundle("ca-ui", OTHER)) == ALONE
     assert found(pair("ca"), node, bundle("ca-ui", OTHER, HOUSE)) == []
@@ -111,8 +111,8 @@ def test_a_ui_ca_without_a_ui_pair() -> None:
     assert found(pair("ca"), bundle("ca-ui", OTHER)) == []
 
 
-def test_a_disallowed_root_is_not_asked_for() -> None:
-    """Every CA's answer would be refused by the servers: the finding and `plan` say why, and nobody is asked."""
+def test_disallowed_root_is_not_asked() -> None:
+    """Servers would refuse every CA's answer: the finding and `plan` say why, and no CA is asked."""
     root = want("client.root")
     live = pair("client.root", leaf("client.root", not_before=NOW - 25 * DAY, not_after=NOW + 5 * DAY))
     barred = process(terms=LoaderFlags(root_login=False))

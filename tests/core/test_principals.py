@@ -22,7 +22,7 @@ TO_NODE = LoaderFlags(principal_map=(("custom", "node"),))
 BY_DN = LoaderFlags(node_dn="O=Cockroach, cn=custom")
 
 
-def test_the_last_mapping_and_the_last_common_name_win() -> None:
+def test_principal_last_mapping_and_last_common_name_win() -> None:
     """As Go has it: of several common names the last counts, of several mappings of a name the last."""
     terms = LoaderFlags(principal_map=(("b", "x"), ("b", "node")))
     assert principals(leaf(common_names=("a", "b"), dns=("c",)), terms) == ("node", "c")
@@ -43,8 +43,10 @@ LOADER = [
 
 
 @pytest.mark.parametrize(("label", "wanted", "cert", "terms", "taken"), LOADER, ids=[r[0] for r in LOADER])
-def test_what_an_old_loader_takes(label: str, wanted: str | None, cert: Leaf, terms: LoaderFlags, taken: bool) -> None:
-    """Up to 24.1 the user among the principals; nothing but the map relaxes that."""
+def test_principal_loader_up_to_24_1(
+    label: str, wanted: str | None, cert: Leaf, terms: LoaderFlags, taken: bool
+) -> None:
+    """Up to 24.1 the user among the principals; only the map relaxes that."""
     problem = refused_by_loader(wanted, cert, terms)
     assert taken == (problem == ""), (label, problem)
 
@@ -72,8 +74,8 @@ USERS = [
 
 
 @pytest.mark.parametrize(("label", "stem", "cert", "terms", "taken"), USERS, ids=[r[0] for r in USERS])
-def test_what_servers_let_in(label: str, stem: str, cert: Leaf, terms: LoaderFlags, taken: bool) -> None:
-    """The user among the principals; a node is let in as root too, and by its subject or SANs where flags say so."""
+def test_principal_accepted_by_servers(label: str, stem: str, cert: Leaf, terms: LoaderFlags, taken: bool) -> None:
+    """The user among the principals; a node is accepted as root too, and by its subject or SANs if flags say so."""
     name = name_of(stem)
     problem = refused_principal(name, name.subject or "node", cert, terms)
     assert taken == (problem == ""), (label, problem)
@@ -87,8 +89,8 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("terms", "words"), WORDS)
-def test_a_wrong_principal_is_critical_in_every_version(terms: LoaderFlags, words: str) -> None:
-    """The finding says what that version makes of it; where the version is not known, both."""
+def test_principal_wrong_is_critical_in_every_version(terms: LoaderFlags, words: str) -> None:
+    """The finding says what that version does with it; if the version is not known, both."""
     known = under(policy(want()), (terms,))
     found = [f for f in pair_findings(known.wants[0], pair("node", CUSTOM), NOW) if f.code == "cert.principal"]
     assert [f.severity for f in found] == ["critical"]
@@ -109,7 +111,9 @@ SUBJECTS = [
 
 
 @pytest.mark.parametrize(("label", "stem", "cert", "terms", "taken"), SUBJECTS, ids=[r[0] for r in SUBJECTS])
-def test_what_servers_take(label: str, stem: str, cert: Leaf, terms: LoaderFlags, *, taken: bool) -> None:
+def test_principal_distinguished_name_flag_must_match(
+    label: str, stem: str, cert: Leaf, terms: LoaderFlags, *, taken: bool
+) -> None:
     """With a distinguished-name flag the subject itself must match, whatever the principals say."""
     name = name_of(stem)
     problem = refused_subject(name, name.subject or "node", cert, terms)
@@ -133,12 +137,12 @@ DNS = [
 
 
 @pytest.mark.parametrize(("flag", "subject", "same"), DNS)
-def test_distinguished_names(flag: str, subject: str, *, same: bool) -> None:
+def test_distinguished_names_are_compared_as_rfc4514(flag: str, subject: str, *, same: bool) -> None:
     """In the order of the encoding, which RFC 4514 reverses; types in any case, blanks between, values exactly."""
     assert same == is_subject(flag, subject)
 
 
-def test_the_daemon_judges_by_the_flags_of_its_processes() -> None:
+def test_principal_judged_by_flags_of_processes() -> None:
     """A serving process with a principal map: no critical finding; a second one without it: one that says so."""
     custom = pair("node", leaf(common_names=("custom",)))
     mapped = process(terms=TO_NODE)
@@ -152,15 +156,15 @@ def test_the_daemon_judges_by_the_flags_of_its_processes() -> None:
     assert codes(mapped, process(pid=2)) == ["cert.principal"]
 
 
-def test_terms_are_no_part_of_the_digest() -> None:
-    """A process that starts with a flag is no change of the configuration: nothing is issued for it."""
+def test_loader_flags_are_not_in_configuration_digest() -> None:
+    """A process that starts with a flag is not a change of the configuration: nothing is issued for it."""
     known = under(policy(), (TO_NODE,))
     assert [w.digest for w in policy().wants] == [w.digest for w in known.wants]
     assert under(policy(), (LoaderFlags(), LoaderFlags())) == policy()
 
 
-def test_a_skipped_permission_check_is_a_warning() -> None:
-    """Where every process was told not to look, a wide key is no refusal; where one looks, it is."""
+def test_permission_check_skipped_is_a_warning() -> None:
+    """If every process skips the check, a wide key is not a refusal; if one checks, it is."""
     from certagent.core.decide import decide
     from tests.core.building import snapshot
 

@@ -16,7 +16,7 @@ def plan(found: Snapshot) -> Plan:
     return decide(policy(), found, NOW)
 
 
-def test_search_for_processes_is_not_started_twice() -> None:
+def test_scan_running_is_not_started_twice() -> None:
     """While a search runs, no second one starts, however old the last result is."""
     old = snapshot(processes_at=NOW - timedelta(hours=1))
     assert [Scan] == [type(a) for a in plan(old).actions if isinstance(a, Scan)]
@@ -24,22 +24,22 @@ def test_search_for_processes_is_not_started_twice() -> None:
     assert [] == [a for a in plan(searching).actions if isinstance(a, Scan)]
 
 
-def test_port_that_is_asked_now_is_not_asked_twice() -> None:
+def test_probe_running_is_not_started_twice() -> None:
     """A probe that runs is not started again."""
     (first,) = [a for a in plan(snapshot(processes=(process(),))).actions if isinstance(a, Probe)]
     asking = snapshot(processes=(process(),), in_flight=(InFlight("probe", first.subject, NOW),))
     assert [] == [a for a in plan(asking).actions if isinstance(a, Probe)]
 
 
-def test_refusal_of_a_client_certificate_names_the_file() -> None:
+def test_client_certificate_refused_names_the_file() -> None:
     """A server that refuses a client pair is a finding about that pair."""
     found = snapshot(pair("ca"), pair(), pair("client.root"), processes=(process(),), served=(served(), REFUSED))
     said = [f for f in plan(found).findings if f.file == "client.root.crt" and "refuses" in f.message]
     assert ["cert.untrusted"] == [f.code for f in said]
 
 
-def test_answer_of_a_process_that_ended_is_no_finding() -> None:
-    """What a process said before it ended is of no interest."""
+def test_probe_answer_of_ended_process_is_no_finding() -> None:
+    """What a process answered before it ended is ignored."""
     gone = served(process="999:1", outcome="unreachable", fingerprint="", reason="Connection refused")
     assert "served.unreachable" not in {f.code for f in plan(snapshot(processes=(process(),), served=(gone,))).findings}
     alive = snapshot(processes=(process(),), served=(UNREACHABLE,))

@@ -127,20 +127,20 @@ ROWS: list[tuple[str, Snapshot, Proof]] = [
 
 
 @pytest.mark.parametrize(("label", "found", "expected"), ROWS, ids=[r[0] for r in ROWS])
-def test_node(label: str, found: Snapshot, expected: Proof) -> None:
+def test_node_is_served_when_every_address_returned_it(label: str, found: Snapshot, expected: Proof) -> None:
     """`node` is served when every address of every owning process returned it since the files changed."""
     assert expected == of(found), label
 
 
-def test_a_certificate_that_cannot_be_read_is_not_served() -> None:
-    """Whatever the ports answer: there is nothing on disk that they could serve."""
+def test_unreadable_certificate_is_not_served() -> None:
+    """Whatever the ports answer: the disk has no certificate that they could serve."""
     empty = CertFile(file("node.crt"), "", None, problem="empty", problem_kind="empty")
     found = replace(host(*BOTH), pairs=(pair("ca"), Pair(pair().name, empty)))
     assert owing() == of(found)
 
 
-def test_ui_is_owed_by_the_http_port_alone() -> None:
-    """Where the DB Console has a pair of its own, `node` is owed by the SQL port, `ui` by the HTTP port."""
+def test_ui_is_verified_by_http_port_alone() -> None:
+    """If the DB Console has a pair of its own, the SQL port verifies `node` and the HTTP port verifies `ui`."""
     with_ui = replace(host(FIRST, replace(CONSOLE, fingerprint="ui-1")), pairs=(pair("ca"), pair(), pair("ui")))
     assert (DONE, DONE) == (of(with_ui), of(with_ui, "ui"))
     stale = replace(with_ui, served=BOTH)
@@ -148,7 +148,7 @@ def test_ui_is_owed_by_the_http_port_alone() -> None:
     assert (owing(SQL), owing(HTTP)) == (of(replace(stale, served=())), of(replace(stale, served=()), "ui"))
 
 
-def test_a_port_of_unknown_kind_is_owed_for_both() -> None:
+def test_port_of_unknown_kind_counts_for_node_and_ui() -> None:
     """Until it has answered it may serve either pair."""
     ports = (Listener("127.0.0.1", 26257), Listener("127.0.0.1", 8080))
     found = replace(host(FIRST, processes=(replace(ONE, listeners=ports),)), pairs=(pair("ca"), pair(), pair("ui")))
@@ -187,8 +187,8 @@ CLIENTS: list[tuple[str, Snapshot, Proof]] = [
 
 
 @pytest.mark.parametrize(("label", "found", "expected"), CLIENTS, ids=[r[0] for r in CLIENTS])
-def test_clients(label: str, found: Snapshot, expected: Proof) -> None:
-    """A client pair is accepted when the SQL port of every process took it since the server's files changed."""
+def test_client_pair_is_verified_when_every_sql_port_accepts_it(label: str, found: Snapshot, expected: Proof) -> None:
+    """A client pair is accepted when the SQL port of every process accepted it since the server's files changed."""
     assert expected == of(replace(found, pairs=(*found.pairs, pair("client.root"))), "client.root"), label
 
 
@@ -250,12 +250,14 @@ LOADED: list[tuple[str, Snapshot, Proof, Proof]] = [
 
 
 @pytest.mark.parametrize(("label", "found", "bundle", "metric"), LOADED, ids=[r[0] for r in LOADED])
-def test_files_that_no_handshake_returns(label: str, found: Snapshot, bundle: Proof, metric: Proof) -> None:
-    """Bundles by the CAs that the server names, `client.node` by its metric; where neither is told, by the reload."""
+def test_files_not_served_are_verified_by_cas_metric_or_reload(
+    label: str, found: Snapshot, bundle: Proof, metric: Proof
+) -> None:
+    """Bundles by the CAs that the server names, `client.node` by its metric; if neither is available, by the reload."""
     assert (bundle, metric) == (of(found, "ca"), of(found, "client.node")), label
 
 
-def test_status_names_who_owes() -> None:
+def test_status_names_unverified_addresses() -> None:
     """For each file and for each process."""
     found = host(FIRST, UNREACHABLE, processes=(ONE, TWO))
     told = certs_dir(policy(), found, decide(policy(), found, NOW), NOW)
@@ -269,16 +271,16 @@ def recorded(found: Snapshot) -> list[str]:
     return [type(a).__name__ for a in decide(policy(), found, NOW).actions if isinstance(a, kinds)]
 
 
-def test_a_reload_is_recorded_as_verified_by_every_address() -> None:
-    """One that does not answer keeps the signal unverified, by the same judge as the status."""
+def test_reload_is_verified_by_every_address() -> None:
+    """One that does not answer keeps the reload unverified, by the same rule as the status."""
     told = (sent(2 * SECOND, "unproven", material(host())),)
     assert ["RecordProof"] == recorded(host(*BOTH, attempts=told))
     assert [] == recorded(host(FIRST, UNREACHABLE, attempts=told))
     assert [] == recorded(host(FIRST, attempts=told))
 
 
-def test_a_process_with_a_closed_port_is_assumed_to_have_loaded() -> None:
-    """So that what changes later is known to be new; it verifies nothing."""
+def test_reload_with_closed_port_is_assumed_loaded() -> None:
+    """So that a later change is known to be new; it verifies nothing."""
     assert ["AssumeLoaded"] == recorded(host(FIRST, UNREACHABLE))
 
 
@@ -292,8 +294,8 @@ def test_a_process_with_a_closed_port_is_assumed_to_have_loaded() -> None:
         ("failed", SECOND, False),
     ],
 )
-def test_how_long_a_signal_is_awaited(outcome: str, ago: timedelta, *, expected: bool) -> None:
-    """`run --once` ends ten seconds after the last signal, verified or not; a process that is gone keeps nobody."""
+def test_run_once_waits_ten_seconds_for_verification(outcome: str, ago: timedelta, *, expected: bool) -> None:
+    """`run --once` ends ten seconds after the last signal, verified or not; a process that is gone delays nothing."""
     found = host(attempts=(sent(ago, outcome),))
     assert expected == awaited(found, NOW)
     assert not awaited(replace(found, processes=()), NOW)
@@ -304,7 +306,7 @@ def probes(found: Snapshot) -> set[str]:
     return {f"{a.port}/{a.client}" for a in decide(rules, found, NOW).actions if isinstance(a, Probe)}
 
 
-def test_who_owes_is_asked_again_soon() -> None:
+def test_unverified_address_is_probed_again_soon() -> None:
     """After half of the time since the change, thirty seconds at most; one that does not answer like any other."""
     late = replace(UNREACHABLE, at=NOW - 11 * SECOND)  # 9 s after the signal
     signal = (sent(20 * SECOND, "unproven", material(host())),)
@@ -315,7 +317,7 @@ def test_who_owes_is_asked_again_soon() -> None:
     assert {"8080/"} == probes(replace(quiet, served=(FIRST, replace(UNREACHABLE, at=NOW - 31 * SECOND))))
 
 
-def test_a_client_pair_is_offered_again_after_a_signal() -> None:
+def test_client_pair_is_offered_again_after_sighup() -> None:
     """What the server accepted before it was reloaded says nothing about what it accepts now."""
     found = replace(host(*BOTH, TAKEN), pairs=(*host().pairs, pair("client.root")))
     assert set() == probes(found)
@@ -323,13 +325,13 @@ def test_a_client_pair_is_offered_again_after_a_signal() -> None:
     assert {"26257/", "8080/", "26257/client.root"} == probes(after)
 
 
-def test_a_signal_of_the_future_asks_nobody_without_end() -> None:
-    """The clock was set back since: the answers of now are believed, and are not asked for again at once."""
+def test_sighup_in_future_does_not_probe_forever() -> None:
+    """The clock was set back since: current answers count, and the probe is not repeated immediately."""
     assert set() == probes(host(*BOTH, attempts=(sent(-DAY, "unproven", material(host())),)))
 
 
-def test_process_of_another_user_that_cannot_be_inspected_owes_nothing_beside_others() -> None:
-    """Whoever names our directory in the arguments of a process of their own keeps nothing pending."""
+def test_process_uninspectable_of_other_user_delays_nothing() -> None:
+    """A user who names our directory in the arguments of their own process keeps nothing pending."""
     stranger = process(pid=200, start=7000, uid=1234, state="forbidden", listeners=())
     found = host(*BOTH, processes=(ONE, stranger))
     assert of(found) == DONE
@@ -337,15 +339,15 @@ def test_process_of_another_user_that_cannot_be_inspected_owes_nothing_beside_ot
     assert [] == next(r["owed"] for r in rows if r["pid"] == 200)
 
 
-def test_process_in_its_start_owes_itself() -> None:
-    """A process that does not listen yet has verified nothing: it is owed by its pid."""
+def test_process_starting_is_unverified_by_pid() -> None:
+    """A process that does not listen yet has verified nothing: it is named by its pid."""
     young = process(pid=200, start=7000, state="starting", listeners=())
     found = host(*BOTH, processes=(ONE, young))
     rows = certs_dir(policy(), found, decide(policy(), found, NOW), NOW)["processes"]
     assert ["pid 200"] == next(r["owed"] for r in rows if r["pid"] == 200)
 
 
-def test_installation_after_the_start_is_owed_while_something_else_is_served() -> None:
+def test_installation_after_start_is_unverified_while_other_is_served() -> None:
     """A process that serves another certificate has loaded nothing that was installed since it started."""
     arrived = Attempt("install", "node", NOW - DAY, "ok", fingerprint="node-1")
     assert unloaded(host(FIRST, CONSOLE, attempts=(arrived,)), ONE) is None
@@ -451,28 +453,28 @@ BUNDLES: list[tuple[str, Snapshot, Proof]] = [
 
 
 @pytest.mark.parametrize(("label", "found", "expected"), BUNDLES, ids=[r[0] for r in BUNDLES])
-def test_bundles(label: str, found: Snapshot, expected: Proof) -> None:
-    """Names of CAs prove nothing where old and new root share a subject: a handshake does, or the server's own word."""
+def test_bundle_is_verified_by_handshake_or_load_time(label: str, found: Snapshot, expected: Proof) -> None:
+    """CA names verify nothing if old and new root share a subject: a handshake does, or the server's load time."""
     assert expected == of(found, "ca"), label
 
 
-def test_the_time_of_a_rotation_outweighs_an_expiry() -> None:
-    """A renewal may end in the same second as the pair before: the server that knows when it reloaded says so."""
+def test_rotation_time_outweighs_equal_expiry() -> None:
+    """A renewal may end in the same second as the previous pair: the server's reload time tells them apart."""
     early = replace(METRIC, rotations=(("node_client", int((NOW - 20 * DAY).timestamp())),))
     late = replace(METRIC, rotations=(("node_client", int((NOW - SECOND).timestamp())),))
     assert (SENT, Proof(kind="metric")) == (of(held(NAMED, early), "client.node"), of(held(NAMED, late), "client.node"))
 
 
-def test_a_refused_log_in_is_a_finding() -> None:
-    """TLS held and the server let nobody in: it is no question of CAs."""
+def test_login_refused_is_finding() -> None:
+    """TLS succeeded and the server refused the user: the CAs are not the cause."""
     answer = replace(TAKEN, outcome="refused", sqlstate="28000", reason="SQLSTATE 28000: not authorized")
     found = replace(host(*BOTH, answer), pairs=(*host().pairs, pair("client.root")))
     made = decide(policy(want("ca"), want(), want("client.root")), found, NOW)
     assert [("login.refused", "critical", "client.root.crt")] == [(f.code, f.severity, f.file) for f in made.findings]
 
 
-def test_process_whose_ports_nobody_sees_is_asked_every_two_seconds_until_it_answers() -> None:
-    """`probe` says where; no finding speaks of a port that is not open yet."""
+def test_process_with_unseen_ports_is_probed_every_two_seconds() -> None:
+    """`probe` says where; no finding is about a port that is not open yet."""
     hidden = replace(ONE, state="starting", by_probe=True, started=NOW - SECOND)
     closed = tuple(replace(s, outcome="unreachable") for s in BOTH)
     made = decide(policy(), host(*closed, processes=(hidden,)), NOW)

@@ -93,7 +93,7 @@ def worlds(draw: st.DrawFn) -> Snapshot:
 
 
 @given(worlds())
-def test_any_world_goes_quiet(found: Snapshot) -> None:
+def test_any_host_becomes_idle_if_actions_succeed(found: Snapshot) -> None:
     """If every action succeeds, a few rounds leave nothing to do."""
     now = NOW
     for _ in range(30):
@@ -122,8 +122,8 @@ def is_sound(pair: Pair, now: datetime) -> bool:
 
 
 @given(worlds())
-def test_only_sound_pairs_are_installed(found: Snapshot) -> None:
-    """Whatever is staged, what is installed matches, is valid, trusted, names what it must, and shook hands."""
+def test_install_only_valid_pairs(found: Snapshot) -> None:
+    """Whatever is staged, an installed pair matches, is valid, trusted, has the required names, and shook hands."""
     for action in decide(RULES, found, NOW).actions:
         if isinstance(action, Install):
             answer = next(s for s in found.staged if s.pair.name.stem == action.stem)
@@ -134,7 +134,7 @@ def test_only_sound_pairs_are_installed(found: Snapshot) -> None:
 
 
 @given(worlds())
-def test_no_signal_onto_a_broken_pair(found: Snapshot) -> None:
+def test_reload_never_onto_a_broken_pair(found: Snapshot) -> None:
     """No signal goes while a pair that the server loads does not match on disk."""
     signalled = [a for a in decide(RULES, found, NOW).actions if isinstance(a, Reload)]
     broken = [p for p in found.pairs if p.name.role.value in {"node", "ui"} and p.cert and not p.matched]
@@ -142,8 +142,8 @@ def test_no_signal_onto_a_broken_pair(found: Snapshot) -> None:
 
 
 @given(worlds())
-def test_an_idle_plan_names_its_next_wake(found: Snapshot) -> None:
-    """When nothing is left to do and something is renewed by us, the plan says when to look again."""
+def test_idle_plan_names_its_next_wake(found: Snapshot) -> None:
+    """When nothing is left to do and the agent renews something, the plan has the time of the next check."""
     for action in forecast(RULES, found, NOW):
         found = predict(found, action, NOW)
     made = decide(RULES, found, NOW)
@@ -153,14 +153,14 @@ def test_an_idle_plan_names_its_next_wake(found: Snapshot) -> None:
 
 
 @given(worlds())
-def test_findings_are_as_grave_as_their_rule_allows(found: Snapshot) -> None:
-    """The catalogue lists every severity that a finding of its can have, and each finding has a remedy."""
+def test_finding_severities_are_in_the_catalogue(found: Snapshot) -> None:
+    """The catalogue lists every severity that a finding can have, and each finding has a remedy."""
     made = decide(RULES, found, NOW).findings
     assert [f for f in made if f.severity not in f.rule.severities or not f.remedy] == []
 
 
 @given(worlds())
-def test_due_stays_due(found: Snapshot) -> None:
+def test_renewal_due_stays_due(found: Snapshot) -> None:
     """What is asked for now would still be asked for an hour later, if nothing happened."""
     first = {a.subject for a in decide(RULES, found, NOW).actions if isinstance(a, Issue)}
     later = {a.subject for a in decide(RULES, found, NOW + timedelta(hours=1)).actions if isinstance(a, Issue)}
@@ -168,7 +168,7 @@ def test_due_stays_due(found: Snapshot) -> None:
 
 
 @given(worlds())
-def test_one_name_is_asked_once(found: Snapshot) -> None:
+def test_plan_asks_once_for_each_name(found: Snapshot) -> None:
     """A plan never asks twice for one pair, nor installs twice, nor signals one process twice."""
     made = decide(RULES, found, NOW).actions
     about = [(type(a).__name__, subject_of(a)) for a in made]
@@ -219,7 +219,7 @@ def a_day(found: Snapshot, mood: int, rules: Policy) -> list[Action]:
 
 @settings(max_examples=max(2, settings().max_examples // 6))  # each is a thousand decisions
 @given(worlds(), st.integers(0, 3))
-def test_polite_whatever_the_host_does(found: Snapshot, mood: int) -> None:
+def test_requests_signals_repairs_are_bounded_in_a_day(found: Snapshot, mood: int) -> None:
     """A day of failures, no-ops and rubbish: a bounded number of requests per pair, of signals and of repairs."""
     done = a_day(found, mood, RULES)
     for stem in ("ca", *STEMS):

@@ -45,41 +45,41 @@ def reloads(made: Plan) -> list[Reload]:
     return [a for a in made.actions if isinstance(a, Reload)]
 
 
-def test_a_healthy_process_gets_no_signal() -> None:
-    """It serves what is on disk: nothing to do, no finding."""
+def test_reload_healthy_process_gets_no_sighup() -> None:
+    """It serves the files on disk: nothing to do, no finding."""
     made = plan(running())
     assert (made.actions, made.findings) == ((), ())
 
 
-def test_serving_another_fingerprint_causes_the_signal() -> None:
-    """Seeing a process serve something else than the file causes the SIGHUP, to that process as its owner."""
+def test_reload_when_another_fingerprint_is_served() -> None:
+    """A process that serves a certificate other than the file gets the SIGHUP, from its owner."""
     found = reloads(plan(STALE))
     assert [(100, 5000, 999, 999)] == [(a.pid, a.start, a.uid, a.gid) for a in found]
     assert "serves node-0" in found[0].reason
 
 
-def test_a_changed_bundle_causes_the_signal() -> None:
-    """What no probe shows counts as well: the bundle changed since the process loaded."""
+def test_reload_when_bundle_changed() -> None:
+    """A change that no probe shows counts as well: the bundle changed since the process loaded."""
     other = pair("ca", leaf("ca", 2, not_after=NOW + 3000 * DAY))
     found = replace(running(), pairs=(other, pair()))
     assert ["changed since" in a.reason for a in reloads(plan(found))] == [True]
 
 
-def test_our_install_after_the_start_causes_the_signal() -> None:
-    """We installed a pair after the process started, and nothing says that it was reloaded."""
+def test_reload_when_installed_after_start() -> None:
+    """A pair was installed after the process started, and no reload is recorded."""
     arrived = Attempt("install", "node", NOW - DAY, "ok")
     assert len(reloads(plan(replace(running(), attempts=(arrived,))))) == 1
 
 
-def test_a_process_younger_than_the_swap_needs_none() -> None:
-    """One that started after the swap loaded it."""
+def test_reload_not_needed_by_process_started_after_swap() -> None:
+    """A process that started after the swap loaded it."""
     arrived = Attempt("install", "node", NOW - 3 * DAY, "ok")
     made = plan(replace(running(), attempts=(arrived,)))
     assert [AssumeLoaded] == [type(a) for a in made.actions]
 
 
-def test_a_slow_start_loaded_what_it_serves() -> None:
-    """It began before the swap and serves the new pair: it loaded the directory after; only what came later is owed."""
+def test_reload_slow_start_has_loaded_what_it_serves() -> None:
+    """It began before the swap and serves the new pair: it loaded the directory after; only later changes are owed."""
     arrived = Attempt("install", "node", NOW - DAY, "ok", fingerprint="node-1")
     bundle = Attempt("install", "ca", NOW - DAY - SECOND, "ok")
     assert [AssumeLoaded] == [type(a) for a in plan(replace(running(), attempts=(bundle, arrived))).actions]
@@ -87,7 +87,7 @@ def test_a_slow_start_loaded_what_it_serves() -> None:
     assert len(reloads(plan(replace(running(), attempts=(arrived, later))))) == 1
 
 
-def test_client_pairs_need_no_signal() -> None:
+def test_reload_not_needed_for_client_pair() -> None:
     """A new client pair is not loaded by the server: no signal."""
     found = running()
     changed = replace(found, pairs=(*found.pairs, pair("client.root")))
@@ -102,8 +102,8 @@ STATES = [
 
 
 @pytest.mark.parametrize(("state", "code"), STATES)
-def test_no_signal_by_state(state: str, code: str) -> None:
-    """One in start-up would die of it, one that ignores it or is forbidden would not hear it: a finding instead."""
+def test_reload_blocked_by_process_state(state: str, code: str) -> None:
+    """A starting process would die of it, one that ignores or may not get it would not reload: a finding instead."""
     other: Process = process(state=state)
     made = plan(replace(STALE, processes=(other,)))
     assert (reloads(made), code in [f.code for f in made.findings]) == ([], True)
@@ -118,74 +118,74 @@ BARS = [
 ]
 
 
-def test_a_full_ledger_holds_no_signal() -> None:
-    """A ledger that cannot be written holds back new issuances, and nothing else."""
+def test_reload_despite_full_ledger() -> None:
+    """A ledger that cannot be written blocks new issuances, and nothing else."""
     assert len(reloads(plan(replace(STALE, ledger_problem="disk full")))) == 1
 
 
 @pytest.mark.parametrize(("label", "found", "rules"), BARS, ids=[r[0] for r in BARS])
-def test_no_signal_onto_a_broken_directory(label: str, found: Snapshot, rules: Policy) -> None:
-    """cockroach would report success and then fail every new connection: the signal is held, with the reason."""
+def test_reload_onto_broken_directory_is_blocked(label: str, found: Snapshot, rules: Policy) -> None:
+    """cockroach would report success and then fail every new connection: the signal is blocked, with the reason."""
     made = plan(found, rules)
     assert reloads(made) == [], label
     assert [h for h in made.blocked if h.action == "reload"], label
 
 
-def test_an_unmatched_client_node_bars_the_signal() -> None:
-    """`client.node` is the node's own: its mismatch bars too."""
+def test_reload_blocked_by_mismatched_client_node() -> None:
+    """`client.node` is the node's own: its mismatch blocks too."""
     broken = replace(pair("client.node"), key=KEY)
     assert reloads(plan(replace(STALE, pairs=(*STALE.pairs, broken)))) == []
 
 
-def test_signals_are_repeated_behind_a_pause() -> None:
-    """Sent is not reloaded: after ten seconds without proof the second signal goes, before that it is held."""
+def test_reload_sighup_repeated_after_backoff() -> None:
+    """Sent is not reloaded: after ten seconds without verification the second SIGHUP is sent, not before."""
     assert reloads(plan(sent(STALE, 1, 5 * SECOND))) == []
     assert [1] == [a.tried for a in reloads(plan(sent(STALE, 1, 11 * SECOND)))]
 
 
-def test_signals_end_after_five() -> None:
+def test_reload_sighup_ends_after_five() -> None:
     """Five signals for the same material, then an alarm; never a sixth."""
     made = plan(sent(STALE, 5, DAY))
     assert reloads(made) == []
     assert [("served.stale", "critical")] == [(f.code, f.severity) for f in made.findings]
 
 
-def test_a_reload_on_its_way_is_no_alarm() -> None:
-    """Just signalled: info. Not proven in time: a warning."""
+def test_reload_in_progress_is_no_alarm() -> None:
+    """Just signalled: info. Not verified in time: a warning."""
     assert ["info"] == [f.severity for f in plan(sent(STALE, 1, SECOND)).findings]
     assert ["warning"] == [f.severity for f in plan(sent(STALE, 1, 12 * SECOND)).findings]
 
 
-def test_who_is_signalled_is_not_asked() -> None:
-    """The answer after the signal is the one that counts: no probe goes with it, none while it is in flight."""
+def test_reload_sighup_excludes_probe() -> None:
+    """The answer after the signal is the one that counts: no probe is sent with it, none while it is in flight."""
     old = tuple(replace(s, at=NOW - DAY) for s in OLD)
     assert ["Reload"] == [type(a).__name__ for a in plan(running(served=old)).actions]
     flying = running(served=old, in_flight=(InFlight("reload", "100:5000", NOW),))
     assert [] == [a for a in plan(flying).actions if type(a).__name__ == "Probe"]
 
 
-def test_one_signal_at_a_time() -> None:
+def test_reload_one_sighup_at_a_time() -> None:
     """While the child signals, nothing else is sent to that process."""
     assert reloads(plan(replace(STALE, in_flight=(InFlight("reload", WHO, NOW),)))) == []
 
 
-def test_proof() -> None:
-    """A fresh answer of every port with the new fingerprint proves the signal."""
+def test_reload_verified_by_fresh_answer_of_every_port() -> None:
+    """A fresh answer of every port with the new fingerprint verifies the reload."""
     found = sent(running(served=(served(at=NOW),)), 1, 5 * SECOND)
     assert [RecordProof] == [type(a) for a in plan(found).actions]
     old = sent(running(served=(served(at=NOW - 6 * SECOND),)), 1, 5 * SECOND)
     assert RecordProof not in [type(a) for a in plan(old).actions]
 
 
-def test_a_request_signals_once() -> None:
-    """An operator's reload goes even where nothing differs, and once."""
+def test_reload_on_request_signals_once() -> None:
+    """An operator's reload is sent even if nothing differs, and once."""
     asked = Request("reload", "", NOW - 5 * SECOND)
     assert ["requested by an operator"] == [a.reason for a in reloads(plan(running(requests=(asked,))))]
     assert reloads(plan(sent(running(requests=(asked,)), 1, SECOND))) == []
 
 
-def test_a_request_counts_by_the_ledgers_order() -> None:
-    """The clock was set back since: an older signal with a later time does not carry the command out."""
+def test_reload_on_request_is_ordered_by_ledger() -> None:
+    """The clock was set back since: an older signal with a later time does not complete the command."""
     asked = Request("reload", "", NOW, row=7)
     old, new = (
         replace(
@@ -196,7 +196,7 @@ def test_a_request_counts_by_the_ledgers_order() -> None:
     assert [len([a for a in reloads(plan(found)) if "operator" in a.reason]) for found in (old, new)] == [1, 0]
 
 
-def test_a_failed_signal_is_tried_again() -> None:
+def test_reload_failed_signal_is_repeated() -> None:
     """A signal that could not be sent reloaded nothing: it is repeated."""
     other = replace(running(), pairs=(pair("ca", leaf("ca", 2, not_after=NOW + 3000 * DAY)), pair()))
     assert len(reloads(plan(sent(other, 1, 11 * SECOND, "failed")))) == 1
@@ -213,7 +213,7 @@ def failing(**changes: object) -> Snapshot:
 
 
 def test_rollback_when_handshakes_fail() -> None:
-    """Handshakes fail since the signal: back to the last sound generation."""
+    """Handshakes fail since the signal: back to the last valid generation."""
     found = failing()
     made = [a for a in plan(found).actions if isinstance(a, Rollback)]
     assert [("node", 1, "node-1")] == [(a.stem, a.generation, a.bad) for a in made]
@@ -252,7 +252,7 @@ NO_ROLLBACK = [
 ]
 
 
-def test_an_installed_bundle_goes_back_only_where_it_breaks_nothing() -> None:
+def test_rollback_of_bundle_only_if_leaves_still_verify() -> None:
     """`certagent rollback ca` after the old root was dropped: an earlier bundle that no longer verifies our leaves."""
     asked = Request("rollback", "ca", NOW - SECOND)
     back = Generation(1, pair("ca", leaf("ca", 101, not_after=NOW + 3000 * DAY)), NOW - DAY)
@@ -262,8 +262,8 @@ def test_an_installed_bundle_goes_back_only_where_it_breaks_nothing() -> None:
     assert [("rollback", "ca")] == [(a.command, a.stem) for a in plan(broken).actions if isinstance(a, RejectCommand)]
 
 
-def test_a_rollback_that_is_asked_for_passes_the_same_checks() -> None:
-    """`certagent rollback node` after the old root was dropped: refused, with what is wrong, and taken back."""
+def test_rollback_on_request_passes_pre_install_checks() -> None:
+    """`certagent rollback node` after the old root was dropped: refused, with the reason, and rejected."""
     asked = Request("rollback", "node", NOW - SECOND)
     made = plan(running(requests=(asked,), generations=(UNTRUSTED,)))
     assert not [a for a in made.actions if isinstance(a, Rollback)]
@@ -271,14 +271,14 @@ def test_a_rollback_that_is_asked_for_passes_the_same_checks() -> None:
 
 
 @pytest.mark.parametrize(("label", "found"), NO_ROLLBACK, ids=[r[0] for r in NO_ROLLBACK])
-def test_no_rollback(label: str, found: Snapshot) -> None:
+def test_rollback_only_when_handshakes_fail(label: str, found: Snapshot) -> None:
     """Anything less than failing handshakes leaves the new pair on disk, for a restart to load."""
     rules = policy(want("ca")) if label == "the pair is not configured" else policy(ocsp=OcspRule(mode="lax"))
     assert not [a for a in plan(found, rules).actions if isinstance(a, Rollback)], label
 
 
-def test_scans_and_probes_have_an_age() -> None:
-    """Processes are looked for every thirty seconds, what they serve every five minutes and after every change."""
+def test_scan_and_probe_intervals() -> None:
+    """Processes are scanned every thirty seconds, ports are probed every five minutes and after every change."""
     assert Scan in [type(a) for a in plan(replace(running(), processes_at=NOW - 31 * SECOND)).actions]
     assert Probe in [type(a) for a in plan(running(served=())).actions]
     aged = running(served=(served(at=NOW - timedelta(minutes=6)),))
@@ -309,10 +309,10 @@ SINCE_THEN = [
 @pytest.mark.parametrize(
     ("label", "attempts", "requests", "expected", "again"), SINCE_THEN, ids=[r[0] for r in SINCE_THEN]
 )
-def test_nobody_there_is_no_proof_for_long(
+def test_no_process_found_is_old_after_a_while(
     label: str, attempts: tuple[Attempt, ...], requests: tuple[Request, ...], expected: str, *, again: bool
 ) -> None:
-    """A process may have started since it was looked for, and serve what was on disk before: first a look."""
+    """A process may have started since the last scan, and serve the old files: first a scan."""
     found = replace(running(), processes=(), served=(), attempts=attempts, requests=requests, processes_at=LAST_SCAN)
     made = plan(found)
     assert again == (Scan in [type(a) for a in made.actions]), label
@@ -321,33 +321,33 @@ def test_nobody_there_is_no_proof_for_long(
 
 
 @pytest.mark.parametrize(("looked", "signals"), [(LAST_SCAN, 0), (NOW, 1)])
-def test_a_command_signals_whom_it_looked_for(looked: datetime, signals: int) -> None:
-    """A process that was there before the command may have ended since: first a look, then the signal."""
+def test_reload_on_request_scans_first(looked: datetime, signals: int) -> None:
+    """A process that was there before the command may have ended since: first a scan, then the signal."""
     asked = replace(running(), requests=(Request("reload", "", NOW - SECOND),), processes_at=looked)
     assert signals == len(reloads(plan(asked)))
 
 
-def test_after_a_swap_known_processes_are_not_looked_for_again() -> None:
-    """What they serve tells more, and sooner."""
+def test_probe_after_swap_needs_no_scan() -> None:
+    """The probe of a known process tells more, and sooner."""
     found = replace(running(), attempts=(Attempt("install", "node", NOW - SECOND, "ok"),), processes_at=LAST_SCAN)
     assert Scan not in [type(a) for a in plan(found).actions]
 
 
-def test_an_answer_from_the_future_is_asked_again() -> None:
-    """The clock was set back by an hour: what a port said then is old, whatever its time says."""
+def test_probe_answer_in_future_is_repeated() -> None:
+    """The clock was set back by an hour: an answer from before is old, whatever its time says."""
     ahead = running(served=(served("node-1", at=NOW + timedelta(hours=1)),))
     assert "Probe" in [type(a).__name__ for a in plan(ahead).actions]
 
 
-def test_a_process_in_start_up_is_looked_at_again_soon() -> None:
-    """Two seconds later while it is young, thirty when it takes forever."""
+def test_process_starting_is_scanned_again_soon() -> None:
+    """Two seconds later while it is young, thirty when it takes long."""
     young = replace(process(state="starting"), started=NOW - SECOND)
     for found, at in ((young, 2), (process(state="starting"), 30)):
         made = plan(replace(running(), processes=(found,), processes_at=NOW, served=()))
         assert made.wake_at == NOW + timedelta(seconds=at)
 
 
-def test_client_pairs_are_offered() -> None:
+def test_client_pairs_are_offered_on_sql_port() -> None:
     """On the SQL port each wanted client pair is offered; `client.node` is not."""
     found = running(pair("ca"), pair(), pair("client.root"), pair("client.node"))
     rules = policy(*policy().wants, *(w for w in (policy().wants[1],)))

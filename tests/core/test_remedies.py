@@ -28,8 +28,8 @@ def remedies(found: Snapshot, daemon: dict[str, Any] | None, *authorities: str, 
 
 
 @pytest.mark.parametrize("found", [EXPIRED, NAMELESS, MISSING, HALF])
-def test_who_can_renew_it(found: Snapshot) -> None:
-    """With an authority and an agent the command; without an agent that it is needed first; else whoever makes it."""
+def test_remedy_renewal_by_authority_agent_or_external_tool(found: Snapshot) -> None:
+    """With an authority and an agent the command; without an agent, start it first; else the external tool."""
     told = remedies(found, {"pid": 1}, "house")
     assert [r for r in told if RENEW in r]
     assert not [r for r in told if ELSE in r]
@@ -39,8 +39,8 @@ def test_who_can_renew_it(found: Snapshot) -> None:
     assert not [r for r in by_hand if RENEW in r]
 
 
-def test_what_somebody_else_writes() -> None:
-    """A volume of Kubernetes: no command of ours changes what lies there."""
+def test_remedy_externally_managed_directory() -> None:
+    """A volume of Kubernetes: no command of ours changes its files."""
     found = replace(EXPIRED, directory=replace(EXPIRED.directory, observe_only=VOLUME))
     told = remedies(found, {"pid": 1}, "house")
     assert told

@@ -44,14 +44,14 @@ FINDINGS = [
 
 
 @pytest.mark.parametrize(("what", "node", "statuses", "lax", "strict"), FINDINGS, ids=[f[0] for f in FINDINGS])
-def test_what_answers_mean(what: str, node: Any, statuses: Any, lax: Any, strict: Any) -> None:
-    """Revoked is critical in every mode, what is not good is critical in strict; off says nothing at all."""
+def test_ocsp_answers_severity_by_mode(what: str, node: Any, statuses: Any, lax: Any, strict: Any) -> None:
+    """Revoked is critical in every mode, an answer other than good is critical in strict; off reports nothing."""
     found = world(*([revocation("node-1", *statuses)] if statuses else []), node=node)
     assert (what, codes(LAX, found), codes(STRICT, found), codes(policy(), found)) == (what, lax, strict, {})
 
 
-def test_an_issuer_counts_as_well() -> None:
-    """A revoked or silent intermediate is a finding of the leaf's file, which names it."""
+def test_ocsp_issuer_counts_as_well() -> None:
+    """A revoked or unanswered intermediate is a finding of the leaf's file, which names it."""
     good = Answer("ocsp", URL, "good", NOW)
     issuer = Checked("inter-1", "CN=inter", (replace(good, status="revoked", reason="cACompromise"),), (URL,))
     known = Revocation("node-1", NOW, (Checked("node-1", "CN=node", (good,), (URL,)), issuer))
@@ -61,7 +61,7 @@ def test_an_issuer_counts_as_well() -> None:
     assert codes(LAX, world(silent)) == {"ocsp.no-url": "warning"}
 
 
-def test_a_list_is_for_the_operator() -> None:
+def test_crl_revoked_counts_good_does_not() -> None:
     """A list that says revoked counts; one that says good does not hide what cockroach would meet in strict."""
     answers = revocation("node-1", "unreachable").chain[0].answers
     for status, expected in (("good", {"ocsp.unreachable": "critical"}), ("revoked", {"ocsp.revoked": "critical"})):
@@ -70,15 +70,15 @@ def test_a_list_is_for_the_operator() -> None:
         assert codes(STRICT, world(Revocation("node-1", NOW, chain))) == expected
 
 
-def test_nothing_is_asked_while_off_or_without_an_address() -> None:
-    """No question where OCSP is off, where a certificate names nobody, or while one is in flight."""
+def test_ocsp_off_or_without_responder_asks_nothing() -> None:
+    """No question if OCSP is off, if a certificate names no responder, or while one is in flight."""
     assert done(policy(), world(), AskRevocation) == []
     assert done(LAX, world(node=leaf()), AskRevocation) == []
     assert done(LAX, world(in_flight=(InFlight("revocation", "", NOW),)), AskRevocation) == []
     assert [a.leaves for a in done(LAX, world(), AskRevocation)] == [(("node", "node-1"),)]
 
 
-def test_a_list_alone_is_asked_where_lists_are_read() -> None:
+def test_crl_alone_is_asked_if_enabled() -> None:
     """A certificate with a distribution point and no responder."""
     found = world(node=leaf(crl=("http://x/crl",)))
     assert len(done(LAX, found, AskRevocation)) == 1
@@ -97,8 +97,8 @@ TIMES = [  # status, minutes until nextUpdate -> not yet after, again after (min
 
 
 @pytest.mark.parametrize(("status", "valid", "early", "late"), TIMES)
-def test_when_it_is_asked_again(status: str, valid: float | None, early: float, late: float) -> None:
-    """At nextUpdate, within five minutes and an hour; what did not help is asked again after five minutes."""
+def test_ocsp_next_question_time(status: str, valid: float | None, early: float, late: float) -> None:
+    """At nextUpdate, within five minutes and an hour; an unusable answer is repeated after five minutes."""
     answer = Answer("ocsp", URL, status, NOW, next_update=NOW + valid * MINUTE if valid else None)  # type: ignore[arg-type]
     known = Revocation("node-1", NOW, (Checked("node-1", "CN=node", (answer,), (URL,)),))
     found = world(known, quarantined=frozenset({"node-1"}), issued=frozenset({"ca-1", "node-1"}))
@@ -107,8 +107,8 @@ def test_when_it_is_asked_again(status: str, valid: float | None, early: float, 
     assert len(done(rules, found, AskRevocation, NOW + late * MINUTE)) == 1
 
 
-def test_a_big_directory_is_asked_piece_by_piece() -> None:
-    """Fifty leaves a job, what is staged first."""
+def test_ocsp_fifty_leaves_in_a_job() -> None:
+    """Fifty leaves a job, staged ones first."""
     stems = [f"client.u{n}" for n in range(70)]
     pairs = [pair("ca"), *(pair(s, leaf(s, ocsp=(URL,))) for s in stems)]
     found = snapshot(*pairs, staged=(staged("client.u69", leaf("client.u69", 2, ocsp=(URL,))),))
@@ -117,8 +117,8 @@ def test_a_big_directory_is_asked_piece_by_piece() -> None:
     assert (len(asked.leaves), asked.leaves[0]) == (50, ("client.u69", "client.u69-2"))
 
 
-def test_revoked_means_another_key_at_once() -> None:
-    """Issued without waiting for its time, never with the same key, and never to come back."""
+def test_revoked_is_reissued_immediately_with_new_key() -> None:
+    """Issued without waiting for its time, never with the same key, and quarantined."""
     rules = policy(want("ca"), want(reuse_key=True), ocsp=OcspRule("lax"))
     found = world(revocation("node-1", "revoked"))
     (issue,) = done(rules, found, Issue)
@@ -129,18 +129,18 @@ def test_revoked_means_another_key_at_once() -> None:
     assert "Install" in [type(a).__name__ for a in forecast(rules, found, NOW)]
 
 
-def test_nobody_is_asked_where_somebody_else_rotates() -> None:
-    """With authority none a revoked pair is an alarm, and a person's business."""
+def test_revoked_with_authority_none_is_finding() -> None:
+    """With authority none a revoked pair is an alarm, and the operator's task."""
     rules = policy(want("ca", authorities=()), want(authorities=()), ocsp=OcspRule("lax"))
     found = world(revocation("node-1", "revoked"))
     assert done(rules, found, Issue) == []
     assert "ocsp.revoked" in codes(rules, found)
 
 
-def test_a_responder_that_condemns_all_is_no_storm() -> None:
+def test_revoked_three_times_in_an_hour_waits() -> None:
     """Three of the last hour revoked: the next waits until the hour is over, or an operator asks.
 
-    Three that nobody condemned are no reason to wait.
+    Three that are not revoked are no reason to wait.
     """
     marks = {50: "node-8", 30: "node-9", 10: "node-1"}
     tries = tuple(Attempt("install", "node", NOW - n * MINUTE, "ok", fingerprint=m) for n, m in marks.items())
@@ -153,8 +153,8 @@ def test_a_responder_that_condemns_all_is_no_storm() -> None:
     assert len(done(LAX, replace(found, quarantined=frozenset()), Issue)) == 1
 
 
-def test_never_back_to_a_revoked_one() -> None:
-    """An operator's rollback finds no generation that is revoked, by what is known or by the quarantine."""
+def test_rollback_never_to_revoked_generation() -> None:
+    """An operator's rollback finds no generation that is revoked, by OCSP or by the quarantine."""
     asked = (Request("rollback", "node", NOW),)
     kept = generation()
     mark = kept.pair.leaf.fingerprint if kept.pair.leaf else ""
@@ -172,8 +172,8 @@ def entering(*found: Revocation, new: Any = NEXT, rules: Policy = LAX, **changes
     return acts, [h.reason for h in plan.blocked if h.action == "install"]
 
 
-def test_a_staged_pair_is_asked_about_first() -> None:
-    """Held until its responder was asked, which a job always ends; without one, or with OCSP off, not at all."""
+def test_staged_pair_is_checked_by_ocsp_first() -> None:
+    """Blocked until its responder was asked, which a job always ends; without one, or with OCSP off, not at all."""
     acts, held = entering()
     assert (acts, ["waiting for an OCSP answer about the new certificate" in h for h in held]) == ([], [True])
     assert entering(rules=policy()) == (["Install"], [])
@@ -186,14 +186,14 @@ def test_a_staged_pair_is_asked_about_first() -> None:
     ("unknown", "Install", "held"),
     ("revoked", "RejectStaged", "RejectStaged"),
 ])  # fmt: skip
-def test_what_the_gate_makes_of_it(status: str, lax: str, strict: str) -> None:
-    """Revoked is refused; unknown would lock the node out in strict, where the old pair is good and has time."""
+def test_staged_pair_revoked_or_unknown_in_strict_is_refused(status: str, lax: str, strict: str) -> None:
+    """Revoked is refused; unknown would lock the node out in strict, if the old pair is good and has time."""
     for rules, expected in ((LAX, lax), (STRICT, strict)):
         acts, held = entering(revocation("node-1", "good"), revocation("node-2", status), rules=rules)
         assert (acts or ["held" for _ in held]) == [expected]
 
 
-def test_strict_waits_only_while_the_old_pair_works() -> None:
+def test_staged_pair_unknown_in_strict_is_installed_in_emergency() -> None:
     """An old pair that is unknown as well, or in its emergency, is no reason to wait."""
     new = revocation("node-2", "unknown")
     assert entering(revocation("node-1", "unknown"), new, rules=STRICT)[0] == ["Install"]
@@ -201,14 +201,14 @@ def test_strict_waits_only_while_the_old_pair_works() -> None:
     assert entering(revocation("node-1", "good"), new, rules=STRICT, node=late)[0] == ["Install"]
 
 
-def test_the_key_of_a_revoked_certificate_stays_out() -> None:
-    """An answer that was asked for before the revocation, with the key that was revoked, is put aside."""
+def test_staged_pair_with_revoked_key_is_discarded() -> None:
+    """An answer that was asked for before the revocation, with the key that was revoked, is discarded."""
     same = replace(NEXT, spki=NODE.spki)
     assert entering(revocation("node-1", "revoked"), revocation("node-2", "good"), new=same)[0] == ["RejectStaged"]
 
 
-def test_an_issuer_in_the_file_is_asked_about() -> None:
-    """The leaf names nobody, the intermediate beside it does: there is something to ask."""
+def test_ocsp_intermediate_in_file_is_asked() -> None:
+    """The leaf names no responder, the intermediate in its file does: there is a question to ask."""
     made = pair("node", leaf())
     inter = leaf("ca", 7, ocsp=(URL,))
     cert = replace(made.cert, chain=(inter,)) if isinstance(made.cert, CertFile) else None

@@ -15,20 +15,20 @@ from tests.core.building import name_of
 ONE_OF_EACH = (*BY_STEM, "client.root", "client-tenant.7", "tenant-signing.7")
 
 
-def test_every_role_has_a_row() -> None:
+def test_roles_each_have_a_row() -> None:
     """A role without a row would have no kind; the last row of a role is that of any further part."""
     assert set(Role) == {k.role for k in KINDS}
     assert [] == [k for k in KINDS if bool(k.stem) == bool(k.part) and k.stem != "client.node"]
 
 
-def test_every_row_is_that_of_its_name() -> None:
+def test_roles_row_follows_name() -> None:
     """A name has the row of its own stem, else that of its role."""
     assert {*KINDS} == {name_of(stem).kind for stem in ONE_OF_EACH}
     assert name_of("client.node").kind != name_of("client.root").kind == name_of("client.a.b").kind
 
 
-def test_rows_name_bundles_of_the_table() -> None:
-    """What verifies a leaf is a bundle, the most general one last; a bundle is verified by nothing."""
+def test_roles_rows_name_bundles_of_the_table() -> None:
+    """Each leaf is verified by bundles, the most general one last; a bundle by none."""
     for kind in KINDS:
         assert {*kind.verified_by} <= {*BUNDLES}
         assert kind.verified_by[-1:] in {("ca",), ()}
@@ -36,13 +36,13 @@ def test_rows_name_bundles_of_the_table() -> None:
         assert bool(kind.verified_by) == bool(kind.verified_as)
 
 
-def test_rows_ask_for_what_peers_verify() -> None:
+def test_roles_rows_ask_for_usages_that_peers_verify() -> None:
     """No certificate is asked for that lacks a usage by which its peers verify it."""
     assert all({*k.verified_as} <= {*k.asked_as} for k in KINDS)
 
 
-def test_required_files_come_first() -> None:
-    """A node that cannot start is told so by the file that is missing before one that is refused."""
+def test_roles_required_files_come_first() -> None:
+    """A node that cannot start reports the missing file before one that is refused."""
     order = [k.at_start for k in KINDS if k.at_start]
     assert [] == [(a, b) for a, b in pairwise(order) if (a, b) == ("sound", "required")]
 
@@ -62,8 +62,8 @@ VERIFIERS = [
 
 
 @pytest.mark.parametrize(("stem", "present", "expected"), VERIFIERS)
-def test_bundle_of_a_leaf_falls_back_in_order(stem: str, present: set[str], expected: tuple[str, ...]) -> None:
-    """cockroach's fallbacks: the most specific bundle that is there; browsers know the system's roots, too."""
+def test_roles_bundle_fallback_order(stem: str, present: set[str], expected: tuple[str, ...]) -> None:
+    """cockroach's fallbacks: the most specific bundle that exists; browsers know the system's roots, too."""
     kind = name_of(stem).kind
     assert expected == kind.bundles_in(frozenset(present))
     assert "".join(expected[:1]) == kind.bundle_in(frozenset(present))
@@ -83,7 +83,7 @@ WHO = [
 
 
 @pytest.mark.parametrize(("stem", "bundles", "split", "expected"), WHO)
-def test_verifiers_of_a_leaf_by_bundles_present(
+def test_roles_verifiers_of_leaf_by_bundles_present(
     stem: str, bundles: tuple[str, ...], expected: list[tuple[str, str]], *, split: bool
 ) -> None:
     """Which bundle verifies a leaf as what; a dual-purpose node is a client too."""
@@ -103,7 +103,7 @@ USES = [
 
 
 @pytest.mark.parametrize(("stem", "split", "asked", "needed"), USES)
-def test_usages_and_principal_by_kind(stem: str, asked: Use, needed: Use, *, split: bool) -> None:
+def test_roles_usages_and_principal_by_kind(stem: str, asked: Use, needed: Use, *, split: bool) -> None:
     """What a CA is asked for, and what cockroach insists on; without client.node a node is dual-purpose."""
     name = name_of(stem)
     assert (asked, needed) == (name.kind.asked(name.subject, split=split), name.kind.needed(name.subject, split=split))
@@ -124,10 +124,10 @@ BEHAVIOUR = [
 
 
 @pytest.mark.parametrize(("stem", "loaded", "offered", "proof", "at_start"), BEHAVIOUR)
-def test_servers_load_and_probes_offer_by_kind(
+def test_roles_loaded_and_offered_files_by_kind(
     stem: str, proof: str, at_start: str, *, loaded: bool, offered: bool
 ) -> None:
-    """Which files a server loads and refuses to start without, which a probe offers, and how their use is verified."""
+    """Which files a server loads and requires at its start, which a probe offers, and how their use is verified."""
     kind = name_of(stem).kind
     assert (loaded, offered, proof, at_start) == (kind.loaded, kind.offered, kind.proof, kind.at_start)
 
@@ -138,7 +138,7 @@ def nodes_by_file() -> Iterator[tuple[str, ast.AST]]:
         yield from ((str(path.relative_to(root)), node) for node in ast.walk(ast.parse(path.read_text())))
 
 
-def test_only_the_table_names_roles() -> None:
+def test_roles_appear_only_in_the_table() -> None:
     """A new kind of file is a row: no other module branches on a role, apart from the names of single files."""
     found = {
         file
@@ -148,8 +148,8 @@ def test_only_the_table_names_roles() -> None:
     assert {"core/names.py", "core/roles.py"} == found
 
 
-def test_only_the_table_spells_file_names() -> None:
-    """No other module writes a stem that can be nothing else; the demo's stand-in for cockroach keeps its own list."""
+def test_file_names_appear_only_in_the_table() -> None:
+    """No other module spells a stem that can only be a file's; the demo's stand-in for cockroach keeps its own list."""
     stems = {kind.stem for kind in KINDS if set(kind.stem) & set("-.")}
     found = {
         (file, node.value)

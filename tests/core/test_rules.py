@@ -53,8 +53,8 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("label", "found", "wanted", "codes"), ROWS, ids=[r[0] for r in ROWS])
-def test_pair_findings(label: str, found: Pair, wanted: Want, codes: list[str]) -> None:
-    """Each thing that is wrong with a pair is one finding with its own code."""
+def test_rules_pair_findings(label: str, found: Pair, wanted: Want, codes: list[str]) -> None:
+    """Each defect of a pair is one finding with its own code."""
     assert codes == [f.code for f in pair_findings(wanted, found, NOW)], label
 
 
@@ -71,7 +71,7 @@ def test_pair_findings(label: str, found: Pair, wanted: Want, codes: list[str]) 
         ("unknown", "critical"),
     ],
 )
-def test_a_key_that_no_handshake_takes_is_critical(key: str, severity: str | None) -> None:
+def test_rules_key_unusable_in_tls_is_critical(key: str, severity: str | None) -> None:
     """A weak key still serves; one that Go's TLS refuses breaks every new connection."""
     assert severity == next((f.severity for f in pair_findings(want(), pair(cert=leaf(key=key)), NOW)), None)
 
@@ -94,7 +94,7 @@ BUNDLES = [
 
 
 @pytest.mark.parametrize(("label", "found", "expected"), BUNDLES, ids=[r[0] for r in BUNDLES])
-def test_bundle_findings(label: str, found: Pair, expected: list[tuple[str, str]]) -> None:
+def test_rules_bundle_findings(label: str, found: Pair, expected: list[tuple[str, str]]) -> None:
     """A trust bundle is judged certificate by certificate; one valid CA keeps an expired one from being critical."""
     assert expected == [(f.code, f.severity) for f in pair_findings(want("ca"), found, NOW)], label
 
@@ -114,13 +114,13 @@ MODES = [
 
 
 @pytest.mark.parametrize(("mode", "uid", "gid", "accepted"), MODES)
-def test_key_mode(mode: int, uid: int, gid: int, *, accepted: bool) -> None:
-    """cockroach takes a key within 0700, or root's within 0740 where its group is the process's."""
+def test_rules_key_mode(mode: int, uid: int, gid: int, *, accepted: bool) -> None:
+    """cockroach accepts a key within 0700, or root's within 0740 if its group is the process's."""
     assert accepted == key_mode_accepted(file("node.key", mode, uid=uid, gid=gid), 999)
 
 
-def test_key_owner() -> None:
-    """A key of another user is a finding that prints the exact chown; root:cockroach 0640 is cockroach's other way."""
+def test_rules_key_owner_prints_chown() -> None:
+    """A key of another user is a finding that prints the exact chown; cockroach accepts root:cockroach 0640 as well."""
     found = list(key_file(file("node.key", uid=0, gid=0), OWNER, path="/certs"))
     assert [("key.owner", "chown 999:999 /certs/node.key")] == [(f.code, f.remedy) for f in found]
     assert not list(key_file(file("node.key", 0o640, uid=0, gid=999), Owner("cockroach", 999, 999), path="/certs"))
@@ -158,8 +158,10 @@ CHECKS = [
 
 
 @pytest.mark.parametrize(("label", "answer", "asked", "reason"), CHECKS, ids=[r[0] for r in CHECKS])
-def test_gate(label: str, answer: Staged, reason: str | None, *, asked: bool) -> None:
-    """Each condition of the pre-install checks refuses by itself, in words that name it; a sound answer passes."""
+def test_pre_install_each_condition_refuses_by_itself(
+    label: str, answer: Staged, reason: str | None, *, asked: bool
+) -> None:
+    """Each condition of the pre-install checks refuses by itself, in words that name it; a valid answer passes."""
     found = refusal(want(), answer, pair(), asked, NOW)
     assert (found is None) if reason is None else (found is not None and reason in found), (label, found)
 
@@ -174,27 +176,29 @@ BUNDLE_CHECKS = [
 
 
 @pytest.mark.parametrize(("label", "answer", "live", "reason"), BUNDLE_CHECKS, ids=[r[0] for r in BUNDLE_CHECKS])
-def test_bundle_gate(label: str, answer: Staged, live: Pair | None, reason: str | None) -> None:
-    """A trust bundle is made where none is and nothing breaks; one that exists is never replaced."""
+def test_pre_install_bundle_only_if_missing_and_compatible(
+    label: str, answer: Staged, live: Pair | None, reason: str | None
+) -> None:
+    """A missing trust bundle is made if it breaks nothing; an existing one is never replaced."""
     found = refusal(want("ca"), answer, live, asked=True, now=NOW)
     assert (found is None) if reason is None else (found is not None and reason in found), (label, found)
 
 
-def test_severities_are_those_of_the_rule() -> None:
-    """The catalogue says how grave a finding can be."""
+def test_rules_severities_are_in_the_catalogue() -> None:
+    """The catalogue lists the severities of each finding."""
     found = [f for _, p, w, _ in ROWS for f in pair_findings(w, p, NOW)]
     found += [f for _, p, _ in BUNDLES for f in pair_findings(want("ca"), p, NOW)]
     assert [f for f in found if f.severity not in f.rule.severities or FINDINGS[f.code] is not f.rule] == []
 
 
-def test_findings_have_remedies() -> None:
-    """Every finding about a pair says what to do."""
+def test_rules_findings_have_remedies() -> None:
+    """Every finding about a pair has a remedy."""
     silent = [f for _, p, w, _ in ROWS for f in pair_findings(w, p, NOW) if not f.remedy]
     assert silent == []
 
 
-def test_names_of_roles() -> None:
-    """The builder's stems are names of cockroach's: no row tests something that cannot be."""
+def test_rules_tested_stems_are_names_of_cockroach() -> None:
+    """The builder's stems are names that cockroach knows: no row tests an impossible file."""
     assert {name_of(s).stem for s in ("node", "ui", "client.a.b", "ca-client")} == {
         "node",
         "ui",

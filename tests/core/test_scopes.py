@@ -48,7 +48,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("stem", "cert", "problem"), ROWS, ids=[f"{s}-{c.uris}-{c.subject}" for s, c, _ in ROWS])
-def test_whom_a_certificate_is_valid_for(stem: str, cert: Leaf, problem: str) -> None:
+def test_scope_uris_limit_users_and_tenants(stem: str, cert: Leaf, problem: str) -> None:
     """With `crdb://` URIs their users count alone, each in its tenant; a malformed one, or OU=Tenants, refuses it."""
     name = name_of(stem)
     found = refused_principal(name, name.subject or "node", cert, LoaderFlags())
@@ -56,7 +56,7 @@ def test_whom_a_certificate_is_valid_for(stem: str, cert: Leaf, problem: str) ->
     assert bool(problem) == bool(found)
 
 
-def test_the_map_is_not_applied_to_scopes() -> None:
+def test_scope_uris_ignore_principal_map() -> None:
     """`--cert-principal-map` applies to no certificate with `crdb://` URIs."""
     terms = LoaderFlags(principal_map=(("app", "root"),))
     assert "not for 'root'" in refused_principal(name_of("client.root"), "root", uris(APP), terms)
@@ -72,14 +72,14 @@ def names_asked(*pairs: object, **changes: object) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("names", [None, ("db1.example.com",)])
-def test_a_renewal_asks_for_the_scopes_of_the_live_certificate(names: tuple[str, ...] | None) -> None:
+def test_scope_uris_are_kept_by_renewal(names: tuple[str, ...] | None) -> None:
     """Without them a certificate of one tenant would become valid for all; `names` are about hosts alone."""
     live = pair("client.root", uris(ROOT_1, ROOT_10, "https://x", **DUE))
     assert names_asked(live, names=names) == (*(names or ()), ROOT_1, ROOT_10)
 
 
-def test_what_a_renewal_leaves_behind_has_the_scopes() -> None:
-    """The imagined answer is that of a CA that signs what it is asked for, and the next plan is quiet about it."""
+def test_scope_uris_in_predicted_answer() -> None:
+    """The predicted answer is that of a CA that signs the whole request, and the next plan has nothing to do."""
     known = snapshot(pair("ca"), pair("client.root", uris(ROOT_1, **DUE)))
     rule = policy(want("ca"), ROOT)
     issue = next(a for a in decide(rule, known, NOW).actions if isinstance(a, Issue))
@@ -89,8 +89,8 @@ def test_what_a_renewal_leaves_behind_has_the_scopes() -> None:
 
 
 @pytest.mark.parametrize(("answer", "installed"), [((ROOT_10, ROOT_1), True), ((ROOT_1,), False), ((), False)])
-def test_an_answer_that_drops_a_scope_is_rejected(answer: tuple[str, ...], installed: bool) -> None:
-    """Whoever answers: what is installed is valid for no tenant that the live certificate is not valid for."""
+def test_scope_uri_dropped_by_answer_is_rejected(answer: tuple[str, ...], installed: bool) -> None:
+    """Whichever CA answers: an installed pair is valid for no tenant that the live certificate is not valid for."""
     fresh = leaf("client.root", 2, uris=answer, not_before=NOW, not_after=NOW + 30 * DAY)
     live = pair("client.root", uris(ROOT_1, ROOT_10, **DUE))
     known = snapshot(pair("ca"), live, staged=(staged("client.root", fresh),))
@@ -100,8 +100,8 @@ def test_an_answer_that_drops_a_scope_is_rejected(answer: tuple[str, ...], insta
     assert installed or "lacks the URI SAN" in reasons[0]
 
 
-def test_scopes_that_exclude_the_user_are_no_reason_to_ask_a_ca() -> None:
-    """A renewal would keep them, and be refused for them: a person removes the certificate."""
+def test_scope_uris_excluding_the_user_ask_no_ca() -> None:
+    """A renewal would keep them, and be refused for them: an operator removes the certificate."""
     live = pair("client.root", uris(APP, **DUE))
     plan = decide(policy(want("ca"), ROOT), snapshot(pair("ca"), live), NOW)
     assert not [a for a in plan.actions if isinstance(a, Issue)]
@@ -110,8 +110,8 @@ def test_scopes_that_exclude_the_user_are_no_reason_to_ask_a_ca() -> None:
     assert "cert.principal" in {f.code for f in plan.findings}
 
 
-def test_a_certificate_that_cannot_be_read_keeps_the_scopes_of_the_one_before() -> None:
-    """A damaged file does not widen a tenant's certificate; one that a person removed starts afresh."""
+def test_scope_uris_survive_an_unreadable_certificate() -> None:
+    """A damaged file does not widen a tenant's certificate; after its removal the next one has no scopes."""
     before = generation("client.root", uris=(ROOT_1,))
     live = pair("client.root")
     assert live.cert is not None
@@ -126,16 +126,16 @@ def test_a_certificate_that_cannot_be_read_keeps_the_scopes_of_the_one_before() 
     assert asked() == [()]
 
 
-def test_a_server_needs_a_name_beside_its_scopes() -> None:
-    """A `crdb://` URI is no name of a host: where there is no other one, the CA is not asked."""
+def test_scope_uris_server_needs_a_host_name() -> None:
+    """A `crdb://` URI is not the name of a host: without another name the CA is not asked."""
     live = pair("node", uris("crdb://tenant/1/user/node", stem="node", dns=(), ips=(), **DUE))
     known = snapshot(pair("ca"), live)
     plan = decide(policy(want("ca"), want("node", names=None)), known, NOW)
     assert not [a for a in plan.actions if isinstance(a, Issue)]
 
 
-def test_no_rollback_widens() -> None:
-    """A generation from before the live certificate was limited to a tenant is not gone back to."""
+def test_scope_uris_are_not_widened_by_rollback() -> None:
+    """A generation from before the live certificate was limited to a tenant is not restored."""
     live = pair("client.root", uris(ROOT_1))
     request = Request("rollback", "client.root", NOW - timedelta(seconds=1))
     for before, allowed in ((generation("client.root"), False), (generation("client.root", uris=(ROOT_1,)), True)):
@@ -144,8 +144,8 @@ def test_no_rollback_widens() -> None:
         assert allowed == any(isinstance(a, Rollback) for a in plan.actions), [a.reason for a in plan.actions]
 
 
-def test_a_uri_that_the_flags_want_is_kept() -> None:
-    """`--root-cert-san=URI=spiffe://x` refuses a certificate without it; other URIs are their CA's own affair."""
+def test_uri_required_by_flags_is_kept_by_renewal() -> None:
+    """`--root-cert-san=URI=spiffe://x` refuses a certificate without it; other URIs are left to their CA."""
     live = pair("client.root", uris("spiffe://x", "spiffe://y", **DUE))
     terms = LoaderFlags(root_sans=("URI:spiffe://x",))
     known = snapshot(pair("ca"), live, processes=(process(terms=terms),))

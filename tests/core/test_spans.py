@@ -20,6 +20,6 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("length", "expected"), ROWS, ids=[r[1] for r in ROWS[:-2]] + ["none", "negative"])
-def test_a_length_of_time_in_words(length: timedelta, expected: str) -> None:
+def test_duration_in_words(length: timedelta, expected: str) -> None:
     """Its two largest units."""
     assert expected == span(length)

@@ -27,14 +27,14 @@ SPELLED = [
 
 
 @pytest.mark.parametrize(("name", "shown"), SPELLED, ids=[row[1] for row in SPELLED])
-def test_spelling(name: str, shown: str) -> None:
-    """Control characters, bytes that are no UTF-8 and invisible characters are escaped; once is enough."""
+def test_unprintable_characters_are_escaped_once(name: str, shown: str) -> None:
+    """Control characters, non-UTF-8 bytes and invisible characters are escaped; a second pass changes nothing."""
     assert printable(name) == shown == printable(shown)
 
 
 @pytest.mark.parametrize("name", [row[0] for row in SPELLED[1:6]])
-def test_documents_have_one_spelling_of_a_name(name: str) -> None:
-    """`check`, `status` and `plan` say it as the log does: in files, findings, reasons and remedies alike."""
+def test_unprintable_name_is_escaped_alike_in_all_documents(name: str) -> None:
+    """`check`, `status` and `plan` spell it as the log does: in files, findings, reasons and remedies alike."""
     odd = pair(name, leaf("client.root"))
     assert odd.cert
     odd = replace(odd, cert=replace(odd.cert, file=file(f"{printable(name)}.crt")))

@@ -38,15 +38,15 @@ ATTEMPTS = [
 
 
 @pytest.mark.parametrize(("label", "attempts", "running", "expected"), ATTEMPTS, ids=[r[0] for r in ATTEMPTS])
-def test_attempts_count_what_failed_and_not_what_runs(
+def test_status_attempts_count_failures_only(
     label: str, attempts: tuple[Attempt, ...], running: tuple[InFlight, ...], expected: int
 ) -> None:
     """An issuance that runs now has not failed; one that a crash interrupted has."""
     assert expected == node(snapshot(attempts=attempts, in_flight=running))["attempts"], label
 
 
-def test_window_of_the_ca_is_shown() -> None:
-    """Where the CA said when it wants the certificate renewed, the document shows the window and its explanation."""
+def test_status_shows_window_of_the_ca() -> None:
+    """If the CA said when it wants the certificate renewed, the document has the window and its explanation."""
     window = Window(NOW + DAY, NOW + 2 * DAY, "https://ca.example.com/why")
     live = pair().leaf
     assert live is not None
@@ -55,19 +55,19 @@ def test_window_of_the_ca_is_shown() -> None:
     assert (found["explanation"], found["start"] < found["end"]) == ("https://ca.example.com/why", True)
 
 
-def test_next_is_what_runs_now() -> None:
-    """An issuance that runs is the next thing that changes something."""
+def test_status_next_is_running_issuance() -> None:
+    """An issuance that runs is the next action."""
     assert shown(snapshot(in_flight=RUNS))["next"]["reason"] == "running now"
 
 
-def test_next_is_nothing_without_an_authority() -> None:
-    """Where nothing is issued and nothing is blocked, there is no next action."""
+def test_status_next_is_null_without_authority() -> None:
+    """If nothing is issued and nothing is blocked, there is no next action."""
     rules = policy(want("ca", authorities=()), want("node", authorities=()))
     found = snapshot()
     assert certs_dir(rules, found, decide(rules, found, NOW), NOW)["next"] is None
 
 
-def test_attempt_is_about_what_its_kind_names() -> None:
-    """An issuance is about an authority, an installation about a certificate."""
+def test_status_attempt_subject_by_kind() -> None:
+    """An issuance names an authority, an installation a certificate."""
     install = Attempt("install", "node", NOW, fingerprint="node-2", authority="house")
     assert (tried("ok").about, install.about) == ("house", "node-2")

@@ -40,24 +40,24 @@ POINTS = [
 
 
 @pytest.mark.parametrize(("label", "rule", "life", "point"), POINTS, ids=[r[0] for r in POINTS])
-def test_renewal_point(label: str, rule: RenewAt, life: timedelta, point: timedelta) -> None:
-    """The renewal point is where the rule puts it, less a jitter of at most a twentieth of the lifetime."""
+def test_renewal_point_follows_rule_and_jitter(label: str, rule: RenewAt, life: timedelta, point: timedelta) -> None:
+    """The renewal point is where the rule puts it, less a jitter of at most 5 % of the lifetime."""
     cert = leaf(not_before=NOW, not_after=NOW + life)
     at = renew_at(want(renew_at=rule), cert, "db1")
     assert NOW + point - life / 20 < at <= NOW + point, label
 
 
 @given(LIVES, st.text(), st.sampled_from([RenewAt(), RenewAt(before=DAY), RenewAt(fraction=Fraction(99, 100))]))
-def test_renewal_is_never_later_than_the_emergency(life: timedelta, host: str, rule: RenewAt) -> None:
-    """Whatever is configured, a leaf is renewed before a twentieth of its lifetime is left, never before it is made."""
+def test_renewal_point_is_never_later_than_emergency(life: timedelta, host: str, rule: RenewAt) -> None:
+    """Whatever is configured, a leaf is renewed before 5 % of its lifetime is left, never before it is issued."""
     cert = leaf(not_before=NOW, not_after=NOW + life)
     at = renew_at(want(renew_at=rule), cert, host)
     assert NOW < at <= emergency_at(cert) < cert.not_after
 
 
 @given(LIVES, st.floats(0, 0.999), st.booleans())
-def test_a_leaf_that_is_dated_back(life: timedelta, gone: float, windowed: bool) -> None:
-    """However far back a CA dates its leaf, it is not due at once: its successor would be as well, for ever."""
+def test_renewal_point_of_backdated_leaf_is_not_now(life: timedelta, gone: float, windowed: bool) -> None:
+    """However far back a CA dates its leaf, it is not due on arrival: its successor would be as well, without end."""
     cert = leaf(not_before=NOW - life * gone, not_after=NOW + life * (1 - gone))
     done = [tried("ok", kind="install", fingerprint=cert.fingerprint)]
     if windowed:
@@ -94,13 +94,13 @@ def test_backoff_grows() -> None:
     assert pauses[0] < pauses[1]
 
 
-def test_retry_after_is_honoured() -> None:
+def test_backoff_honours_retry_after() -> None:
     """A CA's Retry-After is the earliest moment."""
     asked = NOW + timedelta(hours=3)
     assert retry_at((tried(retry_at=asked),), want(), leaf(), "db1") == asked
 
 
-def test_nothing_failed() -> None:
+def test_backoff_without_failure_is_none() -> None:
     """Without a failure there is no pause."""
     assert retry_at((), want(), leaf(), "db1") is None
 
@@ -116,18 +116,18 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("label", "attempts", "count"), FAILURES, ids=[r[0] for r in FAILURES])
-def test_failures(label: str, attempts: list[Attempt], count: int) -> None:
-    """What failed since the last installation holds the next attempt back."""
+def test_backoff_counts_failures_since_last_installation(label: str, attempts: list[Attempt], count: int) -> None:
+    """Failures since the last installation delay the next attempt."""
     assert len(History(tuple(attempts)).failures("node")) == count, label
 
 
-def test_gate_refusal_gives_the_reason() -> None:
+def test_pre_install_refusal_gives_the_reason() -> None:
     """An issuance that the pre-install checks refused counts as refused, with their reason."""
     found = History((tried("ok"), Attempt("install", "node", NOW, "refused", "expired"))).failures("node")
     assert (found[0].outcome, found[0].reason) == ("refused", "expired")
 
 
-def test_reload_pauses() -> None:
+def test_backoff_of_sighup() -> None:
     """The second signal waits ten seconds, the third twenty."""
     sent = tuple(tried(at=SECOND * n, kind="reload") for n in range(2))
     assert reload_retry_at(()) is None
@@ -139,8 +139,8 @@ SOON = [(10, None), (4, "warning"), (1, "critical"), (-1, "critical")]
 
 
 @pytest.mark.parametrize(("days", "severity"), SOON)
-def test_expires_soon(days: int, severity: str) -> None:
-    """A warning under a sixth of the lifetime, critical under a twentieth."""
+def test_expires_soon_thresholds(days: int, severity: str) -> None:
+    """A warning under a sixth of the lifetime, critical under 5 %."""
     assert expires_soon(leaf(not_before=NOW - (30 - days) * DAY, not_after=NOW + days * DAY), None, NOW) == severity
 
 
@@ -161,7 +161,7 @@ WINDOWS = [
 
 
 @pytest.mark.parametrize(("label", "span", "rule", "between"), WINDOWS, ids=[r[0] for r in WINDOWS])
-def test_the_window_of_the_ca(
+def test_renewal_window_point_is_stable(
     label: str, span: tuple[timedelta, timedelta], rule: RenewAt, between: tuple[timedelta, timedelta]
 ) -> None:
     """A point of the window, always the same; an explicit renew_at that is earlier wins, the emergency over all."""
@@ -171,15 +171,15 @@ def test_the_window_of_the_ca(
     assert NOW + between[0] <= points.pop() <= NOW + between[1], label
 
 
-def test_a_window_of_another_leaf_is_none() -> None:
-    """What was said of the certificate before says nothing of this one; what cannot be read neither."""
+def test_renewal_window_of_another_leaf_is_ignored() -> None:
+    """A window of the previous certificate does not apply to this one; an unreadable one is ignored."""
     cert = leaf(not_before=NOW, not_after=NOW + 30 * DAY)
     plain = renew_at(want(), cert, "db1")
     others = (window(DAY, 2 * DAY, about="other"), window(DAY, 2 * DAY, window=None))
     assert plain == renew_at(want(), cert, "db1", History(others))
 
 
-def test_windows_in_the_past_make_no_storm() -> None:
+def test_renewal_windows_in_past_back_off() -> None:
     """The first renewal by a window is free; then a pause that doubles from a quarter of an hour."""
     cert = leaf(not_before=NOW, not_after=NOW + 30 * DAY)
     past = window(-2 * DAY, -DAY)
@@ -190,8 +190,8 @@ def test_windows_in_the_past_make_no_storm() -> None:
     assert [NOW + (20 + 15) * minute, NOW + (40 + 30) * minute, NOW + (60 + 60) * minute] == points[1:]
 
 
-def test_when_to_ask_for_a_window() -> None:
-    """As the CA said; after a failure six hours later, where it has none a day; at once where it was never asked."""
+def test_renewal_window_next_question_time() -> None:
+    """As the CA said; after a failure six hours later, without a window a day; immediately if it was never asked."""
     cert = leaf()
     assert ask_at(History(), "node", cert) is None
     again = NOW + timedelta(minutes=2)

@@ -20,14 +20,14 @@ from certagent.core.trial import FAILS, STEPS, steps, unknown_steps
         ("failed", False, "+----F--"),
     ],
 )
-def test_what_a_failure_tells(kind: str, shown: str, *, endpoint: bool) -> None:
-    """A step is ok only where the failure shows that it was passed."""
+def test_trial_failure_marks_steps_passed(kind: str, shown: str, *, endpoint: bool) -> None:
+    """A step is ok only if the failure shows that it was passed."""
     found = steps(FAILS[kind], "why", unknown_steps(kind, endpoint=endpoint))
     assert "".join({"ok": "+", "failed": "F", "untried": "-"}[s.outcome] for s in found) == shown
     assert [s.reason for s in found if s.reason] == ["why"]
 
 
-def test_all_of_them() -> None:
-    """No failure: every step is ok; one behind the answer: all before it are."""
+def test_trial_success_marks_all_steps_ok() -> None:
+    """No failure: every step is ok; a failure after the answer: all steps before it are."""
     assert {s.outcome for s in steps("", "")} == {"ok"}
     assert [s.name for s in steps("gate", "why") if s.outcome == "ok"] == list(STEPS[:-1])

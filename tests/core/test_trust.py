@@ -53,7 +53,7 @@ def unreadable(stem: str, kind: str = "file") -> Pair:
     return Pair(name_of(stem), CertFile(entry, "", None, (), "cannot be read", "irregular"))
 
 
-def test_client_node_counts_where_it_is_listed_or_wanted() -> None:
+def test_client_node_unreadable_still_counts() -> None:
     """cockroach skips directories; a client.node.crt that cannot be read is still the node's client certificate."""
     found = [
         is_split(pairs, wanted=wanted)
@@ -78,7 +78,7 @@ def test_node_is_not_asked_of_an_authority_that_client_ca_does_not_know() -> Non
     assert any("ca-client.crt does not contain the root of" in h.reason for h in plan.blocked)
 
 
-def test_nothing_is_asked_while_client_ca_cannot_be_read() -> None:
+def test_client_ca_unreadable_asks_nothing() -> None:
     """cockroach does not fall back on ca.crt: a node that is a client too waits for a ca-client.crt that is usable."""
     due = pair(cert=leaf(not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
     for kind, issued in (("file", 0), ("directory", 1)):
@@ -87,8 +87,8 @@ def test_nothing_is_asked_while_client_ca_cannot_be_read() -> None:
         assert issued or any("ca-client.crt is needed first" in h.reason for h in plan.blocked)
 
 
-def test_a_pair_that_nobody_configured_needs_the_usage_of_its_role() -> None:
-    """A client certificate that is no client's is a finding of its extended key usage, configured or not."""
+def test_pair_unconfigured_needs_usage_of_its_role() -> None:
+    """A client certificate without clientAuth is a finding of its extended key usage, configured or not."""
     found = pair("client.app", leaf("client.app", eku=("serverAuth",)))
     for wanted in (None, want("client.app")):
         assert [f.code for f in pair_findings(wanted, found, NOW)] == ["cert.eku"]

@@ -41,7 +41,9 @@ NOBODY = [
 
 
 @pytest.mark.parametrize(("label", "passed", "expected"), NOBODY, ids=[r[0] for r in NOBODY])
-def test_why_there_is_no_process(label: str, passed: tuple[PassedOver, ...], expected: list[tuple[str, str]]) -> None:
+def test_process_none_names_the_reason(
+    label: str, passed: tuple[PassedOver, ...], expected: list[tuple[str, str]]
+) -> None:
     """`process.none` hid all of these, and its remedy (start cockroach) helped with none of them."""
     del label
     assert said(none(*passed)) == expected
@@ -51,8 +53,8 @@ def starting(age: timedelta, **changes: Any) -> Snapshot:
     return snapshot(processes=(process(state="starting", listeners=(), started=NOW - age, **changes),))
 
 
-def test_a_process_that_starts_for_ever() -> None:
-    """After five minutes its listeners are what cannot be seen: a warning, whose remedy is `probe`."""
+def test_process_starting_over_five_minutes_is_warning() -> None:
+    """After five minutes its listeners must be invisible: a warning, whose remedy is `probe`."""
     for age, severity in ((MINUTE, "info"), (4 * MINUTE, "info"), (6 * MINUTE, "warning"), (9 * DAY, "warning")):
         found = starting(age)
         assert said(found) == [("process.starting", severity)]
@@ -63,7 +65,7 @@ def test_a_process_that_starts_for_ever() -> None:
 ROOT = Owner("root", 0, 0)
 
 
-def test_cockroach_of_another_user() -> None:
+def test_process_of_root_with_unprivileged_agent() -> None:
     """It runs as root, the agent as cockroach: neither `pid_file` nor `probe` helps, and no finding names them."""
     root = process(state="forbidden", uid=0, user="root", problem="set `pid_file` and `probe`")
     found = snapshot(processes=(root,))
@@ -94,7 +96,7 @@ UNSEEN = [
 
 
 @pytest.mark.parametrize(("label", "kept", "changes", "expected"), UNSEEN, ids=[r[0] for r in UNSEEN])
-def test_what_an_unseen_process_serves_ends(
+def test_process_unseen_certificate_expiry_is_finding(
     label: str, kept: Any, changes: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
     """It was info, exit 0, until the certificate that it had loaded at its start expired."""
@@ -109,8 +111,8 @@ def owned(**changes: Any) -> Snapshot:
     return replace(found, directory=replace(found.directory, **changes))
 
 
-def test_a_directory_of_another_owner() -> None:
-    """`owner` is not the directory's: that has a name, and the exact chown."""
+def test_directory_of_other_owner_prints_chown() -> None:
+    """`owner` differs from the directory's: a finding of its own, with the exact chown."""
     found = owned(uid=0)
     assert said(found, "dir") == [("dir.owner", "warning")]
     assert "chown cockroach /certs, or correct `owner`" in {f.remedy for f in decide(policy(), found, NOW).findings}
@@ -121,8 +123,8 @@ def test_a_directory_of_another_owner() -> None:
     assert said(owned(uid=0, problem="Permission denied"), "dir") == [("dir.missing", "critical")]
 
 
-def test_the_remedy_of_a_directory_that_cannot_be_used_is_exact() -> None:
-    """EACCES and EROFS: who may not do what with which part, and the command; else the general remedy."""
+def test_directory_unusable_remedy_is_exact() -> None:
+    """EACCES and EROFS: which user is denied what at which component, and the command; else the general remedy."""
     only = ObserveOnly(Why.FORBIDDEN, "cannot use /certs/.certagent: Permission denied", "cockroach may not", "chown x")
     for directory, word in (
         ({"observe_only": only}, "cockroach may not"),
@@ -135,7 +137,7 @@ def test_the_remedy_of_a_directory_that_cannot_be_used_is_exact() -> None:
 @pytest.mark.parametrize(("name", "instead"), [
     ("tls.crt", "node.crt"), ("tls.key", "node.key"), ("server.crt", "node.crt"), ("root.crt", "ca.crt"),
 ])  # fmt: skip
-def test_names_of_other_tools_say_what_to_rename_them_to(name: str, instead: str) -> None:
-    """cert-manager's tls.crt is one of the ten most common troubles: the remedy names cockroach's name."""
+def test_file_names_of_other_tools_name_cockroachs(name: str, instead: str) -> None:
+    """cert-manager's tls.crt is one of the ten most common mistakes: the remedy has cockroach's name."""
     found = replace(snapshot(), unmanaged_files=(file(name),))
     assert {f.remedy for f in decide(policy(), found, NOW).findings if f.file == name} == {f"rename it to {instead}"}

@@ -25,20 +25,20 @@ RUNNING = [
 
 
 @pytest.mark.parametrize(("kind", "subject", "expected"), RUNNING)
-def test_running_job_by_kind_and_subject(kind: str, subject: str | None, expected: InFlight | None) -> None:
+def test_view_running_job_by_kind_and_subject(kind: str, subject: str | None, expected: InFlight | None) -> None:
     """A job runs for one subject; without a subject any job of that kind counts."""
     view = View(policy=policy(), snapshot=snapshot(in_flight=JOBS), now=NOW)
     assert expected == view.running(kind, subject)
 
 
-def test_pair_and_want_by_stem() -> None:
-    """What is there and what is configured, by the same name."""
+def test_view_pair_and_want_by_stem() -> None:
+    """The live pair and the configured one, by the same name."""
     view = View(policy=policy(), snapshot=snapshot(pair("ca"), pair("ui")), now=NOW)
     assert (pair("ui"), None) == (view.pair("ui"), view.want("ui"))
     assert (None, policy().want("node")) == (view.pair("node"), view.want("node"))
 
 
-def test_renewal_point_follows_the_history() -> None:
+def test_view_renewal_point_follows_history() -> None:
     """The renewal point of a live leaf is that of its own attempts, not of another pair's."""
     live, want = pair("node"), policy().wants[1]
     assert live.leaf is not None
@@ -60,7 +60,7 @@ def test_decisions_take_a_view() -> None:
     assert [] == found
 
 
-def test_life_of_a_pair_names_what_is_there() -> None:
+def test_life_of_a_pair_names_existing_functions() -> None:
     """Each `module.name` at the head of decide/ exists, in decide/ or beside it."""
     named = re.findall(r"`([a-z]+)\.([A-Za-z_]+)`", decide.__doc__ or "")
     modules = {module: importlib.import_module(f"certagent.core.{place(module)}") for module, _ in named}

@@ -47,29 +47,29 @@ def answer(start: timedelta, end: timedelta, again: timedelta = DAY, stem: str =
         ),
     ],
 )
-def test_who_is_not_asked(label: str, changes: dict[str, Any]) -> None:
-    """Asked once per certificate of ours and CA with windows; then as the CA says."""
+def test_renewal_window_is_asked_once_per_certificate(label: str, changes: dict[str, Any]) -> None:
+    """Asked once for each managed certificate of a CA with windows; then as the CA says."""
     assert "node" in asked(ours())
     assert "node" not in asked(ours(**changes)), label
 
 
-def test_it_is_asked_again_when_the_ca_says() -> None:
+def test_renewal_window_is_asked_again_at_retry_after() -> None:
     """Retry-After is the next wake; then the question is asked again."""
     world = ours(attempts=(answer(DAY, 2 * DAY, timedelta(seconds=10)),))
     assert NOW + timedelta(seconds=10) == decide(policy(), world, NOW).wake_at
     assert ["node"] == asked(replace(world, attempts=(answer(DAY, 2 * DAY, -timedelta(seconds=1)),)))
 
 
-def test_a_window_in_the_past_renews_now() -> None:
-    """The CA's word is followed at once, long before our own point; one in the future changes nothing today."""
+def test_renewal_window_in_past_renews_now() -> None:
+    """The CA's window counts immediately, long before the configured point; a future one changes nothing today."""
     past = decide(policy(), ours(attempts=(answer(-2 * DAY, -DAY),)), NOW)
     assert ["node"] == [a.subject for a in past.actions if isinstance(a, Issue)]
     future = decide(policy(), ours(attempts=(answer(DAY, 2 * DAY),)), NOW)
     assert [] == [a for a in future.actions if isinstance(a, Issue)]
 
 
-def test_the_world_goes_quiet() -> None:
-    """Asking is foreseen, and asked once."""
+def test_renewal_window_question_is_forecast_once() -> None:
+    """The question is in the forecast, and asked once."""
     steps = forecast(policy(), ours(), NOW)
     windows = [s.stem for s in steps if isinstance(s, AskWindow)]
     assert sorted(windows) == sorted(set(windows)) != []

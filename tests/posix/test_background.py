@@ -31,8 +31,8 @@ class Slow:
         self.changes += 1
 
 
-def test_nobody_waits() -> None:
-    """Nothing is known while the first reading runs, and since when it runs; then what it found."""
+def test_background_reader_first_reading_blocks_nobody() -> None:
+    """Nothing is known while the first reading runs, and since when it runs; then its result."""
     slow = Slow()
     reading = BackgroundReader("it", slow.read, slow.changed)
     assert (reading.found, reading.since, reading.ended) == (None, None, False)
@@ -46,8 +46,8 @@ def test_nobody_waits() -> None:
     wait_until(lambda: slow.changes == 1, "its end is told")
 
 
-def test_once_at_a_time() -> None:
-    """However often it is begun while it hangs: one more reading follows, which sees what came since."""
+def test_background_reader_runs_one_reading_at_a_time() -> None:
+    """However often it is started while it hangs: one more reading follows, which sees later changes."""
     slow = Slow()
     reading = BackgroundReader("it", slow.read, slow.changed)
     reading.begin(NOW)
@@ -61,8 +61,8 @@ def test_once_at_a_time() -> None:
     assert (slow.reads, reading.found, slow.changes) == (2, 1, 2)
 
 
-def test_the_same_again_is_no_news() -> None:
-    """Only what is different wakes anybody."""
+def test_background_reader_same_result_wakes_nobody() -> None:
+    """Only a different result wakes the loop."""
     slow = Slow()
     slow.go.set()
     reading = BackgroundReader("it", slow.read, slow.changed)
@@ -72,8 +72,8 @@ def test_the_same_again_is_no_news() -> None:
     assert (slow.reads, slow.changes) == (3, 1)
 
 
-def test_the_second_reading_begins_when_the_first_ends() -> None:
-    """It is not late by what it waited for the first one: a slow server is no mount that hangs."""
+def test_background_reader_second_reading_is_timed_from_its_start() -> None:
+    """The wait for the first one does not count: a slow server is not a hung mount."""
     first, second, inside = threading.Event(), threading.Event(), threading.Event()
     gates = [first, second]
 
@@ -114,7 +114,7 @@ print(reading.found)
 
 
 @pytest.mark.slow
-def test_a_reading_that_raises_is_not_the_last() -> None:
-    """It should not; where it does, the next one is made all the same."""
+def test_background_reader_continues_after_an_exception() -> None:
+    """A reading should not raise; if it does, the next one runs anyway."""
     ran = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, check=True)
     assert ran.stdout == "7\n"

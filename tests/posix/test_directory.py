@@ -24,7 +24,7 @@ def base(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", LEADS)
-def test_where_a_path_leads(base: Path, path: str) -> None:
+def test_path_walk_follows_links_as_the_kernel(base: Path, path: str) -> None:
     """Relative, absolute and chained links, and `..` behind a link, lead where the kernel says; no fd is left open."""
     before = len(os.listdir("/proc/self/fd"))
     fd = open_directory(f"{base}/{path}")
@@ -34,7 +34,7 @@ def test_where_a_path_leads(base: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(("path", "code"), [("loop", errno.ELOOP), ("nothing", errno.ENOENT)])
-def test_a_path_that_leads_nowhere(base: Path, path: str, code: int) -> None:
+def test_path_walk_error_is_the_kernels(base: Path, path: str, code: int) -> None:
     """The kernel's own error, and no fd is left open."""
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match=r".") as refused:
@@ -43,8 +43,8 @@ def test_a_path_that_leads_nowhere(base: Path, path: str, code: int) -> None:
     assert before == len(os.listdir("/proc/self/fd"))
 
 
-def test_a_link_of_another_user(base: Path) -> None:
-    """It is followed to its maker's own directory, and nowhere else; one of root's may lead anywhere."""
+def test_path_walk_symlink_of_other_user_is_restricted(base: Path) -> None:
+    """It is followed to its owner's own directory, and nowhere else; one of root's may lead anywhere."""
     os.chown(base / "link", NOBODY, NOBODY, follow_symlinks=False)
     with pytest.raises(OSError, match="a link owned by uid 65534 leads to a directory of uid 0"):
         open_directory(f"{base}/link")

@@ -48,7 +48,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("way", WAYS)
-def test_where_a_path_leads(root: Path, way: str, path: str) -> None:
+def test_openat2_never_leaves_the_directory(root: Path, way: str, path: str) -> None:
     """Never out of the directory: an absolute link leads to the root's own file, or is refused; no fd is left open."""
     expected = PATHS[path][way.endswith("beneath")]
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)

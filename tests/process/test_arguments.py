@@ -36,8 +36,8 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("line", "environ", "expected"), ROWS, ids=[r[0] for r in ROWS])
-def test_arguments(line: str, environ: dict[str, str], expected: Arguments) -> None:
-    """Sub-command, certs-dir, --insecure and the HTTP port, by cockroach's flags, environment and defaults."""
+def test_arguments_of_cockroach_are_read(line: str, environ: dict[str, str], expected: Arguments) -> None:
+    """Sub-command, certs directory, --insecure and the HTTP port, by cockroach's flags, environment and defaults."""
     assert expected == parse(["cockroach", *line.split()], environ)
 
 
@@ -69,8 +69,8 @@ TERMS: list[tuple[list[str], dict[str, str], LoaderFlags]] = [
 
 
 @pytest.mark.parametrize(("words", "environ", "expected"), TERMS, ids=[str(i) for i in range(len(TERMS))])
-def test_terms(words: list[str], environ: dict[str, str], expected: LoaderFlags) -> None:
-    """What changes the judgement: list flags add up and are CSV, the last colon divides; booleans are Go's."""
+def test_arguments_loader_flags(words: list[str], environ: dict[str, str], expected: LoaderFlags) -> None:
+    """Flags that change the verdict: list flags add up and are CSV, the last colon divides; booleans are Go's."""
     assert expected == terms_of(["cockroach", "start", *words], environ)
 
 
@@ -94,7 +94,7 @@ def test_terms(words: list[str], environ: dict[str, str], expected: LoaderFlags)
         ([], ""),
     ],
 )
-def test_the_subcommand_is_the_first_word_that_is_no_flags_value(words: list[str], subcommand: str) -> None:
+def test_arguments_subcommand_is_first_word_not_a_flag_value(words: list[str], subcommand: str) -> None:
     """A client command that names `start` somewhere serves nothing, and would die of a SIGHUP."""
     assert parse(["cockroach", *words], {}).subcommand == subcommand
 
@@ -110,6 +110,6 @@ RELEASES = [
 
 
 @pytest.mark.parametrize(("path", "release"), RELEASES)
-def test_the_version_in_the_path_of_the_program(path: str, release: tuple[int, int] | None) -> None:
-    """As the releases are named; anything else tells nothing."""
+def test_arguments_version_in_path_of_program(path: str, release: tuple[int, int] | None) -> None:
+    """As the releases are named; any other path says nothing."""
     assert release == release_in("", path)

@@ -47,8 +47,8 @@ STARTED = parse(["cockroach", "start", "--certs-dir=/certs"], {})
         ("", False),
     ],
 )
-def test_which_names_are_looked_at(comm: str, expected: bool) -> None:
-    """The name itself, or it with a version behind; the kernel keeps fifteen bytes of it."""
+def test_process_names_considered(comm: str, expected: bool) -> None:
+    """The name itself, or with a version after it; the kernel keeps fifteen bytes of it."""
     assert named(comm, ("cockroach", "a-very-long-name")) is expected
 
 
@@ -63,8 +63,8 @@ def test_which_names_are_looked_at(comm: str, expected: bool) -> None:
         ("bash", ["bash", "cockroach", "start"], False),
     ],
 )
-def test_who_loads_a_certs_dir(exe: str, argv: list[str], expected: bool) -> None:
-    """A server that is secure; neither a client nor a shell around one."""
+def test_process_owner_of_certs_directory(exe: str, argv: list[str], expected: bool) -> None:
+    """A secure server; neither a client nor a shell around one."""
     assert serves(exe, parse(argv, {})) is expected
 
 
@@ -72,8 +72,8 @@ def test_who_loads_a_certs_dir(exe: str, argv: list[str], expected: bool) -> Non
     ("ours", "mine", "expected"),
     [(True, OTHER, True), (True, OWNER, True), (None, OWNER, True), (None, OTHER, False), (False, OWNER, False)],
 )
-def test_one_whose_insides_are_denied(ours: bool | None, mine: int, expected: bool) -> None:
-    """Ours by its arguments, or because it is our user's and they do not say; the finding names the settings."""
+def test_process_uninspectable_owner(ours: bool | None, mine: int, expected: bool) -> None:
+    """An owner by its arguments, or because it is the owner's and they do not say; the finding names the settings."""
     found = hidden(BASE, STARTED, ours=ours, mine=mine)
     assert (found is not None) is expected
     if found is not None:
@@ -101,7 +101,7 @@ CAUGHT, IGNORED, NEITHER = (False, True), (True, False), (False, False)
         ((), CAUGHT, PROBE, OWNER, "starting", (Listener("127.0.0.1", 26257, "sql"),)),
     ],
 )
-def test_the_state_of_an_owner(
+def test_process_owner_state(
     listeners: tuple[Listener, ...],
     hup: tuple[bool, bool],
     rule: ProcessRule,
@@ -109,7 +109,7 @@ def test_the_state_of_an_owner(
     state: str,
     seen: tuple[Listener, ...],
 ) -> None:
-    """SIGHUP first, then where it listens, then where it is said to; what only another user sees is forbidden.
+    """SIGHUP first, then its sockets, then its arguments; one that only another user sees is forbidden.
 
     `probe` says where to ask, and not that the process is past its start.
     """
@@ -119,7 +119,7 @@ def test_the_state_of_an_owner(
     assert (found.problem is not None) is (state in {"ignoring", "forbidden"})
 
 
-def test_where_it_can_be_asked() -> None:
+def test_process_probe_addresses() -> None:
     """A listener of every address is asked on loopback; each once, in order; the HTTP port by the arguments."""
     addresses = [("0.0.0.0", 26257), ("::", 8080), ("10.0.0.5", 8080), ("127.0.0.1", 26257)]  # noqa: S104 - a row
     assert listeners_of(addresses, STARTED) == (Listener("10.0.0.5", 8080, "http"), Listener("::1", 8080, "http"), SQL)
@@ -136,7 +136,7 @@ def test_where_it_can_be_asked() -> None:
         ([], NEITHER),
     ],
 )
-def test_what_becomes_of_a_hangup(lines: list[str], expected: tuple[bool, bool]) -> None:
+def test_process_sighup_mask(lines: list[str], expected: tuple[bool, bool]) -> None:
     """The lowest bit of both masks."""
     assert hup_masks(lines) == expected
 
@@ -152,8 +152,8 @@ def test_what_becomes_of_a_hangup(lines: list[str], expected: tuple[bool, bool])
         (OWNER, 0o100666, False),
     ],
 )
-def test_whose_pid_file_is_believed(writer: int, mode: int, believed: bool) -> None:
-    """Root's, our own, that of the process's user; none that everybody may write."""
+def test_pid_file_owner_is_checked(writer: int, mode: int, believed: bool) -> None:
+    """Root's, our own, or the process user's; none that is world-writable."""
     problem = pid_file_problem(7, "/run/x.pid", (writer, mode), OWNER, OTHER)
     assert (problem is None) is believed
     assert believed or f"{'everybody' if mode & 0o002 else f'uid {writer}'} may write it" in str(problem)
@@ -179,7 +179,7 @@ GO = parse(["pgbouncer", "/etc/pgbouncer.ini"], {})
         ("cockroach", "cockroach", CLIENT, ("*",), True),
     ],
 )
-def test_a_pid_file_lifts_no_rule_on_what_can_be_seen(
+def test_pid_file_does_not_override_inspection(
     comm: str, exe: str, said: Arguments | None, names: tuple[str, ...], *, innocent: bool
 ) -> None:
     """A stale file whose pid is now another program, a shell, or a client command: it would die of a SIGHUP."""
@@ -188,7 +188,7 @@ def test_a_pid_file_lifts_no_rule_on_what_can_be_seen(
 
 
 @pytest.mark.parametrize(("after", "stale"), [(-3600, False), (-1, False), (0.5, False), (2, True), (86400, True)])
-def test_a_pid_file_is_younger_than_its_process(after: float, *, stale: bool) -> None:
+def test_pid_file_older_than_process_is_stale(after: float, *, stale: bool) -> None:
     """A server writes the file after it began; a process that began later has the pid of one that has ended."""
     assert bool(outlived(7, "/run/x.pid", NOW + timedelta(seconds=after), NOW)) is stale
 
@@ -203,8 +203,8 @@ def test_a_pid_file_is_younger_than_its_process(after: float, *, stale: bool) ->
         (OSError(errno.EIO, "I/O error"), "cannot check pid 7: [Errno 5] I/O error"),
     ],
 )
-def test_why_a_process_cannot_be_read(error: Exception, sentence: str) -> None:
-    """Gone, denied, or what the kernel said."""
+def test_process_unreadable_reason(error: Exception, sentence: str) -> None:
+    """Gone, denied, or the kernel's error."""
     assert denial(7, error) == sentence
 
 
@@ -222,7 +222,7 @@ def inside(*argv: str, comm: str = "cockroach", **environ: str) -> ProcessDetail
         (inside(HOME="/home/roach"), "/home/roach/.cockroach-certs", ""),
     ],
 )
-def test_what_a_running_process_says(insides: ProcessDetails, certs_dir: str, command: str) -> None:
+def test_process_details_of_running_process(insides: ProcessDetails, certs_dir: str, command: str) -> None:
     """Its directory, absolute in its own root; its effective uid, its real gid, its groups."""
     found = told(7, insides, "cockroach")
     assert (found.certs_dir, found.command, found.root) == (certs_dir, command, "/proc/7/root")
@@ -230,7 +230,7 @@ def test_what_a_running_process_says(insides: ProcessDetails, certs_dir: str, co
     assert (found.insecure, found.terms) == (False, LoaderFlags())
 
 
-def test_what_is_no_cockroach_is_not_checked() -> None:
+def test_process_not_cockroach_is_not_checked() -> None:
     """Neither its name nor its arguments nor its environment say so."""
     with pytest.raises(HostError, match="cannot check pid 7: nginx is not cockroach and has no --certs-dir"):
         told(7, inside("nginx", comm="nginx"), "www")
@@ -252,6 +252,6 @@ def stat_line(state: str, start: int, comm: str = "cockroach") -> bytes:
         (stat_line("S", 555), True, "pid 7 has ended"),
     ],
 )
-def test_who_is_not_signalled(said: bytes, ended: bool, expected: str | None) -> None:
-    """Another process under the same number, and a dead one; a name may hold anything."""
+def test_process_reused_or_dead_pid_is_not_signalled(said: bytes, ended: bool, expected: str | None) -> None:
+    """Another process with the same number, and a dead one; a name may contain anything."""
     assert refusal(7, said, 555, ended=ended) == expected

@@ -29,7 +29,7 @@ def roach(*words: str) -> Iterator[int]:
         made.kill()
 
 
-def test_an_insecure_server() -> None:
+def test_process_insecure_server_is_named() -> None:
     """It is named by its pid; a client command and a server with certificates are not."""
     rule = ProcessRule(names=("roach",))
     with roach("start", "--insecure") as pid, roach("sql", "--insecure"), roach("start", "--certs-dir=/certs"):
@@ -44,8 +44,8 @@ def test_an_insecure_server() -> None:
     ("cockroach", "pid-file", "contains no process id"),
     ("4194305", "pid-file-old", "names pid 4194305, and there is no such process"),
 ])  # fmt: skip
-def test_a_pid_file_that_leads_nowhere(tmp_path: Path, content: str | None, why: str, words: str) -> None:
-    """Absent, empty, something else, left from a process that has ended."""
+def test_pid_file_useless_reason(tmp_path: Path, content: str | None, why: str, words: str) -> None:
+    """Absent, empty, malformed, or left from a process that has ended."""
     path = tmp_path / "cockroach.pid"
     if content is not None:
         path.write_text(content)
@@ -61,7 +61,7 @@ TABLE = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when re
 """
 
 
-def test_the_ports_of_a_table() -> None:
+def test_process_ports_from_proc_net_table() -> None:
     """The listening sockets of the process, not those of its neighbours, nor its connections."""
     assert ports(TABLE.splitlines(), frozenset({"4242", "4444"})) == {0x6691}
 
@@ -70,8 +70,8 @@ LISTENING = "import socket, sys; s = socket.create_server(('0.0.0.0', 26257)); p
 
 
 @pytest.mark.root
-def test_a_process_in_another_network_namespace() -> None:
-    """As in a container: its ports are known by its own table; those of a process beside us are psutil's matter."""
+def test_process_ports_in_other_network_namespace() -> None:
+    """As in a container: its ports are read from its own table; those of a process in our namespace by psutil."""
     made = subprocess.Popen(
         ["unshare", "--net", sys.executable, "-c", LISTENING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

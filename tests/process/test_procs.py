@@ -47,7 +47,7 @@ def named(body: str, *words: str, more: str = "signal") -> subprocess.Popen[byte
 
 
 @pytest.mark.slow
-def test_a_serving_process_is_found(host: Host, running: StandIn) -> None:
+def test_process_serving_is_found(host: Host, running: StandIn) -> None:
     """By name, sub-command and directory; with its user, its start and its two ports."""
     found = owners(host.certs)
     assert [running.process.pid] == [p.pid for p in found]
@@ -56,7 +56,7 @@ def test_a_serving_process_is_found(host: Host, running: StandIn) -> None:
 
 
 @pytest.mark.slow
-def test_the_directory_is_compared_not_its_name(host: Host, running: StandIn) -> None:
+def test_process_directory_is_compared_by_inode(host: Host, running: StandIn) -> None:
     """Through a link it is the same directory; another directory has no owner."""
     link = host.base / "link"
     link.symlink_to(host.certs)
@@ -67,7 +67,7 @@ def test_the_directory_is_compared_not_its_name(host: Host, running: StandIn) ->
 
 
 @pytest.mark.slow
-def test_by_pid_file(host: Host, running: StandIn) -> None:
+def test_process_by_pid_file(host: Host, running: StandIn) -> None:
     """An explicit pid_file names a process whose arguments say nothing of the directory."""
     pid_file = host.base / "pid"
     pid_file.write_text(f"{running.process.pid}\nmore lines, as PostgreSQL writes them\n")
@@ -90,8 +90,8 @@ CLIENTS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("label", "words"), CLIENTS, ids=[r[0] for r in CLIENTS])
-def test_never_owners(host: Host, label: str, words: list[str]) -> None:
-    """A client command, an insecure server, one of another directory: none of ours."""
+def test_process_client_or_insecure_is_no_owner(host: Host, label: str, words: list[str]) -> None:
+    """A client command, an insecure server, one of another directory: no owner."""
     process = named("signal.pause()", *(w.format(certs=host.certs) for w in words))
     try:
         wait_until(lambda: comm(process.pid) == "cockroach", "the name")
@@ -106,7 +106,7 @@ def comm(pid: int) -> str:
 
 
 @pytest.mark.slow
-def test_a_wrapper_shell_is_never_an_owner(host: Host) -> None:
+def test_process_wrapper_shell_is_no_owner(host: Host) -> None:
     """A shell that was renamed is still a shell."""
     shell = host.base / "cockroach"
     shell.write_bytes(Path(os.path.realpath("/bin/sh")).read_bytes())
@@ -129,8 +129,8 @@ STATES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("label", "body", "state"), STATES, ids=[r[0] for r in STATES])
-def test_states(host: Host, label: str, body: str, state: str) -> None:
-    """One that does not listen yet is starting; one that ignores SIGHUP is no target."""
+def test_process_starting_or_ignoring_sighup(host: Host, label: str, body: str, state: str) -> None:
+    """One that does not listen yet is starting; one that ignores SIGHUP is not a target."""
     process = named(body, "start", f"--certs-dir={host.certs}", more="signal")
     try:
         wait_until(lambda: [p.state for p in owners(host.certs)] == [state], label)
@@ -144,8 +144,8 @@ ROOTED = "os.chroot(sys.argv[-1]); os.chdir('/'); print('in', flush=True); signa
 
 @pytest.mark.slow
 @pytest.mark.root
-def test_a_link_of_a_container_does_not_lead_to_the_host(tmp_path: Path) -> None:
-    """In a root of its own an absolute link is resolved there: the container's directory is its, the host's is not."""
+def test_process_container_symlink_stays_in_its_root(tmp_path: Path) -> None:
+    """In a root of its own an absolute link is resolved there: it owns the container's directory, not the host's."""
     root, outside = tmp_path / "root", tmp_path / "outside"
     inside = Path(f"{root}{outside}")
     for path in (inside, outside):
@@ -164,17 +164,17 @@ def test_a_link_of_a_container_does_not_lead_to_the_host(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_zombie_is_no_owner(host: Host, running: StandIn) -> None:
+def test_process_zombie_is_no_owner(host: Host, running: StandIn) -> None:
     """A process that ended and was not waited for yet is gone."""
     running.process.send_signal(signal.SIGKILL)
     wait_until(lambda: Path(f"/proc/{running.process.pid}/stat").read_text().split()[2] == "Z", "a zombie")
     assert owners(host.certs) == ()
 
 
-def test_when_a_process_started() -> None:
+def test_process_start_time_is_never_late() -> None:
     """To a hundredth of a second: a child that was started now started now, and never later.
 
-    Whoever is held up between the two clocks is told an earlier moment: then it is asked again.
+    A delay between the two clock readings makes the moment earlier: then it is asked again.
     """
     before = time.time()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -186,8 +186,8 @@ def test_when_a_process_started() -> None:
 
 @pytest.mark.slow
 @pytest.mark.root
-def test_a_pid_file_of_somebody_else(host: Host, running: StandIn) -> None:
-    """A user who writes a pid_file cannot have root signal another user's process; a link as one is not followed."""
+def test_pid_file_of_other_user_is_refused(host: Host, running: StandIn) -> None:
+    """A user who writes a pid_file cannot have root signal another user's process; a symlink as one is not followed."""
     pid_file = host.base / "pid"
     pid_file.write_text(f"{running.process.pid}\n")
     os.chown(pid_file, 65534, 65534)

@@ -32,15 +32,15 @@ def listener(*words: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_sent_and_received() -> None:
-    """The process gets one SIGHUP; sending it is no error."""
+def test_sighup_is_sent_once() -> None:
+    """The process gets one SIGHUP; sending it raises no error."""
     process = listener()
     assert send_hup(process.pid, start_ticks(process.pid), os.getuid(), os.getgid()) is None
     assert process.communicate()[0] == f"{os.getuid()}\n"
 
 
 @pytest.mark.root
-def test_the_receiver_sees_the_owner() -> None:
+def test_sighup_sender_is_the_owner() -> None:
     """Sent by root's agent to a process of `nobody`: the sender's uid is nobody's."""
     uid = pwd.getpwnam("nobody").pw_uid
     process = listener(str(uid))
@@ -49,7 +49,7 @@ def test_the_receiver_sees_the_owner() -> None:
 
 
 @pytest.mark.root
-def test_the_child_cannot_signal_another_user() -> None:
+def test_sighup_child_cannot_signal_another_user() -> None:
     """A child that has become `nobody` may not signal root's process, even if asked to."""
     process = listener()
     uid = pwd.getpwnam("nobody").pw_uid
@@ -60,8 +60,8 @@ def test_the_child_cannot_signal_another_user() -> None:
     process.communicate()
 
 
-def test_a_reused_pid_is_not_signalled() -> None:
-    """Another start time is another process: the innocent one survives."""
+def test_sighup_reused_pid_is_not_signalled() -> None:
+    """Another start time is another process: that one survives."""
     process = listener()
     problem = send_hup(process.pid, start_ticks(process.pid) + 1, os.getuid(), os.getgid())
     assert problem == f"pid {process.pid} is a different process now"
@@ -70,8 +70,8 @@ def test_a_reused_pid_is_not_signalled() -> None:
     process.communicate()
 
 
-def test_a_zombie_is_not_signalled() -> None:
-    """A pidfd would take the signal silently: the agent says that the process has ended."""
+def test_sighup_zombie_is_not_signalled() -> None:
+    """A pidfd would accept the signal silently: the agent says that the process has ended."""
     process = listener()
     start = start_ticks(process.pid)
     process.send_signal(signal.SIGKILL)
@@ -82,14 +82,14 @@ def test_a_zombie_is_not_signalled() -> None:
 
 
 @pytest.mark.parametrize("pid", [0, 1, -1, os.getpid()], ids=["group", "init", "all", "itself"])
-def test_never(pid: int) -> None:
+def test_sighup_never_to_init_group_or_agent(pid: int) -> None:
     """Neither init, nor a process group, nor the agent itself."""
     assert send_hup(pid, 0, os.getuid(), os.getgid()) == f"pid {pid} must never be signalled"
 
 
 @pytest.mark.root
-def test_the_child_has_a_deadline() -> None:
-    """An owner may stop its own child: the wait ends all the same."""
+def test_sighup_child_has_a_deadline() -> None:
+    """An owner may stop its own child: the wait still ends."""
     uid = pwd.getpwnam("nobody").pw_uid
     process = listener(str(uid))
     problem = send_hup(process.pid, start_ticks(process.pid), uid, uid, deadline=0.0)
@@ -112,7 +112,7 @@ print(child.wait(30))
 
 
 @pytest.mark.root
-def test_a_child_that_is_somebody_else_by_now() -> None:
+def test_sighup_child_with_owner_uid_is_ended_as_owner() -> None:
     """Root without CAP_KILL, as in the unit, may not kill a child that has become the owner; as the owner it may."""
     command = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", AS_FEW]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -20,14 +20,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(outputs(tmp_path_factory.mktemp("public")))
 
 
-def test_each_output_has_a_golden_file(found: dict[str, str]) -> None:
-    """A new verb is pinned from its first day, and no golden file is left of one that is gone."""
+def test_golden_file_exists_for_each_output(found: dict[str, str]) -> None:
+    """A new verb has a golden file from its first day, and no golden file is left of a removed one."""
     assert sorted(found) == HELD, RENEW
 
 
 @pytest.mark.parametrize("name", HELD)
-def test_output_is_what_its_golden_file_holds(name: str, found: dict[str, str]) -> None:
-    """Help, explanations and documents say what they said before."""
+def test_golden_file_matches_output(name: str, found: dict[str, str]) -> None:
+    """Help, explanations and documents are unchanged."""
     held, said = (GOLDEN / name).read_text(encoding="utf-8"), found.get(name, "")
     lines = difflib.unified_diff(held.splitlines(), said.splitlines(), f"golden/{name}", "said now", lineterm="")
     if different := "\n".join(lines):
@@ -47,12 +47,12 @@ def test_output_is_what_its_golden_file_holds(name: str, found: dict[str, str]) 
         (-10.1 * DAY, "NOW-10d~"),
     ],
 )
-def test_moment_is_named_by_its_distance(distance: timedelta, name: str) -> None:
+def test_golden_jitter_span_has_one_name(distance: timedelta, name: str) -> None:
     """The whole span of one jitter has one name."""
     assert name == moment(distance)
 
 
-def test_what_varies_is_named(tmp_path: Path) -> None:
+def test_golden_varying_values_are_named(tmp_path: Path) -> None:
     """Paths, moments to the second and to the minute, durations and fingerprints."""
     shop = Workshop(now=this_minute())
     shop.known["ab" * 32] = "node"

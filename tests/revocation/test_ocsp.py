@@ -77,29 +77,29 @@ def verdict(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("what", ANSWERS)
-def test_what_counts_as_an_answer(what: str) -> None:
-    """Signed by the issuer or its delegate, about this certificate, of now; a revocation is never too old."""
+def test_ocsp_answer_signature_subject_and_time(what: str) -> None:
+    """Signed by the issuer or its delegate, about this certificate, current; a revocation is never too old."""
     made, expected = ANSWERS[what]
     data = made if isinstance(made, bytes) else made.public_bytes(serialization.Encoding.DER)
     assert expected in verdict(data)
 
 
-def test_the_request_is_cockroachs() -> None:
+def test_ocsp_request_is_cockroachs() -> None:
     """A SHA-256 CertID of this certificate, and no nonce."""
     made = co.load_der_ocsp_request(x509.ocsp_request(*links(LEAF, CA)))
     assert isinstance(made.hash_algorithm, hashes.SHA256)
     assert (made.serial_number, len(made.extensions)) == (x509.parse_certificates(LEAF)[0].serial, 0)
 
 
-def test_every_byte_may_be_wrong() -> None:
+def test_ocsp_answer_with_changed_byte_is_refused_or_equal() -> None:
     """An answer with one byte changed is refused, or says the same; nothing else is raised."""
     for at in range(0, len(GOOD), 3):
         broken = GOOD[:at] + bytes([GOOD[at] ^ 0x41]) + GOOD[at + 1 :]
         assert verdict(broken) != "revoked"
 
 
-def test_a_time_with_a_fraction() -> None:
-    """certomancer writes such times, and Go reads them; the signature is still that of the bytes that were signed."""
+def test_ocsp_time_with_fraction_is_read() -> None:
+    """certomancer writes such times, and Go reads them; the signature is still that of the original bytes."""
     plain = f"{NOW - HOUR:%Y%m%d%H%M%S}Z".encode()
     assert verdict(GOOD.replace(plain, plain[:-1] + b".5Z")) != "good"  # the lengths around it are not right
     signed, rest = whole_seconds(GOOD)
@@ -135,7 +135,7 @@ HOSTILE = {  # what it does -> a part of the reason
 
 
 @pytest.mark.slow
-def test_hostile_responders() -> None:
+def test_ocsp_hostile_responders_are_bounded() -> None:
     """Whatever responders do, each question has one answer, soon, with the reason; one takes no time from another."""
     cert, issuer = links(LEAF, CA)
     with ExitStack() as running:
@@ -159,8 +159,8 @@ def answered(questions: list[ocsp.Question], timeout: float) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_no_url_takes_no_other_with_it() -> None:
-    """A certificate may name anything, a responder may redirect anywhere: the next responder is asked all the same."""
+def test_ocsp_invalid_url_does_not_stop_next_responder() -> None:
+    """A certificate may name anything, a responder may redirect anywhere: the next responder is asked anyway."""
     cert, issuer = links(LEAF, CA)
     with ExitStack() as stack:
         lost = stack.enter_context(responder(sending(reply(b"", b"307 Moved", extra=b"Location: http://[::1\r\n"))))
@@ -174,8 +174,8 @@ def test_what_is_no_url_takes_no_other_with_it() -> None:
     assert told[-1].status == "good"
 
 
-def test_why_nobody_was_reached() -> None:
-    """A closed port is refused, a name that nobody has is not known: neither is called late."""
+def test_ocsp_unreachable_reason() -> None:
+    """A closed port is refused, an unknown name is not found: neither is called late."""
     cert, issuer = links(LEAF, CA)
     urls = (f"http://127.0.0.1:{closed_port()}", "http://responder.invalid")
     refused, unknown = ocsp.ask(ocsp.asker(), [ocsp.Question(cert, issuer, urls)], 20.0, every=True)[0]
@@ -185,7 +185,7 @@ def test_why_nobody_was_reached() -> None:
 
 
 @pytest.mark.slow
-def test_responders_in_their_order() -> None:
+def test_ocsp_responders_are_asked_in_order() -> None:
     """The first that decides counts; the next is asked after an unusable answer; with `every`, all are."""
     cert, issuer = links(LEAF, CA)
     with (
@@ -240,8 +240,8 @@ LISTS = {
 
 
 @pytest.mark.parametrize("what", LISTS)
-def test_what_a_list_says(what: str) -> None:
-    """Signed by the issuer, of now, and about all that it revoked: else its silence means nothing."""
+def test_crl_signature_time_and_scope(what: str) -> None:
+    """Signed by the issuer, current, and about all that it revoked: else a missing entry means nothing."""
     data, expected = LISTS[what]
     try:
         said = x509.crl_answer(data, *links(LEAF, CA), NOW).status
@@ -251,7 +251,7 @@ def test_what_a_list_says(what: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_list_where_no_responder_decides() -> None:
+def test_crl_is_read_when_no_responder_decides() -> None:
     """A list is read after an unusable answer, as PEM too, by a redirect too; not when a responder decided."""
     cert, issuer = links(LEAF, CA)
     listed = cx.load_der_x509_crl(revocation_list(CA, SERIAL)).public_bytes(serialization.Encoding.PEM)
@@ -269,8 +269,8 @@ def test_a_list_where_no_responder_decides() -> None:
 
 @pytest.mark.slow
 @pytest.mark.root
-def test_the_asking_process_is_nobody() -> None:
-    """Where we are root it is another user, confined, has no new privileges, and knows nothing of our environment."""
+def test_ocsp_child_is_confined_and_unprivileged() -> None:
+    """For root it is another user, confined, has no new privileges, and knows nothing of our environment."""
     cert, issuer = links(LEAF, CA)
     workers = ocsp.asker()
     with responder(silent) as url, ThreadPoolExecutor(1) as pool:
@@ -303,8 +303,8 @@ print(ocsp.ask(workers, [ocsp.Question(cert, issuer, (sys.argv[1],))], 600.0)[0]
 
 @pytest.mark.slow
 @pytest.mark.root
-def test_root_without_capabilities_ends_it() -> None:
-    """With the capabilities of the root unit, which has no CAP_KILL, the asking process is ended all the same."""
+def test_ocsp_child_is_ended_by_root_without_cap_kill() -> None:
+    """With the capabilities of the root unit, which has no CAP_KILL, the asking process is still ended."""
     cert, issuer = links(LEAF, CA)
     few = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", AS_FEW]
     with responder(silent) as url:

@@ -20,7 +20,7 @@ def asked(certs: bytes, bundle: bytes, *, lists: bool = False) -> list[tuple[Ans
     return list(ocsp.ask(ocsp.asker(), questions, 20.0))
 
 
-def test_a_chain_at_certomancer(tmp_path: Path) -> None:
+def test_ocsp_certomancer_chain(tmp_path: Path) -> None:
     """Leaf and intermediate are asked about at two responders, both delegated; the root is not. Lists agree."""
     with Certomancer(tmp_path / "pki") as pki:
         root, inter = pki.certificate("root/ca"), pki.certificate("inter/ca")
@@ -33,7 +33,7 @@ def test_a_chain_at_certomancer(tmp_path: Path) -> None:
         assert len(asked(alone, root + inter)) == 1  # an intermediate in the bundle is a root to Go: nobody asks
 
 
-def test_a_revocation_at_openbao(tmp_path: Path) -> None:
+def test_ocsp_openbao_revocation(tmp_path: Path) -> None:
     """Good until it is revoked there, by OCSP and by list."""
     csr = x509.make_csr(x509.generate_key("ecdsa-p256"), "node", ("localhost",))
     with OpenBao(tmp_path) as bao:

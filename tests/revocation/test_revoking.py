@@ -37,8 +37,8 @@ def mark(pem: bytes) -> str:
     return x509.parse_certificates(pem)[0].fingerprint
 
 
-def test_live_and_staged_are_found_by_their_fingerprint(tmp_path: Path) -> None:
-    """The live pair, the staged one, and one that is gone by now; a responder that is down is an answer too."""
+def test_revocation_pairs_are_found_by_fingerprint(tmp_path: Path) -> None:
+    """The live pair, the staged one, and one that is gone meanwhile; a responder that is down is an answer too."""
     ca = make_ca()
     (tmp_path / "ca.crt").write_bytes(ca.cert)
     with ExitStack() as running:
@@ -59,7 +59,7 @@ def test_live_and_staged_are_found_by_their_fingerprint(tmp_path: Path) -> None:
         assert "another certificate" in told.chain[0].answers[0].reason
 
 
-def test_a_list_is_fetched_once_until_it_is_old(tmp_path: Path) -> None:
+def test_crl_is_fetched_once_until_it_is_old(tmp_path: Path) -> None:
     """While responders fail, a list is kept until nextUpdate, max_interval at the latest; crl = false reads none."""
     ca, calls = make_ca(), list[int]()
     (tmp_path / "ca.crt").write_bytes(ca.cert)
@@ -78,7 +78,7 @@ def test_a_list_is_fetched_once_until_it_is_old(tmp_path: Path) -> None:
         assert ([a.source for a in known.chain[0].answers], len(calls)) == (["ocsp"], 2)
 
 
-def test_a_chain_that_builds_to_nothing(tmp_path: Path) -> None:
+def test_revocation_without_chain_is_a_fact(tmp_path: Path) -> None:
     """A pair of another CA, no bundle, garbage: a fact without answers, nothing raised."""
     stranger = issued(make_ca("stranger"), "http://127.0.0.1:1/")
     put(tmp_path, "node", stranger)
@@ -90,8 +90,8 @@ def test_a_chain_that_builds_to_nothing(tmp_path: Path) -> None:
         assert (known.chain, known.status, known.problem != "") == ((), "unreachable", True)
 
 
-def test_the_issuer_in_the_file_is_enough(tmp_path: Path) -> None:
-    """A public CA chains to no bundle of ours: its leaf, the DB Console's, is asked about all the same."""
+def test_revocation_issuer_in_file_suffices(tmp_path: Path) -> None:
+    """A public CA chains to no bundle here: its leaf, the DB Console's, is still asked about."""
     public = make_ca("public")
     (tmp_path / "ca.crt").write_bytes(make_ca().cert)
     cert, key = issued(public, "http://127.0.0.1:1/")

@@ -57,22 +57,22 @@ def of_a_worker(request: Request) -> list[str]:
 
 
 @pytest.mark.parametrize("operation", ["issue", "roots"])
-def test_an_est_worker_loads_nothing_late(server: EstServer, operation: str) -> None:
-    """From the question to the certificate: PKCS#7 and keys are read by what was loaded before."""
+def test_worker_est_loads_nothing_late(server: EstServer, operation: str) -> None:
+    """From the question to the certificate: PKCS#7 and keys are read by modules that were loaded before."""
     asked = question(server, key_and_csr()[1], tls=trusting(server))
     assert of_a_worker(replace(asked, operation=operation)) == []
 
 
 @pytest.mark.parametrize("kind", ASKED)
-def test_a_worker_that_reaches_nobody_loads_nothing_late(kind: str) -> None:
+def test_worker_unreachable_ca_loads_nothing_late(kind: str) -> None:
     """Each type of CA: the request is made, the connection is refused, the answer says so."""
     url = f"https://localhost:{closed_port()}/"
     asked = Asker(kind, {"url": url, "directory_url": url} | ASKED[kind], tls=Tls(make_ca().cert.decode())).node()
     assert of_a_worker(asked) == []
 
 
-def test_a_process_that_asks_about_revocation_loads_nothing_late() -> None:
-    """An answer of a responder is parsed and its signature verified by what was loaded before."""
+def test_worker_ocsp_loads_nothing_late() -> None:
+    """A responder's answer is parsed and its signature verified by modules that were loaded before."""
     ca = make_ca()
     leaf = ca.pair()[0]
     cert, issuer = (b64encode(der).decode() for der in links(leaf, ca))
@@ -82,7 +82,7 @@ def test_a_process_that_asks_about_revocation_loads_nothing_late() -> None:
         assert late("revocation.child", [], json.dumps(asked).encode()) == []
 
 
-def test_a_program_that_the_worker_user_cannot_reach_is_named(reachable: Path) -> None:
+def test_worker_program_not_reachable_by_its_user_is_named(reachable: Path) -> None:
     """The error says which directory is closed to which user, and not that the CA failed."""
     closed = reachable / "closed"
     closed.mkdir(mode=0o700)

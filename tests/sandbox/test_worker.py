@@ -98,7 +98,7 @@ def as_owner(question: bytes, base: Path) -> Any:
 @pytest.mark.root
 @needs_all
 @pytest.mark.parametrize(("agent", "owner"), [(as_root, 0), (as_root, 2), (as_owner, NOBODY.pw_uid)])
-def test_a_worker_may_do_nothing_but_ask(base: Path, agent: Any, owner: int) -> None:
+def test_worker_may_do_nothing_but_ask(base: Path, agent: Any, owner: int) -> None:
     """For an agent as root, and for one that is the keys' own owner: no key, no signal, no file, no other port."""
     with ExitStack() as stack:
         scene = Scene(base, owner, stack)
@@ -117,7 +117,7 @@ def test_a_worker_may_do_nothing_but_ask(base: Path, agent: Any, owner: int) -> 
 @pytest.mark.root
 @needs_all
 @pytest.mark.parametrize(("agent", "owner"), [(as_root, 0), (as_root, 2), (as_owner, NOBODY.pw_uid)])
-def test_who_asks_about_revocation_may_do_no_more(base: Path, agent: Any, owner: int) -> None:
+def test_worker_ocsp_may_do_nothing_but_ask(base: Path, agent: Any, owner: int) -> None:
     """The process that asks responders: any port, and nothing else; it has no place to write."""
     with ExitStack() as stack:
         scene = Scene(base, owner, stack)
@@ -130,8 +130,8 @@ def test_who_asks_about_revocation_may_do_no_more(base: Path, agent: Any, owner:
 
 
 @needs_all
-def test_the_guards_are_each_needed(base: Path) -> None:
-    """Without Landlock's part the same attempts succeed: the test above can fail."""
+def test_worker_without_landlock_can_do_more(base: Path) -> None:
+    """Without Landlock the same attempts succeed: the test above can fail."""
     with ExitStack() as stack:
         scene = Scene(base, os.geteuid(), stack)
         free = {"key": str(scene.key), "pid": scene.victim.pid, "control": str(scene.control), "port": scene.ports[1]}
@@ -145,8 +145,8 @@ def test_the_guards_are_each_needed(base: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_closed_temporary_directory(tmp_path: Path) -> None:
-    """Where TMPDIR is root's own (pam_tmpdir), the worker's directory is one that its user may enter."""
+def test_worker_with_closed_tmpdir_gets_its_own(tmp_path: Path) -> None:
+    """If TMPDIR is root's own (pam_tmpdir), the worker's directory is one that its user may enter."""
     tmp_path.chmod(0o700)
     code = "from certagent.sandbox.worker_process import Workers; w = Workers((65534, 65534));"
     code += "print(w.ask('certagent.authority.worker', ['probe'], b'', 30))"
@@ -155,8 +155,8 @@ def test_a_closed_temporary_directory(tmp_path: Path) -> None:
     assert done.stdout.strip() == "b'[]'"
 
 
-def test_a_directory_that_workers_may_read() -> None:
-    """A certs-dir below a library's or a CA store's directory is known as such; the usual places are none."""
+def test_worker_readable_certs_directory_is_detected() -> None:
+    """A certs directory below a library's or a CA store's directory is detected; the usual ones are not."""
     assert confine.shown("/usr/lib/cockroach/certs") == "/usr/lib"
     assert confine.shown("/etc/ssl/certs/node")
     assert [confine.shown(p) for p in ("/var/lib/cockroach/certs", "/etc/ssl/private", "/", "/usr/library")] == [""] * 4
@@ -210,15 +210,15 @@ def namespaces(how: str) -> dict[str, Any]:
     return found
 
 
-def test_no_namespace_of_its_own() -> None:
-    """Where programs may run, too: neither by clone nor by unshare nor by clone3; threads and programs still start."""
+def test_worker_namespaces_are_refused() -> None:
+    """Also if programs may run: neither by clone nor by unshare nor by clone3; threads and programs still start."""
     found = namespaces("confined")
     assert set(found) == {"mnt", "cgroup", "uts", "ipc", "user", "pid", "net"}
     assert {tuple(ends) for ends in found.values()} == {("EPERM", "EPERM", "ENOSYS")}
 
 
 @pytest.mark.root
-def test_the_namespaces_are_there_to_be_refused() -> None:
+def test_worker_namespaces_exist_without_the_filter() -> None:
     """Without the filter each of them is made: the test above can fail."""
     found = {tuple(ends) for ends in namespaces("free").values()}
     if not any("done" in ends for ends in found):
@@ -242,8 +242,8 @@ def places() -> set[Path]:
         ("be killed", 30.0, "signal 9"),
     ],
 )
-def test_a_worker_that_misbehaves(how: str, deadline: float, reason: str) -> None:
-    """Deadline, caps, exit codes: each is an error of one sentence; no process and no directory stays."""
+def test_worker_misbehaving_is_an_error(how: str, deadline: float, reason: str) -> None:
+    """Deadline, caps, exit codes: each is an error of one sentence; no process and no directory is left."""
     before = places()
     workers = Workers(None)
 
@@ -258,8 +258,8 @@ def test_a_worker_that_misbehaves(how: str, deadline: float, reason: str) -> Non
     wait_until(lambda: not places() - before, "only directories of others come and go")
 
 
-def test_what_a_worker_said_before_its_deadline_is_kept() -> None:
-    """Where each line is an answer of its own: what was printed, and why that is not everything."""
+def test_worker_answers_before_deadline_are_kept() -> None:
+    """If each line is an answer of its own: the printed lines, and why they are not complete."""
 
     def begin(deadline: float) -> None:
         output = Workers(None).run(HANGING, ["begin to answer"], b"", deadline)
@@ -280,8 +280,8 @@ with socket.socket() as listener:
 """
 
 
-def test_listening_sockets_go_to_who_listens_alone() -> None:
-    """A socket of systemd is handed to the worker that answers a challenge on it, and to no other."""
+def test_worker_listening_socket_only_for_challenge() -> None:
+    """A socket of systemd is passed to the worker that answers a challenge on it, and to no other."""
     done = subprocess.run([sys.executable, "-c", HANDED], capture_output=True, text=True, check=True)
     listens, asks = done.stdout.splitlines()
     assert ("LISTEN_FDS" in listens, listens.endswith("[3]")) == (True, True)
@@ -301,8 +301,8 @@ except HostError as error:
 
 
 @pytest.mark.root
-def test_root_without_capabilities(base: Path) -> None:
-    """The capabilities of the root unit are enough to make, end and clean up a worker that is somebody else."""
+def test_worker_of_root_without_capabilities(base: Path) -> None:
+    """The capabilities of the root unit are enough to start, end and clean up a worker of another user."""
     base.chmod(0o777)
     environ = {**os.environ, "TMPDIR": str(base)}
     command = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", AS_FEW]
@@ -335,8 +335,8 @@ print(json.dumps([[d.code, d.severity, d.message] for d in unconfined(Workers((6
     ],
 )
 @needs_all
-def test_what_is_missing_is_said(denied: list[int], severity: str | None, reason: str) -> None:
-    """On a kernel without Landlock, one that refuses it, one that lets root become nobody: a finding says so."""
+def test_worker_missing_kernel_feature_is_finding(denied: list[int], severity: str | None, reason: str) -> None:
+    """A kernel without Landlock, one that refuses it, one that lets root become nobody: a finding says so."""
     words = [sys.executable, "-c", WITHOUT, json.dumps(denied)]
     found = json.loads(subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout)
     if severity is None:
@@ -347,8 +347,8 @@ def test_what_is_missing_is_said(denied: list[int], severity: str | None, reason
 
 
 @pytest.mark.parametrize(("mode", "codes"), [("off", []), ("lax", ["worker.unconfined"])])
-def test_where_it_is_tried(base: Path, mode: str, codes: list[str]) -> None:
-    """With an embedded CA alone no stranger is asked, so nothing is tried; with OCSP responders to ask, it is."""
+def test_worker_sandbox_is_tried_only_if_needed(base: Path, mode: str, codes: list[str]) -> None:
+    """With an embedded CA alone no server is asked, so nothing is tried; with OCSP responders to ask, it is."""
     host = Host(base)
     host.write(extra=f"[certs_dir.ocsp]\nmode = '{mode}'")
     workers = Workers(None)
@@ -356,7 +356,7 @@ def test_where_it_is_tried(base: Path, mode: str, codes: list[str]) -> None:
     assert [d.code for d in tried(load(str(host.config)), workers)] == codes
 
 
-def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:
+def test_worker_grandchild_is_killed_with_its_group(tmp_path: Path) -> None:
     """A grandchild that would outlive the request is killed with its group."""
     pids = Workers(None).ask(HANGING, ["leave a child"], b"", 30)
     wait_until(lambda: not Path(f"/proc/{int(pids)}").exists() or gone(int(pids)), "the grandchild is gone")
@@ -371,8 +371,8 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_the_agents_end_is_theirs() -> None:
-    """`stop` ends what runs at once, and refuses what comes later."""
+def test_worker_stop_ends_all() -> None:
+    """`stop` ends running workers immediately, and refuses later ones."""
     workers, caught = Workers(None), []
 
     def ask() -> None:

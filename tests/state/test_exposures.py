@@ -14,8 +14,8 @@ KNOWN = Exposure(
 )
 
 
-def test_an_exposure_outlives_the_agent(tmp_path: Path) -> None:
-    """It is on the disk; what is counted later takes its place; another directory knows nothing of it."""
+def test_exposed_key_survives_restart(tmp_path: Path) -> None:
+    """It is on the disk; a later count replaces it; another directory is not affected."""
     path = str(tmp_path / "ledger.db")
     first = Exposures(Ledger.writing(path), "/certs")
     assert () == first.all()
@@ -28,8 +28,8 @@ def test_an_exposure_outlives_the_agent(tmp_path: Path) -> None:
         assert () == Exposures(ledger, "/other").all()
 
 
-def test_a_person_clears_it(tmp_path: Path) -> None:
-    """Every key that had the file's name; nothing is left, nor written where nothing was known."""
+def test_exposed_key_cleared_by_operator(tmp_path: Path) -> None:
+    """Every key that had the file's name; none is left, and clearing an unknown one writes nothing."""
     ledger = Ledger.writing(str(tmp_path / "ledger.db"))
     known = Exposures(ledger, "/certs")
     known.clear("node.key")
@@ -39,8 +39,8 @@ def test_a_person_clears_it(tmp_path: Path) -> None:
     assert ["ui.key"] == [e.file for e in Exposures(ledger, "/certs").all()]
 
 
-def test_a_full_disk_loses_no_exposure(tmp_path: Path) -> None:
-    """What cannot be written is known all the same, and written as soon as it can."""
+def test_exposed_key_on_full_disk_is_written_later(tmp_path: Path) -> None:
+    """A row that cannot be written is remembered, and written as soon as possible."""
     path = str(tmp_path / "ledger.db")
     ledger = Ledger.writing(path)
     ledger.execute("pragma query_only = on")
@@ -53,8 +53,8 @@ def test_a_full_disk_loses_no_exposure(tmp_path: Path) -> None:
     assert (KNOWN,) == Exposures(Ledger.looking(path), "/certs").all()
 
 
-def test_a_ledger_of_an_earlier_version(tmp_path: Path) -> None:
-    """It has no such table: nothing is known, also for who may only read it."""
+def test_exposed_keys_in_older_ledger_are_none(tmp_path: Path) -> None:
+    """It has no such table: no key is exposed, also for a read-only user."""
     path = str(tmp_path / "ledger.db")
     Ledger.writing(path)
     assert () == Exposures(Ledger.looking(path), "/certs").all()

@@ -23,8 +23,8 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "ledger.db")
 
 
-def test_an_attempt_outlives_the_process(path: str) -> None:
-    """What was recorded is there for the next process, to the microsecond; the file is 0600 from birth."""
+def test_ledger_attempt_survives_the_process(path: str) -> None:
+    """A recorded attempt is there for the next process, to the microsecond; the file is created with 0600."""
     tried = Attempt("issue", "node", NOW, "failed", "because", authority="house", retry_at=NOW + timedelta(hours=1))
     Ledger.writing(path).attempt("/certs", tried)
     assert os.stat(path).st_mode & 0o777 == 0o600
@@ -43,8 +43,8 @@ ABOUT = [
 
 
 @pytest.mark.parametrize("tried", ABOUT, ids=[a.kind for a in ABOUT])
-def test_attempt_of_each_kind_is_read_as_it_was_recorded(path: str, tried: Attempt) -> None:
-    """What it is about has a field of its own, and one column of old."""
+def test_ledger_attempt_of_each_kind_round_trip(path: str, tried: Attempt) -> None:
+    """Its subject has a field of its own, and one column in the schema."""
     ledger = Ledger.writing(path)
     ledger.attempt("/certs", tried)
     assert ledger.attempts("/certs") == (tried,)
@@ -64,8 +64,8 @@ START, END = NOW + timedelta(days=1), NOW + timedelta(days=2)
         (f"{SPAN[:25]}/rubbish", None),
     ],
 )
-def test_window_is_read_from_its_reason(path: str, reason: str, window: Window | None) -> None:
-    """As every version wrote it; what cannot be read is no window."""
+def test_ledger_window_is_read_from_its_reason(path: str, reason: str, window: Window | None) -> None:
+    """As every version wrote it; an unreadable one is ignored."""
     ledger = Ledger.writing(path)
     row = ledger.attempt("/certs", Attempt("window", "node", NOW, fingerprint="abc"))
     ledger.finish(row, "ok", reason)
@@ -74,15 +74,15 @@ def test_window_is_read_from_its_reason(path: str, reason: str, window: Window |
     assert window is None or written(window) == reason
 
 
-def test_finish(path: str) -> None:
-    """An attempt is recorded before it is made, and closed after; what it is about stays unless it is given anew."""
+def test_ledger_attempt_is_recorded_before_and_closed_after(path: str) -> None:
+    """An attempt is recorded before it is made, and closed after; its subject stays unless a new one is given."""
     ledger = Ledger.writing(path)
     row = ledger.attempt("/certs", Attempt("install", "node", NOW, fingerprint="abc"))
     ledger.finish(row, "ok", "sound")
     assert [("ok", "sound", "abc")] == [(a.outcome, a.reason, a.about) for a in ledger.attempts("/certs")]
 
 
-def test_what_a_crash_left_open_is_closed(path: str) -> None:
+def test_ledger_attempt_open_after_crash_is_closed(path: str) -> None:
     """Asked is not issued, sent is not reloaded."""
     ledger = Ledger.writing(path)
     for kind in ("issue", "reload"):
@@ -91,7 +91,7 @@ def test_what_a_crash_left_open_is_closed(path: str) -> None:
     assert ["failed", "unproven"] == [a.outcome for a in ledger.attempts("/certs")]
 
 
-def test_one_subject_does_not_hide_another(path: str) -> None:
+def test_ledger_subjects_do_not_hide_each_other(path: str) -> None:
     """A process that is reloaded every minute leaves the attempts of a pair readable."""
     ledger = Ledger.writing(path)
     ledger.attempt("/certs", Attempt("issue", "node", NOW, "failed", "first"))
@@ -102,7 +102,7 @@ def test_one_subject_does_not_hide_another(path: str) -> None:
     assert len(found) < 100
 
 
-def test_marks(path: str) -> None:
+def test_ledger_adopted_issued_quarantined_once(path: str) -> None:
     """Adopted, issued and quarantined pairs, each once."""
     ledger = Ledger.writing(path)
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_marks(path: str) -> None:
     assert (ledger.issued("/certs"), ledger.quarantined("/certs")) == (frozenset({"f2"}), frozenset({"f3"}))
 
 
-def test_a_newer_schema_is_refused(path: str) -> None:
+def test_ledger_newer_schema_is_refused(path: str) -> None:
     """A ledger of a newer program is not touched, and the remedy is to update."""
     base = sqlite3.connect(path)
     base.execute("pragma user_version = 99")
@@ -122,15 +122,15 @@ def test_a_newer_schema_is_refused(path: str) -> None:
         Ledger.writing(path)
 
 
-def test_garbage_is_an_error_with_a_remedy(path: str) -> None:
-    """A file that is no ledger is named, and left as it is."""
+def test_ledger_garbage_is_error_with_remedy(path: str) -> None:
+    """A file that is not a ledger is named, and left as it is."""
     Path(path).write_bytes(b"garbage" * 1000)
     with pytest.raises(HostError, match=r"cannot .*ledger"):
         Ledger.writing(path)
     assert Path(path).read_bytes() == b"garbage" * 1000
 
 
-def test_looking_changes_nothing(path: str) -> None:
+def test_ledger_read_only_query_changes_nothing(path: str) -> None:
     """A status query without a daemon makes no file, and can write nothing."""
     assert Ledger.looking(path).attempts("/certs") == ()
     assert not os.path.exists(path)
@@ -150,8 +150,8 @@ def full(ledger: Ledger) -> None:
     assert "full" in (ledger.problem or "")
 
 
-def test_a_full_disk(path: str) -> None:
-    """A signal is owed to the ledger and counts at once, an issuance is refused; all is written when there is space."""
+def test_ledger_full_disk_defers_signals_refuses_issuance(path: str) -> None:
+    """A signal is written later and counts immediately, an issuance is refused; all is written when there is space."""
     ledger = Ledger.writing(path)
     row = ledger.attempt("/certs", Attempt("install", "node", NOW, fingerprint="abc"))
     full(ledger)
@@ -174,7 +174,7 @@ def test_a_full_disk(path: str) -> None:
     assert [a.reason for a in Ledger.looking(path).attempts("/certs")][1] == "proven"
 
 
-def test_quarantine_on_a_full_disk(path: str) -> None:
+def test_quarantine_on_full_disk(path: str) -> None:
     """A pair that was rolled back is quarantined even so."""
     ledger = Ledger.writing(path)
     full(ledger)
@@ -186,8 +186,8 @@ def test_quarantine_on_a_full_disk(path: str) -> None:
     assert len(Ledger.looking(path).quarantined("/certs")) == 200
 
 
-def test_prune(path: str) -> None:
-    """What is older than 400 days goes."""
+def test_ledger_prunes_after_400_days(path: str) -> None:
+    """Rows older than 400 days are deleted."""
     ledger = Ledger.writing(path)
     ledger.attempt("/certs", Attempt("issue", "old", NOW - timedelta(days=401)))
     ledger.attempt("/certs", Attempt("issue", "new", NOW))
@@ -196,7 +196,7 @@ def test_prune(path: str) -> None:
     assert ledger.newest() == NOW
 
 
-def test_history(path: str) -> None:
+def test_ledger_history_is_newest_first(path: str) -> None:
     """Newest first, filtered by subject, with times in RFC 3339."""
     ledger = Ledger.writing(path)
     for n, stem in enumerate(["node", "ui", "node"]):
@@ -205,7 +205,7 @@ def test_history(path: str) -> None:
     assert len(ledger.history("/certs", "", 2)) == 2
 
 
-def test_what_was_wanted_is_kept_for_the_newest_of_each_name(path: str) -> None:
+def test_ledger_keeps_newest_request_of_each_name(path: str) -> None:
     """A leaf that lives for seconds does not fill the ledger, nor push another name's row out."""
     ledger = Ledger.writing(path)
     ledger.adopt("/certs", Adopted("ui", "f", "want"), NOW)
@@ -233,8 +233,8 @@ class Full(Ledger):
         return row
 
 
-def test_what_ends_while_it_is_written(path: str) -> None:
-    """An attempt that is owed, and ends in the moment in which it is written after all: its end is written, too."""
+def test_ledger_deferred_attempt_ended_during_write_is_closed(path: str) -> None:
+    """An attempt is written late, and ends in the moment of that write: its end is written, too."""
     ledger = Full.writing(path)
     owed = ledger.attempt("/certs", Attempt("reload", "1:1", NOW))
     assert owed == -1

@@ -10,7 +10,7 @@ NOW = datetime(2026, 11, 30, tzinfo=UTC)
 FILES = {"ca": b"bundle", "node": b"\x00\xff"}
 
 
-def test_what_is_remembered_outlives_the_agent(tmp_path: Path) -> None:
+def test_loaded_material_survives_restart(tmp_path: Path) -> None:
     """Byte for byte, for each directory on its own."""
     path = str(tmp_path / "ledger.db")
     LoadedFiles(Ledger.writing(path), "/a").remember("one", FILES, NOW)
@@ -19,15 +19,15 @@ def test_what_is_remembered_outlives_the_agent(tmp_path: Path) -> None:
         assert LoadedFiles(ledger, "/b").known() == {}
 
 
-def test_a_ledger_of_before_knows_nothing(tmp_path: Path) -> None:
-    """The table is made when something is remembered first; reading a ledger without it is no error."""
+def test_loaded_material_in_older_ledger_is_none(tmp_path: Path) -> None:
+    """The table is made with the first row; reading a ledger without it is not an error."""
     path = str(tmp_path / "ledger.db")
     assert LoadedFiles(Ledger.writing(path), "/a").known() == {}
     assert LoadedFiles(Ledger.looking(path), "/a").known() == {}
 
 
-def test_the_newest_few_are_kept_in_order(tmp_path: Path) -> None:
-    """What is loaded again becomes the newest."""
+def test_loaded_material_newest_are_kept_in_order(tmp_path: Path) -> None:
+    """Material that is loaded again becomes the newest."""
     loaded = LoadedFiles(Ledger.writing(str(tmp_path / "ledger.db")), "/a")
     for n in range(KEEP + 2):
         loaded.remember(str(n), FILES, NOW)
@@ -36,8 +36,8 @@ def test_the_newest_few_are_kept_in_order(tmp_path: Path) -> None:
     assert list(loaded.known()) == [*(str(n) for n in range(3, KEEP + 2)), "2"]
 
 
-def test_rubbish_in_the_table_is_passed_over(tmp_path: Path) -> None:
-    """It is as if nothing were known of that material."""
+def test_loaded_material_malformed_row_is_skipped(tmp_path: Path) -> None:
+    """Such material counts as unknown."""
     ledger = Ledger.writing(str(tmp_path / "ledger.db"))
     loaded = LoadedFiles(ledger, "/a")
     loaded.remember("one", FILES, NOW)
@@ -45,8 +45,8 @@ def test_rubbish_in_the_table_is_passed_over(tmp_path: Path) -> None:
     assert LoadedFiles(ledger, "/a").known() == {"one": FILES}
 
 
-def test_what_cannot_be_written_is_known_until_the_agent_ends(tmp_path: Path) -> None:
-    """A disk that is full must not make the agent forget what it has verified."""
+def test_loaded_material_on_full_disk_is_kept_in_memory(tmp_path: Path) -> None:
+    """A disk that is full must not make the agent forget verified material."""
     ledger = Ledger.writing(str(tmp_path / "ledger.db"))
     loaded = LoadedFiles(ledger, "/a")
     ledger.execute("pragma query_only = on")

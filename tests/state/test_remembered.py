@@ -18,8 +18,8 @@ from certagent.state.authority_state import AuthorityState, SharedOnly
 from tests.waiting import wait_until
 
 
-def test_secrets_by_their_sources(tmp_path: Path) -> None:
-    """A file, a credential of systemd, a variable: each without the white space around it, and read anew each time."""
+def test_secret_by_its_source(tmp_path: Path) -> None:
+    """A file, a credential of systemd, a variable: each without surrounding white space, and read anew each time."""
     (tmp_path / "token").write_text("  s3cret\n\n")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "VAULT_TOKEN": "s3cret\n"}
     for source in (f"{tmp_path}/token", "credential:token", "env:VAULT_TOKEN"):
@@ -42,7 +42,7 @@ def test_secrets_by_their_sources(tmp_path: Path) -> None:
         ("env:BLANK", "has no BLANK"),
     ],
 )
-def test_secrets_that_cannot_be_read(tmp_path: Path, source: str, reason: str) -> None:
+def test_secret_unreadable_names_setting(tmp_path: Path, source: str, reason: str) -> None:
     """Each says which setting, and why; nothing blocks, and nothing of the file is quoted."""
     (tmp_path / "empty").write_text(" \n")
     (tmp_path / "large").write_text("x" * (LIMIT + 1))
@@ -55,14 +55,14 @@ def test_secrets_that_cannot_be_read(tmp_path: Path, source: str, reason: str) -
     assert "hidden" not in str(caught.value)
 
 
-def test_no_credentials_from_systemd() -> None:
+def test_secret_systemd_credential_missing_names_unit_line() -> None:
     """The remedy is the line for the unit."""
     with pytest.raises(HostError, match="LoadCredential=token:/path to the unit"):
         read_secret("authority.pki.token", "credential:token", {})
 
 
-def test_memory_is_private_and_durable(tmp_path: Path) -> None:
-    """0600 in a 0700 directory; another reader reads what was written; an empty own part is forgotten."""
+def test_authority_state_is_private_and_durable(tmp_path: Path) -> None:
+    """0600 in a 0700 directory; another reader reads what was written; an empty part of its own is removed."""
     book = AuthorityState(str(tmp_path / "authority"))
     assert book.read("pki", "/certs\nnode") == ({}, {})
     book.write("pki", "/certs\nnode", {}, {"account": 1}, {"order": 2})
@@ -74,8 +74,8 @@ def test_memory_is_private_and_durable(tmp_path: Path) -> None:
     assert book.read("pki", "/certs\nnode") == ({"account": 1}, {})
 
 
-def test_two_requests_change_different_things(tmp_path: Path) -> None:
-    """Both were given the same memory: what each changed, added or removed stands, what neither touched as well."""
+def test_authority_state_concurrent_changes_are_merged(tmp_path: Path) -> None:
+    """Both started from the same state: each one's changes stay, and so does everything that neither changed."""
     book = AuthorityState(str(tmp_path))
     before: dict[str, Any] = {"a": 1, "b": 1, "c": 1}
     book.write("pki", "one", {}, before, {})
@@ -85,7 +85,7 @@ def test_two_requests_change_different_things(tmp_path: Path) -> None:
     assert book.read("pki", "two")[1] == {"y": 1}
 
 
-def test_a_trial_leaves_the_account_only(tmp_path: Path) -> None:
+def test_authority_state_trial_keeps_account_only(tmp_path: Path) -> None:
     """`authority test` sees no order of a file, and leaves none; an account that it made stays."""
     book = AuthorityState(str(tmp_path))
     book.write("pki", "node", {}, {"account": 1}, {"order": 1})
@@ -98,8 +98,8 @@ def test_a_trial_leaves_the_account_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"version": 2, "shared": {}, "own": {}}', '{"version": 1}'])
-def test_memory_that_cannot_be_used(tmp_path: Path, content: str) -> None:
-    """Spoilt or newer: refused with the file's name, never overwritten."""
+def test_authority_state_unusable_is_refused(tmp_path: Path, content: str) -> None:
+    """Damaged or newer: refused with the file's name, never overwritten."""
     (tmp_path / "pki.json").write_text(content)
     book = AuthorityState(str(tmp_path))
     with pytest.raises(HostError, match=r"pki\.json"):
@@ -110,7 +110,7 @@ def test_memory_that_cannot_be_used(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("another", [False, True], ids=["one book", "beside a trial"])
-def test_one_request_first(tmp_path: Path, another: bool) -> None:
+def test_authority_state_first_request_runs_alone(tmp_path: Path, another: bool) -> None:
     """While nothing is shared the second request waits for the first, and then sees what it left; later ones do not.
 
     The same for a trial, which has an AuthorityState of its own and may be another process: its lock is the kernel's.
@@ -145,8 +145,8 @@ def test_one_request_first(tmp_path: Path, another: bool) -> None:
         order.append("side by side")
 
 
-def test_the_first_that_never_ends(tmp_path: Path) -> None:
-    """The second gives up with a sentence, instead of waiting for ever."""
+def test_authority_state_first_request_hanging_gives_up(tmp_path: Path) -> None:
+    """The second gives up with a sentence, instead of waiting forever."""
     book = AuthorityState(str(tmp_path))
     with book.first("acme", 1):
         for other in (book, AuthorityState(str(tmp_path))):
@@ -154,8 +154,8 @@ def test_the_first_that_never_ends(tmp_path: Path) -> None:
                 pytest.fail("it was let in")
 
 
-def test_another_process_that_never_lets_go(tmp_path: Path) -> None:
-    """Who writes gives up with a sentence that names the lock; who reads meanwhile is not held up."""
+def test_authority_state_lock_of_other_process_gives_up(tmp_path: Path) -> None:
+    """A writer gives up with a sentence that names the lock; a reader is not delayed meanwhile."""
     book = AuthorityState(str(tmp_path), patience=0.2)
     book.write("acme", "", {}, {"account": 1}, {})
     lock = tmp_path / ".lock"
@@ -174,8 +174,8 @@ def test_another_process_that_never_lets_go(tmp_path: Path) -> None:
     assert AuthorityState(str(tmp_path)).read("acme", "")[0] == {"account": 1, "order": 1}
 
 
-def test_no_lock_to_be_had(tmp_path: Path) -> None:
-    """Where no lock file can be made, as on a full disk, one request is not held up by it."""
+def test_authority_state_without_lock_file_proceeds(tmp_path: Path) -> None:
+    """If no lock file can be made, as on a full disk, one request proceeds without it."""
     (tmp_path / "authority").write_text("no directory")
     with AuthorityState(str(tmp_path / "authority")).alone("acme", 60):
         assert not (tmp_path / "authority").is_dir()
@@ -185,8 +185,8 @@ DRAFT = Draft(csr=b"-----BEGIN CERTIFICATE REQUEST-----\n", key=b"a key")
 BARE = replace(DRAFT, key=None)
 
 
-def test_requests_that_wait(tmp_path: Path) -> None:
-    """Key and CSR survive, 0600 in the staging area, for the very same want; for another one they are not found."""
+def test_pending_request_key_and_csr_survive(tmp_path: Path) -> None:
+    """Key and CSR survive, 0600 in the staging area, for the very same request; for another one they are not found."""
     path = str(tmp_path)
     pending.keep(path, "node", "mark", DRAFT)
     assert pending.kept(path, "node", "mark") == DRAFT
@@ -201,8 +201,8 @@ def test_requests_that_wait(tmp_path: Path) -> None:
     assert list(area.iterdir()) == []
 
 
-def test_recovery_and_retirement_know_them(tmp_path: Path) -> None:
-    """What is no longer wanted goes, recovery removes what a crash left half, retirement everything."""
+def test_pending_request_is_removed_by_recovery_and_retire(tmp_path: Path) -> None:
+    """Recovery removes an obsolete or half-written request, retirement all of them."""
     path, area = str(tmp_path), tmp_path / ".certagent" / "pending"
     pending.keep(path, "node", "mark", DRAFT)
     (area / "ui.key").write_bytes(b"a key")

@@ -53,7 +53,7 @@ def configure(host: Host, pebble: Pebble, port: int = 0) -> None:
     host.write(house=table, extra=UI.format(name="console.test"))
 
 
-def test_the_console_from_a_public_ca(host: Host, pebble: Pebble) -> None:
+def test_acme_ui_from_public_ca(host: Host, pebble: Pebble) -> None:
     """`ui` is issued by http-01 from within the confined worker, installed, served and renewed."""
     configure(host, pebble)
     done = host.once()
@@ -69,10 +69,8 @@ def test_the_console_from_a_public_ca(host: Host, pebble: Pebble) -> None:
 
 
 @pytest.mark.parametrize(("trusted", "failed"), [(True, None), (False, "chain")])
-def test_trying_a_public_ca_before_there_is_a_bundle(
-    host: Host, pebble: Pebble, trusted: bool, failed: str | None
-) -> None:
-    """An empty directory: `ui` is judged by what browsers trust, for `ca.crt` is none of that CA's business."""
+def test_acme_trial_without_bundle(host: Host, pebble: Pebble, trusted: bool, failed: str | None) -> None:
+    """An empty directory: `ui` is judged by the roots of browsers, not by the missing `ca.crt`."""
     roots = host.base / "browsers.pem"
     roots.write_bytes(pebble.root() if trusted else pebble.ca.read_bytes())
     fields = {"url": pebble.directory_url, "port": pebble.http_port, "address": "127.0.0.1", "ca": pebble.ca}
@@ -85,8 +83,8 @@ def test_trying_a_public_ca_before_there_is_a_bundle(
     assert [s["name"] for s in found["steps"] if s["outcome"] == "failed"] == ([failed] if failed else [])
 
 
-def test_a_port_of_systemd(host: Host, pebble: Pebble) -> None:
-    """The socket that the agent was started with goes to the worker: the configured port is bound by nobody."""
+def test_acme_systemd_port_is_passed_to_worker(host: Host, pebble: Pebble) -> None:
+    """The socket that the agent was started with goes to the worker: no process binds the configured port."""
     configure(host, pebble, port=1)
     host.make_certs()
     prefix = (sys.executable, str(Path(__file__).with_name("activate.py")), str(pebble.http_port), "certagent-http01")
@@ -95,8 +93,8 @@ def test_a_port_of_systemd(host: Host, pebble: Pebble) -> None:
         assert [] == [e for e in agent.events("issue.failed") if e["file"] == "ui"]
 
 
-def test_the_account_with_the_ca(host: Host, pebble: Pebble) -> None:
-    """Through the daemon and without one: a new key under the same URI, then its end; others keep no account."""
+def test_acme_account_commands(host: Host, pebble: Pebble) -> None:
+    """Through the daemon and without one: a new key under the same URI, then its end; other types keep no account."""
     configure(host, pebble)
     assert 0 == host.once().returncode
     book = host.base / "state" / "authority" / "public.json"
@@ -121,7 +119,7 @@ def test_the_account_with_the_ca(host: Host, pebble: Pebble) -> None:
 
 
 @pytest.mark.root
-def test_a_node_from_step_ca(host: Host, tmp_path: Path) -> None:
+def test_acme_node_from_step_ca(host: Host, tmp_path: Path) -> None:
     """The CA's template makes CN=node of a request without a common name, and it is installed and served."""
     place = free_address()
     with StepCa(tmp_path / "step-ca") as ca:
@@ -137,7 +135,7 @@ def test_a_node_from_step_ca(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_the_window_is_kept_over_a_restart(host: Host, tmp_path: Path) -> None:
+def test_acme_renewal_window_survives_restart(host: Host, tmp_path: Path) -> None:
     """The renewal point lies in the CA's window; after a restart with healthy certificates no CA is asked again."""
     with Acme2certifier(tmp_path / "a2c") as ca:
         roots = host.base / "root.pem"

@@ -76,10 +76,10 @@ BREAKAGES: list[tuple[str, Callable[[Path], object], tuple[str, str], bool]] = [
 
 
 @pytest.mark.parametrize(("label", "breaks", "finding", "taken"), BREAKAGES, ids=[b[0] for b in BREAKAGES])
-def test_a_directory_without_any_configuration(
+def test_check_directory_without_configuration(
     tmp_path: Path, label: str, breaks: Callable[[Path], object], finding: tuple[str, str], *, taken: bool
 ) -> None:
-    """A sound directory exits 0; each breakage is one finding, and the verdict is cockroach's, not ours."""
+    """A valid directory exits 0; each defect is one finding, and the verdict is cockroach's, not ours."""
     certs = tmp_path / "certs"
     filled(certs, "node", "ui", "client.root")
     assert check("--certs-dir", str(certs))[0] == 0
@@ -92,7 +92,7 @@ def test_a_directory_without_any_configuration(
     assert {"name", "role", "user", "accepted", "reason"} <= set(document["files"][0])
 
 
-def test_a_process_is_judged_by_its_own_flags(tmp_path: Path) -> None:
+def test_check_pid_uses_flags_of_process(tmp_path: Path) -> None:
     """--pid: its directory, environment and principal map; the same directory alone is judged otherwise."""
     certs, place = tmp_path / "certs", tmp_path / "server"
     custom(certs)
@@ -117,7 +117,7 @@ def test_a_process_is_judged_by_its_own_flags(tmp_path: Path) -> None:
 SLEEPER = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'cockroach'); print(flush=True); sys.stdin.read()"
 
 
-def test_a_relative_directory_in_its_cwd(tmp_path: Path) -> None:
+def test_check_pid_relative_directory_in_its_cwd(tmp_path: Path) -> None:
     """`--certs-dir=certs` is below the process's cwd; ${NAME} is the process's own variable."""
     filled(tmp_path / "certs")
     words = [sys.executable, "-c", SLEEPER, "start", "--certs-dir=${WHERE}"]
@@ -132,7 +132,7 @@ def test_a_relative_directory_in_its_cwd(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_process_in_another_root() -> None:
+def test_check_pid_in_another_root() -> None:
     """Its paths and its links are resolved in its own root, with its user's rights."""
     base = open_tmp()
     certs = base / "etc" / "certs"
@@ -163,7 +163,7 @@ def test_a_process_in_another_root() -> None:
 
 
 @pytest.mark.root
-def test_with_the_rights_of_the_user() -> None:
+def test_check_user_rights_are_used() -> None:
     """Root acts as the user: a key that only root can read is refused, as cockroach's own read would be."""
     base = open_tmp()
     certs = base / "certs"
@@ -190,7 +190,7 @@ USAGE = [
 
 
 @pytest.mark.parametrize("words", USAGE, ids=[" ".join(w) for w in USAGE])
-def test_usage_is_never_a_state(words: list[str]) -> None:
+def test_check_usage_error_exits_64(words: list[str]) -> None:
     """Mistakes exit 64 with a reason on stderr."""
     command = [sys.executable, "-m", "certagent", "check", *words]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -198,8 +198,8 @@ def test_usage_is_never_a_state(words: list[str]) -> None:
     assert found.stderr
 
 
-def test_a_file_in_the_place_of_a_directory(tmp_path: Path) -> None:
-    """It is there, and no directory: said so, without the advice to make one over it."""
+def test_check_file_in_place_of_directory(tmp_path: Path) -> None:
+    """It exists, and is not a directory: the finding says so, without the advice to make one over it."""
     filled(tmp_path)
     code, document = check("--certs-dir", str(tmp_path / "ca.crt"), "--user", "root")
     [found] = document["findings"]
@@ -207,7 +207,7 @@ def test_a_file_in_the_place_of_a_directory(tmp_path: Path) -> None:
     assert found["message"].endswith("ca.crt cannot be read: Not a directory")
 
 
-def test_names_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+def test_check_escape_sequence_in_name_is_removed(tmp_path: Path) -> None:
     """A file's name with an escape sequence in it is printed without it."""
     filled(tmp_path)
     (tmp_path / "client.\x1b[31mred.crt").write_text("x")
@@ -219,7 +219,7 @@ def test_names_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     assert check("--certs-dir", str(tmp_path))[0] == 2
 
 
-def test_the_daemon_knows_the_flags_of_its_process(tmp_path: Path) -> None:
+def test_status_uses_flags_of_process(tmp_path: Path) -> None:
     """A node without `node` in its certificate, served with a principal map: no critical finding of the daemon's."""
     host = Host(tmp_path)
     host.write(authority='"nobody"', extra="[authority.nobody]\ntype = 'none'", clients="[]")
@@ -230,8 +230,8 @@ def test_the_daemon_knows_the_flags_of_its_process(tmp_path: Path) -> None:
         assert "cert.principal" not in {f["code"] for f in host.json("check")["findings"]}
 
 
-def test_a_directory_of_clients_is_no_broken_node(tmp_path: Path) -> None:
-    """Client pairs and no `node`: a warning, no more, and nothing about a key that nobody needs."""
+def test_check_directory_of_clients_is_a_warning(tmp_path: Path) -> None:
+    """Client pairs and no `node`: a warning, no more, and nothing about a key that is not needed."""
     filled(tmp_path, "client.root")
     for name in ("node.crt", "node.key"):
         (tmp_path / name).unlink(missing_ok=True)

@@ -63,8 +63,8 @@ def turns(host: Host) -> None:
     assert host.json("status")["daemon"] is not None
 
 
-def test_a_day_forward(host: Host, clock: Clock) -> None:
-    """Everything that lives for twelve hours has expired at once: nothing is done while nobody vouches for the clock.
+def test_clock_jump_forward_renews_once(host: Host, clock: Clock) -> None:
+    """All leaves of twelve hours have expired: nothing is done while the clock is unconfirmed.
 
     Once the kernel says that it is synchronised: one renewal per pair, no storm; it is served.
     """
@@ -86,8 +86,8 @@ def test_a_day_forward(host: Host, clock: Clock) -> None:
         assert len(agent.events("reload.sent")) == 1
 
 
-def test_a_clock_that_was_ahead_for_a_moment(host: Host, clock: Clock) -> None:
-    """What was issued then begins twelve hours from now: the pair before it comes back at once, and is served."""
+def test_clock_ahead_for_a_moment_restores_previous_pair(host: Host, clock: Clock) -> None:
+    """The new certificate begins twelve hours from now: the previous pair is restored immediately, and served."""
     host.once()
     with host.server() as server, host.agent(*clock.prefix) as agent:
         wait_until(lambda: host.file("node")["proof"] == "served", "proven")
@@ -104,7 +104,7 @@ def test_a_clock_that_was_ahead_for_a_moment(host: Host, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("days", [1, 3])
-def test_days_back(host: Host, clock: Clock, days: int) -> None:
+def test_clock_set_back_renews_nothing(host: Host, clock: Clock, days: int) -> None:
     """The loop goes on, nothing is renewed; beyond a day behind the ledger the clock is unsound, until it is right."""
     host.once()
     with host.server() as server, host.agent(*clock.prefix) as agent:
@@ -121,8 +121,8 @@ def test_days_back(host: Host, clock: Clock, days: int) -> None:
         assert issued(agent) == {"node": 1}
 
 
-def test_a_renewal_after_the_clock_was_set_back(host: Host, clock: Clock) -> None:
-    """Ten minutes back, then `renew`: asked once, installed, signalled once, proven; old answers hold nothing up."""
+def test_clock_set_back_then_renew(host: Host, clock: Clock) -> None:
+    """Ten minutes back, then `renew`: asked once, installed, signalled once, verified; old answers delay nothing."""
     host.once()
     with host.server() as server, host.agent(*clock.prefix) as agent:
         wait_until(lambda: host.file("node")["proof"] == "served", "proven")
@@ -136,7 +136,7 @@ def test_a_renewal_after_the_clock_was_set_back(host: Host, clock: Clock) -> Non
 
 
 @pytest.mark.parametrize("year", [1970, 2200])
-def test_started_under_a_wrong_clock(host: Host, clock: Clock, year: int) -> None:
+def test_clock_wrong_at_start_is_alarm(host: Host, clock: Clock, year: int) -> None:
     """A start in 1970, or in 2200: an alarm and no renewal; modes are repaired; then the time is synchronised."""
     host.once()
     clock.to(year)
@@ -155,8 +155,8 @@ def test_started_under_a_wrong_clock(host: Host, clock: Clock, year: int) -> Non
         assert len(host.history("issue")) == before + 1
 
 
-def test_five_signals_then_the_alarm(host: Host, clock: Clock) -> None:
-    """A server that stays deaf gets five signals behind ever longer pauses, then an alarm; the new pair stays."""
+def test_sighup_five_times_then_alarm(host: Host, clock: Clock) -> None:
+    """A server that does not reload gets five signals with growing pauses, then an alarm; the new pair stays."""
     host.once()
     with host.server(environ={"STANDIN_DEAF": "1"}) as server, host.agent(*clock.prefix) as agent:
         wait_until(lambda: host.file("node")["proof"] == "served", "proven")

@@ -55,7 +55,7 @@ def table(command: Path, *lines: str) -> str:
     return "\n".join(["[authority.pki]", "type = 'command'", f"command = ['{command}']", *lines])
 
 
-def test_openssl_ca_until_served(shared: Host) -> None:
+def test_command_openssl_ca_until_served(shared: Host) -> None:
     """The bundle of the pinned root, both pairs, served; a renewal; the lifetime that was asked for."""
     place = ca_dir(shared)
     pin = parse_certificates((place / "ca.crt").read_bytes())[0].fingerprint
@@ -91,8 +91,8 @@ exit 77
 
 
 @needs_all
-def test_what_a_program_may_do(shared: Host) -> None:
-    """It runs, reads and writes what is configured and its own directory: no key, no state, no signal, nothing else."""
+def test_command_program_is_confined(shared: Host) -> None:
+    """It runs, reads and writes the configured paths and its own directory: no key, state, signal or other file."""
     shared.write()
     assert shared.once().returncode == 0
     (shared.base / "readable").write_text("x")
@@ -112,7 +112,7 @@ def test_what_a_program_may_do(shared: Host) -> None:
     assert (shared.certs / "node.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_an_answer_that_comes_later(shared: Host) -> None:
+def test_command_pending_answer_survives_restart(shared: Host) -> None:
     """75, then the certificate: its `state` comes back over a restart of the agent, and the key is the same."""
     place = ca_dir(shared)
     sign = program(shared, "command-openssl-ca.sh")
@@ -133,8 +133,8 @@ def test_an_answer_that_comes_later(shared: Host) -> None:
 
 
 @pytest.mark.real
-def test_scep(shared: Host) -> None:
-    """A client's pair from scepserver: the challenge is read from its file and stands in the request."""
+def test_command_scep(shared: Host) -> None:
+    """A client's pair from scepserver: the challenge is read from its file and is in the request."""
     place = shared.base / "scep"
     place.mkdir()
     with ScepServer(place) as server:
@@ -156,7 +156,7 @@ def test_scep(shared: Host) -> None:
 
 @pytest.mark.real
 @pytest.mark.root
-def test_cockroach_by_ssh(shared: Host) -> None:
+def test_command_cockroach_by_ssh(shared: Host) -> None:
     """The `ca.key` of `cockroach cert` on another host: the worker asks over ssh with a key of its own user."""
     ca, place = make_ca("cockroach's CA"), shared.base / "sshd"
     place.mkdir()

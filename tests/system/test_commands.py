@@ -17,8 +17,8 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 
-def test_status_without_a_daemon(host: Host) -> None:
-    """It observes by itself: critical for a missing directory, then info; `daemon` is null; nothing is made."""
+def test_status_without_daemon_observes(host: Host) -> None:
+    """It observes by itself: critical for a missing directory, then info; `daemon` is null; no file is made."""
     assert host.run("status").returncode == 2
     assert not (host.base / "state").exists()
     host.once()
@@ -39,7 +39,7 @@ def test_status_without_a_daemon(host: Host) -> None:
     assert host.run("status").returncode == 0
 
 
-def test_status_with_a_daemon(host: Host) -> None:
+def test_status_with_daemon(host: Host) -> None:
     """It answers from the daemon's socket, and names its pid."""
     host.once()
     with host.agent() as agent:
@@ -50,16 +50,16 @@ def test_status_with_a_daemon(host: Host) -> None:
         assert "embedded CA" in host.run("status").stdout
 
 
-def test_the_first_answer_is_a_look(host: Host) -> None:
-    """Whoever asks before the first look is over waits for it: no answer shows a host without certs-dirs as ok."""
+def test_status_before_first_reconcile_waits(host: Host) -> None:
+    """A query before the first reconcile waits for it: no host without certs directories is shown as ok."""
     host.once()
     with host.agent():
         document = ask(str(host.base / "control.sock"), "status", {}, 30.0)["document"]
         assert [str(host.certs)] == [d["path"] for d in document["certs_dirs"]]
 
 
-def test_one_daemon_only(host: Host) -> None:
-    """A second agent on the same state or certs-dir exits at once, and names the first."""
+def test_second_agent_exits_and_names_first(host: Host) -> None:
+    """A second agent on the same state or certs directory exits immediately, and names the first."""
     host.once()
     with host.agent() as agent:
         assert agent.process is not None
@@ -72,7 +72,7 @@ def test_one_daemon_only(host: Host) -> None:
         assert str(agent.process.pid) in retired.stderr
 
 
-def test_check(host: Host) -> None:
+def test_check_exit_by_worst_finding(host: Host) -> None:
     """cockroach's verdict on each file; exit 0, 2 by the worst finding; without any configuration."""
     host.once()
     document = host.json("check")
@@ -90,8 +90,8 @@ def test_check(host: Host) -> None:
     assert "key.mismatch" in found.stdout
 
 
-def test_plan(host: Host) -> None:
-    """Exit 2 with work to do, 0 when quiet; it prints the steps that would follow, and does none of them."""
+def test_plan_prints_steps_and_does_none(host: Host) -> None:
+    """Exit 2 with work to do, 0 when idle; it prints the steps that would follow, and does none of them."""
     host.make_certs()
     found = host.run("plan")
     assert found.returncode == 2
@@ -103,7 +103,7 @@ def test_plan(host: Host) -> None:
 
 
 def test_plan_of_another_configuration(host: Host) -> None:
-    """A changed copy of the file shows what it would do, while the daemon runs by its own, and nothing is done."""
+    """A changed copy of the file shows what it would do, while the daemon keeps its own, and nothing is done."""
     host.once()
     with host.agent():
         changed = host.base / "changed.toml"
@@ -116,8 +116,8 @@ def test_plan_of_another_configuration(host: Host) -> None:
         assert sorted(os.listdir(host.certs)) == before
 
 
-def test_renew_rollback_reload(host: Host) -> None:
-    """Done and proven is exit 0; each is in the history with who asked."""
+def test_renew_rollback_reload_verified_exit_0(host: Host) -> None:
+    """Done and verified is exit 0; each is in the history with the user who asked."""
     host.once()
     with host.server() as server, host.agent() as agent:
         wait_until(lambda: host.file("node")["proof"] == "served", "proven")
@@ -131,7 +131,7 @@ def test_renew_rollback_reload(host: Host) -> None:
         assert commands == ["renew", "rollback", "reload"]
 
 
-def test_history_says_why(host: Host) -> None:
+def test_history_shows_reasons(host: Host) -> None:
     """Each issuance with its reason: it was missing, an operator asked, the configuration changed."""
     host.once()
     with host.agent() as agent:
@@ -144,8 +144,8 @@ def test_history_says_why(host: Host) -> None:
     assert "requested by an operator at" in host.run("history", "node").stdout
 
 
-def test_commands_that_are_refused(host: Host) -> None:
-    """What is not managed, and what cannot be rolled back, is exit 1 with the reason; without a daemon 3."""
+def test_command_refused_exits_1_without_daemon_3(host: Host) -> None:
+    """An unmanaged pair, and one without a generation, is exit 1 with the reason; without a daemon 3."""
     host.once()
     assert host.run("renew", "node").returncode == 3
     with host.agent():
@@ -162,8 +162,8 @@ def test_commands_that_are_refused(host: Host) -> None:
         assert [r["kind"] for r in host.json("history", "node")["attempts"]].count("rollback") == 0
 
 
-def test_a_renewal_that_is_held_says_why_at_once(host: Host) -> None:
-    """A CA whose root is not in ca.crt: exit 1 with the reason, long before the waiting ends."""
+def test_renew_blocked_answers_immediately(host: Host) -> None:
+    """A CA whose root is not in ca.crt: exit 1 with the reason, long before the command's timeout."""
     host.once()
     host.config.write_text(host.config.read_text().replace(f"{host.base}/ca'", f"{host.base}/another'"))
     other, directory = make_ca("another CA"), host.base / "another"
@@ -183,16 +183,16 @@ def test_a_renewal_that_is_held_says_why_at_once(host: Host) -> None:
 
 
 @pytest.mark.parametrize("layout", ["client", "tenant"])
-def test_check_of_a_layout_without_a_node(host: Host, layout: str) -> None:
-    """What the configuration does not ask for is not missed: no node.crt in a client's or a SQL server's directory."""
+def test_check_layout_without_node(host: Host, layout: str) -> None:
+    """A file that the configuration does not ask for is not required: no node.crt for a client or a SQL server."""
     host.write(layout=f'"{layout}"')
     host.once()
     told = host.run("check")
     assert (told.returncode, host.json("check")["findings"]) == (0, []), told.stdout
 
 
-def test_status_without_a_daemon_has_looked_at_everything(host: Host) -> None:
-    """What is proven is told as proven by one look, and nothing but the document is printed."""
+def test_status_without_daemon_verifies_in_one_pass(host: Host) -> None:
+    """One pass is enough to report a served pair as verified, and only the document is printed."""
     host.once()
     with host.server():
         told = host.run("status")
@@ -200,7 +200,7 @@ def test_status_without_a_daemon_has_looked_at_everything(host: Host) -> None:
     assert "pending" not in told.stdout
 
 
-def test_a_bad_answer_of_the_ca(host: Host) -> None:
+def test_renew_bad_answer_is_refused(host: Host) -> None:
     """The CA signs with another key: the pre-install checks refuse it, with a reason; the live pair stays."""
     host.once()
     before = (host.certs / "node.crt").read_bytes()
@@ -222,7 +222,7 @@ def test_a_bad_answer_of_the_ca(host: Host) -> None:
 
 
 def test_recover_and_retire(host: Host) -> None:
-    """`recover` heals what a kill left; `retire` removes the staging area, and the keys only where asked."""
+    """`recover` repairs what a kill left; `retire` removes the staging area, and the keys only if asked."""
     host.once()
     assert host.run("recover").returncode == 0
     assert host.run("retire", str(host.certs)).returncode == 0
@@ -232,8 +232,8 @@ def test_recover_and_retire(host: Host) -> None:
     assert list(host.certs.glob("*.key")) == []
 
 
-def test_retire_after_the_configuration_let_it_go(host: Host) -> None:
-    """As operations.md says: the agent lets the directory go, then its keys go, but a CA's; others are not touched."""
+def test_retire_after_directory_left_configuration(host: Host) -> None:
+    """As operations.md says: the agent releases the directory, then its keys go, but a CA's; others are not touched."""
     host.once()
     (host.certs / "ca.key").write_text("somebody's")
     host.config.write_text(host.config.read_text().replace(f'"{host.certs}"', f'"{host.base}/another"'))
@@ -245,8 +245,8 @@ def test_retire_after_the_configuration_let_it_go(host: Host) -> None:
     assert (again.returncode, "is not managed" in again.stderr) == (64, True)
 
 
-def test_sighup_reads_the_configuration_again(host: Host) -> None:
-    """ExecReload: SIGHUP to the agent; it is no stop, and an unchanged file is in force again."""
+def test_sighup_reloads_configuration(host: Host) -> None:
+    """ExecReload: SIGHUP to the agent does not stop it, and an unchanged file is in force again."""
     host.once()
     with host.agent() as agent:
         assert agent.process is not None
@@ -274,8 +274,8 @@ for command in ("status", "renew"):
     ("others", "said"),
     [("read-only", ["status True", "renew False forbidden"]), ("refuse", ["status silent", "renew silent"])],
 )
-def test_other_users(others: str, said: list[str]) -> None:
-    """By default another user may look and nothing else; with `socket_others = "refuse"` the socket is not even its."""
+def test_control_socket_of_other_users(others: str, said: list[str]) -> None:
+    """By default another user may only read; with `socket_others = "refuse"` the socket is not even visible."""
     shared = Host(open_tmp())
     shared.write(agent=f"socket_others = '{others}'")
     shared.once()
@@ -289,7 +289,7 @@ def test_other_users(others: str, said: list[str]) -> None:
     shutil.rmtree(shared.base)
 
 
-def test_everything_is_json(host: Host) -> None:
+def test_json_of_every_verb(host: Host) -> None:
     """Each verb that knows --json prints one document of version 1, and nothing else."""
     host.once()
     for words in (
@@ -314,7 +314,7 @@ USAGE = [["run", "--no-such"], ["nonsense"], ["renew"], ["explain", "no.such-cod
 
 
 @pytest.mark.parametrize("words", USAGE, ids=[" ".join(w) or "nothing" for w in USAGE])
-def test_usage_errors_are_no_state(words: list[str]) -> None:
+def test_usage_errors_exit_64(words: list[str]) -> None:
     """Mistakes on the command line exit 64, with the reason on stderr or the help on stdout."""
     found = subprocess.run([sys.executable, "-m", "certagent", *words], capture_output=True, text=True, check=False)
     assert found.returncode == 64
@@ -322,7 +322,7 @@ def test_usage_errors_are_no_state(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("verb", ["run", "status", "check", "plan", "history", "recover"])
-def test_configuration_errors(host: Host, verb: str) -> None:
+def test_configuration_errors_exit_64(host: Host, verb: str) -> None:
     """Every verb exits 64 for a bad configuration, and prints all of its errors."""
     host.write(naems="1", layout='"x"')
     found = host.run(verb)
@@ -332,7 +332,7 @@ def test_configuration_errors(host: Host, verb: str) -> None:
 
 
 def test_config_check_and_explain(host: Host) -> None:
-    """`config check` says what it read; `explain` knows every code."""
+    """`config check` prints a summary; `explain` knows every code."""
     assert "ok" in host.run("config", "check").stdout
     command = [sys.executable, "-m", "certagent", "explain", "key.mismatch"]
     assert (
@@ -340,8 +340,8 @@ def test_config_check_and_explain(host: Host) -> None:
     )
 
 
-def test_a_process_that_started_a_moment_ago(host: Host) -> None:
-    """Commands look for processes themselves: nobody there is never said of a server that began since the last look."""
+def test_command_finds_process_started_a_moment_ago(host: Host) -> None:
+    """Commands scan for processes themselves: a server that began since the last scan is never overlooked."""
     host.once()
     with host.agent() as agent:
         agent.wait_event("converged")

@@ -18,7 +18,7 @@ def reloads(log: Path) -> int:
     return log.read_text().count('"event": "reload"') if log.exists() else 0
 
 
-def test_a_container_that_binds_the_certs_dir(host: Host) -> None:
+def test_container_with_bind_mounted_directory(host: Host) -> None:
     """Its own pid and mount namespace, another path: found, signalled, and it serves the pair that was swapped in."""
     host.once()
     inside = host.base / "inside"
@@ -34,8 +34,8 @@ def test_a_container_that_binds_the_certs_dir(host: Host) -> None:
 
 
 @pytest.mark.parametrize("where", ["from elsewhere", "onto itself"])
-def test_a_single_file_bind_mount(host: Host, where: str) -> None:
-    """No rename can replace it: `dir.foreign`, nothing is issued or repaired; gone, the directory is managed again."""
+def test_container_single_file_bind_mount_is_foreign(host: Host, where: str) -> None:
+    """No rename can replace it: `dir.foreign`, nothing is issued or repaired; unmounted, it is managed again."""
     host.write(house="lifetime = '6s'")
     host.once()
     key = host.certs / "node.key"

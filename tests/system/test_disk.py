@@ -43,7 +43,7 @@ def repaired(host: Host) -> None:
     wait_until(lambda: os.stat(host.certs / "node.key").st_mode & 0o777 == 0o600, "repaired")
 
 
-def test_a_full_certs_dir(host: Host) -> None:
+def test_disk_full_certs_directory_keeps_old_pair(host: Host) -> None:
     """No block for the new pair: the old one stays, an alarm, no signal, no loop; with space again it is renewed."""
     with mounted(host.certs, "256k"):
         host.once()
@@ -63,8 +63,8 @@ def test_a_full_certs_dir(host: Host) -> None:
             assert host.file("node")["fingerprint"] == server.served() != before
 
 
-def test_a_full_ledger(host: Host) -> None:
-    """No block for the ledger: nothing is issued; modes are repaired, a reload is made and proven; written later."""
+def test_disk_full_ledger_blocks_issuance_only(host: Host) -> None:
+    """No block for the ledger: nothing is issued; modes are repaired, a reload is made and verified; written later."""
     with mounted(host.base / "state", "512k") as state:
         host.once()
         with host.server() as server:
@@ -97,8 +97,8 @@ def read_only(path: Path) -> Iterator[None]:
         unmount(path)
 
 
-def test_read_only_meanwhile(host: Host) -> None:
-    """The certs-dir takes no write: the old pair is served on, without a loop; what is asked for later is done."""
+def test_disk_read_only_certs_directory_keeps_serving(host: Host) -> None:
+    """The certs directory takes no write: the old pair is still served, without a loop; a later request is done."""
     host.once()
     with host.server() as server, host.agent() as agent:
         wait_until(lambda: host.file("node")["proof"] == "served", "proven")
@@ -113,7 +113,7 @@ def test_read_only_meanwhile(host: Host) -> None:
         assert len(agent.events("issue.failed")) + len(agent.events("action.failed")) < 10
 
 
-def test_a_state_directory_that_is_read_only(host: Host) -> None:
+def test_disk_read_only_state_directory_exits_3(host: Host) -> None:
     """Nothing could be recorded: it does not start, exit 3, and says the path and what to do; nothing is touched."""
     host.make_certs()
     state = host.base / "state"

@@ -53,7 +53,7 @@ def installed(agent: Agent) -> None:
     agent.wait_event("pair.installed", lambda e: e["file"] == "node")
 
 
-def test_first_issuance_over_a_crash(host: Host) -> None:
+def test_dropbox_first_issuance_survives_crash(host: Host) -> None:
     """Asked, killed with -9, started again: the same request with the same key; the answer is installed and served."""
     configure(host)
     with host.agent() as agent:
@@ -77,8 +77,8 @@ def test_first_issuance_over_a_crash(host: Host) -> None:
     assert "renewal.waiting" not in host.codes()
 
 
-def test_reminders(host: Host) -> None:
-    """While nobody answers, a warning at each interval; no attempt counts as failed."""
+def test_dropbox_reminders_count_no_failure(host: Host) -> None:
+    """Without an answer, a warning at each interval; no attempt counts as failed."""
     configure(host, remind="1s")
     with host.agent() as agent:
         found = agent.wait_event("issue.reminder", count=2)
@@ -87,7 +87,7 @@ def test_reminders(host: Host) -> None:
         assert 0 == host.file("node")["attempts"]
 
 
-def test_a_renewal_by_hand(host: Host) -> None:
+def test_dropbox_renewal_by_hand(host: Host) -> None:
     """A renewal is asked for; an old certificate changes nothing; the answer to the request is served."""
     configure(host, clients='["root"]')
     with host.agent() as agent:
@@ -106,8 +106,8 @@ def test_a_renewal_by_hand(host: Host) -> None:
         wait_until(lambda: cockroach.served("sql") not in {None, first}, "the new one is served")
 
 
-def test_an_answer_that_the_gate_refuses(host: Host) -> None:
-    """A certificate of a CA outside the bundle: put aside with the reason, and the request is made anew."""
+def test_dropbox_answer_of_other_ca_is_discarded(host: Host) -> None:
+    """A certificate of a CA outside the bundle: discarded with the reason, and the request is made anew."""
     configure(host)
     with host.agent() as agent:
         request = request_of(host)
@@ -121,8 +121,8 @@ def test_an_answer_that_the_gate_refuses(host: Host) -> None:
     assert not (host.certs / "node.crt").exists()
 
 
-def test_a_trial_leaves_nothing_behind(host: Host) -> None:
-    """`authority test` of people: both directories are tried, and nobody is asked to sign a throw-away key."""
+def test_dropbox_trial_leaves_nothing_behind(host: Host) -> None:
+    """`authority test` of a drop box: both directories are tried, and no request for a throw-away key is left."""
     configure(host)
     found = host.json("authority", "test", "people")
     step = next(s for s in found["steps"] if s["outcome"] == "failed")

@@ -36,8 +36,8 @@ def table(server: EstServer, more: str = "", *, name: str = "pki", url: str = ""
     return TABLE.format(name=name, url=url or server.url, ca=made.tls.ca, root=root, more=more or enrolled(server))
 
 
-def test_first_issuance_and_renewal(host: Host, server: EstServer) -> None:
-    """An empty directory until served: the bundle of the pinned root; then a renewal, proven, by simplereenroll."""
+def test_est_first_issuance_and_renewal(host: Host, server: EstServer) -> None:
+    """An empty directory until served: the bundle of the pinned root; then a renewal, verified, by simplereenroll."""
     host.write(house=table(server), authority='"pki"')
     assert host.once().returncode == 0, (host.json("status"), host.history("issue"))
     root = server.material.root.read_bytes()
@@ -51,8 +51,8 @@ def test_first_issuance_and_renewal(host: Host, server: EstServer) -> None:
     assert ("simplereenroll", 200) in {(r["path"].rpartition("/")[2], r["status"]) for r in server.requests()}
 
 
-def test_a_password_in_a_file(host: Host, server: EstServer) -> None:
-    """username and password: the secret is read from its file for each request, and stands in no log."""
+def test_est_password_in_a_file(host: Host, server: EstServer) -> None:
+    """username and password: the secret is read from its file for each request, and is in no log."""
     secret = host.base / "password"
     secret.write_text(PASSWORD + "\n")
     secret.chmod(0o600)
@@ -68,8 +68,8 @@ def test_a_password_in_a_file(host: Host, server: EstServer) -> None:
     assert "horse" not in text
 
 
-def test_as_the_live_pair(host: Host, server: EstServer) -> None:
-    """`credential = "leaf"`: renewals are asked for as the live pair; status says that the worker is handed it."""
+def test_est_renewal_with_live_pair(host: Host, server: EstServer) -> None:
+    """`credential = "leaf"`: renewals authenticate with the live pair; status says that the worker gets it."""
     host.write(house=table(server, enrolled(server) + 'credential = "leaf"'), authority='"pki"')
     assert host.once().returncode == 0
     with host.agent():
@@ -80,7 +80,7 @@ def test_as_the_live_pair(host: Host, server: EstServer) -> None:
     assert [200] == [r["status"] for r in renewed]
 
 
-def test_an_answer_that_takes_its_time(host: Host, server: EstServer) -> None:
+def test_est_pending_answer_survives_crash(host: Host, server: EstServer) -> None:
     """202: a finding while it waits; the agent is killed meanwhile, and the same key gets the answer."""
     host.write(house=table(server, enrolled(server) + 'label = "slow"'), authority='"pki"', clients="[]")
     host.make_certs()
@@ -94,8 +94,8 @@ def test_an_answer_that_takes_its_time(host: Host, server: EstServer) -> None:
     assert (host.certs / "node.key").read_bytes() == key
 
 
-def test_failover(host: Host, server: EstServer) -> None:
-    """The first is down, the second refuses, the third issues, at once; the next renewal begins with the first."""
+def test_fallback_to_third_authority(host: Host, server: EstServer) -> None:
+    """The first is down, the second refuses, the third issues, without a pause; the next renewal asks the first."""
     down = f"https://127.0.0.1:{closed_port()}"
     tables = [
         table(server, name="down", url=down),
@@ -112,7 +112,7 @@ def test_failover(host: Host, server: EstServer) -> None:
     assert [("down", "failed"), ("strict", "refused"), ("third", "ok")] * 2 == tried
 
 
-def test_another_root_is_refused(host: Host, server: EstServer) -> None:
+def test_fallback_answer_of_untrusted_root_is_refused(host: Host, server: EstServer) -> None:
     """The second authority's root is not in the bundle: the pre-install checks refuse its answer with that reason."""
     house = f"[authority.down]\ntype = 'est'\nurl = 'https://127.0.0.1:{closed_port()}'\n{enrolled(server)}"
     host.write()
@@ -126,8 +126,8 @@ def test_another_root_is_refused(host: Host, server: EstServer) -> None:
     assert (host.certs / "node.crt").read_bytes() == before
 
 
-def test_trials(host: Host, server: EstServer) -> None:
-    """`authority test`: every step of a sound EST authority; of one that refuses, the step and the server's words."""
+def test_trial_of_est_authority(host: Host, server: EstServer) -> None:
+    """`authority test`: every step of a working EST authority; of one that refuses, the step and the server's words."""
     tables = table(server) + table(server, enrolled(server) + 'label = "strict"', name="strict")
     host.write(house=tables, authority='["pki", "strict"]')
     host.make_certs()

@@ -97,7 +97,7 @@ def undone(certs: Path, before: dict[str, bytes]) -> None:
         put(certs, name, data)
 
 
-def test_no_mistake_of_another_tool_is_signalled(host: Host) -> None:
+def test_reload_after_mistakes_of_another_tool_is_blocked(host: Host) -> None:
     """One mistake after the other under a stream of connections: no SIGHUP, no failed handshake, a critical finding.
 
     A command is refused, and the agent that is started again in between has forgotten nothing.

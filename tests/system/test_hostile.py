@@ -232,26 +232,26 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
 
 
 @pytest.mark.parametrize("name", WRONGS)
-def test_what_a_ca_may_do_wrong(hostile: Hostile, name: str) -> None:
+def test_hostile_ca_answers_are_refused(hostile: Hostile, name: str) -> None:
     """Each is refused with a sentence that says what is wrong, in bounded time; the live pair stays."""
     _, reason, code = WRONGS[name]
     hostile.refused(f"client.{name}", reason, code)
 
 
-def test_other_names(hostile: Hostile) -> None:
+def test_answer_without_configured_names_is_refused(hostile: Hostile) -> None:
     """A node's certificate without the configured names is refused by the pre-install checks."""
     hostile.refused("node", "lacks the configured names localhost, db9.example.com", REFUSED)
 
 
-def test_the_daemon_is_none_the_worse(hostile: Hostile) -> None:
+def test_hostile_ca_leaves_daemon_unchanged(hostile: Hostile) -> None:
     """After all of it: the same files, no more memory, no process or directory of a worker is left."""
     assert hostile.memory() - hostile.start < MOST_GROWTH
     assert hostile.files() == hostile.before
     assert hostile.host.json("status")["daemon"]
 
 
-def test_a_ca_whose_clock_is_ahead(tmp_path: Path) -> None:
-    """It dates nothing back, and what it signs begins in some seconds: installed then, and asked for once."""
+def test_answer_not_yet_valid_is_installed_later(tmp_path: Path) -> None:
+    """It backdates nothing, and its certificates begin some seconds later: installed then, and asked for once."""
     host = Host(tmp_path)
     begins: list[datetime] = []
 

@@ -63,8 +63,8 @@ def said_to_hang(host: Host, agent: Agent) -> bool:
     return bool(told) and all(w in told[-1] for w in what) and told[-1].count("not responding since") == len(what)
 
 
-def test_a_mount_that_begins_to_hang(host: Host, far: Path) -> None:
-    """Under a daemon that knows it: repaired, said once for each, `status` and `plan` answer; and over when it is."""
+def test_hung_mount_under_running_daemon(host: Host, far: Path) -> None:
+    """The daemon repairs modes, reports each file once, answers `status` and `plan`; the findings clear at the end."""
     with host.agent() as agent:
         agent.wait_event("pair.installed", lambda e: e["file"] == "client.app")
         assert "cert.untrusted" not in host.codes()
@@ -78,8 +78,8 @@ def test_a_mount_that_begins_to_hang(host: Host, far: Path) -> None:
         open_and_closed(host)
 
 
-def test_a_start_while_it_hangs(host: Host, far: Path) -> None:
-    """What the CA of this host issues is issued; whose files hang is not asked, until they answer."""
+def test_hung_mount_at_start(host: Host, far: Path) -> None:
+    """The CA of this host still issues; an authority whose files hang is not asked, until they answer."""
     (host.certs / "ui.crt").unlink()
     with Hung(far), host.agent() as agent:
         agent.wait_event("pair.installed", lambda e: e["file"] == "client.app")
@@ -92,7 +92,7 @@ def test_a_start_while_it_hangs(host: Host, far: Path) -> None:
         agent.wait_event("issue.waiting", lambda e: e["file"] == "ui")
 
 
-def test_a_configuration_that_hangs(host: Host) -> None:
+def test_hung_mount_of_configuration_keeps_old_one(host: Host) -> None:
     """The file's own mount hangs, at SIGHUP, too: the old one stays in force; read when it answers."""
     place = host.base / "etc"
     place.mkdir()
@@ -112,8 +112,8 @@ def test_a_configuration_that_hangs(host: Host) -> None:
         assert agent.stop() == 0
 
 
-def test_the_mount_does_hang(tmp_path: Path) -> None:
-    """Whoever looks below it waits until it is over: the tests above can fail."""
+def test_hung_mount_does_block_readers(tmp_path: Path) -> None:
+    """A reader below it waits until it ends: the tests above can fail."""
     with Hung(tmp_path):
         command = [sys.executable, "-c", f"import os; os.path.exists({str(tmp_path / 'x')!r}); print('over')"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as looking:

@@ -122,8 +122,10 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("heading", "command", "renewed", "expected"), ROWS, ids=[r[0] for r in ROWS])
-def test_documented_layout(host: Host, heading: str, command: str, renewed: str, expected: dict[str, str]) -> None:
-    """By the documented configuration an empty directory is filled, served and proven; then a pair is renewed."""
+def test_layout_documented_is_served(
+    host: Host, heading: str, command: str, renewed: str, expected: dict[str, str]
+) -> None:
+    """By the documented configuration an empty directory is filled, served and verified; then a pair is renewed."""
     configure(host, documented(heading))
     host.once()
     with host.server(command=command) as server, host.agent():
@@ -137,8 +139,8 @@ def test_documented_layout(host: Host, heading: str, command: str, renewed: str,
         wait_until(lambda: host.json("status")["severity"] == "ok", lambda: f"{host.codes()} are over")
 
 
-def test_a_host_of_clients(host: Host) -> None:
-    """No server, no node: the pairs of users, dots in their names, are made and renewed; there is nothing to prove."""
+def test_layout_of_clients_only(host: Host) -> None:
+    """No server, no node: the pairs of users, dots in their names, are made and renewed; no process is reloaded."""
     configure(host, documented("A host of clients"))
     assert host.once().returncode == 0
     assert proofs(host) == {"ca": "none-needed", "client.app": "none-needed", "client.app.reports": "none-needed"}
@@ -146,10 +148,10 @@ def test_a_host_of_clients(host: Host) -> None:
     assert leaf.principals == ("app.reports",)
 
 
-def test_under_split_ca_the_wrong_ca_is_refused(host: Host) -> None:
+def test_split_ca_refuses_wrong_ca(host: Host) -> None:
     """A client of the nodes' CA, and the node's own pair as a client, are refused; clients of the clients' CA are not.
 
-    The same for another node's call: `client.node` is a node, `node` is nobody.
+    The same for another node's call: `client.node` is accepted as a node, `node` is not.
     """
     configure(host, documented("Split CA"))
     host.once()
@@ -175,8 +177,8 @@ def test_under_split_ca_the_wrong_ca_is_refused(host: Host) -> None:
             call(server.ports["sql"], str(roots), pair(host.certs, "node"))
 
 
-def test_the_console_by_a_public_ca(host: Host) -> None:
-    """`ui` is installed where roots outside the directory verify it, and refused where none do."""
+def test_ui_by_public_ca_needs_its_roots(host: Host) -> None:
+    """`ui` is installed if roots outside the directory verify it, and refused otherwise."""
     text = documented("The DB Console's pair from a public CA")
     configure(host, text)
     host.once()
@@ -204,7 +206,7 @@ def step(host: Host, kind: str) -> list[str]:
     return [f"{row.get('action')} {row.get('subject', row.get('file'))}: {row['reason']}" for row in directory[kind]]
 
 
-def test_a_live_host_moves_through_the_layouts(host: Host) -> None:
+def test_layout_moves_on_live_host_fail_no_connection(host: Host) -> None:
     """standard, split-node, split-ca under a stream of mutual TLS, the file changed under the daemon: none fails.
 
     Another node, which knows the first CA alone, takes this one's calls until an operator says that it may change.
@@ -285,8 +287,8 @@ def _without_the_old_roots(host: Host) -> None:
     assert "layout.superfluous" not in host.codes()
 
 
-def test_straight_from_standard_to_split_ca(host: Host) -> None:
-    """Both steps at once: the old clients stay accepted, the node stays dual-purpose, until a person says more."""
+def test_layout_from_standard_to_split_ca(host: Host) -> None:
+    """Both steps together: the old clients stay accepted, the node stays dual-purpose, until an operator says more."""
     configure(host, STANDARD)
     host.once()
     with host.server() as server, host.agent():

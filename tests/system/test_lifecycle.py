@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_first_issuance_until_served(host: Host) -> None:
-    """An empty directory gets its bundle and its pairs; a server that starts on them is found and proven."""
+    """An empty directory gets its bundle and its pairs; a server that starts on them is found and verified."""
     assert host.once().returncode == 0
     assert {"ca.crt", "node.crt", "node.key", "client.root.crt", "client.root.key"} <= set(os.listdir(host.certs))
     with host.server() as server, host.agent():
@@ -27,7 +27,7 @@ def test_first_issuance_until_served(host: Host) -> None:
 
 
 def test_renewal_when_due(host: Host) -> None:
-    """Leaves that live for ten seconds are renewed, swapped and served, again and again, without a person."""
+    """Leaves that live for ten seconds are renewed, swapped and served, again and again, without an operator."""
     host.write(house="lifetime = '10s'")
     host.once()
     with host.server() as server, host.agent() as agent:
@@ -37,7 +37,7 @@ def test_renewal_when_due(host: Host) -> None:
         assert all(e["ok"] and e["sender_uid"] == os.getuid() for e in server.log() if e["event"] == "reload")
 
 
-def test_a_new_name_is_issued_at_once(host: Host) -> None:
+def test_name_added_is_issued_immediately(host: Host) -> None:
     """The configuration file changed on disk: the new SAN is asked for, installed and served."""
     host.once()
     with host.server() as server, host.agent() as agent:
@@ -49,8 +49,8 @@ def test_a_new_name_is_issued_at_once(host: Host) -> None:
         wait_until(lambda: server.served() != before, "it is served")
 
 
-def test_a_bad_configuration_keeps_the_old_one(host: Host) -> None:
-    """A broken file is an event and a finding, all errors at once; the daemon goes on, and forgets it when repaired."""
+def test_configuration_broken_keeps_old_one(host: Host) -> None:
+    """A broken file is an event and a finding, all errors together; the daemon goes on; both clear after the repair."""
     host.once()
     with host.agent() as agent:
         host.write(naems='["x"]', layout='"splt-ca"')
@@ -63,7 +63,7 @@ def test_a_bad_configuration_keeps_the_old_one(host: Host) -> None:
         wait_until(lambda: "config.rejected" not in host.codes(), "it clears")
 
 
-def test_a_lost_key_is_made_anew(host: Host) -> None:
+def test_key_or_certificate_missing_is_reissued(host: Host) -> None:
     """A certificate without its key, a key without its certificate: each is a new pair, and matched."""
     host.once()
     with host.agent() as agent:
@@ -74,7 +74,7 @@ def test_a_lost_key_is_made_anew(host: Host) -> None:
     assert host.json("check")["severity"] == "ok"
 
 
-def test_three_restarts_of_a_healthy_agent(host: Host) -> None:
+def test_restart_of_healthy_agent_does_nothing(host: Host) -> None:
     """Restarts ask no CA and send no signal."""
     host.once()
     with host.server() as server:
@@ -88,8 +88,8 @@ def test_three_restarts_of_a_healthy_agent(host: Host) -> None:
         assert (len(host.history("issue")), len(server.log())) == (issued, signals)
 
 
-def test_the_first_day_on_a_live_cluster(host: Host) -> None:
-    """Files that somebody else made: nothing is re-issued or signalled, differences are findings, `plan` says more."""
+def test_adoption_on_live_cluster_changes_nothing(host: Host) -> None:
+    """Externally made files: nothing is re-issued or signalled, differences are findings, `plan` says more."""
     host.once()
     shutil.rmtree(host.base / "state")  # the agent never saw these pairs
     shutil.rmtree(host.certs / ".certagent")
@@ -113,8 +113,8 @@ def test_the_first_day_on_a_live_cluster(host: Host) -> None:
     assert {p.name: p.read_bytes() for p in host.certs.iterdir() if p.is_file()} == before
 
 
-def test_a_newer_pair_put_there_by_hand(host: Host) -> None:
-    """A newer sound pair that an operator placed is adopted, and the server is reloaded onto it."""
+def test_adoption_of_newer_manual_pair_is_reloaded(host: Host) -> None:
+    """A newer valid pair that an operator placed is adopted, and the server is reloaded onto it."""
     host.once()
     with host.server() as server, host.agent() as agent:
         wait_until(lambda: host.file("node")["proof"] == "served", "proven")
@@ -136,7 +136,7 @@ def test_a_newer_pair_put_there_by_hand(host: Host) -> None:
         assert server.served() == host.file("node")["fingerprint"] == other.file("node")["fingerprint"]
 
 
-def test_a_reload_survives_a_restart_of_the_agent(host: Host) -> None:
+def test_reload_owed_survives_restart(host: Host) -> None:
     """A pair was swapped in while the server ignored signals; a later agent still knows that the reload is owed."""
     host.once()
     with host.server(environ={"STANDIN_RELOAD_DELAY": "3"}) as server:
@@ -149,7 +149,7 @@ def test_a_reload_survives_a_restart_of_the_agent(host: Host) -> None:
         assert server.served() == host.file("node")["fingerprint"]
 
 
-def test_a_renewal_keeps_the_tenant_of_a_client(host: Host) -> None:
+def test_renewal_keeps_tenant_of_client(host: Host) -> None:
     """`cockroach cert create-client` writes `crdb://` URIs: without them the renewed one is for every tenant."""
     host.once()
     uri = "crdb://tenant/1/user/root"
@@ -165,8 +165,8 @@ def test_a_renewal_keeps_the_tenant_of_a_client(host: Host) -> None:
     assert after["proof"] == "accepted"
 
 
-def test_a_broken_file_that_a_reload_adds(host: Host) -> None:
-    """The stand-in takes the reload as cockroach does, and the console has nothing to serve: it does not fall back."""
+def test_reload_that_adds_a_broken_file(host: Host) -> None:
+    """The stand-in accepts the reload as cockroach does, and the console has no certificate: it has no fallback."""
     host.once()
     with host.server() as server:
         assert server.process is not None

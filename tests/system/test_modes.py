@@ -15,8 +15,8 @@ def mode(host: Host, name: str = "node.key") -> int:
     return os.stat(host.certs / name).st_mode & 0o777
 
 
-def test_a_wide_key_is_repaired(host: Host) -> None:
-    """chmod 0644 on a key: back to 0600, logged with what it was."""
+def test_key_mode_wide_is_repaired(host: Host) -> None:
+    """chmod 0644 on a key: back to 0600, logged with the old mode."""
     host.once()
     with host.agent() as agent:
         for wide in (0o644, 0o666, 0o604):
@@ -26,7 +26,7 @@ def test_a_wide_key_is_repaired(host: Host) -> None:
         assert (found["file"], found["level"]) == ("node.key", "warning")
 
 
-def test_repairs_while_a_probe_hangs(host: Host) -> None:
+def test_key_mode_is_repaired_while_probe_hangs(host: Host) -> None:
     """A server that accepts and never answers does not delay the repair of a key.
 
     A probe hangs for five seconds. On a machine that stands still as long itself it is tried again.
@@ -47,7 +47,7 @@ def _repaired_within(host: Host) -> float:
     return took
 
 
-def test_report_only(host: Host) -> None:
+def test_enforce_report_leaves_file(host: Host) -> None:
     """`enforce = "report"`: a finding, and the file stays as it is."""
     host.once()
     os.chmod(host.certs / "node.key", 0o644)
@@ -57,8 +57,8 @@ def test_report_only(host: Host) -> None:
         assert mode(host) == 0o644
 
 
-def test_a_foreign_writer(host: Host) -> None:
-    """Somebody keeps undoing the repair: the key is closed at once each time, and known as exposed until it is cleared.
+def test_repair_undone_repeatedly_is_exposed(host: Host) -> None:
+    """Another program keeps undoing the repair: the key is closed immediately each time, and exposed until cleared.
 
     The log has one line of the repairs and no line of `key.mode` that comes and goes; a restart forgets nothing.
     """
@@ -83,7 +83,7 @@ def test_a_foreign_writer(host: Host) -> None:
         wait_until(lambda: "key.exposed" not in host.codes(), "it is cleared")
 
 
-def test_a_key_of_a_stranger(host: Host) -> None:
+def test_key_mode_of_unmanaged_key_is_repaired(host: Host) -> None:
     """A key under an unknown name is repaired too: it is a key."""
     host.once()
     (host.certs / "old-node.key").write_text("secret")

@@ -58,8 +58,8 @@ def hups(agent: Agent) -> int:
     return len(agent.events("reload.sent"))
 
 
-def test_a_rotation_by_somebody_else(host: Host) -> None:
-    """A pair is replaced: one SIGHUP, proven; nothing is asked, staged or rotated by the agent itself."""
+def test_external_rotation_is_reloaded_once(host: Host) -> None:
+    """A pair is replaced: one SIGHUP, verified; the agent itself asks, stages and rotates nothing."""
     ca = deployed(host)
     with host.server() as cockroach, host.agent() as agent:
         served(host, cockroach)
@@ -72,7 +72,7 @@ def test_a_rotation_by_somebody_else(host: Host) -> None:
     assert host.history("issue") == []
 
 
-def test_two_steps(host: Host) -> None:
+def test_external_rotation_in_two_steps_waits_for_match(host: Host) -> None:
     """The certificate now, its key much later: no signal onto the mismatch in between, one after it."""
     ca = deployed(host)
     with host.server() as cockroach, host.agent() as agent:
@@ -99,8 +99,8 @@ def cockroach_log(host: Host) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_written_in_place(host: Host) -> None:
-    """A file that is written in place is seen half: no signal until it is whole again."""
+def test_external_rotation_in_place_waits_until_whole(host: Host) -> None:
+    """A file that is written in place is half there for a while: no signal until it is whole."""
     ca = deployed(host)
     with host.server() as cockroach, host.agent() as agent:
         served(host, cockroach)
@@ -118,7 +118,7 @@ def test_written_in_place(host: Host) -> None:
         assert hups(agent) == 1
 
 
-def test_modes_are_repaired_all_the_same(host: Host) -> None:
+def test_external_rotation_mode_is_repaired_first(host: Host) -> None:
     """A rotation that leaves the key readable for others: repaired before it is reloaded."""
     ca = deployed(host)
     with host.server() as cockroach, host.agent() as agent:
@@ -133,8 +133,8 @@ def test_modes_are_repaired_all_the_same(host: Host) -> None:
         assert (set(names[:-1]), names[-1]) == ({"mode.repaired"}, "reload.sent")
 
 
-def test_while_the_agent_was_away(host: Host) -> None:
-    """A rotation that nobody saw: after the start the process serves something else than the file, and is reloaded."""
+def test_external_rotation_while_agent_was_stopped_is_reloaded(host: Host) -> None:
+    """A rotation while no agent ran: after the start the process still serves the old pair, and is reloaded."""
     ca = deployed(host)
     with host.server() as cockroach:
         with host.agent() as agent:
@@ -171,8 +171,8 @@ class Secret:
                 shutil.rmtree(old)
 
 
-def test_a_secret_of_kubernetes(host: Host) -> None:
-    """The exchange of ..data: observed, reloaded once for each, proven; nothing is written into the volume."""
+def test_kubernetes_secret_is_observed_and_reloaded(host: Host) -> None:
+    """The exchange of ..data: observed, reloaded once for each, verified; nothing is written into the volume."""
     secret = Secret(host.certs, make_ca("cert-manager"))
     host.write(house=NONE, authority='"hands"', clients="[]")
     with host.server() as cockroach, host.agent() as agent:
@@ -190,7 +190,7 @@ def test_a_secret_of_kubernetes(host: Host) -> None:
     assert names == {"..data", f"..2026_11_24_{secret.count}", "ca.crt", "node.crt", "node.key"}
 
 
-def test_a_secret_that_others_may_read(host: Host) -> None:
+def test_kubernetes_secret_with_wide_key_is_left_alone(host: Host) -> None:
     """A key that is too wide inside such a volume is a finding and is left alone: kubelet owns it."""
     secret = Secret(host.certs, make_ca("cert-manager"))
     key = (host.certs / "node.key").resolve()

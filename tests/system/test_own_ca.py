@@ -45,8 +45,8 @@ def create_node(host: Host) -> None:
     openssl("x509", "-req", "-in", csr, "-out", certs / "node.crt", *by, "-extfile", host.base / "leaf.ext")
 
 
-def test_it_issues(host: Host) -> None:
-    """Without `create`: bundle and pairs come from it, its key is left as it is, openssl verifies what it signed."""
+def test_existing_ca_issues(host: Host) -> None:
+    """Without `create`: bundle and pairs come from it, its key is left as it is, openssl verifies the certificates."""
     create_ca(host.base / "ca")
     key = (host.base / "ca" / "ca.key").read_bytes()
     host.config.write_text(host.config.read_text().replace("create = true", "create = false"))
@@ -62,8 +62,8 @@ def test_it_issues(host: Host) -> None:
         assert server.served() == host.file("node")["fingerprint"]
 
 
-def test_the_first_day_on_its_pairs(host: Host) -> None:
-    """A node pair that it signed before: adopted and served on, neither re-issued nor signalled; due later."""
+def test_existing_ca_pairs_are_adopted(host: Host) -> None:
+    """A node pair that it signed before: adopted and still served, neither re-issued nor signalled; due later."""
     create_ca(host.base / "ca")
     create_node(host)
     before = (host.certs / "node.crt").read_bytes()

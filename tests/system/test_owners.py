@@ -60,8 +60,8 @@ def owners(path: Path) -> set[int]:
     return {p.lstat().st_uid for p in path.rglob("*")}
 
 
-def test_only_the_owner_is_signalled(shared: Host) -> None:
-    """The receiver sees its own uid as the sender; the neighbour hears nothing; every file belongs to its owner."""
+def test_sighup_only_from_and_to_the_owner(shared: Host) -> None:
+    """The receiver sees its own uid as the sender; the neighbour gets no signal; every file belongs to its owner."""
     first, second = (directory(shared, user) for user in USERS)
     shared.certs = first
     shared.write(owner=f'"{USERS[0]}"', extra=SECOND.format(path=second, user=USERS[1]))
@@ -81,8 +81,8 @@ def test_only_the_owner_is_signalled(shared: Host) -> None:
         assert shared.file("node", first)["fingerprint"] == one.served() != two.served()
 
 
-def test_several_directories_need_a_name(shared: Host) -> None:
-    """`renew node` alone is refused where two directories have it; nothing is done."""
+def test_renew_ambiguous_directory_is_refused(shared: Host) -> None:
+    """`renew node` alone is refused if two directories have it; nothing is done."""
     first, second = (directory(shared, user) for user in USERS)
     shared.certs = first
     shared.write(owner=f'"{USERS[0]}"', extra=SECOND.format(path=second, user=USERS[1]))
@@ -94,8 +94,8 @@ def test_several_directories_need_a_name(shared: Host) -> None:
         assert [a for a in shared.history("issue") if "asked" in a["reason"]] == []
 
 
-def test_root_group_keys(shared: Host) -> None:
-    """root:group 0640, cockroach's other accepted way: issued so, left alone, and served by a process of that group."""
+def test_key_root_group_0640_is_issued_and_kept(shared: Host) -> None:
+    """root:group 0640, which cockroach accepts: issued so, left alone, and served by a process of that group."""
     certs = directory(shared, USERS[0])
     group = pwd.getpwnam(USERS[0])
     name = grp.getgrgid(group.pw_gid).gr_name
@@ -148,8 +148,8 @@ def stranger(*words: str) -> Iterator[int]:
         process.communicate()
 
 
-def test_an_unprivileged_agent(shared: Host) -> None:
-    """The default: one agent as the owner, without any capability; it issues, swaps, signals and proves the same."""
+def test_unprivileged_agent_issues_and_reloads(shared: Host) -> None:
+    """The default: one agent as the owner, without any capability; it issues, swaps, signals and verifies the same."""
     certs = directory(shared, USERS[0])
     shared.certs = certs
     account = pwd.getpwnam(USERS[0])
@@ -182,8 +182,8 @@ def test_an_unprivileged_agent(shared: Host) -> None:
     assert owners(certs) == {account.pw_uid}
 
 
-def test_another_user_without_a_daemon(shared: Host) -> None:
-    """What this user may not see is unknown, never empty, critical or done; each verb says whom to be."""
+def test_unprivileged_user_without_daemon_gets_unknown(shared: Host) -> None:
+    """What this user may not see is unknown, never empty, critical or done; each verb names the user to run it as."""
     shared.certs = directory(shared, USERS[0])
     shared.write(owner=f'"{USERS[0]}"')
     assert shared.once().returncode == 0

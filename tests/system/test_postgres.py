@@ -40,8 +40,8 @@ def proven(host: Host) -> bool:
     return bool(host.file("node")["proof"] == "served")
 
 
-def test_a_rotation_is_proven_on_its_port(shared: Host) -> None:
-    """Found by pid_file, signalled as its owner, proven by handshake; client pair accepted, CA advertised."""
+def test_postgres_rotation_is_verified(shared: Host) -> None:
+    """Found by pid_file, signalled as its owner, verified by handshake; client pair accepted, CA advertised."""
     with Postgres(shared.base / "pg", shared.certs) as server, shared.agent():
         wait_until(lambda: proven(shared), "proven")
         before = server.served()
@@ -77,8 +77,8 @@ BROKEN: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("damage", "code"), BROKEN)
-def test_damage_is_caught_before_the_signal(shared: Host, damage: Callable[[Path], None], code: str) -> None:
-    """Nobody repairs it (no authority): a finding, the reload is barred even on request, the old pair is served on."""
+def test_postgres_damage_blocks_the_reload(shared: Host, damage: Callable[[Path], None], code: str) -> None:
+    """No authority repairs it: a finding, the reload is blocked even on request, the old pair is still served."""
     with Postgres(shared.base / "pg", shared.certs) as server:
         before = server.served()
         configure(shared, authority="[]")
@@ -97,8 +97,8 @@ def barred(agent: Agent) -> None:
     assert agent.events("reload.sent") == []
 
 
-def test_a_wide_key_is_repaired_before_the_signal(shared: Host) -> None:
-    """PostgreSQL refuses a key that others may read; it never gets to see one: the mode is repaired first."""
+def test_postgres_key_mode_is_repaired_before_sighup(shared: Host) -> None:
+    """PostgreSQL refuses a key that others may read; the mode is repaired before it reads one."""
     with Postgres(shared.base / "pg", shared.certs) as server, shared.agent() as agent:
         wait_until(lambda: proven(shared), "proven")
         os.chmod(shared.certs / "node.key", 0o644)

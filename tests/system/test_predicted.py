@@ -144,8 +144,8 @@ def ask(deciding: Deciding, kind: Any) -> None:
     deciding.world.put(Request(kind, "node", clock()))
 
 
-def test_first_issuance(host: Host) -> None:
-    """An empty directory: every step of the forecast, bundle and pairs, leaves what was predicted; then it is quiet."""
+def test_predicted_first_issuance(host: Host) -> None:
+    """An empty directory: every step of the forecast, bundle and pairs, has the predicted result; then it is idle."""
     host.make_certs()
     deciding = Deciding(host)
     deciding.do(act.Scan("to begin with"))
@@ -161,21 +161,21 @@ def test_first_issuance(host: Host) -> None:
     deciding.world.stop()
 
 
-def test_restrict(host: Host, deciding: Deciding) -> None:
+def test_predicted_restrict_mode(host: Host, deciding: Deciding) -> None:
     """A wide key gets its mode."""
     (host.certs / "node.key").chmod(0o644)
     deciding.holds(deciding.planned(act.Restrict))
 
 
 @pytest.mark.root
-def test_restrict_with_an_owner(host: Host, deciding: Deciding) -> None:
-    """A key that somebody else owns gets its owner and its mode."""
+def test_predicted_restrict_owner(host: Host, deciding: Deciding) -> None:
+    """A key of another owner gets its owner and its mode."""
     os.chown(host.certs / "node.key", 65534, 65534)
     deciding.holds(deciding.planned(act.Restrict))
 
 
-def test_discard(host: Host, deciding: Deciding) -> None:
-    """A staged pair that the pre-install checks refuse is put aside."""
+def test_predicted_discard(host: Host, deciding: Deciding) -> None:
+    """A staged pair that the pre-install checks refuse is discarded."""
     elsewhere = Host(host.base / "elsewhere")
     elsewhere.base.mkdir()
     elsewhere.write()
@@ -184,8 +184,8 @@ def test_discard(host: Host, deciding: Deciding) -> None:
     deciding.holds(deciding.planned(act.RejectStaged))
 
 
-def test_adopt(host: Host) -> None:
-    """A pair that somebody else made is taken note of."""
+def test_predicted_adopt(host: Host) -> None:
+    """An externally made pair is adopted."""
     host.once()
     shutil.rmtree(host.base / "state")
     deciding = Deciding(host)
@@ -193,8 +193,8 @@ def test_adopt(host: Host) -> None:
     deciding.world.stop()
 
 
-def test_renewal_and_rollback(deciding: Deciding) -> None:
-    """Issue, install, and back: the pair before is live again, the other one quarantined."""
+def test_predicted_renewal_and_rollback(deciding: Deciding) -> None:
+    """Issue, install, and back: the previous pair is live again, the other one quarantined."""
     ask(deciding, "renew")
     deciding.holds(deciding.planned(act.Issue), fingerprints=False)
     deciding.holds(deciding.planned(act.Install))
@@ -202,7 +202,7 @@ def test_renewal_and_rollback(deciding: Deciding) -> None:
     deciding.holds(deciding.planned(act.Rollback))
 
 
-def test_reusing_the_key(host: Host) -> None:
+def test_predicted_reuse_key(host: Host) -> None:
     """Only the certificate is new."""
     host.write(extra="[certs_dir.file.node]\nreuse_key = true")
     host.once()
@@ -213,14 +213,14 @@ def test_reusing_the_key(host: Host) -> None:
     deciding.world.stop()
 
 
-def test_recover(host: Host, deciding: Deciding) -> None:
-    """An intent that stands where every pair matches goes."""
+def test_predicted_recover(host: Host, deciding: Deciding) -> None:
+    """An intent file, though every pair matches, is removed."""
     (host.certs / ".certagent" / "intent").write_text("{}")
     deciding.holds(deciding.planned(act.Recover))
 
 
-def test_processes(host: Host, deciding: Deciding) -> None:
-    """Scan, probe, presume; then a renewal, the signal, and the answers after it; then the proof."""
+def test_predicted_scan_probe_reload(host: Host, deciding: Deciding) -> None:
+    """Scan, probe, assume loaded; then a renewal, the signal, and the answers after it; then it is verified."""
     with host.server() as server:
         found = deciding.do(deciding.planned(act.Scan))
         assert [p.pid for p in found.processes] == [server.process.pid]

@@ -109,7 +109,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield request.param(tmp_path_factory.mktemp("ca") / "server", stack)
 
 
-def test_from_nothing_to_a_served_renewal(host: Host, case: Case) -> None:
+def test_private_ca_from_empty_directory_to_served_renewal(host: Host, case: Case) -> None:
     """An empty directory: bundle and pairs; served and accepted; then a renewal, until the new pair is served."""
     case.configure(host)
     result = host.once()
@@ -127,8 +127,8 @@ def test_from_nothing_to_a_served_renewal(host: Host, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", [vault], indirect=True, ids=["vault"])
-def test_credentials_that_are_none(host: Host, case: Case) -> None:
-    """The pair in service stays, and the reason names the CA, never a secret; the right ones are taken at once."""
+def test_private_ca_wrong_credentials_keep_live_pair(host: Host, case: Case) -> None:
+    """The pair in service stays, and the reason names the CA, never a secret; the right ones work immediately."""
     case.configure(host)
     assert host.once().returncode == 0
     live = (host.certs / "node.crt").read_bytes()

@@ -21,8 +21,8 @@ def reloads(server: StandIn) -> int:
     return sum(e["event"] == "reload" for e in server.log())
 
 
-def test_rolled_back_when_handshakes_fail(host: Host) -> None:
-    """Every handshake fails with the new pair: the agent goes back by itself, proves it, never installs it again."""
+def test_rollback_when_every_handshake_fails(host: Host) -> None:
+    """Every handshake fails with the new pair: the agent rolls back, verifies it, never installs the new one again."""
     host.once()
     with host.server(environ={"STANDIN_FAITHFUL": "1"}) as server, host.agent() as agent:
         before = proven(host)
@@ -44,8 +44,8 @@ def test_rolled_back_when_handshakes_fail(host: Host) -> None:
         assert host.file("node")["fingerprint"] == before
 
 
-def test_a_deaf_server_is_signalled_again_and_keeps_the_new_pair(host: Host) -> None:
-    """It hears and goes on with the old pair: the signal is repeated after a pause, nothing is rolled back."""
+def test_sighup_without_effect_is_repeated_and_keeps_new_pair(host: Host) -> None:
+    """The server keeps serving the old pair: the signal is repeated after a pause, nothing is rolled back."""
     host.once()
     with host.server(environ={"STANDIN_DEAF": "1"}) as server, host.agent() as agent:
         before = proven(host)
@@ -58,8 +58,8 @@ def test_a_deaf_server_is_signalled_again_and_keeps_the_new_pair(host: Host) -> 
         assert agent.events("pair.rolled-back") == []
 
 
-def test_one_that_ignores_sighup_is_never_signalled(host: Host) -> None:
-    """Sent would not be reloaded: a finding, the new pair on disk for a restart, and no signal."""
+def test_sighup_ignored_is_never_sent(host: Host) -> None:
+    """A signal would reload nothing: a finding, the new pair on disk for a restart, and no signal."""
     host.once()
     with host.server(environ={"STANDIN_IGNORE_HUP": "1"}), host.agent() as agent:
         wait_until(lambda: "process.forbidden" in host.codes(), "it is seen")
@@ -70,8 +70,8 @@ def test_one_that_ignores_sighup_is_never_signalled(host: Host) -> None:
         assert agent.events("reload.sent") == []
 
 
-def test_one_that_starts_is_never_signalled(host: Host) -> None:
-    """A renewal while it starts: SIGHUP would end it; it loads what is on disk, and needs none."""
+def test_sighup_to_starting_process_is_never_sent(host: Host) -> None:
+    """A renewal while it starts: SIGHUP would end it; it loads the files on disk, and needs none."""
     host.once()
     go = host.base / "go"
     server = host.server(environ={"STANDIN_START_AFTER": str(go)})
@@ -89,8 +89,8 @@ def test_one_that_starts_is_never_signalled(host: Host) -> None:
         server.stop()
 
 
-def test_one_that_does_not_answer(host: Host) -> None:
-    """Its ports take connections and say nothing: that is told, modes are repaired, nothing is rolled back."""
+def test_probe_without_answer_is_finding(host: Host) -> None:
+    """Its ports accept connections and say nothing: a finding, modes are repaired, nothing is rolled back."""
     host.once()
     with host.server(environ={"STANDIN_MUTE": "1"}), host.agent() as agent:
         told(agent)
@@ -101,8 +101,8 @@ def test_one_that_does_not_answer(host: Host) -> None:
         assert agent.events("pair.rolled-back") == []
 
 
-def test_a_port_that_hangs_is_owed(host: Host) -> None:
-    """The SQL port serves the new pair, the HTTP port takes connections and says nothing: pending, and named."""
+def test_probe_of_one_hanging_port_is_pending(host: Host) -> None:
+    """The SQL port serves the new pair, the HTTP port accepts connections and says nothing: pending, and named."""
     host.once()
     with host.server(environ={"STANDIN_MUTE": "http"}) as server, host.agent():
         wait_until(lambda: host.file("node")["owed"] == [address(server, "http")], "the SQL port alone is verified")
@@ -112,7 +112,7 @@ def test_a_port_that_hangs_is_owed(host: Host) -> None:
         assert f"not yet verified by {address(server, 'http')}: " in told, told
 
 
-def test_a_second_process_that_hangs_is_owed(host: Host) -> None:
+def test_probe_of_second_hanging_process_is_pending(host: Host) -> None:
     """Of two processes one is stopped: `renew` exits 1; when it runs again it loads the pair, and all is verified."""
     host.once()
     with host.server("first") as first, host.server("second") as second, host.agent():

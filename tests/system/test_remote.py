@@ -50,8 +50,8 @@ def configure(host: Host, ca: StepCa, pin: str = "", **options: str) -> None:
     host.write(house=table, **{"authority": '"pki"', **options})
 
 
-def test_first_issuance_until_served(host: Host, ca: StepCa) -> None:
-    """An empty directory: the bundle of pinned roots, both pairs, served and accepted; `reuse` of nothing is left."""
+def test_remote_first_issuance_until_served(host: Host, ca: StepCa) -> None:
+    """An empty directory: the bundle of pinned roots, both pairs, served and accepted; no request is left."""
     configure(host, ca)
     assert host.once().returncode == 0
     assert [c.fingerprint for c in parse_certificates((host.certs / "ca.crt").read_bytes())] == [ca.fingerprint]
@@ -69,7 +69,7 @@ def outcomes(host: Host, name: str, *words: str) -> tuple[int, dict[str, str], d
     return done.returncode, {s["name"]: s["outcome"] for s in steps}, {s["name"]: s["reason"] for s in steps}
 
 
-def test_what_works_step_by_step(host: Host, ca: StepCa) -> None:
+def test_trial_all_steps_ok(host: Host, ca: StepCa) -> None:
     """By the command and by the daemon: all steps ok, and nothing is installed, recorded or left behind."""
     configure(host, ca)
     host.make_certs()
@@ -95,8 +95,10 @@ def test_what_works_step_by_step(host: Host, ca: StepCa) -> None:
         ({"issuing_fingerprints": "cd" * 32}, "chain", "not in issuing_fingerprints"),
     ],
 )
-def test_what_does_not_work(host: Host, ca: StepCa, broken: dict[str, str], step: str, reason: str) -> None:
-    """Each fault is found at its step, with a sentence; the steps before it worked, those behind it were not tried."""
+def test_trial_fault_is_found_at_its_step(
+    host: Host, ca: StepCa, broken: dict[str, str], step: str, reason: str
+) -> None:
+    """Each fault is found at its step, with a sentence; earlier steps worked, later ones were not tried."""
     configure(host, ca)
     text = host.config.read_text()
     for key, value in broken.items():
@@ -114,15 +116,15 @@ def test_what_does_not_work(host: Host, ca: StepCa, broken: dict[str, str], step
     assert {found[n] for n in names[place + 1 :]} <= {"untried"}
 
 
-def test_there_is_no_such_authority(host: Host) -> None:
-    """A wrong name is a mistake of the command line: 64, with those that there are."""
+def test_trial_unknown_authority_exits_64(host: Host) -> None:
+    """A wrong name is a mistake of the command line: 64, with the list of authorities."""
     done = host.run("authority", "test", "pkx")
     assert (done.returncode, "configured authorities: house" in done.stderr) == (64, True)
 
 
 @pytest.mark.root
-def test_an_unprivileged_agent(ca: StepCa) -> None:
-    """The agent as the keys' owner, without any capability: the worker is confined and issues all the same."""
+def test_remote_issuance_by_unprivileged_agent(ca: StepCa) -> None:
+    """The agent as the keys' owner, without any capability: the worker is confined and still issues."""
     host = Host(open_tmp())
     account = pwd.getpwnam("nobody")
     others = "[certs_dir.process]\nnames = ['none-of-this-host']"  # what others run here is denied to this user
@@ -140,7 +142,7 @@ def test_an_unprivileged_agent(ca: StepCa) -> None:
     shutil.rmtree(host.base)
 
 
-def test_the_bundle_is_made_of_pinned_roots_only(host: Host, ca: StepCa) -> None:
+def test_bundle_of_pinned_roots_only(host: Host, ca: StepCa) -> None:
     """Without a pin, and with another one, there is no bundle and no certificate; the reason names the remedy."""
     for pin, reason in (
         ("#", "its roots are not pinned"),
@@ -159,8 +161,8 @@ def test_the_bundle_is_made_of_pinned_roots_only(host: Host, ca: StepCa) -> None
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_an_end_does_not_wait_for_a_ca(host: Host, ca: StepCa, how: signal.Signals) -> None:
-    """A CA that hangs holds up neither the agent's end nor the repair of a key; its worker ends with the agent."""
+def test_shutdown_does_not_wait_for_hung_ca(host: Host, ca: StepCa, how: signal.Signals) -> None:
+    """A CA that hangs delays neither the agent's end nor the repair of a key; its worker ends with the agent."""
     configure(host, ca)
     host.once()
     with socket.socket() as silent:
@@ -203,8 +205,8 @@ authority = "public"
 SECOND = "[[certs_dir]]\npath = '{path}'\nowner = '{owner}'\nauthority = 'house'\nnames = ['localhost']\n"
 
 
-def test_two_at_once_make_one_account(host: Host, tmp_path: Path) -> None:
-    """Two files of a new ACME account, due at once, one challenge port: both at the first attempt, and one account."""
+def test_acme_two_first_requests_make_one_account(host: Host, tmp_path: Path) -> None:
+    """Two files of a new ACME account, due together, one challenge port: both at the first attempt, and one account."""
     with Pebble(tmp_path / "pebble") as pebble:
         roots, other = host.base / "pebble.pem", host.base / "other"
         roots.write_bytes(pebble.root())

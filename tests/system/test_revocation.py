@@ -52,8 +52,8 @@ def status(host: Host) -> str:
     return str((host.file("node")["revocation"] or {}).get("status"))
 
 
-def test_revoked_and_replaced(host: Host, responder: OpensslOcsp) -> None:
-    """Revoked at the responder: another key is asked for at once, installed, reloaded, proven; no finding is left."""
+def test_revoked_is_replaced_and_verified(host: Host, responder: OpensslOcsp) -> None:
+    """Revoked at the responder: another key is asked for, installed, reloaded, verified; no finding is left."""
     configure(host, responder, "lax")
     with host.server() as server, host.agent() as agent:
         wait_until(lambda: status(host) == "good", "the responder says good")
@@ -90,7 +90,7 @@ def test_strict_waits_for_the_responder(host: Host, responder: OpensslOcsp) -> N
         assert serial(host) not in {live, first}
 
 
-def test_a_silent_responder_delays_nothing(host: Host, responder: OpensslOcsp) -> None:
+def test_ocsp_silent_responder_delays_nothing(host: Host, responder: OpensslOcsp) -> None:
     """A responder that never answers is critical in strict; meanwhile modes are repaired and pairs issued as ever."""
     responder.running.stop()
     with socket.create_server(("127.0.0.1", responder.port)):
@@ -106,8 +106,8 @@ def test_a_silent_responder_delays_nothing(host: Host, responder: OpensslOcsp) -
             assert "no answer in time" in found["reason"]
 
 
-def test_a_silent_responder_does_not_delay_the_end(host: Host, responder: OpensslOcsp) -> None:
-    """One that may take five minutes is being asked when the agent is told to stop: it stops all the same."""
+def test_ocsp_silent_responder_does_not_delay_shutdown(host: Host, responder: OpensslOcsp) -> None:
+    """One that may take five minutes is being asked when the agent is told to stop: it stops without a delay."""
     responder.running.stop()
     with socket.create_server(("127.0.0.1", responder.port)) as silent:
         configure(host, responder, "strict")
@@ -120,10 +120,10 @@ def test_a_silent_responder_does_not_delay_the_end(host: Host, responder: Openss
             asking.close()
 
 
-def test_revoked_at_openbao(host: Host) -> None:
-    """Issued by OpenBao, revoked there, replaced by it under strict, proven; `advise` says so before and after.
+def test_revoked_at_openbao_is_replaced(host: Host) -> None:
+    """Issued by OpenBao, revoked there, replaced by it under strict, verified; `advise` says so before and after.
 
-    A responder that knows what its CA issued holds nothing up.
+    A responder that knows the certificates of its CA delays nothing.
     """
     (host.base / "bao").mkdir()
     with OpenBao(host.base / "bao") as bao:

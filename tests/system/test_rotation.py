@@ -46,8 +46,8 @@ class KeyModes:
         self._thread.join()
 
 
-def test_rotations_under_a_stream_of_connections(host: Host) -> None:
-    """A rotation every few seconds, mutual TLS connections all the while: not one fails."""
+def test_rotation_under_connections_fails_none(host: Host) -> None:
+    """A rotation every few seconds, mutual TLS connections meanwhile: not one fails."""
     often = "[certs_dir.file.node]\nlifetime = '16s'\nrenew_at = '12s'"  # every four seconds; twelve are left then
     host.write(extra=often)
     host.once()
@@ -63,7 +63,7 @@ def test_rotations_under_a_stream_of_connections(host: Host) -> None:
     assert stream.connections > 50
 
 
-def test_open_connections_survive_a_rotation(host: Host) -> None:
+def test_rotation_keeps_open_connections(host: Host) -> None:
     """A connection that is open while the pair is rotated goes on."""
     from certagent.demo.launch import connect
 
@@ -79,7 +79,7 @@ def test_open_connections_survive_a_rotation(host: Host) -> None:
             assert tls.recv(64) == b"still here"
 
 
-def test_kill_nine_many_times(host: Host) -> None:
+def test_kill_nine_leaves_no_mismatch(host: Host) -> None:
     """kill -9 at random moments of constant renewals: never a mismatch after recovery, a wide or a spare key."""
     host.write(house="lifetime = '4s'")
     host.once()
@@ -104,8 +104,8 @@ def test_kill_nine_many_times(host: Host) -> None:
         assert server.served()
 
 
-def test_the_ledger_closes_what_a_crash_left_open(host: Host) -> None:
-    """An attempt that nobody knows the end of is closed at the next start: asked is not issued."""
+def test_ledger_attempt_of_crash_is_closed_at_start(host: Host) -> None:
+    """An attempt with an unknown end is closed at the next start: asked is not issued."""
     host.write(house="lifetime = '4s'")
     host.once()
     with host.agent() as agent:

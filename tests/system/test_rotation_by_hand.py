@@ -17,7 +17,7 @@ def proof(host: Host, stem: str = "ca") -> str:
 
 
 @pytest.mark.parametrize("knows", [False, True], ids=["names", "last_rotation"])
-def test_a_new_root_of_the_same_subject(host: Host, *, knows: bool) -> None:
+def test_root_of_same_subject_rotation_by_hand(host: Host, *, knows: bool) -> None:
     """As `cockroach cert create-ca` makes them. The bundle is `sent` until a pair of the new root is accepted.
 
     A server that says when it last loaded each file (cockroach 26.3) proves it at once. No step of the right order is
@@ -55,8 +55,8 @@ def test_a_new_root_of_the_same_subject(host: Host, *, knows: bool) -> None:
         wait_until(lambda: proof(host) == expected, lambda: proof(host))
 
 
-def test_a_log_in_that_is_refused(host: Host) -> None:
-    """A pair that TLS takes, of somebody else: `accepted` is not said, and the finding names the log-in."""
+def test_login_refused_after_valid_tls_is_finding(host: Host) -> None:
+    """A pair of another user that TLS accepts: it is not called `accepted`, and the finding names the log-in."""
     ca = deployed(host)
     with host.server() as cockroach, host.agent():
         served(host, cockroach)
@@ -66,8 +66,8 @@ def test_a_log_in_that_is_refused(host: Host) -> None:
         assert proof(host, "client.root") == "pending"
 
 
-def test_rollback_after_the_old_root_was_dropped(host: Host) -> None:
-    """The generation before is of a root that no bundle has any more: refused with the reason, and nothing happens."""
+def test_rollback_after_old_root_was_dropped_is_refused(host: Host) -> None:
+    """The root of the previous generation is in no bundle any more: refused with the reason, and nothing changes."""
     host.once()
     new = make_ca("the next CA")
     old = (host.certs / "ca.crt").read_bytes()

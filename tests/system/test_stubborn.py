@@ -48,8 +48,8 @@ def weak_pair(host: Host) -> None:
     (host.certs / "client.root.key").write_bytes(secret)
 
 
-def test_a_pair_that_cannot_be_offered(host: Host) -> None:
-    """A client key that OpenSSL refuses is a finding with the reason, asked about as seldom as a silent port."""
+def test_client_pair_refused_by_openssl_is_finding(host: Host) -> None:
+    """A client key that OpenSSL refuses is a finding with the reason, probed as seldom as a silent port."""
     host.once()
     weak_pair(host)
     with host.server(), host.agent() as agent:
@@ -58,8 +58,8 @@ def test_a_pair_that_cannot_be_offered(host: Host) -> None:
         assert agent.events("action.failed") == []
 
 
-def test_a_ca_key_that_cannot_be_read(host: Host) -> None:
-    """A bundle is staged, judged and installed beside a `ca.key` that nobody can read."""
+def test_ca_key_unreadable_does_not_stop_bundle(host: Host) -> None:
+    """A bundle is staged, judged and installed beside an unreadable `ca.key`."""
     host.make_certs()
     os.mkfifo(host.certs / "ca.key", 0o600)
     host.once()
@@ -68,7 +68,7 @@ def test_a_ca_key_that_cannot_be_read(host: Host) -> None:
 
 
 @pytest.mark.parametrize("how", ["link", "number"])
-def test_a_staging_area_that_cannot_be_used(host: Host, how: str, tmp_path: Path) -> None:
+def test_staging_area_unusable_is_finding(host: Host, how: str, tmp_path: Path) -> None:
     """Whatever its owner makes of the staging area under a running agent, the agent goes on, and says so."""
     host.once()
     area = host.certs / ".certagent"
@@ -90,8 +90,8 @@ def test_a_staging_area_that_cannot_be_used(host: Host, how: str, tmp_path: Path
 
 @pytest.mark.root
 @pytest.mark.parametrize("victim", [0, 1])
-def test_root_is_nobodys_deputy(host: Host, victim: int) -> None:
-    """A link that a user made in place of its certs-dir to somebody else's directory is not followed by root."""
+def test_symlink_of_user_is_not_followed_by_root(host: Host, victim: int) -> None:
+    """A user replaced their certs directory by a symlink to another user's directory: root does not follow it."""
     base = open_tmp()
     home, other = base / "home", base / "other"
     home.mkdir()
@@ -118,8 +118,8 @@ def test_root_is_nobodys_deputy(host: Host, victim: int) -> None:
 
 
 @pytest.mark.parametrize("how", ["file", "link", "fifo"])
-def test_one_directory_that_cannot_be_locked(host: Host, how: str) -> None:
-    """What the owner of one certs-dir puts in the place of its lock keeps the agent from none of the others."""
+def test_lock_unusable_of_one_directory_spares_the_others(host: Host, how: str) -> None:
+    """The owner of one certs directory replaced its lock: the agent still manages all the others."""
     other = host.base / "other"
     other.mkdir(mode=0o700)
     table = f"[[certs_dir]]\npath = '{other}'\nowner = '{ME}'\nauthority = 'house'\nnames = ['localhost']"
@@ -139,8 +139,8 @@ def test_one_directory_that_cannot_be_locked(host: Host, how: str) -> None:
     assert "dir.foreign" in told
 
 
-def test_others_hold_no_turn_up(host: Host) -> None:
-    """Whoever may only read is told the plan of the last turn, without the turn's lock; and no more rows than exist."""
+def test_plan_for_other_users_takes_no_lock(host: Host) -> None:
+    """A read-only user gets the plan of the last reconcile, without its lock; and no more rows than exist."""
     host.make_certs()
     ledger = Ledger.writing(str(host.base / "ledger.db"))
     log = Log(io.StringIO(), "json", clock)
@@ -157,8 +157,8 @@ def test_others_hold_no_turn_up(host: Host) -> None:
         service.stop()
 
 
-def test_a_staged_pair_that_is_held_takes_no_more_memory(host: Host) -> None:
-    """What stands in the staging area for a day is judged anew every minute, and the newest is kept."""
+def test_staged_pair_blocked_uses_constant_memory(host: Host) -> None:
+    """A pair that is staged for a day is judged anew every minute, and only the newest result is kept."""
     host.make_certs()
     store, policy = Store(str(host.certs)), load(str(host.config)).policies[0]
     cert, key = x509.make_ca("root", timedelta(days=30), datetime.now(UTC))
@@ -175,8 +175,8 @@ def test_a_staged_pair_that_is_held_takes_no_more_memory(host: Host) -> None:
     assert {look(minutes) for minutes in range(60)} == {1}
 
 
-def test_what_is_asked_no_more_is_told_no_more(host: Host) -> None:
-    """A port that was closed, a client pair that is no longer configured: what they answered last is forgotten."""
+def test_probe_answers_of_removed_ports_are_forgotten(host: Host) -> None:
+    """A port that was closed, a client pair that is no longer configured: their last answers are forgotten."""
     host.make_certs()
     log = Log(io.StringIO(), "json", clock)
     ledger = Ledger.writing(str(host.base / "ledger.db"))

@@ -57,8 +57,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
 
 
-def test_the_units_are_booted(tmp_path: Path) -> None:
-    """Ready when notified; confined, it renews, signals and proves as cockroach; reloads; a hang is restarted.
+def test_systemd_units_are_booted(tmp_path: Path) -> None:
+    """Ready when notified; confined, it renews, signals and verifies as cockroach; reloads; a hang is restarted.
 
     Beside it certagent@second: whichever starts or stops first, each keeps its state and its socket.
     """

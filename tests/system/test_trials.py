@@ -57,8 +57,8 @@ def outcomes(host: Host) -> dict[str, str]:
     return {s["name"]: s["outcome"] for s in json.loads(done.stdout)["steps"]}
 
 
-def test_an_answer_that_does_not_tell(host: Host) -> None:
-    """A CA that is not well, or answers rubbish: it was reached, and nothing is said of credentials and policy."""
+def test_trial_of_broken_ca_names_reached_step(host: Host) -> None:
+    """A CA that fails, or answers rubbish: it was reached, and credentials and policy stay unknown."""
     for status, body in ((500, b"no"), (200, b"{")):
         with answering(status, body) as url:
             configure(host, url)
@@ -68,8 +68,8 @@ def test_an_answer_that_does_not_tell(host: Host) -> None:
 
 
 @pytest.mark.parametrize("line", ["#!/nowhere", "#!/bin/sh\nexit 3", "#!/bin/sh\necho no"])
-def test_a_program_that_fails(host: Host, line: str) -> None:
-    """A program that cannot be run, fails, or prints no certificate: of an endpoint nothing is said."""
+def test_trial_of_failing_program_skips_endpoint(host: Host, line: str) -> None:
+    """A program that cannot be run, fails, or prints no certificate: the endpoint step stays unknown."""
     script = host.base / "ca.sh"
     script.write_text(line + "\n")
     script.chmod(0o755)
@@ -81,8 +81,8 @@ def test_a_program_that_fails(host: Host, line: str) -> None:
     assert "failed" in {found["credentials"], found["answer"]}
 
 
-def test_nobody_can_be_asked(host: Host) -> None:
-    """Where no worker can be had, the fault is on this host: a CA that nobody asked is not said to be reachable."""
+def test_trial_without_worker_blames_this_host(host: Host) -> None:
+    """If no worker can be started, the fault is on this host: the CA was not asked, and is not called reachable."""
     configure(host, "http://127.0.0.1:1")
     workers = Workers(None)
     workers.stop()
@@ -94,7 +94,7 @@ def test_nobody_can_be_asked(host: Host) -> None:
 
 
 @pytest.mark.real
-def test_through_a_proxy(host: Host, tmp_path: Path) -> None:
+def test_trial_through_proxy(host: Host, tmp_path: Path) -> None:
     """The confined worker reaches a CA by CONNECT through the configured proxy, whose port it may connect to."""
     asked: list[str] = []
     with StepCa(tmp_path / "step") as ca, Web(tunnel(asked)) as proxy:
@@ -108,8 +108,8 @@ def test_through_a_proxy(host: Host, tmp_path: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("theirs", ["state", "state/ledger.db"])
-def test_another_users_state(host: Host, theirs: str) -> None:
-    """Without a daemon, root leaves nothing in the state of an agent that is somebody else: it says whom to be.
+def test_trial_of_other_users_state_is_refused(host: Host, theirs: str) -> None:
+    """Without a daemon, root changes nothing in another user's agent state: the error names the user to run it as.
 
     In the units the directory is root's, for several owners' agents; the ledger says whose agent it is.
     """
@@ -127,7 +127,7 @@ def test_another_users_state(host: Host, theirs: str) -> None:
 
 
 @pytest.mark.real
-def test_beside_the_first_request(host: Host, tmp_path: Path) -> None:
+def test_trial_beside_first_request_shares_account(host: Host, tmp_path: Path) -> None:
     """A trial at the moment of the first request: one after the other on one port, and one account for both."""
     with Pebble(tmp_path / "pebble") as pebble:
         (host.base / "roots.pem").write_bytes(pebble.root())
@@ -147,7 +147,7 @@ def test_beside_the_first_request(host: Host, tmp_path: Path) -> None:
 
 @pytest.mark.real
 @pytest.mark.root
-def test_acme_without_privilege(shared: Host, tmp_path: Path) -> None:
+def test_trial_of_acme_without_privilege(shared: Host, tmp_path: Path) -> None:
     """An agent as nobody, without a capability: account, challenge on a port above 1024 and certificate, confined."""
     host, nobody = shared, pwd.getpwnam("nobody")
     with Pebble(tmp_path / "pebble") as pebble:

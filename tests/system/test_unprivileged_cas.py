@@ -45,8 +45,8 @@ def certs_of(host: Host) -> None:
     os.chown(host.certs, USER.pw_uid, USER.pw_gid)
 
 
-def test_est_by_an_enrolment_pair(shared: Host) -> None:
-    """The enrolment pair, readable for the agent alone, is shown by the worker; the pairs are issued."""
+def test_unprivileged_est_by_bootstrap_credential(shared: Host) -> None:
+    """The worker presents the bootstrap credential, which only the agent can read; the pairs are issued."""
     place = shared.base / "est"
     place.mkdir()
     certs_of(shared)
@@ -64,7 +64,7 @@ def test_est_by_an_enrolment_pair(shared: Host) -> None:
 
 
 @needs_all
-def test_what_a_program_may_do(shared: Host) -> None:
+def test_unprivileged_program_is_confined(shared: Host) -> None:
     """A program of the keys' own user: no key, no state, no signal, nothing written but what is configured."""
     certs_of(shared)
     shared.write(owner='"daemon"')

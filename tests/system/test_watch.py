@@ -47,16 +47,16 @@ def repaired_again(host: Host, agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("replace", [move_away, exchange, recreate])
-def test_replaced(host: Host, replace: Callable[[Path], None]) -> None:
-    """Moved away, exchanged, removed and made again: the directory that stands there now is watched."""
+def test_watch_directory_replaced(host: Host, replace: Callable[[Path], None]) -> None:
+    """Moved away, exchanged, removed and made again: the new directory is watched."""
     host.once()
     with host.agent() as agent:
         replace(host.certs)
         repaired_again(host, agent)
 
 
-def test_symlink_retargeted(host: Host) -> None:
-    """A certs-dir behind a link: the target is watched, and the next target after the link was moved."""
+def test_watch_symlink_retargeted(host: Host) -> None:
+    """A certs directory behind a link: the target is watched, and the next target after the link was moved."""
     host.once()
     real, other = host.base / "real", host.base / "other"
     host.certs.rename(real)
@@ -71,8 +71,8 @@ def test_symlink_retargeted(host: Host) -> None:
 
 
 @pytest.mark.root
-def test_mounted_over(host: Host) -> None:
-    """A file system mounted over the certs-dir is the certs-dir from then on."""
+def test_watch_directory_mounted_over(host: Host) -> None:
+    """A file system mounted over the certs directory is the certs directory from then on."""
     host.once()
     copy = host.base / "copy"
     shutil.copytree(host.certs, copy)
@@ -85,7 +85,7 @@ def test_mounted_over(host: Host) -> None:
         wait_until(lambda: os.stat(copy / "node.key").st_mode & 0o777 == 0o600, "repaired in what is mounted")
 
 
-def test_a_directory_that_appears_later(host: Host) -> None:
+def test_watch_directory_appears_later(host: Host) -> None:
     """A directory that appears later is found by the rescan."""
     with host.agent() as agent:
         agent.wait_event("finding.appeared", lambda e: e["code"] == "dir.missing")
@@ -99,8 +99,8 @@ WITHOUT = ("unshare", "--user", "--map-root-user", "sh", "-c", f'echo 0 > {LIMIT
 
 
 @pytest.mark.root
-def test_no_inotify_instance_left(host: Host) -> None:
-    """Polling: told as degraded, repaired within one rescan all the same; with instances again it watches by itself."""
+def test_watch_inotify_exhausted_is_polled(host: Host) -> None:
+    """Polling: reported as degraded, repaired within one rescan anyway; with instances again it watches by itself."""
     host.once()
     with host.agent(*WITHOUT) as agent:
         assert agent.process is not None
@@ -113,7 +113,7 @@ def test_no_inotify_instance_left(host: Host) -> None:
         wait_until(lambda: "watch.degraded" not in host.codes(), "it clears")
 
 
-def test_the_event_queue_overflows(host: Host) -> None:
+def test_watch_inotify_queue_overflow_is_noticed(host: Host) -> None:
     """More events than the kernel keeps: the one about the key is lost, and the key is repaired without a rescan."""
     host.once()
     host.config.write_text(host.config.read_text().replace("rescan = '1s'", "rescan = '1h'"))
@@ -130,7 +130,7 @@ def test_the_event_queue_overflows(host: Host) -> None:
         wait_until(lambda: os.stat(host.certs / "node.key").st_mode & 0o777 == 0o600, "the second repair")
 
 
-def test_a_mode_is_repaired_by_the_event_alone(host: Host) -> None:
+def test_watch_chmod_event_repairs_mode(host: Host) -> None:
     """chmod is an event of its own: the repair does not wait for a rescan, which is an hour away."""
     host.once()
     host.config.write_text(host.config.read_text().replace("rescan = '1s'", "rescan = '1h'"))

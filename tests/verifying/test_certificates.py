@@ -35,8 +35,8 @@ def ours(file: bytes) -> str:
         return str(error)
 
 
-def test_go_agrees_about_damaged_certificates() -> None:
-    """A certificate is refused, or has a caveat, exactly where Go refuses it."""
+def test_certificates_damaged_agree_with_go() -> None:
+    """A certificate is refused, or has a caveat, exactly if Go refuses it."""
     rows = list(mutants.certificates(seeds(), COUNT, SEED))
     theirs = ask(((row, b"", "", 0) for row in rows), RECENT)
     mine = [ours(row) for row in rows]
@@ -45,8 +45,8 @@ def test_go_agrees_about_damaged_certificates() -> None:
     assert min(Counter(go == "" for go in theirs).values()) > COUNT / 5
 
 
-def test_what_go_loads_is_read() -> None:
-    """Of what Go loads nearly everything has facts; what has none is told apart from what is broken."""
+def test_certificates_that_go_loads_are_read() -> None:
+    """Nearly everything that Go loads has facts; a certificate without facts is told apart from a broken one."""
     kinds: Counter[str] = Counter()
     for row in mutants.certificates(seeds(), COUNT, SEED):
         if ours(row) == "":

@@ -37,16 +37,16 @@ def ours() -> list[str]:
     return [x509.verify_chain(c.certs, c.bundle, c.usage, c.at) or "" for c in corpus()]  # type: ignore[arg-type]
 
 
-def test_there_are_enough() -> None:
-    """At least two hundred chains, sound and unsound in fair parts."""
+def test_chains_are_enough() -> None:
+    """At least two hundred chains, valid and invalid in fair parts."""
     verdicts = Counter(problem == "" for problem in ours())
     assert len(corpus()) >= 200
     assert min(verdicts.values()) > len(corpus()) / 4
 
 
 @pytest.mark.real
-def test_go_agrees() -> None:
-    """crypto/x509 itself, over every chain; one row is told apart by the version of Go, and says so."""
+def test_chains_agree_with_go() -> None:
+    """crypto/x509 itself, over every chain; one row depends on the version of Go, and says so."""
     theirs = ask((c.certs, c.bundle, c.usage, int(c.at.timestamp())) for c in corpus())
     differ = [
         (c.labels, c.usage, mine, go)
@@ -78,8 +78,8 @@ def openssl(case: Case, directory: Path, number: int) -> str:
     return "" if done.returncode == 0 else done.stderr or "refused"
 
 
-def test_openssl_agrees() -> None:
-    """`openssl verify` over every chain; where it differs the case says why, and no reason is idle."""
+def test_chains_agree_with_openssl() -> None:
+    """`openssl verify` over every chain; if it differs the case says why, and no reason is unused."""
     program("openssl", "apt-get install -y openssl")
     with tempfile.TemporaryDirectory() as made, ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         theirs = list(pool.map(lambda x: openssl(x[1], Path(made), x[0]), enumerate(corpus())))
@@ -90,8 +90,8 @@ def test_openssl_agrees() -> None:
     assert {c.openssl for c in corpus() if c.openssl} == {c.openssl for c, _, _ in differ}, "a reason that is none"
 
 
-def test_where_the_library_fits() -> None:
-    """Most sound chains are found by cryptography's verifier; those it cannot know are found by our search."""
+def test_chains_verified_by_library_or_search() -> None:
+    """cryptography's verifier finds most valid chains; our search finds the others."""
     sound = [c for c, mine in zip(corpus(), ours(), strict=True) if mine == ""]
     found = 0
     for case in sound:
@@ -102,8 +102,8 @@ def test_where_the_library_fits() -> None:
 
 
 @pytest.mark.real
-def test_certificates_with_headers() -> None:
-    """What has PEM headers is left out of Go's pool, though cockroach loads the file; in a leaf's file it counts."""
+def test_chains_of_certificates_with_pem_headers() -> None:
+    """Go's pool skips a certificate with PEM headers, though cockroach loads the file; in a leaf's file it counts."""
     house, other = make_ca("house"), make_ca("other")
     leaf, at = house.pair()[0], datetime.now(UTC)
     rows = [

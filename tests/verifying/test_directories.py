@@ -35,7 +35,7 @@ built = lru_cache(maxsize=None)(context_of)
 
 @pytest.mark.slow
 @pytest.mark.real
-def test_go_confirms_the_tables() -> None:
+def test_directory_tables_agree_with_go() -> None:
     """Which contents of keys make a pair, and which of bundles a pool: Go's X509KeyPair and AppendCertsFromPEM."""
     certs = [content for content, parses in book.CERTS.items() if parses]
     rows = [(cert, key) for cert in certs for key in book.KEYS]
@@ -67,7 +67,7 @@ def expected(directory: book.Directory, rules: book.Rules) -> dict[str, bool]:
 
 
 @pytest.mark.slow
-def test_a_start() -> None:
+def test_directory_start_verdicts_agree() -> None:
     """Accepted, file by file, and whether a node comes up: four times the same, and not always yes or no."""
     outcomes: Counter[bool] = Counter()
     for directory, rules in directories(COUNT, SEED):
@@ -89,8 +89,8 @@ def test_a_start() -> None:
 
 
 @pytest.mark.slow
-def test_what_check_says() -> None:
-    """The document has the verdict of each file and of the start; what is refused is a critical finding."""
+def test_directory_check_verdicts_agree() -> None:
+    """The document has the verdict of each file and of the start; a refused file is a critical finding."""
     now = datetime(2026, 12, 1, tzinfo=UTC)
     place = Place("/certs", exists=True, uid=USER, gid=GROUP, mode=0o700)
     for directory, rules in directories(COUNT // 2, SEED + 1):
@@ -103,7 +103,7 @@ def test_what_check_says() -> None:
 
 
 @pytest.mark.slow
-def test_a_reload() -> None:
+def test_directory_reload_verdicts_agree() -> None:
     """What a reload onto another directory loses, and whether every connection works afterwards."""
     outcomes: Counter[tuple[bool, bool]] = Counter()
     before: book.Directory = {stem: (book.Crt(), book.Key()) for stem in ("ca", "node", "ui", "ca-client")}
@@ -121,7 +121,7 @@ def test_a_reload() -> None:
     assert len(outcomes) == 2
 
 
-def test_who_is_let_in() -> None:
+def test_directory_login_verdicts_agree() -> None:
     """Every identity as every user, under each flag: node on RPC, the others at log-in."""
     for identity in book.IDENTITIES:
         crt = book.Crt(identity=identity)
@@ -142,7 +142,7 @@ def test_who_is_let_in() -> None:
 
 @pytest.mark.slow
 @pytest.mark.root
-def test_files() -> None:
+def test_directory_sample_is_read_alike() -> None:
     """A sample is written and read, with the rights of the user: by `check` and by the stand-in."""
     base = Path(tempfile.mkdtemp(prefix="certagent-test-"))
     base.chmod(0o755)

@@ -21,8 +21,8 @@ def ours(cert: bytes, key: bytes) -> str:
         return error.message
 
 
-def test_go_agrees_about_damaged_keys() -> None:
-    """A key file is readable exactly where X509KeyPair loads it; CRT values are judged as by Go 1.24."""
+def test_keys_damaged_agree_with_go() -> None:
+    """A key file is readable exactly if X509KeyPair loads it; CRT values are judged as by Go 1.24."""
     rows = list(mutants.keys(COUNT, SEED))
     theirs = ask_pairs((cert, key) for _, cert, key in rows)
     mine = [ours(cert, key) for _, cert, key in rows]
@@ -35,6 +35,6 @@ def test_go_agrees_about_damaged_keys() -> None:
     assert min(Counter(go == "" for go in theirs).values()) > COUNT / 5
 
 
-def test_go_agrees_about_sound_keys() -> None:
+def test_keys_valid_agree_with_go() -> None:
     """Each kind of key in each form that tools write is read by both."""
     assert {*ask_pairs(mutants.pairs())} == {""} == {ours(*pair) for pair in mutants.pairs()}

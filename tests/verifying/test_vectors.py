@@ -76,7 +76,7 @@ def certs(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("directory", DIRECTORIES, ids=[str(d.relative_to(VECTORS)) for d in DIRECTORIES])
-def test_vectors(certs: Path, directory: Path) -> None:
+def test_vectors_give_finding_or_clean_verdict(certs: Path, directory: Path) -> None:
     """Every file of the x509 vectors, DER as PEM, as node.crt, ui.crt and ca.crt; and once as it is."""
     sound = {n: (certs / n).read_bytes() for n in ("node.crt", "ui.crt", "ca.crt")}
     for path in (p for p in FILES if p.parent == directory):
@@ -88,7 +88,7 @@ def test_vectors(certs: Path, directory: Path) -> None:
 
 
 @pytest.mark.real
-def test_go_loads_the_same() -> None:
+def test_vectors_load_as_in_go() -> None:
     """Which vectors load is Go's decision too, but for the files listed above, each of which still differs."""
     theirs = ask(((content(p), b"", "", 0) for p in FILES), RECENT)
     unread, differ = set(), []
@@ -148,8 +148,8 @@ MUTATED = st.builds(lambda i, e: edited(seeds()[i], e), st.integers(0, 3), st.li
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(MUTATED, st.sampled_from(["node.crt", "ui.crt", "ca.crt"]))
-def test_mutations(data: bytes, name: str) -> None:
-    """PEM with pieces cut, doubled and put in, DER with bytes changed: a finding or a clean verdict, at once."""
+def test_vectors_mutated_give_finding_or_clean_verdict(data: bytes, name: str) -> None:
+    """PEM with pieces cut, doubled and inserted, DER with bytes changed: a finding or a clean verdict, quickly."""
     with tempfile.TemporaryDirectory() as made, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(made)
@@ -167,8 +167,8 @@ def test_mutations(data: bytes, name: str) -> None:
 
 
 @pytest.mark.real
-def test_go_reads_mutated_pem_alike() -> None:
-    """Which blocks a mutated file holds is what encoding/pem finds: of two thousand files the same ones load."""
+def test_pem_mutated_is_read_as_in_go() -> None:
+    """encoding/pem finds the same blocks in a mutated file: of two thousand files the same ones load."""
     rng = random.Random(7)
     texts = []
     for _ in range(2000):

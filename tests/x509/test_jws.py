@@ -32,8 +32,8 @@ ED_KEY = {
     ("kind", "algorithm"),
     [("ecdsa-p256", "ES256"), ("ecdsa-p384", "ES384"), ("ed25519", "EdDSA"), ("rsa-2048", "RS256")],
 )
-def test_a_token_is_verified_by_its_public_key(kind: str, algorithm: str) -> None:
-    """The signature is of the header and claims as they stand, in the form that RFC 7518 gives each algorithm."""
+def test_jws_token_is_verified_by_its_public_key(kind: str, algorithm: str) -> None:
+    """The signature is of the exact header and claims, in the form that RFC 7518 gives each algorithm."""
     pem = x509.generate_key(kind)
     head, body, signature = x509.sign_jws(pem, {"typ": "JWT", "kid": "k"}, {"iss": "me", "exp": 7}).split(".")
     assert {"alg": algorithm, "typ": "JWT", "kid": "k"} == json.loads(unbase64url(head))
@@ -53,7 +53,7 @@ def test_a_token_is_verified_by_its_public_key(kind: str, algorithm: str) -> Non
 
 
 @pytest.mark.parametrize("kind", ["ecdsa-p256", "ecdsa-p384", "rsa-2048"])
-def test_a_jwk_of_another_writer_is_read(kind: str) -> None:
+def test_jwk_of_another_writer_is_read(kind: str) -> None:
     """josepy writes a JWK; the PEM made of it is the same key, its name the thumbprint that josepy computes."""
     pem = x509.generate_key(kind)
     theirs = josepy.JWK.load(pem)
@@ -62,7 +62,7 @@ def test_a_jwk_of_another_writer_is_read(kind: str) -> None:
     assert josepy.b64encode(theirs.thumbprint()).decode() == kid
 
 
-def test_the_keys_of_the_rfcs() -> None:
+def test_jwk_thumbprint_of_the_rfcs() -> None:
     """A `kid` is kept; without one it is the thumbprint: RFC 8037, appendix A.3."""
     assert x509.read_jwk(json.dumps(EC_KEY | {"kid": "mine"}))[1] == "mine"
     assert x509.read_jwk(json.dumps(ED_KEY))[1] == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
@@ -82,7 +82,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
-def test_what_is_no_private_jwk(text: str) -> None:
+def test_jwk_not_private_is_error(text: str) -> None:
     """One sentence, which quotes nothing of it."""
     with pytest.raises(x509.X509Error) as caught:
         x509.read_jwk(text)
@@ -91,7 +91,7 @@ def test_what_is_no_private_jwk(text: str) -> None:
 
 
 @pytest.mark.real
-def test_a_key_that_step_encrypted() -> None:
+def test_jwk_encrypted_by_step_is_opened() -> None:
     """A file of `step crypto jwk create`, and its compact form as in ca.json: the key of the public file beside it."""
     sealed, public = step_file("step_cli_key_priv.jwk"), json.loads(step_file("step_cli_key_pub.jwk"))
     parts = json.loads(sealed)
@@ -114,7 +114,7 @@ def test_a_key_that_step_encrypted() -> None:
     ],
     ids=["no password", "another", "a changed tag", "an empty header", "a number for text"],
 )
-def test_a_key_that_does_not_open(change: dict[str, object], password: str, message: str) -> None:
+def test_jwk_encrypted_with_wrong_password_is_error(change: dict[str, object], password: str, message: str) -> None:
     """One sentence that says why."""
     sealed = json.loads(step_file("step_cli_key_priv.jwk")) | change
     with pytest.raises(x509.X509Error, match=message):

@@ -61,7 +61,7 @@ UNREAD: list[tuple[str, Change, str]] = [
 
 
 @pytest.mark.parametrize(("change"), [row[1] for row in READ], ids=[row[0] for row in READ])
-def test_what_go_reads_is_read(change: Change) -> None:
+def test_key_that_go_reads_is_read(change: Change) -> None:
     """It is the same key as before, and a handshake with it succeeds."""
     ca = make_ca()
     cert, key = ca.pair()
@@ -70,7 +70,7 @@ def test_what_go_reads_is_read(change: Change) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), [row[1:] for row in UNREAD], ids=[row[0] for row in UNREAD])
-def test_what_go_does_not_read_is_refused(change: Change, words: str) -> None:
+def test_key_that_go_does_not_read_is_refused(change: Change, words: str) -> None:
     """The sentence says what is wrong, and quotes nothing of the key."""
     with pytest.raises(x509.X509Error, match=words) as error:
         x509.parse_key(change(KEY))

@@ -45,7 +45,7 @@ def both(name: str) -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("name", SOUND)
 def test_certificate_that_go_loads_is_read_and_verified(name: str) -> None:
-    """It has facts, verifies by its CA over the bytes of the file, and no other CA of that name takes its place."""
+    """It has facts, verifies by its CA over the bytes of the file, and by no other CA of that name."""
     cert, ca = both(name)
     leaf = x509.parse_certificates(cert)[0]
     assert ("node" in leaf.principals, leaf.eku, leaf.caveat) == (True, ("serverAuth", "clientAuth"), "")
@@ -56,8 +56,8 @@ def test_certificate_that_go_loads_is_read_and_verified(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOADED)
-def test_damaged_signature_of_a_certificate_written_anew_is_refused(name: str) -> None:
-    """What is verified is the signature over the bytes of the file, not over those that were written anew."""
+def test_certificate_reencoded_with_damaged_signature_is_refused(name: str) -> None:
+    """The signature is verified over the bytes of the file, not over the re-encoded ones."""
     cert, ca = both(name)
     der = bytearray(ssl.PEM_cert_to_DER_cert(cert.decode()))
     der[-1] ^= 1
@@ -66,7 +66,7 @@ def test_damaged_signature_of_a_certificate_written_anew_is_refused(name: str) -
 
 @pytest.mark.parametrize("name", LOADED)
 def test_certificate_keeps_its_bytes(name: str) -> None:
-    """Whatever writes it to a file writes the bytes that the CA signed: bundles, chains and answers of people."""
+    """Every writer writes the bytes that the CA signed: bundles, chains and answers of a drop box."""
     cert, _ = both(name)
     fingerprint = x509.parse_certificates(cert)[0].fingerprint
     for written in (x509.merged(cert, cert), x509.split_certificates(cert)[0][1], any_certificates(cert)):
@@ -74,14 +74,14 @@ def test_certificate_keeps_its_bytes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOADED)
-def test_root_that_cryptography_refuses_leaves_a_bundle_readable(name: str) -> None:
+def test_bundle_with_root_that_cryptography_refuses_is_readable(name: str) -> None:
     """In a bundle it is one certificate among others, which verify as before."""
     cert, ca = both("country-3")
     assert x509.verify_chain(cert, both(name)[0] + ca, "server", AT) is None
 
 
-def test_root_that_nothing_reads_leaves_a_bundle_readable() -> None:
-    """One that Go loads and certagent cannot read: the others verify, and of what verifies by none nothing is known."""
+def test_bundle_with_unread_root_is_readable() -> None:
+    """One that Go loads and certagent cannot read: the others verify; a leaf that none of them verifies is unknown."""
     (unread,) = VECTORS.rglob("dsa_null_alg_params.pem")
     cert, ca = both("country-3")
     bundle = unread.read_bytes() + ca
@@ -93,8 +93,8 @@ def test_root_that_nothing_reads_leaves_a_bundle_readable() -> None:
 
 
 @pytest.mark.parametrize("name", LOADED)
-def test_answer_of_a_person_is_taken(name: str) -> None:
-    """What a CA sent is not ignored for being written oddly: it is the answer to the request of its key."""
+def test_dropbox_answer_with_odd_encoding_is_taken(name: str) -> None:
+    """An odd encoding is no reason to ignore a CA's answer: it is the one to the request of its key."""
     cert, ca = both(name)
     leaf = x509.parse_certificates(cert)[0]
     taken = x509.arranged(any_certificates(ca + cert), leaf.spki)
@@ -113,15 +113,15 @@ def test_certificate_that_go_refuses_is_unparsable(name: str, reason: str) -> No
 
 @pytest.mark.parametrize(("name", "stem", "reason"), DISPUTED)
 def test_certificate_that_some_go_refuses_has_a_caveat(name: str, stem: str, reason: str) -> None:
-    """It loads, for the cockroach that runs may take it; what becomes of it is decided in core/rules.py."""
+    """It is read, because the running cockroach may accept it; core/rules.py decides on it."""
     assert reason in x509.parse_certificates((CORPUS / name / f"{stem}.crt").read_bytes())[0].caveat
 
 
 BOM = b"\xef\xbb\xbf"
 
 
-def test_answer_in_any_wrapping_is_taken() -> None:
-    """PKCS#7 under the label of a certificate, as Windows CAs send it; a BOM, CR, words around, DER."""
+def test_dropbox_answer_in_any_wrapping_is_taken() -> None:
+    """PKCS#7 under the label of a certificate, as Windows CAs send it; a BOM, CR, text around it, DER."""
     cert, ca = both("country-3")
     der = ssl.PEM_cert_to_DER_cert(cert.decode())
     loaded = [load_pem_x509_certificate(pem) for pem in (cert, ca)]
@@ -148,7 +148,7 @@ print(printable("client.a\\nb\\udcff.crt"))
 """
 
 
-def test_parsing_imports_nothing() -> None:
+def test_certificate_parsing_imports_nothing() -> None:
     """Encodings of names are loaded with the package: `check` reads files with another user's rights."""
     words = [sys.executable, "-c", WITHOUT_LIBRARY, str(CORPUS)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

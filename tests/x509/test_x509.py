@@ -24,8 +24,8 @@ def leaf_for(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_round_trip(kind: str) -> None:
-    """Every kind of key signs a request; the leaf names what was asked, and belongs to the key."""
+def test_csr_and_leaf_of_every_key_type(kind: str) -> None:
+    """Every kind of key signs a request; the leaf has the requested names, and belongs to the key."""
     key = x509.generate_key(kind)
     leaf = x509.parse_certificates(leaf_for(make_ca(), key))[0]
     assert (leaf.spki, leaf.key) == x509.parse_key(key) == (leaf.spki, kind)
@@ -33,8 +33,8 @@ def test_round_trip(kind: str) -> None:
     assert (leaf.eku, leaf.is_ca) == (("serverAuth", "clientAuth"), False)
 
 
-def test_a_uri_is_asked_for_and_signed() -> None:
-    """What a request names as a URI is a URI SAN of the request and of the leaf, beside names and addresses."""
+def test_csr_uri_is_signed() -> None:
+    """A URI of the request is a URI SAN of the request and of the leaf, beside names and addresses."""
     ca, key, uri = make_ca(), x509.generate_key("ecdsa-p256"), "crdb://tenant/10/user/root"
     csr = x509.make_csr(key, "root", ("db1", "10.0.0.5", uri))
     span = {"not_before": ca.at - DAY, "not_after": ca.at + 30 * DAY}
@@ -46,15 +46,15 @@ def test_a_uri_is_asked_for_and_signed() -> None:
     assert not x509.same_identity(x509.make_csr(key, "root", ("db1", "10.0.0.5")), cert)
 
 
-def test_a_leaf_never_outlives_its_ca() -> None:
+def test_leaf_never_outlives_its_ca() -> None:
     """notAfter is clipped to the CA's."""
     ca = make_ca(days=5)
     leaf = x509.parse_certificates(leaf_for(ca, x509.generate_key("ecdsa-p256"), days=30))[0]
     assert leaf.not_after == x509.parse_certificates(ca.cert)[0].not_after
 
 
-def test_pkcs1_and_sec1_keys_parse(tmp_path: Path) -> None:
-    """Keys as `cockroach cert` (PKCS#1) and openssl (SEC 1, with parameters before) leave them."""
+def test_key_pkcs1_and_sec1_are_parsed(tmp_path: Path) -> None:
+    """Keys as `cockroach cert` (PKCS#1) and openssl (SEC 1, with parameters before) write them."""
     for words in (["genrsa", "-traditional", "2048"], ["ecparam", "-name", "prime256v1", "-genkey"]):
         out = tmp_path / "key"
         subprocess.run(["openssl", *words], check=True, stdout=out.open("wb"), stderr=subprocess.DEVNULL)
@@ -65,8 +65,8 @@ USES = [(True, True), (True, False), (False, True)]
 
 
 @pytest.mark.parametrize(("server", "client"), USES)
-def test_handshake(server: bool, client: bool) -> None:
-    """A sound pair shakes hands in its roles; with another's key, or under another bundle, it does not."""
+def test_handshake_of_valid_pair_succeeds(server: bool, client: bool) -> None:
+    """A valid pair shakes hands in its roles; with another's key, or under another bundle, it does not."""
     ca, key = make_ca(), x509.generate_key("ecdsa-p256")
     cert = leaf_for(ca, key, server=server, client=client)
 
@@ -89,7 +89,7 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize(("label", "make", "usage", "sound"), VERDICTS, ids=[r[0] for r in VERDICTS])
-def test_openssl_agrees(label: str, make: object, usage: str, sound: bool, tmp_path: Path) -> None:
+def test_chain_verdict_agrees_with_openssl(label: str, make: object, usage: str, sound: bool, tmp_path: Path) -> None:
     """Our verdict on a chain is openssl's."""
     if shutil.which("openssl") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no openssl here: apt-get install -y openssl")
@@ -103,7 +103,7 @@ def test_openssl_agrees(label: str, make: object, usage: str, sound: bool, tmp_p
     assert (ours, theirs) == (sound, sound), label
 
 
-def test_the_moment_counts() -> None:
+def test_chain_verdict_follows_the_moment() -> None:
     """Before notBefore and after notAfter there is no chain, and the sentence says when."""
     ca, key = make_ca(), x509.generate_key("ecdsa-p256")
     cert = leaf_for(ca, key)
@@ -114,7 +114,7 @@ def test_the_moment_counts() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"x", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\0" * 1000]
 )
-def test_rubbish_is_an_error_not_a_crash(data: bytes) -> None:
+def test_certificate_rubbish_is_an_error_not_a_crash(data: bytes) -> None:
     """One exception with one sentence, for certificates and keys."""
     for parse in (x509.parse_certificates, x509.parse_key):
         with pytest.raises(x509.X509Error):
