@@ -38,11 +38,10 @@ ROOMS = {  # the one import table: each room, and the rooms that it may import; 
     "revocation": "core posix x509 sandbox certs_dir",
     "authority": "core posix config x509 sandbox state certs_dir",
     "authority/backends": "core x509 sandbox authority",
-    "operations": "core posix x509 config events process state sandbox control certs_dir revocation authority",
+    "operations": "core posix x509 config process state sandbox certs_dir revocation authority",
     "agent": "core posix x509 config events process state sandbox control certs_dir revocation authority operations",
     "demo": "x509",
-    "cli": "core posix x509 config events process state sandbox control certs_dir revocation authority operations agent"
-    " demo",
+    "cli": "core posix config state sandbox control certs_dir operations agent demo",
     "__main__": "cli",
 }
 APART = {"authority/backends": "authority/client"}  # a worker asks a CA; it has nothing of the daemon's side
@@ -121,6 +120,13 @@ def module_of(name: str, known: frozenset[str]) -> str:
     """The module of ours that an imported name belongs to, as a place: the longest part of it that is a file."""
     parts = name.split("/")
     return next((m for n in range(len(parts), 0, -1) if (m := "/".join(parts[:n])) in known), "")
+
+
+def test_table_allows_no_import_that_nobody_makes() -> None:
+    """The table is the drawing of the code: each arrow of it is used by some module."""
+    used = {(room(place(p)), module) for p in SOURCES for module in ours(p)}
+    drawn = [(above, below) for above, row in ROOMS.items() for below in row.split()]
+    assert [] == [(a, b) for a, b in drawn if not any(at == a and under(module, b) for at, module in used)]
 
 
 def test_modules_do_not_import_in_a_circle() -> None:
