@@ -27,7 +27,7 @@ test-any-day: setup
 	tests/any-day
 
 unit: setup
-	$(BIN)/python -m pytest $(UNIT)
+	$(BIN)/python -m pytest --numprocesses=auto $(UNIT)
 
 coverage: setup
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(UNIT) tests/public

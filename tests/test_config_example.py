@@ -11,6 +11,7 @@ import pytest
 
 from certagent.config import Config, build, load
 from certagent.config.remote import RemoteConfig, ca_type, kinds
+from tests.parsing import nodes
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.toml"
@@ -36,7 +37,7 @@ def asked_for() -> set[str]:
     """Every key that the configuration's code reads from a table."""
     found = set()
     for path in (ROOT / "certagent" / "config").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 key = node.args[0]
                 if node.func.attr in {"get", "require", "sub"} and isinstance(key, ast.Constant):

@@ -13,6 +13,7 @@ from certagent.cli import VERBS, parser
 from certagent.config import build
 from certagent.core.catalogue import FINDINGS
 from certagent.events import EVENTS
+from tests.parsing import nodes
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,7 +55,7 @@ def test_codes_are_written_in_the_catalogue_alone() -> None:
     found = {
         (path.name, node.value)
         for path in (ROOT / "certagent").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.Constant) and node.value in words and path.name != "catalogue.py"
     }
     assert found == set()

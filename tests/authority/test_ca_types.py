@@ -17,6 +17,7 @@ from certagent.authority.messages import Request
 from certagent.authority.worker import profile_of
 from certagent.config import remote
 from certagent.config.remote import CaType
+from tests.parsing import nodes
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "certagent"
@@ -120,6 +121,8 @@ LIGHT = """
 import sys
 from certagent.authority import client
 from certagent.config import remote
+from tests.parsing import nodes
+from tests.parsing import nodes
 assert [remote.ca_type(kind) for kind in remote.kinds()]
 print(sorted({"urllib3", "acme", "josepy", "dns", "certagent.authority.backends.http"} & set(sys.modules)))
 """
@@ -137,7 +140,7 @@ def test_ca_type_names_appear_only_in_descriptions() -> None:
     found = {
         (place, n.value)
         for place, path in places.items()
-        for n in ast.walk(ast.parse(path.read_text()))
+        for n in nodes(path)
         if isinstance(n, ast.Constant) and n.value in set(TYPES) - ORDINARY and not place.startswith(own)
     }
     assert found == set()

@@ -11,6 +11,7 @@ import certagent
 from certagent.core.names import stem_of
 from certagent.core.roles import BUNDLES, BY_STEM, KINDS, Role, Use
 from tests.core.building import name_of
+from tests.parsing import nodes
 
 ONE_OF_EACH = (*BY_STEM, "client.root", "client-tenant.7", "tenant-signing.7")
 
@@ -135,7 +136,8 @@ def test_roles_loaded_and_offered_files_by_kind(
 def nodes_by_file() -> Iterator[tuple[str, ast.AST]]:
     root = Path(certagent.__file__).parent
     for path in sorted(root.rglob("*.py")):
-        yield from ((str(path.relative_to(root)), node) for node in ast.walk(ast.parse(path.read_text())))
+        file = str(path.relative_to(root))
+        yield from ((file, node) for node in nodes(path))
 
 
 def test_roles_appear_only_in_the_table() -> None:

@@ -12,6 +12,7 @@ from certagent.core.facts import Attempt, History, InFlight
 from certagent.core.timing import renew_at
 from certagent.core.view import View
 from tests.core.building import NOW, pair, policy, snapshot
+from tests.parsing import nodes
 
 JOBS = (InFlight("issue", "node", NOW), InFlight("probe", "100:5000", NOW), InFlight("issue", "ui", NOW))
 RUNNING = [
@@ -54,7 +55,7 @@ def test_decisions_take_a_view() -> None:
     found = [
         (path.stem, f.name)
         for path in Path(decide.__file__).parent.glob("*.py")
-        for f in ast.walk(ast.parse(path.read_text()))
+        for f in nodes(path)
         if isinstance(f, ast.FunctionDef) and f.name != "decide" and len({a.arg for a in f.args.args} & three) > 1
     ]
     assert [] == found

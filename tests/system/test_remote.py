@@ -92,7 +92,7 @@ def test_trial_all_steps_ok(host: Host, ca: StepCa) -> None:
         ({"url": "https://localhost:1"}, "reachable", "cannot reach"),
         ({"tls_fingerprint": "ab" * 32}, "tls", "Fingerprints did not match"),
         ({"provisioner": "nobody"}, "credentials", "the token was refused"),
-        ({"issuing_fingerprints": "cd" * 32}, "chain", "not in issuing_fingerprints"),
+        ({"issuing_fingerprints": "cd" * 32}, "chain", "of issuing_fingerprints"),
     ],
 )
 def test_trial_fault_is_found_at_its_step(

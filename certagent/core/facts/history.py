@@ -63,6 +63,17 @@ class History:
         A refusal by the pre-install checks gives its reason, and when to ask again. A CA that answers later is not a
         failure.
         """
+        known = self._failures.get(stem)
+        if known is None:
+            known = self._failures[stem] = self._failed(stem)
+        return known
+
+    @cached_property
+    def _failures(self) -> dict[str, tuple[Attempt, ...]]:
+        """By stem: one decision asks for those of a pair a dozen times."""
+        return {}
+
+    def _failed(self, stem: str) -> tuple[Attempt, ...]:
         since: list[Attempt] = []
         for attempt in self._of(stem, "issue", *SWAPS):
             if attempt.kind == "install" and attempt.outcome == "ok":
