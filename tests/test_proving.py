@@ -185,3 +185,11 @@ def test_reload_blocked_reason_of_its_process() -> None:
     plan = [{"held": [held], "findings": []}]
     assert ("node.key has mode 0644", False) == held_back("reload", "", plan)
     assert ("", False) == held_back("renew", "node", plan)
+
+
+def test_reload_names_files_that_no_handshake_verifies() -> None:
+    """That an unchanged node.crt is served, as by a server that ignored the SIGHUP, shows nothing of a new bundle."""
+    bundle = {**directory()["files"][0], "name": "ca", "proof": "sent"}
+    shown = {**directory(), "files": [*directory()["files"], bundle]}
+    found = judge(Command("reload", "", "", 0), [shown], [SENT])
+    assert found == {"state": "proven", "reason": "served; cannot be verified for ca.crt: reload sent"}

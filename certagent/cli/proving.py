@@ -137,7 +137,13 @@ def _reloaded(at: str, directories: list[Row], rows: list[Row]) -> Row:
     if late or not heard:
         return _waiting(rows, "node", [who for p in late for who in p.get("owed", ())])
     barred = _states(p for p in processes if p["state"] in BARRED and p.get("owed"))
-    return {"state": "refused", "reason": barred} if barred else {"state": "proven", "reason": "served"}
+    return {"state": "refused", "reason": barred} if barred else {"state": "proven", "reason": _loaded(directories)}
+
+
+def _loaded(directories: list[Row]) -> str:
+    """What is verified after a reload, and the files whose use no handshake shows."""
+    unseen = dict.fromkeys(f"{f['name']}.crt" for d in directories for f in d["files"] if f["proof"] == "sent")
+    return f"served; cannot be verified for {', '.join(unseen)}: reload sent" if unseen else "served"
 
 
 def _states(processes: Iterable[Row]) -> str:

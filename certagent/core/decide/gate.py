@@ -182,7 +182,11 @@ def _worse_pair(view: View, process: Process, loaded: Loaded | None, pair: Pair)
 
 def _told(fault: Finding, pair: Pair) -> str:
     alone = fault.rule is CERT_PRINCIPAL and pair.name == NODE
-    return f"there is no client.node.crt, and node.crt {fault.message}" if alone else f"{fault.file}: {fault.message}"
+    return (
+        f"there is no client.node.crt, and node.crt does not act for it: {fault.message}"
+        if alone
+        else f"{fault.file}: {fault.message}"
+    )
 
 
 def _doubtful(view: View, fault: Finding, pair: Pair) -> bool:
