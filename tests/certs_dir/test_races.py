@@ -102,9 +102,10 @@ def test_swap_never_removes_a_name_from_the_directory(tmp_path: Path) -> None:
     ca = filled(certs)
     pairs = [ca.pair() for _ in range(2)]
     store = Store(str(certs), keep=2)
-    loader = subprocess.Popen([sys.executable, "-c", LOADER, str(certs)], stdin=-1, stdout=-1, text=True)
+    # Unbuffered: a reader that takes "enough" together with "ready" would leave nothing for select to see.
+    loader = subprocess.Popen([sys.executable, "-c", LOADER, str(certs)], stdin=-1, stdout=-1, bufsize=0)
     assert loader.stdout is not None
-    assert loader.stdout.readline() == "ready\n"
+    assert loader.stdout.readline() == b"ready\n"
     swaps, enough, until = 0, False, time.monotonic() + DEADLINE
     while swaps < SWAPS or not enough:
         assert time.monotonic() < until, (swaps, enough)
@@ -113,4 +114,4 @@ def test_swap_never_removes_a_name_from_the_directory(tmp_path: Path) -> None:
         store.stage("node", *pair)
         store.install("node", (digest(pair[0]), digest(pair[1])), 0o600, (None, None))
         swaps += 1
-    assert loader.communicate("end\n")[0] == "enough\n0\n"
+    assert loader.communicate(b"end\n")[0] == b"enough\n0\n"
