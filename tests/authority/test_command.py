@@ -156,7 +156,7 @@ ANSWERS = [
     ("no PEM", "echo hello", "contains no certificate"),
     ("half a certificate", "head -c 200 {ca}", "contains no certificate"),
     ("another key's", "cat {ca}", "matches the key"),
-    ("bytes", "head -c 1000 /dev/urandom", "contains no certificate"),
+    ("bytes", r"printf '\377'; head -c 1000 /dev/urandom", "contains no certificate"),  # 0x30 would begin DER
 ]
 
 
