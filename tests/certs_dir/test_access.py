@@ -14,7 +14,9 @@ def opened(tmp_path: Path) -> Path:
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
     certs = tmp_path / "part" / "certs"
-    certs.mkdir(parents=True, mode=0o755)
+    certs.mkdir(parents=True)
+    for made in (certs.parent, certs):
+        made.chmod(0o755)
     return certs
 
 

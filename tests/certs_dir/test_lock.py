@@ -61,8 +61,8 @@ def test_lock_directory_replaced_is_locked_anew(tmp_path: Path) -> None:
 def test_lock_directory_not_writable_is_reported(tmp_path: Path) -> None:
     """EACCES does not mean another agent or another tool: this agent may not change the directory, and says so."""
     certs = tmp_path / "certs"
-    certs.mkdir(mode=0o755)
-    for folder in (tmp_path, *tmp_path.parents[:3]):
+    certs.mkdir()
+    for folder in (certs, tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
     user, group = nobody()
     held = holding(certs)
