@@ -10,7 +10,7 @@ from certagent import __version__
 from certagent.agent.directories import Directories
 from certagent.agent.service import Service
 from certagent.config import Config
-from certagent.control.server import Peer
+from certagent.control.admission import Peer
 from certagent.core.decide.generations import going_back, nothing_to_go_back_to
 from certagent.core.facts import Request
 from certagent.core.policy import OcspRule, Policy

@@ -19,7 +19,7 @@ from certagent.agent.start import put_together
 from certagent.certs_dir import Scanner
 from certagent.certs_dir.swap import Store
 from certagent.config import load
-from certagent.control.server import Peer
+from certagent.control.admission import Peer
 from certagent.core.facts import Snapshot
 from certagent.events import Log
 from certagent.posix.clock import clock

@@ -1,0 +1,81 @@
+"""The socket's place in the file system: who may stand there, and the modes it has from its first moment."""
+
+import os
+import socket
+import stat
+from typing import Literal
+
+from certagent.posix.errors import HostError
+
+LONGEST_PATH = 107
+FOREIGN = "another user's socket is there: {}; stop that user's agent; if none runs, remove the socket"
+IN_THE_WAY = {  # a file at the socket's path: why it is kept; "": it is removed
+    "abandoned": "",
+    "answers": "another certagent answers there",
+    "no socket": "another file that is not a socket is there; remove it",
+}
+
+
+def bound(path: str, *, others: Literal["read-only", "refuse"]) -> socket.socket:
+    """Return a listening socket at the path; one that a dead daemon left there is replaced.
+
+    Its mode is set before it is bound, so that it never exists with a wider one than configured. Raises HostError if
+    another agent answers there, if the file there is not a socket, or if the directory cannot be made.
+    """
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise HostError(f"cannot bind {path}: longer than {LONGEST_PATH} bytes; set `socket` to a shorter path")
+    folder = os.path.dirname(path)
+    try:
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+    except OSError as error:
+        remedy = "let the agent's user own this directory, or set agent.socket"
+        raise HostError(f"cannot bind {path}: cannot make {folder}: {error.strerror}; {remedy}") from error
+    _clear(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(path)
+        if others == "read-only":
+            os.chmod(path, 0o666)  # noqa: S103 - SO_PEERCRED decides which commands a user may send
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise HostError(f"cannot bind {path}: {error.strerror}", error.errno) from error
+    return listener
+
+
+def _clear(path: str) -> None:
+    """Remove the socket of a daemon that is gone."""
+    try:
+        problem = IN_THE_WAY[_standing(path)]
+        if not problem:
+            os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HostError(f"cannot bind {path}: {uncleared(error)}", error.errno) from error
+    if problem:
+        raise HostError(f"cannot bind {path}: {problem}")
+
+
+def uncleared(error: OSError) -> str | None:
+    """Given why the file at the socket's path cannot be examined or removed, return the message."""
+    return FOREIGN.format(error.strerror) if isinstance(error, PermissionError) else error.strerror
+
+
+def _standing(path: str) -> Literal["abandoned", "answers", "no socket"]:
+    """The file at a path. Raises OSError, FileNotFoundError if there is none."""
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return "no socket"
+    return "answers" if _answered(path) else "abandoned"
+
+
+def _answered(path: str) -> bool:
+    """Whether a process accepts connections at a socket. Raises OSError if that is not known."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        knock.settimeout(1)
+        try:
+            knock.connect(path)
+        except ConnectionRefusedError:
+            return False
+    return True
