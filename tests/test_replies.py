@@ -2,6 +2,7 @@
 
 import errno
 import json
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from certagent.cli import account, authority, check, commands, demo, history, main, plan, recover, status
-from certagent.cli.common import Reply, Stopped, complaint, local_service, read_config, said, show, stem_of
+from certagent.cli.common import Reply, Stopped, ask, complaint, local_service, read_config, said, show, stem_of
 from certagent.cli.proving import PENDING, QUEUED, Command, blocked, seen
 from certagent.posix.errors import HostError
 from tests.core.building import pair
@@ -53,6 +54,20 @@ def test_reply_of_stopped_verb_has_every_error(tmp_path: Path, capsys: pytest.Ca
         assert len(stopped.value.reply.error.splitlines()) > 1
     assert main(["plan", "-c", str(config)]) == 64
     assert capsys.readouterr() == ("", stopped.value.reply.error + "\n")
+
+
+def test_agent_that_does_not_answer_is_not_called_absent(tmp_path: Path) -> None:
+    """Where an agent runs and gives no answer in time, a verb does nothing in its place, and exits 3."""
+    config, path = tmp_path / "config.toml", str(tmp_path / "s")
+    config.write_text(f'[agent]\nsocket = "{path}"\n')
+    assert ask(str(config), "renew", patience=0.1) is None
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(path)
+        busy.listen()
+        with pytest.raises(Stopped) as stopped:
+            ask(str(config), "renew", patience=0.1)
+    assert stopped.value.reply.code == 3
+    assert f"the agent at {path} runs, but did not answer 'renew'" in stopped.value.reply.error
 
 
 def test_help_without_a_verb_exits_64(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from certagent.cli.common import UNKNOWN, Reply, complaint, config_option, json_option, read_config, socket_of
+from certagent.cli.common import UNKNOWN, Reply, ask, complaint, config_option, json_option, read_config
 
 LONGEST = 300.0
 REFUSED = 1
@@ -32,13 +32,8 @@ def reply_of(answer: dict[str, Any]) -> Reply:
 
 
 def _done(arguments: argparse.Namespace) -> dict[str, Any]:
-    from certagent.control.client import DaemonSilent, ask
-
     about = {"name": arguments.name, "operation": arguments.operation}
-    try:
-        return ask(socket_of(arguments.config), "authority-account", about, LONGEST)
-    except DaemonSilent:
-        return _by_ourselves(arguments)
+    return ask(arguments.config, "authority-account", patience=LONGEST, **about) or _by_ourselves(arguments)
 
 
 def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any]:

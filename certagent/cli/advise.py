@@ -7,7 +7,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from certagent.cli.common import USAGE, Reply, Stopped, complaint, config_option, json_option, read_config, socket_of
+from certagent.cli.common import USAGE, Reply, Stopped, ask, complaint, config_option, json_option, read_config
 
 if TYPE_CHECKING:
     from certagent.core.policy import Policy
@@ -39,14 +39,9 @@ def run(arguments: argparse.Namespace) -> Reply:
 
 def _from_daemon(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """The agent may read more than this user; if it refuses or does not manage the directory, this process tries."""
-    from certagent.control.client import DaemonSilent, ask
-
     certs_dir = os.path.abspath(arguments.certs_dir) if arguments.certs_dir else ""
-    try:
-        answer = ask(socket_of(arguments.config), "advise-ocsp", {"certs_dir": certs_dir}, LONGEST)
-    except DaemonSilent:
-        return None
-    return answer["document"] if answer.get("ok") else None
+    answer = ask(arguments.config, "advise-ocsp", patience=LONGEST, certs_dir=certs_dir)
+    return answer["document"] if answer and answer.get("ok") else None
 
 
 def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from certagent.cli import account
-from certagent.cli.common import UNKNOWN, USAGE, Reply, complaint, config_option, json_option, read_config, socket_of
+from certagent.cli.common import UNKNOWN, USAGE, Reply, ask, complaint, config_option, json_option, read_config
 
 LONGEST = 900.0
 
@@ -39,13 +39,8 @@ def reply_of(answer: dict[str, Any]) -> Reply:
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
-    from certagent.control.client import DaemonSilent, ask
-
     about = {"name": arguments.name, "certs_dir": arguments.certs_dir.rstrip("/")}
-    try:
-        answer = ask(socket_of(arguments.config), "authority-test", about, LONGEST)
-    except DaemonSilent:
-        answer = None
+    answer = ask(arguments.config, "authority-test", patience=LONGEST, **about)
     if answer is not None and answer.get("code") != "forbidden":
         return answer
     return _by_ourselves(read_config(arguments.config), **about)

@@ -12,6 +12,7 @@ from certagent.cli.common import (
     UNKNOWN,
     Progress,
     Reply,
+    Stopped,
     ask,
     complaint,
     config_option,
@@ -101,8 +102,8 @@ def _wait(config: str, command: Command, longest: float) -> tuple[dict[str, Any]
     outcome: dict[str, Any] = PENDING
     while outcome["state"] == "pending" and time.monotonic() < begin + longest:
         time.sleep(POLL)
-        history = ask(config, "history", certs_dir=command.where, limit=ROWS)
-        status = ask(config, "status")  # after the history: never older than what that says
+        history = _asked(config, "history", certs_dir=command.where, limit=ROWS)
+        status = _asked(config, "status")  # after the history: never older than what that says
         outcome = seen(command, status, history)
         if outcome == PENDING:
             outcome = pause.reason()
@@ -110,6 +111,14 @@ def _wait(config: str, command: Command, longest: float) -> tuple[dict[str, Any]
         progress.show(f"{command.kind} {command.file}: {what}", time.monotonic() - begin)
     progress.clear()
     return outcome, time.monotonic() - begin
+
+
+def _asked(config: str, command: str, **about: Any) -> dict[str, Any] | None:
+    """The agent's answer; None while it gives none: the command was taken, so it is asked again."""
+    try:
+        return ask(config, command, **about)
+    except Stopped:
+        return None
 
 
 class _Pause:
@@ -123,5 +132,5 @@ class _Pause:
     def reason(self) -> dict[str, Any]:
         """What was found last."""
         if time.monotonic() >= self._look:
-            self._look, self._held = time.monotonic() + 1, blocked(self._command, ask(self._config, "plan"))
+            self._look, self._held = time.monotonic() + 1, blocked(self._command, _asked(self._config, "plan"))
         return self._held

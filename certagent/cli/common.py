@@ -104,14 +104,22 @@ def socket_of(path: str) -> str:
 
 
 def ask(path: str, command: str, *, patience: float = 5.0, **arguments: Any) -> dict[str, Any] | None:
-    """The daemon's answer, or None where no daemon answers; one that runs and is slow is given `patience` seconds."""
-    from certagent.control.client import DaemonSilent
+    """The daemon's answer, or None where no daemon runs. Raises Stopped where one gives no answer in time.
+
+    `path`: the configuration. `patience` in seconds. Nothing is done in the place of a daemon that is only slow.
+    """
+    from certagent.control.client import DaemonSilent, DaemonSlow
     from certagent.control.client import ask as send
 
+    socket = socket_of(path)
     try:
-        return send(socket_of(path), command, arguments, patience)
+        return send(socket, command, arguments, patience)
     except DaemonSilent:
         return None
+    except DaemonSlow as error:
+        why = f"the agent at {socket} runs, but did not answer {command!r} within {patience:.0f} s"
+        remedy = "what it does is in its log: journalctl -u certagent"
+        raise Stopped(complaint(f"{why}; {remedy}", UNKNOWN)) from error
 
 
 def local_service(path: str) -> "Service":

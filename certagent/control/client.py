@@ -12,26 +12,32 @@ class DaemonSilent(Exception):  # noqa: N818 - silence is an answer here, not an
     """No daemon answers at that socket."""
 
 
+class DaemonSlow(Exception):  # noqa: N818 - it may answer yet
+    """A daemon runs behind that socket, and gave no answer in time."""
+
+
 def ask(path: str, command: str, arguments: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
     """Send one command and return the answer; a full backlog or a closed door is tried again until the timeout.
 
-    The timeout is in seconds. Raises DaemonSilent.
+    The timeout is in seconds. Raises DaemonSilent where no daemon runs, DaemonSlow where one gives no answer in time.
     """
     end = time.monotonic() + timeout
     request = json.dumps({"version": 1, "command": command, "args": arguments}).encode() + b"\n"
     while (answer := _tried(path, request, max(0.1, end - time.monotonic()))) is None:
         if time.monotonic() >= end:
-            raise DaemonSilent(path)
+            raise DaemonSlow(path)
         time.sleep(RETRY)
     return answer
 
 
 def _tried(path: str, request: bytes, timeout: float) -> dict[str, Any] | None:
-    """The answer, None where the daemon is too busy to give one. Raises DaemonSilent."""
+    """The answer, None where the daemon is too busy to give one. Raises DaemonSilent, DaemonSlow."""
     try:
         return answer_of(_exchanged(path, request, timeout))
     except (BlockingIOError, ConnectionResetError, BrokenPipeError):
         return None
+    except TimeoutError as error:
+        raise DaemonSlow(path) from error
     except (OSError, ValueError) as error:
         raise DaemonSilent(f"{path}: {error}") from error
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from certagent.control.admission import TRUSTED, Peer
-from certagent.control.client import DaemonSilent, ask
+from certagent.control.client import DaemonSilent, DaemonSlow, ask
 from certagent.control.server import Control
 from certagent.posix.errors import HostError
 from tests.system.running import open_tmp
@@ -222,7 +222,7 @@ def _at_once_under_a_drip(path: str) -> bool:
     assert dripping.stdout.readline() == b"held\n"
     at_once = False
     try:
-        with suppress(DaemonSilent):
+        with suppress(DaemonSlow):
             at_once = ask(path, "status", {}, timeout=1.5)["ok"]
         if not at_once:
             return False

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from certagent.control.client import DaemonSilent, ask
+from certagent.control.client import DaemonSilent, DaemonSlow, ask
 from certagent.demo.launch import StandIn
 from tests.logs import note
 from tests.waiting import DEADLINE, wait_until
@@ -61,7 +61,7 @@ class Host:
         """The status document: of the daemon over its socket, as the command asks it; without one, of the command."""
         try:
             document: Event = ask(str(self.base / "control.sock"), "status", {})["document"]
-        except (DaemonSilent, KeyError):
+        except (DaemonSilent, DaemonSlow, KeyError):
             document = self.json("status")
         return document
 
