@@ -7,8 +7,9 @@ import socket
 import struct
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+Others = Literal["read-only", "refuse"]
 READ_ONLY = frozenset({"status", "plan", "history"})
 WAITING = 64  # connections of all other users together
 PER_UID = 16  # of one of them
@@ -51,6 +52,11 @@ def parsed(line: bytes) -> Asked | None:
         return None
 
 
+def readable(request: Asked, others: Others) -> bool:
+    """Given a request of another user and what those may do, return whether it may be answered."""
+    return others == "read-only" and request.command in READ_ONLY
+
+
 def denied(command: str, uid: int) -> str:
     """Given a command and the agent's user, return why another user is refused."""
     try:
@@ -63,15 +69,17 @@ def denied(command: str, uid: int) -> str:
 class Admission:
     """The connections that are open, by their owner. One thread calls it."""
 
-    def __init__(self) -> None:
-        """None yet."""
+    def __init__(self, trusted: frozenset[int]) -> None:
+        """None yet. `trusted`: the uids that may give commands."""
         self._open: Counter[int] = Counter()
+        self._trusted = trusted
 
     def take(self, peer: Peer) -> bool:
         """Count one more connection of this peer; False where there are too many."""
-        trusted = sum(self._open[uid] for uid in {0, os.geteuid()})
+        trusted = sum(self._open[uid] for uid in self._trusted)
         others = self._open.total() - trusted
-        full = trusted >= TRUSTED if peer.trusted else others >= WAITING or self._open[peer.uid] >= PER_UID
+        mine = peer.uid in self._trusted
+        full = trusted >= TRUSTED if mine else others >= WAITING or self._open[peer.uid] >= PER_UID
         if not full:
             self._open[peer.uid] += 1
         return not full

@@ -5,6 +5,7 @@ import socket
 import stat
 from typing import Literal
 
+from certagent.control.admission import Others
 from certagent.posix.errors import HostError
 
 LONGEST_PATH = 107
@@ -16,7 +17,7 @@ IN_THE_WAY = {  # a file at the socket's path: why it is kept; "": it is removed
 }
 
 
-def bound(path: str, *, others: Literal["read-only", "refuse"]) -> socket.socket:
+def bound(path: str, *, others: Others) -> socket.socket:
     """Return a listening socket at the path; one that a dead daemon left there is replaced.
 
     Its mode is set before it is bound, so that it never exists with a wider one than configured. Raises HostError if
@@ -31,12 +32,16 @@ def bound(path: str, *, others: Literal["read-only", "refuse"]) -> socket.socket
         remedy = "let the agent's user own this directory, or set agent.socket"
         raise HostError(f"cannot bind {path}: cannot make {folder}: {error.strerror}; {remedy}") from error
     _clear(path)
+    return _listening(path, 0o666 if others == "read-only" else 0o600)
+
+
+def _listening(path: str, mode: int) -> socket.socket:
+    """A socket at a path where nothing stands. Raises HostError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(path)
-        if others == "read-only":
-            os.chmod(path, 0o666)  # noqa: S103 - SO_PEERCRED decides which commands a user may send
+        os.chmod(path, mode)  # one that others may read: SO_PEERCRED decides which commands a user may send
         listener.listen(128)
     except OSError as error:
         listener.close()

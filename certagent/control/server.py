@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
-from certagent.control.admission import READ_ONLY, Admission, Asked, Peer, denied, parsed, peer_of
+from certagent.control.admission import Admission, Asked, Others, Peer, denied, parsed, peer_of, readable
 from certagent.control.binding import bound
 from certagent.posix.errors import HostError
 
@@ -35,13 +35,11 @@ def lane(peer: Peer, request: Asked) -> Lane:
 class Control:
     """The server."""
 
-    def __init__(
-        self, path: str, *, others: Literal["read-only", "refuse"], answer: Answer, deadline: float = DEADLINE
-    ) -> None:
+    def __init__(self, path: str, *, others: Others, answer: Answer, deadline: float = DEADLINE) -> None:
         """Binds; raises HostError if another agent answers, or if the path is not a socket."""
         self._path, self._others, self._answer, self._deadline = path, others, answer, deadline
         self._listener = bound(path, others=others)
-        self._admission = Admission()
+        self._admission = Admission(frozenset({0, os.geteuid()}))
         self._pools = {key: _started(threads) for key, threads in LANES.items()}
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
@@ -91,8 +89,12 @@ class Control:
         request = parsed(line)
         if request is None:
             return MALFORMED
-        if not peer.trusted and (self._others == "refuse" or request.command not in READ_ONLY):
+        if not peer.trusted and not readable(request, self._others):
             return {"ok": False, "error": denied(request.command, os.geteuid()), "code": "forbidden"}
+        return await self._made(request, peer)
+
+    async def _made(self, request: Asked, peer: Peer) -> dict[str, Any]:
+        """The answer, made in a thread of the lane."""
         try:
             pool = self._pools[lane(peer, request)]
             return await self._loop.run_in_executor(pool, self._answer, request.command, request.arguments, peer)
