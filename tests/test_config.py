@@ -86,6 +86,12 @@ ROWS = [
         "names: neither a DNS name nor an IP address: 'db 1', 'a..b'",
     ),
     (
+        "URI SANs that cockroach or Go cannot read",
+        BASE + "[certs_dir.file.'client.root']\nuris = ['crdb://tenant/x/user/root', 'no uri', 'spiffe://x']",
+        "uris: not a URI such as crdb://tenant/1/user/root: 'crdb://tenant/x/user/root', 'no uri'",
+    ),
+    ("URI SANs of a bundle", BASE + "[certs_dir.file.ca]\nuris = []", "file.ca.uris: a trust bundle has none"),
+    (
         "an address with a zone",
         BASE.replace('"db1.example.com"', '"fe80::1%eth0"'),
         "names: 'fe80::1%eth0': an address of",

@@ -23,6 +23,7 @@ SAID = {
     "minimum",
     "lifetime",
     "principal",
+    "uris",
     "key_configured",  # that `key` stands there at all, not its value
     "roots",
 }  # the default is a rule, shown as its outcome

@@ -22,6 +22,7 @@ from certagent.posix.errors import HostError
 from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import LoadedFiles
+from certagent.state.scopes import Scopes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Acting:
     jobs: Jobs
     work: Work
     exposures: Exposures
+    scopes: Scopes
     repaired: Callable[[Repair], str | None]  # what the log says of it, None: nothing now
     loaded: LoadedFiles
 
@@ -63,6 +65,8 @@ class Acting:
                 self._restrict(action, now)
             case actions.Expose():
                 self.exposures.add(action.exposure)
+            case actions.RecordScope():
+                self.scopes.add(action.stem, action.uris, now)
             case actions.Issue():
                 self.jobs.submit(InFlight("issue", action.subject, now), lambda: self.work.issue(action))
             case actions.Install():

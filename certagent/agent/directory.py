@@ -34,6 +34,7 @@ from certagent.revocation.checker import Revoking
 from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import LoadedFiles
+from certagent.state.scopes import Scopes
 
 if TYPE_CHECKING:
     from certagent.core.view import Planned
@@ -60,7 +61,8 @@ class World:
         self._memory = Memory()
         self._scanner = Scanner()
         self._exposures = Exposures(ledger, policy.path)
-        self._records = Records(ledger, policy.path, self._exposures)
+        self._scopes = Scopes(ledger, policy.path)
+        self._records = Records(ledger, policy.path, self._exposures, self._scopes)
         self._loaded_files = LoadedFiles(ledger, policy.path)
         store = Store(policy.path)
         self._revoking = Revoking(policy.path, lambda: [(row.stem, row.cert) for row in store.staged()])
@@ -85,6 +87,7 @@ class World:
             jobs=self._jobs,
             work=Work(policy, authorities, self._ledger, store, self._log, self._revoking),
             exposures=self._exposures,
+            scopes=self._scopes,
             repaired=self._memory.repaired,
             loaded=self._loaded_files,
         )
@@ -120,6 +123,7 @@ class World:
     def settle(self) -> None:
         """Write what a full disk kept from being written."""
         self._exposures.settle()
+        self._scopes.settle()
 
     def exposed(self, file: str) -> bool:
         """Whether it is known that others could read that key."""

@@ -23,14 +23,16 @@ from certagent.posix.errors import HostError
 from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import Files
+from certagent.state.scopes import Scopes
 
 
 class Records:
     """What the ledger knows of one certs-dir, read again after the ledger changed."""
 
-    def __init__(self, ledger: Ledger, path: str, exposures: Exposures) -> None:
+    def __init__(self, ledger: Ledger, path: str, exposures: Exposures, scopes: Scopes) -> None:
         """Nothing is read before `add`."""
         self._ledger, self._path, self._exposures = ledger, path, exposures
+        self._scopes = scopes
         self._known: tuple[int, Snapshot] | None = None
 
     def add(self, snapshot: Snapshot) -> Snapshot:
@@ -46,6 +48,7 @@ class Records:
             issued=known.issued,
             quarantined=known.quarantined,
             exposures=known.exposures,
+            scopes=known.scopes,
         )
 
     def _read(self, snapshot: Snapshot) -> Snapshot:
@@ -58,6 +61,7 @@ class Records:
                 issued=ledger.issued(path),
                 quarantined=ledger.quarantined(path),
                 exposures=self._exposures.all(),
+                scopes=self._scopes.all(),
             )
             self._known = (changes, found)
         return self._known[1]

@@ -7,7 +7,9 @@ from typing import Any
 from certagent.cli.common import Reply, ask, config_option, json_option, local_service
 from certagent.core.actions import shown
 
-LOOKS = frozenset({"probe", "scan", "askwindow", "askrevocation", "adopt", "presume", "proven"})  # only read, record
+LOOKS = frozenset(
+    {"probe", "scan", "askwindow", "askrevocation", "adopt", "recordscope", "presume", "proven"}
+)  # only read, record
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

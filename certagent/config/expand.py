@@ -19,7 +19,7 @@ from certagent.config.reader import (
     text,
     texts,
 )
-from certagent.config.schema import KEYS, AuthorityConfig, authority, ocsp, owner, process, renew_at, san
+from certagent.config.schema import KEYS, AuthorityConfig, authority, ocsp, owner, process, renew_at, san, uris
 from certagent.core import names
 from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Name
 from certagent.core.policy import Owner, Policy, RenewAt, Want
@@ -244,11 +244,19 @@ def _want(
         table.get("critical", duration, None),
         table.get("minimum", duration, None),
         key_configured="key" in table.values,
+        uris=_uris(table, name),
         roots=_roots(table, name),
     )
     if found.warn and found.critical and found.warn < found.critical:
         table.error("warn", "must not be shorter than critical")
     table.done()
+    return found
+
+
+def _uris(table: Table, name: Name) -> tuple[str, ...] | None:
+    found: tuple[str, ...] | None = table.get("uris", uris, None)
+    if found is not None and name.is_bundle:
+        table.error("uris", "a trust bundle has none")
     return found
 
 

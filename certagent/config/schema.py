@@ -13,13 +13,16 @@ from typing import Any
 
 from certagent.config import remote
 from certagent.config.reader import RedactedValueError, Table, absolute, duration, flag, one_of, text, texts
+from certagent.core.facts.certificates import is_scope
 from certagent.core.hosts import normalised
 from certagent.core.policy import OcspRule, Owner, ProcessRule, RenewAt
+from certagent.core.principals import scope_of
 
 PORTS = 1 << 16
 NUMBER = re.compile(r"[0-9]{1,10}")
 KEYS = ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096")
 LABEL = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
 PROBE = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:/\s]+):(\d+)(?:/(sql|http))?")
 
 
@@ -119,6 +122,14 @@ def san(value: Any) -> tuple[str, ...]:
         except ValueError as error:
             raise RedactedValueError(f"{name!r}: {error}") from error
     return tuple(dict.fromkeys(found))
+
+
+def uris(value: Any) -> tuple[str, ...]:
+    """URI SANs: the scheme, then anything printable without a space; those of `crdb` as cockroach reads them."""
+    given = texts(value)
+    if bad := [u for u in given if not URI.fullmatch(u) or (is_scope(u) and scope_of(u) is None)]:
+        raise RedactedValueError(f"not a URI such as crdb://tenant/1/user/root: {', '.join(map(repr, bad))}")
+    return tuple(dict.fromkeys(given))
 
 
 def _is_address(value: str) -> bool:

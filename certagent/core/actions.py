@@ -45,6 +45,15 @@ class Expose:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordScope:
+    """Take note of the `crdb://` URIs of a pair, so that one that replaces it is valid for no more tenants."""
+
+    stem: str
+    uris: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Issue:
     """Ask an authority for a certificate (for a bundle: for its roots); the answer is left staged. A job."""
 
@@ -216,6 +225,7 @@ Action = (
     Recover
     | Restrict
     | Expose
+    | RecordScope
     | Issue
     | Install
     | RejectStaged

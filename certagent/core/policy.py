@@ -55,6 +55,7 @@ class Want:
     )
     terms: tuple[LoaderFlags, ...] = ()  # of the processes that load it, where any has some; no part of the digest
     key_configured: bool = False  # `key` is configured: a certificate with another type of key differs
+    uris: tuple[str, ...] | None = None  # URI SANs; None: the `crdb://` ones of the certificate before are kept
     roots: str = ""  # `ui`: a file of roots that verify it where there is no `ca-ui`; "": the system's
 
     @property
@@ -62,6 +63,7 @@ class Want:
         """Changes exactly when something changes that an issuance would act on."""
         names = None if self.names is None else sorted(self.names)
         parts = (self.name.stem, names, self.principal, self.server, self.client, self.key, str(self.lifetime))
+        parts += () if self.uris is None else (sorted(self.uris),)  # type: ignore[assignment]
         return sha256(repr(parts).encode()).hexdigest()
 
     def issued_in(self, directory: Directory) -> bool:

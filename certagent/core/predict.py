@@ -6,6 +6,7 @@ Everything here is what should happen, not what did: integration tests hold it a
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Literal
 
 from certagent.core.actions import (
     Action,
@@ -19,6 +20,7 @@ from certagent.core.actions import (
     Probe,
     Quarantine,
     RecordProof,
+    RecordScope,
     Recover,
     RejectCommand,
     RejectStaged,
@@ -84,6 +86,8 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _restricted(snapshot, action, now)
         case Expose():
             return replace(snapshot, exposures=action.exposure.among(snapshot.exposures))
+        case RecordScope():
+            return replace(snapshot, scopes={**snapshot.scopes, action.stem: action.uris})
         case Issue():
             return _issued(snapshot, action, now)
         case Install():
@@ -95,16 +99,10 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
         case Adopt():
             adopted = Adopted(action.stem, action.fingerprint, action.want)
             return replace(snapshot, adopted=(*snapshot.adopted, adopted))
-        case AssumeLoaded():
-            return _tried(
-                _loaded(snapshot, action.material),
-                Attempt("reload", action.process, now, "presumed", material=action.material),
-            )
-        case RecordProof():
-            return _tried(
-                _loaded(snapshot, action.material),
-                Attempt("reload", action.process, now, "ok", material=action.material),
-            )
+        case AssumeLoaded() | RecordProof():
+            outcome: Literal["ok", "presumed"] = "ok" if isinstance(action, RecordProof) else "presumed"
+            known = Attempt("reload", action.process, now, outcome, material=action.material)
+            return _tried(_loaded(snapshot, action.material), known)
         case Reload():
             return _reloaded(snapshot, action, now)
         case Probe():

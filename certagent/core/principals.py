@@ -31,15 +31,22 @@ def principals(leaf: Leaf, terms: LoaderFlags) -> tuple[str, ...]:
 
 def users(leaf: Leaf, terms: LoaderFlags) -> tuple[str, ...]:
     """Given a leaf, return whom servers take it for, in whatever tenant. The map applies to no `crdb://` URI."""
-    found = [_scope(uri) for uri in leaf.scopes]
+    found = [scope_of(uri) for uri in leaf.scopes]
     return tuple(scope[1] for scope in found if scope) if found else principals(leaf, terms)
 
 
-def refused_scope(name: Name, wanted: str | None, leaf: Leaf) -> str:
-    """Given a pair's name and its user, return why servers refuse its unit or its `crdb://` URIs, or ""."""
-    if wanted is None:
+def refused_scopes(
+    name: Name, wanted: str | None, scopes: tuple[str, ...], tenants: frozenset[str] = SYSTEM_TENANT
+) -> str:
+    """Given a pair's name, its user and `crdb://` URIs, return why servers refuse a certificate with them, or ""."""
+    if wanted is None or not scopes or name.kind.part == "tenant":
         return ""
-    return _refused_whole(name, leaf) or (_elsewhere(wanted, leaf) if leaf.scopes else "")
+    return _malformed(scopes) or _elsewhere(wanted, scopes, tenants)
+
+
+def tenants_of(uris: tuple[str, ...] | None) -> frozenset[str]:
+    """Whose servers the pair is for: those of the system tenant, and of the tenants that configured URIs name."""
+    return SYSTEM_TENANT | {scope[0] for scope in map(scope_of, uris or ()) if scope}
 
 
 def _refused_whole(name: Name, leaf: Leaf) -> str:
@@ -48,31 +55,28 @@ def _refused_whole(name: Name, leaf: Leaf) -> str:
         return ""
     if TENANTS[1] in leaf.subject and any(TENANTS in rdn for rdn in _rdns(leaf.subject)):
         return "has OU=Tenants: servers take it for a tenant's certificate, and refuse it as a user's"
-    bad = [uri for uri in leaf.scopes if _scope(uri) is None]
+    return _malformed(leaf.scopes)
+
+
+def _malformed(scopes: tuple[str, ...]) -> str:
+    bad = [uri for uri in scopes if scope_of(uri) is None]
     return f"has the malformed URI SAN {quoted(bad[0])}: servers refuse the certificate" if bad else ""
 
 
-def _elsewhere(wanted: str, leaf: Leaf) -> str:
-    """Why its URIs do not allow the user here."""
+def _elsewhere(wanted: str, scopes: tuple[str, ...], served: frozenset[str]) -> str:
+    """Why URIs do not allow the user in a tenant that is served here."""
     good = {wanted, "root"} if wanted == NODE_USER else {wanted}
-    tenants = [scope[0] for scope in map(_scope, leaf.scopes) if scope and scope[1] in good]
+    tenants = [scope[0] for scope in map(scope_of, scopes) if scope and scope[1] in good]
     if not tenants:
-        return f"is valid for the users of its crdb:// URIs only ({', '.join(leaf.scopes)}), not for {quoted(wanted)}"
-    if not SYSTEM_TENANT & set(tenants):
+        return f"is valid for the users of its crdb:// URIs only ({', '.join(scopes)}), not for {quoted(wanted)}"
+    if not served & set(tenants):
         return (
             f"is valid for {quoted(wanted)} in tenant {', '.join(tenants)} only: servers of the system tenant refuse it"
         )
     return ""
 
 
-def widening(live: Leaf | None, leaf: Leaf) -> str | None:
-    """Why a certificate must not take the place of the live one: without a `crdb://` URI it is for more tenants."""
-    lost = [uri for uri in live.scopes if uri not in leaf.uris] if live else []
-    why = "of the live one, which limits for whom it is valid"
-    return f"the certificate lacks the URI SAN {lost[0]} {why}" if lost else None
-
-
-def _scope(uri: str) -> tuple[str, str] | None:
+def scope_of(uri: str) -> tuple[str, str] | None:
     """The tenant and the user of a `crdb://` URI; None where it is malformed."""
     found = SCOPE.fullmatch(uri)
     if found is None or (found["id"] and not 0 < int(found["id"]) <= LAST_TENANT):
@@ -80,11 +84,19 @@ def _scope(uri: str) -> tuple[str, str] | None:
     return (str(int(found["id"])) if found["id"] else found["tenant"]), found["user"]
 
 
-def refused(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags, *, split: bool) -> str:
+def refused(
+    name: Name,
+    wanted: str | None,
+    leaf: Leaf,
+    terms: LoaderFlags,
+    *,
+    split: bool,
+    tenants: frozenset[str] = SYSTEM_TENANT,
+) -> str:
     """Why servers, or the loader of an old version, refuse the certificate as its user; and which of the two."""
     loader = name.kind.needed(name.subject, split=split).principal
     at_load = refused_by_loader(loader, leaf, terms)
-    problem = refused_principal(name, wanted, leaf, terms)
+    problem = refused_principal(name, wanted, leaf, terms, tenants)
     problem = problem or refused_subject(name, wanted, leaf, terms)
     new = loads_any_principal(terms)
     if at_load and new is False:
@@ -95,8 +107,10 @@ def refused(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags, *, s
     return f"{problem}: {when} and refuses connections"
 
 
-def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags) -> str:
-    """Given a pair's name and its user, return why servers refuse the leaf as that user, or "".
+def refused_principal(
+    name: Name, wanted: str | None, leaf: Leaf, terms: LoaderFlags, tenants: frozenset[str] = SYSTEM_TENANT
+) -> str:
+    """Given a pair's name and its user, return why servers of these tenants refuse the leaf as that user, or "".
 
     As a node they take root's certificate too, which the loader refuses up to 24.1.
     """
@@ -108,7 +122,7 @@ def refused_principal(name: Name, wanted: str | None, leaf: Leaf, terms: LoaderF
     if wanted == NODE_USER and _subjects_of(wanted, terms):
         return refused_subject(name, wanted, leaf, terms)
     if leaf.scopes and name.kind.part != "tenant":
-        return _elsewhere(wanted, leaf)
+        return _elsewhere(wanted, leaf.scopes, tenants)
     good = {wanted, "root"} if wanted == NODE_USER and loads_any_principal(terms) else {wanted}
     return "" if good & set(users(leaf, terms)) else _unnamed(wanted, leaf, terms)
 

@@ -42,9 +42,10 @@ from certagent.core.findings import Finding, Is, Severity
 from certagent.core.hosts import host, hosts, hosts_of
 from certagent.core.names import CA, Name, parse, stem_of
 from certagent.core.policy import Owner, Want
-from certagent.core.principals import refused, widening
+from certagent.core.principals import refused, tenants_of
 from certagent.core.remaining import lifetime_problem
 from certagent.core.roles import Usage
+from certagent.core.scopes import widening
 from certagent.core.spans import stamp
 from certagent.core.strength import weakness
 from certagent.core.timing import expires_soon
@@ -173,7 +174,8 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
         return
     file = f"{pair.name.stem}.crt"
     for terms in want.terms or (LoaderFlags(),):
-        if problem := refused(want.name, want.principal, leaf, terms, split=not want.client):
+        tenants = tenants_of(want.uris)
+        if problem := refused(want.name, want.principal, leaf, terms, split=not want.client, tenants=tenants):
             yield CERT_PRINCIPAL.found(file, f"the certificate {problem}")
             break
     have = hosts_of(leaf)
@@ -183,8 +185,18 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
     extra = sorted(text for found, text in have.items() if found not in asked)
     if want.drop_names and want.names is not None and extra:
         yield CERT_SAN.found(file, f"the certificate has names that are no longer configured: {', '.join(extra)}")
+    yield from _uris(want, leaf, file)
     if other_key(want, leaf) and not want.reuse_key:
         yield CERT_KEY.found(file, f"the key is {leaf.key}, but {want.key} is configured")
+
+
+def _uris(want: Want, leaf: Leaf, file: str) -> Iterator[Finding]:
+    if want.uris is None:
+        return
+    if missing := [u for u in want.uris if u not in leaf.uris]:
+        yield CERT_SAN.found(file, f"the certificate lacks the configured URIs {', '.join(missing)}")
+    if extra := [u for u in leaf.scopes if u not in want.uris]:
+        yield CERT_SAN.found(file, f"the certificate has crdb:// URIs that are not configured: {', '.join(extra)}")
 
 
 def other_key(want: Want, leaf: Leaf) -> bool:
@@ -231,11 +243,13 @@ def _bundle_validity(file: str, cas: tuple[Leaf, ...], now: datetime) -> Iterato
             yield CA_EXPIRES_SOON.found(file, f"{ca.subject} expires at {stamp(ca.not_after)}", soon)
 
 
-def refusal(want: Want, staged: Staged, live: Pair | None, asked: bool, now: datetime) -> str | None:
+def refusal(
+    want: Want, staged: Staged, live: Pair | None, asked: bool, now: datetime, limits: tuple[str, ...] = ()
+) -> str | None:
     """The pre-install checks: given what was read back from the staging area, return why it is refused, or None.
 
     `asked`: the change was asked for (a new name, an operator's renew, a broken or revoked live pair), so a
-    NotAfter need not be later.
+    NotAfter need not be later. `limits`: the `crdb://` URIs that the pair is limited to.
     """
     if want.name.is_bundle:
         return _bundle_problem(staged, live, now)
@@ -248,7 +262,7 @@ def refusal(want: Want, staged: Staged, live: Pair | None, asked: bool, now: dat
         return "the certificate is a CA certificate" if leaf else "there is no certificate"
     if staged.handshake:
         return f"a handshake with the new certificate fails: {staged.handshake}"
-    if problem := widening(live.leaf if live else None, leaf):
+    if problem := widening(limits, leaf):
         return problem
     return lifetime_problem(want, staged, leaf, live, asked, now)
 

@@ -14,6 +14,7 @@ from certagent.authority.messages import Pending
 from certagent.certs_dir import Scanner, read_live, staged, system_roots
 from certagent.certs_dir.verify import TrustStore, store_of
 from certagent.config import Config
+from certagent.core.facts.certificates import is_scope
 from certagent.core.policy import Policy, Want
 from certagent.core.roles import SYSTEM
 from certagent.core.rules import refusal
@@ -118,7 +119,8 @@ def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: by
     if isinstance(authority, Remote) and authority.by_hand:
         raise StepError("reachable", "a person answers; outbox and inbox can be used; the test leaves nothing there")
     live = _live(policy, want)
-    names = want.names if want.names is not None else _names(live)
+    known = want.names if want.names is not None else _names(live)
+    names = known if want.uris is None else (*(n for n in known if not is_scope(n)), *want.uris)
     common_name = want.principal or (names[0] if names else None) if authority.common_name else None
     try:
         csr = x509.make_csr(key, common_name, names, challenge=authority.challenge())

@@ -11,7 +11,7 @@ from certagent.core.principals import (
     principals,
     refused_by_loader,
     refused_principal,
-    refused_scope,
+    refused_scopes,
     refused_subject,
 )
 from certagent.core.rules import pair_findings
@@ -178,4 +178,5 @@ def test_permission_check_skipped_is_a_warning() -> None:
 
 def test_scope_of_a_certificate_that_names_no_user_is_not_judged() -> None:
     """Where no user is wanted, as of a server certificate of the console, no `crdb://` URI is wrong."""
-    assert refused_scope(name_of("ui"), None, leaf("ui", uris=("crdb://tenant/10/user/root",))) == ""
+    assert refused_scopes(name_of("ui"), None, ("crdb://tenant/10/user/root",)) == ""
+    assert refused_scopes(name_of("client-tenant.7"), "7", ("crdb://tenant/10/user/root",)) == ""

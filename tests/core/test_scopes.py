@@ -101,17 +101,18 @@ def test_scope_uri_dropped_by_answer_is_rejected(answer: tuple[str, ...], instal
 
 
 def test_scope_uris_excluding_the_user_ask_no_ca() -> None:
-    """A renewal would keep them, and be refused for them: an operator removes the certificate."""
+    """A renewal would keep them, and be refused for them: the remedy is the setting `uris`."""
     live = pair("client.root", uris(APP, **DUE))
     plan = decide(policy(want("ca"), ROOT), snapshot(pair("ca"), live), NOW)
     assert not [a for a in plan.actions if isinstance(a, Issue)]
-    found = [f.message for f in plan.findings if f.code == "renewal.refused"]
-    assert "remove it" in found[0]
+    found = [f for f in plan.findings if f.code == "renewal.refused"]
+    assert "keeps its URIs" in found[0].message
+    assert "set `uris`" in found[0].remedy
     assert "cert.principal" in {f.code for f in plan.findings}
 
 
 def test_scope_uris_survive_an_unreadable_certificate() -> None:
-    """A damaged file does not widen a tenant's certificate; after its removal the next one has no scopes."""
+    """A damaged or missing file does not widen a tenant's certificate."""
     before = generation("client.root", uris=(ROOT_1,))
     live = pair("client.root")
     assert live.cert is not None
@@ -123,7 +124,7 @@ def test_scope_uris_survive_an_unreadable_certificate() -> None:
         return [a.names for a in plan.actions if isinstance(a, Issue)]
 
     assert asked(damaged) == [(ROOT_1,)]
-    assert asked() == [()]
+    assert asked() == [(ROOT_1,)]
 
 
 def test_scope_uris_server_needs_a_host_name() -> None:

@@ -38,6 +38,7 @@ from certagent.core.decide import (
     renewal,
     revocation,
     surroundings,
+    tenants,
     windows,
 )
 from certagent.core.decide.part import total
@@ -45,7 +46,7 @@ from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy, on_terms_of
 from certagent.core.view import View
 
-QUESTIONS = (modes, exposure, renewal, layouts, install, reloading, probing, peers, windows, revocation)
+QUESTIONS = (modes, exposure, tenants, renewal, layouts, install, reloading, probing, peers, windows, revocation)
 SEVERITIES = ("ok", "info", "warning", "critical")
 
 

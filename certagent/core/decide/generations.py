@@ -7,8 +7,8 @@ a rotation of the CA the generations before it are certificates that nobody trus
 from certagent.core.actions import Rollback
 from certagent.core.decide.gate import faults
 from certagent.core.decide.part import Part, blocked
-from certagent.core.facts import Generation
-from certagent.core.principals import widening
+from certagent.core.facts import Generation, Pair
+from certagent.core.scopes import limit, widening
 from certagent.core.spans import stamp
 from certagent.core.timing import swap_retry_at
 from certagent.core.view import View
@@ -52,9 +52,9 @@ def refused(view: View, kept: Generation) -> str | None:
         return f"it expired at {stamp(leaf.not_after)}"
     if revoked := view.snapshot.revoked(leaf):
         return revoked
-    live = view.pair(pair.name.stem)
+    limits = limit(view.snapshot, view.want(pair.name.stem), view.pair(pair.name.stem) or Pair(pair.name)).uris
     broken = f"live certificates would no longer verify: {', '.join(kept.breaks)}" if kept.breaks else None
-    if worse := broken or widening(live.leaf if live else None, leaf):
+    if worse := broken or widening(limits, leaf):
         return worse
     if pair.trust is not None and pair.trust.unread:
         return "the roots that verify it have not been read yet"

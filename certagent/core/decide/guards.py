@@ -131,8 +131,12 @@ def vanishing_names(a: Asking) -> Block | None:
 
 def misdirected_scopes(a: Asking) -> Block | None:
     """A renewal keeps the `crdb://` URIs, and the pre-install checks would refuse it for them."""
-    remedy = f"remove {a.stem}.crt to have it issued without its URIs"
-    return _block(sans.misdirected(a.want, a.pair.leaf), remedy=remedy)
+    return _block(sans.misdirected(a.view.snapshot, a.want, a.pair), remedy=sans.set_uris(a.stem))
+
+
+def widened_scopes(a: Asking) -> Block | None:
+    """Another tool or a person replaced the pair by one that is valid for more tenants or users."""
+    return _block(sans.widened(a.view.snapshot, a.want, a.pair), remedy=sans.set_uris(a.stem))
 
 
 def disallowed_user(a: Asking) -> Block | None:

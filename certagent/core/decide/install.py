@@ -13,6 +13,7 @@ from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Want
 from certagent.core.remaining import aged
 from certagent.core.rules import refusal
+from certagent.core.scopes import limit
 from certagent.core.spans import stamp
 from certagent.core.timing import DAY, swap_retry_at, valid_soon
 from certagent.core.view import JUMPED, View
@@ -98,7 +99,8 @@ def _refused(view: View, want: Want, staged: Staged) -> str | None:
     if other := layouts.another_ca(view, want, _anchors(staged)):
         return other
     asked = _asked(view, want, live)
-    return refusal(layouts.keep_dual_purpose(view, want), staged, live, asked, view.now)
+    limits = limit(view.snapshot, want, live or Pair(want.name)).uris
+    return refusal(layouts.keep_dual_purpose(view, want), staged, live, asked, view.now, limits)
 
 
 def _anchors(staged: Staged) -> tuple[str, ...]:

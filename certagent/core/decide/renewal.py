@@ -28,6 +28,7 @@ from certagent.core.names import NODE, stem_of
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
 from certagent.core.rules import other_key, pair_findings
+from certagent.core.scopes import limit
 from certagent.core.spans import stamp
 from certagent.core.timing import emergency_at, of_the_future
 from certagent.core.view import JUMPED, View
@@ -52,6 +53,7 @@ POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
     (guards.unwritable_ledger, Outcome.BLOCKED),
     (guards.no_names, Outcome.REFUSED),
     (guards.vanishing_names, Outcome.REFUSED),
+    (guards.widened_scopes, Outcome.REFUSED),
     (guards.misdirected_scopes, Outcome.REFUSED),
     (guards.disallowed_user, Outcome.REFUSED),
     (guards.untrusted_authorities, Outcome.REFUSED),
@@ -195,9 +197,10 @@ def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
         return Part()
     at = view.renew_at(want, pair.effective or pair.leaf)
     differs = [f for f in findings if f.rule.different]
-    if dropped := sans.vanishing(view.snapshot, want, pair.leaf):
-        why = f"the renewal at {stamp(at)} will be blocked: {dropped}"
-        return outlook.refused(want.name.stem, why, "warning", at, remedy=guards.KEEP_NAMES)
+    asking = Asking(view=view, want=want, pair=pair, reason=Reason(Cause.DUE, ""))
+    if block := guards.vanishing_names(asking) or guards.widened_scopes(asking):
+        why = f"the renewal at {stamp(at)} will be blocked: {block.why}"
+        return outlook.refused(want.name.stem, why, "warning", at, remedy=block.remedy)
     if not differs:
         return outlook.remembered(view, want, pair) + Part(wakes=(at,))
     until = f"certagent did not issue this pair and keeps it until {stamp(at)}"
@@ -210,6 +213,8 @@ def _adoption(snapshot: Snapshot, want: Want, pair: Pair) -> Part:
     if leaf is None or want.name.is_bundle or not pair.matched or leaf.fingerprint in snapshot.issued:
         return Part()
     if any(a.stem == want.name.stem and a.fingerprint == leaf.fingerprint for a in snapshot.adopted):
+        return Part()
+    if limit(snapshot, want, pair).contradicted:
         return Part()
     return Part(
         (Adopt(want.name.stem, leaf.fingerprint, want.digest, "certagent did not issue this pair and adopts it"),)

@@ -1,6 +1,6 @@
 """The names to request: those that are configured, else those of the live certificate; none is dropped silently.
 
-The live certificate's `crdb://` URIs are always asked for again: without them it would be valid for every tenant.
+The `crdb://` URIs that the pair is limited to are always among them: without one it would be valid for every tenant.
 """
 
 from certagent.core.facts import Adopted, Leaf, Pair, Snapshot
@@ -8,7 +8,8 @@ from certagent.core.facts.certificates import is_scope
 from certagent.core.hosts import hosts, hosts_of
 from certagent.core.names import NODE
 from certagent.core.policy import Want
-from certagent.core.principals import NODE_USER, refused_scope
+from certagent.core.principals import NODE_USER, refused_scopes, tenants_of
+from certagent.core.scopes import added, limit
 
 
 def asked_by(snapshot: Snapshot, want: Want, leaf: Leaf | None) -> bool:
@@ -27,23 +28,36 @@ def names(want: Want, live: Leaf | None) -> tuple[str, ...]:
 
 
 def uris(snapshot: Snapshot, want: Want, pair: Pair) -> tuple[str, ...]:
-    """The URIs to keep: those of the scheme `crdb`, and those that `--node-cert-san` or `--root-cert-san` name.
-
-    Of a live certificate that cannot be read, those of the newest one before it.
-    """
-    if pair.leaf or pair.cert is None:
-        named = {san for terms in want.terms for san in (*terms.node_sans, *terms.root_sans)}
-        return tuple(u for u in pair.leaf.uris if is_scope(u) or f"URI:{u}" in named) if pair.leaf else ()
-    kept = [(g.number, g.pair.leaf.scopes) for g in snapshot.generations if g.pair.name == pair.name and g.pair.leaf]
-    return max(kept, default=(0, ()))[1]
+    """The URIs to request: configured ones, those that limit the pair, and live ones that cockroach's flags name."""
+    named = {san for terms in want.terms for san in (*terms.node_sans, *terms.root_sans)}
+    others = (u for u in (pair.leaf.uris if pair.leaf else ()) if f"URI:{u}" in named and not is_scope(u))
+    return tuple(dict.fromkeys((*(want.uris or ()), *limit(snapshot, want, pair).uris, *others)))
 
 
-def misdirected(want: Want, live: Leaf | None) -> str | None:
-    """Why a renewal that keeps the live certificate's URIs would be as useless as it is, or None."""
-    problem = refused_scope(want.name, want.principal, live) if live and live.scopes else ""
+def misdirected(snapshot: Snapshot, want: Want, pair: Pair) -> str | None:
+    """Why servers would refuse a certificate with the URIs that it has to have, or None."""
+    found = limit(snapshot, want, pair)
+    problem = refused_scopes(want.name, want.principal, found.uris, tenants_of(want.uris))
     if not problem:
         return None
-    return f"the live certificate {problem}, and a renewal keeps its URIs; to have it issued without them, remove it"
+    if found.source == "configured":
+        return f"the certificate that `uris` asks for {problem}"
+    whose = "live" if found.source == "live" else "previous"
+    return f"the {whose} certificate {problem}, and a renewal keeps its URIs"
+
+
+def widened(snapshot: Snapshot, want: Want, pair: Pair) -> str | None:
+    """Why the live certificate cannot say for whom the next one is valid, or None."""
+    found = limit(snapshot, want, pair)
+    if not found.contradicted or pair.leaf is None:
+        return None
+    more = ", ".join(added(found.uris, pair.leaf))
+    return f"the certificate is valid for {more}; the one before, which it replaced, for {', '.join(found.uris)} only"
+
+
+def set_uris(stem: str) -> str:
+    """The setting that decides for whom a pair is valid."""
+    return f'set `uris` under [certs_dir.file."{stem}"]: the crdb:// URIs that it should have, or [] for every tenant'
 
 
 def vanishing(snapshot: Snapshot, want: Want, live: Leaf | None) -> str | None:

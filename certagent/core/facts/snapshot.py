@@ -37,6 +37,7 @@ class Snapshot:
     in_flight: tuple[InFlight, ...] = ()
     repairs: tuple[Repair, ...] = ()
     exposures: tuple[Exposure, ...] = ()
+    scopes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by stem: the recorded `crdb://` URIs
     authorities: tuple[Authority, ...] = ()
     requests: tuple[Request, ...] = ()
     clock: Clock = field(default_factory=Clock)
