@@ -2,20 +2,29 @@ PYTHON ?= python3
 BIN := .venv/bin
 UNIT := tests/core $(wildcard tests/test_*.py)
 
-.PHONY: setup program demo test test-any-day unit coverage lint bench clean
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: setup program demo test test-any-day unit coverage lint lock bench clean
 
 # The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
 program: .venv/.program
 setup: .venv/.developer
 
-.venv/.program: pyproject.toml
+.venv/.program: pyproject.toml requirements/program.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	$(INSTALL) --require-hashes -r requirements/program.txt
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
-.venv/.developer: .venv/.program
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+.venv/.developer: .venv/.program requirements/developer.txt
+	$(INSTALL) --require-hashes -r requirements/developer.txt
 	touch $@
+
+# What pip may install, each distribution with its hash; resolved anew by this alone.
+lock:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet --disable-pip-version-check uv
+	requirements/lock .venv/lock/bin/uv
 
 demo: program
 	$(BIN)/certagent demo
