@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal, get_args
 
-Kind = Literal["refused", "credentials", "rate-limited", "unreachable", "tls", "malformed", "failed"]
+Kind = Literal["refused", "credentials", "rate-limited", "unreachable", "tls", "malformed", "interrupted", "failed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -12,7 +12,8 @@ class AuthorityError(Exception):
 
     `kind` says who can act: "refused" (the CA's policy: asking again changes nothing), "credentials" (what the CA was
     shown is not good), "rate-limited", "unreachable", "tls" (the CA's endpoint is not the one that is trusted),
-    "malformed" (an answer that is none), "failed" (anything else; the CA is not well). `retry_at` is its Retry-After.
+    "malformed" (an answer that is none), "interrupted" (the agent stopped, the CA said nothing), "failed" (anything
+    else; the CA is not well). `retry_at` is its Retry-After.
     """
 
     def __init__(self, message: str, *, kind: Kind = "failed", retry_at: datetime | None = None) -> None:

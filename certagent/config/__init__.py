@@ -5,6 +5,8 @@ Rejected: msgspec and pydantic. One stops at the first error, the other costs mo
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 
 from certagent.config.cross_check import normalise
 from certagent.config.expand import Config, Settings, build
@@ -13,6 +15,7 @@ from certagent.config.schema import AuthorityConfig, LocalConfig
 
 __all__ = ["AuthorityConfig", "Config", "ConfigError", "LocalConfig", "Settings", "build", "load"]
 
+MACHINE = "/etc/machine-id"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -34,4 +37,12 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
     except (ValueError, RecursionError) as error:
         problem = "it is UTF-16 (it starts with a byte order mark); save it as UTF-8" if data[:2] in UTF_16 else error
         raise ConfigError((f"{path}: not valid TOML: {problem}",)) from error
-    return build(path, document, socket.gethostname(), resolved)
+    found = build(path, document, socket.gethostname(), resolved)
+    return replace(found, policies=tuple(replace(p, machine=_machine()) for p in found.policies))
+
+
+def _machine() -> str:
+    """The machine-id (machine-id(5)), "" where there is none, as in many containers."""
+    with suppress(OSError), open(MACHINE, "rb") as file:
+        return file.read(64).decode("ascii", "replace").strip()
+    return ""

@@ -107,6 +107,12 @@ class Policy:
     keep: int = 5  # generations
     terms: tuple[LoaderFlags, ...] = ()
     ocsp: OcspRule = OcspRule()
+    machine: str = ""  # seeds the jitter, too: hosts that are made from one image may have one name
+
+    @property
+    def seed(self) -> str:
+        """What tells this directory from every other one, on this host and elsewhere."""
+        return f"{self.machine}\n{self.host}\n{self.path}"
 
     def want(self, stem: str) -> Want | None:
         """The want for that name."""

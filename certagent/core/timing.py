@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Literal
 
 from certagent.core.backoff import Backoff
-from certagent.core.facts import Attempt, History, Leaf, Pair
+from certagent.core.facts import Attempt, History, Leaf, Pair, counted
 from certagent.core.policy import Want
 from certagent.core.windows import not_before
 
@@ -19,7 +19,7 @@ NOTHING = History()
 SHORT = timedelta(days=10)
 FLOOR = timedelta(seconds=15)
 CEILING = timedelta(hours=6)
-AFTER_EXPIRY = timedelta(minutes=15)
+ONCE_EXPIRED = timedelta(seconds=40)  # the jitter makes a minute of it, at most
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ASSUMED_LIFETIME = timedelta(days=30)
 LEEWAY = timedelta(seconds=1)
@@ -85,23 +85,27 @@ def _own_point(want: Want, leaf: Leaf, host: str) -> datetime:
     return min(point - life / 20 * unit(host, want.name.stem), emergency_at(leaf))
 
 
-def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, host: str) -> datetime | None:
+def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, seed: str) -> datetime | None:
     """Given what failed since the last success, return when to ask again; None: nothing failed, ask now.
 
-    From min(15 s, lifetime/200) doubling up to min(6 h, remaining/20), never below that floor; 15 min once expired.
-    A CA's Retry-After is honoured. An answer that could not be installed was a certificate, and CAs limit their number:
-    the next one waits an hour at least, then twice as long each time, up to a day.
+    From min(15 s, lifetime/200) doubling up to min(6 h, remaining/20), never below that floor, and times 0.5 to 1.5 by
+    a hash of `seed`; a minute at most once expired. Not before a moment that the CA named (Retry-After), and not all
+    hosts at that very moment. An answer that could not be installed was a certificate, and CAs limit their number: the
+    next one waits an hour at least, then twice as long each time, up to a day. An attempt that the agent's own end
+    broke off says nothing of the CA: it is made again immediately, but the next such waits.
     """
-    if not failed:
+    delaying = counted(failed)
+    if not delaying:
         return None
-    last = failed[-1]
+    last = delaying[-1]
     life = lifetime(leaf) if leaf else (want.lifetime or ASSUMED_LIFETIME)
     floor = min(FLOOR, life / 200)
     remaining = (leaf.not_after - last.at) if leaf else timedelta(0)
-    cap = min(CEILING, remaining / 20) if remaining > timedelta(0) else AFTER_EXPIRY
-    delay = Backoff(floor, max(cap, floor)).after(len(failed))
-    jittered = max(floor, delay * (1 - 0.5 * unit(host, want.name.stem, len(failed))))
-    return max(last.at + jittered, last.retry_at or last.at, _after_answers(failed, want, remaining))
+    cap = min(CEILING, remaining / 20) if remaining > timedelta(0) else ONCE_EXPIRED
+    delay = Backoff(floor, max(cap, floor)).after(len(delaying))
+    draw = unit(seed, want.name.stem, len(delaying))
+    named = max(last.retry_at or last.at, _after_answers(delaying, want, remaining))
+    return max(last.at + delay * (0.5 + draw), named + delay * draw)
 
 
 def _after_answers(failed: tuple[Attempt, ...], want: Want, remaining: timedelta) -> datetime:

@@ -8,3 +8,7 @@ class HostError(Exception):
         """`errno` where the kernel gave one."""
         super().__init__(message)
         self.errno = errno
+
+
+class StoppingError(HostError):
+    """What failed was ended because this process stops."""

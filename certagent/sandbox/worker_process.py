@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from pathlib import Path
 
-from certagent.posix.errors import HostError
+from certagent.posix.errors import HostError, StoppingError
 from certagent.posix.owner import acting_as
 
 LIMIT = 4 << 20
@@ -59,7 +59,7 @@ class Workers:
         """As `run`, for an answer that is of use only as a whole. Raises HostError."""
         output = self.run(module, words, question, deadline, listens=listens)
         if output.problem:
-            raise HostError(output.problem)
+            raise (StoppingError if self._stopped else HostError)(output.problem)
         return output.data
 
     def run(self, module: str, words: list[str], question: bytes, deadline: float, *, listens: bool = False) -> Output:
@@ -118,7 +118,7 @@ class Workers:
         try:
             with self._guard:
                 if self._stopped:
-                    raise HostError("cannot ask: the agent is stopping")
+                    raise StoppingError("cannot ask: the agent is stopping")
                 child = subprocess.Popen(
                     command,
                     cwd=place,

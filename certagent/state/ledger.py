@@ -14,7 +14,7 @@ from typing import Any
 
 from certagent.core.facts import Adopted, Attempt
 from certagent.posix.errors import HostError
-from certagent.state.rows import attempt_of, ended, moment, row_of
+from certagent.state.rows import attempt_of, ended, moment, outcome_of, row_of
 
 LEDGER = "ledger.db"  # in the state directory
 VERSION = 1
@@ -120,7 +120,7 @@ class Ledger:
 
     def close_interrupted(self) -> None:
         """Close what a crash left open; the caller must have locked the state directory. Raises HostError."""
-        outcome = "case kind when 'reload' then 'unproven' else 'failed' end"
+        outcome = "case kind when 'reload' then 'unproven' when 'issue' then 'interrupted' else 'failed' end"
         self.write(f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'", CRASHED)  # noqa: S608 - our own words
 
     def attempt(self, directory: str, a: Attempt) -> int:
@@ -139,7 +139,10 @@ class Ledger:
         return int(self.write(INSERT, directory, *row_of(a))[0][0])
 
     def finish(self, row: int, outcome: str, reason: str, digest: str = "", retry_at: datetime | None = None) -> None:
-        """Say how an attempt ended; a digest replaces the one recorded before. What cannot be written is owed."""
+        """Say how an attempt ended ("interrupted": by this process); a digest replaces the one recorded before.
+
+        What cannot be written is owed.
+        """
         ending = (outcome, reason, digest, retry_at)
         with self._guard:
             row = row if row in self._owed else self._rows.get(row, row)
@@ -174,7 +177,7 @@ class Ledger:
             if row < 0:
                 self._rows[row] = self._insert(directory, attempt)
             else:
-                self._update(row, attempt.outcome, attempt.reason, attempt.about, attempt.retry_at)
+                self._update(row, outcome_of(attempt), attempt.reason, attempt.about, attempt.retry_at)
             with self._guard:
                 _, ended = self._owed.pop(row)
                 if ended != attempt:  # it ended while it was written
@@ -237,8 +240,8 @@ class Ledger:
         """
         names = ("id", "certs_dir", "kind", "subject", "at", "outcome", "reason", "digest")
         sql = (
-            "select id, directory, kind, subject, at, outcome, reason, digest from attempts"
-            " where ? in ('', directory) and ? in ('', subject) order by id desc limit ?"
+            "select id, directory, kind, subject, at, replace(outcome, 'interrupted', 'failed'), reason, digest"
+            " from attempts where ? in ('', directory) and ? in ('', subject) order by id desc limit ?"
         )
         owed = [
             (row, where, a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.about)

@@ -10,6 +10,8 @@ from typing import Any
 
 from certagent.core.facts import Attempt, Window
 
+BROKEN_OFF = "interrupted"  # in the column alone: an attempt that failed by the agent's own end
+
 
 def moment(seconds: float | None) -> datetime | None:
     """A column's moment, None for none."""
@@ -27,14 +29,21 @@ def attempt_of(
 def row_of(a: Attempt) -> tuple[Any, ...]:
     """Given an attempt, return the columns."""
     retry = a.retry_at.timestamp() if a.retry_at else None
-    return (a.kind, a.subject, a.at.timestamp(), a.outcome, a.reason, a.about, retry)
+    return (a.kind, a.subject, a.at.timestamp(), outcome_of(a), a.reason, a.about, retry)
+
+
+def outcome_of(a: Attempt) -> str:
+    """The column of its outcome."""
+    return BROKEN_OFF if a.interrupted else a.outcome
 
 
 def ended(attempt: Attempt, outcome: Any, reason: str, digest: str, retry_at: datetime | None) -> Attempt:
     """The attempt with its result; what it was about stays, unless it is given again."""
     known = {attempt.about_field: digest} if digest else {}
     window = read_window(reason) if attempt.kind == "window" and outcome == "ok" else None
-    return replace(attempt, outcome=outcome, reason=reason, retry_at=retry_at, window=window, **known)  # type: ignore[arg-type]
+    broken_off = outcome == BROKEN_OFF
+    ending = replace(attempt, reason=reason, retry_at=retry_at, window=window, interrupted=broken_off)
+    return replace(ending, outcome="failed" if broken_off else outcome, **known)  # type: ignore[arg-type]
 
 
 def written(window: Window) -> str:

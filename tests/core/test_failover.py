@@ -265,6 +265,27 @@ def test_fallback_failures_are_named_each() -> None:
     assert said["renewal.refused"] == "after 3 attempts: the attempt with authority backup was refused: policy"
 
 
+BROKEN_OFF = {"interrupted": True, "reason": "the agent stopped before the result was known"}
+INTERRUPTED = [
+    ("once: the same authority, at once", (failed("house", **BROKEN_OFF),), ["house"], False),
+    ("twice: the next authority", (failed("house", **BROKEN_OFF),) * 2, ["backup"], True),
+    ("after a failure of the first", (failed("house"), failed("backup", **BROKEN_OFF)), ["backup"], True),
+    ("while a request waits", (failed("house", HOUR, **WAITING), failed("house", **BROKEN_OFF)), [], False),
+    ("a request due", (failed("house", HOUR, **OVER), failed("house", **BROKEN_OFF)), ["house"], False),
+    ("a request due, twice", (failed("house", HOUR, **OVER), *[failed("house", **BROKEN_OFF)] * 2), [], True),
+]
+
+
+@pytest.mark.parametrize(("label", "attempts", "names", "failing"), INTERRUPTED, ids=[r[0] for r in INTERRUPTED])
+def test_interrupted_attempt_is_no_refusal(
+    label: str, attempts: tuple[Attempt, ...], names: list[str], failing: bool
+) -> None:
+    """The agent's own end says nothing of the CA: no pause, no other authority, no finding, no request taken back."""
+    found = replace(DUE, attempts=attempts)
+    assert names == asked(found), label
+    assert failing == any(code == "renewal.failing" for code, _ in codes(plan(found))), label
+
+
 LATER = Attempt("issue", "node", NOW - HOUR, "retry", "a person decides", authority="house", retry_at=NOW + DAY)
 
 

@@ -20,7 +20,7 @@ from certagent.core.timing import (
     unit,
 )
 from certagent.core.windows import ask_at
-from tests.core.building import DAY, NOW, leaf, want
+from tests.core.building import DAY, NOW, leaf, policy, want
 
 SECOND = timedelta(seconds=1)
 LIVES = st.integers(20, 400 * 86400).map(lambda s: timedelta(seconds=s))
@@ -76,14 +76,15 @@ def test_jitter_is_a_hash() -> None:
 
 @given(st.integers(1, 60), LIVES, st.integers(-5, 100))
 def test_backoff_bounds(count: int, life: timedelta, left: int) -> None:
-    """A pause is never under the floor, never over the cap, and there always is a next time."""
+    """A pause is its backoff, from half to one and a half of it, a minute at most once expired; there is a next one."""
     cert = leaf(not_before=NOW - life * (100 - left) / 100, not_after=NOW + life * left / 100)
     floor = min(timedelta(seconds=15), lifetime(cert) / 200)
     remaining = cert.not_after - NOW
-    cap = min(timedelta(hours=6), remaining / 20) if remaining > timedelta(0) else timedelta(minutes=15)
+    cap = min(timedelta(hours=6), remaining / 20) if remaining > timedelta(0) else timedelta(seconds=40)
     at = retry_at(tuple(tried() for _ in range(count)), want(), cert, "db1")
     assert at is not None
-    assert floor <= at - NOW <= max(cap, floor)
+    assert floor / 2 <= at - NOW <= max(cap, floor) * 1.5
+    assert remaining > timedelta(0) or at - NOW <= timedelta(minutes=1)
 
 
 def test_backoff_grows() -> None:
@@ -94,10 +95,45 @@ def test_backoff_grows() -> None:
     assert pauses[0] < pauses[1]
 
 
-def test_backoff_honours_retry_after() -> None:
-    """A CA's Retry-After is the earliest moment."""
-    asked = NOW + timedelta(hours=3)
-    assert retry_at((tried(retry_at=asked),), want(), leaf(), "db1") == asked
+@pytest.mark.parametrize("gone", [timedelta(0), 40 * DAY])
+def test_backoff_honours_retry_after(gone: timedelta) -> None:
+    """A CA's Retry-After is the earliest moment, also once expired; no two hosts of a fleet come at the same one."""
+    asked, cert = NOW + timedelta(hours=3), leaf(not_after=NOW + 20 * DAY - gone)
+    moments = [retry_at((tried(retry_at=asked),), want(), cert, f"db{n}") for n in range(100)]
+    assert 100 == len(set(moments))
+    assert all(at is not None and asked <= at <= asked + timedelta(seconds=15) for at in moments)
+
+
+def test_backoff_first_pause_spreads_a_fleet() -> None:
+    """A thousand hosts whose CA failed in one second come back between half and one and a half of the first pause."""
+    moments = sorted(at for n in range(1000) if (at := retry_at((tried(),), want(), leaf(), f"db{n}")))
+    assert NOW + 7.5 * SECOND <= moments[0] < NOW + 8 * SECOND
+    assert NOW + 22 * SECOND < moments[-1] < NOW + 22.5 * SECOND
+
+
+BROKEN_OFF = tried(interrupted=True)
+ENDINGS = [
+    ("none", (), None),
+    ("once", (BROKEN_OFF,), None),
+    ("twice", (BROKEN_OFF, BROKEN_OFF), 2),
+    ("three times", (BROKEN_OFF,) * 3, 3),
+    ("after a failure", (tried(), BROKEN_OFF), 1),
+    ("before a failure", (BROKEN_OFF, tried()), 2),
+]
+
+
+@pytest.mark.parametrize(("label", "failed", "like"), ENDINGS, ids=[r[0] for r in ENDINGS])
+def test_backoff_after_interruption_is_none_once(label: str, failed: tuple[Attempt, ...], like: int | None) -> None:
+    """An attempt that the agent's own end broke off delays nothing; the second in a row does: a crash loop waits."""
+    expected = retry_at((tried(),) * like, want(), leaf(), "db1") if like else None
+    assert expected == retry_at(failed, want(), leaf(), "db1"), label
+
+
+def test_policy_seed_tells_hosts_of_one_image_apart() -> None:
+    """Hosts of one image have one name; by machine-id and path each directory has a jitter of its own."""
+    made = policy()
+    others = (replace(made, machine="b"), replace(made, host="db2"), replace(made, path="/other"))
+    assert 4 == len({made.seed, *(p.seed for p in others)})
 
 
 def test_backoff_without_failure_is_none() -> None:

@@ -18,7 +18,7 @@ import pytest
 from certagent import sandbox as confine
 from certagent.agent.service import tried
 from certagent.config import load
-from certagent.posix.errors import HostError
+from certagent.posix.errors import HostError, StoppingError
 from certagent.sandbox import confining
 from certagent.sandbox.worker_process import PREFIX, Workers
 from tests.system.running import Host, open_tmp
@@ -378,7 +378,7 @@ def test_worker_stop_ends_all() -> None:
     def ask() -> None:
         try:
             workers.ask(HANGING, ["hang"], b"", 600)
-        except HostError as error:
+        except StoppingError as error:
             caught.append(str(error))
 
     asking = threading.Thread(target=ask)

@@ -83,12 +83,17 @@ def test_ledger_attempt_is_recorded_before_and_closed_after(path: str) -> None:
 
 
 def test_ledger_attempt_open_after_crash_is_closed(path: str) -> None:
-    """Asked is not issued, sent is not reloaded."""
+    """Asked is not issued, sent is not reloaded; that the agent ended is told apart from a CA's failure."""
     ledger = Ledger.writing(path)
     for kind in ("issue", "reload"):
         ledger.attempt("/certs", Attempt(kind, "node", NOW))  # type: ignore[arg-type]
     ledger.close_interrupted()
-    assert ["failed", "unproven"] == [a.outcome for a in ledger.attempts("/certs")]
+    ledger.attempt("/certs", Attempt("issue", "ui", NOW, "failed", "unreachable"))
+    ledger.attempt("/certs", Attempt("issue", "ui", NOW, "failed", interrupted=True))
+    assert [("failed", True), ("unproven", False), ("failed", False), ("failed", True)] == [
+        (a.outcome, a.interrupted) for a in ledger.attempts("/certs")
+    ]
+    assert {"failed", "unproven"} == {a["outcome"] for a in ledger.history("", "", 9)}
 
 
 def test_ledger_subjects_do_not_hide_each_other(path: str) -> None:

@@ -53,7 +53,8 @@ class Issuing:
             later = self._ask(action)
         except AuthorityError as error:
             outcome = "refused" if error.refused else "failed"
-            self.ledger.finish(row, outcome, str(error), retry_at=error.retry_at)
+            ended = "interrupted" if error.kind == "interrupted" else outcome
+            self.ledger.finish(row, ended, str(error), retry_at=error.retry_at)
             self._say(f"issue.{outcome}", stem, str(error))
         except (HostError, OSError, x509.X509Error, ValueError) as error:
             self.ledger.finish(row, "failed", str(error))

@@ -33,7 +33,7 @@ from certagent.authority.messages import (
 )
 from certagent.config.remote import RemoteConfig
 from certagent.core.facts import Authority, Leaf
-from certagent.posix.errors import HostError
+from certagent.posix.errors import HostError, StoppingError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import AuthorityState
 
@@ -263,6 +263,8 @@ class Remote:
                     suppress(HostError) if isinstance(answer, Issued) else nullcontext()
                 ):  # it counts, disk full or not
                     self._book.write(self._name, key, shared, state.shared, state.own if key else {})
+        except StoppingError as error:
+            raise AuthorityError(str(error), kind="interrupted") from error
         except HostError as error:
             raise AuthorityError(str(error), kind="failed") from error
         if isinstance(answer, Failure):

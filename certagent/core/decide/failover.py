@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from certagent.core.catalogue import AUTHORITY_UNTRUSTED, AUTHORITY_UNUSABLE
-from certagent.core.facts import Attempt, Authority, Leaf, Request, Snapshot
+from certagent.core.facts import Attempt, Authority, Leaf, Request, Snapshot, counted
 from certagent.core.findings import Finding
 from certagent.core.policy import Want
 from certagent.core.timing import retry_at
@@ -138,18 +138,25 @@ def choose(view: View, want: Want, leaf: Leaf | None, order: tuple[str, ...], la
     An operator who forces the renewal waits for nothing that was tried before.
     """
     asked, now = view.snapshot.renewal(want.name.stem), view.now
-    if later is not None and later.authority in order:
-        return Choice(authority=later.authority, at=_later(later.retry_at, later, asked, now))
     rows, since = [], _failures(view, want)
+    if later is not None and later.authority in order:
+        return Choice(authority=later.authority, at=_later(_poll_at(view, want, leaf, later, since), later, asked, now))
     for place, name in enumerate(order):
-        mine = tuple(a for a in since if a.authority in {"", name} or a.kind == "rollback")
-        at = _later(retry_at(mine, want, leaf, view.policy.host), mine[-1] if mine else None, asked, now)
+        mine = counted(tuple(a for a in since if a.authority in {"", name} or a.kind == "rollback"))
+        at = _later(retry_at(mine, want, leaf, view.policy.seed), mine[-1] if mine else None, asked, now)
         rows.append((at or now, len(mine), place, name))
     ready = [row[1:] for row in rows if row[0] <= now]
     if ready:
         return Choice(authority=min(ready)[2], at=None)
     soonest = min(rows)
     return Choice(authority=soonest[3], at=soonest[0])
+
+
+def _poll_at(view: View, want: Want, leaf: Leaf | None, later: Attempt, since: tuple[Attempt, ...]) -> datetime | None:
+    """When to ask again about a request that waits: as its CA said; an agent that ended twice since waits longer."""
+    broken_off = tuple(a for a in since if a.interrupted and a.at > later.at)
+    pause = retry_at(broken_off, want, leaf, view.policy.seed)
+    return max(filter(None, (later.retry_at, pause)), default=None)
 
 
 def _failures(view: View, want: Want) -> tuple[Attempt, ...]:

@@ -11,7 +11,7 @@ from certagent.core.catalogue import (
 )
 from certagent.core.decide import failover
 from certagent.core.decide.part import Part
-from certagent.core.facts import Attempt, Pair
+from certagent.core.facts import Attempt, Pair, counted
 from certagent.core.findings import Severity
 from certagent.core.policy import Want
 from certagent.core.roles import SYSTEM
@@ -43,10 +43,11 @@ def refused(stem: str, why: str, severity: Severity = "critical", *wakes: dateti
 def failing(view: View, want: Want, attempts: tuple[Attempt, ...]) -> Part:
     """Failed attempts: a refusal (by the CA's policy or a pre-install check) is a different finding than no answer.
 
-    An attempt that runs, or whose answer is staged, says nothing yet: what failed before it stays a finding.
+    That the agent itself ended once is neither. An attempt that runs, or whose answer is staged, says nothing yet: what
+    failed before it stays a finding.
     """
     found, stem = Part(), want.name.stem
-    ended = tuple(a for a in attempts if a.outcome not in {"asked", "ok"} or a.kind == "rollback")
+    ended = counted(tuple(a for a in attempts if a.outcome not in {"asked", "ok"} or a.kind == "rollback"))
     newest = [a for a in _newest(want, ended) if a.reason]
     severity: Severity = "critical" if len(ended) > ALARM_AFTER else "warning"
     if turned_down := [a for a in newest if a.outcome == "refused"]:

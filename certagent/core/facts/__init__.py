@@ -17,7 +17,7 @@ from certagent.core.facts.certificates import (
     Trust,
 )
 from certagent.core.facts.directory import Directory, ObserveOnly, Why
-from certagent.core.facts.history import History
+from certagent.core.facts.history import History, counted
 from certagent.core.facts.processes import Listener, LoaderFlags, PassedOver, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Exposure, InFlight, Repair, Request, Window
 from certagent.core.facts.revocation import Answer, Checked, Revocation
@@ -56,4 +56,5 @@ __all__ = [
     "Trust",
     "Why",
     "Window",
+    "counted",
 ]

@@ -85,8 +85,11 @@ class History:
         return tuple(since)
 
     def waiting(self, stem: str) -> Attempt | None:
-        """The newest issuance of a pair that ended, where the CA said that it answers later."""
-        ended = [a for a in self._of(stem, "issue", *SWAPS) if a.outcome != "asked"]
+        """The newest issuance of a pair that ended, where the CA said that it answers later.
+
+        The agent's own end takes no request back.
+        """
+        ended = [a for a in self._of(stem, "issue", *SWAPS) if a.outcome != "asked" and not a.interrupted]
         return ended[-1] if ended and ended[-1].outcome == "retry" else None
 
     def signals(self, process: Process) -> tuple[Attempt, ...]:
@@ -113,6 +116,17 @@ class History:
         """The newest attempt to change a pair."""
         found = self._of(stem, "issue", *SWAPS)
         return found[-1] if found else None
+
+
+def counted(failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """Given what failed, oldest first, return what delays the next attempt.
+
+    The newest does not where only the agent's own end broke it off: no CA refused it. Of two such in a row both count,
+    so that an agent that ends again and again does not ask a CA each time.
+    """
+    *others, newest = failed or (None,)
+    alone = newest is not None and newest.interrupted and not (others and others[-1] and others[-1].interrupted)
+    return failed[:-1] if alone else failed
 
 
 def _not_installed(issue: Attempt, install: Attempt) -> Attempt:

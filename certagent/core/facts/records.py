@@ -47,6 +47,7 @@ class Attempt:
     window: Window | None = None  # the CA's answer
     retry_at: datetime | None = None  # Retry-After of a CA; where the pre-install checks refused, when to ask again
     answered: bool = False  # of a failure: the CA did issue a certificate, which could not be installed
+    interrupted: bool = False  # the agent ended before the result was known
     row: int = field(default=0, compare=False)  # of the ledger: the order that no clock changes; 0: unknown
 
     @property
