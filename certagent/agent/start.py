@@ -1,5 +1,6 @@
 """Assemble the agent: for `run` and `run --once`, and for the verbs that only read."""
 
+import atexit
 import errno
 import io
 import os
@@ -68,6 +69,7 @@ def start(config: Config, path: str, stream: TextIO, form: str, *, once: float |
     wake = Wake(config.settings.rescan.total_seconds())
     _make(config.settings.state_dir)
     ledger = Ledger.writing(os.path.join(config.settings.state_dir, LEDGER))
+    atexit.register(ledger.close)  # a job that still runs records its end first
     agent = put_together(config, path, ledger, log, wake.put)
     service = agent.service
     try:

@@ -3,11 +3,13 @@
 The table is made when the first key is exposed, so that an older program can still use the file.
 """
 
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from certagent.core.facts import Exposure
 from certagent.posix.errors import HostError
+from certagent.state.database import Statement
 from certagent.state.ledger import Ledger
 
 SCHEMA = """
@@ -25,9 +27,11 @@ class Exposures:
         """Nothing is read yet."""
         self._ledger, self._directory = ledger, directory
         self._owed: dict[tuple[str, str], Exposure] = {}
+        self._guard = threading.Lock()
 
     def all(self) -> tuple[Exposure, ...]:
-        """Every exposure that nobody has cleared. Raises HostError."""
+        """Every exposure that nobody has cleared; what is owed is written first. Raises HostError."""
+        self.settle()
         known = {(e.file, e.key): e for e in self._read()}
         return tuple((known | self._owed).values())
 
@@ -38,25 +42,34 @@ class Exposures:
         return [_exposure(*row) for row in rows]
 
     def add(self, exposure: Exposure) -> None:
-        """Remember an exposure, in place of what was known of that key."""
-        self._owed[exposure.file, exposure.key] = exposure
-        self.settle()
+        """Remember an exposure, in place of what was known of that key.
+
+        It is written before the next decision: thousands of a moment are one commit.
+        """
+        with self._guard:
+            self._owed[exposure.file, exposure.key] = exposure
+        self._ledger.changes += 1
 
     def settle(self) -> None:
         """Write what is owed, as far as the disk lets."""
-        with suppress(HostError):
-            for key, e in tuple(self._owed.items()):
-                self._ledger.write(SCHEMA)
-                values = (e.since.timestamp(), e.until.timestamp(), e.undone, e.readable.total_seconds())
-                sql = "insert or replace into exposed values (?, ?, ?, ?, ?, ?, ?)"
-                self._ledger.write(sql, self._directory, e.file, e.key, *values)
-                self._owed.pop(key, None)
+        with self._guard, suppress(HostError):
+            if self._owed:
+                self._ledger.write((SCHEMA, ()), *(self._adding(e) for e in self._owed.values()))
+                self._owed = {}
+
+    def _adding(self, e: Exposure) -> Statement:
+        values = (e.since.timestamp(), e.until.timestamp(), e.undone, e.readable.total_seconds())
+        return (
+            "insert or replace into exposed values (?, ?, ?, ?, ?, ?, ?)",
+            (self._directory, e.file, e.key, *values),
+        )
 
     def clear(self, file: str) -> None:
         """Forget every exposure of a file. Raises HostError."""
-        self._owed = {key: e for key, e in self._owed.items() if e.file != file}
-        if self._read():
-            self._ledger.write("delete from exposed where directory = ? and file = ?", self._directory, file)
+        with self._guard:
+            self._owed = {key: e for key, e in self._owed.items() if e.file != file}
+            if self._read():
+                self._ledger.write(("delete from exposed where directory = ? and file = ?", (self._directory, file)))
         self._ledger.changes += 1
 
 

@@ -1,4 +1,4 @@
-"""Attempts and history: SQLite in the state directory, every row durable before the attempt is made.
+"""Attempts and history: SQLite in the state directory, every row durable before the attempt is made (database.py).
 
 If an attempt cannot be written (a full disk), it is kept in memory and written later. Only an issuance is not made
 then: a signal or a repair must not wait for a disk. A newer schema is refused, never downgraded. An attempt that a
@@ -8,54 +8,26 @@ crash left open is closed at the next start as not verified or failed.
 import os
 import sqlite3
 import threading
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from certagent.core.facts import Adopted, Attempt
 from certagent.posix.errors import HostError
+from certagent.state.database import Database, Rows, Statement
 from certagent.state.rows import attempt_of, ended, moment, outcome_of, row_of
+from certagent.state.statements import ATTEMPTS, INSERT, KEEP, PER_SUBJECT, RECENT, SCHEMA, adopting, pruning
 
 LEDGER = "ledger.db"  # in the state directory
 VERSION = 1
-SCHEMA = """
-create table attempts (
-  id integer primary key, directory text, kind text, subject text, at real,
-  outcome text, reason text, digest text, retry_at real);
-create index attempts_of on attempts (directory, id);
-create table issued (
-  directory text, stem text, fingerprint text, at real, primary key (directory, fingerprint));
-create table adopted (
-  directory text, stem text, fingerprint text, want text, at real, primary key (directory, stem, fingerprint));
-create table quarantined (
-  directory text, fingerprint text, at real, primary key (directory, fingerprint));
-"""
-INSERT = """
-insert into attempts (directory, kind, subject, at, outcome, reason, digest, retry_at)
-values (?, ?, ?, ?, ?, ?, ?, ?) returning id
-"""
-ATTEMPTS = """
-select id, kind, subject, at, outcome, reason, digest, retry_at from (
-  select *, row_number() over (partition by kind, subject order by id desc) as age
-  from (select * from attempts where directory = ? order by id desc limit ?))
-where age <= ? order by id
-"""
-NEWEST = """
-delete from adopted where directory = ? and stem = ? and rowid not in (
-  select rowid from adopted where directory = ? and stem = ? order by rowid desc limit ?)
-"""
-RECENT = 20_000
-PER_SUBJECT = 30
-MOST = 100_000
-KEEP = timedelta(days=400)
 CRASHED = "the agent stopped before the result was known"
-OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Ledger:
     """One file; safe to use from several threads."""
 
-    def __init__(self, base: sqlite3.Connection, path: str) -> None:
+    def __init__(self, base: Database, path: str) -> None:
         """Use `writing` or `looking`."""
         self.path = path
         self._guard = threading.Lock()
@@ -71,11 +43,7 @@ class Ledger:
     def writing(cls, path: str) -> "Ledger":
         """Open or make the file, 0600. Raises HostError with the remedy."""
         try:
-            os.close(os.open(path, OPEN, 0o600))
-            base = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
-            base.execute("pragma synchronous = full")
-            base.execute("pragma journal_mode = truncate")  # the journal stays: no file is made and removed each time
-            return _prepared(cls(base, path))
+            return _prepared(cls(Database.writing(path), path))
         except (OSError, sqlite3.Error) as error:
             remedy = (
                 "it must belong to this user: change its owner, or run this as the agent's user"
@@ -88,40 +56,48 @@ class Ledger:
     def looking(cls, path: str) -> "Ledger":
         """Open for reading only; an empty ledger if there is no file. Raises HostError."""
         try:
-            if not _there(path):
-                return _prepared(cls(sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None), path))
-            return _prepared(cls(sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False), path))
+            return _prepared(cls(Database.reading(path) if _there(path) else Database.empty(), path))
         except (OSError, sqlite3.Error) as error:
             raise HostError(f"cannot read the ledger {path}: {error}; run this as the agent's user") from error
 
-    def execute(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run one statement. Raises HostError."""
+    def execute(self, sql: str, *values: Any) -> Rows:
+        """Run one statement that reads. Raises HostError."""
         try:
-            with self._guard:
-                return self._base.execute(sql, values).fetchall()
+            return self._base.rows(sql, *values)
         except sqlite3.Error as error:
-            raise HostError(f"cannot use the ledger {self.path}: {error}; free disk space or repair it") from error
+            raise HostError(self._unusable(error)) from error
 
-    def write(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run one statement that changes something. Raises HostError, and remembers the problem."""
+    def commit(self, *statements: Statement, synced: bool) -> list[Rows]:
+        """Run these in one transaction. Raises HostError. `synced` False: nothing is promised of it (database.py)."""
         try:
-            found = self.execute(sql, *values)
+            return self._base.commit(statements, synced=synced)
+        except sqlite3.Error as error:
+            raise HostError(self._unusable(error)) from error
+        finally:
+            self.changes += 1
+
+    def _unusable(self, error: sqlite3.Error) -> str:
+        return f"cannot use the ledger {self.path}: {error}; free disk space or repair it"
+
+    def write(self, *statements: Statement, synced: bool = True) -> list[Rows]:
+        """As `commit`, and remember the problem."""
+        try:
+            found = self.commit(*statements, synced=synced)
         except HostError as error:
             self.problem = str(error)
             raise
-        finally:
-            self.changes += 1
         self.problem = None
         return found
 
-    def script(self, sql: str) -> None:
-        """Run several statements in one transaction."""
-        self._base.executescript(f"begin; {sql} commit;")
+    def close(self) -> None:
+        """Close the file; nothing can be written afterwards."""
+        self._base.close()
 
     def close_interrupted(self) -> None:
         """Close what a crash left open; the caller must have locked the state directory. Raises HostError."""
         outcome = "case kind when 'reload' then 'unproven' when 'issue' then 'interrupted' else 'failed' end"
-        self.write(f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'", CRASHED)  # noqa: S608 - our own words
+        sql = f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'"  # noqa: S608 - our own words
+        self.write((sql, (CRASHED,)))
 
     def attempt(self, directory: str, a: Attempt) -> int:
         """Record an attempt, durably; return its row. What cannot be written is owed, an issuance raises HostError."""
@@ -136,7 +112,8 @@ class Ledger:
             return self._last
 
     def _insert(self, directory: str, a: Attempt) -> int:
-        return int(self.write(INSERT, directory, *row_of(a))[0][0])
+        [[(row,)]] = self.write((INSERT, (directory, *row_of(a))), synced=_promised(a))
+        return int(row)
 
     def finish(self, row: int, outcome: str, reason: str, digest: str = "", retry_at: datetime | None = None) -> None:
         """Say how an attempt ended ("interrupted": by this process); a digest replaces the one recorded before.
@@ -161,7 +138,7 @@ class Ledger:
         retry = retry_at.timestamp() if retry_at else None
         kept = "digest = coalesce(nullif(?, ''), digest)"
         sql = f"update attempts set outcome = ?, reason = ?, {kept}, retry_at = ? where id = ?"  # noqa: S608 - our own words
-        self.write(sql, outcome, reason, digest, retry, row)
+        self.write((sql, (outcome, reason, digest, retry, row)), synced=_lasts(outcome, retry_at))
 
     def _read(self, row: int) -> tuple[str, Attempt]:
         sql = "select directory, kind, subject, at, outcome, reason, digest, retry_at from attempts where id = ?"
@@ -172,7 +149,9 @@ class Ledger:
         """Write what is owed, where anything could not be written; otherwise nothing. Raises HostError."""
         if self.problem is None and not self._owed and not self._bad:
             return
-        self.write(f"pragma user_version = {VERSION}")  # whether anything can be written at all
+        self.write((f"pragma user_version = {VERSION}", ()))  # whether anything can be written at all
+        with suppress(sqlite3.Error):
+            self._base.arrange()
         for row, (directory, attempt) in sorted(self._owed.items(), reverse=True):
             if row < 0:
                 self._rows[row] = self._insert(directory, attempt)
@@ -202,10 +181,6 @@ class Ledger:
         sql = "select fingerprint from issued where directory = ? order by at desc limit ?"
         return frozenset(str(r[0]) for r in self.execute(sql, directory, RECENT))
 
-    def add_issued(self, directory: str, stem: str, fingerprint: str, at: datetime) -> None:
-        """Record a fingerprint as issued by this agent."""
-        self.write("insert or ignore into issued values (?, ?, ?, ?)", directory, stem, fingerprint, at.timestamp())
-
     def adopted(self, directory: str) -> tuple[Adopted, ...]:
         """What was wanted of the pairs that others made, as first seen, and of our own."""
         sql = "select stem, fingerprint, want from adopted where directory = ? order by at"
@@ -213,10 +188,12 @@ class Ledger:
 
     def adopt(self, directory: str, adopted: Adopted, at: datetime) -> None:
         """Remember what was wanted of a pair; of each name the newest few."""
-        of = (directory, adopted.stem)
-        values = (*of, adopted.fingerprint, adopted.want, at.timestamp())
-        self.write("insert or ignore into adopted values (?, ?, ?, ?, ?)", *values)
-        self.write(NEWEST, *of, *of, PER_SUBJECT)
+        self.write(*adopting(directory, adopted, at))
+
+    def own(self, directory: str, adopted: Adopted, at: datetime) -> None:
+        """Record a certificate as issued by this agent, and what was wanted of it."""
+        row = (directory, adopted.stem, adopted.fingerprint, at.timestamp())
+        self.write(("insert or ignore into issued values (?, ?, ?, ?)", row), *adopting(directory, adopted, at))
 
     def quarantined(self, directory: str) -> frozenset[str]:
         """Fingerprints that were rolled back."""
@@ -231,7 +208,8 @@ class Ledger:
             self._bad[directory, fingerprint] = at
 
     def _quarantine(self, directory: str, fingerprint: str, at: datetime) -> None:
-        self.write("insert or ignore into quarantined values (?, ?, ?)", directory, fingerprint, at.timestamp())
+        row = (directory, fingerprint, at.timestamp())
+        self.write(("insert or ignore into quarantined values (?, ?, ?)", row))
 
     def history(self, directory: str, subject: str, limit: int) -> list[dict[str, Any]]:
         """The newest attempts as JSON-able rows, newest first; "" for every directory or subject.
@@ -263,9 +241,17 @@ class Ledger:
     def prune(self, now: datetime) -> None:
         """Forget what is older than 400 days, and all but the newest of a leaf that lives for minutes."""
         end = (now - KEEP).timestamp()
-        for table in ("attempts", "issued"):
-            newest = f"select rowid from {table} order by rowid desc limit {MOST}"  # noqa: S608 - our own words
-            self.write(f"delete from {table} where at < ? or rowid not in ({newest})", end)  # noqa: S608 - our own words
+        self.write(*(pruning(table, end) for table in ("attempts", "issued")), synced=False)
+
+
+def _promised(attempt: Attempt) -> bool:
+    """Whether it has to be on the disk before it is made. To ask a CA once more when to renew harms nobody."""
+    return attempt.kind != "window" and (attempt.outcome == "asked" or _lasts(attempt.outcome, attempt.retry_at))
+
+
+def _lasts(outcome: str, retry_at: datetime | None) -> bool:
+    """Whether what follows depends on the ending: a failure delays the next attempt, an interruption does not."""
+    return outcome in {"failed", "refused", "retry"} or retry_at is not None
 
 
 def _there(path: str) -> bool:
@@ -283,5 +269,6 @@ def _prepared(ledger: Ledger) -> Ledger:
         message = f"cannot use the ledger {ledger.path}: its version is {version}, this program supports {VERSION}"
         raise HostError(f"{message}; update certagent")
     if version == 0:
-        ledger.script(f"{SCHEMA} pragma user_version = {VERSION};")
+        statements = (*SCHEMA, f"pragma user_version = {VERSION}")
+        ledger.commit(*((sql, ()) for sql in statements), synced=True)
     return ledger

@@ -39,13 +39,11 @@ class LoadedFiles:
     def remember(self, material: str, files: Files, at: datetime) -> None:
         """Take note of what a process has loaded; it becomes the newest."""
         kept = json.dumps({stem: b64encode(data).decode() for stem, data in files.items()})
-        self._ledger.changes += 1
+        row = ("insert or replace into loaded values (?, ?, ?, ?)", (self._directory, material, kept, at.timestamp()))
+        newest = (NEWEST, (self._directory, self._directory, KEEP))
         try:
-            self._ledger.execute(TABLE)
-            row = (self._directory, material, kept, at.timestamp())
-            self._ledger.execute("insert or replace into loaded values (?, ?, ?, ?)", *row)
+            self._ledger.commit((TABLE, ()), row, newest, synced=False)  # after a power cut every process is new
             self._unwritten.pop(material, None)
-            self._ledger.execute(NEWEST, self._directory, self._directory, KEEP)
         except HostError:
             self._unwritten[material] = files
 

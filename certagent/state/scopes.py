@@ -44,7 +44,6 @@ class Scopes:
         """Write what is owed, as far as the disk lets."""
         with suppress(HostError):
             for stem, (uris, at) in tuple(self._owed.items()):
-                self._ledger.write(SCHEMA)
                 row = (self._directory, stem, json.dumps(uris), at.timestamp())
-                self._ledger.write("insert or replace into scopes values (?, ?, ?, ?)", *row)
+                self._ledger.write((SCHEMA, ()), ("insert or replace into scopes values (?, ?, ?, ?)", row))
                 self._owed.pop(stem, None)

@@ -23,6 +23,7 @@ def test_exposed_key_survives_restart(tmp_path: Path) -> None:
     more = replace(KNOWN, undone=9)
     first.add(more)
     first.add(replace(KNOWN, key="the next key"))
+    assert len(first.all()) == 2
     for ledger in (Ledger.writing(path), Ledger.looking(path)):
         assert {more, replace(KNOWN, key="the next key")} == set(Exposures(ledger, "/certs").all())
         assert () == Exposures(ledger, "/other").all()
@@ -36,6 +37,7 @@ def test_exposed_key_cleared_by_operator(tmp_path: Path) -> None:
     known.add(KNOWN)
     known.add(replace(KNOWN, file="ui.key"))
     known.clear("node.key")
+    known.settle()
     assert ["ui.key"] == [e.file for e in Exposures(ledger, "/certs").all()]
 
 

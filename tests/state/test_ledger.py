@@ -11,8 +11,9 @@ import pytest
 
 from certagent.core.facts import Adopted, Attempt, Window
 from certagent.posix.errors import HostError
-from certagent.state.ledger import PER_SUBJECT, Ledger
+from certagent.state.ledger import Ledger
 from certagent.state.rows import written
+from certagent.state.statements import PER_SUBJECT
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -112,9 +113,9 @@ def test_ledger_adopted_issued_quarantined_once(path: str) -> None:
     ledger = Ledger.writing(path)
     for _ in range(2):
         ledger.adopt("/certs", Adopted("node", "f1", "want"), NOW)
-        ledger.add_issued("/certs", "node", "f2", NOW)
+        ledger.own("/certs", Adopted("node", "f2", "want"), NOW)
         ledger.quarantine("/certs", "f3", NOW)
-    assert ledger.adopted("/certs") == (Adopted("node", "f1", "want"),)
+    assert ledger.adopted("/certs") == (Adopted("node", "f1", "want"), Adopted("node", "f2", "want"))
     assert (ledger.issued("/certs"), ledger.quarantined("/certs")) == (frozenset({"f2"}), frozenset({"f3"}))
 
 

@@ -63,6 +63,25 @@ def test_rotation_under_connections_fails_none(host: Host) -> None:
     assert stream.connections > 50
 
 
+def test_rotation_syncs_25_times_at_most(host: Host) -> None:
+    """From the request to the verified reload, with every promise of the ledger and the swap."""
+    trace = host.base / "trace"
+
+    def synced() -> list[str]:
+        return [line for line in trace.read_text().splitlines() if "sync" in line]
+
+    host.once()
+    strace = ("strace", "-D", "-f", "-y", "-e", "trace=fsync,fdatasync,sync_file_range,syncfs,sync,msync", "-o")
+    with host.server() as server, host.agent(*strace, str(trace)):
+        wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        before, fingerprint = len(synced()), server.served()
+        assert host.run("renew", "node").returncode == 0
+        assert server.served() != fingerprint
+        made = synced()[before:]
+    ledger = [line for line in made if "/state/" in line]
+    assert (len(made) <= 25, len(ledger)) == (True, 4), made
+
+
 def test_rotation_keeps_open_connections(host: Host) -> None:
     """A connection that is open while the pair is rotated goes on."""
     from certagent.demo.launch import connect

@@ -150,8 +150,7 @@ class Issuing:
     def _stage(self, want: Want, chain: bytes, key: bytes | None) -> None:
         """Record a pair as issued by this agent before it is staged, so that it is known after a crash in between."""
         stem, leaf, now = want.name.stem, x509.parse_certificates(chain)[0], clock()
-        self.ledger.add_issued(self.policy.path, stem, leaf.fingerprint, now)
-        self.ledger.adopt(self.policy.path, Adopted(stem, leaf.fingerprint, want.digest), now)
+        self.ledger.own(self.policy.path, Adopted(stem, leaf.fingerprint, want.digest), now)
         self.store.stage(stem, chain, key)
 
 
