@@ -35,8 +35,12 @@ test: setup
 test-any-day: setup
 	tests/any-day
 
+# One process: a second one would import and collect everything again, which takes as long as half of the tests. pytest
+# keeps its own byte code of the tests, whose asserts it rewrites, even where the shell allows no __pycache__.
+unit: export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/bytecode
+unit: export PYTHONDONTWRITEBYTECODE :=
 unit: setup
-	$(BIN)/python -m pytest --numprocesses=auto $(UNIT)
+	$(BIN)/python -m pytest $(UNIT)
 
 coverage: setup
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(UNIT) tests/public
