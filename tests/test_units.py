@@ -41,15 +41,28 @@ def test_units_watchdog_restart_and_reload(path: Path) -> None:
     assert found["NoNewPrivileges"] == ["yes"]
 
 
-def test_units_state_directory_of_further_owner_is_separate() -> None:
-    """StateDirectory=certagent would be given to its unit's user with all that certagent@NAME keeps below."""
-    by_name = {p.name: settings(p) for p in UNITS}
-    for name in ("certagent.service", "certagent-root.service"):
-        assert not {"StateDirectory", "RuntimeDirectory"} & by_name[name].keys()
-        made = [line.split(" -o root -g ") for line in by_name[name]["ExecStartPre"]]
-        assert [how.split(" -m ")[0] for how, _ in made] == ["+/usr/bin/install -d"] * 2
-        assert [where.split()[1] for _, where in made] == ["/var/lib/certagent", "/run/certagent"]
-    assert by_name["certagent@.service"]["StateDirectory"] == ["certagent/%i"]
+OWN = {
+    "certagent.service": "certagent",
+    "certagent@.service": "certagent-%i",
+    "certagent-root.service": "certagent-root",
+}
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+def test_units_share_no_directory(path: Path) -> None:
+    """Each agent's state and socket lie in a directory of its own, none below another's: only root can make it."""
+    found = settings(path)
+    assert found["StateDirectory"] == found["RuntimeDirectory"] == [OWN[path.name]]
+    assert found["StateDirectoryMode"] == ["0700"]
+    assert not any("/" in name for name in OWN.values())
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+def test_units_are_bounded(path: Path) -> None:
+    """Tasks and memory are bounded; a mistake in the configuration is not tried again every five seconds."""
+    found = settings(path)
+    assert {"TasksMax", "MemoryMax"} <= found.keys()
+    assert (found["RestartPreventExitStatus"], found["PrivateMounts"]) == (["64"], ["yes"])
 
 
 def test_units_default_has_no_capability() -> None:
@@ -72,13 +85,13 @@ def analyze(*words: str) -> str:
 @pytest.mark.real
 @pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
 def test_units_are_verified_by_systemd(path: Path, tmp_path: Path) -> None:
-    """systemd knows every setting; the exposure it computes is at most 1.5 without, 3.0 with privileges."""
+    """systemd knows every setting; the exposure it computes is at most 1.2 without, 2.6 with privileges."""
     unit = tmp_path / path.name.replace("@.", "@x.")
     unit.write_text(path.read_text())
     complaints = [line for line in analyze("verify", str(unit)).splitlines() if "is not executable" not in line]
     assert complaints == []
     level = analyze("security", "--offline=true", str(unit)).strip().splitlines()[-1]
-    assert float(level.split(":")[1].split()[0]) <= (3.0 if "root" in path.name else 1.5)
+    assert float(level.split(":")[1].split()[0]) <= (2.6 if "root" in path.name else 1.2)
 
 
 @pytest.mark.slow

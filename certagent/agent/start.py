@@ -25,6 +25,7 @@ from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import LEDGER, Ledger
+from certagent.state.ownership import refuse_foreign
 
 FOREIGN = 5.0  # seconds that a single observation waits for files that may be on another machine
 
@@ -93,6 +94,7 @@ def _make(state_dir: str) -> None:
     if os.statvfs(state_dir).f_flag & os.ST_RDONLY:
         remedy = "mount it writable (ReadWritePaths= of the unit), or set agent.state_dir"
         raise HostError(f"cannot write to {state_dir}: the file system is mounted read-only; {remedy}", errno.EROFS)
+    refuse_foreign(state_dir)
 
 
 def _forever(agent: Agent, wake: Wake) -> int:

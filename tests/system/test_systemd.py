@@ -29,14 +29,16 @@ authority = "house"
 names = ["localhost", "127.0.0.1"]
 clients = ["root"]
 """
-SECOND = (
-    CONFIG.replace("/var/lib/certagent", "/var/lib/certagent/second")
-    .replace("/var/lib/cockroach/certs", "/srv/second/certs")
-    .replace('"cockroach"', '"second"')
-    .replace(
-        "[agent]",
-        '[agent]\nstate_dir = "/var/lib/certagent/second"\nsocket = "/run/certagent/second/control.sock"',
-    )
+
+
+def of(state: str) -> str:
+    """The configuration of a further agent, with its state and its socket below a directory."""
+    places = f'[agent]\nstate_dir = "/var/lib/{state}"\nsocket = "/run/{state}/control.sock"'
+    return CONFIG.replace("/var/lib/certagent", f"/var/lib/{state}").replace("[agent]", places)
+
+
+SECOND = (  # as 0.1 had it, below the state of the first agent
+    of("certagent/second").replace("/var/lib/cockroach/certs", "/srv/second/certs").replace('"cockroach"', '"second"')
 )
 OF_SECOND = {
     "second_started": "active notify",
@@ -44,7 +46,8 @@ OF_SECOND = {
     "second_renewed": "renew node: done: no cockroach process uses this directory; nothing to verify",
     "second_state": "second second",
     "second_to_others": "1",
-    "second_replaced": "no",
+    "second_kept_ca": "yes",
+    "second_refused": "no",
     "second_beside": "1",
     "second_renewed_after": "renew node: done: no cockroach process uses this directory; nothing to verify",
     "second_last": "renew node: done: no cockroach process uses this directory; nothing to verify",
@@ -57,10 +60,17 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
 
 
+def documented(before: str) -> str:
+    """The commands that docs/operations.md shows below this line."""
+    after = (ROOT / "docs" / "operations.md").read_text().split(before)[1].lstrip("\n")
+    return "".join(f"{line.strip()}\n" for line in after.split("\n\n")[0].splitlines())
+
+
 def test_systemd_units_are_booted(tmp_path: Path) -> None:
     """Ready when notified; confined, it renews, signals and verifies as cockroach; reloads; a hang is restarted.
 
-    Beside it certagent@second: whichever starts or stops first, each keeps its state and its socket.
+    Beside it certagent@second, whose state is that of 0.1, moved as documented: whichever starts or stops first, each
+    keeps its state and its socket. Last the root unit, with a copy of the CA.
     """
     if not os.path.exists("/lib/systemd/systemd") or shutil.which("dbus-daemon") is None:
         missing("systemd that can be booted", INSTALL)
@@ -69,6 +79,8 @@ def test_systemd_units_are_booted(tmp_path: Path) -> None:
         shutil.copy(unit, tmp_path)
     (tmp_path / "config.toml").write_text(CONFIG)
     (tmp_path / "second.toml").write_text(SECOND)
+    (tmp_path / "root.toml").write_text(of("certagent-root"))
+    (tmp_path / "upgrade").write_text(documented("once for each NAME:").replace("NAME", "second"))
     shutil.copy(INSIDE, tmp_path / "inside")
     booted = subprocess.run([str(BOOT), str(tmp_path)], check=False, timeout=240)
     output = (tmp_path / "output").read_text() if (tmp_path / "output").exists() else ""

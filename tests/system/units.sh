@@ -8,12 +8,13 @@ until_true() {
     done
     echo "in vain: $1"
     certagent status || true
+    certagent status -c /etc/certagent/root.toml || true
     journalctl -u certagent -u certagent-root -u certagent@second -n 20 -o cat
     exit 1
 }
 tell() { printf '{"%s": "%s"}\n' "$1" "$2" >> /mnt/told; }
 shows() { systemctl show "$1" -p "$2" --value; }
-served() { certagent status | grep '^  node .* served$'; }
+served() { certagent status "$@" | grep '^  node .* served$'; }
 owners() { find "${1:-/var/lib/cockroach/certs}" -printf '%u\n' | sort -u | xargs; }
 sandbox() { grep -h -E '^(CapEff|NoNewPrivs|Seccomp):' "/proc/$(shows "$1" MainPID)/status" | xargs; }
 second() { certagent "$@" -c /etc/certagent/second.toml; }
@@ -24,7 +25,7 @@ install -d -m 0755 /opt/lib /etc/certagent /etc/systemd/system/certagent.service
 cp -r /mnt/lib/. /opt/lib/
 printf '#!/bin/sh\nPYTHONPATH=/opt/lib exec /usr/bin/python3 -m certagent "$@"\n' > /usr/bin/certagent
 chmod 0755 /usr/bin/certagent
-cp /mnt/config.toml /mnt/second.toml /etc/certagent/
+cp /mnt/config.toml /mnt/second.toml /mnt/root.toml /etc/certagent/
 install -m 0644 /mnt/certagent*.service /etc/systemd/system/
 install -d -m 0755 -o cockroach -g cockroach /var/lib/cockroach
 install -d -m 0700 -o cockroach -g cockroach /var/lib/cockroach/certs
@@ -35,6 +36,15 @@ printf '[Service]\nReadWritePaths=/srv/second\n' > /etc/systemd/system/certagent
 # the same unit, a shorter wait
 printf '[Service]\nWatchdogSec=3\nRestartSec=200ms\nTimeoutStopSec=2\n' > /etc/systemd/system/certagent.service.d/test.conf
 systemctl daemon-reload
+
+# the further owner's state as 0.1 had it: the first agent does not start before it was moved, as documented
+install -d -m 1771 -o root -g cockroach /var/lib/certagent
+install -d -m 0700 -o second -g second /var/lib/certagent/second
+runuser -u second -- certagent run --once -c /etc/certagent/second.toml > /dev/null || true
+before=$(sha256sum < /var/lib/certagent/second/ca/ca.key)
+systemctl start certagent 2> /dev/null || tell second_refused "$(shows certagent AssertResult)"
+bash -euo pipefail /mnt/upgrade
+test "$before" = "$(sha256sum < /var/lib/certagent-second/ca/ca.key)" && tell second_kept_ca yes
 
 # the further owner first: what it keeps stays its own when the main agent starts, and stops
 systemctl start certagent@second
@@ -58,12 +68,10 @@ tell reloaded "$(shows certagent ActiveState)"
 tell sandbox "$(sandbox certagent)"
 tell owners "$(owners)"
 tell second_renewed "$(second renew node)"
-tell second_state "$(owners /var/lib/certagent/second) $(owners /run/certagent/second)"
+tell second_state "$(owners /var/lib/certagent-second) $(owners /run/certagent-second)"
 systemctl reload certagent@second
 until_true 'journalctl -u certagent@second -o cat | grep config.loaded'
 tell second_to_others "$(runuser -u nobody -- certagent status -c /etc/certagent/second.toml | grep -c 'agent pid')"
-replaced() { runuser -u cockroach -- mv /var/lib/certagent/second /var/lib/certagent/theirs 2> /dev/null && echo yes || echo no; }
-tell second_replaced "$(replaced)"
 
 first=$(shows certagent MainPID)
 kill -STOP "$first"
@@ -78,13 +86,15 @@ tell stopped "$(shows certagent Result)"
 tell second_beside "$(second status | grep -c 'agent pid')"
 systemctl restart certagent@second
 tell second_renewed_after "$(second renew node)"
-chown -R root:root /var/lib/certagent/{ca,ledger.db,ledger.db-journal,lock}
+# the same CA, in root's hands
+install -d -m 0700 /var/lib/certagent-root
+cp -r /var/lib/certagent/ca /var/lib/certagent-root/ca
 systemctl start certagent-root
-until_true served
-tell renewed_by_root "$(certagent renew node)"
+until_true 'served -c /etc/certagent/root.toml'
+tell renewed_by_root "$(certagent renew node -c /etc/certagent/root.toml)"
 tell owners_after "$(owners)"
 systemctl stop certagent-root
 tell second_last "$(second renew node)"
-tell second_owners "$(owners /srv/second/certs) $(owners /var/lib/certagent/second)"
+tell second_owners "$(owners /srv/second/certs) $(owners /var/lib/certagent-second)"
 tell uid "$(id -u cockroach)"
 cp /var/lib/cockroach/log /mnt/server.log

@@ -6,7 +6,7 @@ A `ca.crt` and `ca.key` of `cockroach cert create-ca` (RSA, PKCS#1) work too.
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -178,9 +178,24 @@ class LocalAuthority:
             raise AuthorityError(f"cannot sign with the CA in {self._directory}: {error}") from error
 
     def _guard(self) -> None:
-        """Nothing is signed with a key that others may read. Raises AuthorityError."""
-        if os.path.exists(self._key) and stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
-            raise AuthorityError(f"cannot use {self._key}: other users may read it; chmod 0600 {self._key}")
+        """Nothing is signed with a key that others may read, or of a CA that others made. Raises AuthorityError."""
+        if not os.path.exists(self._key):
+            return
+        found = [(path, os.stat(path)) for path in (self._directory, self._key, self._cert) if os.path.exists(path)]
+        problem = unusable([(path, info.st_uid, info.st_mode) for path, info in found], self._key, os.geteuid())
+        if problem:
+            raise AuthorityError(problem)
+
+
+def unusable(files: Sequence[tuple[str, int, int]], key: str, own: int) -> str | None:
+    """Given a CA's directory and files (path, owner's uid, mode), its key and our uid, return why it is not used."""
+    for path, uid, mode in files:
+        if uid != own and not (uid == 0 and path != key):
+            remedy = f"configure a new CA in another directory, or if you know who made this one, chown {own} {path}"
+            return f"cannot use {path}: it belongs to uid {uid}, who can sign with this CA too; {remedy}"
+        if path == key and stat.S_IMODE(mode) & TOO_WIDE:
+            return f"cannot use {key}: other users may read it; chmod 0600 {key}"
+    return None
 
 
 def matching(cert: bytes, key: bytes) -> bool:

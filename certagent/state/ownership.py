@@ -1,0 +1,52 @@
+"""Whose state it is: what another user made is not taken over.
+
+Who could put a CA, a ledger or an account's key where the agent keeps its own would choose what the agent issues and
+what it remembers. The owner of a file is the kernel's word on who made it; the units give each agent a directory in
+one that only root can write, so that nobody can make one before.
+"""
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator
+
+from certagent.posix.errors import HostError
+from certagent.posix.owner import name_of
+
+Entry = tuple[str, int]  # a path, and the uid of its owner
+
+
+def refuse_foreign(state_dir: str) -> None:
+    """HostError where another user made the state directory or what the agent keeps there; root may own the directory.
+
+    Raises OSError where it cannot be examined.
+    """
+    own = os.geteuid()
+    if problem := foreign_directory(state_dir, os.stat(state_dir).st_uid, own) or foreign(_entries(state_dir), own):
+        raise HostError(problem)
+
+
+def foreign_directory(path: str, uid: int, own: int) -> str | None:
+    """Given a state directory, its owner and the agent's user, return why it is not used, or None."""
+    if uid in {own, 0}:
+        return None
+    return _problem(path, uid, own)
+
+
+def foreign(entries: Iterable[Entry], own: int) -> str | None:
+    """Given what is in a state directory and the agent's user, return why it is not used, or None."""
+    return next((_problem(path, uid, own) for path, uid in entries if uid != own), None)
+
+
+def _problem(path: str, uid: int, own: int) -> str:
+    remedy = f"run the agent as {name_of(uid)}, or move it out of the way: mv {shlex.quote(path)}{{,.foreign}}"
+    return f"cannot use {path}: {name_of(uid)} made it, and this agent runs as {name_of(own)}; {remedy}"
+
+
+def _entries(state_dir: str) -> Iterator[Entry]:
+    """What the agent itself keeps there; a directory of it with all that is in it. An embedded CA judges itself."""
+    for name in sorted(os.listdir(state_dir)):
+        path = os.path.join(state_dir, name)
+        if name == "authority":
+            yield from ((os.path.join(path, row), os.lstat(os.path.join(path, row)).st_uid) for row in os.listdir(path))
+        if name in {"authority", "lock"} or name.startswith("ledger.db"):
+            yield path, os.lstat(path).st_uid

@@ -1,0 +1,81 @@
+"""State that another user made is refused, with the remedy."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from certagent.authority.backends.local import unusable
+from certagent.posix.errors import HostError
+from certagent.state.ownership import foreign, foreign_directory, refuse_foreign
+
+OWN, OTHER, ROOT = 1001, 1002, 0
+FOREIGN = "made it, and this agent runs as"
+
+
+@pytest.mark.parametrize(
+    ("uid", "own", "used"), [(OWN, OWN, True), (ROOT, OWN, True), (OTHER, OWN, False), (OWN, ROOT, False)]
+)
+def test_state_directory_of_another_user_is_refused(uid: int, own: int, used: bool) -> None:
+    """The state directory belongs to the agent's user or to root."""
+    assert (foreign_directory("/state", uid, own) is None) == used
+
+
+@pytest.mark.parametrize(
+    ("uid", "own", "used"), [(OWN, OWN, True), (ROOT, OWN, False), (OTHER, OWN, False), (OWN, ROOT, False)]
+)
+def test_ledger_of_another_user_is_refused(uid: int, own: int, used: bool) -> None:
+    """A ledger belongs to the agent's user alone: root's would be one that this agent did not make."""
+    told = foreign([("/state/lock", own), ("/state/ledger.db", uid)], own)
+    assert (told is None) == used
+    assert told is None or (FOREIGN in told and "mv /state/ledger.db{,.foreign}" in told)
+
+
+def test_remedy_quotes_the_path() -> None:
+    """A name that a shell would take apart is quoted."""
+    assert "mv '/a b/ledger.db'{,.foreign}" in str(foreign([("/a b/ledger.db", OTHER)], OWN))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("planted", ["ledger.db", "ledger.db-wal", "lock", "authority", "authority/house.json"])
+def test_planted_state_is_refused(tmp_path: Path, planted: str) -> None:
+    """Whatever another user put where the agent keeps its own is named; what the agent made is used."""
+    (tmp_path / "authority").mkdir()
+    for name in ("ledger.db", "lock", "authority/house.json", planted):
+        if not (tmp_path / name).exists():
+            (tmp_path / name).write_text("")
+    refuse_foreign(str(tmp_path))
+    os.chown(tmp_path / planted, OTHER, OTHER)
+    with pytest.raises(HostError, match=FOREIGN) as refused:
+        refuse_foreign(str(tmp_path))
+    assert str(tmp_path / planted) in str(refused.value)
+
+
+@pytest.mark.root
+def test_what_others_keep_in_state_directory_is_left_alone(tmp_path: Path) -> None:
+    """A file of somebody else's that the agent never reads stops nothing."""
+    (tmp_path / "notes").write_text("")
+    os.chown(tmp_path / "notes", OTHER, OTHER)
+    refuse_foreign(str(tmp_path))
+
+
+EMBEDDED = [
+    ("the agent made all of it", (OWN, OWN, OWN), 0o600, OWN, ""),
+    ("root made the directory and the certificate", (ROOT, OWN, ROOT), 0o600, OWN, ""),
+    ("another user made the directory", (OTHER, OWN, OWN), 0o600, OWN, "/ca: it belongs to uid 1002"),
+    ("another user made the key", (OWN, OTHER, OWN), 0o600, OWN, "/ca/ca.key: it belongs to uid 1002"),
+    ("root made the key", (OWN, ROOT, OWN), 0o600, OWN, "/ca/ca.key: it belongs to uid 0"),
+    ("a user made it for root", (OWN, OWN, OWN), 0o600, ROOT, "/ca: it belongs to uid 1001"),
+    ("others may read the key", (OWN, OWN, OWN), 0o640, OWN, "other users may read it"),
+]
+
+
+@pytest.mark.parametrize(
+    ("owners", "mode", "own", "told"), [row[1:] for row in EMBEDDED], ids=[row[0] for row in EMBEDDED]
+)
+def test_embedded_ca_of_another_user_is_refused(owners: tuple[int, int, int], mode: int, own: int, told: str) -> None:
+    """Whoever owns the directory, the key or the certificate of an embedded CA can sign with it, or replace it."""
+    paths = zip(("/ca", "/ca/ca.key", "/ca/ca.crt"), owners, (0o755, mode, 0o644), strict=True)
+    found = unusable(list(paths), "/ca/ca.key", own)
+    assert (found is None) == (told == "")
+    assert told in (found or "")
