@@ -17,6 +17,11 @@ FLAGS = {  # of cockroach, for a directory whose process does not run
     "root-cert-san": "SANS",
     "advertise-addr": "ADDR",
     "advertise-sql-addr": "ADDR",
+    "advertise-http-addr": "ADDR",
+    "locality-advertise-addr": "LIST",
+    "listen-addr": "ADDR",
+    "sql-addr": "ADDR",
+    "http-addr": "ADDR",
 }
 SWITCHES = ("allow-debug-user", "disallow-root-login")
 

@@ -65,8 +65,9 @@ CERT_KEY = Rule("cert.key", "the key does not have the type that `key` configure
 CERT_LOGIN = Rule("cert.login",
     "servers refuse the user of the certificate because of the flags that they were started with", SERVER,
     "start every server with the flag that allows it, or remove the certificate", ("critical", "warning"))
-CERT_ADDRESS = Rule("cert.address", "node.crt does not name an address that cockroach advertises", SERVER,
-    "add it to `names`, then certagent renew node", WARNING)
+CERT_ADDRESS = Rule("cert.address",
+    "node.crt does not name an address that cockroach advertises; info: the certificate of the DB Console does not",
+    SERVER, "add it to `names`, then certagent renew NAME", ("warning", "info"))
 CERT_PINNED = Rule("cert.pinned", "a trust bundle contains the client certificate itself, but not its CA", HANDSHAKE,
     "add the CA that issued it to the bundle", CRITICAL)
 KEY_MISSING = Rule("key.missing", "the certificate has no key", LOADER, RENEW, CRITICAL, UNUSABLE)
@@ -119,7 +120,7 @@ SERVED_STALE = Rule("served.stale",
     "as the finding says: repair the file that blocks the reload, or see the log of the process",
     ("info", "warning", "critical"))
 SERVED_UNREACHABLE = Rule("served.unreachable", "certagent cannot connect to a port to see what it serves", AGENT,
-    "check the listener, or set `probe`", ("warning", "critical"))
+    "check the listener, or set `probe` to the addresses that are to be checked", ("warning", "critical"))
 LOGIN_REFUSED = Rule("login.refused",
     "a server refuses the log-in of the user of a client certificate (SQLSTATE 28000)",
     "cockroach's authentication, after the handshake",

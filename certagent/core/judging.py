@@ -12,6 +12,7 @@ from typing import Any
 from certagent.core import names
 from certagent.core.catalogue import (
     CA_MISSING,
+    CERT_ADDRESS,
     CERT_IRREGULAR,
     CERT_MISSING,
     CERT_SAN,
@@ -156,7 +157,7 @@ def _remedied(target: Target, seen: Snapshot, found: Finding) -> Finding:
     if not found.cure:
         return found
     stem = names.stem_of(found.file)
-    wanted = " with the names and addresses of the host" if found.rule is CERT_SAN else ""
+    wanted = " with the names and addresses of the host" if found.rule in {CERT_SAN, CERT_ADDRESS} else ""
     return replace(found, remedy=f"have {stem}.crt issued again{wanted}, and copy it there together with its key")
 
 

@@ -54,6 +54,41 @@ def test_advertised_address_missing_is_warning(host: str, named: bool) -> None:
     assert told == ([] if named else [("cert.address", "node.crt", "warning")])
 
 
+CONSOLES = [
+    ("by node.crt", (pair(),), "10.0.0.9", [("cert.address", "node.crt", "info")]),
+    (
+        "by ui.crt",
+        (pair(), pair("ui", leaf("ui", dns=("console",)))),
+        "db1.example.com",
+        [("cert.address", "ui.crt", "info")],
+    ),
+    ("by ui.crt, which names it", (pair(), pair("ui", leaf("ui", dns=("console",)))), "console", []),
+    ("without a certificate", (), "10.0.0.9", []),
+]
+
+
+@pytest.mark.parametrize(("label", "pairs", "host", "expected"), CONSOLES, ids=[c[0] for c in CONSOLES])
+def test_advertised_console_address_missing_is_info(
+    label: str, pairs: tuple[Pair, ...], host: str, expected: list[tuple[str, str, str]]
+) -> None:
+    """cockroach does not check it: only its own pages of other nodes fail, so it is not a warning."""
+    assert found(pair("ca"), *pairs, terms=replace(NEW, advertised_http=host)) == expected, label
+
+
+def test_advertised_address_is_told_once() -> None:
+    """An address that SQL and the DB Console share is one finding."""
+    both = replace(NEW, advertised=("db9",), advertised_http="db9")
+    assert found(pair("ca"), pair(), terms=both) == [("cert.address", "node.crt", "warning")]
+
+
+@pytest.mark.parametrize(("authorities", "remedy"), [(("house",), "certagent renew node"), ((), "the tool that")])
+def test_advertised_address_remedy_is_whoever_issues(authorities: tuple[str, ...], remedy: str) -> None:
+    """An externally managed certificate is not renewed by a command of ours."""
+    terms = replace(NEW, advertised=("db9",))
+    plan = decide(under(policy(want("ca"), want(authorities=authorities)), (terms,)), snapshot(pair("ca"), pair()), NOW)
+    assert [remedy in f.remedy for f in plan.findings if f.code == "cert.address"] == [True]
+
+
 def test_wildcard_matches_one_label() -> None:
     """As in Go: neither for none, nor for two."""
     wild = leaf(dns=("*.example.com",))

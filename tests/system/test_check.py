@@ -46,7 +46,7 @@ def named(ca: Any, common_name: str) -> tuple[bytes, bytes]:
     from certagent import x509
 
     key = x509.generate_key("ecdsa-p256")
-    csr = x509.make_csr(key, common_name, ("localhost",))
+    csr = x509.make_csr(key, common_name, ("localhost", "127.0.0.1"))
     now = datetime.now(UTC)
     span = {"not_before": now, "not_after": now + timedelta(days=30)}
     return x509.sign_csr(csr, ca.cert, ca.key, server=True, client=True, **span), key
@@ -120,7 +120,7 @@ SLEEPER = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'cockroach'); print(
 def test_check_pid_relative_directory_in_its_cwd(tmp_path: Path) -> None:
     """`--certs-dir=certs` is below the process's cwd; ${NAME} is the process's own variable."""
     filled(tmp_path / "certs")
-    words = [sys.executable, "-c", SLEEPER, "start", "--certs-dir=${WHERE}"]
+    words = [sys.executable, "-c", SLEEPER, "start", "--certs-dir=${WHERE}", "--advertise-addr=localhost"]
     environ = os.environ | {"WHERE": "certs"}
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(words, cwd=tmp_path, env=environ, **pipes) as process:
@@ -150,7 +150,9 @@ def test_check_pid_in_another_root() -> None:
         f"os.setuid({nobody.pw_uid}); print(flush=True); sys.stdin.read()"
     )
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", body, "start", "--certs-dir=certs"], **pipes) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", body, "start", "--certs-dir=certs", "--advertise-addr=localhost"], **pipes
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         code, document = check("--pid", str(process.pid))
