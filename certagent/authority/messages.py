@@ -133,7 +133,7 @@ class State:
 def dump_question(request: Request, secrets: dict[str, str], state: State) -> bytes:
     """What goes to the worker's standard input."""
     document = {"request": asdict(request), "secrets": secrets, "state": asdict(state)}
-    return json.dumps(document).encode()
+    return json.dumps(document).encode() + b"\n"
 
 
 def load_question(data: bytes) -> tuple[Request, dict[str, str], State]:
@@ -142,6 +142,22 @@ def load_question(data: bytes) -> tuple[Request, dict[str, str], State]:
     fields = dict(document["request"])
     fields["tls"], fields["names"] = Tls(**fields["tls"]), tuple(fields["names"])
     return Request(**fields), dict(document["secrets"]), State(**document["state"])
+
+
+def dump_state(state: State) -> bytes:
+    """What a worker prints before it goes on: a line."""
+    return json.dumps(asdict(state)).encode() + b"\n"
+
+
+def load_state(data: bytes) -> State:
+    """The other way round. Raises AuthorityError."""
+    try:
+        state = State(**json.loads(data))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise AuthorityError(f"cannot read the worker's state: {type(error).__name__}", kind="malformed") from error
+    if not (isinstance(state.shared, dict) and isinstance(state.own, dict)):
+        raise AuthorityError("cannot read the worker's state: a field has the wrong type", kind="malformed")
+    return state
 
 
 def dump_answer(answer: Answer, state: State) -> bytes:

@@ -113,6 +113,7 @@ class Issuing:
             return answer
         self._stage(action.want, answer, draft.key)
         if authority.may_defer:
+            authority.delivered(self.policy.path, action.subject)
             pending.forget(self.policy.path, action.subject)
         return None
 

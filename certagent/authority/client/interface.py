@@ -68,5 +68,8 @@ class CertificateAuthority(Protocol):
     def issue(self, order: Order, now: datetime) -> bytes | Pending:
         """The leaf and its chain as PEM, or that the answer comes later."""
 
+    def delivered(self, certs_dir: str, stem: str) -> None:
+        """What was issued is staged: it need not be found again at the CA."""
+
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:
         """When it wants the live leaf renewed."""

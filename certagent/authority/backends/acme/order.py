@@ -44,17 +44,21 @@ class Order:
     def certificate(self) -> list[str] | Pending:
         """The CA's chains, the default one first; or Pending where the CA takes its time. Raises AuthorityError.
 
-        Only an order that waits is saved: after a failure the next request starts again.
+        After the CA's refusal the next request starts again. An order whose CA was not reached any more, or that waits,
+        is taken up.
         """
-        waits = False
         try:
             with mapped(self.account.net, "order a certificate"):
                 self._advance()
-                waits = self._status() != "valid"
-                return self._pending() if waits else self._download()
-        finally:
-            if not waits:
+                if self._status() != "valid":
+                    return self._pending()
+                chains = self._download()
+        except AuthorityError as error:
+            if error.kind != "unreachable":
                 self.memory.clear()
+            raise
+        self.memory.clear()
+        return chains
 
     def _advance(self) -> None:
         """As far as the patience goes."""
@@ -108,6 +112,7 @@ class Order:
             answer = self._new(fields)
         self.url = str(answer)
         self.memory["order"], self.memory["csr"] = self.url, self._csr()
+        self.context.save()  # a crash from here on costs no second certificate: the next request takes the order up
 
     def _new(self, fields: dict[str, Any]) -> str:
         answer = self.account.post(self.account.client.directory["newOrder"], fields)
