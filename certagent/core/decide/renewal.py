@@ -31,7 +31,7 @@ from certagent.core.rules import other_key, pair_findings
 from certagent.core.scopes import limit
 from certagent.core.spans import stamp
 from certagent.core.timing import emergency_at, of_the_future
-from certagent.core.view import JUMPED, View
+from certagent.core.view import View
 
 
 class Outcome(Enum):
@@ -116,7 +116,7 @@ def _want(view: View, want: Want) -> Part:
     if nobody:
         return known
     if _due_by_jump_alone(view, want, pair):
-        return known + blocked("issue", stem, f"{reason.sentence}; {JUMPED}")
+        return known + blocked("issue", stem, f"{reason.sentence}; {view.jumped}")
     if reason.kind is Cause.FUTURE and (back := _back(view, stem, reason)):
         return known + back
     asking = Asking(view=view, want=layouts.keep_dual_purpose(view, want), pair=pair, reason=reason)
