@@ -72,6 +72,12 @@ BREAKAGES: list[tuple[str, Callable[[Path], object], tuple[str, str], bool]] = [
     ("an empty bundle", lambda d: (d / "ca.crt").write_text(""), ("cert.empty", "ca.crt"), False),
     ("a strange name", lambda d: (d / "node.old.crt").write_text(""), ("name.unknown", "node.old.crt"), False),
     ("the CA's key", lambda d: (d / "ca.key").write_text("x"), ("ca.key-present", "ca.key"), True),
+    (
+        "a copy of the CA's key under another name",
+        lambda d: (d / "backup.key").write_bytes(filled(d).key),
+        ("ca.key-present", "backup.key"),
+        True,
+    ),
 ]
 
 
@@ -162,6 +168,19 @@ def test_check_pid_in_another_root() -> None:
     assert (code, document["certs_dir"], document["user"]) == (0, "/etc/certs", "nobody")
     assert accepted(document) == {"ca.crt": True, "node.crt": True}
     assert accepted(stolen) == {"ca.crt": True, "node.crt": False}
+
+
+@pytest.mark.root
+def test_check_names_the_directory_that_the_user_may_not_enter() -> None:
+    """Root looks with the rights of the user, and says which part of the path lacks the search permission."""
+    certs = open_tmp() / "part" / "certs"
+    certs.mkdir(parents=True)
+    filled(certs)
+    certs.parent.chmod(0o700)
+    code, document = check("--certs-dir", str(certs), "--user", "nobody")
+    assert code == 2
+    assert f"nobody may not enter {certs.parent} (owner root, mode 0700)" in document["start"]["reason"]
+    assert [(f["code"], f["remedy"]) for f in document["findings"]] == [("dir.missing", f"chmod o+x {certs.parent}")]
 
 
 @pytest.mark.root
