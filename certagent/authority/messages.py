@@ -52,6 +52,7 @@ class Request:
     live: str = ""  # PEM of the live certificate and its chain, where there is one
     proof: str = ""  # a token signed by the daemon with the current key
     timeout: float = 60.0  # seconds for the whole request
+    forced: bool = False  # an operator wants no pause that follows failures
 
     @property
     def common_name(self) -> str:

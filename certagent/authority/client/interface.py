@@ -22,6 +22,7 @@ class Order:
     client: bool
     lifetime: timedelta | None
     live: bytes = b""  # the live certificate and its chain
+    forced: bool = False  # an operator wants no pause that follows failures
 
     @classmethod
     def of(cls, certs_dir: str, want: Want, names: tuple[str, ...], csr: bytes, live: bytes) -> "Order":

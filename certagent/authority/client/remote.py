@@ -77,9 +77,8 @@ class Remote:
     def files(self) -> tuple[str, ...]:
         """Everything that its settings name: certificates, secrets, the drop-box."""
         c = self._config
-        common = (c.issuing_roots, c.tls_roots, c.client_cert, c.client_key)
-        named = (*common, *c.secrets.values(), *self._traits.files)
-        return tuple(dict.fromkeys(path for path in named if path.startswith("/")))
+        common = (c.issuing_roots, c.tls_roots, c.client_cert, c.client_key, *c.secrets.values())
+        return tuple(dict.fromkeys(path for path in (*common, *self._traits.files) if path.startswith("/")))
 
     def _news(self) -> datetime | None:
         return dropbox.inbox_changed(self._config.options) if self.by_hand else None
@@ -236,10 +235,11 @@ class Remote:
             client=order.client,
             lifetime=order.lifetime.total_seconds() if order.lifetime else None,
             live=order.live.decode("utf-8", "replace"),
+            forced=order.forced,
         )
         if self.by_leaf and order.live:
-            key = live_key(order)
-            request = replace(request, tls=replace(request.tls, client_cert=request.live, client_key=key.decode()))
+            shown = replace(request.tls, client_cert=request.live, client_key=live_key(order).decode())
+            request = replace(request, tls=shown)
         return replace(request, proof=proof_of(self._type.live_proof, request, order, now))
 
     def _file(self, setting: str, path: str) -> str:

@@ -47,6 +47,11 @@ class Asking:
         """The operator's command that asks for it."""
         return self.view.snapshot.renewal(self.stem)
 
+    @property
+    def forced(self) -> bool:
+        """Whether the operator waits for no pause that follows failures."""
+        return self.requested is not None and self.requested.force
+
     @cached_property
     def failed(self) -> tuple[Attempt, ...]:
         """What failed since it was last installed."""

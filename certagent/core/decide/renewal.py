@@ -290,4 +290,4 @@ def _issue(a: Asking) -> Issue:
     names = (*sans.names(want, pair.leaf), *sans.uris(snapshot, want, pair))
     carried_over = layouts.carried_over_bundle(snapshot, want)
     first = want.name.is_bundle and layouts.first_of(a.view, want, a.choice.authority)
-    return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over, first)
+    return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over, first, a.forced)
