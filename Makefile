@@ -4,7 +4,7 @@ UNIT := tests/core $(wildcard tests/test_*.py)
 
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup program demo test test-any-day test-faults unit coverage lint lock bench clean
+.PHONY: setup program demo test test-any-day unit coverage lint lock bench clean
 
 # The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
 program: .venv/.program
@@ -30,14 +30,10 @@ demo: program
 	$(BIN)/certagent demo
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses=auto --ignore=tests/faults
+	$(BIN)/python -m pytest --numprocesses=auto
 
 test-any-day: setup
 	tests/any-day
-
-# CERTAGENT_FAULTS=long: each point of each scenario; docs/reliability.md says what the default form leaves out.
-test-faults: setup
-	$(BIN)/python -m pytest --numprocesses=auto tests/faults
 
 # One process: a second one would import and collect everything again, which takes as long as half of the tests. pytest
 # keeps its own byte code of the tests, whose asserts it rewrites, even where the shell allows no __pycache__.

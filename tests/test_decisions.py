@@ -2,7 +2,6 @@
 
 import errno
 import ssl
-import struct
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from certagent.posix.errors import HostError
 from certagent.process.pgwire import NotPgwireError
 from certagent.process.probe import Login, Outcome, expiry_in, failed, login_in, metrics_in, unreachable, ways
 from certagent.revocation import Question, asking, child
-from certagent.sandbox import seccomp, worker_process
+from certagent.sandbox import worker_process
 from certagent.sandbox.confining import Handled, Missing, handled, lacking
 from certagent.state.authority_state import sound
 from certagent.state.ledger import Ledger
@@ -157,35 +156,6 @@ def test_worker_missing_features_severity(
     found: list[Missing] = lacking(abi, problem, dropped=dropped)
     assert [m.severe for m in found] == [severe for _, severe in expected]
     assert all(m.what.startswith(words) for m, (words, _) in zip(found, expected, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("name", "table", "allowed", "refused"),
-    [
-        ("programs", seccomp.PROGRAMS, True, False),
-        ("signals", seccomp.SIGNALS, False, True),
-        ("files", seccomp.FILES, False, True),
-    ],
-)
-@pytest.mark.parametrize("machine", seccomp.MACHINES)
-def test_seccomp_refused_calls_by_machine(
-    machine: str, name: str, table: dict[str, tuple[int, int]], allowed: bool, refused: bool
-) -> None:
-    """The calls that every worker is refused, and the rest that it does not need; by the numbers of that machine."""
-    column = seccomp.MACHINES[machine][0]
-    words = {"programs": True, "signals": False, "files": False}
-    for value, expected in ((allowed, False), (refused, True)):
-        code = seccomp.filter_of(machine, **{**words, name: value})
-        judged = {k for op, _, _, k in struct.iter_unpack("=HBBI", code) if op == seccomp.EQUAL}
-        assert {n[column] for n in seccomp.ALWAYS.values() if n[column] >= 0} <= judged
-        numbers = {n[column] for n in table.values() if n[column] >= 0}
-        assert (numbers <= judged) is expected
-        assert expected or not numbers & judged
-
-
-def test_seccomp_unknown_machine_has_no_filter() -> None:
-    """There is no filter for it, and confine says so."""
-    assert seccomp.filter_of("riscv64", programs=False, signals=True, files=True) == b""
 
 
 @pytest.mark.parametrize(("line", "expected"), [(b"", None), (b'{"ok": true}\n', {"ok": True})])

@@ -22,7 +22,7 @@ from certagent.core.status import EXITS
 from certagent.events import Log, log_form
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
-from certagent.sandbox.worker_process import Workers
+from certagent.sandbox.worker_process import Workers, adopt_orphans
 from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import LEDGER, Ledger
 from certagent.state.ownership import refuse_foreign
@@ -98,6 +98,7 @@ def _make(state_dir: str) -> None:
 
 
 def _forever(agent: Agent, wake: Wake) -> int:
+    adopt_orphans()
     settings, log = agent.service.config.settings, agent.log
     control = Control(settings.socket, others=settings.socket_others, answer=agent.commands.answer)
     control.start()

@@ -52,7 +52,6 @@ class Request:
     live: str = ""  # PEM of the live certificate and its chain, where there is one
     proof: str = ""  # a token signed by the daemon with the current key
     timeout: float = 60.0  # seconds for the whole request
-    forced: bool = False  # an operator wants no pause that follows failures
 
     @property
     def common_name(self) -> str:
@@ -134,7 +133,7 @@ class State:
 def dump_question(request: Request, secrets: dict[str, str], state: State) -> bytes:
     """What goes to the worker's standard input."""
     document = {"request": asdict(request), "secrets": secrets, "state": asdict(state)}
-    return json.dumps(document).encode() + b"\n"
+    return json.dumps(document).encode()
 
 
 def load_question(data: bytes) -> tuple[Request, dict[str, str], State]:
@@ -145,22 +144,6 @@ def load_question(data: bytes) -> tuple[Request, dict[str, str], State]:
     return Request(**fields), dict(document["secrets"]), State(**document["state"])
 
 
-def dump_state(state: State) -> bytes:
-    """What a worker prints before it goes on: a line."""
-    return json.dumps(asdict(state)).encode() + b"\n"
-
-
-def load_state(data: bytes) -> State:
-    """The other way round. Raises AuthorityError."""
-    try:
-        state = State(**json.loads(data))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise AuthorityError(f"cannot read the worker's state: {type(error).__name__}", kind="malformed") from error
-    if not (isinstance(state.shared, dict) and isinstance(state.own, dict)):
-        raise AuthorityError("cannot read the worker's state: a field has the wrong type", kind="malformed")
-    return state
-
-
 def dump_answer(answer: Answer, state: State) -> bytes:
     """What the worker prints."""
     name = next(name for name, kind in ANSWERS.items() if isinstance(answer, kind))
@@ -168,6 +151,8 @@ def dump_answer(answer: Answer, state: State) -> bytes:
 
 
 LONGEST_REASON = 1000
+DEEPEST = 16  # levels of a state: an ACME account has three
+MOST_STATE = 1 << 18  # characters of a state as JSON
 WORDS = frozenset({"reason", "explanation", "note", "kind"})
 TEXTS = frozenset({"chain", "note", "pem", "reason", "kind", "explanation"})
 
@@ -184,8 +169,18 @@ def load_answer(data: bytes) -> tuple[Answer, State]:
     sound = all(isinstance(v, str) if k in TEXTS else _number(k, v) for k, v in asdict(answer).items())
     if not (sound and isinstance(state.shared, dict) and isinstance(state.own, dict)):
         raise AuthorityError("cannot read the worker's answer: a field has the wrong type", kind="malformed")
+    if not shallow([state.shared, state.own], DEEPEST) or len(json.dumps(asdict(state))) > MOST_STATE:
+        raise AuthorityError("cannot read the worker's answer: its state is too deep or too large", kind="malformed")
     said = {k: plain(v) for k, v in asdict(answer).items() if k in WORDS}
     return replace(answer, **said), state
+
+
+def shallow(value: Any, levels: int) -> bool:
+    """Whether a document has at most so many levels: a deeper one could be stored, and never be read again."""
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(shallow(row, levels - 1) for row in inner)
 
 
 def plain(text: str) -> str:

@@ -25,7 +25,7 @@ from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Na
 from certagent.core.policy import Owner, Policy, RenewAt, Want
 
 NOBODY = Owner("", 0, 0)
-WORKER = Owner("nobody", 65534, 65534)
+WORKER, SHARED_WORKER = "certagent-worker", Owner("nobody", 65534, 65534)
 LONGEST_SOCKET = 107  # bytes of a unix socket's path (unix(7): sun_path)
 NOWHERE = ""  # the path of a certs-dir that has none: an error already
 NO_CLIENTS: tuple[Name, ...] = ()
@@ -100,7 +100,7 @@ def _settings(table: Table) -> Settings:
         table.get("enforce", one_of("repair", "report"), "repair"),
         table.get("log", one_of("auto", "json", "text"), "auto"),
         table.get("socket_others", one_of("read-only", "refuse"), "read-only"),
-        table.get("worker_user", _worker, WORKER),
+        table.get("worker_user", _worker, _own_worker()),
     )
     table.done()
     return found
@@ -111,6 +111,14 @@ def _socket(value: Any) -> str:
     if len(found.encode()) > LONGEST_SOCKET:
         raise ValueError(f"longer than {LONGEST_SOCKET} bytes, the kernel's limit")
     return found
+
+
+def _own_worker() -> Owner:
+    """The user of workers alone, where the host has it; else one that other services may share."""
+    try:
+        return owner(WORKER)
+    except ValueError:
+        return SHARED_WORKER
 
 
 def _worker(value: Any) -> Owner:

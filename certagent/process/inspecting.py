@@ -8,7 +8,6 @@ import psutil
 
 from certagent.core.facts import LoaderFlags
 from certagent.posix.errors import HostError
-from certagent.process.advertising import hostname_of
 from certagent.process.arguments import flag, parse, release_in
 from certagent.process.finding import cwd_of, user_name
 
@@ -41,7 +40,6 @@ class ProcessDetails:
     gid: int
     groups: tuple[int, ...]
     exe: str = ""  # the path of its program
-    hostname: str = ""  # of its host, as it sees it; "" if not known
 
 
 def running(pid: int) -> Running:
@@ -58,8 +56,7 @@ def _insides(pid: int) -> ProcessDetails:
     process = psutil.Process(pid)
     argv, environ, comm = process.cmdline(), process.environ(), process.name()
     cwd, exe = cwd_of(pid), os.readlink(f"/proc/{pid}/exe")
-    ids = (process.uids().effective, process.gids().real, _groups(pid))
-    return ProcessDetails(argv, environ, comm, cwd, *ids, exe, hostname_of(pid))
+    return ProcessDetails(argv, environ, comm, cwd, process.uids().effective, process.gids().real, _groups(pid), exe)
 
 
 def denial(pid: int, error: Exception) -> str:
@@ -76,7 +73,7 @@ def told(pid: int, insides: ProcessDetails, user: str) -> Running:
     argv, environ, comm = insides.argv, insides.environ, insides.comm
     if flag(argv, "certs-dir") is None and "COCKROACH_CERTS_DIR" not in environ and not comm.startswith("cockroach"):
         raise HostError(f"cannot check pid {pid}: {comm} is not cockroach and has no --certs-dir")
-    said = parse(argv, environ, insides.hostname)
+    said = parse(argv, environ)
     path = os.path.normpath(os.path.join(insides.cwd, said.certs_dir))
     command = f"{os.path.basename(argv[0]) if argv else ''} {said.subcommand}".strip()
     terms = replace(said.terms, release=release_in(insides.exe) or said.terms.release)

@@ -67,7 +67,7 @@ def give_up(user: tuple[int, int] | None) -> None:
     """
     if user is not None:
         load_whole("cryptography", "certagent.x509")
-    confine(Profile(connect=None, memory=MEMORY), user, "", SECONDS)
+    confine(Profile(connect=None, datagrams=True, memory=MEMORY), user, "", SECONDS)
 
 
 def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> list[dict[str, Any]]:

@@ -68,6 +68,7 @@ class Profile:
 
     `programs`: it may execute what it may read (`read`, and /usr). `connect`: TCP ports beside 443, 53 and those of the
     URLs it was given; None: any. `bind`: ports it may listen on; one under 1024 keeps the capability for it.
+    `datagrams`: it may use UDP, to resolve names.
     """
 
     programs: bool = False
@@ -75,6 +76,7 @@ class Profile:
     write: tuple[str, ...] = ()
     connect: tuple[int, ...] | None = ()
     bind: tuple[int, ...] = ()
+    datagrams: bool = False
     memory: int = 512 << 20  # bytes of address space; 0: no limit
 
 
@@ -114,13 +116,13 @@ def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: 
 
     `user` (uid, gid): whom root becomes for good. Raises OSError where root could not: then nothing may go on.
     """
-    _prctl(SET_NO_NEW_PRIVS, 1)
+    prctl(SET_NO_NEW_PRIVS, 1)
     dropped = user is not None and os.geteuid() == 0
     if user is not None and dropped:
         _become(*user, keep=any(p < PRIVILEGED for p in profile.bind))
     with suppress(OSError):
-        _prctl(SET_PDEATHSIG, SIGKILL)
-        _prctl(SET_DUMPABLE, 0)
+        prctl(SET_PDEATHSIG, SIGKILL)
+        prctl(SET_DUMPABLE, 0)
     _limit(profile, timeout)
     abi = landlock_abi()
     missing = lacking(abi, _landlock(profile, abi, area) if abi else "", dropped=dropped)
@@ -133,11 +135,14 @@ def _filter(profile: Profile, abi: int, *, dropped: bool) -> tuple[Missing, ...]
         programs=profile.programs,
         signals=not (profile.programs and abi >= SCOPE_ABI),
         files=not (profile.programs and dropped),
+        listens=bool(profile.bind) or profile.programs,
+        datagrams=profile.datagrams or profile.programs,
     )
     return () if filtered else (Missing("no seccomp: only user ids protect processes and file modes", not dropped),)
 
 
-def _prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int) -> None:
+    """Set one attribute of this process. Raises OSError."""
     if LIBC.prctl(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -147,7 +152,7 @@ def _become(uid: int, gid: int, *, keep: bool) -> None:
     """Become another user irrevocably; with `keep` it may still bind a low port, if this process may."""
     keep = keep and bool(_permitted() >> CAP_NET_BIND_SERVICE & 1)
     if keep:
-        _prctl(SET_KEEPCAPS, 1)
+        prctl(SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)

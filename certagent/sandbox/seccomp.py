@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SET_SECCOMP, MODE_FILTER = 22, 2
-LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+LOAD, EQUAL, AT_LEAST, ANY_BIT, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 ALLOWED, REFUSED = 0x7FFF0000, 0x00050001  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EPERM
 UNKNOWN = 0x00050026  # SECCOMP_RET_ERRNO with ENOSYS
 NR, ARCH, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
@@ -27,7 +27,8 @@ SIGNALS = {
     "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424),
 }
-PROGRAMS = {"execve": (59, 221), "execveat": (322, 281)}
+PROGRAMS = {"execve": (59, 221), "execveat": (322, 281), "fork": (57, -1), "vfork": (58, -1)}
+LISTENING = {"listen": (50, 201)}
 # Of a path, which Landlock does not judge; the forms that take an open file stay.
 FILES = {
     "chmod": (90, -1),
@@ -40,6 +41,7 @@ FILES = {
     "utime": (132, -1),
     "utimes": (235, -1),
     "futimesat": (261, -1),
+    "utimensat": (280, 88),
     "setxattr": (188, 5),
     "lsetxattr": (189, 6),
     "removexattr": (197, 14),
@@ -91,29 +93,82 @@ ALWAYS = {
     "clock_settime": (227, 112),
     "adjtimex": (159, 171),
     "clock_adjtime": (305, 266),
+    # out of the process group that is killed when the request ends
+    "setsid": (112, 157),
+    "setpgid": (109, 154),
+    # of any process of the same user: without privilege that is cockroach itself
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Test:
+    """What the low half of one argument must be; the call is refused otherwise.
+
+    After `mask`: none of the `refused` values, one of `only` (if any are named), none of `bits`, one of `needed`.
+    """
+
+    argument: int
+    mask: int = 0
+    refused: tuple[int, ...] = ()
+    only: tuple[int, ...] = ()
+    bits: int = 0
+    needed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A call that is judged by the low half of one argument: refused for these values or bits, or for all but one."""
+    """A call that is judged by its arguments: every test must hold. At most one rule for a call."""
 
     numbers: tuple[int, int]
-    argument: int
-    refused: tuple[int, ...] = ()
-    only: int | None = None
-    bits: int = 0
+    tests: tuple[Test, ...]
 
 
-SOCKETS = Rule((41, 198), 0, (AF_UNIX,))
+# TCP, and what the resolver asks for the host's own addresses (netlink). Landlock judges no other protocol's ports:
+# multipath TCP (262) would reach any of them, and UDP does, so that it is for those who resolve names or run programs.
+SOCKET = (41, 198)
+FAMILY, KIND, PROTOCOL = 0, Test(argument=1, mask=0xF, only=(1, 3)), Test(argument=2, only=(0, 6))
+INTERNET, NETLINK = (2, 10), 16
+STREAMS = Rule(SOCKET, (Test(argument=FAMILY, only=(*INTERNET, NETLINK)), KIND, PROTOCOL))
+DATAGRAMS = Rule(
+    SOCKET,
+    (
+        Test(argument=FAMILY, only=(*INTERNET, NETLINK)),
+        Test(argument=1, mask=0xF, only=(1, 2, 3)),
+        Test(argument=2, only=(0, 6, 17)),
+    ),
+)
+EVERY_FAMILY = Rule(SOCKET, (Test(argument=FAMILY, only=(AF_UNIX, *INTERNET, NETLINK)), *DATAGRAMS.tests[1:]))
+# TCP Fast Open connects by sending, which Landlock's ports do not judge: MSG_FASTOPEN, TCP_FASTOPEN,
+# TCP_FASTOPEN_CONNECT; TCP_ULP hands the connection to another protocol.
+FAST_OPEN = (
+    Rule((44, 206), (Test(argument=3, bits=0x20000000),)),
+    Rule((46, 211), (Test(argument=2, bits=0x20000000),)),
+    Rule((307, 269), (Test(argument=3, bits=0x20000000),)),
+    Rule((54, 208), (Test(argument=2, refused=(23, 30, 31)),)),
+)
 # The kernel sends any signal to the owner of a file that is set by F_SETOWN, F_SETSIG, F_SETOWN_EX; and who
 # runs out of a limit that another process set: prlimit64 is for oneself.
-OWNERS = (Rule((72, 25), 1, (8, 10, 15)), Rule((16, 29), 1, (0x8901, 0x8902)))
-LIMITS = Rule((302, 261), 0, only=0)
+OWNERS = (
+    Rule((72, 25), (Test(argument=1, refused=(8, 10, 15)),)),
+    Rule((16, 29), (Test(argument=1, refused=(0x8901, 0x8902)),)),
+)
+LIMITS = Rule((302, 261), (Test(argument=0, only=(0,)),))
 # In a user namespace of its own everybody has all capabilities, and with them what of the kernel only root reaches:
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. The flags of clone3 are in memory, where no filter
 # sees them: a kernel without it is what every libc can do with (it starts threads and programs by clone then).
-NAMESPACES = Rule((56, 220), 0, bits=0x7E020000)
+CLONE, NEW_NAMESPACES, CLONE_THREAD = (56, 220), 0x7E020000, 0x10000
+NAMESPACES = Rule(CLONE, (Test(argument=0, bits=NEW_NAMESPACES),))
+THREADS_ONLY = Rule(CLONE, (Test(argument=0, bits=NEW_NAMESPACES), Test(argument=0, needed=CLONE_THREAD)))
 CLONE3 = 435
 
 
@@ -121,20 +176,22 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def deny(*, programs: bool, signals: bool, files: bool) -> bool:
+def deny(*, programs: bool, signals: bool, files: bool, listens: bool, datagrams: bool) -> bool:
     """Refuse what is listed with EPERM from now on, for this thread and its children; return whether it holds.
 
     `programs`: executing stays allowed. `signals`: they are refused. `files`: modes and owners by path, and sockets of
-    the file system (the agent's own control socket is one), are refused.
+    the file system (the agent's own control socket is one), are refused. `listens`: it may listen. `datagrams`: it may
+    use UDP.
     """
-    code = filter_of(os.uname().machine, programs=programs, signals=signals, files=files)
+    words = {"programs": programs, "signals": signals, "files": files, "listens": listens, "datagrams": datagrams}
+    code = filter_of(os.uname().machine, **words)
     if not code:
         return False
     filters = _Program(len(code) // 8, code)
     return int(ctypes.CDLL(None, use_errno=True).prctl(SET_SECCOMP, MODE_FILTER, ctypes.byref(filters), 0, 0)) == 0
 
 
-def filter_of(machine: str, *, programs: bool, signals: bool, files: bool) -> bytes:
+def filter_of(machine: str, *, programs: bool, signals: bool, files: bool, listens: bool, datagrams: bool) -> bytes:
     """Given what uname calls the machine, and what is allowed or refused as `deny` says, return the filter.
 
     b"" for a machine whose numbers are not known.
@@ -142,10 +199,12 @@ def filter_of(machine: str, *, programs: bool, signals: bool, files: bool) -> by
     if machine not in MACHINES:
         return b""
     column, arch = MACHINES[machine]
-    tables = [ALWAYS, *([] if programs else [PROGRAMS]), *([SIGNALS] if signals else []), *([FILES] if files else [])]
+    given = ((PROGRAMS, not programs), (SIGNALS, signals), (FILES, files), (LISTENING, not listens))
+    tables = [ALWAYS, *(table for table, refused in given if refused)]
     numbers = [n[column] for table in tables for n in table.values() if n[column] >= 0]
-    rules = (LIMITS, NAMESPACES, *(OWNERS if signals else ()), *((SOCKETS,) if files else ()))
-    return program(arch, numbers, rules)
+    sockets = EVERY_FAMILY if not files else DATAGRAMS if datagrams else STREAMS
+    children = NAMESPACES if programs else THREADS_ONLY
+    return program(arch, numbers, (LIMITS, children, *(OWNERS if signals else ()), sockets, *FAST_OPEN))
 
 
 def program(arch: int, numbers: Sequence[int], rules: Sequence[Rule]) -> bytes:
@@ -156,10 +215,7 @@ def program(arch: int, numbers: Sequence[int], rules: Sequence[Rule]) -> bytes:
     rows += [(EQUAL, 0, 1, CLONE3), (RETURN, 0, 0, UNKNOWN)]
     rows += [(EQUAL, REFUSE, 0, n) for n in numbers]
     for rule in rules:
-        tests = [(EQUAL, REFUSE, 0, value) for value in rule.refused]
-        tests += [(EQUAL, 0, REFUSE, rule.only)] if rule.only is not None else []
-        tests += [(ANY_BIT, REFUSE, 0, rule.bits)] if rule.bits else []
-        judged = [(LOAD, 0, 0, FIRST_ARGUMENT + 8 * rule.argument), *tests, (RETURN, 0, 0, ALLOWED)]
+        judged = [row for test in rule.tests for row in tested(test)] + [(RETURN, 0, 0, ALLOWED)]
         rows += [(EQUAL, 0, len(judged), rule.numbers[column]), *judged]
     rows += [(RETURN, 0, 0, ALLOWED), (RETURN, 0, 0, REFUSED)]
     left = [len(rows) - 2 - i for i in range(len(rows))]  # rows between each and the last, which refuses
@@ -168,3 +224,15 @@ def program(arch: int, numbers: Sequence[int], rules: Sequence[Rule]) -> bytes:
         for (op, yes, no, k), at in zip(rows, left, strict=True)
     ]
     return b"".join(struct.pack("=HBBI", *row) for row in jumps)
+
+
+def tested(test: Test) -> list[tuple[int, int, int, int]]:
+    """Given a test, return its rows: they go on where it holds, and refuse otherwise."""
+    rows = [(LOAD, 0, 0, FIRST_ARGUMENT + 8 * test.argument)]
+    rows += [(AND, 0, 0, test.mask)] if test.mask else []
+    rows += [(EQUAL, REFUSE, 0, value) for value in test.refused]
+    rows += [(EQUAL, len(test.only) - i, 0, value) for i, value in enumerate(test.only[:-1], 1)]
+    rows += [(EQUAL, 0, REFUSE, value) for value in test.only[-1:]]
+    rows += [(ANY_BIT, REFUSE, 0, test.bits)] if test.bits else []
+    rows += [(ANY_BIT, 0, REFUSE, test.needed)] if test.needed else []
+    return rows

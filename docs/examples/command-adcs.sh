@@ -8,7 +8,7 @@ fail() { echo "$2" >&2; exit "$1"; }
 : "${ADCS:?set it in [authority.NAME] environment}" "${TEMPLATE:?}" "${ADCS_CA:?}"
 who=(--negotiate --user :)
 if [ -n "${ADCS_USER:-}" ]; then # in a file, because every user can see arguments
-    (umask 077; printf 'user = "%s:%s"\n' "$ADCS_USER" "$CERTAGENT_SECRET" > "$TMPDIR/who")
+    (umask 077; printf 'user = "%s:%s"\n' "$ADCS_USER" "$(cat "/dev/fd/$CERTAGENT_SECRET_FD")" > "$TMPDIR/who")
     who=(--ntlm --config "$TMPDIR/who")
 fi
 certsrv() { # PATH ARGUMENTS...: write the page to $TMPDIR/page

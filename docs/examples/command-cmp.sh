@@ -9,7 +9,7 @@ fail() { echo "$2" >&2; exit "$1"; }
 [ "$CERTAGENT_OPERATION" = issue ] || fail 64 "CMP's roots come from issuing_roots"
 cat > "$TMPDIR/request.csr"
 if openssl cmp -cmd p10cr -csr "$TMPDIR/request.csr" -server "$CMP_SERVER" -path "${CMP_PATH:-pkix/}" \
-    -ref "$CMP_REF" -secret env:CERTAGENT_SECRET -trusted "$CMP_TRUSTED" -untrusted "$CMP_TRUSTED" \
+    -ref "$CMP_REF" -secret "file:/dev/fd/$CERTAGENT_SECRET_FD" -trusted "$CMP_TRUSTED" -untrusted "$CMP_TRUSTED" \
     -total_timeout "$CERTAGENT_TIMEOUT" -certout "$TMPDIR/leaf.crt" -extracertsout "$TMPDIR/extra.crt" \
     > "$TMPDIR/log" 2>&1 < /dev/null; then
     cat "$TMPDIR/leaf.crt" "$TMPDIR/extra.crt" 2> /dev/null || cat "$TMPDIR/leaf.crt"

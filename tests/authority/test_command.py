@@ -61,7 +61,8 @@ def test_command_issues_from_stdin_to_stdout(tmp_path: Path) -> None:
 
 def test_command_environment_is_documented(tmp_path: Path) -> None:
     """Every documented variable, the configured ones, and nothing of the agent's own environment."""
-    body = f'env > {tmp_path}/environ; echo "$1" > {tmp_path}/argument; exit 77'
+    body = f'env > {tmp_path}/environ; echo "$1" > {tmp_path}/argument; '
+    body += f'cat "/dev/fd/$CERTAGENT_SECRET_FD" > {tmp_path}/secret; exit 77'
     changes: dict[str, Any] = {"lifetime": 3600.0, "live": "-----BEGIN", "secrets": {"secret": "open sesame"}}
     changes |= {"options": {"environment": {"REGION": "eu"}}, "state": State(own={"state": "ticket 7"})}
     failure(tmp_path, body, **changes)
@@ -76,14 +77,15 @@ def test_command_environment_is_documented(tmp_path: Path) -> None:
         "CERTAGENT_LIFETIME": "3600",
         "CERTAGENT_LIVE": "-----BEGIN",
         "CERTAGENT_STATE": "ticket 7",
-        "CERTAGENT_SECRET": "open sesame",
         "REGION": "eu",
         "LANG": "C.UTF-8",
     }
     assert expected == {k: told.get(k) for k in expected}
     assert 0 < int(told["CERTAGENT_TIMEOUT"]) <= 20
-    others = {"CERTAGENT_TIMEOUT", "PATH", "HOME", "TMPDIR", "PWD", "SHLVL", "_"}
+    others = {"CERTAGENT_SECRET_FD", "CERTAGENT_TIMEOUT", "PATH", "HOME", "TMPDIR", "PWD", "SHLVL", "_"}
     assert set(told) - set(expected) <= others
+    assert (tmp_path / "secret").read_text() == "open sesame"
+    assert "open sesame" not in (tmp_path / "environ").read_text()
     assert "an argument\n" == (tmp_path / "argument").read_text()
     assert not os.path.exists(told["HOME"]), "its own directory is gone with it"
 
@@ -207,7 +209,7 @@ def test_command_unread_stdin_does_not_block(tmp_path: Path) -> None:
 
 def test_command_secret_is_not_in_reason(tmp_path: Path) -> None:
     """A secret that a program prints is not repeated, nor a byte that is not printable."""
-    body = 'echo -e "login with $CERTAGENT_SECRET\\x1b[31m failed" >&2; exit 78'
+    body = 'echo -e "login with $(cat /dev/fd/$CERTAGENT_SECRET_FD)\\x1b[31m failed" >&2; exit 78'
     found = str(failure(tmp_path, body, secrets={"secret": "open sesame"}))
     assert ("sesame" in found, found.isprintable(), "[secret]" in found) == (False, True, True)
 

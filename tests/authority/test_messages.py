@@ -89,6 +89,36 @@ def test_worker_answer_not_json_is_error(data: bytes) -> None:
         load_answer(data)
 
 
+def nested(levels: int) -> Any:
+    """A document of so many levels."""
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("shared", "told"),
+    [
+        ({"account": {"uri": "https://ca.test/1", "contacts": ["a"]}}, False),
+        ({"deep": nested(14)}, False),
+        ({"deep": nested(500)}, True),
+        ({"large": "x" * (1 << 18)}, True),
+        ({"wide": [1] * (1 << 18)}, True),
+    ],
+    ids=["an account", "as deep as may be", "500 levels", "one large text", "many values"],
+)
+def test_worker_state_is_bounded(shared: dict[str, Any], told: bool) -> None:
+    """A state that is too deep or too large is refused: it would be kept, and spoil every later request."""
+    state = {"shared": shared, "own": {}}
+    answer = json.dumps({"answer": "pending", "again_at": 1.0, "reason": "later", "state": state}).encode()
+    if not told:
+        assert load_answer(answer)[1].shared == shared
+        return
+    with pytest.raises(AuthorityError, match="too deep or too large"):
+        load_answer(answer)
+
+
 def test_worker_text_is_printable_and_short() -> None:
     """Whatever a worker says, no control character and no long text reaches a log or a terminal."""
     said = json.dumps({"answer": "pending", "again_at": 1, "reason": "\x1b[31mlater\n" + "x" * 5000, "state": STATE})

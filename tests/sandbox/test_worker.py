@@ -109,7 +109,8 @@ def test_worker_may_do_nothing_but_ask(base: Path, agent: Any, owner: int) -> No
         assert set(found["allowed"].values()) == {"done"}, found["allowed"]
         assert (found["uid"], found["groups"]) == (NOBODY.pw_uid, [])
         assert set(found["environment"]) <= {"LANG", "PATH", "LC_CTYPE", "HOME", "TMPDIR"}
-        assert found["descriptors"] == [0, 1, 2]
+        assert found["descriptors"] == [0, 1, 2, 3], "three pipes, and the way to the resolver"
+        assert found["datagram"] == "EPERM"
         assert scene.unharmed()
         assert not os.path.exists(found["place"])
 
@@ -189,7 +190,7 @@ def unshared(flag):
 
 if sys.argv[1] == "confined":
     assert libc.prctl(confining.SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    assert seccomp.deny(programs=True, signals=False, files=False)
+    assert seccomp.deny(programs=True, signals=False, files=False, listens=True, datagrams=True)
 found = {}
 for name, flag in NEW.items():
     args = Args(flags=flag | NEW["user"], exit_signal=17)
@@ -363,31 +364,28 @@ def test_worker_grandchild_is_killed_with_its_group(tmp_path: Path) -> None:
     del tmp_path
 
 
+ADOPTING = """
+import os
+from certagent.sandbox.worker_process import Workers, adopt_orphans
+adopt_orphans()
+Workers(None).ask("tests.sandbox.misbehaving", ["leave a child"], b"", 30)
+with open(f"/proc/self/task/{os.getpid()}/children") as file:
+    print([file.read()])
+"""
+
+
+def test_worker_orphan_is_reaped_by_agent() -> None:
+    """What a worker leaves becomes the agent's child, and is gone when the request is over, not even as a zombie."""
+    done = subprocess.run([sys.executable, "-c", ADOPTING], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "['']\n"
+
+
 def gone(pid: int) -> bool:
     """A zombie that init has not reaped yet is gone as well."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
     except OSError:
         return True
-
-
-def test_worker_line_is_told_before_it_goes_on() -> None:
-    """Each whole line that a worker prints is passed on, and acknowledged, before its answer."""
-    told: list[bytes] = []
-    assert b"the answer" == Workers(None).ask(HANGING, ["tell", "3"], b"?\n", 30, told=told.append)
-    assert [b"0", b"1", b"2"] == told
-
-
-@pytest.mark.parametrize(("count", "why"), [("17", "more than 16 lines"), ("1", "cannot be saved")])
-def test_worker_line_that_cannot_be_told_ends_it(count: str, why: str) -> None:
-    """Too many lines, or one that cannot be saved: the worker is ended, and its CA is told nothing more."""
-
-    def told(_line: bytes) -> None:
-        if count == "1":
-            raise HostError("cannot be saved")
-
-    with pytest.raises(HostError, match=why):
-        Workers(None).ask(HANGING, ["tell", count], b"?\n", 30, told=told)
 
 
 def test_worker_stop_ends_all() -> None:

@@ -20,8 +20,9 @@ from dataclasses import asdict
 from typing import Any
 
 from certagent.revocation import child
-from certagent.sandbox import Missing, Profile, confine
+from certagent.sandbox import Missing, Profile, confine, resolving
 
+IPPROTO_MPTCP = 262
 PTRACE_ATTACH = 16
 F_SETSIG, FIOSETOWN = 10, 0x8901
 
@@ -70,6 +71,26 @@ def bound() -> None:
         made.bind(("127.0.0.1", 0))
 
 
+def listening(family: int, kind: int) -> None:
+    with socket.socket(family, kind) as made:
+        made.listen()
+
+
+def datagram() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.sendto(b"a secret", ("127.0.0.1", 9))
+
+
+def fast_opened() -> None:
+    with socket.socket() as made:
+        made.sendto(b"a secret", socket.MSG_FASTOPEN, ("127.0.0.1", 9))
+
+
+def forked() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
 def descriptors() -> list[int]:
     found = []
     for fd in range(64):
@@ -110,6 +131,17 @@ def attempts(key: str, pid: int, control: str, port: int) -> dict[str, str]:
         "command the agent": lambda: connected(socket.AF_UNIX, control),
         "connect to another port": lambda: connected(socket.AF_INET, ("127.0.0.1", port)),
         "listen": bound,
+        "listen without a port of its own": lambda: listening(socket.AF_INET, socket.SOCK_STREAM),
+        "use multipath TCP": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP),
+        "connect by sending": fast_opened,
+        "send raw packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
+        "fork": forked,
+        "leave its process group": os.setsid,
+        "make a process group": lambda: os.setpgid(0, 0),
+        "slow the process down": lambda: os.setpriority(os.PRIO_PROCESS, pid, 19),
+        "move the process to one processor": lambda: os.sched_setaffinity(pid, {0}),
+        "idle the process": lambda: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0)),
+        "change a key's times": lambda: os.utime(key, (0, 0)),
         "become root": lambda: os.setresuid(0, 0, 0),
         "use a gigabyte": lambda: bytearray(1 << 30),
     }
@@ -134,6 +166,7 @@ def main() -> int:
         child.give_up(user)
         missing: tuple[Missing, ...] = ()
     else:
+        resolving.start(user, 30)
         missing = confine(Profile(connect=(given["ca"],)), user, os.getcwd(), 30)
     answer = {
         "missing": [asdict(m) for m in missing],
@@ -142,6 +175,7 @@ def main() -> int:
         "environment": sorted(os.environ),
         "descriptors": descriptors(),
         "forbidden": attempts(given["key"], given["pid"], given["control"], given["port"]),
+        "datagram": attempt(datagram),
         "allowed": allowed(given["ca"]),
         "place": os.getcwd(),
     }

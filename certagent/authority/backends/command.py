@@ -44,7 +44,9 @@ def ask(request: Request, context: Context) -> Answer:
     _unspoilt(program)
     with tempfile.TemporaryDirectory(prefix="certagent-") as area:
         environ = _environ(request, context, area)
-        ended = run(request.options["command"], request.csr.encode(), environ, area, context.http.left())
+        secret = context.secrets.get("secret", "")
+        left = context.http.left()
+        ended = run(request.options["command"], request.csr.encode(), environ, area, left, secret=secret)
     context.state.own.pop("state", None)
     answer, memory = reading(request, ended, [*context.secrets.values()], context.now())
     if memory:
@@ -97,7 +99,6 @@ def _environ(request: Request, context: Context, area: str) -> dict[str, str]:
         "TIMEOUT": str(int(context.http.left())),
         "LIVE": request.live,
         "STATE": str(context.state.own.get("state", "")),
-        "SECRET": context.secrets.get("secret", ""),
     }
     basic = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": area, "TMPDIR": area}
     return {**basic, **request.options.get("environment", {}), **{f"CERTAGENT_{k}": v for k, v in asked.items()}}

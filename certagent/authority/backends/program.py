@@ -48,16 +48,25 @@ def run(
     *,
     setting: str = "command",
     verbose: bool = False,
+    secret: str = "",
 ) -> Ended:
     """Run it to its end; `setting` is what names it in the configuration. Raises AuthorityError.
 
-    `verbose`: what it says on standard error is for people alone, and of too much of it the end is kept.
+    `verbose`: what it says on standard error is for people alone, and of too much of it the end is kept. `secret`: its
+    content is behind the descriptor whose number is in CERTAGENT_SECRET_FD. Not in the environment, which every other
+    process of the same user can read.
     """
     end = time.monotonic() + seconds
     try:
-        with _memory(data) as given:
+        with _memory(data) as given, _memory(secret.encode()) as hidden:
             child = subprocess.Popen(
-                argv, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, cwd=cwd
+                argv,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**environ, "CERTAGENT_SECRET_FD": str(hidden.fileno())} if secret else environ,
+                cwd=cwd,
+                pass_fds=[hidden.fileno()] if secret else [],
             )
     except (OSError, ValueError) as error:
         why = closed_to_us(argv[0]) or getattr(error, "strerror", None) or error

@@ -27,7 +27,6 @@ from datetime import datetime
 
 from certagent.core.actions import Action, Install, Plan, Probe, Recover, Reload, Rollback
 from certagent.core.decide import (
-    ca_keys,
     commands,
     exposure,
     install,
@@ -47,20 +46,7 @@ from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy, on_terms_of
 from certagent.core.view import View
 
-QUESTIONS = (
-    modes,
-    exposure,
-    ca_keys,
-    tenants,
-    renewal,
-    layouts,
-    install,
-    reloading,
-    probing,
-    peers,
-    windows,
-    revocation,
-)
+QUESTIONS = (modes, exposure, tenants, renewal, layouts, install, reloading, probing, peers, windows, revocation)
 SEVERITIES = ("ok", "info", "warning", "critical")
 
 

@@ -16,7 +16,7 @@ from certagent.core.rules import refusal
 from certagent.core.scopes import limit
 from certagent.core.spans import stamp
 from certagent.core.timing import DAY, swap_retry_at, valid_soon
-from certagent.core.view import View
+from certagent.core.view import JUMPED, View
 
 
 def part(view: View) -> Part:
@@ -35,7 +35,7 @@ def _believed(view: View, staged: Staged) -> Part:
     if before is None or view.snapshot.renewal(stem):
         return found
     same = [type(a) for a in found.actions] == [type(a) for a in _staged(before, staged).actions]
-    return found if same else blocked("install", stem, view.jumped)
+    return found if same else blocked("install", stem, JUMPED)
 
 
 def _staged(view: View, staged: Staged) -> Part:

@@ -11,7 +11,6 @@ from certagent.core.catalogue import (
     LEDGER_UNWRITABLE,
     NAME_UNKNOWN,
 )
-from certagent.core.decide.ca_keys import of_cas
 from certagent.core.decide.part import Part
 from certagent.core.facts import Directory, Snapshot
 from certagent.core.findings import Finding
@@ -64,8 +63,7 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
 
 def _strangers(snapshot: Snapshot) -> list[Finding]:
     found = []
-    cas = of_cas(snapshot)
-    for file in (f for f in snapshot.unmanaged_files if f.name not in cas):
+    for file in snapshot.unmanaged_files:
         parsed = names.parse(names.stem_of(file.name))
         reason = parsed.reason if isinstance(parsed, names.Unknown) else f"it is a {file.kind}"
         instead = RENAMED.get(file.name)

@@ -1,1 +1,0 @@
-"""The fault suite: the agent is killed, cut off and refused at each of its calls; docs/reliability.md explains it."""
