@@ -12,6 +12,8 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
+from certagent.sandbox.interim import passing_over
+
 SCHEMES = ("http", "https")
 HOPS = 3
 OK = 200
@@ -97,8 +99,8 @@ def _once(what: Fetch, url: str, end: float) -> tuple[int, str, bytes]:
 def _pool(scheme: str, host: str) -> urllib3.PoolManager:
     proxy = urllib.request.getproxies().get(scheme)
     if proxy and not urllib.request.proxy_bypass(host):
-        return urllib3.ProxyManager(proxy, retries=False, maxsize=1)
-    return urllib3.PoolManager(retries=False, maxsize=1)
+        return passing_over(urllib3.ProxyManager(proxy, retries=False, maxsize=1))
+    return passing_over(urllib3.PoolManager(retries=False, maxsize=1))
 
 
 def _left(end: float) -> float:

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from certagent.x509 import gocert
+from certagent.x509.der import Reader
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.x509.rebuilt import rebuilt
 
@@ -67,6 +68,13 @@ def _read_anew(der: bytes, parsed: gocert.Parsed) -> Certificate:
     except REFUSALS as error:
         sentence = f"Go loads a certificate in it that certagent cannot read: {reason_of(error)}"
         raise X509Error("unread", sentence) from error
+
+
+def public_bits(spki: bytes) -> bytes:
+    """Given a SubjectPublicKeyInfo, return the public key in it, as an OCSP CertID has it."""
+    inner = Reader(spki).inside()
+    inner.inside()
+    return inner.bits()
 
 
 def _whole(certificate: x509.Certificate) -> x509.Certificate:

@@ -20,7 +20,7 @@ def crl_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -
     X509Error where the list cannot be used.
     """
     try:
-        cert, issuer = read(cert_der).shown, x509.load_der_x509_certificate(issuer_der)
+        cert, issuer = read(cert_der).shown, read(issuer_der).shown
         load = x509.load_pem_x509_crl if data.lstrip().startswith(b"-----BEGIN") else x509.load_der_x509_crl
         listed = load(data)
         if problem := _unfit(listed, cert, issuer):

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certagent.x509.certificate import read
+from certagent.x509.certificate import Certificate, public_bits, read
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
-from certagent.x509.fractions import FRACTION, whole_seconds
+from certagent.x509.fractions import FRACTION, whole_seconds, without_certificates
 
 DER = serialization.Encoding.DER
 SKEW = timedelta(minutes=5)
@@ -43,11 +43,22 @@ class RevocationAnswer:
 def ocsp_request(cert_der: bytes, issuer_der: bytes) -> bytes:
     """Given a certificate and its issuer, return a request as cockroach sends it: SHA-256 CertID, no nonce."""
     try:
-        cert, issuer = read(cert_der).shown, x509.load_der_x509_certificate(issuer_der)
-        made = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, hashes.SHA256()).build()
-        return made.public_bytes(DER)
+        cert, issuer, algorithm = read(cert_der), read(issuer_der), hashes.SHA256()
+        builder = ocsp.OCSPRequestBuilder()
+        made = builder.add_certificate_by_hash(*_cert_id(issuer, algorithm), cert.shown.serial_number, algorithm)
+        return made.build().public_bytes(DER)
     except REFUSALS as error:
         raise X509Error("unparsable", f"cannot create a request: {reason_of(error)}") from error
+
+
+def _cert_id(issuer: Certificate, algorithm: hashes.HashAlgorithm) -> tuple[bytes, bytes]:
+    """The hashes of the issuer's name and key, over the bytes of its own certificate."""
+    found = []
+    for data in (issuer.subject, public_bits(issuer.parsed.spki)):
+        digest = hashes.Hash(algorithm)
+        digest.update(data)
+        found.append(digest.finalize())
+    return found[0], found[1]
 
 
 def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -> RevocationAnswer:
@@ -56,14 +67,10 @@ def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) 
     X509Error, one sentence, where the answer cannot be used.
     """
     try:
-        cert, issuer = read(cert_der).shown, x509.load_der_x509_certificate(issuer_der)
+        cert, issuer = read(cert_der), read(issuer_der)
         data, signed = whole_seconds(data) if FRACTION.search(data) else (data, b"")
-        answer = ocsp.load_der_ocsp_response(data)
-        if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            raise X509Error(
-                "unparsable", f"the responder answered: {answer.response_status.name.lower().replace('_', ' ')}"
-            )
-        _verify_signature(answer, issuer, signed or answer.tbs_response_bytes, now)
+        answer, first = _loaded(data)
+        _verify_signature(answer, issuer, first, signed or answer.tbs_response_bytes, now)
         single = next((s for s in answer.responses if _same(s, cert, issuer)), None)
         if single is None:
             raise X509Error("unparsable", "the answer is about another certificate")
@@ -72,13 +79,26 @@ def ocsp_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) 
         raise X509Error("unparsable", f"not an OCSP response that can be read: {reason_of(error)}") from error
 
 
-def _same(single: ocsp.OCSPSingleResponse, cert: x509.Certificate, issuer: x509.Certificate) -> bool:
+def _loaded(data: bytes) -> tuple[ocsp.OCSPResponse, Certificate | None]:
+    """A successful response, and the first certificate in it."""
+    try:
+        plain, first = without_certificates(data)
+    except ValueError:
+        plain, first = data, b""  # not a successful one, or none at all
+    answer = ocsp.load_der_ocsp_response(plain)
+    if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        raise X509Error(
+            "unparsable", f"the responder answered: {answer.response_status.name.lower().replace('_', ' ')}"
+        )
+    return answer, read(first) if first else None
+
+
+def _same(single: ocsp.OCSPSingleResponse, cert: Certificate, issuer: Certificate) -> bool:
     """Whether a single response has the CertID of the certificate, by the hash that the response chose."""
     algorithm = single.hash_algorithm
-    if single.serial_number != cert.serial_number or not isinstance(algorithm, HASHES):
+    if single.serial_number != cert.shown.serial_number or not isinstance(algorithm, HASHES):
         return False
-    ours = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, algorithm).build()
-    return (ours.issuer_name_hash, ours.issuer_key_hash) == (single.issuer_name_hash, single.issuer_key_hash)
+    return _cert_id(issuer, algorithm) == (single.issuer_name_hash, single.issuer_key_hash)
 
 
 def _said(single: ocsp.OCSPSingleResponse, now: datetime) -> RevocationAnswer:
@@ -104,23 +124,23 @@ def in_time(what: str, this: datetime, following: datetime | None, now: datetime
         raise X509Error("unparsable", f"{what} has expired: nextUpdate was {following:%Y-%m-%dT%H:%M:%SZ}")
 
 
-def _verify_signature(answer: ocsp.OCSPResponse, issuer: x509.Certificate, signed: bytes, now: datetime) -> None:
-    signer = issuer
-    if answer.certificates:
-        signer = answer.certificates[0]
-        if not _signed_by(issuer, signer):
-            raise X509Error("unparsable", "the certificate in the answer was not signed by the issuer")
-        if signer != issuer:
-            _delegated(signer, now)
+def _verify_signature(
+    answer: ocsp.OCSPResponse, issuer: Certificate, first: Certificate | None, signed: bytes, now: datetime
+) -> None:
+    signer = issuer if first is None else first
+    if first is not None and not _signed_by(issuer, first):
+        raise X509Error("unparsable", "the certificate in the answer was not signed by the issuer")
+    if signer != issuer:
+        _delegated(signer.shown, now)
     algorithm = answer.signature_hash_algorithm
     _check(signer, algorithm, lambda key: _verify(key, answer.signature, signed, algorithm))
 
 
-def _signed_by(issuer: x509.Certificate, cert: x509.Certificate) -> bool:
+def _signed_by(issuer: Certificate, cert: Certificate) -> bool:
     """By the key alone, as Go has it: the name of a delegate's issuer is not looked at."""
-    algorithm = cert.signature_hash_algorithm
+    algorithm, parsed = cert.shown.signature_hash_algorithm, cert.parsed
     try:
-        _check(issuer, algorithm, lambda key: _verify(key, cert.signature, cert.tbs_certificate_bytes, algorithm))
+        _check(issuer, algorithm, lambda key: _verify(key, parsed.signature, parsed.tbs, algorithm))
     except X509Error:
         return False
     return True
@@ -140,12 +160,12 @@ def _delegated(signer: x509.Certificate, now: datetime) -> None:
         raise X509Error("unparsable", "the certificate that signed the answer is not valid now")
 
 
-def _check(signer: x509.Certificate, algorithm: hashes.HashAlgorithm | None, verify: Callable[[object], None]) -> None:
+def _check(signer: Certificate, algorithm: hashes.HashAlgorithm | None, verify: Callable[[object], None]) -> None:
     if algorithm is None or algorithm.name in REFUSED:
         what = algorithm.name if algorithm else "a scheme"
         raise X509Error("unparsable", f"the answer is signed with {what} that cockroach cannot verify")
     try:
-        verify(signer.public_key())
+        verify(signer.shown.public_key())
     except InvalidSignature as error:
         raise X509Error("unparsable", "the signature was not made by the issuer or its delegate") from error
 

@@ -1,27 +1,33 @@
 """OCSP and revocation lists: what counts as an answer, and what a hostile responder gets out of us."""
 
 import os
+import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography import x509 as cx
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.x509 import ocsp as co
 
 from certagent import revocation as ocsp
 from certagent import x509
+from certagent.revocation.fetching import Fetch, fetch
 from certagent.sandbox.worker_process import PREFIX
-from certagent.x509.fractions import whole_seconds
+from certagent.x509.der import BITS, OCTETS, SEQUENCE, element
+from certagent.x509.fractions import elements, whole_seconds
 from tests.making import Ca, make_ca
-from tests.revocation.responders import answer, dripping, endless, links, reply, responder, sending, silent
+from tests.revocation.responders import TYPE, answer, dripping, endless, links, reply, responder, sending, silent
 from tests.sandbox.test_worker import FEW
 from tests.servers.openssl_ocsp import delegate
 from tests.servers.process import closed_port
@@ -106,6 +112,84 @@ def test_ocsp_time_with_fraction_is_read() -> None:
     assert (signed, rest in GOOD) == (GOOD, True)
     for nested in (b"\x30\x80", b"\x30\x84\xff\xff\xff\xff", b"\x30\x03\x0a\x01\x00", b"\x18\x1120260101000000.5Z"):
         assert "not an OCSP response" in verdict(nested + b"\x18\x1120260101000000.5Z")
+
+
+def rewritten(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """DER whose SEQUENCEs of an extension were changed, with every length around them."""
+    parts = []
+    for part in elements(data):
+        content = rewritten(part.content, change) if part.tag in {SEQUENCE, 0xA0, 0xA3} else part.content
+        parts.append(element(part.tag, change(content) if part.tag == SEQUENCE else content))
+    return b"".join(parts)
+
+
+EXTENSION = re.compile(rb"(\x06\x03\x55\x1d[\x0e\x25])(\x04.*)", re.DOTALL)  # key identifier, extended key usage
+
+
+def spelled_out(content: bytes) -> bytes:
+    """`critical` written out as FALSE, which is its default: Go reads it, cryptography does not."""
+    found = EXTENSION.fullmatch(content)
+    return found[1] + b"\x01\x01\x00" + found[2] if found else content
+
+
+def odd(ca: Ca, cert: bytes) -> bytes:
+    """A certificate of a CA, in DER that is not canonical, signed again."""
+    tbs, algorithm, _ = elements(elements(ssl.PEM_cert_to_DER_cert(cert.decode()))[0].content)
+    changed = rewritten(tbs.whole, spelled_out)
+    key: Any = serialization.load_pem_private_key(ca.key, None)
+    signature = element(BITS, b"\0" + key.sign(changed, ECDSA(hashes.SHA256())))
+    return ssl.DER_cert_to_PEM_cert(element(SEQUENCE, changed + algorithm.whole + signature)).encode()
+
+
+def containing(response: bytes, cert: bytes) -> bytes:
+    """An OCSP response with a certificate in it."""
+    status, explicit = elements(elements(response)[0].content)
+    kind, octets = elements(elements(explicit.content)[0].content)
+    within = element(0xA0, element(SEQUENCE, ssl.PEM_cert_to_DER_cert(cert.decode())))
+    basic = element(SEQUENCE, elements(octets.content)[0].content + within)
+    body = element(SEQUENCE, kind.whole + element(OCTETS, basic))
+    return element(SEQUENCE, status.whole + element(0xA0, body))
+
+
+ODD = Ca(odd(CA, CA.cert), CA.key, CA.at)
+
+
+def test_ocsp_issuer_in_odd_encoding_is_read() -> None:
+    """A CA certificate that only Go reads: request and answer go by the bytes of its file."""
+    with pytest.raises(ValueError, match=r"."):
+        cx.load_pem_x509_certificate(ODD.cert)
+    cert, issuer = links(LEAF, ODD)
+    assert issuer == ssl.PEM_cert_to_DER_cert(ODD.cert.decode())
+    assert x509.ocsp_request(cert, issuer) == x509.ocsp_request(*links(LEAF, CA))
+    assert x509.ocsp_answer(GOOD, cert, issuer, NOW).status == "good"
+    with pytest.raises(x509.X509Error, match="not made by the issuer"):
+        x509.ocsp_answer(answer(OTHER, LEAF, issuer=CA.cert), cert, issuer, NOW)
+    listed = cx.CertificateRevocationListBuilder(cx.load_pem_x509_certificate(CA.cert).subject, NOW, NOW + HOUR)
+    signed = listed.sign(cast("Any", serialization.load_pem_private_key(CA.key, None)), hashes.SHA256())
+    assert x509.crl_answer(signed.public_bytes(serialization.Encoding.DER), cert, issuer, NOW).status == "good"
+
+
+def test_ocsp_answer_with_certificate_in_odd_encoding_is_read() -> None:
+    """The issuer itself, or its delegate, sent along in such an encoding; a delegate of another CA stays refused."""
+    assert x509.ocsp_answer(containing(GOOD, ODD.cert), *links(LEAF, ODD), NOW).status == "good"
+    for ca, expected in ((CA, "good"), (OTHER, "not signed by the issuer")):
+        cert, key = delegate(ca.cert, ca.key)
+        bare, sent = answer(Ca(cert, key, CA.at), LEAF, issuer=CA.cert), odd(ca, cert)
+        with pytest.raises(ValueError, match=r"."):
+            cx.load_pem_x509_certificate(sent)
+        assert expected in verdict(containing(bare, sent))
+
+
+def test_ocsp_and_lists_pass_over_interim_responses() -> None:
+    """A proxy that sends 103 Early Hints ahead of the answer: the answer counts."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
+    listed = cx.CertificateRevocationListBuilder(cx.load_pem_x509_certificate(CA.cert).subject, NOW, NOW + HOUR)
+    signed = listed.sign(cast("Any", serialization.load_pem_private_key(CA.key, None)), hashes.SHA256())
+    data = signed.public_bytes(serialization.Encoding.DER)
+    with responder(sending(early + reply(GOOD))) as url, responder(sending(early + reply(data))) as lists:
+        end = time.monotonic() + 20
+        assert fetch(Fetch("POST", url, b"", {}, TYPE.decode(), 1 << 20), end) == GOOD
+        assert fetch(Fetch("GET", lists, None, {}, "", 1 << 20), end) == data
 
 
 HOSTILE = {  # what it does -> a part of the reason

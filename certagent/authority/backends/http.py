@@ -20,10 +20,10 @@ from typing import Any
 
 import urllib3
 
-from certagent.authority.backends.interim import passing_over
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Tls
 from certagent.core.endpoints import barred
+from certagent.sandbox.interim import passing_over
 
 LIMIT = 1 << 20
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
