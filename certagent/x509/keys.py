@@ -7,7 +7,9 @@ cockroach does not mind. Where one Go differs from another the stricter one coun
 key must be right.
 """
 
+from collections.abc import Iterator
 from functools import partial
+from math import lcm, prod
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -72,16 +74,28 @@ def _pkcs1(der: bytes) -> PrivateKey:
     inner = outer.inside()
     version, n, e, d, p, q = (inner.integer() for _ in range(6))
     crt = tuple(inner.integer() for _ in range(3) if inner.offers(INTEGER))
-    if not outer.empty or version > 1 or inner.offers(SEQUENCE):
-        raise ValueError("not a PKCS#1 key of two primes")
-    if min(n, e, d, p, q) <= 1 or p * q != n or d * e % (p - 1) != 1 or d * e % (q - 1) != 1:
+    primes = (p, q, *_further_primes(inner))
+    if not outer.empty or version > 1:
+        raise ValueError("not a PKCS#1 key")
+    if min(n, e, d, *primes) <= 1 or prod(primes) != n or any(d * e % (prime - 1) != 1 for prime in primes):
         raise ValueError("the numbers of the key do not belong together")
     right = (rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q))
     if crt != right[: len(crt)]:
         raise X509Error("unparsable", "the CRT values of the RSA key are wrong; Go refuses it from 1.24 on")
-    public = rsa.RSAPublicNumbers(e, n)
+    rest = n // p  # of more than two primes one remains, and the product of the others takes the place of the second
+    second = d % lcm(*(prime - 1 for prime in primes[1:]))
+    values = (p, rest, d, right[0], second, rsa.rsa_crt_iqmp(p, rest))
     # Go's checks are made above; OpenSSL's check looks for primes, which takes ten times as long.
-    return rsa.RSAPrivateNumbers(p, q, d, *right, public).private_key(unsafe_skip_rsa_key_validation=True)
+    return rsa.RSAPrivateNumbers(*values, rsa.RSAPublicNumbers(e, n)).private_key(unsafe_skip_rsa_key_validation=True)
+
+
+def _further_primes(inner: Reader) -> Iterator[int]:
+    """The third prime of a key and those after it, which Go reads without the values beside them."""
+    further = inner.inside() if inner.offers(SEQUENCE) else Reader(b"")
+    while not further.empty:
+        row = further.inside()
+        prime, _, _ = (row.integer() for _ in range(3))
+        yield prime
 
 
 def _pkcs8(der: bytes) -> PrivateKey:

@@ -1,6 +1,7 @@
 """Files with a fault or two, from a fixed seed: what editors, copies and shells do to PEM and to the DER in it."""
 
 import base64
+import math
 import random
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -10,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from certagent.x509.keys import load_key
 from tests.verifying.chains import DAY, NOW, name_of
 
 Mutation = Callable[[bytes, random.Random], bytes]
@@ -22,6 +24,14 @@ BLANKS = (b" ", b"\t", b"\r", b"\n", b"\r\n", b"\f", b"\v", b"\xc2\xa0", b"\0", 
 @lru_cache
 def pairs() -> tuple[tuple[bytes, bytes], ...]:
     """Certificate and key of each kind that cockroach takes, the key in each form that tools write. Always the same."""
+    three = three_primes()
+    return (
+        *_of_two_primes_or_a_curve(),
+        (certificate(load_key(three)), three),
+    )
+
+
+def _of_two_primes_or_a_curve() -> tuple[tuple[bytes, bytes], ...]:
     return tuple(
         (certificate(private), private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
         for private in private_keys()
@@ -39,6 +49,30 @@ def private_keys() -> list[Any]:
     crt = (rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q))
     made.append(rsa.RSAPrivateNumbers(p, q, d, *crt, rsa.RSAPublicNumbers(65537, p * q)).private_key())
     return [*made, ed25519.Ed25519PrivateKey.from_private_bytes(rng.randbytes(32))]
+
+
+def three_primes() -> bytes:
+    """An RSA key of three primes as PKCS#1, which cryptography does not write."""
+    rng = random.Random(8)
+    p, q, r = (prime(rng) for _ in range(3))
+    d = pow(65537, -1, math.lcm(p - 1, q - 1, r - 1))
+    crt = (d % (p - 1), d % (q - 1), pow(q, -1, p))
+    further = element(0x30, numbers(r, d % (r - 1), pow(p * q, -1, r)))
+    der = element(0x30, numbers(1, p * q * r, 65537, d, p, q, *crt) + element(0x30, further))
+    text = base64.encodebytes(der).decode()
+    return f"-----BEGIN RSA PRIVATE KEY-----\n{text}-----END RSA PRIVATE KEY-----\n".encode()
+
+
+def numbers(*values: int) -> bytes:
+    """INTEGERs in DER, one after the other."""
+    return b"".join(element(2, v.to_bytes(v.bit_length() // 8 + 1)) for v in values)
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """One element in DER."""
+    size = len(content)
+    length = size.to_bytes((size.bit_length() + 7) // 8)
+    return bytes([tag, size] if size < 128 else [tag, 0x80 | len(length), *length]) + content
 
 
 def prime(rng: random.Random) -> int:

@@ -1,5 +1,6 @@
 """Key files as Go reads them: what an editor, a copy or a tool did to a file, and what cockroach says of it."""
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, x25519
 
 from certagent import x509
-from tests.making import make_ca
+from tests.making import DAY, make_ca
+from tests.verifying.mutants import three_primes
 
 KEY = x509.generate_key("ecdsa-p256")
 Change = Callable[[bytes], bytes]
@@ -75,3 +77,22 @@ def test_key_that_go_does_not_read_is_refused(change: Change, words: str) -> Non
     with pytest.raises(x509.X509Error, match=words) as error:
         x509.parse_key(change(KEY))
     assert "MIG" not in error.value.message
+
+
+def test_key_of_three_primes_is_read() -> None:
+    """As Go reads it: it belongs to its certificate, a handshake with it succeeds, and only the number is checked."""
+    ca, key = make_ca(), three_primes()
+    csr = x509.make_csr(key, "node", ("localhost",))
+    cert = x509.sign_csr(csr, ca.cert, ca.key, server=True, client=True, not_before=ca.at - DAY, not_after=ca.at + DAY)
+    assert x509.parse_key(key)[0] == x509.parse_certificates(cert)[0].spki
+    assert x509.handshake(cert, key, server_roots=ca.cert, client_roots=ca.cert) is None
+
+
+def test_key_of_three_primes_that_do_not_belong_together_is_refused() -> None:
+    """The last byte of the third prime is another."""
+    lines = three_primes().splitlines()
+    der = bytearray(b64decode(b"".join(lines[1:-1])))
+    der[-2 * 132 - 1] ^= 2  # before the last two numbers of 1024 bits
+    changed = [lines[0], b64encode(bytes(der)), lines[-1], b""]
+    with pytest.raises(x509.X509Error, match="RSA, ECDSA or Ed25519"):
+        x509.parse_key(b"\n".join(changed))
