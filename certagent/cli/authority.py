@@ -79,4 +79,6 @@ def text(document: dict[str, Any]) -> str:
     if document["certificate"]:
         shown = document["certificate"]
         lines.append(f"  {shown['subject']} by {shown['issuer']}: {', '.join(shown['sans'])}; nothing was installed")
+    if document.get("note"):
+        lines.append(f"  {document['note']}")
     return "\n".join(lines)

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from certagent import x509
 from certagent.authority.client import Order, Remote, authorities_of
 from certagent.authority.client.interface import CertificateAuthority
+from certagent.authority.client.local import Embedded
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending
 from certagent.certs_dir import Scanner, read_live, staged, system_roots
@@ -23,6 +25,8 @@ from certagent.core.trust import bundles_for
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import SharedOnly
+
+NOT_YET = "the CA does not exist yet: certagent creates it with the first trust bundle; this was one to throw away"
 
 
 class StepError(Exception):
@@ -47,11 +51,14 @@ def trial(
     if authority is None:
         raise HostError(f"cannot test authority {name!r}: type none asks no CA")
     policy, want = _wanted(config, name, certs_dir)
-    found, leaf = steps("", ""), None
-    try:
-        leaf = _tried(authority, policy, want, clock)
-    except StepError as error:
-        found = steps(error.step, error.reason, error.unknown_steps)
+    found, leaf, note = steps("", ""), None, ""
+    with TemporaryDirectory(prefix="certagent-test-") as scratch:
+        try:
+            if rehearsed := _rehearsed(authority, policy, scratch, clock()):
+                authority, note = rehearsed, NOT_YET
+            leaf = _tried(authority, policy, want, clock)
+        except StepError as error:
+            found = steps(error.step, error.reason, error.unknown_steps)
     return {
         "version": 1,
         "authority": name,
@@ -61,7 +68,18 @@ def trial(
         "ok": leaf is not None,
         "steps": [asdict(s) for s in found],
         "certificate": leaf,
+        "note": note,
     }
+
+
+def _rehearsed(authority: CertificateAuthority, policy: Policy, scratch: str, now: datetime) -> Embedded | None:
+    """The embedded CA that the first trust bundle would create; None where it is not created any more."""
+    if not isinstance(authority, Embedded) or any(p.cert for p in Scanner().scan(policy.path, now).pairs):
+        return None
+    try:
+        return authority.rehearsed(scratch, now)
+    except AuthorityError as error:
+        raise StepError("settings", str(error)) from error
 
 
 def _wanted(config: Config, name: str, certs_dir: str) -> tuple[Policy, Want]:

@@ -1,5 +1,6 @@
 """An existing CA, as `cockroach cert create-ca` leaves it: RSA 2048, the key as PKCS#1; made here with openssl."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -76,3 +77,31 @@ def test_existing_ca_pairs_are_adopted(host: Host) -> None:
         assert (host.certs / "node.crt").read_bytes() == before
         assert host.run("renew", "node").returncode == 0
         assert server.served() == host.file("node")["fingerprint"]
+
+
+def test_trial_of_ca_that_does_not_exist_yet(host: Host) -> None:
+    """Every step works with a CA to throw away, and the reply says so; nothing is created, nor remembered."""
+    host.make_certs()
+    document = host.json("authority", "test", "house")
+    assert document["ok"]
+    assert "does not exist yet" in document["note"]
+    assert not (host.base / "ca").exists()
+    assert host.once().returncode == 0
+    assert host.json("authority", "test", "house")["note"] == ""
+
+
+def test_trial_of_ca_that_cannot_be_created_names_directory(host: Host) -> None:
+    """As the first run would fail there."""
+    host.make_certs()
+    (host.base / "ca").write_text("not a directory")
+    steps = host.json("authority", "test", "house")["steps"]
+    assert f"{host.base}/ca" in next(s["reason"] for s in steps if s["outcome"] == "failed")
+
+
+def test_trial_of_lost_ca_fails(host: Host) -> None:
+    """It existed before: no other CA is tested in its place."""
+    assert host.once().returncode == 0
+    shutil.rmtree(host.base / "ca")
+    document = host.json("authority", "test", "house")
+    assert not document["ok"]
+    assert document["note"] == ""

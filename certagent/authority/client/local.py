@@ -1,6 +1,8 @@
 """The embedded CA as an authority: files on this host, used in the agent's own jobs."""
 
+import os
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from certagent.authority.backends.local import LocalAuthority
@@ -24,7 +26,7 @@ class Embedded:
 
     def __init__(self, name: str, config: LocalConfig, book: AuthorityState) -> None:
         """Touches nothing."""
-        c, self._book = config, book
+        c, self._book, self._config = config, book, config
         self._creates = config.create
         self._name, self._directory = name, c.directory
         self._ca = LocalAuthority(c.directory, c.create, c.lifetime, c.ca_lifetime, c.key, c.ca_cert, c.ca_key, c.urls)
@@ -80,6 +82,23 @@ class Embedded:
         self._ca.ensure(now)
         self._remember()
         return self._ca.issue(order.csr, now, server=order.server, client=order.client, lifetime=order.lifetime)
+
+    def rehearsed(self, scratch: str, now: datetime) -> "Embedded | None":
+        """The CA as it would be created, in a directory to throw away; None where it is there, or is lost.
+
+        Raises AuthorityError where it could not be created.
+        """
+        if not self._creates or self._ca.exists() or self._missing():
+            return None
+        place = self._directory
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
+        if not (os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK, effective_ids=True)):
+            raise AuthorityError(f"cannot create a CA in {self._directory}: {place} is not writable for the agent")
+        made = replace(self._config, directory=f"{scratch}/ca")
+        found = Embedded(self._name, made, AuthorityState(f"{scratch}/state"))
+        found.bundle("", "ca", now, first=True)
+        return found
 
     def _existing(self) -> None:
         if self._creates and not self._ca.exists():
