@@ -14,7 +14,8 @@ from certagent.authority.client.secrets import text_of
 from certagent.certs_dir.as_cockroach import unread
 from certagent.certs_dir.mounts import mount_in
 from certagent.certs_dir.reading import IrregularFileError
-from certagent.certs_dir.swap.recovery import keys_alone, stems, told
+from certagent.certs_dir.swap.recovery import stems, told
+from certagent.certs_dir.swap.sweep import keys_alone
 from certagent.control.client import answer_of
 from certagent.core.facts import LoaderFlags
 from certagent.core.serving import with_release

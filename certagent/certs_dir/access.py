@@ -6,6 +6,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from certagent.core.obstacles import FLAGS, Fixed, remedy
+from certagent.posix.closing import close
+from certagent.posix.flags import fixed
 from certagent.posix.owner import name_of
 
 HOMES = ("/home", "/root", "/run/user")  # that ProtectHome= of a unit hides, or makes read-only
@@ -40,6 +43,8 @@ def _read_only(path: str) -> Denied:
 
 
 def _forbidden(path: str, *, write: bool) -> Denied:
+    if write and (word := _fixed(path)):
+        return Denied(cause=f"{word[0]} is {word[1]}", advice=remedy(f"-R {path}", word[1]))
     me = name_of(os.geteuid())
     for part in (*reversed(PurePosixPath(path).parents), PurePosixPath(path)):
         if not _may(part, os.X_OK):
@@ -48,6 +53,17 @@ def _forbidden(path: str, *, write: bool) -> Denied:
     if lacks is None or (lacks == "write" and not write):
         return Denied()
     return Denied(cause=f"{me} may not {lacks} {path} ({_shown(path)})", advice=f"chown {me} {path}")
+
+
+def _fixed(path: str) -> tuple[str, Fixed] | None:
+    """The certs-dir, or what of its staging area is needed first, where a flag forbids any change of it."""
+    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        parts = (("", path), (".certagent", f"{path}/.certagent"), (".certagent/lock", f"{path}/.certagent/lock"))
+        found = [(shown, word) for part, shown in parts if (word := fixed(fd, part)) in FLAGS]
+    finally:
+        close(fd)
+    return found[0] if found else None
 
 
 def _entry(part: str, path: str, me: str) -> str:

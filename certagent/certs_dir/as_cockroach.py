@@ -23,6 +23,7 @@ from certagent.certs_dir.verify import store_of, trust
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Pair
 from certagent.core.names import Name
+from certagent.posix.closing import close
 from certagent.posix.openat import IN_ROOT, open_within
 from certagent.posix.owner import acting_as
 
@@ -51,7 +52,7 @@ class Place:
     def close(self) -> None:
         """Close the root."""
         if self._root >= 0:
-            os.close(self._root)
+            close(self._root)
 
     def open(self, path: str, flags: int) -> int:
         """Open an absolute path, links followed. Raises OSError."""
@@ -70,7 +71,7 @@ class Place:
         try:
             return os.fstat(fd)
         finally:
-            os.close(fd)
+            close(fd)
 
     def read(self, path: str) -> bytes:
         """The bytes of a regular file that is not too large. Raises OSError, IrregularFileError."""
@@ -126,7 +127,7 @@ def _listed(place: Place, path: str) -> tuple[list[Entry], Directory]:
     try:
         return entries_of(fd), directory_fact(path, fd)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def _name_of(entry: Entry) -> Name | None:

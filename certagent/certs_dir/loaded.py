@@ -1,6 +1,5 @@
 """What processes have loaded, verified by the bundles that they loaded with it, and by the current ones."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +13,7 @@ from certagent.core import names
 from certagent.core.facts import Loaded, Pair
 from certagent.core.names import Name
 from certagent.core.serving import material_of
+from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
 
@@ -28,7 +28,7 @@ def loaded_files(path: str, material: str) -> dict[str, bytes] | None:
         parsed = [names.parse(name.removesuffix(".crt")) for name, _ in entries_of(fd, (".crt",))]
         files = {n.stem: _bytes(fd, n.stem) for n in parsed if isinstance(n, Name) and n.kind.loaded}
     finally:
-        os.close(fd)
+        close(fd)
     digests = {stem: sha256(data).hexdigest() if data is not None else "" for stem, data in files.items()}
     return {stem: data or b"" for stem, data in files.items()} if material_of(digests) == material else None
 

@@ -1,13 +1,13 @@
 """The agent changes a certs-dir only while it holds its lock."""
 
 import errno
-import os
 from contextlib import suppress
 from dataclasses import replace
 
 from certagent.certs_dir.access import denied
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import ObserveOnly, Snapshot, Why
+from certagent.posix.closing import close
 from certagent.posix.directory import identity
 from certagent.posix.errors import HostError
 
@@ -50,6 +50,8 @@ class DirectoryLock:
             self.problem = barred(self._store.path, error)
             raise HostError(self.problem.detail, error.errno) from error
         self._identity, self.problem = found, None
+        with suppress(HostError, OSError):  # what cannot be removed now is removed by the next swap or start
+            self._store.sweep()
 
     def retry(self) -> None:
         """As `take`, without raising: the problem is a fact of the next observation."""
@@ -65,6 +67,6 @@ class DirectoryLock:
 
     def release(self) -> None:
         """Release the lock."""
-        if self._fd is not None:
-            os.close(self._fd)
-        self._fd, self._identity = None, None
+        fd, self._fd, self._identity = self._fd, None, None
+        if fd is not None:
+            close(fd)

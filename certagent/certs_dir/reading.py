@@ -3,13 +3,16 @@
 import errno
 import os
 import stat
+from dataclasses import replace
 
 from certagent import x509
 from certagent.core import spelling
 from certagent.core.facts import CertFile, File, FileKind, KeyFile
 from certagent.core.names import stem_of
 from certagent.core.roles import BUNDLES
+from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
+from certagent.posix.flags import fixed
 from certagent.posix.openat import BENEATH, NO_MAGICLINKS, open_within
 
 LIMIT = 1 << 20
@@ -39,7 +42,7 @@ def read_fd(fd: int, limit: int = LIMIT) -> bytes:
             raise IrregularFileError(errno.EINVAL, "not a regular file")
         data = _read(fd, info.st_size, limit)
     finally:
-        os.close(fd)
+        close(fd)
     if len(data) > limit:
         raise IrregularFileError(errno.EFBIG, f"larger than {limit} bytes")
     return data
@@ -74,7 +77,7 @@ def read_live(path: str, name: str) -> bytes:
     try:
         return read_file(fd, name)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def file_fact(name: str, info: os.stat_result) -> File:
@@ -98,7 +101,7 @@ def inside_fact(directory: int, name: str, info: os.stat_result) -> File:
     """A link that leads to a regular file inside the directory counts as that file; as cockroach's stat has it."""
     fact = file_fact(name, info)
     if fact.kind != "symlink":
-        return fact
+        return replace(fact, fixed=fixed(directory, name))
     try:
         fd = open_within(directory, name, os.O_PATH, INSIDE)
     except OSError:
@@ -106,7 +109,7 @@ def inside_fact(directory: int, name: str, info: os.stat_result) -> File:
     try:
         target = file_fact(name, os.fstat(fd))
     finally:
-        os.close(fd)
+        close(fd)
     return target if target.kind == "file" else fact
 
 

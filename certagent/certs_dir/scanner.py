@@ -14,7 +14,9 @@ from certagent.certs_dir.verdicts import Verdicts
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, File, KeyFile, ObserveOnly, Pair, Why
 from certagent.core.names import Name
+from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
+from certagent.posix.flags import fixed
 
 AREA = ".certagent"
 F = TypeVar("F", CertFile, KeyFile)
@@ -58,7 +60,7 @@ class Scanner:
         except OSError as error:
             return Scan(Directory(path, exists=True, problem=error.strerror))
         finally:
-            os.close(fd)
+            close(fd)
 
     def scan_changed_keys(self, path: str) -> Scan:
         """The keys that changed since the last scan: modes and owners only, nothing is opened."""
@@ -72,7 +74,7 @@ class Scanner:
         except OSError:
             return Scan(Directory(path, exists=False))
         finally:
-            os.close(fd)
+            close(fd)
 
     def _glanced(self, path: str, fd: int, entries: list[Entry]) -> Scan:
         parsed = [(names.parse(name[:-4]), file_fact(name, info)) for name, info in entries]
@@ -147,7 +149,8 @@ def directory_fact(path: str, fd: int) -> Directory:
     info = os.fstat(fd)
     interrupted, mode = _is_there(fd, f"{AREA}/intent"), stat.S_IMODE(info.st_mode)
     only = _externally_managed(fd)
-    return Directory(path, True, info.st_dev, info.st_ino, info.st_uid, info.st_gid, mode, only, interrupted)
+    found = Directory(path, True, info.st_dev, info.st_ino, info.st_uid, info.st_gid, mode, only, interrupted)
+    return replace(found, fixed=fixed(fd))
 
 
 def _externally_managed(fd: int) -> ObserveOnly | None:

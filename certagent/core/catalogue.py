@@ -156,6 +156,9 @@ RENEWAL_REFUSED = Rule("renewal.refused",
 RENEWAL_WAITING = Rule("renewal.waiting", ("the CA accepted the request; issuance is pending (manual"
 " approval or queue)"), AGENT,
     "certagent history NAME; the key is kept in the staging area", INFO, remedy="certagent history NAME")
+INSTALL_BLOCKED = Rule("install.blocked",
+    "a certificate cannot be installed: something keeps its files from being replaced, or the last swap failed", AGENT,
+    "as the finding says; certagent history NAME shows earlier attempts", ("critical", "warning"))
 WORKER_UNCONFINED = Rule("worker.unconfined",
     ("the kernel cannot fully confine the process that asks a CA or an OCSP responder (info: keys"
 " stay protected)"), AGENT,

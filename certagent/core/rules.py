@@ -63,6 +63,7 @@ SERVER: Usage = "server"
 CLIENT: Usage = "client"
 PERMISSIONS = 0o777  # setuid, setgid and sticky do not count
 OWNER_LIMIT, ROOT_GROUP_LIMIT = 0o700, 0o740
+IN_PLACE = "move the directory away"
 UNPOOLED = "each of its certificates has PEM headers, and such blocks do not count"
 
 
@@ -111,6 +112,8 @@ def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Find
 
 
 def _unread(cert: CertFile, file: str, remedy: str | None = None) -> Finding:
+    if cert.file.kind == "directory":
+        remedy = IN_PLACE
     return UNREAD[cert.problem_kind or "unparsable"].found(file, cert.problem or "cannot be read", remedy=remedy)
 
 
@@ -121,7 +124,8 @@ def _key(pair: Pair) -> Iterator[Finding]:
     if key is None:
         yield KEY_MISSING.found(file, f"{file} is missing: cockroach refuses the certificate")
     elif key.spki is None:
-        yield KEY_UNREAD[key.problem_kind or "unparsable"].found(file, key.problem or "cannot be read")
+        remedy = IN_PLACE if key.file.kind == "directory" else None  # no rename replaces it
+        yield KEY_UNREAD[key.problem_kind or "unparsable"].found(file, key.problem or "cannot be read", remedy=remedy)
     elif pair.leaf is not None and not pair.matched:
         message = f"{file} does not match {pair.name.stem}.crt: after a reload every new connection would fail"
         yield KEY_MISMATCH.found(file, message)

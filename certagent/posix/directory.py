@@ -9,6 +9,7 @@ no links at all, since /var or the certs-dir itself may be one.
 import errno
 import os
 
+from certagent.posix.closing import close
 from certagent.posix.openat import End, walked
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -22,13 +23,20 @@ def open_directory(path: str) -> int:
     try:
         fd = os.open(f"/proc/self/fd/{end.fd}", DIRECTORY)
     finally:
-        os.close(end.fd)
-    owner = os.fstat(fd).st_uid
+        close(end.fd)
+    try:
+        _permit(path, os.fstat(fd).st_uid, end)
+    except BaseException:
+        close(fd)
+        raise
+    return fd
+
+
+def _permit(path: str, owner: int, end: End) -> None:
+    """Raise OSError if a link on the way is neither root's nor the owner's."""
     if strange := end.makers - {0, owner}:
-        os.close(fd)
         why = f"a link owned by uid {min(strange)} leads to a directory of uid {owner}; root does not follow it"
         raise OSError(errno.EACCES, why, path)
-    return fd
 
 
 def _followed(path: str) -> End:
@@ -36,7 +44,7 @@ def _followed(path: str) -> End:
     try:
         return walked(root, os.path.abspath(path), in_root=True)
     finally:
-        os.close(root)
+        close(root)
 
 
 def stat_key(path: str) -> tuple[int, int, int] | None:

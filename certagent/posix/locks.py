@@ -6,6 +6,7 @@ import os
 import stat
 from contextlib import suppress
 
+from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
 
@@ -15,20 +16,26 @@ OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 def lock(path: str, what: str, directory: int | None = None) -> int:
     """Hold a lock file until its fd is closed; return the fd. HostError names the holder."""
     fd = os.open(path, OPEN, 0o600, dir_fd=directory)
+    try:
+        _lock(fd, what)
+    except BaseException:
+        close(fd)
+        raise
+    return fd
+
+
+def _lock(fd: int, what: str) -> None:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
         raise HostError(f"cannot lock {what}: its lock is not a regular file; remove it", errno.EINVAL)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-        os.close(fd)
         holder = f"another certagent (pid {pid})" if pid else "another certagent"
         raise HostError(f"{holder} already manages {what}", error.errno) from error
-    os.ftruncate(fd, 0)
     with suppress(OSError):  # a full disk: the lock holds without its holder's name
+        os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd
 
 
 def lock_directory(path: str) -> int:
@@ -39,7 +46,10 @@ def lock_directory(path: str) -> int:
         raise HostError(f"cannot open {path}: {error.strerror}", error.errno) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
+    except BlockingIOError as error:
+        close(fd)
         raise HostError(f"another process already uses {path}", error.errno) from error
+    except BaseException:
+        close(fd)
+        raise
     return fd

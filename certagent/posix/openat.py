@@ -12,6 +12,8 @@ import stat
 from collections import deque
 from dataclasses import dataclass
 
+from certagent.posix.closing import close
+
 OPENAT2 = 437
 NO_MAGICLINKS, BENEATH, IN_ROOT = 0x02, 0x08, 0x10
 STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,7 +45,7 @@ def walk(directory: int, path: str, flags: int, *, in_root: bool) -> int:
     try:
         return os.open(f"/proc/self/fd/{end.fd}", flags | os.O_CLOEXEC)
     finally:
-        os.close(end.fd)
+        close(end.fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class _Way:
         if path.startswith("/"):
             self._stay(within=self._in_root)
             while len(self._opened) > 1:
-                os.close(self._opened.pop())
+                close(self._opened.pop())
         return [part for part in path.split("/") if part not in {"", "."}]
 
     def step(self, part: str) -> str:
@@ -96,13 +98,13 @@ class _Way:
         if len(self._makers) > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         target = os.readlink("", dir_fd=fd)
-        os.close(self._opened.pop())
+        close(self._opened.pop())
         return target
 
     def _back(self) -> None:
         self._stay(within=self._in_root or len(self._opened) > 1)
         if len(self._opened) > 1:
-            os.close(self._opened.pop())
+            close(self._opened.pop())
 
     def _stay(self, *, within: bool) -> None:
         if not within:
@@ -115,4 +117,4 @@ class _Way:
     def close(self) -> None:
         """Close what was opened on the way."""
         for fd in self._opened:
-            os.close(fd)
+            close(fd)

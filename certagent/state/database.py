@@ -51,10 +51,10 @@ class Database:
         os.close(os.open(path, OPEN, 0o600))
         found = cls(_connected(path), path)
         try:
-            found.rows("pragma user_version")
-        except sqlite3.OperationalError:  # a log was left, and there is no room for its index
-            found.isolate()
-        found.arrange()
+            found.prepare()
+        except BaseException:
+            found.close()
+            raise
         return found
 
     @classmethod
@@ -66,6 +66,14 @@ class Database:
     def empty(cls) -> "Database":
         """In memory."""
         return cls(sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None))
+
+    def prepare(self) -> None:
+        """Read it for the first time, and arrange what commits go through."""
+        try:
+            self.rows("pragma user_version")
+        except sqlite3.OperationalError:  # a log was left, and there is no room for its index
+            self.isolate()
+        self.arrange()
 
     def arrange(self) -> None:
         """Use a write-ahead log where the file system can have one, else a rollback journal; where neither, stay."""

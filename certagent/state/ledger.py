@@ -264,6 +264,15 @@ def _there(path: str) -> bool:
 
 
 def _prepared(ledger: Ledger) -> Ledger:
+    try:
+        _prepare(ledger)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def _prepare(ledger: Ledger) -> None:
     version = int(ledger.execute("pragma user_version")[0][0])
     if version > VERSION:
         message = f"cannot use the ledger {ledger.path}: its version is {version}, this program supports {VERSION}"
@@ -271,4 +280,3 @@ def _prepared(ledger: Ledger) -> Ledger:
     if version == 0:
         statements = (*SCHEMA, f"pragma user_version = {VERSION}")
         ledger.commit(*((sql, ()) for sql in statements), synced=True)
-    return ledger

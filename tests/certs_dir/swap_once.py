@@ -4,7 +4,7 @@ import os
 import sys
 
 from certagent.certs_dir.swap import Store
-from certagent.certs_dir.swap.area import digest
+from certagent.certs_dir.swap.files import digest
 
 path, what = sys.argv[1:3]
 store = Store(path)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from certagent.certs_dir.swap import Store, restrict
-from certagent.certs_dir.swap.area import digest, matched
+from certagent.certs_dir.swap.files import digest, matched
 from certagent.certs_dir.swap.modes import Found, refusal
 from certagent.posix.errors import HostError
 from tests.making import Ca, filled, put

@@ -13,7 +13,7 @@ from select import select
 import pytest
 
 from certagent.certs_dir.swap import Store, restrict
-from certagent.certs_dir.swap.area import digest
+from certagent.certs_dir.swap.files import digest
 from certagent.posix.errors import HostError
 from tests.making import filled
 from tests.system.running import open_tmp

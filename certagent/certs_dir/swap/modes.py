@@ -9,6 +9,7 @@ import stat
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
 from certagent.posix.owner import acting_as
@@ -51,9 +52,9 @@ def restrict(path: str, file: str, mode: int, uid: int | None, gid: int | None) 
             try:
                 _change(fd, file, mode, uid, gid, exposed=_exposed(owner.st_uid))
             finally:
-                os.close(fd)
+                close(fd)
     finally:
-        os.close(directory)
+        close(directory)
 
 
 def _change(fd: int, file: str, mode: int, uid: int | None, gid: int | None, *, exposed: bool) -> None:

@@ -5,13 +5,15 @@ its key. Each request records what it asks for; if the configuration asks for so
 made.
 """
 
-from certagent.certs_dir.swap.area import GUARDS, PENDING, Area, exists, opened, read, remove, write
+from certagent.certs_dir.swap.area import PENDING, exists
+from certagent.certs_dir.swap.files import read, remove, write
 from certagent.certs_dir.swap.stored import Draft
+from certagent.certs_dir.swap.sweep import changing
 
 
 def keep(path: str, stem: str, mark: str, draft: Draft) -> None:
     """Remember a request. The CSR comes last: one that is there has its key."""
-    with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
+    with changing(path) as area, area.sub(PENDING) as fd:
         remove(fd, f"{stem}.csr")
         remove(fd, f"{stem}.key")
         if draft.key is not None:
@@ -21,7 +23,7 @@ def keep(path: str, stem: str, mark: str, draft: Draft) -> None:
 
 def kept(path: str, stem: str, mark: str) -> Draft | None:
     """The request that waits under that mark, or None."""
-    with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
+    with changing(path) as area, area.sub(PENDING) as fd:
         found = read(fd, f"{stem}.csr")
         if found is None or not found.startswith(f"{mark}\n".encode()):
             return None
@@ -29,8 +31,8 @@ def kept(path: str, stem: str, mark: str) -> Draft | None:
 
 
 def forget(path: str, stem: str) -> None:
-    """Remove a request that was answered or refused."""
-    with GUARDS[path], opened(path) as area, area.sub(PENDING) as fd:
+    """Remove a request that was answered or refused. A CSR without its key would pass for one of the live key."""
+    with changing(path) as area, area.sub(PENDING) as fd:
         remove(fd, f"{stem}.csr")
         remove(fd, f"{stem}.key")
 
@@ -39,15 +41,7 @@ def only(path: str, stems: frozenset[str]) -> None:
     """Remove the requests of all other stems, which are no longer wanted. Raises HostError."""
     if not exists(path, PENDING):
         return
-    with GUARDS[path], opened(path, make=False) as area:
+    with changing(path, make=False) as area, area.sub(PENDING) as fd:
         for name in area.listed(PENDING):
-            if name.rpartition(".")[0] not in stems:
-                remove(area.area, f"{PENDING}/{name}")
-
-
-def tidy(area: Area) -> None:
-    """Remove what a crash left half written: temporary names, and keys without a request."""
-    names = area.listed(PENDING)
-    orphans = [n for n in names if n.endswith(".key") and f"{n.removesuffix('.key')}.csr" not in names]
-    for name in {*orphans, *(n for n in names if n.startswith("."))}:
-        remove(area.area, f"{PENDING}/{name}")
+            if name.endswith((".csr", ".key")) and name.rpartition(".")[0] not in stems:
+                remove(fd, name)

@@ -1,20 +1,38 @@
 """Finish or undo an interrupted swap, depending on whether key and certificate match."""
 
+import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
-from certagent.certs_dir.swap.area import INTENT, OLD, STAGED, Area, finish, matched, read, remove, write
-from certagent.certs_dir.swap.pending import tidy
+from certagent.certs_dir.swap import generations
+from certagent.certs_dir.swap.area import INTENT, OLD, STAGED, Area
+from certagent.certs_dir.swap.commit import end
+from certagent.certs_dir.swap.files import finish, matched, read, readable, write
+from certagent.certs_dir.swap.sweep import tidy
+from certagent.posix.errors import HostError
+from certagent.posix.exchange import exchange
 
 
 def recover(area: Area) -> str | None:
-    """Make every live pair match where that is possible; return what was done, None for nothing."""
+    """Make every live pair match where that is possible; return what was done, None for nothing.
+
+    A pair that cannot be read does not stop the others. HostError if the interrupted swap was of such a pair: its
+    intent stays, so that the recovery is tried again.
+    """
+    interrupted = INTENT in area.listed()
+    done, failed = [], dict[str, Exception]()
     with area.sub(STAGED) as staged:
-        _remove(staged, [n for n in area.listed(STAGED) if n.startswith(".")])
-        done = [what for stem in stems(os.listdir(area.live)) if (what := _heal(area, staged, stem))]
-        _remove(staged, keys_alone(area.listed(STAGED)))
+        for stem in stems(os.listdir(area.live)):
+            try:
+                done.append(_heal(area, staged, stem))
+            except (HostError, OSError) as error:
+                failed[stem] = error
+    if interrupted:
+        _raise(failed, _swapped(area))
+        end(area)
     tidy(area)
-    return told(done, interrupted=_ended(area))
+    return told([what for what in done if what], interrupted=interrupted)
 
 
 def stems(names: Iterable[str]) -> list[str]:
@@ -23,31 +41,24 @@ def stems(names: Iterable[str]) -> list[str]:
     return sorted({n.removesuffix(".crt").removesuffix(".key") for n in pairs} - {"ca"})
 
 
-def keys_alone(names: Iterable[str]) -> list[str]:
-    """Given the names that are staged, return the keys without a certificate: a staging that was cut off."""
-    present = set(names)
-    return sorted(n for n in present if n.endswith(".key") and f"{n.removesuffix('.key')}.crt" not in present)
-
-
 def told(done: list[str], *, interrupted: bool) -> str | None:
     """Given what was done to each pair and whether a swap was interrupted, return the sentence; None for nothing."""
     as_it_stood = ["an interrupted swap needed no repair: every pair matches"] if interrupted else []
     return "; ".join(done or as_it_stood) or None
 
 
-def _remove(directory: int, names: Iterable[str]) -> None:
-    for name in names:
-        remove(directory, name)
+def _swapped(area: Area) -> str:
+    """The stem that the intent names; "" where that cannot be read."""
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+        return str(json.loads(read(area.area, INTENT) or b"")["stem"])
+    return ""
 
 
-def _ended(area: Area) -> bool:
-    """Remove the intent of a swap; return whether there was one."""
-    interrupted = INTENT in os.listdir(area.area)
-    if interrupted:
-        remove(area.area, INTENT)
-        os.fsync(area.area)
-    remove(area.area, f".{INTENT}.new")
-    return interrupted
+def _raise(failed: dict[str, Exception], swapped: str) -> None:
+    """Raise if the pair of the interrupted swap could not be examined or repaired."""
+    if (error := failed.get(swapped)) is not None:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise HostError(f"cannot recover {swapped}: {why}", getattr(error, "errno", None)) from error
 
 
 def _heal(area: Area, staged: int, stem: str) -> str | None:
@@ -55,20 +66,37 @@ def _heal(area: Area, staged: int, stem: str) -> str | None:
     cert, key = read(area.live, f"{stem}.crt"), read(area.live, f"{stem}.key")
     if key is None or matched(cert, key):
         return None
-    if matched(read(staged, f"{stem}.crt"), key):
+    if not matched(readable(staged, f"{stem}.crt"), key):
+        return _back(area, staged, stem, cert)
+    try:
         finish(staged, f"{stem}.crt", 0o644, (None, None))
         os.rename(f"{stem}.crt", f"{stem}.crt", src_dir_fd=staged, dst_dir_fd=area.live)
-        os.fsync(area.live)
-        return f"{stem} was rolled forward: the staged certificate matches the live key"
-    return _back(area, staged, stem, cert)
+    except OSError:
+        if back := _back(area, staged, stem, cert):
+            return back
+        raise
+    os.fsync(area.live)
+    return f"{stem} was rolled forward: the staged certificate matches the live key"
+
+
+def _put_back(area: Area, staged: int, file: str) -> None:
+    """Put the key live that the swap had moved out; the new one stays staged, where the file system can do that."""
+    try:
+        exchange(file, staged, area.live)
+    except OSError:
+        os.rename(file, file, src_dir_fd=staged, dst_dir_fd=area.live)
 
 
 def _back(area: Area, staged: int, stem: str, cert: bytes | None) -> str | None:
+    if matched(cert, readable(staged, f"{stem}.key")):
+        _put_back(area, staged, f"{stem}.key")
+        os.fsync(area.live)
+        os.fsync(staged)
+        return f"{stem} was rolled back: the certificate could not be replaced"
     for number in reversed(area.numbers(f"{OLD}/{stem}")):
-        with area.sub(f"{OLD}/{stem}/{number}") as old:
-            old_cert, old_key = read(old, "crt"), read(old, "key")
-        if old_key is not None and old_cert == cert and matched(old_cert, old_key):
-            write(staged, f"{stem}.key", old_key)
+        old = generations.read_one(area, stem, number)
+        if old and old.key is not None and old.cert == cert and matched(old.cert, old.key):
+            write(staged, f"{stem}.key", old.key)
             os.rename(f"{stem}.key", f"{stem}.key", src_dir_fd=staged, dst_dir_fd=area.live)
             os.fsync(area.live)
             return f"{stem} was rolled back to generation {number}"

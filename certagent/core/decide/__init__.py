@@ -12,7 +12,8 @@ asked -> staged: the authority answered with a certificate for the key of the re
 staged -> checked: everything that the checks need was read, its validity has begun, and its OCSP responder was asked
     (`revocation.waits`); a node waits a minute for `client.node.crt` (`layouts.waits`). Then it is neither revoked nor
     quarantined, and what was read back from disk passes the pre-install checks (`rules.refusal`); else it is set aside.
-checked -> installed: no interrupted swap has to be recovered first, and the backoff after a failed swap is over.
+checked -> installed: no interrupted swap has to be recovered first, every file can be replaced (`obstacles.obstacle`),
+    and the backoff after a failed swap is over.
 installed -> signalled: a process serves something else (`serving.differs`) or did not load the files since
     (`proof.unloaded`), is past its start, and nothing that it would load is worse than what it has loaded (`gate.bar`);
     the signal before had its time.
@@ -32,6 +33,7 @@ from certagent.core.decide import (
     install,
     layouts,
     modes,
+    obstacles,
     peers,
     probing,
     reloading,
@@ -46,7 +48,9 @@ from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy, on_terms_of
 from certagent.core.view import View
 
-QUESTIONS = (modes, exposure, tenants, renewal, layouts, install, reloading, probing, peers, windows, revocation)
+QUESTIONS = (
+    modes, exposure, tenants, renewal, layouts, install, obstacles, reloading, probing, peers, windows, revocation,
+)  # fmt: skip
 SEVERITIES = ("ok", "info", "warning", "critical")
 
 

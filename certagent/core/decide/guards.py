@@ -175,7 +175,8 @@ def pausing(a: Asking) -> Block | None:
     if a.later:
         why = f"the CA issues later: {a.later.reason}"
     elif a.failed and a.failed[-1].answered:
-        why += f" after a certificate that was refused; `certagent renew {a.stem} --force` does not wait"
+        what = "could not be installed" if a.failed[-1].unswapped else "was refused"
+        why += f" after a certificate that {what}; `certagent renew {a.stem} --force` does not wait"
     return Block(why, a.choice.at)
 
 

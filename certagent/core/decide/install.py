@@ -5,10 +5,11 @@ from datetime import datetime
 from certagent.core.actions import Install, RejectStaged
 from certagent.core.decide import layouts
 from certagent.core.decide.generations import going_back
+from certagent.core.decide.obstacles import obstacle
 from certagent.core.decide.part import Part, blocked, total
 from certagent.core.decide.renewal import due, live_findings
 from certagent.core.decide.revocation import same_key, waits
-from certagent.core.facts import Pair, Snapshot, Staged
+from certagent.core.facts import Leaf, Pair, Snapshot, Staged
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Want
 from certagent.core.remaining import aged
@@ -54,6 +55,14 @@ def _staged(view: View, staged: Staged) -> Part:
     if reason is not None or leaf is None:
         again = _again_at(view, want, staged)
         return Part((RejectStaged(stem, staged.pair.digests, reason or "there is no certificate", again),))
+    return _passed(view, want, staged, leaf)
+
+
+def _passed(view: View, want: Want, staged: Staged, leaf: Leaf) -> Part:
+    """The installation of what passed the pre-install checks, unless something keeps it from being made."""
+    stem = want.name.stem
+    if bar := obstacle(view, want, staged):
+        return blocked("install", stem, bar.sentence)
     again = swap_retry_at(view.history.failed_swaps(stem, leaf.fingerprint))
     if again is not None and view.now < again:
         return blocked("install", stem, "the last swap failed; the next attempt waits for the backoff", again)

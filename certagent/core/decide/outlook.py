@@ -47,7 +47,8 @@ def failing(view: View, want: Want, attempts: tuple[Attempt, ...]) -> Part:
     failed before it stays a finding.
     """
     found, stem = Part(), want.name.stem
-    ended = counted(tuple(a for a in attempts if a.outcome not in {"asked", "ok"} or a.kind == "rollback"))
+    told = (a for a in attempts if not (a.unswapped or (a.kind == "rollback" and a.failed)))  # install.blocked says it
+    ended = counted(tuple(a for a in told if a.outcome not in {"asked", "ok"} or a.kind == "rollback"))
     newest = [a for a in _newest(want, ended) if a.reason]
     severity: Severity = "critical" if len(ended) > ALARM_AFTER else "warning"
     if turned_down := [a for a in newest if a.outcome == "refused"]:

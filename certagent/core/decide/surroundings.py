@@ -8,6 +8,7 @@ from certagent.core.catalogue import (
     DIR_MISSING,
     DIR_MODE,
     DIR_OWNER,
+    INSTALL_BLOCKED,
     LEDGER_UNWRITABLE,
     NAME_UNKNOWN,
 )
@@ -18,6 +19,7 @@ from certagent.core.policy import Policy
 from certagent.core.view import View
 
 SHARED_WRITE = 0o022
+UNFINISHED = "a swap stopped half-way and could be neither finished nor undone: a key may not match its certificate"
 # What other tools call the files: Kubernetes' secrets of type tls, as cert-manager writes them, and PostgreSQL.
 RENAMED = {
     "tls.crt": "node.crt", "tls.key": "node.key", "server.crt": "node.crt", "server.key": "node.key",
@@ -55,6 +57,8 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         who = "root" if directory.uid == 0 else f"uid {directory.uid}"
         message = f"{path} belongs to {who}, but owner = {policy.owner.user!r} is configured"
         found.append(DIR_OWNER.found(path, message, remedy=f"chown {policy.owner.user} {path}, or correct `owner`"))
+    if directory.interrupted and directory.managed:
+        found.append(INSTALL_BLOCKED.found(path, UNFINISHED, remedy="certagent recover, which says what prevents it"))
     if directory.mode & SHARED_WRITE:
         message = f"the mode is {directory.mode:04o}, so other users may replace files in the directory"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {path}"))

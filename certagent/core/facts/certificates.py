@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from certagent.core.names import Name
+from certagent.core.obstacles import Fixed
 
 FileKind = Literal["file", "symlink", "directory", "fifo", "socket", "device", "gone"]
 
@@ -69,6 +70,7 @@ class File:
     mtime_ns: int
     ctime_ns: int
     links: int = 1
+    fixed: Fixed = ""  # why a rename cannot replace it
 
     @property
     def changed(self) -> datetime:

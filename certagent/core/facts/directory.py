@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from certagent.core.obstacles import Fixed
+
 
 class Why(Enum):
     """Why a certs-dir is observed only: what is said of it, and the remedy."""
@@ -56,6 +58,7 @@ class Directory:
     problem: str | None = None
     advice: str = ""  # the remedy of the problem, where it is known
     not_directory: bool = False  # the problem: the path, or a part of it, is not a directory
+    fixed: Fixed = ""  # why nothing in it can be replaced
 
     @property
     def managed(self) -> bool:

@@ -49,6 +49,11 @@ class History:
         mine = (a for a in self._of(stem, *SWAPS) if a.fingerprint == fingerprint)
         return tuple(a for a in mine if a.outcome in {"failed", "asked"})
 
+    def failed_swap(self, stem: str) -> Attempt | None:
+        """The newest installation or rollback of a pair, if it failed."""
+        found = self._of(stem, *SWAPS)
+        return found[-1] if found and found[-1].outcome == "failed" else None
+
     def issues(self, stem: str) -> tuple[Attempt, ...]:
         """Every issuance that was attempted."""
         return self._of(stem, "issue")
@@ -136,4 +141,5 @@ def _not_installed(issue: Attempt, install: Attempt) -> Attempt:
     """
     blameless = install.retry_at is not None and install.retry_at <= install.at
     answered = issue.answered or ((issue.kind, issue.outcome) == ("issue", "ok") and not blameless)
-    return replace(issue, outcome=install.outcome, reason=install.reason, retry_at=install.retry_at, answered=answered)
+    ended = replace(issue, outcome=install.outcome, reason=install.reason, retry_at=install.retry_at)
+    return replace(ended, answered=answered, unswapped=install.outcome != "refused")

@@ -48,6 +48,7 @@ class Attempt:
     retry_at: datetime | None = None  # Retry-After of a CA; where the pre-install checks refused, when to ask again
     answered: bool = False  # of a failure: the CA did issue a certificate, which could not be installed
     interrupted: bool = False  # the agent ended before the result was known
+    unswapped: bool = False  # of a failure: that certificate passed the pre-install checks, and its swap failed
     row: int = field(default=0, compare=False)  # of the ledger: the order that no clock changes; 0: unknown
 
     @property

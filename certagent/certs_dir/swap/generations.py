@@ -1,0 +1,72 @@
+"""Earlier pairs, kept for a rollback: `old/STEM/NUMBER` with `crt` and `key`.
+
+A generation is copied below another name and becomes one by the rename of its directory: a full disk leaves no empty
+one. The oldest are removed only after a swap has succeeded, so that none that failed costs a way back.
+"""
+
+import os
+from contextlib import suppress
+
+from certagent.certs_dir.swap.area import OLD, TAKING, Area
+from certagent.certs_dir.swap.files import matched, read, readable, write
+from certagent.certs_dir.swap.stored import Stored
+from certagent.core.roles import BUNDLES
+
+
+def take(area: Area, stem: str) -> None:
+    """Copy the live pair into a new generation, unless the newest one is the same."""
+    cert, key = readable(area.live, f"{stem}.crt"), readable(area.live, f"{stem}.key")
+    if cert is None or (stem not in BUNDLES and not matched(cert, key)):
+        return
+    key = None if stem in BUNDLES else key
+    numbers = area.numbers(f"{OLD}/{stem}")
+    if numbers and _bytes(area, stem, numbers[-1]) == (cert, key):
+        return  # of a swap that failed
+    area.drop(TAKING)
+    with area.sub(TAKING) as new:
+        if key is not None:
+            write(new, "key", key)
+        write(new, "crt", cert)
+    with area.sub(f"{OLD}/{stem}") as place:
+        os.rename(TAKING, str((numbers or [0])[-1] + 1), src_dir_fd=area.area, dst_dir_fd=place)
+        os.fsync(place)
+
+
+def prune(area: Area, stem: str, keep: int) -> None:
+    """Forget the oldest ones, after a swap; what cannot be removed now is removed after the next one."""
+    with suppress(OSError):
+        numbers = area.numbers(f"{OLD}/{stem}")
+        for number in numbers[: max(0, len(numbers) - keep)]:
+            area.drop(f"{OLD}/{stem}/{number}")
+
+
+def marks(area: Area) -> tuple[str, ...]:
+    """A mark that changes when a generation is added or removed; cheap."""
+    return tuple(f"{stem}/{n}" for stem in area.listed(OLD) for n in area.listed(f"{OLD}/{stem}"))
+
+
+def kept(area: Area) -> tuple[Stored, ...]:
+    """Every generation that can be read."""
+    numbered = [(s, n) for s in area.listed(OLD) for n in area.numbers(f"{OLD}/{s}")]
+    return tuple(row for stem, number in numbered if (row := read_one(area, stem, number)) is not None)
+
+
+def read_one(area: Area, stem: str, number: int) -> Stored | None:
+    """One generation; None where there is none, or nobody can read it."""
+    with suppress(OSError), area.found(f"{OLD}/{stem}/{number}") as fd:
+        return None if fd is None else stored(fd, "", stem, number)
+    return None
+
+
+def stored(directory: int, prefix: str, stem: str, number: int = 0) -> Stored | None:
+    """Certificate and key of one stem, read back from the disk; None without a certificate."""
+    cert, key = read(directory, f"{prefix}crt"), read(directory, f"{prefix}key")
+    if cert is None:
+        return None
+    at = os.stat(f"{prefix}crt", dir_fd=directory, follow_symlinks=False).st_mtime
+    return Stored(stem=stem, cert=cert, key=key, at=at, number=number)
+
+
+def _bytes(area: Area, stem: str, number: int) -> tuple[bytes, bytes | None] | None:
+    found = read_one(area, stem, number)
+    return (found.cert, found.key) if found else None
