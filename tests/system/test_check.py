@@ -13,16 +13,17 @@ import pytest
 
 from certagent.demo.launch import StandIn
 from tests.making import filled, make_ca, put
-from tests.system.running import Host, open_tmp
+from tests.system.running import Host, looked, open_tmp
 
 pytestmark = pytest.mark.slow
 SKIP = "COCKROACH_SKIP_KEY_PERMISSION_CHECK"
 
 
 def check(*words: str, **environ: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and document."""
+    """Exit code and document; with an environment of its own it is a process of its own."""
     command = [sys.executable, "-m", "certagent", "check", *words, "--json"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environ, timeout=60)
+    options: dict[str, Any] = {"capture_output": True, "text": True, "env": os.environ | environ, "timeout": 60}
+    found = subprocess.run(command, check=False, **options) if environ else looked(*command[3:])
     assert found.stdout, found.stderr
     return found.returncode, json.loads(found.stdout)
 
@@ -192,8 +193,7 @@ USAGE = [
 @pytest.mark.parametrize("words", USAGE, ids=[" ".join(w) for w in USAGE])
 def test_check_usage_error_exits_64(words: list[str]) -> None:
     """Mistakes exit 64 with a reason on stderr."""
-    command = [sys.executable, "-m", "certagent", "check", *words]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = looked("check", *words)
     assert (found.returncode, found.stdout) == (64, "")
     assert found.stderr
 
