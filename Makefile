@@ -1,10 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UNIT := tests/core $(wildcard tests/test_*.py)
+COVERING := $(UNIT) tests/public
+# The other tests wait half of the time, for processes and servers.
+TWICE_THE_CORES := $(shell echo $$((2 * $$(nproc))))
 
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup program demo test test-any-day unit coverage lint lock bench clean
+.PHONY: setup program demo test test-any-day unit coverage others lint lock bench clean
 
 # The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
 program: .venv/.program
@@ -29,8 +32,11 @@ lock:
 demo: program
 	$(BIN)/certagent demo
 
-test: setup
-	$(BIN)/python -m pytest --numprocesses=auto
+# Every test once: those that cover the core, with the coverage, and the others.
+test: coverage others
+
+others: setup
+	$(BIN)/python -m pytest --numprocesses=$(TWICE_THE_CORES) $(addprefix --ignore=,$(COVERING))
 
 test-any-day: setup
 	tests/any-day
@@ -43,7 +49,7 @@ unit: setup
 	$(BIN)/python -m pytest $(UNIT)
 
 coverage: setup
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(UNIT) tests/public
+	$(BIN)/python -m pytest --numprocesses=auto --cov --cov-report=term-missing:skip-covered $(COVERING)
 
 lint: setup
 	$(BIN)/ruff check certagent tests bench
