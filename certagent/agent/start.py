@@ -22,6 +22,7 @@ from certagent.core.status import EXITS
 from certagent.events import Log, log_form
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
+from certagent.posix.prctl import close_memory
 from certagent.sandbox.worker_process import Workers, adopt_orphans
 from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import LEDGER, Ledger
@@ -98,6 +99,7 @@ def _make(state_dir: str) -> None:
 
 
 def _forever(agent: Agent, wake: Wake) -> int:
+    close_memory()
     adopt_orphans()
     settings, log = agent.service.config.settings, agent.log
     control = Control(settings.socket, others=settings.socket_others, answer=agent.commands.answer)

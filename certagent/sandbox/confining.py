@@ -14,10 +14,9 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
+from certagent.posix.prctl import LIBC, SET_DUMPABLE, SET_KEEPCAPS, SET_NO_NEW_PRIVS, SET_PDEATHSIG, prctl
 from certagent.sandbox.seccomp import deny
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-SET_DUMPABLE, SET_KEEPCAPS, SET_NO_NEW_PRIVS, SET_PDEATHSIG = 4, 8, 38, 1
 SIGKILL = 9
 CAPSET = {"x86_64": 126, "aarch64": 91}.get(os.uname().machine, -1)
 CAP_VERSION, CAP_NET_BIND_SERVICE, PRIVILEGED = 0x20080522, 10, 1024
@@ -139,13 +138,6 @@ def _filter(profile: Profile, abi: int, *, dropped: bool) -> tuple[Missing, ...]
         datagrams=profile.datagrams or profile.programs,
     )
     return () if filtered else (Missing("no seccomp: only user ids protect processes and file modes", not dropped),)
-
-
-def prctl(option: int, value: int) -> None:
-    """Set one attribute of this process. Raises OSError."""
-    if LIBC.prctl(option, value, 0, 0, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
 
 
 def _become(uid: int, gid: int, *, keep: bool) -> None:

@@ -24,13 +24,12 @@ from pathlib import Path
 
 from certagent.posix.errors import HostError, StoppingError
 from certagent.posix.owner import acting_as
-from certagent.sandbox.confining import prctl
+from certagent.posix.prctl import SET_CHILD_SUBREAPER, prctl
 
 LIMIT = 4 << 20
 ERRORS = 1 << 16
 GRACE = 1.0
 MOMENT = 0.01
-SET_CHILD_SUBREAPER = 36
 BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); from {module} import main; raise SystemExit(main())"
 )

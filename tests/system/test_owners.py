@@ -176,6 +176,8 @@ def test_unprivileged_agent_issues_and_reloads(shared: Host) -> None:
             found = shared.json("status")["certs_dirs"][0]["processes"]
             told = {(server.process.pid, "serving"), (intruder, "forbidden")}  # one is told, never signalled
             assert {(p["pid"], p["state"]) for p in found} == told
+            look = subprocess.run([*drop, "cat", f"/proc/{daemon.pid}/environ"], capture_output=True, check=False)
+            assert look.returncode != 0, "no other process of its user may look into the agent's memory"
         finally:
             daemon.terminate()
             daemon.wait(DEADLINE)
