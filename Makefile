@@ -7,7 +7,7 @@ TWICE_THE_CORES := $(shell echo $$((2 * $$(nproc))))
 
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup program demo test test-any-day unit coverage others lint lock bench clean
+.PHONY: setup program demo test test-any-day test-faults unit coverage others lint lock bench clean
 
 # The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
 program: .venv/.program
@@ -36,10 +36,14 @@ demo: program
 test: coverage others
 
 others: setup
-	$(BIN)/python -m pytest --numprocesses=$(TWICE_THE_CORES) $(addprefix --ignore=,$(COVERING))
+	$(BIN)/python -m pytest --numprocesses=$(TWICE_THE_CORES) $(addprefix --ignore=,$(COVERING)) --ignore=tests/faults
 
 test-any-day: setup
 	tests/any-day
+
+# CERTAGENT_FAULTS=long: each point of each scenario; docs/reliability.md says what the default form leaves out.
+test-faults: setup
+	$(BIN)/python -m pytest --numprocesses=auto tests/faults
 
 # One process: a second one would import and collect everything again, which takes as long as half of the tests. pytest
 # keeps its own byte code of the tests, whose asserts it rewrites, even where the shell allows no __pycache__.

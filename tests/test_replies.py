@@ -123,6 +123,16 @@ def test_plan_exits_by_its_work(actions: tuple[str, ...], code: int) -> None:
     assert plan.reply_of(planned(*actions)).code == code
 
 
+def test_plan_of_missing_directory_is_unknown() -> None:
+    """What would be done there cannot be said: neither nothing, nor work."""
+    document = planned()
+    missing = {"code": "dir.missing", "severity": "critical", "file": "/certs", "message": "m", "remedy": "r"}
+    document["certs_dirs"][0]["findings"] = [missing]
+    reply = plan.reply_of(document)
+    assert reply.code == 3
+    assert "dir.missing /certs: m" in (reply.text or "")
+
+
 ATTEMPT = {"at": "2026-01-01T00:00:00Z", "kind": "issue", "subject": "node", "outcome": "ok", "reason": "due"}
 
 

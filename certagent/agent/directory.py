@@ -153,7 +153,14 @@ class World:
         self._empty_inbox(now)
         scan, memory = self._scanner.scan(self.policy.path, now), self._memory
         in_flight = (*running, *memory.rests(now))
-        base = Snapshot(scan.directory, scan.pairs, scan.unmanaged_files, euid=os.geteuid(), in_flight=in_flight)
+        base = Snapshot(
+            scan.directory,
+            scan.pairs,
+            scan.unmanaged_files,
+            scan.loose_keys,
+            euid=os.geteuid(),
+            in_flight=in_flight,
+        )
         known = self._records.add(self._lock.add(base))
         known = self._staged(replace(known, attempts=believable(known.attempts, now, memory.clock)), now)
         known = self._loaded(known, now)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from certagent.agent.wake import JUMP
-from certagent.core.clock import believed
+from certagent.core.clock import SETTLED, believed
 
 
 def boot_clock() -> timedelta:
@@ -23,11 +23,19 @@ def ticking(now: datetime, boot: timedelta) -> Callable[[], datetime]:
 
 
 class SteadyClock:
-    """Of one agent. The clock is believed at the start, and whenever the kernel says that it is synchronised."""
+    """Of one agent. The clock is believed at the start, and whenever the kernel says that it is synchronised.
+
+    A host without a time service never says so: there a clock that was set forward, as by a person who corrects it, is
+    believed once it has run for SETTLED without another jump. One that was set back is not: nothing that is due waits
+    for that, and by a wrong clock an older certificate would come back. Rejected: believing it after a number of
+    passes, because events cause any number of them within a second.
+    """
 
     def __init__(self) -> None:
         """Nothing is believed before the first moment."""
-        self._begin: datetime | None = None  # the wall clock's moment of boot
+        self._begin: datetime | None = None  # the wall clock's moment of boot, as it is believed
+        self._earlier: datetime | None = None  # as it was believed before a jump that has settled
+        self._seen: tuple[datetime, timedelta] | None = None  # as it is, and since when by the boot clock
 
     def at(self, now: datetime, boot: timedelta, newest: datetime | None, *, synchronised: bool) -> datetime | None:
         """Given both clocks, the ledger's newest entry and the kernel's word, return the moment without jumps.
@@ -35,9 +43,24 @@ class SteadyClock:
         None: the wall clock says it itself. While it has been behind the ledger since the start: the moment of that
         entry, so that nothing is done by the wall clock alone before the kernel vouches for it.
         """
+        begin = now - boot
+        if self._seen is None or _apart(begin, self._seen[0]):
+            self._seen = begin, boot
         if synchronised or (self._begin is None and believed(now, newest)):
-            self._begin = now - boot
+            self._begin, self._earlier = begin, None
+        elif self._begin is not None and _apart(begin, self._begin) and self._settled(begin, boot):
+            self._begin, self._earlier = begin, self._begin
         if self._begin is None:
             return newest
-        steady = self._begin + boot
-        return None if abs((now - steady).total_seconds()) <= JUMP else steady
+        return self._begin + boot if _apart(begin, self._begin) else None
+
+    def _settled(self, begin: datetime, boot: timedelta) -> bool:
+        """Whether the wall clock may be believed from now on: it was set back to what it was, or forward long ago."""
+        if self._earlier is not None and not _apart(begin, self._earlier):
+            return True
+        since = self._seen[1] if self._seen else boot
+        return self._begin is not None and begin > self._begin and boot - since >= SETTLED
+
+
+def _apart(one: datetime, other: datetime) -> bool:
+    return abs((one - other).total_seconds()) > JUMP

@@ -12,7 +12,9 @@ from certagent.authority.messages import State
 class Context:
     """Every backend is one function `ask(request, context) -> Answer`; it may raise AuthorityError for a failure.
 
-    What it puts into `state` is remembered whatever the outcome. `secrets` holds what the configuration named as
+    What it puts into `state` is remembered whatever the outcome, and durably once `save` has returned: called before a
+    CA is told something that it does once (an account for a key, a certificate for an order), so that after a crash the
+    next request finds it again. `save` raises AuthorityError. `secrets` holds what the configuration named as
     secret settings, by the names of those settings, read by the daemon for this one request.
     """
 
@@ -20,3 +22,4 @@ class Context:
     state: State
     http: Http
     now: Callable[[], datetime]
+    save: Callable[[], None] = lambda: None

@@ -52,6 +52,7 @@ class Request:
     live: str = ""  # PEM of the live certificate and its chain, where there is one
     proof: str = ""  # a token signed by the daemon with the current key
     timeout: float = 60.0  # seconds for the whole request
+    forced: bool = False  # an operator wants no pause that follows failures
 
     @property
     def common_name(self) -> str:
@@ -133,7 +134,7 @@ class State:
 def dump_question(request: Request, secrets: dict[str, str], state: State) -> bytes:
     """What goes to the worker's standard input."""
     document = {"request": asdict(request), "secrets": secrets, "state": asdict(state)}
-    return json.dumps(document).encode()
+    return json.dumps(document).encode() + b"\n"
 
 
 def load_question(data: bytes) -> tuple[Request, dict[str, str], State]:
@@ -142,6 +143,22 @@ def load_question(data: bytes) -> tuple[Request, dict[str, str], State]:
     fields = dict(document["request"])
     fields["tls"], fields["names"] = Tls(**fields["tls"]), tuple(fields["names"])
     return Request(**fields), dict(document["secrets"]), State(**document["state"])
+
+
+def dump_state(state: State) -> bytes:
+    """What a worker prints before it goes on: a line."""
+    return json.dumps(asdict(state)).encode() + b"\n"
+
+
+def load_state(data: bytes) -> State:
+    """The other way round. Raises AuthorityError."""
+    try:
+        state = State(**json.loads(data))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise AuthorityError(f"cannot read the worker's state: {type(error).__name__}", kind="malformed") from error
+    if not (isinstance(state.shared, dict) and isinstance(state.own, dict)):
+        raise AuthorityError("cannot read the worker's state: a field has the wrong type", kind="malformed")
+    return state
 
 
 def dump_answer(answer: Answer, state: State) -> bytes:

@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from types import FrameType, ModuleType
@@ -28,11 +29,13 @@ from certagent.authority.messages import (
     Request,
     State,
     dump_answer,
+    dump_state,
     failure_of,
     load_question,
     plain,
 )
 from certagent.sandbox import Missing, Profile, confine
+from certagent.sandbox.exchange import DONE
 from certagent.sandbox.loading import load_whole
 from certagent.sandbox.resolving import start as start_resolver
 from certagent.sandbox.worker_process import user_of
@@ -50,7 +53,7 @@ def main() -> int:
     kind, who = sys.argv[1:3]
     out = os.dup(1)
     os.dup2(2, 1)  # a library that prints spoils no answer
-    _write(out, _probed(user_of(who)) if kind == PROBE else _answered(kind, user_of(who)))
+    _write(out, _probed(user_of(who)) if kind == PROBE else _answered(kind, user_of(who), out))
     return 0
 
 
@@ -59,15 +62,15 @@ def _probed(user: tuple[int, int] | None) -> bytes:
     return json.dumps([asdict(missing) for missing in confine(Profile(), user, os.getcwd(), 10)]).encode()
 
 
-def _answered(kind: str, user: tuple[int, int] | None) -> bytes:
-    """The answer to the question on standard input."""
+def _answered(kind: str, user: tuple[int, int] | None, out: int) -> bytes:
+    """The answer to the question on standard input; on the way to it the agent saves what must not be lost."""
     backend = importlib.import_module(f"certagent.authority.backends.{kind}")
     if user is not None:
         _load(backend)
     start_resolver(user, RESOLVER_SECONDS)  # before there is a secret in this process
-    request, secrets, state = load_question(sys.stdin.buffer.read())
+    request, secrets, state = load_question(sys.stdin.buffer.readline())
     confine(profile_of(backend, request), user, os.getcwd(), request.timeout)
-    answer = redacted(answer_of(backend, request, secrets, state), hidden(request, secrets))
+    answer = redacted(answer_of(backend, request, secrets, state, _saving(out, state)), hidden(request, secrets))
     return dump_answer(answer, state)
 
 
@@ -75,6 +78,18 @@ def _load(backend: ModuleType) -> None:
     """All that may be imported on the way to an answer: the other user may not be able to read it."""
     load_whole(*LIBRARIES, *([backend.__name__] if hasattr(backend, "__path__") else []))
     load_whole(*(name for name in USED_BY_SOME if name in sys.modules))
+
+
+def _saving(out: int, state: State) -> Callable[[], None]:
+    """What lets the agent save the state, and returns when that is durable."""
+
+    def save() -> None:
+        with os.fdopen(os.dup(out), "wb") as file:
+            file.write(dump_state(state))
+        if sys.stdin.buffer.readline() != DONE:
+            raise AuthorityError("cannot ask the CA: the agent has not saved the account or the order")
+
+    return save
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -100,12 +115,18 @@ def ports_of(value: Any) -> set[int]:
     return set().union(*(ports_of(v) for v in value)) if isinstance(value, list | tuple) else set()
 
 
-def answer_of(backend: ModuleType, request: Request, secrets: dict[str, str], state: State) -> Answer:
+def answer_of(
+    backend: ModuleType,
+    request: Request,
+    secrets: dict[str, str],
+    state: State,
+    save: Callable[[], None] = lambda: None,
+) -> Answer:
     """Ask; whatever goes wrong is an answer too."""
     signal.signal(signal.SIGALRM, _over)
     signal.setitimer(signal.ITIMER_REAL, max(request.timeout, 0.1))
     try:
-        context = Context(secrets, state, Http(request.tls, request.timeout), lambda: datetime.now(UTC))
+        context = Context(secrets, state, Http(request.tls, request.timeout), lambda: datetime.now(UTC), save)
         answer: Answer = backend.ask(request, context)
     except AuthorityError as error:
         answer = failure_of(error)

@@ -52,7 +52,7 @@ def _forbidden(path: str, *, write: bool) -> Denied:
     lacks = next((word for word, right in (("read", os.R_OK), ("write", os.W_OK)) if not _may(path, right)), None)
     if lacks is None or (lacks == "write" and not write):
         return Denied()
-    return Denied(cause=f"{me} may not {lacks} {path} ({_shown(path)})", advice=f"chown {me} {path}")
+    return Denied(cause=f"{me} may not {lacks} {path} ({_shown(path)})", advice=_own(path, me, lacks[0]))
 
 
 def _fixed(path: str) -> tuple[str, Fixed] | None:
@@ -69,7 +69,12 @@ def _fixed(path: str) -> tuple[str, Fixed] | None:
 def _entry(part: str, path: str, me: str) -> str:
     if part in HOMES and not stat.S_IMODE(os.stat(part).st_mode):
         return f"set ProtectHome=false {DROP_IN}: the unit hides {part}"
-    return f"chown {me} {path}" if part == path else f"chmod o+x {part}"
+    return _own(path, me, "x") if part == path else f"chmod o+x {part}"
+
+
+def _own(path: str, me: str, right: str) -> str:
+    """What gives a user a right on a directory that should be its own."""
+    return f"chmod u+{right} {path}" if os.stat(path).st_uid == os.geteuid() else f"chown {me} {path}"
 
 
 def _may(path: str | PurePosixPath, right: int) -> bool:

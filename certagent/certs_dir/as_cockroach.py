@@ -93,11 +93,12 @@ def load(
         return Scan(Directory(path, exists=True, problem=error.strerror))
     try:
         with acting_as(runner.uid, runner.gid, runner.groups):
-            loaded = _load(place, path)
+            try:
+                loaded = _load(place, path)
+            except OSError as error:
+                return Scan(unreadable(path, error, here=not root))
         roots = cache(lambda: _roots_in(place) if root else system_roots.load(configured_roots))
         return replace(loaded.scan, pairs=_verified(loaded, roots, now, split=split))
-    except OSError as error:
-        return Scan(unreadable(path, error))
     finally:
         place.close()
 
@@ -116,10 +117,14 @@ def _load(place: Place, path: str) -> Loaded:
     known = [(entry, name) for entry, name in names_of if name is not None]
     pem: dict[str, bytes] = {}
     certs = {name: _cert(place, path, entry, pem) for entry, name in known if entry[0].endswith(".crt")}
-    keys = {name: _key(place, path, entry, name) for entry, name in known if not entry[0].endswith(".crt")}
+    keys = {
+        name: _key(place, path, entry, bundle=name.is_bundle) for entry, name in known if not entry[0].endswith(".crt")
+    }
     pairs = [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)]
     unmanaged_files = tuple(file_fact(*entry) for entry, name in names_of if name is None)
-    return Loaded(Scan(directory, tuple(pairs), unmanaged_files), pem)
+    loose = [e for e, name in names_of if name is None and e[0].endswith(".key") and not stat.S_ISDIR(e[1].st_mode)]
+    loose_keys = tuple(_key(place, path, entry, bundle=False) for entry in loose)
+    return Loaded(Scan(directory, tuple(pairs), unmanaged_files, loose_keys), pem)
 
 
 def _listed(place: Place, path: str) -> tuple[list[Entry], Directory]:
@@ -148,13 +153,13 @@ def _cert(place: Place, path: str, entry: Entry, pem: dict[str, bytes]) -> CertF
     return x509.cert_file(fact, data)
 
 
-def _key(place: Place, path: str, entry: Entry, parsed: Name) -> KeyFile:
+def _key(place: Place, path: str, entry: Entry, *, bundle: bool) -> KeyFile:
     """The key as `stat` sees it; a CA's key is never read."""
     name, info = entry
     fact = file_fact(name, info)
     try:
         fact = file_fact(name, place.stat(f"{path}/{name}"))
-        if parsed.is_bundle:
+        if bundle:
             return KeyFile(fact, "", None)
         data = place.read(f"{path}/{name}")
     except OSError as error:

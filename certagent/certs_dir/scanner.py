@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from certagent.certs_dir.access import denied
+from certagent.certs_dir.access import Denied, denied
 from certagent.certs_dir.mounts import mount_below
 from certagent.certs_dir.reading import file_fact, inside_fact, printable, read_cert, read_key
 from certagent.certs_dir.verdicts import Verdicts
@@ -31,6 +31,7 @@ class Scan:
     directory: Directory
     pairs: tuple[Pair, ...] = ()
     unmanaged_files: tuple[File, ...] = ()
+    loose_keys: tuple[KeyFile, ...] = ()  # of unmanaged files
 
 
 def mark_of(entry: Entry) -> Mark:
@@ -88,21 +89,24 @@ class Scanner:
         marks = [mark_of(e) for e in entries]
         if self._last is not None and self._last[0] == marks and self.verdicts.hold(now):
             return replace(self._last[1], directory=directory)
-        pairs, unmanaged_files = self._sort(fd, entries, marks)
-        scan = Scan(directory, self.verdicts.of(fd, pairs, now), tuple(unmanaged_files))
+        pairs, unmanaged_files, loose_keys = self._sort(fd, entries, marks)
+        scan = Scan(directory, self.verdicts.of(fd, pairs, now), tuple(unmanaged_files), tuple(loose_keys))
         linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)
         self._last = None if linked else (marks, scan)  # a link's target changes without its mark
         return scan
 
-    def _sort(self, fd: int, entries: list[Entry], marks: list[Mark]) -> tuple[list[Pair], list[File]]:
+    def _sort(self, fd: int, entries: list[Entry], marks: list[Mark]) -> tuple[list[Pair], list[File], list[KeyFile]]:
         certs: dict[Name, CertFile] = {}
         keys: dict[Name, KeyFile] = {}
-        unmanaged_files = []
+        unmanaged_files, loose_keys = [], []
         certs_now, keys_now = {}, {}
         for (name, info), mark in zip(entries, marks, strict=True):
             parsed = names.parse(name[:-4])
             if isinstance(parsed, names.Unknown):
                 unmanaged_files.append(file_fact(name, info))
+                if name.endswith(".key"):
+                    keys_now[mark] = self._keys.get(mark) or read_key(fd, name, inside_fact(fd, name, info))
+                    loose_keys.append(keys_now[mark])
             elif name.endswith(".crt"):
                 known = self._certs.get(mark)
                 certs[parsed] = known or read_cert(fd, name, inside_fact(fd, name, info))
@@ -112,9 +116,11 @@ class Scanner:
                 keys[parsed] = kept or read_key(fd, name, inside_fact(fd, name, info))
                 keys_now[mark] = keys[parsed]
         self._certs, self._keys = _unlinked(certs_now), _unlinked(keys_now)
-        return [
-            Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)
-        ], unmanaged_files
+        return (
+            [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)],
+            unmanaged_files,
+            loose_keys,
+        )
 
 
 def entries_of(fd: int, endings: tuple[str, ...] = (".crt", ".key")) -> list[Entry]:
@@ -134,11 +140,11 @@ def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:
     return {mark: fact for mark, fact in facts.items() if not stat.S_ISLNK(mark[6])}
 
 
-def unreadable(path: str, error: OSError) -> Directory:
-    """The fact of a directory that is missing, or cannot be read."""
+def unreadable(path: str, error: OSError, *, here: bool = True) -> Directory:
+    """The fact of a directory that is missing, or cannot be read by the effective user; `here`: in our own root."""
     if error.errno == errno.ENOENT:
         return Directory(path, exists=False)
-    found = denied(path, error.errno)
+    found = denied(path, error.errno) if here else Denied()
     problem = f"{error.strerror}: {found.cause}" if found.cause else error.strerror
     known = Directory(path, exists=True, problem=problem, not_directory=error.errno == errno.ENOTDIR)
     return replace(known, advice=found.advice)

@@ -17,6 +17,11 @@ FLAGS = {  # of cockroach, for a directory whose process does not run
     "root-cert-san": "SANS",
     "advertise-addr": "ADDR",
     "advertise-sql-addr": "ADDR",
+    "advertise-http-addr": "ADDR",
+    "locality-advertise-addr": "LIST",
+    "listen-addr": "ADDR",
+    "sql-addr": "ADDR",
+    "http-addr": "ADDR",
 }
 SWITCHES = ("allow-debug-user", "disallow-root-login")
 
@@ -126,10 +131,10 @@ def text(document: dict[str, Any]) -> str:
 def _row(file: dict[str, Any]) -> tuple[str, str, str, str, str]:
     verdict = "accepted" if file["accepted"] else f"REFUSED: {file['reason']}"
     if file["accepted"] and file["reason"]:  # the version of cockroach is not known
-        verdict = f"accepted; {file['reason']}"
+        verdict = f"accepted from 24.2 on; {file['reason']}"
     if not file["accepted"] and not file["role"]:
         verdict = f"ignored: {file['reason']}"
-    return file["name"], file["role"], file["user"], (file["not_after"] or "")[:10], verdict
+    return file["name"], file["role"], file["user"], (file["chain_ends"] or "")[:10], verdict
 
 
 def _printable(line: str) -> str:

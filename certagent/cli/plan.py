@@ -4,8 +4,9 @@ import argparse
 import os
 from typing import Any
 
-from certagent.cli.common import Reply, ask, config_option, json_option, local_service
+from certagent.cli.common import UNKNOWN, Reply, ask, config_option, json_option, local_service
 from certagent.core.actions import shown
+from certagent.core.catalogue import DIR_MISSING
 
 LOOKS = frozenset(
     {"probe", "scan", "askwindow", "askrevocation", "adopt", "recordscope", "presume", "proven"}
@@ -21,7 +22,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> Reply:
-    """The plan; exit 0 quiet, 2 work to do. Asks the daemon.
+    """The plan; exit 0 quiet, 2 work to do, 3 where a directory is missing or cannot be read. Asks the daemon.
 
     Without one, or for another configuration than the daemon's (what would it do?), it observes the host itself.
     """
@@ -30,9 +31,10 @@ def run(arguments: argparse.Namespace) -> Reply:
 
 
 def reply_of(document: dict[str, Any]) -> Reply:
-    """Given the plan, return the reply; observing and recording is not work."""
+    """Given the plan, return the reply; observing and recording is not work. A missing directory has no plan."""
+    unknown = any(f["code"] == DIR_MISSING.code for d in document["certs_dirs"] for f in d["findings"])
     work = any(a["action"] not in LOOKS for d in document["certs_dirs"] for a in d["actions"])
-    return Reply(2 if work else 0, text(document), document)
+    return Reply(UNKNOWN if unknown else 2 if work else 0, text(document), document)
 
 
 def _observed(path: str) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Issue:
         ""  # a bundle: the stem of the one whose CAs come along, for the clients that were verified by it
     )
     first: bool = False  # a bundle: nothing here shows that its CA existed before, so an embedded one may be made
+    forced: bool = False  # an operator wants no pause that follows failures
 
     @property
     def subject(self) -> str:

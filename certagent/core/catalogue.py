@@ -33,7 +33,7 @@ CERT_UNREAD = Rule("cert.unread", "cockroach may load the certificate, but certa
     "openssl x509 -text shows the certificate; certagent renews nothing and verifies nothing for it", WARNING)
 CERT_NONSTANDARD = Rule("cert.nonstandard",
     "some versions of Go, and with them some versions of cockroach, refuse the certificate", LOADER,
-    "have the CA issue it without that property before cockroach is upgraded", WARNING)
+    "have the CA issue it without that property before cockroach is upgraded", ("warning", "critical"))
 CERT_IRREGULAR = Rule("cert.irregular", ("the file is not read: a link out of the directory, a FIFO, a device, or"
 " larger than 1 MiB"),
     AGENT, "replace it with a regular file", CRITICAL, UNUSABLE, remedy=RENEW)
@@ -65,8 +65,9 @@ CERT_KEY = Rule("cert.key", "the key does not have the type that `key` configure
 CERT_LOGIN = Rule("cert.login",
     "servers refuse the user of the certificate because of the flags that they were started with", SERVER,
     "start every server with the flag that allows it, or remove the certificate", ("critical", "warning"))
-CERT_ADDRESS = Rule("cert.address", "node.crt does not name an address that cockroach advertises", SERVER,
-    "add it to `names`, then certagent renew node", WARNING)
+CERT_ADDRESS = Rule("cert.address",
+    "node.crt does not name an address that cockroach advertises; info: the certificate of the DB Console does not",
+    SERVER, "add it to `names`, then certagent renew NAME", ("warning", "info"))
 CERT_PINNED = Rule("cert.pinned", "a trust bundle contains the client certificate itself, but not its CA", HANDSHAKE,
     "add the CA that issued it to the bundle", CRITICAL)
 KEY_MISSING = Rule("key.missing", "the certificate has no key", LOADER, RENEW, CRITICAL, UNUSABLE)
@@ -93,12 +94,12 @@ CA_EXPIRED = Rule("ca.expired", ("a CA certificate of the bundle"
 CA_EXPIRES_SOON = Rule("ca.expires-soon", "a CA certificate of the bundle expires soon", HANDSHAKE,
     "rotate the CA: first the bundle on every node, then the certificates", ("warning", "critical"))
 CA_NOT_A_CA = Rule("ca.not-a-ca", ("a certificate of the bundle is not a CA"
-" certificate"), HANDSHAKE, "remove it from the bundle",
+" certificate"), HANDSHAKE, "add its issuer to the bundle unless that is there, then remove the certificate",
     WARNING)
 CA_UI_ALONE = Rule("ca.ui-alone", "ca-ui.crt exists, but ui.crt does not", HANDSHAKE,
     "add ui.crt and ui.key, or remove ca-ui.crt", WARNING)
 CA_KEY_PRESENT = Rule("ca.key-present", "the CA's private key is in the certs directory", AGENT,
-    "move it to the host that issues certificates", WARNING)
+    "move it to the host that issues certificates", WARNING, Is.OF_LONE_KEYS)
 LAYOUT_SUPERFLUOUS = Rule("layout.superfluous",
     "a file or certificate property that was not requested but that cockroach still uses", AGENT,
     "add it to the configuration, choose another layout, or remove it", ("info", "warning"))
@@ -119,7 +120,7 @@ SERVED_STALE = Rule("served.stale",
     "as the finding says: repair the file that blocks the reload, or see the log of the process",
     ("info", "warning", "critical"))
 SERVED_UNREACHABLE = Rule("served.unreachable", "certagent cannot connect to a port to see what it serves", AGENT,
-    "check the listener, or set `probe`", ("warning", "critical"))
+    "check the listener, or set `probe` to the addresses that are to be checked", ("warning", "critical"))
 LOGIN_REFUSED = Rule("login.refused",
     "a server refuses the log-in of the user of a client certificate (SQLSTATE 28000)",
     "cockroach's authentication, after the handshake",

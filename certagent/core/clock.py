@@ -9,6 +9,7 @@ FAR = timedelta(days=20 * 365)
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 AHEAD = timedelta(minutes=5)
+SETTLED = timedelta(hours=1)  # a time service corrects a clock within minutes; a certificate of a day can wait as long
 
 
 def believed(now: datetime, newest: datetime | None) -> bool:

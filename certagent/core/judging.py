@@ -12,6 +12,7 @@ from typing import Any
 from certagent.core import names
 from certagent.core.catalogue import (
     CA_MISSING,
+    CERT_ADDRESS,
     CERT_IRREGULAR,
     CERT_MISSING,
     CERT_SAN,
@@ -72,7 +73,7 @@ def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
 
 
 def _files(judged: tuple[Verdict, ...], pairs: tuple[Pair, ...]) -> list[dict[str, Any]]:
-    ends = {f"{p.name.stem}.crt": p.leaf.not_after for p in pairs if p.leaf}
+    known = {f"{p.name.stem}.crt": p for p in pairs}
     return [
         {
             "name": v.name,
@@ -80,10 +81,20 @@ def _files(judged: tuple[Verdict, ...], pairs: tuple[Pair, ...]) -> list[dict[st
             "user": v.user,
             "accepted": v.accepted,
             "reason": v.reason,
-            "not_after": rfc3339(ends.get(v.name)),
         }
+        | _ends(known.get(v.name))
         for v in judged
     ]
+
+
+def _ends(pair: Pair | None) -> dict[str, Any]:
+    """When the certificate expires, and when its chain does: the earliest of leaf, intermediates and root."""
+    leaf, effective = (pair.leaf, pair.effective) if pair else (None, None)
+    return {
+        "not_after": rfc3339(leaf.not_after) if leaf else None,
+        "chain_ends": rfc3339(effective.not_after) if effective else None,
+        "chain_ends_by": (pair.ends_by or None) if pair else None,
+    }
 
 
 def findings(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: datetime) -> list[Finding]:
@@ -98,14 +109,19 @@ def _of_agent(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: 
     accepted = {v.name for v in judged if v.accepted}
     client_only = not target.serving and any(p.name.kind.part == "user" and p.cert for p in seen.pairs)
     orphans = {p.name.stem for p in seen.pairs if p.cert is None and p.name.kind.at_start != "required"}
+    by_owner = {f.file: f.remedy for f in plan.findings if f.rule is KEY_OWNER}
+    unreadable = {f.file for f in plan.findings if _unreadable(seen, f)}
     for found in plan.findings:
+        if found.rule is KEY_OWNER and found.file in unreadable:
+            continue  # key.irregular has its remedy
         if found.rule is DIR_OWNER and not target.configured:
             continue  # nobody configured an owner: cockroach needs to read the files, not to own them
         ignored = names.stem_of(found.file) in orphans and Is.OF_LONE_KEYS not in found.rule.flags
         if found.rule.area in OF_DIRECTORIES and not ignored:
-            yield _remedied(
-                target, seen, _weighed(target, seen, found, accepted=accepted, orphans=orphans, client_only=client_only)
-            )
+            weighed = _weighed(target, seen, found, accepted=accepted, orphans=orphans, client_only=client_only)
+            remedied = _remedied(target, seen, weighed)
+            chown = by_owner.get(found.file) if found.file in unreadable else None
+            yield replace(remedied, remedy=f"{remedied.remedy}: {chown}") if chown else remedied
 
 
 def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Want, ...]:
@@ -156,7 +172,7 @@ def _remedied(target: Target, seen: Snapshot, found: Finding) -> Finding:
     if not found.cure:
         return found
     stem = names.stem_of(found.file)
-    wanted = " with the names and addresses of the host" if found.rule is CERT_SAN else ""
+    wanted = " with the names and addresses of the host" if found.rule in {CERT_SAN, CERT_ADDRESS} else ""
     return replace(found, remedy=f"have {stem}.crt issued again{wanted}, and copy it there together with its key")
 
 

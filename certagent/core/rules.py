@@ -40,7 +40,7 @@ from certagent.core.catalogue import (
 from certagent.core.facts import CertFile, File, Leaf, LoaderFlags, Pair, Staged
 from certagent.core.findings import Finding, Is, Severity
 from certagent.core.hosts import host, hosts, hosts_of
-from certagent.core.names import CA, Name, parse, stem_of
+from certagent.core.names import Name, parse, stem_of
 from certagent.core.policy import Owner, Want
 from certagent.core.principals import refused, tenants_of
 from certagent.core.remaining import lifetime_problem
@@ -64,6 +64,7 @@ CLIENT: Usage = "client"
 PERMISSIONS = 0o777  # setuid, setgid and sticky do not count
 OWNER_LIMIT, ROOT_GROUP_LIMIT = 0o700, 0o740
 IN_PLACE = "move the directory away"
+WITHOUT_ROOT = "start every server without --disallow-root-login, or remove {0} (certificate, key, configuration)"
 UNPOOLED = "each of its certificates has PEM headers, and such blocks do not count"
 
 
@@ -99,7 +100,7 @@ def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Find
     """Given one pair (or bundle) and what is wanted of it, yield everything that is wrong, most basic first."""
     stem = pair.name.stem
     if pair.name.is_bundle:
-        yield from _bundle(pair, now)
+        yield from _bundle(want, pair, now)
         return
     if pair.cert is None:
         remedy = None if want and want.authorities else f"copy {stem}.crt there"
@@ -180,7 +181,8 @@ def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
     for terms in want.terms or (LoaderFlags(),):
         tenants = tenants_of(want.uris)
         if problem := refused(want.name, want.principal, leaf, terms, split=not want.client, tenants=tenants):
-            yield CERT_PRINCIPAL.found(file, f"the certificate {problem}")
+            remedy = None if terms.root_login or want.principal != "root" else WITHOUT_ROOT.format(want.name.stem)
+            yield CERT_PRINCIPAL.found(file, f"the certificate {problem}", remedy=remedy)
             break
     have = hosts_of(leaf)
     if missing := [n for n in want.names or () if host(n) not in have]:
@@ -218,8 +220,12 @@ def _usages(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
             yield CERT_EKU.found(f"{pair.name.stem}.crt", message)
 
 
-def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:
+def _bundle(want: Want | None, pair: Pair, now: datetime) -> Iterator[Finding]:
     file = f"{pair.name.stem}.crt"
+    if pair.key is not None:
+        yield CA_KEY_PRESENT.found(f"{pair.name.stem}.key", "the CA's private key does not belong on a node")
+    if pair.cert is None and pair.key is not None and want is None:
+        return
     if pair.cert is None:
         yield CA_MISSING.found(file, f"{file} is missing: no certificate can be verified")
         return
@@ -233,8 +239,6 @@ def _bundle(pair: Pair, now: datetime) -> Iterator[Finding]:
             yield CA_NOT_A_CA.found(file, f"{ca.subject} is not a CA certificate: it verifies only itself")
     yield from _bundle_validity(file, pair.cert.certificates, now)
     yield from _caveats(pair, file)
-    if pair.name == CA and pair.key is not None:
-        yield CA_KEY_PRESENT.found("ca.key", "the CA's private key does not belong on a node")
 
 
 def _bundle_validity(file: str, cas: tuple[Leaf, ...], now: datetime) -> Iterator[Finding]:

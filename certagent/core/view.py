@@ -5,12 +5,14 @@ from datetime import datetime
 from functools import cached_property
 
 from certagent.core.actions import Plan
+from certagent.core.clock import SETTLED
 from certagent.core.facts import InFlight, Leaf, Pair, Snapshot
 from certagent.core.facts.history import History
 from certagent.core.policy import Policy, Want
+from certagent.core.spans import span
 from certagent.core.timing import renew_at
 
-JUMPED = "the clock was set and is not synchronised; nothing is done that only the new time makes due"
+JUMPED = "the clock was set and is not synchronised; what only the new time makes due waits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +35,17 @@ class View:
     def before_jump(self) -> "View | None":
         """The same at the moment that it would be, had nobody set the clock; None where the clock is believed.
 
-        While the kernel does not say that the clock is synchronised, nothing is done that only a jump made due.
+        While the kernel does not say that the clock is synchronised, nothing is done that only a jump made due, unless
+        the clock has settled since.
         """
         steady = self.snapshot.clock.steady
         return replace(self, now=steady) if steady else None
+
+    @property
+    def jumped(self) -> str:
+        """Why something waits that `before_jump` does not know of, and for how long."""
+        steady = self.snapshot.clock.steady
+        return f"{JUMPED} for {span(SETTLED)}" if steady and steady < self.now else JUMPED
 
     @property
     def history(self) -> History:

@@ -38,6 +38,7 @@ class StandIn:
         """
         self.log_path, self._ports_path = f"{workspace}/cockroach.log", f"{workspace}/ports.json"
         words = [*prefix, sys.executable, "-m", "certagent.demo.server", *command.split(), "--certs-dir", certs_dir]
+        words += [] if any(f.startswith("--listen-addr") for f in flags) else ["--listen-addr", f"{LOCALHOST}:0"]
         words += ["--ports-file", self._ports_path, "--log", self.log_path, *(["--user", user] if user else []), *flags]
         self.process = subprocess.Popen(words, env={**os.environ, **(environ or {})}, stderr=subprocess.PIPE)
         self.ports: dict[str, int] = {}

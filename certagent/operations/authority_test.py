@@ -144,7 +144,7 @@ def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: by
         csr = x509.make_csr(key, common_name, names, challenge=authority.challenge())
     except x509.X509Error as error:
         raise StepError("settings", str(error)) from error
-    order = Order.of(policy.path, want, names, csr, live)
+    order = replace(Order.of(policy.path, want, names, csr, live), forced=True)
     if not (isinstance(authority, Remote) and authority.by_leaf):
         order = replace(order, live=b"")  # some CAs would treat the request as a renewal of that certificate
     answer = authority.issue(order, now)

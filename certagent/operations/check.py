@@ -78,4 +78,5 @@ def check(target: Target) -> dict[str, Any]:
     policy, owner, now = target.policy, target.policy.owner, clock()
     runner = Runner(owner.uid, owner.gid, target.groups)
     scan = load(policy.path, now, runner, target.root, configured_roots=policy.roots, split=policy.split)
-    return document(target, Snapshot(scan.directory, scan.pairs, scan.unmanaged_files, euid=os.geteuid()), now)
+    seen = Snapshot(scan.directory, scan.pairs, scan.unmanaged_files, scan.loose_keys, euid=os.geteuid())
+    return document(target, seen, now)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from certagent.core.facts import LoaderFlags
+from certagent.process.advertising import advertised, advertised_http
 
 SERVING = frozenset({"start", "start-single-node", "demo"})
 BARE = frozenset({"insecure", "logtostderr", "no-color", "redactable-logs", "background", "help", "h", "version"})
@@ -99,21 +100,17 @@ def switch(argv: Sequence[str], name: str) -> bool:
     return flag(argv, name) in TRUE
 
 
-def advertised(argv: Sequence[str]) -> tuple[str, ...]:
-    """The hosts that clients and other nodes are told to dial, as far as flags name them."""
-    values = [flag(argv, name) or "" for name in ("advertise-addr", "advertise-sql-addr")]
-    hosts = (value[1:].partition("]")[0] if value.startswith("[") else value.partition(":")[0] for value in values)
-    return tuple(dict.fromkeys(host for host in hosts if host))
-
-
 def release_in(*paths: str) -> tuple[int, int] | None:
     """The version that a path to the program names, as in /opt/cockroach-v24.1.5.linux-amd64/cockroach, or None."""
     found = [RELEASE.search(path) for path in paths]
     return next(((int(f[1]), int(f[2])) for f in found if f), None)
 
 
-def terms_of(argv: Sequence[str], environ: Mapping[str, str]) -> LoaderFlags:
-    """Given argv and environment, return what they change in how certificates are judged."""
+def terms_of(argv: Sequence[str], environ: Mapping[str, str], hostname: str = "") -> LoaderFlags:
+    """Given argv and environment, return what they change in how certificates are judged.
+
+    `hostname`: of the process, where it is known.
+    """
     return LoaderFlags(
         skip_key_check=environ.get("COCKROACH_SKIP_KEY_PERMISSION_CHECK", "") in TRUTH,
         principal_map=principal_map(flags(argv, "cert-principal-map")),
@@ -123,13 +120,14 @@ def terms_of(argv: Sequence[str], environ: Mapping[str, str]) -> LoaderFlags:
         root_sans=sans(flag(argv, "root-cert-san") or ""),
         root_login=not switch(argv, "disallow-root-login"),
         debug_user=switch(argv, "allow-debug-user"),
-        advertised=advertised(argv),
+        advertised=advertised(argv, _subcommand(argv), hostname),
+        advertised_http=advertised_http(argv),
         release=release_in(*argv[:1]),
     )
 
 
-def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Arguments:
-    """Given argv and environment of a process, return what they say of its certs-dir."""
+def parse(argv: Sequence[str], environ: Mapping[str, str], hostname: str = "") -> Arguments:
+    """Given argv and environment of a process, and its host's name if known, return what they say of its certs-dir."""
     insecure = flag(argv, "insecure")
     certs = (
         flag(argv, "certs-dir") or environ.get("COCKROACH_CERTS_DIR") or f"{environ.get('HOME', '')}/.cockroach-certs"
@@ -142,5 +140,5 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Arguments:
         certs,
         insecure is not None and value in TRUE,
         int(http) if PORT.fullmatch(http) else 8080,
-        terms_of(argv, environ),
+        terms_of(argv, environ, hostname),
     )

@@ -17,6 +17,7 @@ WRITTEN_LATE = timedelta(
 )  # the clock that dates files is read more coarsely than the one that dates processes
 COMM = 15  # bytes of a name that the kernel keeps
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "busybox"})
+PROBE = "set `probe` in [certs_dir.process]"
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a listener says, not where we listen
 
 
@@ -38,7 +39,7 @@ def hidden(base: Process, said: Arguments, *, ours: bool | None, mine: int) -> P
     """
     if ours is False or (ours is None and base.uid != mine):
         return None
-    problem = f"this user may not inspect pid {base.pid}: set `pid_file` and `probe`"
+    problem = f"this user may not inspect pid {base.pid}"
     return replace(base, state="forbidden", problem=problem, terms=said.terms)
 
 
@@ -46,27 +47,33 @@ def out_of_reach(base: Process, ports: tuple[int, ...]) -> Process:
     """A process that listens in another network namespace: only `probe` says where it can be asked."""
     where = ", ".join(str(p) for p in ports)
     problem = f"pid {base.pid} listens on port {where} of another network namespace, as in a container"
-    return replace(
-        base, state="forbidden", problem=f"{problem}: set `probe` to an address that can be dialled from here"
-    )
+    return replace(base, state="forbidden", problem=problem, advice=f"{PROBE} to an address that can be dialled here")
 
 
 def judged(
     base: Process, listeners: tuple[Listener, ...], hup: tuple[bool, bool], rule: ProcessRule, mine: int
 ) -> Process:
-    """Given its listeners and whether it ignores and catches SIGHUP, return it with its state. `mine`: our uid."""
+    """Given its listeners and whether it ignores and catches SIGHUP, return it with its state. `mine`: our uid.
+
+    `probe` says where it is asked; that it listens is seen, or else counts only once it has answered there.
+    """
     ignored, caught = hup
+    asked = tuple(Listener(*x) for x in rule.probe) or listeners
     if ignored:
         problem = f"pid {base.pid} ignores SIGHUP and cannot be reloaded"
-        return replace(base, state="ignoring", listeners=listeners, problem=problem)
+        advice = (
+            "restart it without nohup, as with --background or as a systemd unit; until then it serves what it loaded"
+        )
+        return replace(base, state="ignoring", listeners=listeners, problem=problem, advice=advice)
     if not caught:
         return replace(base, state="starting", listeners=listeners)
     if listeners:
-        return replace(base, state="serving", listeners=listeners)
+        return replace(base, state="serving", listeners=asked)
     if rule.probe:
-        return replace(base, state="starting", listeners=tuple(Listener(*x) for x in rule.probe), by_probe=True)
+        return replace(base, state="starting", listeners=asked, by_probe=True)
     if mine not in {0, base.uid}:
-        return replace(base, state="forbidden", problem=f"the listeners of pid {base.pid} cannot be seen: set `probe`")
+        problem = f"the listeners of pid {base.pid} cannot be seen by this user"
+        return replace(base, state="forbidden", problem=problem, advice=f"{PROBE} to where it listens")
     return base
 
 

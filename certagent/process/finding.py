@@ -12,6 +12,7 @@ import psutil
 from certagent.core.facts import Process
 from certagent.core.policy import ProcessRule
 from certagent.posix.openat import IN_ROOT, open_within
+from certagent.process.advertising import hostname_of
 from certagent.process.arguments import Arguments, parse, release_in
 from certagent.process.classify import (
     hidden,
@@ -80,7 +81,7 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | 
         return None
     if details is None:
         return _hidden(base, parse(argv, {}), device, inode)
-    said = parse(argv, details.environ)
+    said = parse(argv, details.environ, hostname_of(pid))
     exe = os.path.basename(details.exe)
     if not serves(exe, said) or not _same(pid, details.cwd, said.certs_dir, device, inode):
         return None
@@ -200,14 +201,19 @@ def _by_pid_file(rule: ProcessRule) -> Process | None:
         or misnamed(base, comm, exe, said, rule.pid_file, rule)
     )
     if problem:
-        return replace(base, state="forbidden", problem=problem)
-    return _look(base, process, None, rule)
+        advice = f"correct `pid_file` in [certs_dir.process], or who writes {rule.pid_file}"
+        return replace(base, state="forbidden", problem=problem, advice=advice)
+    terms = said.terms if said and said.subcommand else base.terms  # those of another program mean something else
+    return _look(replace(base, terms=terms), process, None, rule)
 
 
 def _visible(process: psutil.Process) -> tuple[str, Arguments | None]:
     """The program's name and arguments; "" and None where they are denied to us. Raises psutil.Error, OSError."""
     details = insides(process)
-    return (details.exe, parse(process.cmdline(), details.environ)) if details else ("", None)
+    if details is None:
+        return "", None
+    said = parse(process.cmdline(), details.environ, hostname_of(process.pid))
+    return details.exe, replace(said, terms=replace(said.terms, release=release_in(details.exe) or said.terms.release))
 
 
 def _pid_file(path: str) -> tuple[os.stat_result, psutil.Process, Process]:

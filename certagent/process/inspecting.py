@@ -8,6 +8,7 @@ import psutil
 
 from certagent.core.facts import LoaderFlags
 from certagent.posix.errors import HostError
+from certagent.process.advertising import hostname_of
 from certagent.process.arguments import flag, parse, release_in
 from certagent.process.finding import cwd_of, user_name
 
@@ -40,6 +41,7 @@ class ProcessDetails:
     gid: int
     groups: tuple[int, ...]
     exe: str = ""  # the path of its program
+    hostname: str = ""  # of its host, as it sees it; "" if not known
 
 
 def running(pid: int) -> Running:
@@ -56,7 +58,8 @@ def _insides(pid: int) -> ProcessDetails:
     process = psutil.Process(pid)
     argv, environ, comm = process.cmdline(), process.environ(), process.name()
     cwd, exe = cwd_of(pid), os.readlink(f"/proc/{pid}/exe")
-    return ProcessDetails(argv, environ, comm, cwd, process.uids().effective, process.gids().real, _groups(pid), exe)
+    ids = (process.uids().effective, process.gids().real, _groups(pid))
+    return ProcessDetails(argv, environ, comm, cwd, *ids, exe, hostname_of(pid))
 
 
 def denial(pid: int, error: Exception) -> str:
@@ -73,7 +76,7 @@ def told(pid: int, insides: ProcessDetails, user: str) -> Running:
     argv, environ, comm = insides.argv, insides.environ, insides.comm
     if flag(argv, "certs-dir") is None and "COCKROACH_CERTS_DIR" not in environ and not comm.startswith("cockroach"):
         raise HostError(f"cannot check pid {pid}: {comm} is not cockroach and has no --certs-dir")
-    said = parse(argv, environ)
+    said = parse(argv, environ, insides.hostname)
     path = os.path.normpath(os.path.join(insides.cwd, said.certs_dir))
     command = f"{os.path.basename(argv[0]) if argv else ''} {said.subcommand}".strip()
     terms = replace(said.terms, release=release_in(insides.exe) or said.terms.release)

@@ -8,8 +8,6 @@ rights before it uses the network.
 
 import json
 import os
-import select
-import selectors
 import shutil
 import signal
 import subprocess
@@ -25,10 +23,8 @@ from pathlib import Path
 from certagent.posix.errors import HostError, StoppingError
 from certagent.posix.owner import acting_as
 from certagent.posix.prctl import SET_CHILD_SUBREAPER, prctl
+from certagent.sandbox.exchange import GRACE, Told, exchange
 
-LIMIT = 4 << 20
-ERRORS = 1 << 16
-GRACE = 1.0
 MOMENT = 0.01
 BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); from {module} import main; raise SystemExit(main())"
@@ -57,22 +53,42 @@ class Workers:
         self._guard = threading.Lock()
         self._stopped = False
 
-    def ask(self, module: str, words: list[str], question: bytes, deadline: float, *, listens: bool = False) -> bytes:
+    def ask(
+        self,
+        module: str,
+        words: list[str],
+        question: bytes,
+        deadline: float,
+        *,
+        listens: bool = False,
+        told: Told | None = None,
+    ) -> bytes:
         """As `run`, for an answer that is of use only as a whole. Raises HostError."""
-        output = self.run(module, words, question, deadline, listens=listens)
+        output = self.run(module, words, question, deadline, listens=listens, told=told)
         if output.problem:
             raise (StoppingError if self._stopped else HostError)(output.problem)
         return output.data
 
-    def run(self, module: str, words: list[str], question: bytes, deadline: float, *, listens: bool = False) -> Output:
+    def run(
+        self,
+        module: str,
+        words: list[str],
+        question: bytes,
+        deadline: float,
+        *,
+        listens: bool = False,
+        told: Told | None = None,
+    ) -> Output:
         """Run `main` of a module with these words and this question; return what it printed until it ended or had to.
 
-        `listens`: it gets the listening sockets of systemd. Raises HostError where no worker can be started.
+        `listens`: it gets the listening sockets of systemd. `told` gets each whole line that comes before the answer;
+        the worker reads DONE when it has returned, and nothing if it raises HostError. Raises HostError where no worker
+        can be started.
         """
         out, errors, problem = bytearray(), bytearray(), ""
         with self._directory() as place, self._started(self.command(module, words), place, listens=listens) as child:
             try:
-                _exchange(child, question, deadline, (out, errors))
+                exchange(child, question, deadline, (out, errors), told)
             except HostError as error:
                 problem = str(error)
         return Output(data=bytes(out), problem=problem or ended(child.returncode, bytes(errors)))
@@ -203,71 +219,3 @@ def user_of(who: str) -> tuple[int, int] | None:
     """Given the last argument of a worker, return the user to become (uid, gid); None for "-": stay."""
     uid, _, gid = who.partition(":")
     return None if who == "-" else (int(uid), int(gid))
-
-
-def _exchange(
-    child: "subprocess.Popen[bytes]", question: bytes, deadline: float, into: tuple[bytearray, bytearray]
-) -> None:
-    """Feed and read, `into` output and errors, within the deadline and the caps. Raises HostError."""
-    end = time.monotonic() + deadline
-    if child.stdin is None or child.stdout is None or child.stderr is None:
-        raise HostError("cannot communicate with a worker without pipes")
-    found = dict(zip((child.stdout.fileno(), child.stderr.fileno()), into, strict=True))
-    caps = {child.stdout.fileno(): LIMIT, child.stderr.fileno(): ERRORS}
-    os.set_blocking(child.stdin.fileno(), False)
-    with selectors.DefaultSelector() as ready:
-        ready.register(child.stdin, selectors.EVENT_WRITE)
-        for pipe in (child.stdout, child.stderr):
-            ready.register(pipe, selectors.EVENT_READ)
-        rest = memoryview(question)
-        while ready.get_map():
-            left = end - time.monotonic()
-            if left <= 0:
-                raise HostError(f"the worker did not finish within {deadline:g} s")
-            for key, _ in ready.select(left):
-                if key.fileobj is child.stdin:
-                    rest = _feed(ready, child, rest)
-                elif not _drained(key.fd, found[key.fd], caps[key.fd]):
-                    ready.unregister(key.fileobj)
-            if len(into[0]) > LIMIT:
-                raise HostError(f"the worker's answer is longer than {LIMIT} bytes")
-    if not _ended(child.pid, max(end - time.monotonic(), GRACE)):
-        raise HostError("the worker closed its output but did not exit")
-
-
-def _ended(pid: int, seconds: float) -> bool:
-    """Whether our child ends within that time; it is not reaped by it."""
-    fd = os.pidfd_open(pid)
-    try:
-        return bool(select.select([fd], [], [], seconds)[0])
-    finally:
-        os.close(fd)
-
-
-def _feed(ready: selectors.BaseSelector, child: "subprocess.Popen[bytes]", rest: memoryview) -> memoryview:
-    """Write what fits; close when everything is written, or when the reader is gone."""
-    if child.stdin is None:
-        return rest
-    rest = _written(child.stdin.fileno(), rest)
-    if not rest:
-        ready.unregister(child.stdin)
-        with suppress(OSError):
-            child.stdin.close()
-    return rest
-
-
-def _written(fd: int, rest: memoryview) -> memoryview:
-    """What is left to be written; nothing if the reader is gone."""
-    try:
-        return rest[os.write(fd, rest) :] if rest else rest
-    except BlockingIOError:
-        return rest
-    except OSError:
-        return rest[len(rest) :]
-
-
-def _drained(fd: int, into: bytearray, cap: int) -> bool:
-    """Read once; what is over the cap is counted by one byte only. False at the end."""
-    data = os.read(fd, 1 << 16)
-    into += data[: max(0, cap + 1 - len(into))]
-    return bool(data)

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -63,9 +63,9 @@ class AuthorityState:
                 self._save(name, fresh)
 
     @contextmanager
-    def first(self, name: str, seconds: float) -> Iterator[None]:
-        """One request at a time while nothing is shared yet: two files must not make two accounts."""
-        if self.read(name, "")[0]:
+    def first(self, name: str, seconds: float, settled: Callable[[Document], bool] = bool) -> Iterator[None]:
+        """One request at a time until the shared part is `settled`: two files must not make two accounts."""
+        if settled(self.read(name, "")[0]):
             yield
             return
         with self.alone(name, seconds):
@@ -91,7 +91,7 @@ class AuthorityState:
         """A kernel lock; on a full disk there is none, and the caller goes on without it."""
         with ExitStack() as stack:
             with suppress(OSError):
-                os.makedirs(self._directory, mode=0o700, exist_ok=True)
+                _made(self._directory)
                 fd = os.open(os.path.join(self._directory, f".{name}.lock"), LOCK, 0o600)
                 stack.callback(os.close, fd)
                 if not _held(fd, end):
@@ -104,7 +104,7 @@ class AuthorityState:
         path = os.path.join(self._directory, ".lock")
         with ExitStack() as stack:
             try:
-                os.makedirs(self._directory, mode=0o700, exist_ok=True)
+                _made(self._directory)
                 fd = os.open(path, LOCK, 0o600)
                 stack.callback(os.close, fd)
                 held = _held(fd, time.monotonic() + self._patience)
@@ -138,17 +138,42 @@ class AuthorityState:
         if len(data) > LIMIT:
             raise HostError(f"cannot write {path}: {len(data)} bytes are too many")
         try:
-            os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            with os.fdopen(os.open(f"{path}.new", CREATE, 0o600), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(f"{path}.new", path)
-            fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            os.fsync(fd)
-            os.close(fd)
+            with _removed_on_error(f"{path}.new"):
+                with os.fdopen(os.open(f"{path}.new", CREATE, 0o600), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.rename(f"{path}.new", path)
+            _sync(self._directory)
         except OSError as error:
             raise HostError(f"cannot write {path}: {error.strerror}; free disk space or repair state_dir") from error
+
+
+def _made(directory: str) -> None:
+    """Make the directory where it is missing, durably. Raises OSError."""
+    if not os.path.isdir(directory):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        _sync(os.path.dirname(directory))
+
+
+def _sync(directory: str) -> None:
+    """What was made or renamed there survives a power cut. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _removed_on_error(path: str) -> Iterator[None]:
+    """It may hold the key of an account."""
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
 
 
 def _held(fd: int, end: float) -> bool:

@@ -2,6 +2,9 @@
 
 from datetime import timedelta
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from certagent.agent.steady import SteadyClock, boot_clock, ticking
 from tests.core.building import DAY, NOW
 
@@ -14,7 +17,7 @@ def test_clock_jump_is_remembered_until_synchronised() -> None:
     steady = SteadyClock()
     assert steady.at(NOW, BOOT, None, synchronised=False) is None
     assert steady.at(NOW + HOUR, BOOT + HOUR, None, synchronised=False) is None
-    for later in (HOUR, 2 * HOUR):
+    for later in (HOUR, HOUR * 1.5):
         assert steady.at(NOW + DAY + later, BOOT + later, None, synchronised=False) == NOW + later
     assert steady.at(NOW + DAY + 3 * HOUR, BOOT + 3 * HOUR, None, synchronised=True) is None
     assert steady.at(NOW + DAY + 4 * HOUR, BOOT + 4 * HOUR, None, synchronised=False) is None
@@ -36,6 +39,68 @@ def test_clock_behind_ledger_at_start_is_doubted() -> None:
     steady = SteadyClock()
     steady.at(NOW, BOOT, NOW + HOUR, synchronised=False)
     assert steady.at(NOW, BOOT, NOW + HOUR, synchronised=True) is None
+
+
+def steps(steady: SteadyClock, *rows: tuple[timedelta, timedelta]) -> list[timedelta | None]:
+    """Given boot clock and jump of each pass, return how far the wall clock counts as ahead; None: it is believed."""
+    found = []
+    for boot, jump in rows:
+        now = NOW + boot + jump
+        at = steady.at(now, boot, None, synchronised=False)
+        found.append(now - at if at else None)
+    return found
+
+
+MINUTES = [timedelta(minutes=m) for m in range(600)]
+
+
+def test_clock_set_forward_by_hand_settles() -> None:
+    """Without a time service the corrected clock is believed after an hour, and from then on."""
+    steady = SteadyClock()
+    assert steps(steady, (MINUTES[0], 0 * DAY)) == [None]
+    assert steps(steady, *((MINUTES[m], DAY) for m in range(1, 61))) == [DAY] * 60
+    assert steps(steady, *((MINUTES[m], DAY) for m in range(61, 200))) == [None] * 139
+
+
+def test_clock_set_again_settles_an_hour_later() -> None:
+    """Each jump begins the hour anew, and so does one that takes back half of it."""
+    steady = SteadyClock()
+    steps(steady, (MINUTES[0], 0 * DAY), (MINUTES[1], DAY), (MINUTES[59], DAY), (MINUTES[60], DAY / 2))
+    assert steps(steady, (MINUTES[62], DAY / 2), (MINUTES[119], DAY / 2)) == [DAY / 2] * 2
+    assert steps(steady, (MINUTES[120], DAY / 2)) == [None]
+
+
+def test_clock_set_back_never_settles() -> None:
+    """Under a wrong clock an older certificate would come back; what is due is due by the later moment as well."""
+    steady = SteadyClock()
+    steps(steady, (MINUTES[0], 0 * DAY))
+    assert steps(steady, *((MINUTES[m], -DAY) for m in range(1, 600))) == [-DAY] * 599
+
+
+def test_clock_set_back_to_what_it_was_is_believed() -> None:
+    """A mistake that stood for hours is corrected: what was issued meanwhile is of the future, and is replaced."""
+    steady = SteadyClock()
+    steps(steady, (MINUTES[0], 0 * DAY), (MINUTES[1], DAY))
+    assert steps(steady, (MINUTES[90], DAY), (MINUTES[91], 0 * DAY)) == [None, None]
+    assert steps(steady, (MINUTES[92], DAY)) == [None]
+
+
+@given(st.lists(st.tuples(st.integers(1, 90), st.sampled_from([0, 0, 0, 7, 90, -90, 4000])), min_size=1, max_size=40))
+def test_clock_without_time_service_never_delays_for_long(rows: list[tuple[int, int]]) -> None:
+    """Whatever it is set to: at most an hour without a jump passes before a clock that is ahead is believed.
+
+    And one that has just been set to a new moment is not.
+    """
+    steady, boot, jump, known, since = SteadyClock(), timedelta(0), timedelta(0), {timedelta(0)}, timedelta(0)
+    steady.at(NOW, boot, None, synchronised=False)
+    for minutes, by in rows:
+        boot += timedelta(minutes=minutes)
+        if by:
+            jump, since = jump + timedelta(minutes=by), boot
+        [ahead] = steps(steady, (boot, jump))
+        assert ahead is None or ahead < timedelta(0) or boot - since < HOUR
+        assert ahead is not None or boot - since >= HOUR or jump in known
+        known |= {jump} if ahead is None else set()
 
 
 def test_reconcile_has_one_time_despite_clock_change() -> None:

@@ -5,6 +5,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,27 @@ def test_acme_http01_answered_by_other_server_is_refused(pebble: Pebble, tmp_pat
         with pytest.raises(AuthorityError, match=r"cannot listen on port .*certagent-http01\.socket") as busy:
             issued(client_of(pebble), "n1.test")
         assert "failed" == busy.value.kind
+
+
+def test_acme_name_that_fails_validation_is_asked_for_five_times_an_hour(pebble: Pebble) -> None:
+    """The fifth failure says when the next request is useful; the sixth reaches no CA, unless an operator forces it."""
+    client = client_of(pebble, listen_address="127.0.0.9")
+
+    def refusal(**fields: object) -> AuthorityError:
+        with pytest.raises(AuthorityError) as caught:
+            client.ask("issue", ("limited.test",), **fields)
+        return caught.value
+
+    assert [None] * 4 == [refusal().retry_at for _ in range(4)]
+    fifth, orders = refusal(), pebble.running.log.read_text().count("order-plz")
+    assert fifth.retry_at is not None
+    assert timedelta(minutes=58) < fifth.retry_at - now() < timedelta(hours=1)
+    assert "limit of public CAs; the next is at" in str(fifth)
+    sixth = refusal()
+    assert ("rate-limited", fifth.retry_at) == (sixth.kind, sixth.retry_at)
+    assert orders == pebble.running.log.read_text().count("order-plz")
+    issued(client_of(pebble), "n1.test")
+    assert "connection" in str(refusal(forced=True))
 
 
 def test_acme_endpoint_untrusted_is_refused(pebble: Pebble) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import dns.message
@@ -15,12 +16,14 @@ from certagent.authority.backends.acme.account import agreed, registration
 from certagent.authority.backends.acme.alpn import Alpn
 from certagent.authority.backends.acme.ari import place, window
 from certagent.authority.backends.acme.dns01 import Hook, Update, alias, refusal, texts, zone_of
+from certagent.authority.backends.acme.limits import Failures
 from certagent.authority.backends.acme.options import Options
 from certagent.authority.backends.acme.order import asked_for, reached, wish, without_it
 from certagent.authority.backends.acme.polling import Patience, pauses
 from certagent.authority.backends.acme.proving import Authorization, proven, responder
 from certagent.authority.backends.acme.web import Standalone, Webroot
 from certagent.authority.errors import AuthorityError
+from certagent.state.authority_state import AuthorityState
 from tests.making import make_ca
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -283,3 +286,50 @@ def test_acme_dns_update_refused_or_failed(code: dns.rcode.Rcode, kind: str) -> 
     assert error is not None
     assert kind == error.kind
     assert str(error).startswith(f"cannot update x: {dns.rcode.to_text(code)}; check the zone's update policy")
+
+
+LIMITED, URL = "n1.test", "https://ca.test/dir"
+
+
+def failures(shared: dict[str, Any], minutes: float) -> Failures:
+    return Failures(shared, URL, NOW + timedelta(minutes=minutes))
+
+
+def test_acme_failed_validations_are_limited_to_five_in_an_hour() -> None:
+    """The fifth failure within an hour blocks the name until an hour after the first, and no other name."""
+    shared: dict[str, Any] = {"accounts": {}}
+    for minute in range(4):
+        failures(shared, minute).add(LIMITED)
+        assert failures(shared, minute).until(LIMITED) is None
+    failures(shared, 4).add(LIMITED)
+    assert NOW + timedelta(hours=1) == failures(shared, 4).until(LIMITED)
+    with pytest.raises(AuthorityError, match="the next is at 20") as caught:
+        failures(shared, 59).check({"other.test", LIMITED})
+    assert ("rate-limited", NOW + timedelta(hours=1)) == (caught.value.kind, caught.value.retry_at)
+    failures(shared, 59).check({"other.test"})
+    Failures(shared, "https://other.test/dir", NOW + timedelta(minutes=5)).check({LIMITED})
+    failures(shared, 60.1).check({LIMITED})
+    failures(shared, 60.1).add(LIMITED)
+    assert NOW + timedelta(minutes=61) == failures(shared, 60.2).until(LIMITED)
+    assert {"accounts"} == set(shared) - {k for k in shared if k.startswith("failed validation")}
+    failures(shared, 500)
+    assert {"accounts": {}} == shared
+
+
+def test_acme_failed_validation_of_the_future_is_no_failure() -> None:
+    """A clock that was ahead for a moment blocks no name until it is reached."""
+    shared: dict[str, Any] = {}
+    for minute in range(600, 605):
+        failures(shared, minute).add(LIMITED)
+    failures(shared, 0).check({LIMITED})
+    assert {} == shared
+
+
+def test_acme_concurrent_failed_validations_are_both_counted(tmp_path: Path) -> None:
+    """Two certs-dirs fail at the same name at once, each from the same memory: both failures are kept."""
+    book = AuthorityState(str(tmp_path))
+    for directory, minute in (("one", 0), ("two", 1)):
+        shared: dict[str, Any] = {}
+        failures(shared, minute).add(LIMITED)
+        book.write("public", directory, {}, shared, {})
+    assert 2 == len(book.read("public", "")[0])

@@ -1,6 +1,7 @@
 """Why a directory cannot be used: the user, the part of the path, the exact remedy."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,11 @@ def test_access_denied_names_the_path_component(tmp_path: Path) -> None:
     certs.chmod(0o700)
     with acting_as(*who):
         assert denied(str(certs), errno.EACCES).advice == f"chown nobody {certs}"
+    os.chown(certs, *who)
+    for mode, advice in ((0o600, f"chmod u+x {certs}"), (0o100, f"chmod u+r {certs}")):
+        certs.chmod(mode)
+        with acting_as(*who):
+            assert denied(str(certs), errno.EACCES).advice == advice
 
 
 @pytest.mark.root

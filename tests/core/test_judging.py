@@ -101,6 +101,16 @@ def test_check_unreadable_file_remedy_is_permission(kind: str, *, permission: bo
     assert permission == (found["remedy"] == f"give {OWNER.user} permission to read it")
 
 
+def test_check_unreadable_key_of_other_owner_is_one_finding() -> None:
+    """With the chown that makes it readable."""
+    key = replace(pair().key, spki=None, problem="denied", problem_kind="unreadable")  # type: ignore[type-var]
+    theirs = replace(key, file=replace(key.file, uid=12345))
+    found = [f for f in judged(pair("ca"), replace(pair(), key=theirs))["findings"] if f["file"] == "node.key"]
+    assert [(f["code"], f["remedy"]) for f in found] == [
+        ("key.irregular", f"give {OWNER.user} permission to read it: chown {OWNER.uid}:{OWNER.gid} /certs/node.key")
+    ]
+
+
 def test_check_ui_untrusted_by_browsers_is_warning() -> None:
     """cockroach serves `ui` whoever issued it: a warning, and the browsers that must trust its CA."""
     console = replace(pair("ui"), trust=Trust("ca", "no chain"))

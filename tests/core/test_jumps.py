@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from certagent.core.actions import Install, Issue, Plan, RejectStaged, Rollback
 from certagent.core.clock import believed, clock_fact
@@ -124,6 +126,21 @@ def test_clock_jump_makes_nothing_due_until_synchronised(label: str, found: Snap
     made = plan(found)
     assert expected == did(made), label
     assert expected or any("the clock was set and is not synchronised" in b.reason for b in made.blocked)
+
+
+def test_clock_set_forward_says_how_long_it_waits() -> None:
+    """`plan` says that it ends by itself; for a clock that was set back, only the kernel's word ends it."""
+    ahead = [b.reason for b in plan(jumped(DUE, 5 * DAY)).blocked]
+    assert [r.endswith("waits for 1 h") for r in ahead] == [True]
+    back = [b.reason for b in plan(replace(future(HOUR), clock=Clock(steady=NOW + 2 * HOUR))).blocked]
+    assert [r.endswith("makes due waits") for r in back] == [True]
+
+
+@given(st.integers(0, 40 * 24), st.integers(1, 60 * 24))
+def test_clock_set_back_delays_nothing_that_is_due(age: int, hours: int) -> None:
+    """What is due now is due by the later moment as well: only a certificate of the future waits."""
+    found = snapshot(pair("ca"), aged(age * HOUR))
+    assert did(plan(found)) == did(plan(replace(found, clock=Clock(steady=NOW + hours * HOUR))))
 
 
 BELIEVED = [

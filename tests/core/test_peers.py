@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from certagent.core.actions import Issue
+from certagent.core.actions import Issue, RejectCommand
 from certagent.core.decide import decide
 from certagent.core.decide.peers import names
-from certagent.core.facts import CertFile, Leaf, LoaderFlags, Pair, Trust
+from certagent.core.facts import CertFile, Leaf, LoaderFlags, Pair, Request, Trust
 from certagent.core.policy import under
 from tests.core.building import DAY, NOW, file, leaf, pair, policy, process, snapshot, want
 
@@ -25,7 +25,7 @@ REFUSED = [("cert.login", "client.debug_user.crt", "critical")]
 DEBUGGING = [
     (NEW, REFUSED),
     (LoaderFlags(release=(26, 1)), REFUSED),
-    (LoaderFlags(), [("cert.login", "client.debug_user.crt", "warning")]),
+    (LoaderFlags(), REFUSED),
     (LoaderFlags(release=(25, 3)), []),
     (replace(NEW, debug_user=True), []),
 ]
@@ -33,7 +33,7 @@ DEBUGGING = [
 
 @pytest.mark.parametrize(("terms", "expected"), DEBUGGING)
 def test_debug_user_needs_a_flag(terms: LoaderFlags, expected: list[tuple[str, str, str]]) -> None:
-    """From 25.4 on; if the version is not known, it is a warning."""
+    """From 25.4 on; a version that is not known may be one of these."""
     assert found(pair("ca"), pair(), DEBUG, terms=terms) == expected
 
 
@@ -52,6 +52,41 @@ def test_advertised_address_missing_is_warning(host: str, named: bool) -> None:
     """A warning if node.crt does not name it: a peer that dials it cannot verify the node."""
     told = found(pair("ca"), pair(), terms=replace(NEW, advertised=(host,)))
     assert told == ([] if named else [("cert.address", "node.crt", "warning")])
+
+
+CONSOLES = [
+    ("by node.crt", (pair(),), "10.0.0.9", [("cert.address", "node.crt", "info")]),
+    (
+        "by ui.crt",
+        (pair(), pair("ui", leaf("ui", dns=("console",)))),
+        "db1.example.com",
+        [("cert.address", "ui.crt", "info")],
+    ),
+    ("by ui.crt, which names it", (pair(), pair("ui", leaf("ui", dns=("console",)))), "console", []),
+    ("without a certificate", (), "10.0.0.9", []),
+]
+
+
+@pytest.mark.parametrize(("label", "pairs", "host", "expected"), CONSOLES, ids=[c[0] for c in CONSOLES])
+def test_advertised_console_address_missing_is_info(
+    label: str, pairs: tuple[Pair, ...], host: str, expected: list[tuple[str, str, str]]
+) -> None:
+    """cockroach does not check it: only its own pages of other nodes fail, so it is not a warning."""
+    assert found(pair("ca"), *pairs, terms=replace(NEW, advertised_http=host)) == expected, label
+
+
+def test_advertised_address_is_told_once() -> None:
+    """An address that SQL and the DB Console share is one finding."""
+    both = replace(NEW, advertised=("db9",), advertised_http="db9")
+    assert found(pair("ca"), pair(), terms=both) == [("cert.address", "node.crt", "warning")]
+
+
+@pytest.mark.parametrize(("authorities", "remedy"), [(("house",), "certagent renew node"), ((), "the tool that")])
+def test_advertised_address_remedy_is_whoever_issues(authorities: tuple[str, ...], remedy: str) -> None:
+    """An externally managed certificate is not renewed by a command of ours."""
+    terms = replace(NEW, advertised=("db9",))
+    plan = decide(under(policy(want("ca"), want(authorities=authorities)), (terms,)), snapshot(pair("ca"), pair()), NOW)
+    assert [remedy in f.remedy for f in plan.findings if f.code == "cert.address"] == [True]
 
 
 def test_wildcard_matches_one_label() -> None:
@@ -118,4 +153,48 @@ def test_disallowed_root_is_not_asked() -> None:
     barred = process(terms=LoaderFlags(root_login=False))
     plan = decide(policy(want("ca"), root), snapshot(pair("ca"), live, processes=(barred,)), NOW)
     assert not [a for a in plan.actions if isinstance(a, Issue)]
-    assert {"cert.principal", "renewal.refused"} <= {f.code for f in plan.findings}
+    found = [f for f in plan.findings if f.file == "client.root.crt" and f.severity == "critical"]
+    assert [f.code for f in found] == ["cert.principal"]
+    assert "without --disallow-root-login, or remove client.root" in found[0].remedy
+    assert [b.refused for b in plan.blocked if b.subject == "client.root"] == [True]
+
+
+def test_disallowed_root_is_one_finding() -> None:
+    """Missing, adopted or issued: one remedy, and none that is refused. An operator's renewal is answered with it."""
+    root, barred = want("client.root"), (process(terms=LoaderFlags(root_login=False)),)
+    request = Request("renew", "client.root", NOW)
+    for live in ((), (pair("client.root"),)):
+        for changes in ({}, {"issued": frozenset()}, {"requests": (request,)}):
+            seen = replace(snapshot(pair("ca"), *live, processes=barred), **changes)
+            plan = decide(policy(want("ca"), root), seen, NOW)
+            found = [f for f in plan.findings if f.file == "client.root.crt"]
+            refused = [f for f in found if f.code != "cert.missing"]
+            assert [f.code for f in refused] == ["cert.principal" if live else "renewal.refused"]
+            assert {f.remedy for f in found} == {refused[0].remedy}
+            assert not any("certagent renew" in b.reason for b in plan.blocked)
+            declined = [a for a in plan.actions if isinstance(a, RejectCommand)]
+            assert bool(declined) == ("requests" in changes)
+
+
+APP = leaf("client.app", common_names=("db1",), uris=("crdb://tenant/1/user/app",))
+NODE = leaf(common_names=("db1",), uris=("crdb://tenant/1/user/node",))
+OLD = LoaderFlags(release=(24, 1))
+
+
+@pytest.mark.parametrize(
+    ("live", "terms", "expected"),
+    [
+        (pair("client.app", APP), LoaderFlags(), ["warning"]),
+        (pair("node", NODE), LoaderFlags(), ["critical"]),
+        (pair("client.app", APP), replace(OLD, release=(24, 2)), []),
+        (pair("client.app", APP), OLD, []),
+        (pair("client.app", leaf("client.app", common_names=("db1",))), LoaderFlags(), []),
+        (pair("client.app"), LoaderFlags(), []),
+    ],
+)
+def test_file_that_old_versions_refuse_is_doubtful(live: Pair, terms: LoaderFlags, expected: list[str]) -> None:
+    """Where the version is not known; where it is, the loader decides. A wrong principal is wrong in each version."""
+    wants = (want("ca"), want("node"), want("client.app"))
+    others = [p for p in (pair("ca"), pair()) if p.name != live.name]
+    plan = decide(under(policy(*wants), (terms,)), snapshot(*others, live), NOW)
+    assert [f.severity for f in plan.findings if f.code == "cert.nonstandard"] == expected

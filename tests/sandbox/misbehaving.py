@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from certagent.sandbox import Profile, confine
+from certagent.sandbox.exchange import DONE
 
 
 def closing() -> None:
@@ -29,12 +30,26 @@ def showing() -> None:
     print(sorted(os.environ), [fd for fd in range(3, 64) if os.path.exists(f"/proc/self/fd/{fd}")])
 
 
-WAYS = {"hang after closing": closing, "flood": flooding, "begin to answer": beginning, "show": showing}
+def telling() -> None:
+    sys.stdin.buffer.readline()
+    for number in range(int(sys.argv[2])):
+        print(number, flush=True)
+        assert sys.stdin.buffer.readline() == DONE
+    sys.stdout.write("the answer")
+
+
+WAYS = {
+    "tell": telling,
+    "hang after closing": closing,
+    "flood": flooding,
+    "begin to answer": beginning,
+    "show": showing,
+}
 
 
 def main() -> int:
     how = sys.argv[1]
-    if how != "be deaf":
+    if how not in {"be deaf", "tell"}:
         sys.stdin.buffer.read()
     WAYS.get(how, lambda: None)()
     match how:

@@ -388,6 +388,25 @@ def gone(pid: int) -> bool:
         return True
 
 
+def test_worker_line_is_told_before_it_goes_on() -> None:
+    """Each whole line that a worker prints is passed on, and acknowledged, before its answer."""
+    told: list[bytes] = []
+    assert b"the answer" == Workers(None).ask(HANGING, ["tell", "3"], b"?\n", 30, told=told.append)
+    assert [b"0", b"1", b"2"] == told
+
+
+@pytest.mark.parametrize(("count", "why"), [("17", "more than 16 lines"), ("1", "cannot be saved")])
+def test_worker_line_that_cannot_be_told_ends_it(count: str, why: str) -> None:
+    """Too many lines, or one that cannot be saved: the worker is ended, and its CA is told nothing more."""
+
+    def told(_line: bytes) -> None:
+        if count == "1":
+            raise HostError("cannot be saved")
+
+    with pytest.raises(HostError, match=why):
+        Workers(None).ask(HANGING, ["tell", count], b"?\n", 30, told=told)
+
+
 def test_worker_stop_ends_all() -> None:
     """`stop` ends running workers immediately, and refuses later ones."""
     workers, caught = Workers(None), []

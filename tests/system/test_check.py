@@ -47,7 +47,7 @@ def named(ca: Any, common_name: str) -> tuple[bytes, bytes]:
     from certagent import x509
 
     key = x509.generate_key("ecdsa-p256")
-    csr = x509.make_csr(key, common_name, ("localhost",))
+    csr = x509.make_csr(key, common_name, ("localhost", "127.0.0.1"))
     now = datetime.now(UTC)
     span = {"not_before": now, "not_after": now + timedelta(days=30)}
     return x509.sign_csr(csr, ca.cert, ca.key, server=True, client=True, **span), key
@@ -73,6 +73,12 @@ BREAKAGES: list[tuple[str, Callable[[Path], object], tuple[str, str], bool]] = [
     ("an empty bundle", lambda d: (d / "ca.crt").write_text(""), ("cert.empty", "ca.crt"), False),
     ("a strange name", lambda d: (d / "node.old.crt").write_text(""), ("name.unknown", "node.old.crt"), False),
     ("the CA's key", lambda d: (d / "ca.key").write_text("x"), ("ca.key-present", "ca.key"), True),
+    (
+        "a copy of the CA's key under another name",
+        lambda d: (d / "backup.key").write_bytes(filled(d).key),
+        ("ca.key-present", "backup.key"),
+        True,
+    ),
 ]
 
 
@@ -121,7 +127,7 @@ SLEEPER = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'cockroach'); print(
 def test_check_pid_relative_directory_in_its_cwd(tmp_path: Path) -> None:
     """`--certs-dir=certs` is below the process's cwd; ${NAME} is the process's own variable."""
     filled(tmp_path / "certs")
-    words = [sys.executable, "-c", SLEEPER, "start", "--certs-dir=${WHERE}"]
+    words = [sys.executable, "-c", SLEEPER, "start", "--certs-dir=${WHERE}", "--advertise-addr=localhost"]
     environ = os.environ | {"WHERE": "certs"}
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(words, cwd=tmp_path, env=environ, **pipes) as process:
@@ -151,7 +157,9 @@ def test_check_pid_in_another_root() -> None:
         f"os.setuid({nobody.pw_uid}); print(flush=True); sys.stdin.read()"
     )
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", body, "start", "--certs-dir=certs"], **pipes) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", body, "start", "--certs-dir=certs", "--advertise-addr=localhost"], **pipes
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         code, document = check("--pid", str(process.pid))
@@ -161,6 +169,19 @@ def test_check_pid_in_another_root() -> None:
     assert (code, document["certs_dir"], document["user"]) == (0, "/etc/certs", "nobody")
     assert accepted(document) == {"ca.crt": True, "node.crt": True}
     assert accepted(stolen) == {"ca.crt": True, "node.crt": False}
+
+
+@pytest.mark.root
+def test_check_names_the_directory_that_the_user_may_not_enter() -> None:
+    """Root looks with the rights of the user, and says which part of the path lacks the search permission."""
+    certs = open_tmp() / "part" / "certs"
+    certs.mkdir(parents=True)
+    filled(certs)
+    certs.parent.chmod(0o700)
+    code, document = check("--certs-dir", str(certs), "--user", "nobody")
+    assert code == 2
+    assert f"nobody may not enter {certs.parent} (owner root, mode 0700)" in document["start"]["reason"]
+    assert [(f["code"], f["remedy"]) for f in document["findings"]] == [("dir.missing", f"chmod o+x {certs.parent}")]
 
 
 @pytest.mark.root

@@ -112,6 +112,20 @@ def test_probe_of_one_hanging_port_is_pending(host: Host) -> None:
         assert f"not yet verified by {address(server, 'http')}: " in told, told
 
 
+def test_probe_setting_leaves_out_hanging_port(host: Host) -> None:
+    """The remedy of `served.unreachable` works: `probe` lists the ports that can be checked, and no other is asked."""
+    host.once()
+    with host.server(environ={"STANDIN_MUTE": "http"}) as server:
+        with host.agent():
+            wait_until(lambda: "served.unreachable" in host.codes(), "the HTTP port does not answer")
+        host.write(extra=f"[certs_dir.process]\nprobe = ['{address(server, 'sql')}/sql']")
+        with host.agent() as agent:
+            wait_until(lambda: host.file("node")["proof"] == "served", "the SQL port verifies it")
+            assert "served.unreachable" not in host.codes()
+            assert host.run("renew", "node").returncode == 0
+            agent.wait_event("reload.proven")
+
+
 def test_probe_of_second_hanging_process_is_pending(host: Host) -> None:
     """Of two processes one is stopped: `renew` exits 1; when it runs again it loads the pair, and all is verified."""
     host.once()

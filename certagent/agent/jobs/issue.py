@@ -5,7 +5,7 @@ staging area, and is asked about again with the same ones.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -106,6 +106,7 @@ class Issuing:
             else _made(action, self._live_key(action), _Style(authority.common_name, ""))
         )
         order = Order.of(self.policy.path, action.want, action.names, draft.csr, self._live(action.subject))
+        order = replace(order, forced=action.forced)
         existed = authority.pinned
         answer = self._answered(authority, order)
         self._created(authority, action, existed=existed)
@@ -113,6 +114,7 @@ class Issuing:
             return answer
         self._stage(action.want, answer, draft.key)
         if authority.may_defer:
+            authority.delivered(self.policy.path, action.subject)
             pending.forget(self.policy.path, action.subject)
         return None
 

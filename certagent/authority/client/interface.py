@@ -22,6 +22,7 @@ class Order:
     client: bool
     lifetime: timedelta | None
     live: bytes = b""  # the live certificate and its chain
+    forced: bool = False  # an operator wants no pause that follows failures
 
     @classmethod
     def of(cls, certs_dir: str, want: Want, names: tuple[str, ...], csr: bytes, live: bytes) -> "Order":
@@ -67,6 +68,9 @@ class CertificateAuthority(Protocol):
 
     def issue(self, order: Order, now: datetime) -> bytes | Pending:
         """The leaf and its chain as PEM, or that the answer comes later."""
+
+    def delivered(self, certs_dir: str, stem: str) -> None:
+        """What was issued is staged: it need not be found again at the CA."""
 
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:
         """When it wants the live leaf renewed."""

@@ -116,6 +116,9 @@ class Embedded:
             if self._directory not in made:
                 self._book.write(self._name, "", shared, {**shared, MADE: [*made, self._directory]}, {})
 
+    def delivered(self, certs_dir: str, stem: str) -> None:
+        """It keeps nothing."""
+
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:  # noqa: ARG002 - it has none
         """It has no wishes."""
         raise AuthorityError("the embedded CA has no renewal information", kind="refused")

@@ -12,9 +12,10 @@ from certagent import x509
 from certagent.authority.backends import dropbox
 from certagent.authority.client.interface import Order
 from certagent.authority.client.live import live_key, proof_of
+from certagent.authority.client.memory import Memory, registered
 from certagent.authority.client.pinned import certificates, pinned_roots
 from certagent.authority.client.secrets import read_file, read_secret
-from certagent.authority.errors import AuthorityError
+from certagent.authority.errors import AuthorityError, Kind
 from certagent.authority.messages import (
     Answer,
     Done,
@@ -54,6 +55,7 @@ class Remote:
         self._of_agent = of_agent
         self._name, self._config, self._workers, self._book = name, config, workers, book
         self._type, self._traits = config.ca_type, config.traits
+        self._delivering: dict[str, State] = {}  # by file: what is remembered once its certificate is staged
         self._roots: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
 
     @property
@@ -75,14 +77,11 @@ class Remote:
     def files(self) -> tuple[str, ...]:
         """Everything that its settings name: certificates, secrets, the drop-box."""
         c = self._config
-        common = (c.issuing_roots, c.tls_roots, c.client_cert, c.client_key)
-        named = (*common, *c.secrets.values(), *self._traits.files)
-        return tuple(dict.fromkeys(path for path in named if path.startswith("/")))
+        common = (c.issuing_roots, c.tls_roots, c.client_cert, c.client_key, *c.secrets.values())
+        return tuple(dict.fromkeys(path for path in (*common, *self._traits.files) if path.startswith("/")))
 
     def _news(self) -> datetime | None:
-        if not self.by_hand:
-            return None
-        return dropbox.inbox_changed(self._config.options)
+        return dropbox.inbox_changed(self._config.options) if self.by_hand else None
 
     @property
     def common_name(self) -> bool:
@@ -190,6 +189,13 @@ class Remote:
                 return leaf + b"".join(pem for _, pem in rest if not x509.is_root(pem))
         raise self._not("a certificate")
 
+    def delivered(self, certs_dir: str, stem: str) -> None:
+        """Forget the order. Until now a crash would have found its certificate again."""
+        state = self._delivering.pop(key := f"{certs_dir}\n{stem}", None)
+        with suppress(HostError):  # an order of a former request is no harm
+            if state is not None:
+                self._book.write(self._name, key, state.shared, state.shared, state.own)
+
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:
         """Ask for the window."""
         request = replace(self._request("renewal"), stem=stem, live=live.decode("utf-8", "replace"))
@@ -229,10 +235,11 @@ class Remote:
             client=order.client,
             lifetime=order.lifetime.total_seconds() if order.lifetime else None,
             live=order.live.decode("utf-8", "replace"),
+            forced=order.forced,
         )
         if self.by_leaf and order.live:
-            key = live_key(order)
-            request = replace(request, tls=replace(request.tls, client_cert=request.live, client_key=key.decode()))
+            shown = replace(request.tls, client_cert=request.live, client_key=live_key(order).decode())
+            request = replace(request, tls=shown)
         return replace(request, proof=proof_of(self._type.live_proof, request, order, now))
 
     def _file(self, setting: str, path: str) -> str:
@@ -249,24 +256,23 @@ class Remote:
             raise AuthorityError(str(error), kind="credentials") from error
 
     def _not(self, expected: str) -> AuthorityError:
-        message = f"cannot use the answer of authority {self._name}: it is not {expected}"
-        return AuthorityError(message, kind="malformed")
+        return AuthorityError(
+            f"cannot use the answer of authority {self._name}: it is not {expected}", kind="malformed"
+        )
 
     def _ask(self, request: Request, certs_dir: str, stem: str, now: datetime) -> Answer:
         """One question; what the backend wants remembered is remembered. Raises AuthorityError."""
         key = f"{certs_dir}\n{stem}" if stem else ""
         try:
             with self._alone():
-                shared, own = self._book.read(self._name, key)
-                answer, state = self._answer(request, State(*deepcopy((shared, own))), now)
-                with (
-                    suppress(HostError) if isinstance(answer, Issued) else nullcontext()
-                ):  # it counts, disk full or not
-                    self._book.write(self._name, key, shared, state.shared, state.own if key else {})
-        except StoppingError as error:
-            raise AuthorityError(str(error), kind="interrupted") from error
+                memory = Memory(self._book, self._name, key)
+                answer, state = self._answer(request, memory, now)
+                if isinstance(answer, Issued):
+                    self._delivering[key] = state
+                memory.ended(state, issued=isinstance(answer, Issued))
         except HostError as error:
-            raise AuthorityError(str(error), kind="failed") from error
+            kind: Kind = "interrupted" if isinstance(error, StoppingError) else "failed"
+            raise AuthorityError(str(error), kind=kind) from error
         if isinstance(answer, Failure):
             raise error_of(answer)
         return answer
@@ -275,15 +281,16 @@ class Remote:
         wait = self._config.timeout + 2 * GRACE
         if self._traits.listens:
             return self._book.alone(self._name, wait)
-        return self._book.first(self._name, wait) if self._type.account else nullcontext()
+        return self._book.first(self._name, wait, registered) if self._type.account else nullcontext()
 
-    def _answer(self, request: Request, state: State, now: datetime) -> tuple[Answer, State]:
-        found = self._secrets(self._config.secrets)
+    def _answer(self, request: Request, memory: Memory, now: datetime) -> tuple[Answer, State]:
+        found, state = self._secrets(self._config.secrets), deepcopy(memory.saved)
         if self.by_hand:
             return self._by_files(request, found, state, now)
         question = dump_question(request, found, state)
         deadline, listens = request.timeout + GRACE, self._traits.listens
-        return load_answer(self._workers.ask(WORKER, [self._config.type], question, deadline, listens=listens))
+        about = [self._config.type], question, deadline
+        return load_answer(self._workers.ask(WORKER, *about, listens=listens, told=memory.saves))
 
     def _by_files(self, request: Request, found: dict[str, str], state: State, now: datetime) -> tuple[Answer, State]:
         from certagent.authority.backends.http import Http

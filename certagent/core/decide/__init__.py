@@ -28,6 +28,7 @@ from datetime import datetime
 
 from certagent.core.actions import Action, Install, Plan, Probe, Recover, Reload, Rollback
 from certagent.core.decide import (
+    ca_keys,
     commands,
     exposure,
     install,
@@ -49,7 +50,8 @@ from certagent.core.policy import Policy, on_terms_of
 from certagent.core.view import View
 
 QUESTIONS = (
-    modes, exposure, tenants, renewal, layouts, install, obstacles, reloading, probing, peers, windows, revocation,
+    modes, exposure, ca_keys, tenants, renewal, layouts, install, obstacles, reloading, probing, peers, windows,
+    revocation,
 )  # fmt: skip
 SEVERITIES = ("ok", "info", "warning", "critical")
 

@@ -14,6 +14,7 @@ from certagent.core.facts import Attempt, Pair, Request
 from certagent.core.findings import Severity
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
+from certagent.core.rules import WITHOUT_ROOT
 from certagent.core.spans import stamp
 from certagent.core.timing import DAY, emergency_at, settled_at
 from certagent.core.view import View
@@ -46,6 +47,11 @@ class Asking:
         """The operator's command that asks for it."""
         return self.view.snapshot.renewal(self.stem)
 
+    @property
+    def forced(self) -> bool:
+        """Whether the operator waits for no pause that follows failures."""
+        return self.requested is not None and self.requested.force
+
     @cached_property
     def failed(self) -> tuple[Attempt, ...]:
         """What failed since it was last installed."""
@@ -74,6 +80,7 @@ class Block:
     why: str
     until: datetime | None = None
     severity: Severity = "critical"  # of what only a person lifts
+    told: bool = False  # a finding about the live certificate says it already
     remedy: str | None = None
 
 
@@ -142,7 +149,9 @@ def widened_scopes(a: Asking) -> Block | None:
 def disallowed_user(a: Asking) -> Block | None:
     """Servers refuse every certificate of root, from any CA."""
     barred = a.want.principal == "root" and any(not terms.root_login for terms in a.want.terms)
-    return _block("cockroach runs with --disallow-root-login and refuses every certificate of root" if barred else None)
+    why = "cockroach runs with --disallow-root-login and refuses every certificate of root"
+    told = a.pair.leaf is not None
+    return Block(why, remedy=WITHOUT_ROOT.format(a.stem), told=told) if barred else None
 
 
 def untrusted_authorities(a: Asking) -> Block | None:

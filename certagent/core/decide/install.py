@@ -17,7 +17,7 @@ from certagent.core.rules import refusal
 from certagent.core.scopes import limit
 from certagent.core.spans import stamp
 from certagent.core.timing import DAY, swap_retry_at, valid_soon
-from certagent.core.view import JUMPED, View
+from certagent.core.view import View
 
 
 def part(view: View) -> Part:
@@ -36,7 +36,7 @@ def _believed(view: View, staged: Staged) -> Part:
     if before is None or view.snapshot.renewal(stem):
         return found
     same = [type(a) for a in found.actions] == [type(a) for a in _staged(before, staged).actions]
-    return found if same else blocked("install", stem, JUMPED)
+    return found if same else blocked("install", stem, view.jumped)
 
 
 def _staged(view: View, staged: Staged) -> Part:

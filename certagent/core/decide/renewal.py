@@ -11,27 +11,26 @@ from enum import Enum, auto
 
 from certagent.core.actions import Adopt, Issue, RejectCommand
 from certagent.core.catalogue import (
-    CA_MISSING,
     CERT_KEY,
     CERT_SAN,
-    CERT_UNTRUSTED,
     KEY_MISMATCH,
     RENEWAL_REFUSED,
 )
 from certagent.core.decide import failover, guards, layouts, outlook, sans
+from certagent.core.decide.causes import by_cause
 from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.guards import Asking, Block
 from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Leaf, Pair, Snapshot
 from certagent.core.findings import Finding, Severity
-from certagent.core.names import NODE, stem_of
+from certagent.core.names import NODE
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
 from certagent.core.rules import other_key, pair_findings
 from certagent.core.scopes import limit
 from certagent.core.spans import stamp
 from certagent.core.timing import emergency_at, of_the_future
-from certagent.core.view import JUMPED, View
+from certagent.core.view import View
 
 
 class Outcome(Enum):
@@ -79,14 +78,7 @@ def part(view: View) -> Part:
         for want in view.policy.wants
     )
     found = total([*made, *unmanaged_files, *about])
-    return replace(found, findings=_by_cause(view, failover.once(found.findings)))
-
-
-def _by_cause(view: View, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """A bundle that is missing is one finding, not one more for each certificate that it would verify."""
-    missing = {stem_of(f.file) for f in findings if f.rule is CA_MISSING}
-    verified = {p.name.stem for p in view.snapshot.pairs if p.trust and p.trust.bundle in missing}
-    return tuple(f for f in findings if f.rule is not CERT_UNTRUSTED or stem_of(f.file) not in verified)
+    return replace(found, findings=by_cause(view, failover.once(found.findings)))
 
 
 def _refused(view: View, want: Want, part: Part) -> set[str]:
@@ -116,7 +108,7 @@ def _want(view: View, want: Want) -> Part:
     if nobody:
         return known
     if _due_by_jump_alone(view, want, pair):
-        return known + blocked("issue", stem, f"{reason.sentence}; {JUMPED}")
+        return known + blocked("issue", stem, f"{reason.sentence}; {view.jumped}")
     if reason.kind is Cause.FUTURE and (back := _back(view, stem, reason)):
         return known + back
     asking = Asking(view=view, want=layouts.keep_dual_purpose(view, want), pair=pair, reason=reason)
@@ -201,7 +193,7 @@ def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     if block := guards.vanishing_names(asking) or guards.widened_scopes(asking):
         why = f"the renewal at {stamp(at)} will be blocked: {block.why}"
         return outlook.refused(want.name.stem, why, "warning", at, remedy=block.remedy)
-    if not differs:
+    if not differs or guards.disallowed_user(asking):
         return outlook.remembered(view, want, pair) + Part(wakes=(at,))
     until = f"certagent did not issue this pair and keeps it until {stamp(at)}"
     reason = f"{differs[0].message}; {until}; `certagent renew {want.name.stem}` replaces it now"
@@ -284,7 +276,8 @@ def _outcome(a: Asking, block: Block, outcome: Outcome, told: Part) -> Part:
         case Outcome.REFUSED:
             why = f"{a.reason.sentence}; {block.why}"
             told = outlook.overdue(a.want, a.pair, a.view.now)
-            told += outlook.refused(a.stem, block.why, block.severity, remedy=block.remedy)
+            if not block.told:
+                told += outlook.refused(a.stem, block.why, block.severity, remedy=block.remedy)
             told += blocked("issue", a.stem, why, refused=True)
             return told + (Part((RejectCommand("renew", a.stem, why),)) if a.requested else Part())
 
@@ -297,4 +290,4 @@ def _issue(a: Asking) -> Issue:
     names = (*sans.names(want, pair.leaf), *sans.uris(snapshot, want, pair))
     carried_over = layouts.carried_over_bundle(snapshot, want)
     first = want.name.is_bundle and layouts.first_of(a.view, want, a.choice.authority)
-    return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over, first)
+    return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over, first, a.forced)

@@ -12,6 +12,7 @@ from certagent.core.catalogue import (
     LEDGER_UNWRITABLE,
     NAME_UNKNOWN,
 )
+from certagent.core.decide.ca_keys import of_cas
 from certagent.core.decide.part import Part
 from certagent.core.facts import Directory, Snapshot
 from certagent.core.findings import Finding
@@ -67,7 +68,8 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
 
 def _strangers(snapshot: Snapshot) -> list[Finding]:
     found = []
-    for file in snapshot.unmanaged_files:
+    cas = of_cas(snapshot)
+    for file in (f for f in snapshot.unmanaged_files if f.name not in cas):
         parsed = names.parse(names.stem_of(file.name))
         reason = parsed.reason if isinstance(parsed, names.Unknown) else f"it is a {file.kind}"
         instead = RENAMED.get(file.name)

@@ -61,7 +61,7 @@ def _state(view: View, process: Process) -> Finding:
         message = f"pid {process.pid} runs as {process.user}, not as {owner.user}: this agent can neither inspect nor"
         return PROCESS_OTHER_USER.found(file, f"{message} signal it")
     message = process.problem or f"pid {process.pid} is {process.state} and cannot be reloaded"
-    return PROCESS_FORBIDDEN.found(file, message)
+    return PROCESS_FORBIDDEN.found(file, message, remedy=process.advice or None)
 
 
 def _unseen(view: View, process: Process) -> tuple[Finding, ...]:

@@ -31,7 +31,8 @@ class LoaderFlags:
     root_sans: tuple[str, ...] = ()  # --root-cert-san
     root_login: bool = True  # not --disallow-root-login
     debug_user: bool = False  # --allow-debug-user
-    advertised: tuple[str, ...] = ()  # hosts of --advertise-addr and --advertise-sql-addr
+    advertised: tuple[str, ...] = ()  # hosts that other nodes and SQL clients are told to dial
+    advertised_http: str = ""  # the same of the DB Console, where flags name it
     release: tuple[int, int] | None = None  # of cockroach; None: not known
 
 
@@ -51,6 +52,7 @@ class Process:
     listeners: tuple[Listener, ...] = ()
     terms: LoaderFlags = LoaderFlags()
     problem: str | None = None
+    advice: str = ""  # the remedy of the problem, where it is known
     by_probe: bool = False  # its listeners are those of `probe`: it counts as serving once one of them has answered
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from certagent.core.facts.certificates import File, Generation, Leaf, Loaded, Pair, Staged
+from certagent.core.facts.certificates import File, Generation, KeyFile, Leaf, Loaded, Pair, Staged
 from certagent.core.facts.directory import Directory
 from certagent.core.facts.history import History
 from certagent.core.facts.processes import PassedOver, Process, Served
@@ -21,6 +21,7 @@ class Snapshot:
     directory: Directory
     pairs: tuple[Pair, ...] = ()
     unmanaged_files: tuple[File, ...] = ()  # entries that are not part of any pair
+    loose_keys: tuple[KeyFile, ...] = ()  # those of them that are keys
     staged: tuple[Staged, ...] = ()
     generations: tuple[Generation, ...] = ()
     loaded: tuple[Loaded, ...] = ()  # oldest first

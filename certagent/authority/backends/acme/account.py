@@ -1,5 +1,7 @@
 """The ACME account: registered once, saved by directory URL in the authority's shared state, found again by its key.
 
+The key is saved before the CA is told of it: an external account binding may serve only once, and after a crash the
+same key finds the same account.
 If a server has lost the account (in a lab), it is registered again with the same key. A rollover takes two requests:
 the new key is saved before the CA is told, so that a crash in between cannot lose the account.
 """
@@ -29,7 +31,8 @@ class Account:
         self.options, self.context = options, context
         url = options["directory_url"]
         self.entry: dict[str, Any] = context.state.shared.setdefault("accounts", {}).setdefault(url, {})
-        if "key" not in self.entry:
+        self._saved = "key" in self.entry
+        if not self._saved:
             self.entry["key"] = x509.generate_key("ecdsa-p256").decode()
         self.key = JWK.load(self.entry["key"].encode())
         self.net = Net(context.http, self.key, context.now)
@@ -61,15 +64,28 @@ class Account:
         self.net.account = messages.RegistrationResource(uri=uri, body=messages.Registration())
 
     def _register(self) -> None:
+        """The key is durable before the CA is told; one that was already may be that of an account, after a crash."""
+        if self._saved and (uri := self._found()):
+            self._use(uri)
+            self.entry["uri"] = uri
+            return
         meta = self.client.directory.meta
         terms = agreed(meta, accepted=self.options["terms_accepted"])
         asked = registration(meta, self.options["contact"], terms, self._binding())
+        self.context.save()
         try:
             uri = self.client.new_account(asked).uri
         except errors.ConflictError as error:
             uri = error.location  # it exists already, under this key
         self._use(uri)
         self.entry["uri"], self.entry["contact"] = uri, list(self.options["contact"])
+
+    def _found(self) -> str:
+        """The account that the CA has for our key, "" where it does not say so: then it is asked for one."""
+        try:
+            return self._knows(self.key)
+        except messages.Error:
+            return ""
 
     def _binding(self) -> dict[str, Any] | None:
         kid, secret = self.options["eab_kid"], self.context.secrets.get("eab_key", "")

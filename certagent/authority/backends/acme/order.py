@@ -15,10 +15,11 @@ from requests.utils import parse_header_links
 
 from certagent import x509
 from certagent.authority.backends.acme.account import Account
+from certagent.authority.backends.acme.limits import Failures
 from certagent.authority.backends.acme.options import Options, identifier
 from certagent.authority.backends.acme.polling import Patience, pauses
 from certagent.authority.backends.acme.problems import mapped
-from certagent.authority.backends.acme.proving import prove
+from certagent.authority.backends.acme.proving import count_failed, prove
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending, Request
@@ -44,25 +45,28 @@ class Order:
     def certificate(self) -> list[str] | Pending:
         """The CA's chains, the default one first; or Pending where the CA takes its time. Raises AuthorityError.
 
-        Only an order that waits is saved: after a failure the next request starts again.
+        After the CA's refusal the next request starts again. An order whose CA was not reached any more, or that waits,
+        is taken up.
         """
-        waits = False
         try:
             with mapped(self.account.net, "order a certificate"):
                 self._advance()
-                waits = self._status() != "valid"
-                return self._pending() if waits else self._download()
-        finally:
-            if not waits:
+                if self._status() != "valid":
+                    return self._pending()
+                chains = self._download()
+        except AuthorityError as error:
+            if error.kind != "unreachable":
                 self.memory.clear()
+            raise
+        self.memory.clear()
+        return chains
 
     def _advance(self) -> None:
         """As far as the patience goes."""
         if not self._resume():
             self._begin()
         if self._status() == "pending":
-            names = frozenset(i["value"].removeprefix("*.") for i in self._wants())
-            prove(self.account, list(self.body.authorizations), names, self.context, self.patience)
+            prove(self.account, list(self.body.authorizations), self._names(), self.context, self.patience)
             self._look()
             self._look_until({"ready", "processing", "valid"})
         if self._status() == "ready":
@@ -74,6 +78,10 @@ class Order:
 
     def _wants(self) -> list[dict[str, str]]:
         return sorted((identifier(n) for n in self.request.names), key=lambda i: (i["type"], i["value"]))
+
+    def _names(self) -> frozenset[str]:
+        """What is validated: for a wildcard its domain."""
+        return frozenset(i["value"].removeprefix("*.") for i in self._wants())
 
     def _csr(self) -> str:
         return sha256(self.request.csr.encode()).hexdigest()
@@ -93,11 +101,15 @@ class Order:
         if self._status() in {"pending", "ready", "processing", "valid"}:
             return True
         self.memory.clear()
+        count_failed(self.account, list(self.body.authorizations), self._names(), self.context)
         return False
 
     def _begin(self) -> None:
         """A new order; where the CA does not take `replaces`, without it."""
         offered = self.account.client.directory.meta.profiles or {}
+        if not self.request.forced:
+            limits = Failures(self.context.state.shared, self.options.directory_url, self.context.now())
+            limits.check(self._names())
         fields = wish(self._wants(), self.options.profile, offered, self.request.lifetime, self.context.now())
         replaced = self._replaces()
         try:
@@ -108,6 +120,7 @@ class Order:
             answer = self._new(fields)
         self.url = str(answer)
         self.memory["order"], self.memory["csr"] = self.url, self._csr()
+        self.context.save()  # a crash from here on costs no second certificate: the next request takes the order up
 
     def _new(self, fields: dict[str, Any]) -> str:
         answer = self.account.post(self.account.client.directory["newOrder"], fields)

@@ -5,19 +5,30 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol, Self
 
 from acme import messages
 
 from certagent.authority.backends.acme.account import Account
 from certagent.authority.backends.acme.alpn import Alpn
+from certagent.authority.backends.acme.limits import Failures, told
 from certagent.authority.backends.acme.listening import inherited
 from certagent.authority.backends.acme.options import Options, identifier
 from certagent.authority.backends.acme.polling import Patience, pauses
 from certagent.authority.backends.acme.problems import error_of, printable
 from certagent.authority.backends.acme.web import Standalone, Webroot
 from certagent.authority.context import Context
-from certagent.authority.errors import AuthorityError
+from certagent.authority.errors import AuthorityError, Kind
+
+
+class ValidationFailedError(AuthorityError):
+    """The CA did not find the challenge answered."""
+
+    def __init__(self, message: str, name: str, *, kind: Kind, retry_at: datetime | None = None) -> None:
+        """`name`: what was validated."""
+        super().__init__(message, kind=kind, retry_at=retry_at)
+        self.name = name
 
 
 class Responder(AbstractContextManager["Responder"], Protocol):
@@ -95,8 +106,42 @@ def prove(account: Account, urls: list[str], names: frozenset[str], context: Con
         for challenge in chosen:
             if challenge.status == "pending":
                 account.post(challenge.url, {})
-        for url in waiting:
-            _settled(account, url, options, names, patience)
+        failed = [error for url in waiting if (error := _failure(account, url, options, names, patience))]
+    _count(failed, account, context)
+
+
+def _failure(
+    account: Account, url: str, options: Options, names: frozenset[str], patience: Patience
+) -> "ValidationFailedError | None":
+    """Why an authorization failed, if it did."""
+    try:
+        _settled(account, url, options, names, patience)
+    except ValidationFailedError as error:
+        return error
+    return None
+
+
+def count_failed(account: Account, urls: list[str], names: frozenset[str], context: Context) -> None:
+    """Count the validations that failed after the request for them had ended. Raises AuthorityError, messages.Error."""
+    failures = Failures(context.state.shared, account.options["directory_url"], context.now())
+    for found in (_fetch(account, url, names) for url in urls):
+        if found.status == "invalid":
+            failures.add(identifier(found.name)["value"])
+
+
+def _count(failed: "list[ValidationFailedError]", account: Account, context: Context) -> None:
+    """Remember each failure, and raise the first; with the CA's limit reached it says when the next is useful."""
+    if not failed:
+        return
+    failures = Failures(context.state.shared, account.options["directory_url"], context.now())
+    for error in failed:
+        failures.add(error.name)
+    limits = [(at, error) for error in failed if (at := failures.until(error.name))]
+    if not limits:
+        raise failed[0]
+    at, error = max(limits, key=lambda limit: limit[0])
+    retry_at = max(at, error.retry_at or at)
+    raise ValidationFailedError(f"{error}; {told(at)}", error.name, kind=error.kind, retry_at=retry_at) from error
 
 
 def _fetch(account: Account, url: str, names: frozenset[str]) -> Authorization:
@@ -128,8 +173,10 @@ def proven(found: Authorization, kind: str) -> bool:
     """Given an authorization, return whether the name is validated; False while pending. Raises AuthorityError."""
     if found.status in {"pending", "valid"}:
         return found.status == "valid"
-    failed = f"{kind} validation of {printable(found.name)} failed"
+    failed, name = f"{kind} validation of {printable(found.name)} failed", identifier(found.name)["value"]
     problem = next((c.problem for c in found.challenges if c.problem is not None), None)
     if problem is None:
-        raise AuthorityError(f"{failed}: the authorization is {printable(found.status)}", kind="refused")
-    raise error_of(problem, failed)
+        why = f"{failed}: the authorization is {printable(found.status)}"
+        raise ValidationFailedError(why, name, kind="refused")
+    error = error_of(problem, failed)
+    raise ValidationFailedError(str(error), name, kind=error.kind)

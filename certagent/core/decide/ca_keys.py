@@ -1,0 +1,41 @@
+"""Private keys of CAs under other names than that of a bundle: whoever can read one can issue any certificate."""
+
+from collections.abc import Iterator
+
+from certagent.core.catalogue import CA_KEY_PRESENT
+from certagent.core.decide.part import Part
+from certagent.core.facts import KeyFile, Pair, Snapshot
+from certagent.core.findings import Finding
+from certagent.core.names import stem_of
+from certagent.core.view import View
+
+NAMED = ("ca.", "ca-")  # what the files of CAs are called
+
+
+def part(view: View) -> Part:
+    """A finding for each."""
+    pairs = {p.key.file.name: p for p in view.snapshot.pairs if p.key}
+    found = [_finding(name, subject, pairs.get(name)) for name, subject in of_cas(view.snapshot).items()]
+    return Part(findings=tuple(found))
+
+
+def of_cas(snapshot: Snapshot) -> dict[str, str]:
+    """The files that are keys of CAs, by name or by the certificates of the directory; with the CA's subject, or ""."""
+    files = (p.cert.certificates for p in snapshot.pairs if p.cert)
+    cas = {c.spki: c.subject for certificates in files for c in certificates if c.is_ca}
+    return {k.file.name: cas.get(k.spki or "", "") for k in _keys(snapshot) if k.spki in cas or _named(snapshot, k)}
+
+
+def _keys(snapshot: Snapshot) -> Iterator[KeyFile]:
+    yield from (p.key for p in snapshot.pairs if p.key and not p.name.is_bundle)
+    yield from snapshot.loose_keys
+
+
+def _named(snapshot: Snapshot, key: KeyFile) -> bool:
+    return key in snapshot.loose_keys and key.file.name.startswith(NAMED)
+
+
+def _finding(name: str, subject: str, pair: Pair | None) -> Finding:
+    whose = f"the CA {subject}" if subject else "a CA, by its name"
+    own = f"have {stem_of(name)}.crt issued with a key of its own" if pair and pair.matched else None
+    return CA_KEY_PRESENT.found(name, f"this is the private key of {whose}; it does not belong on a node", remedy=own)

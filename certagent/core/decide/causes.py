@@ -1,0 +1,21 @@
+"""One cause is one finding: what only follows from another finding is not said once more."""
+
+from certagent.core.catalogue import CA_MISSING, CERT_MISSING, CERT_UNTRUSTED
+from certagent.core.decide.ca_keys import of_cas
+from certagent.core.findings import Finding
+from certagent.core.names import stem_of
+from certagent.core.view import View
+
+
+def by_cause(view: View, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings about files without those that follow from others.
+
+    A bundle that is missing, or whose certificates do not count, is one finding, not one more for each certificate that
+    it would verify. A key that is a CA's lacks no certificate.
+    """
+    unusable = {stem_of(f.file) for f in findings if f.rule is CA_MISSING}
+    unusable |= {p.name.stem for p in view.snapshot.pairs if p.name.is_bundle and p.cert and not p.cert.pooled}
+    verified = {p.name.stem for p in view.snapshot.pairs if p.trust and p.trust.bundle in unusable}
+    keys = {stem_of(name) for name in of_cas(view.snapshot)} - {want.name.stem for want in view.policy.wants}
+    following = {CERT_UNTRUSTED: verified, CERT_MISSING: keys}
+    return tuple(f for f in findings if stem_of(f.file) not in following.get(f.rule, ()))

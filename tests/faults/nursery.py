@@ -1,0 +1,65 @@
+"""A process that has imported everything the agent needs, and forks one agent for each order it reads.
+
+An order is one line of JSON on stdin: the words of the command line, variables, and the file for what it prints. The
+child becomes the one whose calls count. The answers are lines on stdout: the child's pid, then how it ended.
+"""
+
+import importlib
+import json
+import os
+import pkgutil
+import struct
+import sys
+from typing import Any
+
+import certagent
+from certagent.cli import main
+
+
+def imported() -> None:
+    """Everything but the programs that run when they are imported, and the demo."""
+    for module in pkgutil.walk_packages(certagent.__path__, "certagent."):
+        if not module.name.endswith(("__main__", ".worker", "_child", ".child")) and ".demo" not in module.name:
+            importlib.import_module(module.name)
+
+
+def child(order: dict[str, Any]) -> int:
+    """Become the agent."""
+    os.environ.update(order["environ"])
+    out = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.close(out)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    with open(os.environ["CALLS_PAGE"], "r+b") as page:
+        page.write(struct.pack("=i", os.getpid()))
+    return main(order["words"])
+
+
+def ended(code: int) -> None:
+    """As an interpreter ends, without what the parent's copy would do twice."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def serve() -> None:
+    """One child for each line, one at a time."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                ended(child(json.loads(line)))
+            except BaseException:  # noqa: BLE001 - a child never returns into the nursery
+                sys.excepthook(*sys.exc_info())
+                ended(70)
+        print(pid, flush=True)
+        print(os.waitpid(pid, 0)[1], flush=True)
+
+
+if __name__ == "__main__":
+    imported()
+    print("ready", flush=True)
+    serve()
