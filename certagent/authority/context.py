@@ -23,3 +23,4 @@ class Context:
     http: Http
     now: Callable[[], datetime]
     save: Callable[[], None] = lambda: None
+    once_staged: Callable[[Callable[[], None]], None] = lambda tidy: tidy()  # for a backend in the agent's own process

@@ -143,11 +143,18 @@ class Issuing:
         spki = x509.parse_key(live)[0] if live else ""
         mark = mark_of(action, spki, style.challenge)
         found = pending.kept(path, stem, mark)
-        if found is not None:
+        if found is not None and not self._used(found, stem):
             return found
         draft = _made(action, live, style)
         pending.keep(path, stem, mark, draft)
         return draft
+
+    def _used(self, draft: Draft, stem: str) -> bool:
+        """Whether its certificate is live: the agent ended after it was staged, before the request was removed."""
+        if draft.key is None:
+            return False
+        live = self._live(stem)
+        return bool(live) and x509.parse_certificates(live)[0].spki == x509.parse_key(draft.key)[0]
 
     def _stage(self, want: Want, chain: bytes, key: bytes | None) -> None:
         """Record a pair as issued by this agent before it is staged, so that it is known after a crash in between."""

@@ -14,7 +14,15 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from certagent.authority.backends.dropbox_contents import Contents, contents_of, exchange, letter, roots, waiting
+from certagent.authority.backends.dropbox_contents import (
+    Contents,
+    Exchange,
+    contents_of,
+    exchange,
+    letter,
+    roots,
+    waiting,
+)
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Pending, Request
 
@@ -120,7 +128,7 @@ def _read(inbox: int, name: str) -> bytes:
 
 def _exchange(request: Request, context: "Context", places: tuple[int, int], contents: Contents) -> Answer:
     """Carry out what was decided: take the answer, or leave the request and wait."""
-    inbox, outbox = places
+    _, outbox = places
     own, decided = context.state.own, exchange(request, context.state.own, contents.found, os.uname().nodename)
     for name in decided.withdrawn:
         _remove(outbox, name)
@@ -131,10 +139,17 @@ def _exchange(request: Request, context: "Context", places: tuple[int, int], con
         return Pending(again, waiting(request, decided.name, since, contents.ignored), reminder=decided.known)
     own["answered"] = [*decided.answered]
     own.pop("file", None)
-    for name in decided.taken:
-        _remove(inbox, name)
-    _remove(outbox, decided.name)
+    context.once_staged(lambda: _tidy(request.options, decided))
     return Issued(decided.chain)
+
+
+def _tidy(options: dict[str, Any], decided: Exchange) -> None:
+    """Remove the answer and its request: until the certificate is staged, a crash would lose a person's work."""
+    with suppress(OSError, AuthorityError), _opened(options["inbox"], 0o750, INBOX_BARRED) as inbox:
+        for name in decided.taken:
+            _remove(inbox, name)
+    with suppress(OSError, AuthorityError), _opened(options["outbox"], 0o755, OUTBOX_BARRED) as outbox:
+        _remove(outbox, decided.name)
 
 
 def _left(outbox: int, name: str, request: Request, now: datetime) -> datetime:

@@ -1,5 +1,6 @@
 """What an authority remembers, during one request to it: saved on the way where a crash must not lose it."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -16,6 +17,30 @@ def registered(shared: dict[str, Any]) -> bool:
     return bool(shared) and all("uri" in account for account in accounts)
 
 
+class Deliveries:
+    """What is done once a certificate is staged; until then a crash finds it again, at the CA or in the inbox."""
+
+    def __init__(self, book: AuthorityState, name: str) -> None:
+        """Nothing was issued yet."""
+        self._book, self._name = book, name
+        self._issued: dict[str, tuple[State, list[Callable[[], None]]]] = {}
+
+    def issued(self, key: str, state: State, tidy: list[Callable[[], None]]) -> None:
+        """A certificate for the file of that key: what its backend remembers and removes from then on."""
+        self._issued[key] = state, tidy
+
+    def done(self, key: str) -> None:
+        """It is staged."""
+        found = self._issued.pop(key, None)
+        if found is None:
+            return
+        state, tidy = found
+        with suppress(HostError):  # an order of a former request is no harm
+            self._book.write(self._name, key, state.shared, state.shared, state.own)
+        for remove in tidy:
+            remove()
+
+
 class Memory:
     """What an authority remembers, during one request."""
 
@@ -23,6 +48,7 @@ class Memory:
         """`key`: of the file that is asked for, "" for none. Raises HostError."""
         self._book, self._name, self._key = book, name, key
         self.saved = State(*book.read(name, key))
+        self.tidy: list[Callable[[], None]] = []  # what is done once the certificate is staged
 
     def save(self, state: State) -> None:
         """Remember it durably. Raises HostError."""

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from certagent import x509
 from certagent.authority.backends import dropbox
 from certagent.authority.client.interface import Order
 from certagent.authority.client.live import live_key, proof_of
-from certagent.authority.client.memory import Memory, registered
+from certagent.authority.client.memory import Deliveries, Memory, registered
 from certagent.authority.client.pinned import certificates, pinned_roots
 from certagent.authority.client.secrets import read_file, read_secret
 from certagent.authority.errors import AuthorityError, Kind
@@ -55,7 +55,7 @@ class Remote:
         self._of_agent = of_agent
         self._name, self._config, self._workers, self._book = name, config, workers, book
         self._type, self._traits = config.ca_type, config.traits
-        self._delivering: dict[str, State] = {}  # by file: what is remembered once its certificate is staged
+        self._deliveries = Deliveries(book, name)
         self._roots: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
 
     @property
@@ -191,10 +191,7 @@ class Remote:
 
     def delivered(self, certs_dir: str, stem: str) -> None:
         """Forget the order. Until now a crash would have found its certificate again."""
-        state = self._delivering.pop(key := f"{certs_dir}\n{stem}", None)
-        with suppress(HostError):  # an order of a former request is no harm
-            if state is not None:
-                self._book.write(self._name, key, state.shared, state.shared, state.own)
+        self._deliveries.done(f"{certs_dir}\n{stem}")
 
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:
         """Ask for the window."""
@@ -268,7 +265,7 @@ class Remote:
                 memory = Memory(self._book, self._name, key)
                 answer, state = self._answer(request, memory, now)
                 if isinstance(answer, Issued):
-                    self._delivering[key] = state
+                    self._deliveries.issued(key, state, memory.tidy)
                 memory.ended(state, issued=isinstance(answer, Issued))
         except HostError as error:
             kind: Kind = "interrupted" if isinstance(error, StoppingError) else "failed"
@@ -286,15 +283,18 @@ class Remote:
     def _answer(self, request: Request, memory: Memory, now: datetime) -> tuple[Answer, State]:
         found, state = self._secrets(self._config.secrets), deepcopy(memory.saved)
         if self.by_hand:
-            return self._by_files(request, found, state, now)
+            return self._by_files(request, found, state, memory, now)
         question = dump_question(request, found, state)
         deadline, listens = request.timeout + GRACE, self._traits.listens
         about = [self._config.type], question, deadline
         return load_answer(self._workers.ask(WORKER, *about, listens=listens, told=memory.saves))
 
-    def _by_files(self, request: Request, found: dict[str, str], state: State, now: datetime) -> tuple[Answer, State]:
+    def _by_files(
+        self, request: Request, found: dict[str, str], state: State, memory: Memory, now: datetime
+    ) -> tuple[Answer, State]:
         from certagent.authority.backends.http import Http
         from certagent.authority.context import Context
 
-        context = Context(found, state, Http(request.tls, request.timeout), lambda: now)
+        http = Http(request.tls, request.timeout)
+        context = Context(found, state, http, lambda: now, lambda: memory.save(state), memory.tidy.append)
         return dropbox.ask(request, context), state
