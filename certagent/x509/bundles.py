@@ -3,12 +3,14 @@
 from datetime import datetime
 from hashlib import sha256
 
-from certagent.x509.certificate import read
+from certagent.x509.certificate import Certificate, read
 from certagent.x509.chain import Usage, authorities, verify_chain
 from certagent.x509.errors import REFUSALS, X509Error
 from certagent.x509.node import node_of
 from certagent.x509.parsing import PRINTED, load_certificates
 from certagent.x509.pem import pooled
+
+MOST_ANCHORS = 16  # CAs of one bundle that are tried alone
 
 
 def merged(*bundles: bytes) -> bytes:
@@ -36,12 +38,27 @@ def anchors(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> 
     """Given a leaf and the bundle that verifies it, return the spki (as Leaf.spki) of every CA that suffices alone.
 
     The rest of the bundle counts as intermediates then: a leaf under an intermediate hangs on its root as well. Where
-    there is one CA, that it verifies the leaf is known already: a directory may have ten thousand clients' pairs.
+    there is one CA, that it verifies the leaf is known already: a directory may have ten thousand clients' pairs. Only
+    CAs that the leaf's issuer names lead to are tried, and of those the first few: each trial reads them all.
     """
     try:
-        cas = [node.certificate for node in authorities(bundle_pem).roots]
-        chain = certs_pem.rstrip() + b"\n" + bundle_pem
-        good = cas if len(cas) == 1 else [ca for ca in cas if verify_chain(chain, ca.pem, usage, at) is None]
+        own = load_certificates(certs_pem)
+        roots = [node.certificate for node in authorities(bundle_pem).roots]
+        cas = roots if len(roots) == 1 else _above(own, roots)[:MOST_ANCHORS]
+        chain = b"\n".join([certs_pem.rstrip(), *(ca.pem for ca in cas)])
+        good = cas if len(roots) == 1 else [ca for ca in cas if verify_chain(chain, ca.pem, usage, at) is None]
         return tuple(dict.fromkeys(sha256(ca.shown.public_key().public_bytes(*PRINTED)).hexdigest() for ca in good))
     except (X509Error, *REFUSALS):
         return ()
+
+
+def _above(own: list[Certificate], roots: list[Certificate]) -> list[Certificate]:
+    """Given a leaf's file and a bundle, return what issuer names lead to in the bundle, in its order, or the leaf."""
+    issuers: dict[bytes, set[bytes]] = {}
+    for certificate in (*own[1:], *roots):
+        issuers.setdefault(certificate.subject, set()).add(certificate.issuer)
+    names = [own[0].issuer]
+    for name in names:
+        names += issuers.pop(name, set()).difference(names)
+    reached = frozenset(names)
+    return [ca for ca in roots if ca.subject in reached or ca == own[0]]

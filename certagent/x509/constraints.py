@@ -3,7 +3,8 @@
 Source: RFC 5280, 4.2.1.10, and Go's crypto/x509. DNS names, addresses, URIs and mail addresses are matched; a leading
 dot wants at least one more label; a wildcard name is excluded where one of its instances is. Directory names and the
 rest are never matched: a critical extension is refused as unhandled, another one is ignored. A name that
-cannot be matched (a URI without a host, a mail address without an @) is refused beneath any constraint at all.
+cannot be matched (a URI without a host, a mail address without an @) is refused beneath any constraint at all. A CA
+whose subtrees and the names beneath it are more comparisons than Go makes is refused before any of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ from cryptography import x509
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address | Network
 N = TypeVar("N", str, Address)
+MOST_COMPARISONS = 250_000  # names times subtrees of one CA: Go's own limit (MaxConstraintComparisions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,9 @@ def subtrees_of(extension: x509.NameConstraints) -> Subtrees:
 def names_problem(chain: Iterable[tuple[str, Names, Subtrees | None]]) -> str | None:
     """Given a chain from the leaf up (text, names, subtrees), return the first name that a CA above it forbids."""
     rows = list(chain)
+    for place, (ca, _, subtrees) in enumerate(rows):
+        if subtrees and sum(_comparisons(names, subtrees) for _, names, _ in rows[:place]) > MOST_COMPARISONS:
+            return f"the name constraints of {ca} take more than {MOST_COMPARISONS} comparisons, which Go refuses"
     for place, (text, names, _) in enumerate(rows):
         above = [(ca, subtrees) for ca, _, subtrees in rows[place + 1 :] if subtrees is not None]
         if not above:
@@ -83,6 +88,16 @@ def names_problem(chain: Iterable[tuple[str, Names, Subtrees | None]]) -> str | 
             if problem := _forbidden(names, subtrees):
                 return f"{problem} by the name constraints of {ca}"
     return None
+
+
+def _comparisons(names: Names, subtrees: Subtrees) -> int:
+    yes, no = subtrees.permitted, subtrees.excluded
+    return (
+        len(names.dns) * (len(yes.dns) + len(no.dns))
+        + len(names.ips) * (len(yes.ips) + len(no.ips))
+        + len(names.uris) * (len(yes.uris) + len(no.uris))
+        + len(names.mails) * (len(yes.mails) + len(no.mails))
+    )
 
 
 def _unmatchable(names: Names) -> str | None:
