@@ -79,6 +79,7 @@ class World:
         self._staging = Staging(store, policy.path)
         self._scanner.verdicts.roots = self._roots_of_ui
         self._scanner.verdicts.split = policy.split
+        self._scanner.first = frozenset(want.name.stem for want in policy.wants)
         self._acting = Acting(
             path=policy.path,
             ledger=self._ledger,

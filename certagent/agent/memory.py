@@ -29,7 +29,7 @@ from certagent.revocation.checker import RevocationResult
 
 REMEMBERED = timedelta(days=1)
 RESTING = timedelta(seconds=30)  # a failed job leaves no fact: without this pause it would start again immediately
-MOST_REPAIRS = 20_000
+MOST_REPAIRS = 60_000  # six of each of ten thousand keys: that each is undone again and again is noticed
 LOGGED_EVERY = timedelta(minutes=1)
 
 

@@ -17,8 +17,9 @@ from typing import Literal
 
 from certagent import x509
 from certagent.certs_dir import system_roots
+from certagent.certs_dir.budget import LIMITS, sentence
 from certagent.certs_dir.reading import IrregularFileError, file_fact, read_fd
-from certagent.certs_dir.scanner import Entry, Scan, directory_fact, entries_of, unreadable
+from certagent.certs_dir.scanner import Entry, Scan, directory_fact, examined, unreadable
 from certagent.certs_dir.verify import store_of, trust
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Pair
@@ -130,7 +131,8 @@ def _load(place: Place, path: str) -> Loaded:
 def _listed(place: Place, path: str) -> tuple[list[Entry], Directory]:
     fd = place.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return entries_of(fd), directory_fact(path, fd)
+        entries, beyond = examined(fd, frozenset())
+        return entries, replace(directory_fact(path, fd), too_large=sentence(beyond, LIMITS))
     finally:
         close(fd)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from certagent.certs_dir.reading import read_file
-from certagent.certs_dir.scanner import entries_of
+from certagent.certs_dir.scanner import examined
 from certagent.certs_dir.staged import pair_fact
 from certagent.certs_dir.verify import TrustStore, refusals, store_of, trust
 from certagent.core import names
@@ -25,7 +25,8 @@ def loaded_files(path: str, material: str) -> dict[str, bytes] | None:
     except OSError:
         return None
     try:
-        parsed = [names.parse(name.removesuffix(".crt")) for name, _ in entries_of(fd, (".crt",))]
+        there, _ = examined(fd, frozenset())
+        parsed = [names.parse(name.removesuffix(".crt")) for name, _ in there if name.endswith(".crt")]
         files = {n.stem: _bytes(fd, n.stem) for n in parsed if isinstance(n, Name) and n.kind.loaded}
     finally:
         close(fd)

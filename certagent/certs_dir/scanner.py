@@ -3,13 +3,17 @@
 import errno
 import os
 import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import accumulate
 from typing import TypeVar
 
 from certagent.certs_dir.access import Denied, denied
+from certagent.certs_dir.budget import LIMITS, Limits, ordered, sentence
 from certagent.certs_dir.mounts import mount_below
-from certagent.certs_dir.reading import file_fact, inside_fact, printable, read_cert, read_key
+from certagent.certs_dir.reading import LIMIT, file_fact, inside_fact, printable, read_cert, read_key
 from certagent.certs_dir.verdicts import Verdicts
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, File, KeyFile, ObserveOnly, Pair, Why
@@ -21,6 +25,8 @@ from certagent.posix.flags import fixed
 AREA = ".certagent"
 F = TypeVar("F", CertFile, KeyFile)
 Entry = tuple[str, os.stat_result]
+ENDINGS = (".crt", ".key")
+OTHERS = 0o077
 Mark = tuple[str, int, int, int, int, int, int, int, int]
 
 
@@ -43,11 +49,15 @@ def mark_of(entry: Entry) -> Mark:
 class Scanner:
     """Keeps the facts of unchanged files, and the verdicts on unchanged chains."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = LIMITS) -> None:
         """Everything is new to a new scanner."""
+        self.first: frozenset[str] = frozenset()  # the stems that the configuration names: examined before others
+        self._limits = limits
+        self._beyond: frozenset[str] = frozenset()  # names that the last scan did not examine
+        self._after = ""  # of very many keys: the last one whose mode was looked at
         self._certs: dict[Mark, CertFile] = {}
         self._keys: dict[Mark, KeyFile] = {}
-        self.verdicts = Verdicts()
+        self.verdicts = Verdicts(limits.comparisons)
         self._last: tuple[list[Mark], Scan] | None = None
 
     def scan(self, path: str, now: datetime) -> Scan:
@@ -70,12 +80,25 @@ class Scanner:
         except OSError:
             return Scan(Directory(path, exists=False))
         try:
-            entries = [e for e in entries_of(fd, (".key",)) if mark_of(e) not in self._keys]
-            return self._glanced(path, fd, entries)
+            entries = entries_of(fd, self._next_keys(listed(fd, (".key",))))
+            return self._glanced(path, fd, [e for e in entries if self._may_have_changed(e)])
         except OSError:
             return Scan(Directory(path, exists=False))
         finally:
             close(fd)
+
+    def _next_keys(self, names: list[str]) -> list[str]:
+        """All keys; of more than are examined, that many in turn."""
+        if len(names) <= self._limits.files:
+            return names
+        ahead = sorted(names, key=lambda name: (name <= self._after, name))[: self._limits.files]
+        self._after = ahead[-1]
+        return ahead
+
+    def _may_have_changed(self, entry: Entry) -> bool:
+        """Whether a key was not seen like this before; of one that is not examined, whether others may read it."""
+        name, info = entry
+        return bool(info.st_mode & OTHERS) if name in self._beyond else mark_of(entry) not in self._keys
 
     def _glanced(self, path: str, fd: int, entries: list[Entry]) -> Scan:
         parsed = [(names.parse(name[:-4]), file_fact(name, info)) for name, info in entries]
@@ -84,18 +107,23 @@ class Scanner:
         return Scan(directory_fact(path, fd), pairs, unmanaged_files)
 
     def _scan(self, path: str, fd: int, now: datetime) -> Scan:
-        entries = entries_of(fd)
-        directory = directory_fact(path, fd)
+        entries, beyond = examined(fd, self.first, self._limits)
+        self._beyond = frozenset(beyond)
+        directory = replace(directory_fact(path, fd), too_large=sentence(beyond, self._limits))
         marks = [mark_of(e) for e in entries]
         if self._last is not None and self._last[0] == marks and self.verdicts.hold(now):
             return replace(self._last[1], directory=directory)
         pairs, unmanaged_files, loose_keys = self._sort(fd, entries, marks)
-        scan = Scan(directory, self.verdicts.of(fd, pairs, now), tuple(unmanaged_files), tuple(loose_keys))
+        pairs = self.verdicts.of(fd, pairs, now, self.first)
+        directory = replace(directory, too_large="; ".join(filter(None, (directory.too_large, self.verdicts.behind))))
+        scan = Scan(directory, pairs, tuple(unmanaged_files), tuple(loose_keys))
         linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)
         self._last = None if linked else (marks, scan)  # a link's target changes without its mark
         return scan
 
-    def _sort(self, fd: int, entries: list[Entry], marks: list[Mark]) -> tuple[list[Pair], list[File], list[KeyFile]]:
+    def _sort(
+        self, fd: int, entries: list[Entry], marks: list[Mark]
+    ) -> tuple[tuple[Pair, ...], list[File], list[KeyFile]]:
         certs: dict[Name, CertFile] = {}
         keys: dict[Name, KeyFile] = {}
         unmanaged_files, loose_keys = [], []
@@ -116,24 +144,45 @@ class Scanner:
                 keys[parsed] = kept or read_key(fd, name, inside_fact(fd, name, info))
                 keys_now[mark] = keys[parsed]
         self._certs, self._keys = _unlinked(certs_now), _unlinked(keys_now)
-        return (
-            [Pair(n, certs.get(n), keys.get(n)) for n in sorted({*certs, *keys}, key=lambda n: n.stem)],
-            unmanaged_files,
-            loose_keys,
-        )
+        stems = sorted({*certs, *keys}, key=lambda n: n.stem)
+        return tuple(Pair(n, certs.get(n), keys.get(n)) for n in stems), unmanaged_files, loose_keys
 
 
-def entries_of(fd: int, endings: tuple[str, ...] = (".crt", ".key")) -> list[Entry]:
-    """Every file with such an ending, sorted by name; one that vanishes meanwhile is not there."""
+def listed(fd: int, endings: tuple[str, ...] = ENDINGS) -> list[str]:
+    """The name of every file with such an ending, sorted."""
+    with os.scandir(fd) as found:
+        return sorted(entry.name for entry in found if entry.name.endswith(endings))
+
+
+def entries_of(fd: int, names: Iterable[str]) -> list[Entry]:
+    """The files of these names, in their order; one that vanishes meanwhile is not there."""
     found = []
-    with os.scandir(fd) as listed:
-        for entry in listed:
-            if entry.name.endswith(endings):
-                try:
-                    found.append((entry.name, entry.stat(follow_symlinks=False)))
-                except FileNotFoundError:
-                    continue
-    return sorted(found, key=lambda e: e[0])
+    for name in names:
+        with suppress(FileNotFoundError):
+            found.append((name, os.stat(name, dir_fd=fd, follow_symlinks=False)))
+    return found
+
+
+def examined(fd: int, first: frozenset[str], limits: Limits = LIMITS) -> tuple[list[Entry], list[str]]:
+    """The files that are examined, sorted by name, and the names of those that are not, because there is too much.
+
+    `first`: the stems that come before others.
+    """
+    files = listed(fd)
+    known = files if len(files) <= limits.files else ordered(files, first)
+    entries, beyond = entries_of(fd, known[: limits.files]), known[limits.files :]
+    if sum(map(_size, entries)) > limits.size:
+        by_name = dict(entries)
+        sizes = accumulate(_size((name, by_name[name])) for name in ordered(by_name, first))
+        ranked = list(zip(ordered(by_name, first), sizes, strict=True))
+        beyond = [*(name for name, size in ranked if size > limits.size), *beyond]
+        entries = [(name, by_name[name]) for name, size in ranked if size <= limits.size]
+    return sorted(entries, key=lambda e: e[0]), beyond
+
+
+def _size(entry: Entry) -> int:
+    """The bytes that are read of a file: none of one that is too large by itself."""
+    return entry[1].st_size if entry[1].st_size <= LIMIT else 0
 
 
 def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
+from certagent import x509
 from certagent.certs_dir import system_roots
+from certagent.certs_dir.budget import LIMITS
 from certagent.certs_dir.reading import read_file
 from certagent.certs_dir.verify import store_of, trust
 from certagent.core.facts import Leaf, Pair, Trust
@@ -30,8 +32,10 @@ class Verdicts:
     `split`: whether the configuration asks for `client.node`.
     """
 
-    def __init__(self) -> None:
-        """No verdict yet."""
+    def __init__(self, budget: int = LIMITS.comparisons) -> None:
+        """No verdict yet. `budget`: comparisons of names with name constraints in one scan."""
+        self.behind = ""  # what the last scan did not verify
+        self._budget = budget
         self.roots: Source = system_roots.load
         self.split = False
         self._known: dict[Key, Kept] = {}
@@ -43,15 +47,20 @@ class Verdicts:
         """Whether every verdict of the last scan still stands, if no file of the directory changed."""
         if self._asked is not None and (self._asked[0] != system_roots.mark_of(self.roots()) or now >= self._asked[1]):
             return False
-        return self._split_before == self.split and self._window[0] <= now < self._window[1]
+        return not self.behind and self._split_before == self.split and self._window[0] <= now < self._window[1]
 
-    def of(self, fd: int, pairs: list[Pair], now: datetime) -> tuple[Pair, ...]:
-        """Given a directory's fd and its pairs, return them, each certificate with its verdict."""
+    def of(
+        self, fd: int, pairs: tuple[Pair, ...], now: datetime, first: frozenset[str] = frozenset()
+    ) -> tuple[Pair, ...]:
+        """Given a directory's fd and its pairs, return them, each certificate with its verdict; `first` come first."""
         self._move_window(pairs, now)
         self._split_before = self.split
-        scan = _Scan(fd, pairs, self.roots, split=self.split, now=now)
+        scan = _Scan(fd, pairs, self.roots, split=self.split, now=now, left=self._budget)
         before, self._known, self._asked = self._known, {}, None
-        return tuple(self._judged(scan, before, p) for p in pairs)
+        order = sorted(range(len(pairs)), key=lambda n: pairs[n].name.stem not in first)
+        judged = {n: self._judged(scan, before, pairs[n]) for n in order}
+        self.behind = behind(scan.skipped)
+        return tuple(judged[n] for n in range(len(pairs)))
 
     def _judged(self, scan: "_Scan", before: dict[Key, Kept], pair: Pair) -> Pair:
         if pair.name.is_bundle or pair.cert is None or pair.leaf is None:
@@ -60,12 +69,14 @@ class Verdicts:
         kept = before.get(key)
         if kept is None or (kept.asked is not None and kept.asked != scan.mark):
             kept = scan.verdict(pair, pair.leaf)
+        if kept is None:
+            return replace(pair, trust=scan.undecided(pair, pair.leaf))
         self._known[key] = kept
         if kept.asked is not None:
             self._asked = (kept.asked[0], scan.now + AGAIN)
         return replace(pair, trust=kept.trust)
 
-    def _move_window(self, pairs: list[Pair], now: datetime) -> None:
+    def _move_window(self, pairs: tuple[Pair, ...], now: datetime) -> None:
         certs = [(p.name.is_bundle, p.cert) for p in pairs if p.cert]
         authorities = [c for bundle, cert in certs for c in (cert.certificates if bundle else cert.chain)]
         turns = {t for c in authorities for t in (c.not_before, c.not_after)}
@@ -75,11 +86,25 @@ class Verdicts:
         self._window = window
 
 
+def behind(skipped: list[str]) -> str:
+    """Given the stems that were not verified, say so; "" for none."""
+    if not skipped:
+        return ""
+    named = ", ".join(skipped[:3]) + (" and others" if len(skipped) > 3 else "")  # noqa: PLR2004 - a few say enough
+    return (
+        f"{len(skipped)} certificates are not verified yet, because of their many names and name constraints: {named}"
+    )
+
+
 class _Scan:
     """What one scan of one directory verifies by."""
 
-    def __init__(self, fd: int, pairs: list[Pair], source: Source, *, split: bool, now: datetime) -> None:
-        """The roots are asked for where they are needed, once."""
+    def __init__(
+        self, fd: int, pairs: tuple[Pair, ...], source: Source, *, split: bool, now: datetime, left: int
+    ) -> None:
+        """The roots are asked for where they are needed, once. `left`: how many names may be compared."""
+        self.skipped: list[str] = []  # the stems that are not verified, because it is too much for one scan
+        self._whole = self._left = left
         self.fd, self.now, self._source, self._asked = fd, now, source, False
         self._store = store_of(pairs, lambda file: read_file(fd, file), roots=self._ask, split=split)
         digests = {p.name.stem: p.cert.digest for p in pairs if p.cert}
@@ -95,11 +120,28 @@ class _Scan:
         """What changes when a verdict by the roots may change."""
         return system_roots.mark_of(self.roots), f"{self.now:%Y%m%d}"
 
-    def verdict(self, pair: Pair, leaf: Leaf) -> Kept:
-        """The verdict on a live certificate."""
+    def verdict(self, pair: Pair, leaf: Leaf) -> Kept | None:
+        """The verdict on a live certificate; None where the rest of the budget does not suffice for it."""
+        cert = read_file(self.fd, f"{pair.name.stem}.crt")
+        if not self._affordable(cert):
+            self.skipped.append(pair.name.stem)
+            return None
         self._asked = False
-        found = trust(pair.name, leaf, read_file(self.fd, f"{pair.name.stem}.crt"), self._store, self.now)
+        found = trust(pair.name, leaf, cert, self._store, self.now)
         return Kept(trust=found, asked=self.mark if self._asked else None)
+
+    def undecided(self, pair: Pair, leaf: Leaf) -> Trust | None:
+        """What is said of one that is not verified yet."""
+        steps = self._store.verifications(pair.name, leaf)
+        return Trust(steps[0].bundle, unread=True) if steps else None
+
+    def _affordable(self, cert: bytes) -> bool:
+        """One certificate is always verified: the verifier has a limit of its own."""
+        cost = x509.comparisons(cert, self._store.bundles.values())
+        if cost > self._left and self._left < self._whole:
+            return False
+        self._left -= cost
+        return True
 
     def _ask(self) -> system_roots.Roots | None:
         self._asked = True

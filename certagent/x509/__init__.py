@@ -9,7 +9,7 @@ import warnings
 from certagent.x509.acme import challenge_pair, renewal_id
 from certagent.x509.answers import arranged, is_root, parse_request, request_der, roots_of, same_identity
 from certagent.x509.bundles import anchors, merged, usable
-from certagent.x509.chain import Usage, undecided, verify_chain
+from certagent.x509.chain import Usage, comparisons, undecided, verify_chain
 from certagent.x509.crl import crl_answer
 from certagent.x509.ends import End, ca_ends
 from certagent.x509.errors import X509Error
@@ -34,6 +34,7 @@ __all__ = [
     "cert_file",
     "chain_links",
     "challenge_pair",
+    "comparisons",
     "crl_answer",
     "generate_key",
     "handshake",

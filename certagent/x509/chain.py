@@ -7,7 +7,7 @@ length, nested extended key usage, name constraints, hash functions. Not looked 
 revocation (ocsp), certificate policies (nothing in a database's PKI uses them).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -105,6 +105,22 @@ def undecided(bundle_pem: bytes) -> bool:
         return authorities(bundle_pem).unread
     except X509Error as error:
         return error.kind == "unread"
+
+
+def comparisons(certs_pem: bytes, bundles: Iterable[bytes | None]) -> int:
+    """Given a certificate's file and bundles, return how many comparisons name constraints may take; 0 for what fails.
+
+    Above the leaf there are the further certificates of its file; a file of one is not parsed where no root constrains.
+    """
+    try:
+        roots = [node for bundle in bundles if bundle for node in authorities(bundle).roots if node.subtrees]
+        if not roots and certs_pem.count(b"-----BEGIN") < 2:  # noqa: PLR2004 - a leaf alone
+            return 0
+        own = [node_of(c) for c in load_certificates(certs_pem)]
+    except (X509Error, *REFUSALS):
+        return 0
+    names = sum(node.names.count for node in own)
+    return names * sum(node.subtrees.count for node in (*own[1:], *roots) if node.subtrees)
 
 
 @lru_cache(maxsize=16)

@@ -34,7 +34,12 @@ class Names:
     @property
     def known(self) -> bool:
         """Any name of a kind that Go reads."""
-        return bool(self.dns or self.ips or self.uris or self.mails)
+        return bool(self.count)
+
+    @property
+    def count(self) -> int:
+        """How many names of a kind that Go reads."""
+        return len(self.dns) + len(self.ips) + len(self.uris) + len(self.mails)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,11 @@ class Subtrees:
 
     permitted: Names
     excluded: Names
+
+    @property
+    def count(self) -> int:
+        """How many subtrees each name is compared with at most."""
+        return self.permitted.count + self.excluded.count
 
 
 def names_of(found: Iterable[x509.GeneralName]) -> Names:

@@ -111,6 +111,14 @@ def owned(**changes: Any) -> Snapshot:
     return replace(found, directory=replace(found.directory, **changes))
 
 
+def test_directory_too_large_is_one_finding() -> None:
+    """It says what is not examined, and what to do."""
+    found = owned(too_large="9 more files are not examined")
+    assert said(found, "dir") == [("dir.too-large", "warning")]
+    told = {(f.file, f.message) for f in decide(policy(), found, NOW).findings if f.code == "dir.too-large"}
+    assert told == {("/certs", "9 more files are not examined")}
+
+
 def test_directory_of_other_owner_prints_chown() -> None:
     """`owner` differs from the directory's: a finding of its own, with the exact chown."""
     found = owned(uid=0)

@@ -8,6 +8,7 @@ from certagent.core.catalogue import (
     DIR_MISSING,
     DIR_MODE,
     DIR_OWNER,
+    DIR_TOO_LARGE,
     INSTALL_BLOCKED,
     LEDGER_UNWRITABLE,
     NAME_UNKNOWN,
@@ -60,6 +61,8 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         found.append(DIR_OWNER.found(path, message, remedy=f"chown {policy.owner.user} {path}, or correct `owner`"))
     if directory.interrupted and directory.managed:
         found.append(INSTALL_BLOCKED.found(path, UNFINISHED, remedy="certagent recover, which says what prevents it"))
+    if directory.too_large:
+        found.append(DIR_TOO_LARGE.found(path, directory.too_large))
     if directory.mode & SHARED_WRITE:
         message = f"the mode is {directory.mode:04o}, so other users may replace files in the directory"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {path}"))

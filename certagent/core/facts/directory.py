@@ -57,6 +57,7 @@ class Directory:
     interrupted: bool = False  # an intent stands: a swap did not finish
     problem: str | None = None
     advice: str = ""  # the remedy of the problem, where it is known
+    too_large: str = ""  # what was not examined, because there is too much
     not_directory: bool = False  # the problem: the path, or a part of it, is not a directory
     fixed: Fixed = ""  # why nothing in it can be replaced
 

@@ -1,0 +1,49 @@
+"""How much of one certs directory is examined in one check, so that no content of a directory can stall the agent.
+
+No real directory comes near: ten thousand pairs are 20,000 files of 40 MiB, and are examined in 5 s the first time and
+in 0.3 s again. What is not examined is named by the finding `dir.too-large`; the modes of the keys among it are
+repaired all the same, as many in each check as there would be examined files. What the configuration names comes
+first, then what servers load, the clients' pairs, and names that mean nothing to cockroach: nothing that somebody adds
+can push a wanted pair out.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from certagent.core import names
+from certagent.core.names import stem_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Of one directory and check."""
+
+    files: int = 24_000  # `.crt` and `.key`
+    size: int = 64 << 20  # bytes of all of them; of one file: reading.LIMIT
+    comparisons: int = 1 << 18  # names with name constraints, for all certificates that are not verified yet
+
+
+LIMITS = Limits()
+
+
+def ordered(files: Iterable[str], first: frozenset[str]) -> list[str]:
+    """Given file names and the stems that are wanted, return the names by what they are worth, then by name."""
+    return sorted(files, key=lambda file: (_rank(stem_of(file), first), file))
+
+
+def _rank(stem: str, first: frozenset[str]) -> int:
+    if stem in first:
+        return 0
+    name = names.parse(stem)
+    if isinstance(name, names.Unknown):
+        return 3
+    return 1 if name.kind.loaded or name.is_bundle else 2
+
+
+def sentence(beyond: list[str], limits: Limits) -> str:
+    """Given the names that are not examined, say so; "" for none."""
+    if not beyond:
+        return ""
+    span = beyond[0] if len(beyond) == 1 else f"{min(beyond)} to {max(beyond)}"
+    allowed = f"{limits.files} files and {limits.size >> 20} MiB are examined"
+    return f"{allowed}, {len(beyond)} more .crt and .key files are not: {span}"
