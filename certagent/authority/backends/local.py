@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from certagent import x509
@@ -116,9 +116,10 @@ class LocalAuthority:
         self._settle()
 
     def _settle(self) -> None:
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(directory)
-        os.close(directory)
+        """Both names survive a power cut, and so does the directory, which may be new."""
+        _synced(self._directory)
+        with suppress(OSError):  # the agent's user may not read it
+            _synced(os.path.dirname(self._directory))
 
     def _read(self, path: str) -> bytes:
         try:
@@ -196,6 +197,15 @@ def unusable(files: Sequence[tuple[str, int, int]], key: str, own: int) -> str |
         if path == key and stat.S_IMODE(mode) & TOO_WIDE:
             return f"cannot use {key}: other users may read it; chmod 0600 {key}"
     return None
+
+
+def _synced(path: str) -> None:
+    """Raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def matching(cert: bytes, key: bytes) -> bool:
