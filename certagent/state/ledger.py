@@ -17,7 +17,18 @@ from certagent.core.facts import Adopted, Attempt
 from certagent.posix.errors import HostError
 from certagent.state.database import Database, Rows, Statement
 from certagent.state.rows import attempt_of, ended, moment, outcome_of, row_of
-from certagent.state.statements import ATTEMPTS, INSERT, KEEP, PER_SUBJECT, RECENT, SCHEMA, adopting, pruning
+from certagent.state.statements import (
+    ATTEMPTS,
+    FAILURES,
+    FORGET_FAILURES,
+    INSERT,
+    KEEP,
+    PER_SUBJECT,
+    RECENT,
+    SCHEMA,
+    adopting,
+    pruning,
+)
 
 LEDGER = "ledger.db"  # in the state directory
 VERSION = 1
@@ -241,7 +252,8 @@ class Ledger:
     def prune(self, now: datetime) -> None:
         """Forget what is older than 400 days, and all but the newest of a leaf that lives for minutes."""
         end = (now - KEEP).timestamp()
-        self.write(*(pruning(table, end) for table in ("attempts", "issued")), synced=False)
+        old = (pruning(table, end) for table in ("attempts", "issued"))
+        self.write(*old, (FORGET_FAILURES, (FAILURES,)), synced=False)
 
 
 def _promised(attempt: Attempt) -> bool:

@@ -34,6 +34,14 @@ delete from adopted where directory = ? and stem = ? and rowid not in (
 RECENT = 20_000
 PER_SUBJECT = 30
 MOST = 100_000
+FAILURES = 500  # of each pair: an outage of weeks adds one a minute, and must not hide what else was done
+FORGET_FAILURES = """
+delete from attempts where id in (
+  select id from (
+    select id, row_number() over (partition by directory, subject order by id desc) as age
+    from attempts where kind = 'issue' and outcome in ('failed', 'refused'))
+  where age > ?)
+"""
 KEEP = timedelta(days=400)
 
 

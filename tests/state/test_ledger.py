@@ -250,3 +250,15 @@ def test_ledger_deferred_attempt_ended_during_write_is_closed(path: str) -> None
     assert ["unproven"] == [a.outcome for a in ledger.attempts("/certs")]
     del ledger
     assert ["unproven"] == [a.outcome for a in Ledger.writing(path).attempts("/certs")]
+
+
+def test_ledger_forgets_old_failures_of_a_long_outage(path: str) -> None:
+    """An outage adds a failure a minute: the newest 500 of each pair stay, and everything else that was done."""
+    ledger = Ledger.writing(path)
+    ledger.attempt("/certs", Attempt("install", "node", NOW, "ok", fingerprint="first"))
+    for n in range(510):
+        for stem in ("node", "ui"):
+            ledger.attempt("/certs", Attempt("issue", stem, NOW + timedelta(minutes=n), "failed", f"{n}"))
+    ledger.prune(NOW + timedelta(days=1))
+    rows = ledger.history("/certs", "node", 1000)
+    assert (501, "509", "10", "install") == (len(rows), rows[0]["reason"], rows[-2]["reason"], rows[-1]["kind"])
