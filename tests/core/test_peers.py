@@ -7,9 +7,9 @@ import pytest
 from certagent.core.actions import Issue, RejectCommand
 from certagent.core.decide import decide
 from certagent.core.decide.peers import names
-from certagent.core.facts import CertFile, Leaf, LoaderFlags, Pair, Request, Trust
+from certagent.core.facts import Authority, CertFile, Leaf, Loaded, LoaderFlags, Pair, Request, Trust
 from certagent.core.policy import under
-from tests.core.building import DAY, NOW, file, leaf, pair, policy, process, snapshot, want
+from tests.core.building import DAY, NOW, file, leaf, pair, policy, process, served, snapshot, want
 
 NEW = LoaderFlags(release=(25, 4))
 
@@ -174,6 +174,35 @@ def test_disallowed_root_is_one_finding() -> None:
             assert not any("certagent renew" in b.reason for b in plan.blocked)
             declined = [a for a in plan.actions if isinstance(a, RejectCommand)]
             assert bool(declined) == ("requests" in changes)
+
+
+def test_login_refused_by_a_flag_is_one_finding() -> None:
+    """The refusal of the log-in follows from the flag, which a finding names already; other refusals stay."""
+    terms = LoaderFlags(root_login=False)
+    told = served(client="client.root", client_fingerprint="client.root-1", outcome="refused", sqlstate="28000")
+    root = want("client.root")
+    for flags, live, expected in (
+        (terms, (pair("client.root"),), ["cert.principal"]),
+        (terms, (), ["renewal.refused"]),
+        (LoaderFlags(), (pair("client.root"),), ["login.refused"]),
+    ):
+        seen = snapshot(pair("ca"), *live, processes=(process(terms=flags),), served=(told,))
+        plan = decide(policy(want("ca"), root), seen, NOW)
+        assert [f.code for f in plan.findings if f.file == "client.root.crt"] == expected
+
+
+def test_bundle_of_another_ca_is_one_finding_for_each_pair() -> None:
+    """That the renewal would be refused follows; `plan` shows it as blocked. The reload names the bundle to repair."""
+    live = replace(pair(), trust=Trust("ca", "its issuer is not in the bundle"))
+    house = Authority("house", "local", (leaf("ca", 9, spki="house", subject="CN=house"),))
+    loaded = Loaded("m", (pair("ca", leaf("ca", 8)), pair()))
+    seen = snapshot(
+        pair("ca"), live, processes=(process(),), served=(served(client_cas=("another",)),), loaded=(loaded,)
+    )
+    plan = decide(policy(), replace(seen, authorities=(house,)), NOW)
+    found = [(f.code, f.file) for f in plan.findings if f.severity == "critical"]
+    assert sorted(found) == [("cert.untrusted", "node.crt"), ("served.stale", "ca.crt")]
+    assert [(b.action, b.refused) for b in plan.blocked if b.subject == "node"] == [("issue", True)]
 
 
 APP = leaf("client.app", common_names=("db1",), uris=("crdb://tenant/1/user/app",))

@@ -212,3 +212,13 @@ def test_limits_of_a_pair_that_certagent_issued_are_its_own() -> None:
     """An older version issued it, and nothing was recorded: an earlier generation does not contradict it."""
     assert asked(known(pair(STEM, limited(**DUE)), generations=(BEFORE,))) == [()]
     assert name_of(STEM).subject == "root"
+
+
+def test_configured_tenant_pair_may_be_rolled_back() -> None:
+    """The configuration says which tenants' servers the pair is for: its generations are judged by that."""
+    wanted = replace(ROOT, uris=(ROOT_10,))
+    request = Request("rollback", STEM, NOW)
+    for allowed, before in ((True, generation(STEM, uris=(ROOT_10,))), (False, generation(STEM, uris=(ROOT_1,)))):
+        seen = known(pair(STEM, limited(ROOT_10)), generations=(before,), requests=(request,))
+        actions = decide(policy(want("ca"), wanted), seen, NOW).actions
+        assert allowed == any(isinstance(a, Rollback) for a in actions)

@@ -29,6 +29,7 @@ from datetime import datetime
 from certagent.core.actions import Action, Install, Plan, Probe, Recover, Reload, Rollback
 from certagent.core.decide import (
     ca_keys,
+    causes,
     commands,
     exposure,
     install,
@@ -66,7 +67,9 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     view = commands.without(view, taken_back)
     if snapshot.directory.exists and not snapshot.directory.problem:
         part += total([each.part(view) for each in QUESTIONS])
-    findings = sorted(dict.fromkeys(part.findings), key=lambda f: (-SEVERITIES.index(f.severity), f.file, f.code))
+    findings = sorted(
+        causes.last(tuple(dict.fromkeys(part.findings))), key=lambda f: (-SEVERITIES.index(f.severity), f.file, f.code)
+    )
     future = [at for at in part.wakes if at > now]
     return Plan(_one_at_a_time(part.actions), part.blocked, tuple(findings), min(future, default=None))
 

@@ -1,10 +1,30 @@
 """One cause is one finding: what only follows from another finding is not said once more."""
 
-from certagent.core.catalogue import CA_MISSING, CERT_MISSING, CERT_UNTRUSTED
+from certagent.core.catalogue import (
+    CA_MISSING,
+    CERT_LOGIN,
+    CERT_MISSING,
+    CERT_UNTRUSTED,
+    LOGIN_REFUSED,
+    RENEWAL_REFUSED,
+)
 from certagent.core.decide.ca_keys import of_cas
 from certagent.core.findings import Finding
 from certagent.core.names import stem_of
+from certagent.core.rules import WITHOUT_ROOT
 from certagent.core.view import View
+
+
+def last(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """All findings without those that other questions found of the same cause.
+
+    A server refuses the log-in of a user whose certificate its flags exclude. A certificate that no server would accept
+    is not missing.
+    """
+    excluded = {f.file for f in findings if f.rule is CERT_LOGIN or f.remedy == WITHOUT_ROOT.format(stem_of(f.file))}
+    refused = {f.file for f in findings if f.rule is RENEWAL_REFUSED} & excluded
+    following = {LOGIN_REFUSED: excluded, CERT_MISSING: refused}
+    return tuple(f for f in findings if f.file not in following.get(f.rule, ()))
 
 
 def by_cause(view: View, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -83,6 +83,7 @@ def faults(view: View, pair: Pair, pairs: tuple[Pair, ...], process: Process | N
         server=need.server,
         client=need.client,
         terms=terms,
+        uris=want.uris if want else None,
     )
     return [
         f
@@ -175,9 +176,15 @@ def _worse_pair(view: View, process: Process, loaded: Loaded | None, pair: Pair)
     for fault in found:
         if fault.rule not in same and not (before is None and _doubtful(view, fault, pair)):
             early = pair.leaf.not_before if fault.rule is CERT_NOT_YET_VALID and pair.leaf else None
-            yield Bar(file=fault.file, reason=_told(fault, pair), until=early)
+            yield Bar(file=_at_fault(fault, pair, before), reason=_told(fault, pair), until=early)
     if (revoked := view.snapshot.revoked(pair.leaf)) and not view.snapshot.revoked(before.leaf if before else None):
         yield Bar(file=f"{pair.name.stem}.crt", reason=f"{pair.name.stem}.crt: {revoked}")
+
+
+def _at_fault(fault: Finding, pair: Pair, before: Pair | None) -> str:
+    """The file to repair: of a certificate that is the same as before and verified then, the bundle."""
+    same = pair.leaf and before and before.leaf and before.leaf.fingerprint == pair.leaf.fingerprint
+    return f"{pair.trust.bundle}.crt" if same and fault.rule is CERT_UNTRUSTED and pair.trust else fault.file
 
 
 def _told(fault: Finding, pair: Pair) -> str:

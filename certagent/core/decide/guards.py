@@ -157,7 +157,8 @@ def disallowed_user(a: Asking) -> Block | None:
 def untrusted_authorities(a: Asking) -> Block | None:
     """The pre-install checks would refuse whatever is answered."""
     why = failover.untrusted(a.view.snapshot, a.want, a.want.authorities[0])
-    return None if a.order else _block(why, remedy=AUTHORITY_UNTRUSTED.advice)
+    told = bool(a.pair.trust and a.pair.trust.problem)
+    return Block(why, remedy=AUTHORITY_UNTRUSTED.advice, told=told) if why and not a.order else None
 
 
 def ending_cas(a: Asking) -> Block | None:
