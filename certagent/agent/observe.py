@@ -89,7 +89,8 @@ class Staging:
         rows = self._store.staged()
         self._before, self._judged = self._judged, {}  # an entry is checked every minute for weeks, and kept only once
         staged = tuple(s for row in rows if (s := self._staged(snapshot, policy, row, now)) is not None)
-        return replace(snapshot, staged=staged, generations=self._kept(snapshot, policy, now))
+        directory = replace(snapshot.directory, odd=self._store.odd())
+        return replace(snapshot, directory=directory, staged=staged, generations=self._kept(snapshot, policy, now))
 
     def add_loaded(
         self, snapshot: Snapshot, policy: Policy, known: Mapping[str, Files], system: roots.Roots | None, now: datetime

@@ -60,6 +60,8 @@ class Verdicts:
         order = sorted(range(len(pairs)), key=lambda n: pairs[n].name.stem not in first)
         judged = {n: self._judged(scan, before, pairs[n]) for n in order}
         self.behind = behind(scan.skipped)
+        if scan.gone:  # the next scan reads them again
+            self._window = (LAST, FIRST)
         return tuple(judged[n] for n in range(len(pairs)))
 
     def _judged(self, scan: "_Scan", before: dict[Key, Kept], pair: Pair) -> Pair:
@@ -104,6 +106,7 @@ class _Scan:
     ) -> None:
         """The roots are asked for where they are needed, once. `left`: how many names may be compared."""
         self.skipped: list[str] = []  # the stems that are not verified, because it is too much for one scan
+        self.gone = False  # whether a file was there before and cannot be read any more
         self._whole = self._left = left
         self.fd, self.now, self._source, self._asked = fd, now, source, False
         self._store = store_of(pairs, lambda file: read_file(fd, file), roots=self._ask, split=split)
@@ -121,8 +124,12 @@ class _Scan:
         return system_roots.mark_of(self.roots), f"{self.now:%Y%m%d}"
 
     def verdict(self, pair: Pair, leaf: Leaf) -> Kept | None:
-        """The verdict on a live certificate; None where the rest of the budget does not suffice for it."""
-        cert = read_file(self.fd, f"{pair.name.stem}.crt")
+        """The verdict on a live certificate; None where its file is gone, or the budget does not suffice for it."""
+        try:
+            cert = read_file(self.fd, f"{pair.name.stem}.crt")
+        except OSError:
+            self.gone = True
+            return None
         if not self._affordable(cert):
             self.skipped.append(pair.name.stem)
             return None

@@ -41,8 +41,16 @@ def store_of(
     """Given what is in a directory, how a file of it is read, and whether `client.node` is wanted, return the store."""
     pairs = tuple(pairs)
     listed = {p.name.stem: p.cert for p in pairs if p.name.is_bundle and p.cert and p.listed}
-    bundles = {stem: read(f"{stem}.crt") if c.digest else None for stem, c in listed.items()}
+    bundles = {stem: _unless_gone(read, f"{stem}.crt") if c.digest else None for stem, c in listed.items()}
     return TrustStore(bundles=bundles, roots=roots, split=is_split(pairs, wanted=split))
+
+
+def _unless_gone(read: Callable[[str], bytes], file: str) -> bytes | None:
+    """A file that was there a moment ago; None where it cannot be read any more."""
+    try:
+        return read(file)
+    except OSError:
+        return None
 
 
 def trust(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) -> Trust | None:

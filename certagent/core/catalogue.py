@@ -115,6 +115,8 @@ DIR_FOREIGN = Rule("dir.foreign", "certagent changes nothing in the certs direct
     AGENT, "as the finding says; for externally managed files, use an authority of type none", ("warning", "info"))
 DIR_OWNER = Rule("dir.owner", "the certs directory does not belong to the configured `owner`", AGENT,
     "chown OWNER DIR, or correct `owner`", WARNING)
+DIR_STAGING = Rule("dir.staging", "the staging area `.certagent` contains something that certagent did not put there",
+    AGENT, "look at it, then remove it", WARNING)
 DIR_TOO_LARGE = Rule("dir.too-large", "the certs directory has too much in it for one check: a part is not examined",
     AGENT, "move what cockroach does not need out of the directory", WARNING,
     remedy="move what cockroach does not need out of the directory")

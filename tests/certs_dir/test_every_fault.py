@@ -5,8 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +15,6 @@ pytestmark = pytest.mark.slow
 SOURCE = Path(__file__).with_name("faulty.c")
 ROOT = Path(__file__).parent.parent.parent
 MEMORY = Path("/dev/shm")
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory, where there is one."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as found:
-        yield Path(found)
 
 
 @pytest.mark.parametrize(("how", "least"), [("fail", 3500), ("kill", 700)])

@@ -162,3 +162,16 @@ def test_interrupted_swap_that_stays_is_critical() -> None:
     view = snapshot(pair("ca"), pair())
     [one] = found(replace(view, directory=replace(view.directory, interrupted=True)))
     assert (one.severity, one.file) == ("critical", "/certs")
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (3, ""), (5, " and 2 more")])
+def test_odd_entries_of_staging_area_are_one_finding(count: int, more: str) -> None:
+    """Whatever stands in the staging area is one warning, with the command that removes it."""
+    names = tuple(f"staged/{n}" for n in range(count))
+    view = snapshot(pair("ca"), pair())
+    view = replace(view, directory=replace(view.directory, odd=names))
+    [one] = [f for f in decide(policy(), view, NOW).findings if f.code == "dir.staging"]
+    shown = names[:3]
+    assert (one.severity, one.file) == ("warning", "/certs")
+    assert one.message == f".certagent contains what certagent did not put there: {', '.join(shown)}{more}"
+    assert one.remedy.endswith(f"rm -r {' '.join(f'/certs/.certagent/{n}' for n in shown)}")

@@ -3,6 +3,7 @@
 import io
 import os
 import pwd
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -196,3 +197,40 @@ def test_probe_answers_of_removed_ports_are_forgotten(host: Host) -> None:
         assert world.observe(clock()).served == (kept,)
     finally:
         agent.service.stop()
+
+
+@pytest.mark.root
+def test_immutable_certificate_is_named_and_replaced_later(host: Host) -> None:
+    """`chattr +i node.crt`: a warning at once, critical once a renewal waits; nothing changes until the flag goes."""
+    host.once()
+    cert, key = host.certs / "node.crt", host.certs / "node.key"
+    before = cert.read_bytes(), key.read_bytes()
+    subprocess.run(["chattr", "+i", cert], check=True)
+    try:
+        with host.agent() as agent:
+            told = agent.wait_event("finding.appeared", lambda e: e["code"] == "install.blocked")
+            assert (told["file"], told["severity"], told["remedy"]) == ("node.crt", "warning", f"chattr -i {cert}")
+            assert host.run("renew", "node", "--wait", "0").returncode != 0
+            agent.wait_event("finding.changed", lambda e: (e["code"], e["severity"]) == ("install.blocked", "critical"))
+            assert (cert.read_bytes(), key.read_bytes()) == before
+            assert agent.events("action.failed") == []
+            subprocess.run(["chattr", "-i", cert], check=True)
+            agent.wait_event("finding.cleared", lambda e: e["code"] == "install.blocked")
+            agent.wait_event("pair.installed", lambda e: e["file"] == "node")
+    finally:
+        subprocess.run(["chattr", "-i", cert], check=True)
+    assert cert.read_bytes() != before[0]
+    assert host.codes().isdisjoint({"key.mismatch", "install.blocked"})
+
+
+def test_odd_staging_area_is_one_finding(host: Host) -> None:
+    """What somebody put into the staging area is a finding, and a renewal goes on beside it."""
+    host.once()
+    (host.certs / ".certagent" / "staged" / "node.key").mkdir(parents=True)
+    (host.certs / "old.crt").mkdir()
+    before = (host.certs / "node.crt").read_bytes()
+    with host.agent():
+        assert host.run("renew", "node").returncode in {0, 1}
+        assert (host.certs / "node.crt").read_bytes() != before
+        assert {"dir.staging", "name.unknown"} <= host.codes()
+    assert host.run("recover").returncode == 0

@@ -11,6 +11,7 @@ from certagent.certs_dir.swap import generations, recovery, sweep
 from certagent.certs_dir.swap.area import AREA, INTENT, LOCK, OLD, PENDING, REFUSED, STAGED, Area, exists, opened
 from certagent.certs_dir.swap.commit import commit, forbid_obstacles
 from certagent.certs_dir.swap.files import Ids, digest, finish, is_directory, read, remove, write
+from certagent.certs_dir.swap.odd import odd_entries
 from certagent.certs_dir.swap.stored import Stored
 from certagent.certs_dir.swap.sweep import changing
 from certagent.core.roles import BUNDLES
@@ -88,6 +89,13 @@ class Store:
             return ()
         with opened(self.path, make=False) as area:
             return generations.marks(area)
+
+    def odd(self) -> tuple[str, ...]:
+        """What stands in the staging area and is not certagent's."""
+        if not exists(self.path):
+            return ()
+        with opened(self.path, make=False) as area:
+            return odd_entries(area, generations.marks(area))
 
     def generations(self) -> tuple[Stored, ...]:
         """Every generation kept."""

@@ -8,6 +8,7 @@ from certagent.core.catalogue import (
     DIR_MISSING,
     DIR_MODE,
     DIR_OWNER,
+    DIR_STAGING,
     DIR_TOO_LARGE,
     INSTALL_BLOCKED,
     LEDGER_UNWRITABLE,
@@ -21,6 +22,7 @@ from certagent.core.policy import Policy
 from certagent.core.view import View
 
 SHARED_WRITE = 0o022
+SHOWN = 3  # of what is odd in the staging area
 UNFINISHED = "a swap stopped half-way and could be neither finished nor undone: a key may not match its certificate"
 # What other tools call the files: Kubernetes' secrets of type tls, as cert-manager writes them, and PostgreSQL.
 RENAMED = {
@@ -59,6 +61,8 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         who = "root" if directory.uid == 0 else f"uid {directory.uid}"
         message = f"{path} belongs to {who}, but owner = {policy.owner.user!r} is configured"
         found.append(DIR_OWNER.found(path, message, remedy=f"chown {policy.owner.user} {path}, or correct `owner`"))
+    if directory.odd:
+        found.append(_odd(path, directory.odd))
     if directory.interrupted and directory.managed:
         found.append(INSTALL_BLOCKED.found(path, UNFINISHED, remedy="certagent recover, which says what prevents it"))
     if directory.too_large:
@@ -67,6 +71,14 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         message = f"the mode is {directory.mode:04o}, so other users may replace files in the directory"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {path}"))
     return found
+
+
+def _odd(path: str, odd: tuple[str, ...]) -> Finding:
+    """What is not ours in the staging area, whatever it is, is one finding."""
+    more = f" and {len(odd) - SHOWN} more" if len(odd) > SHOWN else ""
+    message = f".certagent contains what certagent did not put there: {', '.join(odd[:SHOWN])}{more}"
+    remedy = f"look at it, then remove it: rm -r {' '.join(f'{path}/.certagent/{each}' for each in odd[:SHOWN])}"
+    return DIR_STAGING.found(path, message, remedy=remedy)
 
 
 def _strangers(snapshot: Snapshot) -> list[Finding]:

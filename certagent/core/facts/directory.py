@@ -60,6 +60,7 @@ class Directory:
     too_large: str = ""  # what was not examined, because there is too much
     not_directory: bool = False  # the problem: the path, or a part of it, is not a directory
     fixed: Fixed = ""  # why nothing in it can be replaced
+    odd: tuple[str, ...] = ()  # what stands in its staging area and is not certagent's
 
     @property
     def managed(self) -> bool:
