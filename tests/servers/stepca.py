@@ -37,7 +37,9 @@ def binary() -> str:
     return str(found) if found.exists() else missing("step-ca", INSTALL)
 
 
-def intermediate(root: bytes, root_key: bytes, common: str = "step-ca test intermediate") -> tuple[bytes, bytes]:
+def intermediate(
+    root: bytes, root_key: bytes, common: str = "step-ca test intermediate", lifetime: timedelta = YEAR
+) -> tuple[bytes, bytes]:
     """Given a root and its key, return a CA below it: certificate and key as PEM."""
     parent = pyca.load_pem_x509_certificate(root)
     key_pem = x509.generate_key("ecdsa-p256")
@@ -49,13 +51,15 @@ def intermediate(root: bytes, root_key: bytes, common: str = "step-ca test inter
     builder = (
         pyca.CertificateBuilder(parent.subject, name, key.public_key(), pyca.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + YEAR)
+        .not_valid_after(now + lifetime)
         .add_extension(pyca.BasicConstraints(True, 0), True)
         .add_extension(usage, True)
         .add_extension(pyca.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
     )
     signer = serialization.load_pem_private_key(root_key, None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    above = pyca.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())  # as step writes it
+    builder = builder.add_extension(above, False)
     return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), key_pem
 
 
@@ -80,11 +84,14 @@ def fingerprint(pem: bytes) -> str:
 class StepCa:
     """One server on loopback, for the `with` block. It may be entered again: the data stays."""
 
-    def __init__(self, directory: Path, **authority: Any) -> None:
-        """Everything it writes is below `directory`; `authority` goes into that part of its configuration."""
+    def __init__(self, directory: Path, instead_of: "StepCa | None" = None, **authority: Any) -> None:
+        """Everything it writes is below `directory`; `authority` goes into that part of its configuration.
+
+        `instead_of`: one that is stopped, whose address and provisioners this one has, with a root of its own.
+        """
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = instead_of.port if instead_of else free_port()
         self.url = f"https://localhost:{self.port}"
         self.directory_url = f"{self.url}/acme/acme/directory"
         now = datetime.now(UTC)
@@ -94,7 +101,7 @@ class StepCa:
         other = x509.make_ca("federated root", YEAR, now)[0]
         self.federated, self.federated_fingerprint = other.decode(), fingerprint(other)
         self.enrolment = x509.make_ca("enrolment CA", YEAR, now)
-        self.jwk = new_jwk()
+        self.jwk = instead_of.jwk if instead_of else new_jwk()
         files = {"root.crt": root, "int.crt": crt, "int.key": key, "federated.crt": other}
         for name, data in files.items():
             (directory / name).write_bytes(data)
