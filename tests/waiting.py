@@ -15,13 +15,14 @@ def wait_until(condition: Callable[[], T], what: str | Callable[[], str] = "", d
 
     `what` may be a function: then it says what is seen at the end.
     """
-    end = time.monotonic() + deadline
+    begin = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f"waited {deadline:g} s in vain: {what if isinstance(what, str) else what()}"
-        threading.Event().wait(0.01)
+        waited = time.monotonic() - begin
+        assert waited < deadline, f"waited {deadline:g} s in vain: {what if isinstance(what, str) else what()}"
+        threading.Event().wait(min(max(0.01, waited / 20), 0.05))  # each question costs processor time that others need
 
 
 def in_time(attempt: Callable[[float], T], *deadlines: float) -> T:

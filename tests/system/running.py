@@ -116,6 +116,7 @@ class Agent:
     def __init__(self, host: Host, log: Path, prefix: tuple[str, ...]) -> None:
         self.host, self.log_path, self.prefix = host, log, prefix
         self.process: subprocess.Popen[bytes] | None = None
+        self.read, self.rows = 0, list[Event]()  # of the log: bytes, and the events in them
 
     def __enter__(self) -> Self:
         command = [*self.prefix, sys.executable, "-m", "certagent", "run", "--log", "json", "-c", str(self.host.config)]
@@ -151,10 +152,14 @@ class Agent:
             raise
 
     def events(self, name: str = "") -> list[Event]:
-        """The log so far; whole lines only."""
-        text = self.log_path.read_text() if self.log_path.exists() else ""
-        rows = [json.loads(line) for line in text.split("\n")[:-1] if line.startswith("{")]
-        return [r for r in rows if name in ("", r["event"])]
+        """The log so far; whole lines only. It grows, and tests ask often: each line is parsed once."""
+        if self.log_path.exists():
+            with open(self.log_path, "rb") as log:
+                log.seek(self.read)
+                lines = log.read().split(b"\n")[:-1]
+            self.read += sum(len(line) + 1 for line in lines)
+            self.rows += [json.loads(line) for line in lines if line.startswith(b"{")]
+        return [r for r in self.rows if name in ("", r["event"])]
 
     def wait_event(self, name: str, test: Callable[[Event], bool] = lambda _: True, count: int = 1) -> Event:
         """The count-th event of that name which passes the test."""
