@@ -29,6 +29,18 @@ def test_exposed_key_survives_restart(tmp_path: Path) -> None:
         assert () == Exposures(ledger, "/other").all()
 
 
+def test_exposed_keys_of_one_decision_are_one_commit(tmp_path: Path) -> None:
+    """However many keys were opened at once."""
+    ledger = Ledger.writing(str(tmp_path / "ledger.db"))
+    known = Exposures(ledger, "/certs")
+    for n in range(500):
+        known.add(replace(KNOWN, file=f"client.u{n}.key"))
+    before = ledger.changes
+    known.settle()
+    assert ledger.changes == before + 1
+    assert len(Exposures(Ledger.looking(ledger.path), "/certs").all()) == 500
+
+
 def test_exposed_key_cleared_by_operator(tmp_path: Path) -> None:
     """Every key that had the file's name; none is left, and clearing an unknown one writes nothing."""
     ledger = Ledger.writing(str(tmp_path / "ledger.db"))
