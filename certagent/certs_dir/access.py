@@ -5,6 +5,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from shlex import quote
 
 from certagent.core.obstacles import FLAGS, Fixed, remedy
 from certagent.posix.closing import close
@@ -69,12 +70,12 @@ def _fixed(path: str) -> tuple[str, Fixed] | None:
 def _entry(part: str, path: str, me: str) -> str:
     if part in HOMES and not stat.S_IMODE(os.stat(part).st_mode):
         return f"set ProtectHome=false {DROP_IN}: the unit hides {part}"
-    return _own(path, me, "x") if part == path else f"chmod o+x {part}"
+    return _own(path, me, "x") if part == path else f"chmod o+x {quote(part)}"
 
 
 def _own(path: str, me: str, right: str) -> str:
     """What gives a user a right on a directory that should be its own."""
-    return f"chmod u+{right} {path}" if os.stat(path).st_uid == os.geteuid() else f"chown {me} {path}"
+    return f"chmod u+{right} {quote(path)}" if os.stat(path).st_uid == os.geteuid() else f"chown {me} {quote(path)}"
 
 
 def _may(path: str | PurePosixPath, right: int) -> bool:

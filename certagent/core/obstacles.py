@@ -1,5 +1,6 @@
 """What keeps even root from replacing a file by a rename, and how a person removes it."""
 
+from shlex import quote
 from typing import Literal
 
 Fixed = Literal["", "immutable", "append-only", "mount point"]
@@ -15,4 +16,4 @@ def told(file: str, fixed: Fixed) -> str:
 def remedy(path: str, fixed: Fixed) -> str:
     """Given the path and what it is, return the command or the change that ends that."""
     flag = FLAGS.get(fixed)
-    return f"chattr {flag} {path}" if flag else f"umount {path}; mount the whole directory instead"
+    return f"chattr {flag} {quote(path)}" if flag else f"umount {quote(path)}; mount the whole directory instead"

@@ -7,6 +7,7 @@ refuses), and what Go's verifier refuses at the next handshake (what cockroach w
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from shlex import quote
 
 from certagent.core.catalogue import (
     CA_EXPIRED,
@@ -89,11 +90,13 @@ def key_file(file: File, owner: Owner, terms: tuple[LoaderFlags, ...] = (), *, p
         if loaded and skipped:
             why = "others may read it, and cockroach does not check (COCKROACH_SKIP_KEY_PERMISSION_CHECK)"
         severity: Severity = "warning" if loaded and skipped else "critical"
-        message, remedy = f"the mode is {file.mode:04o}: {why}", f"chmod 0600 {path}/{file.name}"
+        message, remedy = f"the mode is {file.mode:04o}: {why}", f"chmod 0600 {quote(f'{path}/{file.name}')}"
         yield KEY_MODE.found(file.name, message, severity, remedy)
     if file.uid != owner.uid and not (file.uid == 0 and file.gid == owner.gid and file.mode & 0o040):
         message = f"the key is owned by uid {file.uid}, not by {owner.user}"
-        yield KEY_OWNER.found(file.name, message, remedy=f"chown {owner.uid}:{owner.gid} {path}/{file.name}")
+        yield KEY_OWNER.found(
+            file.name, message, remedy=f"chown {owner.uid}:{owner.gid} {quote(f'{path}/{file.name}')}"
+        )
 
 
 def pair_findings(want: Want | None, pair: Pair, now: datetime) -> Iterator[Finding]:

@@ -45,3 +45,17 @@ def test_remedy_externally_managed_directory() -> None:
     told = remedies(found, {"pid": 1}, "house")
     assert told
     assert not [r for r in told if RENEW in r]
+
+
+def test_remedy_quotes_paths_for_the_shell() -> None:
+    """A command that is shown can be pasted, whatever the directory is called."""
+    odd = "/srv/we ird; x"
+    directory = replace(snapshot().directory, path=odd, mode=0o777, uid=12345)
+    theirs = pair(mode=0o644)
+    assert theirs.key is not None
+    theirs = replace(theirs, key=replace(theirs.key, file=replace(theirs.key.file, uid=12345)))
+    for seen in (directory, replace(directory, exists=False)):
+        plan = decide(replace(policy(), path=odd, enforce="report"), snapshot(pair("ca"), theirs, directory=seen), NOW)
+        commands = [f.remedy for f in plan.findings if f.remedy.startswith(("chmod", "chown", "install"))]
+        assert commands
+        assert all(f"'{odd}" in command for command in commands), commands

@@ -11,6 +11,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
 from certagent import x509
@@ -81,7 +82,7 @@ def _unspoilt(program: str) -> None:
         ) from error
     if stat.S_IMODE(mode) & SHARED_WRITE:
         raise AuthorityError(
-            f"cannot run {program}: other users may change it; chmod go-w {program}", kind="credentials"
+            f"cannot run {program}: other users may change it; chmod go-w {quote(program)}", kind="credentials"
         )
 
 

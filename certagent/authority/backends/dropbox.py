@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from certagent.authority.backends.dropbox_contents import (
@@ -92,7 +93,7 @@ def _opened(path: str, mode: int, barred: int) -> Iterator[int]:
     try:
         info = os.fstat(fd)
         if info.st_mode & barred:
-            fix = f"chmod {'o-w' if barred == INBOX_BARRED else 'go-w'} {path}"
+            fix = f"chmod {'o-w' if barred == INBOX_BARRED else 'go-w'} {quote(path)}"
             raise AuthorityError(f"cannot use {path}: other users may replace files in it; {fix}", kind="credentials")
         yield fd
     finally:

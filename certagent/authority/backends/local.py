@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from shlex import quote
 
 from certagent import x509
 from certagent.authority.errors import AuthorityError
@@ -192,10 +193,12 @@ def unusable(files: Sequence[tuple[str, int, int]], key: str, own: int) -> str |
     """Given a CA's directory and files (path, owner's uid, mode), its key and our uid, return why it is not used."""
     for path, uid, mode in files:
         if uid != own and not (uid == 0 and path != key):
-            remedy = f"configure a new CA in another directory, or if you know who made this one, chown {own} {path}"
+            remedy = (
+                f"configure a new CA in another directory, or if you know who made this one, chown {own} {quote(path)}"
+            )
             return f"cannot use {path}: it belongs to uid {uid}, who can sign with this CA too; {remedy}"
         if path == key and stat.S_IMODE(mode) & TOO_WIDE:
-            return f"cannot use {key}: other users may read it; chmod 0600 {key}"
+            return f"cannot use {key}: other users may read it; chmod 0600 {quote(key)}"
     return None
 
 

@@ -1,5 +1,7 @@
 """Findings about the directory, unmanaged files in it, the clock, the ledger and the file watch."""
 
+from shlex import quote
+
 from certagent.core import names
 from certagent.core.actions import Recover
 from certagent.core.catalogue import (
@@ -47,7 +49,7 @@ def part(view: View) -> Part:
 def _directory(policy: Policy, directory: Directory) -> list[Finding]:
     path = directory.path
     if not directory.exists:
-        remedy = f"install -d -m 0700 -o {policy.owner.user} {path}"
+        remedy = f"install -d -m 0700 -o {policy.owner.user} {quote(path)}"
         return [DIR_MISSING.found(path, f"{path} does not exist", remedy=remedy)]
     found = []
     if directory.problem:
@@ -60,7 +62,9 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
     if directory.managed and not directory.problem and directory.uid != policy.owner.uid:
         who = "root" if directory.uid == 0 else f"uid {directory.uid}"
         message = f"{path} belongs to {who}, but owner = {policy.owner.user!r} is configured"
-        found.append(DIR_OWNER.found(path, message, remedy=f"chown {policy.owner.user} {path}, or correct `owner`"))
+        found.append(
+            DIR_OWNER.found(path, message, remedy=f"chown {policy.owner.user} {quote(path)}, or correct `owner`")
+        )
     if directory.odd:
         found.append(_odd(path, directory.odd))
     if directory.interrupted and directory.managed:
@@ -69,7 +73,7 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         found.append(DIR_TOO_LARGE.found(path, directory.too_large))
     if directory.mode & SHARED_WRITE:
         message = f"the mode is {directory.mode:04o}, so other users may replace files in the directory"
-        found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {path}"))
+        found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {quote(path)}"))
     return found
 
 
