@@ -30,7 +30,7 @@ class Reloading:
         self._mark = stat_key(path)
         self._forced = threading.Event()
         self._taken = 0  # the number of the version that was handed over last
-        self.reading = BackgroundReader(f"the configuration: {path}", self._look, self._changed)
+        self.reading = BackgroundReader(f"the configuration: {path}", self._look, self._changed, lambda: (path,))
 
     def look(self, now: datetime) -> None:
         """Read the file where it is another one than was read."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from certagent.certs_dir.access import denied
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import ObserveOnly, Snapshot, Why
+from certagent.posix import locks
 from certagent.posix.closing import close
 from certagent.posix.directory import identity
 from certagent.posix.errors import HostError
@@ -64,6 +65,11 @@ class DirectoryLock:
         if self.problem is None or not directory.exists or directory.observe_only:
             return snapshot
         return replace(snapshot, directory=replace(directory, observe_only=self.problem))
+
+    def unlock(self) -> None:
+        """Release the lock without closing its file, which may wait for its file system."""
+        if (fd := self._fd) is not None:
+            locks.unlock(fd)
 
     def release(self) -> None:
         """Release the lock."""

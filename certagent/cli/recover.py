@@ -31,14 +31,20 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser = subparsers.add_parser(
         "recover", help="finish an interrupted swap; exit 2 if no matching pair can be restored"
     )
+    parser.add_argument("directory", nargs="?", help="one certs directory of the configuration; without it every one")
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> Reply:
-    """Recover every certs-dir; a running daemon does it itself."""
+    """Recover every certs-dir, or the one that is named; a running daemon does it itself."""
     policies = read_config(arguments.config).policies
+    if arguments.directory is not None:
+        path = os.path.abspath(arguments.directory)
+        policies = tuple(policy for policy in policies if policy.path == path)
+        if not policies:
+            return Reply(CRITICAL, error=f"certagent: cannot recover {path}: it is not configured")
     return reply_of({policy.path: _recover(policy.path, policy.keep) for policy in policies})
 
 
@@ -80,9 +86,11 @@ def _recover(path: str, keep: int) -> Recovered:
     from certagent.certs_dir.swap import Store
     from certagent.posix.clock import clock
     from certagent.posix.errors import HostError
+    from certagent.posix.responding import required
 
     store = Store(path, keep)
     try:
+        required(path)
         store.lock()
         what = store.recover() or "nothing to recover"
     except HostError as error:

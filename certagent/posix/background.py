@@ -1,16 +1,18 @@
 """Read a path that may be on a network mount in a background thread, so that a hung mount cannot block the loop.
 
-This is the one way to read such a path: authorities' files, roots, the configuration, and what watches them. A hung
-mount blocks every thread that reads it, and no deadline ends that: the thread is left behind, one for each reading at
-most, and the last result counts. Rejected: the pools of jobs, which a few hung paths would fill, and which the agent
-waits for when it stops; a process for each reading, which costs more than the rest of the loop.
+This is the one way to read such a path: authorities' files, roots, the configuration, and what watches them. The thread
+waits until every path answers a child that touches it (responding.py), for as long as that takes; the last result
+counts. Where a mount hangs between the two, the thread is left behind, one for each reading at most. Rejected: the
+pools of jobs, which a few hung paths would fill; a process for each reading, which costs more than the rest.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
+
+from certagent.posix.responding import TOUCHERS
 
 T = TypeVar("T")
 
@@ -21,9 +23,15 @@ class BackgroundReader(Generic[T]):
     `read` raises nothing. `changed` is called in the thread, after something else was found, and must not wait.
     """
 
-    def __init__(self, what: str, read: Callable[[], T], changed: Callable[[], None]) -> None:
-        """Reads nothing yet. `what` is said where it hangs."""
-        self.what, self._read, self._changed = what, read, changed
+    def __init__(
+        self,
+        what: str,
+        read: Callable[[], T],
+        changed: Callable[[], None],
+        paths: Callable[[], Iterable[str]] = lambda: (),
+    ) -> None:
+        """Reads nothing yet. `what` is said where it hangs; `paths`: what has to answer before a reading begins."""
+        self.what, self._read, self._changed, self._paths = what, read, changed, paths
         self._lock = threading.Lock()
         self._found: list[T] = []
         self._since: datetime | None = None
@@ -54,6 +62,8 @@ class BackgroundReader(Generic[T]):
         more = True
         while more:
             news = False
+            for path in self._paths():
+                TOUCHERS.wait(path)
             try:
                 found = self._read()
                 news = self._found != [found]

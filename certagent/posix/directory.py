@@ -11,12 +11,14 @@ import os
 
 from certagent.posix.closing import close
 from certagent.posix.openat import End, walked
+from certagent.posix.responding import required
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def open_directory(path: str) -> int:
-    """The fd of a directory. Raises OSError."""
+    """The fd of a directory. Raises OSError; one that does not respond is not touched."""
+    required(path)
     if os.geteuid() != 0:
         return os.open(path, DIRECTORY)
     end = _followed(path)
@@ -59,6 +61,7 @@ def stat_key(path: str) -> tuple[int, int, int] | None:
 def identity(path: str) -> tuple[int, int] | None:
     """Device and inode of the file at a path, links followed; None if it cannot be examined."""
     try:
+        required(path)
         info = os.stat(path)
     except OSError:
         return None

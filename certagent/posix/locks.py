@@ -38,6 +38,12 @@ def _lock(fd: int, what: str) -> None:
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
 
+def unlock(fd: int) -> None:
+    """Release a lock without closing its file, which may wait for its file system."""
+    with suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
 def lock_directory(path: str) -> int:
     """The same for a directory in which nothing may be written. HostError where another process holds it."""
     try:

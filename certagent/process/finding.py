@@ -12,6 +12,7 @@ import psutil
 from certagent.core.facts import Process
 from certagent.core.policy import ProcessRule
 from certagent.posix.openat import IN_ROOT, open_within
+from certagent.posix.responding import FRESH, required, responds, responds_for
 from certagent.process.advertising import hostname_of
 from certagent.process.arguments import Arguments, parse, release_in
 from certagent.process.classify import (
@@ -115,7 +116,7 @@ def _hidden(base: Process, said: Arguments, device: int, inode: int) -> Process 
 def _named(path: str, device: int, inode: int) -> bool | None:
     """Whether an absolute path is the directory we mean; None where that cannot be said."""
     try:
-        info = os.stat(path) if path.startswith("/") else None
+        info = os.stat(path) if path.startswith("/") and responds(path, FRESH) else None
     except OSError:
         return None
     return None if info is None else (info.st_dev, info.st_ino) == (device, inode)
@@ -152,7 +153,9 @@ def started_at(start: int) -> datetime:
 
 
 def _same(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:
-    """Whether the path, in the process's own root and cwd, is the directory we mean."""
+    """Whether the path, in the process's own root and cwd, is the directory we mean; not one that does not respond."""
+    if not responds_for(pid, os.path.join(cwd, certs_dir)):
+        return False
     try:
         root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -218,6 +221,7 @@ def _visible(process: psutil.Process) -> tuple[str, Arguments | None]:
 
 def _pid_file(path: str) -> tuple[os.stat_result, psutil.Process, Process]:
     """The file, and the process that it names. Raises OSError, ValueError, IndexError, psutil.Error."""
+    required(path)
     fd = os.open(path, PID_FILE)
     with os.fdopen(fd, "rb") as file:
         info, pid = os.fstat(fd), int(file.read(64).split()[0])

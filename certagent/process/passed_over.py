@@ -7,6 +7,7 @@ import psutil
 
 from certagent.core.facts import PassedOver
 from certagent.core.policy import Owner, ProcessRule
+from certagent.posix.responding import FRESH, required, responds
 from certagent.process.arguments import parse
 from certagent.process.classify import SHELLS
 from certagent.process.finding import PID_FILE, candidates, insides, seen
@@ -37,16 +38,22 @@ def _examined(pid: int, owner: Owner) -> PassedOver | None:
     if said.insecure and base.uid == owner.uid:
         detail = f"pid {pid} ({base.user}) was started with --insecure: it uses no certificates"
         return PassedOver("insecure", detail, pid)
-    elsewhere = said.certs_dir.startswith("/") and os.path.isdir(said.certs_dir)  # ours would have been recognised
+    elsewhere = _there(said.certs_dir)  # ours would have been recognised
     if details is None and not said.insecure and not elsewhere and owner.uid not in {0, base.uid}:
         detail = f"pid {pid} runs as {base.user}, not as {owner.user}: this agent cannot see which directory it uses"
         return PassedOver("other-user", detail, pid)
     return None
 
 
+def _there(path: str) -> bool:
+    """Whether an absolute path is a directory; one that does not respond is there."""
+    return path.startswith("/") and (not responds(path, FRESH) or os.path.isdir(path))
+
+
 def _pid_file(path: str) -> tuple[PassedOver, ...]:
     """The file is absent, cannot be read, contains no pid, or is left from a process that has ended."""
     try:
+        required(path)
         with os.fdopen(os.open(path, PID_FILE), "rb") as file:
             pid = int(file.read(64).split()[0])
     except FileNotFoundError:

@@ -2,6 +2,10 @@
 
 import ctypes
 import os
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,10 +13,17 @@ from typing import Self
 import pytest
 
 DETACH = 2
+INIT, DESTROY = 26, 38
+IN_HEADER = struct.Struct("<IIQQIIII")  # len, opcode, unique, nodeid, uid, gid, pid, padding
+OUT_HEADER = struct.Struct("<IiQ")  # len, error, unique
+LARGEST = 1 << 20
 
 
 class Hung:
-    """Hides what lies in a directory behind a mount that answers nothing, until the block ends."""
+    """Hides what lies in a directory behind a mount that answers nothing, until the block ends.
+
+    Its requests are never read: whoever waits for one can still be killed.
+    """
 
     def __init__(self, place: Path) -> None:
         self.place, self._libc, self._fd = place, ctypes.CDLL(None, use_errno=True), -1
@@ -33,3 +44,45 @@ class Hung:
     ) -> None:
         self._libc.umount2(os.fsencode(self.place), DETACH)
         os.close(self._fd)  # whoever waits is told that it is over
+
+
+class Deaf(Hung):
+    """The nastier one: every request is read and none is answered, so that whoever waits cannot even be killed."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._over = threading.Event()
+        os.set_blocking(self._fd, False)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def _read(self) -> None:
+        while not self._over.wait(0.01):
+            with suppress(BlockingIOError, FileNotFoundError, InterruptedError):
+                request = os.read(self._fd, LARGEST)
+                if IN_HEADER.unpack_from(request)[1] == INIT:
+                    self._answer(request)
+
+    def _answer(self, request: bytes) -> None:
+        """struct fuse_init_out of protocol 7.31; all that follows stays unanswered."""
+        unique = IN_HEADER.unpack_from(request)[2]
+        body = struct.pack("<IIIIHHIIHHI", 7, 31, 1 << 16, 0, 12, 9, 1 << 16, 1, 0, 0, 0).ljust(64, b"\0")
+        os.write(self._fd, OUT_HEADER.pack(OUT_HEADER.size + len(body), 0, unique) + body)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._reader.join()
+        super().__exit__(kind, error, trace)
+
+
+@contextmanager
+def hanging(kind: type[Hung], *places: Path) -> Iterator[None]:
+    """Several of one kind."""
+    if not places:
+        yield
+        return
+    with kind(places[0]), hanging(kind, *places[1:]):
+        yield

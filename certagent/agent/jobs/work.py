@@ -24,6 +24,7 @@ from certagent.core.policy import Policy
 from certagent.events import Log
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
+from certagent.posix.responding import required
 from certagent.process import probe, signals
 from certagent.revocation.checker import RevocationResult, Revoking
 from certagent.state.ledger import Ledger
@@ -119,6 +120,7 @@ class Work:
         """Look for the owning processes."""
         at = clock()
         try:
+            required(self.policy.path)
             info = os.stat(self.policy.path)
         except OSError:
             return ProcessScan((), at)

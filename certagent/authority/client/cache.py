@@ -7,6 +7,7 @@ not asked then, because the request would read the same files.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from certagent.authority.client.interface import CertificateAuthority
 from certagent.config import AuthorityConfig
@@ -32,7 +33,8 @@ class AuthorityCache:
         self.readings: dict[str, BackgroundReader[Authority]] = {}
         for name, authority in authorities.items():
             what = f"authority {name}: {', '.join(authority.files)}"
-            self.readings[name] = kept.get(name) or BackgroundReader(what, authority.fact, changed)
+            paths = partial(tuple, authority.files)
+            self.readings[name] = kept.get(name) or BackgroundReader(what, authority.fact, changed, paths)
 
     def same(self, configured: Mapping[str, AuthorityConfig]) -> dict[str, BackgroundReader[Authority]]:
         """The readings of those that are configured as here."""

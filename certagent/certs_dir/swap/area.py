@@ -13,6 +13,7 @@ from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
 from certagent.posix.owner import acting_as
+from certagent.posix.responding import FRESH, responds
 
 AREA, STAGED, OLD, REFUSED, INTENT, LOCK = ".certagent", "staged", "old", "refused", "intent", "lock"
 PENDING, TAKING = "pending", "taking"  # TAKING: where a generation is copied before it is one
@@ -118,7 +119,7 @@ def _entered(directory: int, name: str) -> int:
 
 def exists(path: str, below: str = "") -> bool:
     """Whether a certs-dir has an area, and that directory in it."""
-    return os.path.isdir(f"{path}/{AREA}/{below}")
+    return responds(path, FRESH) and os.path.isdir(f"{path}/{AREA}/{below}")
 
 
 @contextmanager

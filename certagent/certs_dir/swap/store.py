@@ -17,6 +17,7 @@ from certagent.certs_dir.swap.sweep import changing
 from certagent.core.roles import BUNDLES
 from certagent.posix import locks
 from certagent.posix.errors import HostError
+from certagent.posix.responding import required
 
 CERT_MODE = 0o644
 
@@ -139,6 +140,7 @@ class Store:
 
         A Kubernetes volume is externally managed: the directory itself is locked, nothing is written into it.
         """
+        required(self.path)
         if os.path.islink(os.path.join(self.path, "..data")):
             return locks.lock_directory(self.path)
         with opened(self.path) as area:
