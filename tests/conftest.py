@@ -22,7 +22,13 @@ QUIRKS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("developer", max_examples=10, **QUIRKS)
 settings.register_profile("ci", max_examples=100, derandomize=True, **QUIRKS)
 settings.load_profile("ci" if os.environ.get("CI") else "developer")
-ONE_AT_A_TIME = ("test_systemd", "test_hung_mounts", "test_containers", "test_disk")  # they mount, and boot units
+ONE_AT_A_TIME = (  # they mount, and boot units
+    "test_systemd",
+    "test_hung_mounts",
+    "test_hung_directories",
+    "test_containers",
+    "test_disk",
+)
 LONG = ("test_properties", "test_rotation", "test_layouts", "system", "verifying", "certs_dir")  # files, then rooms
 
 

@@ -47,7 +47,7 @@ APART = {"authority/backends": "authority/client"}  # a worker asks a CA; it has
 ONLY = {  # a library, and the one room or file that imports it
     "cryptography": "x509",
     "psutil": "process",
-    "watchdog": "agent/wake",
+    "watchdog": "agent/watch",
     "apscheduler": "agent/wake",
 }
 DOCSTRINGS = (ast.FunctionDef, ast.AsyncFunctionDef)

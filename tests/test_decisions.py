@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from certagent.agent.wake import rearmed
+from certagent.agent.watch import rearmed
 from certagent.authority.client.secrets import text_of
 from certagent.certs_dir.as_cockroach import unread
 from certagent.certs_dir.mounts import mount_in

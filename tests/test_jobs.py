@@ -82,20 +82,22 @@ def test_jobs_run_once_at_a_time() -> None:
 LONELY = """
 import os, resource, sys
 from datetime import UTC, datetime, timedelta
-import apscheduler.executors.pool
+import apscheduler.executors.pool, concurrent.futures.thread
 from certagent.core.facts import InFlight
 from certagent.posix.background import BackgroundReader
 from certagent.agent.wake import Wake
+from certagent.agent.watch import Events, RemoteWatch, Watch
 from certagent.agent.jobs.pool import Jobs
-now, jobs, wake = datetime.now(UTC), Jobs(print), Wake(30)
+now, jobs, wake, events = datetime.now(UTC), Jobs(print), Wake(30), Events(30)
 os.setresuid(54321, 54321, 54321)
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 for _ in range(2):
     assert not jobs.submit(InFlight("scan", "", now), print)
     assert jobs.in_flight() == ()
-wake.watch([sys.argv[1]])
-assert [p.code for p in wake.problems()] == ["watch.degraded"]
-wake.watch_remote([], sys.argv[1] + "/x", print)
+watch = Watch(events, print, [sys.argv[1]])
+assert watch.renew() == []
+assert [p.code for p in watch.problems()] == ["watch.degraded"]
+RemoteWatch(events, print).change([], sys.argv[1] + "/x", print)
 wake.at(now + timedelta(hours=1))
 BackgroundReader("x", print, print).begin(now)
 print("still here", flush=True)

@@ -1,25 +1,26 @@
 """The answers to commands of the control socket. Each runs in its own thread, and only reads or queues."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from certagent import __version__
 from certagent.agent.directories import Directories
-from certagent.agent.service import Service
+from certagent.agent.service import Service, planned
 from certagent.config import Config
 from certagent.control.admission import Peer
 from certagent.core.decide.generations import going_back, nothing_to_go_back_to
 from certagent.core.facts import Request
 from certagent.core.policy import OcspRule, Policy
-from certagent.core.status import plan_document, rfc3339
+from certagent.core.status import rfc3339
 from certagent.core.view import Planned, View
 from certagent.events import Log
 from certagent.operations.ocsp_advice import advise, chosen
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
+from certagent.posix.responding import FRESH, responds
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import SharedOnly
 from certagent.state.ledger import Ledger
@@ -39,7 +40,6 @@ class Commands:
     workers: Workers
     ledger: Ledger
     log: Log
-    wake: Callable[[str], None]
     started: datetime
 
     def answer(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
@@ -58,9 +58,9 @@ class Commands:
                 self.service.wait_until_looked(FIRST_LOOK)
                 return {"ok": True, "document": self.service.status(self._daemon())}
             case "plan" if not peer.trusted:
-                return {"ok": True, "document": known_plans(self.service.seen())}
+                return {"ok": True, "document": planned(self.service.seen())}
             case "plan":
-                if arguments.get("config", self.path) not in {self.path, os.path.realpath(self.path)}:
+                if not self._same_file(str(arguments.get("config", self.path))):
                     raise HostError("cannot plan: the agent runs with another configuration")
                 return {"ok": True, "document": self.service.plans()}
             case "history":
@@ -84,6 +84,10 @@ class Commands:
                 return {"ok": True, "note": self._account(name, operation, peer)}
         raise HostError(f"cannot {command!r}: unknown command")
 
+    def _same_file(self, config: str) -> bool:
+        """Whether that is the configuration of this agent."""
+        return config == self.path or (responds(self.path, FRESH) and config == os.path.realpath(self.path))
+
     def _clear(self, stem: str, certs_dir: str, peer: Peer) -> str:
         """A person says that nobody can have read a key: forget that it was exposed. Raises HostError."""
         key = f"{stem}.key"
@@ -94,7 +98,7 @@ class Commands:
         found[0].clear(key)
         reason = f"clear {key}: asked by uid {peer.uid}, pid {peer.pid}"
         self.log.emit("command.received", certs_dir=found[0].policy.path, file=key, reason=reason)
-        self.wake("command clear")
+        self.directories.wake(found[0].policy.path, "command clear")
         return found[0].policy.path
 
     def _account(self, name: str, operation: str, peer: Peer) -> str:
@@ -121,7 +125,8 @@ class Commands:
         for path in found:
             worlds[path].put(request)
         self.log.emit("command.received", certs_dir=certs_dir, file=request.subject, reason=reason)
-        self.wake(f"command {request.kind}")
+        for path in found:
+            self.directories.wake(path, f"command {request.kind}")
         return found[0]
 
     def _daemon(self) -> dict[str, Any]:
@@ -169,9 +174,3 @@ def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) 
 
     book = SharedOnly(os.path.join(config.settings.state_dir, "authority"))
     return trial(config, workers, book, name, certs_dir, clock)
-
-
-def known_plans(seen: Iterable[Planned]) -> dict[str, Any]:
-    """The plans of the last pass of the loop: a user with read access only cannot delay the loop."""
-    found = [{"path": e.policy.path, **plan_document(e.policy, e.snapshot, clock())} for e in seen]
-    return {"version": 1, "certs_dirs": found}

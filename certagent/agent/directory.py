@@ -1,6 +1,6 @@
 """One certs-dir as the loop sees it: observe() gathers the facts, act() carries out one action.
 
-Jobs and commands reach it only through its inbox; only the deciding thread uses the memory.
+Jobs and commands reach it only through its inbox; only the thread of the directory uses the memory.
 """
 
 import os
@@ -20,7 +20,7 @@ from certagent.agent.observe import Records, Staging
 from certagent.authority.client import AuthorityCache, CertificateAuthority
 from certagent.certs_dir import Scanner
 from certagent.certs_dir.lock import DirectoryLock, barred
-from certagent.certs_dir.swap import Store
+from certagent.certs_dir.swap import Store, pending
 from certagent.certs_dir.system_roots import Roots, load
 from certagent.core import actions
 from certagent.core.clock import believable
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class World:
-    """The host behind one policy. Only the deciding thread calls it, but for `put`."""
+    """The host behind one policy. Only the thread of the directory calls it, but for `put`, `clear` and `exposed`."""
 
     def __init__(
         self,
@@ -95,7 +95,8 @@ class World:
 
     def _reading(self, path: str) -> BackgroundReader[Roots]:
         what = f"roots of ui in {self.policy.path}: {path}"
-        return BackgroundReader(what, partial(load, path), lambda: self._inbox.wake("roots read"))
+        wake = partial(self._inbox.wake, "roots read")
+        return BackgroundReader(what, partial(load, path), wake, lambda: (path,))
 
     def _roots_of_ui(self) -> Roots | None:
         """The roots that may verify `ui` besides `ca.crt`: the system's or the configured ones; None: not read yet."""
@@ -112,6 +113,15 @@ class World:
     def retry_lock(self) -> None:
         """As `take_lock`, without raising: the problem is a fact of the next observation."""
         self._lock.retry()
+
+    def unlock(self) -> None:
+        """Let another agent have the directory, where the thread that holds the lock never answers."""
+        self._lock.unlock()
+
+    def forget_unwanted(self) -> None:
+        """Drop the keys of pending requests that are no longer wanted."""
+        with suppress(HostError, OSError):
+            pending.only(self.policy.path, frozenset(w.name.stem for w in self.policy.wants))
 
     def surround(self, degraded: tuple[Finding, ...], fact: Clock) -> None:
         """Take note of what the agent does without, and of its clock."""
@@ -144,6 +154,11 @@ class World:
         self._jobs.stop()
         self._revoking.stop()
         self._lock.release()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs. From any thread."""
+        return self._jobs.busy
 
     def observe(self, now: datetime) -> Snapshot:
         """Everything known of the directory at this moment: one directory scan, the rest from the cache.

@@ -1,56 +1,66 @@
-"""The loop: wait, observe, decide, act, until nothing is left to do. It contains no policy.
+"""The main loop: what all directories share, the configuration and systemd. It contains no policy.
 
-The monotonic timeout of the wait guarantees that the loop runs; watchdog and APScheduler only make it run sooner.
+Each directory has a loop of its own (reconciler.py), which waits, observes, decides and acts. The monotonic timeout of
+each wait guarantees that it goes on; watchdog and APScheduler only make it run sooner.
 """
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from certagent.agent.config_file import Reloading
+from certagent.agent.reconciler import PROGRESS
 from certagent.agent.service import Service
 from certagent.agent.systemd import Notifier
 from certagent.agent.wake import ClockWatch, Wake
-from certagent.authority.client import inboxes, prepare
-from certagent.config import Config
 from certagent.events import Log
 from certagent.posix.clock import clock
 
+READY_AGAIN = 1.0  # seconds between two looks at whether all directories were checked
+SETTLED_AGAIN = 0.05
+OBSERVED_WITHIN = 5.0
+OWN = frozenset({PROGRESS, "due", "authorities read", "configuration read"})  # nothing has to be read again
+
 
 def run_once(service: Service, wake: Wake, clock: Callable[[], datetime], deadline: float) -> None:
-    """Turn until everything is settled or the deadline (seconds) is over."""
+    """Let the directories be checked until everything is settled or the deadline (seconds) is over."""
     end = clock() + timedelta(seconds=deadline)
-    service.turn()
-    while not service.settled() and clock() < end:
-        wake.wait(service.pause())
-        service.turn()
+    service.go()
+    service.wait_until_looked(deadline)
+    while not service.settled(OBSERVED_WITHIN) and clock() < end:
+        reasons = wake.wait(SETTLED_AGAIN)
+        service.check(read=not OWN.issuperset(reasons))
+        if "authorities read" in reasons:
+            service.wake("authorities read")
 
 
 def run(service: Service, *, file: Reloading, wake: Wake, notifier: Notifier, log: Log) -> None:
     """The loop of the agent; returns when it is stopped."""
     jumps = ClockWatch()
-    _watch(service.config, file.path, wake)
-    while True:
-        service.turn(tuple(wake.problems()))
-        notifier.turned(service.summary())
+    service.go()
+    reasons: list[str] = []
+    while "stop" not in reasons:
+        ready = service.ready()
+        notifier.turned(service.summary(), ready=ready, alive=service.alive())
         wake.at(service.wake_at())
-        reasons = wake.wait(min(service.pause(), notifier.watchdog_interval or float("inf")))
-        if "stop" in reasons:
-            notifier.stopping()
-            return
+        longest = service.config.settings.rescan.total_seconds() if ready else READY_AGAIN
+        reasons = wake.wait(min(longest, notifier.watchdog_interval or float("inf")))
         if "config" in reasons:
             file.force(clock())
         if (fresh := file.fresh()) is not None:
             notifier.reloading()
             service.reload(fresh)
-            _watch(service.config, file.path, wake)
-        for reason in wake.rearm_if_changed():
-            log.emit("watch.rearmed", reason=reason)
+        service.check(read=not reasons or not OWN.issuperset(reasons))
+        _wake(service, reasons)
         if (jump := jumps.jumped()) is not None:
-            service.shift(timedelta(seconds=jump))
             log.emit("clock.jumped", reason=f"the wall clock jumped by {jump:.0f} s")
+            service.wake("clock jumped")
+    notifier.stopping()
 
 
-def _watch(config: Config, file: str, wake: Wake) -> None:
-    """The certs-dirs; and what may be on a network mount: where people bring answers, our file."""
-    wake.watch(policy.path for policy in config.policies)
-    wake.watch_remote(inboxes(config), file, lambda: prepare(config))
+def _wake(service: Service, reasons: list[str]) -> None:
+    """Have the directories checked that a reason concerns."""
+    for cause in ("authorities read", "files changed"):
+        if cause in reasons:
+            service.wake(cause)
+    if "due" in reasons:
+        service.wake_due()

@@ -1,4 +1,6 @@
-"""The running agent: one pass of the loop over every certs-dir, and its events.
+"""What the certs directories of one agent share: configuration, ledger, readings, and the answers about all of them.
+
+Each directory has a thread of its own (reconciler.py); nothing here waits for one of them without a deadline.
 
 Locks: one per state directory and one per certs-dir, both flocks of the kernel, so that no stale lock exists.
 """
@@ -6,41 +8,38 @@ Locks: one per state directory and one per certs-dir, both flocks of the kernel,
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from certagent.agent.config_file import Reloading
-from certagent.agent.converge import converge, look, pause, settled
-from certagent.agent.directories import Directories
-from certagent.agent.directory import World
-from certagent.agent.steady import SteadyClock, boot_clock, ticking
-from certagent.agent.wake import clock_synchronised
-from certagent.authority.client import hangs, unconfined
+from certagent.agent.converge import settled
+from certagent.agent.directories import Directories, wait_for
+from certagent.agent.reconciler import Common, Reconciler
+from certagent.agent.watch import RemoteWatch
+from certagent.authority.client import hangs, inboxes, prepare, unconfined
 from certagent.config import Config, ConfigError
 from certagent.config.remote import RemoteConfig
-from certagent.core.actions import Action, shown, subject_of, word_of
 from certagent.core.catalogue import CONFIG_REJECTED, PATH_HUNG
-from certagent.core.clock import clock_fact
-from certagent.core.decide import severity
-from certagent.core.facts import Clock
+from certagent.core.decide import severity, worst_of
 from certagent.core.findings import Finding
-from certagent.core.spans import span
+from certagent.core.stalled import limit, stalled, unresponsive, with_stalled
 from certagent.core.status import document, plan_document, rfc3339
 from certagent.core.view import Planned
-from certagent.events import Log, changes
 from certagent.posix.background import BackgroundReader
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
-from certagent.posix.locks import lock
+from certagent.posix.locks import lock, unlock
+from certagent.posix.responding import PATIENCE, TOUCHERS, responds
 from certagent.sandbox.worker_process import Workers
 from certagent.state.ledger import Ledger
 
-# no line in the log: looking, and repairs of modes, which have a line of their own, once a minute
-QUIET = frozenset({"probe", "scan", "presume", "askwindow", "askrevocation", "restrict", "expose"})
 PRUNE_EVERY = 1000
+PLANNED_WITHIN = 2.0  # seconds that `plan` waits for directories that are just being checked
+STUCK = timedelta(minutes=5)  # the longest pass over the largest directory takes less
+LOOKED_WITHIN = 60.0
 
 
 class Service:
@@ -54,27 +53,27 @@ class Service:
         directories: Directories,
         workers: Workers,
         ledger: Ledger,
-        log: Log,
+        common: Common,
+        remote: RemoteWatch,
     ) -> None:
         """Touches nothing; `file` is the one that the configuration was read from."""
         self.config = config  # the one in force
         self.config_problem: str | None = None  # why a newer one is not
+        self.findings: tuple[Finding, ...] = ()  # what the agent does without
         self._file, self._directories, self._workers = file, directories, workers
-        self._ledger, self._log = ledger, log
-        self._turns, self._steady = 0, SteadyClock()
-        self._looked = threading.Event()  # set while every certs-dir was looked at
+        self._ledger, self._remote = ledger, remote
+        self._log, self._clocks, self._go = common.log, common.clocks, common.go
+        self._passes, self._state_lock = 0, -1
         self._told: str | None = None  # the ledger's problem that was logged last
+        self._stalled: dict[str, Finding] = {}  # by path, as logged
         self._unconfined: tuple[Finding, ...] = ()
-        self._appeared: dict[tuple[str, str, str], datetime] = {}  # findings that are not resolved yet
-        self._lock = threading.Lock()  # locked during a pass, so that a command never sees half of one
         directories.adopt(config)
 
     def take_locks(self) -> None:
         """Lock the state directory and every certs-dir, close what a crash left open. HostError names the holder."""
         state = self.config.settings.state_dir
-        lock(os.path.join(state, "lock"), state)
+        self._state_lock = lock(os.path.join(state, "lock"), state)
         self._directories.take_locks()
-        self._directories.forget_unwanted()
         with suppress(HostError):  # a full disk: open attempts still count as failed
             self._ledger.close_interrupted()
 
@@ -82,54 +81,57 @@ class Service:
         """Find out what this kernel cannot confine, if external services would be asked."""
         self._unconfined = tried(self.config, self._workers)
 
+    def go(self) -> None:
+        """Let the directories be changed from now on."""
+        self.check(read=True)
+        self._remote.change(inboxes(self.config), self._file.path, lambda: prepare(self.config))
+        self._go.set()
+
     def _readings(self) -> list[BackgroundReader[Any]]:
-        """What is read in the background: files of authorities and roots, the configuration. No turn waits for them."""
+        """What is read in the background: files of authorities and roots, the configuration. No pass waits for them."""
         return [*self._directories.readings(), self._file.reading]
+
+    def read(self) -> None:
+        """Begin to read all of that again."""
+        begin(self._readings(), clock())
 
     def look(self, seconds: float) -> None:
         """Observe and decide once, and change nothing; wait so long at most for files of other machines."""
         end = time.monotonic() + seconds
-        begin(self._readings(), clock())
+        self.read()
         for reading in self._readings():
             reading.wait(max(0.0, end - time.monotonic()))
-        for world in self._directories:
-            world.surround((*self._unconfined, *hung(self._readings(), clock())), Clock())
-            snapshot, plan = look(world, clock)
-            world.last = Planned(policy=world.policy, snapshot=snapshot, plan=plan)
+        self.findings = (*self._unconfined, *hung(self._readings(), clock()))
+        for thread in self._threads:
+            threading.Thread(target=thread.look, name="look", daemon=True).start()
+        wait_for([thread.looked for thread in self._threads], LOOKED_WITHIN)
 
-    def turn(self, degraded: tuple[Finding, ...] = ()) -> None:
-        """Converge each certs-dir, log what changed. `degraded`: what the caller does without."""
-        now, boot, synchronised = clock(), boot_clock(), clock_synchronised()
+    def check(self, *, read: bool) -> None:
+        """What is done for all directories together: settle the ledger, read files, see which of them are stalled."""
         self._settle()
-        begin(self._readings(), now)
-        with self._lock:
-            newest = self._newest()
-            steady = self._steady.at(now, boot, newest, synchronised=synchronised)
-            fact = clock_fact(now, newest, synchronised=synchronised, steady=steady)
-            known = (*degraded, *self._unconfined, *hung(self._readings(), now), *self._rejected())
-            for world in self._directories:
-                world.surround(known, fact)
-                world.retry_lock()
-                self._converge(world, ticking(now, boot))
-            self._turns += 1
-            self._looked.set()
-            if self._turns % PRUNE_EVERY == 1 and fact.sound:
-                self._prune(now)
-
-    def _newest(self) -> datetime | None:
-        try:
-            return self._ledger.newest()
-        except HostError:
-            return None
+        if read:
+            self.read()
+            self._remote.look()
+        self.findings = (
+            *self._remote.problems(),
+            *self._unconfined,
+            *hung(self._readings(), clock()),
+            *self._rejected(),
+        )
+        self._directories.start()
+        self._tell_stalled()
+        self._passes += 1
+        if self._passes % PRUNE_EVERY == 1 and self._clocks.moment().fact.sound:
+            self._prune(clock())
 
     def _settle(self) -> None:
         """What the ledger could not take is written as soon as it can; only the change is an event."""
         with suppress(HostError):
             self._ledger.settle()
-            for world in self._directories:
-                world.settle()
         if self._ledger.problem and self._ledger.problem != self._told:
             self._log.emit("ledger.failed", reason=self._ledger.problem)
+        if self._told and not self._ledger.problem:
+            self._directories.wake_all("ledger settled")
         self._told = self._ledger.problem
 
     def _prune(self, now: datetime) -> None:
@@ -138,49 +140,62 @@ class Service:
         except HostError as error:
             self._log.emit("ledger.failed", reason=str(error))
 
-    def _converge(self, world: World, moment: Callable[[], datetime]) -> None:
-        path, before = world.policy.path, world.last
-        snapshot, plan, done = converge(world, moment)
-        world.last = Planned(policy=world.policy, snapshot=snapshot, plan=plan)
-        news = changes(before.plan.findings if before else (), plan.findings)
-        for event, f in news:
-            about = {"code": f.code, "severity": f.severity}
-            reason = self._told_of(path, event, f)
-            self._log.emit(event, certs_dir=path, file=f.file, reason=reason, remedy=f.remedy, **about)
-        steps = [step(a) for a in done if word_of(a) not in QUIET]
-        if steps or news:
-            reason = ", ".join(dict.fromkeys(steps)) or "findings changed"
-            self._log.emit("converged", certs_dir=path, reason=reason, actions=len(steps), severity=severity(plan))
-
-    def _told_of(self, path: str, event: str, finding: Finding) -> str:
-        """The finding's own sentence; of one that was resolved also how long it lasted."""
-        key, now = (path, finding.code, finding.file), clock()
-        if event != "finding.cleared":
-            self._appeared.setdefault(key, now)
-            return finding.message
-        return f"resolved after {span(now - self._appeared.pop(key, now))}: {finding.message}"
-
     def _rejected(self) -> tuple[Finding, ...]:
         if self.config_problem is None:
             return ()
         return (CONFIG_REJECTED.found("", self.config_problem, remedy=f"certagent config check -c {self._file.path}"),)
 
+    @property
+    def _threads(self) -> list[Reconciler]:
+        return list(self._directories.threads.values())
+
+    def _stalled_of(self, thread: Reconciler) -> Finding | None:
+        return stalled(thread.world.policy, thread.age, self.config.settings.rescan) if self._go.is_set() else None
+
+    def _tell_stalled(self) -> None:
+        """Log which directories are stalled, and which no longer are; their own threads cannot."""
+        found = {t.world.policy.path: f for t in self._threads if (f := self._stalled_of(t)) is not None}
+        before, self._stalled = self._stalled, found
+        news = [("finding.appeared", path, f) for path, f in found.items() if path not in before]
+        news += [("finding.cleared", path, f) for path, f in before.items() if path not in found]
+        for event, path, f in news:
+            reason = f.message if event == "finding.appeared" else f"{path} is checked again"
+            about = {"code": f.code, "severity": f.severity}
+            self._log.emit(event, certs_dir=path, file=f.file, reason=reason, remedy=f.remedy, **about)
+
+    def _known(self, thread: Reconciler) -> Planned | None:
+        """What is known of a directory, and said where that is too old."""
+        found, known, policy = self._stalled_of(thread), thread.world.last, thread.world.policy
+        if known is None and found is not None:
+            known = unresponsive(policy, None, clock() - thread.age)
+        return with_stalled(known, found) if known else None
+
     def seen(self) -> list[Planned]:
-        """The observations of the last pass, by certs-dir; one that was never observed is left out."""
-        return [world.last for world in self._directories if world.last]
+        """What is known now, by certs-dir; one that was never observed is left out."""
+        return [known for thread in self._threads if (known := self._known(thread))]
 
     def wake_at(self) -> datetime | None:
         """When the next thing is due."""
         return min((e.plan.wake_at for e in self.seen() if e.plan.wake_at), default=None)
 
-    def pause(self) -> float:
-        """Seconds to wait unless woken."""
-        return pause((e.plan.wake_at for e in self.seen()), clock(), self.config.settings.rescan)
+    def wake(self, reason: str) -> None:
+        """Have every directory checked now."""
+        self._directories.wake_all(reason)
 
-    def settled(self) -> bool:
+    def wake_due(self) -> None:
+        """Have those checked of which something is due."""
+        now = clock()
+        for thread in self._threads:
+            last = thread.world.last
+            if last and last.plan.wake_at and last.plan.wake_at <= now:
+                thread.wake("due")
+
+    def settled(self, seconds: float) -> bool:
         """No job is running, nothing is to do, nothing is unverified, and every file that does not hang was read."""
-        read = all(r.ended or hangs(r, clock()) for r in self._readings())
-        return read and all(settled(w.policy, w.observe(clock()), clock()) for w in self._directories)
+        if not all(r.ended or hangs(r, clock()) for r in self._readings()):
+            return False
+        found = self._directories.fresh(seconds)
+        return len(found) == len(self._directories) and all(settled(p, s, clock()) for p, s in found)
 
     def reload(self, fresh: Config | ConfigError) -> None:
         """Go by the configuration that was read; a bad file keeps the old one, and is an event and a finding."""
@@ -194,58 +209,76 @@ class Service:
             if restart == self.config.settings
             else "; state_dir, socket, log and worker_user take effect at a restart"
         )
-        with self._lock:
-            self.config_problem = None
-            if any(policy.path not in self._directories.worlds for policy in fresh.policies):
-                self._looked.clear()
-            self._directories.adopt(fresh)
-            self.config = fresh
-            self._directories.forget_unwanted()
+        self.config_problem, self.config = None, fresh
+        self._directories.adopt(fresh)
+        self._directories.start()
+        self._remote.change(inboxes(fresh), self._file.path, lambda: prepare(fresh))
         with suppress(RuntimeError):  # no thread available: the result from the start is kept
             threading.Thread(target=self.try_workers, name="worker-probe", daemon=True).start()
         self._log.emit(
             "config.loaded", file=self._file.path, reason=f"certs directories: {len(self._directories)}{later}"
         )
 
-    def shift(self, jump: timedelta) -> None:
-        """The wall clock was set: how long a command has waited is not changed by that."""
-        with self._lock:
-            for world in self._directories:
-                world.shift(jump)
-
     def wait_until_looked(self, seconds: float) -> None:
         """Wait until every certs-dir was looked at, at most so long."""
-        self._looked.wait(seconds)
+        wait_for([thread.looked for thread in self._threads], seconds)
+
+    def ready(self) -> bool:
+        """Whether every directory was checked once, but for those that do not respond."""
+        return all(t.looked.is_set() or self._left_behind(t, PATIENCE) for t in self._threads)
+
+    def alive(self) -> bool:
+        """Whether no thread is stuck over a directory that responds: a hung mount is no reason for a restart."""
+        longest = max(STUCK, limit(self.config.settings.rescan)).total_seconds()
+        return all(not t.stuck(longest) or self._left_behind(t, longest) for t in self._threads)
+
+    def _left_behind(self, thread: Reconciler, seconds: float) -> bool:
+        """Whether a thread has waited for so long for a directory that does not respond."""
+        return thread.stuck(seconds) and not responds(thread.world.policy.path)
 
     def plans(self) -> dict[str, Any]:
-        """What would be done now, for every certs-dir, without doing it."""
-        with self._lock:
-            observed = [(world.policy, world.observe(clock())) for world in self._directories]
-        found = [{"path": policy.path, **plan_document(policy, snapshot, clock())} for policy, snapshot in observed]
-        return {"version": 1, "certs_dirs": found}
+        """What would be done now, for every certs-dir, without doing it; what is known of one that is not ready."""
+        if self._go.is_set():
+            self._directories.fresh(PLANNED_WITHIN)
+        return planned(self.seen())
 
     def status(self, daemon: dict[str, Any] | None) -> dict[str, Any]:
         """The status document of the last pass; "unknown" until every certs-dir was observed."""
-        last = [world.last for world in self._directories]
-        found = document([e for e in last if e], clock(), daemon)
-        return found if all(last) else {**found, "severity": "unknown"}
+        known = self.seen()
+        found = document(known, clock(), daemon)
+        return found if len(known) == len(self._threads) else {**found, "severity": "unknown"}
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
-        worst = self.status(None)["severity"]
-        return f"{worst}; certs directories: {len(self._directories)}; passes of the loop: {self._turns}"
+        known = self.seen()
+        worst = worst_of(severity(e.plan) for e in known) if len(known) == len(self._threads) else "unknown"
+        return f"{worst}; certs directories: {len(self._directories)}; passes of the loop: {self._passes}"
 
-    def stop(self) -> None:
-        """End the pools, and the workers that run."""
+    def stop(self) -> bool:
+        """End the threads and the workers that run, within seconds; whether all ended: what hangs is left behind."""
         self._workers.stop()
-        self._directories.stop()
+        self._remote.end()
+        ended = self._directories.stop()
+        TOUCHERS.end()
+        if not ended:  # a thread that hangs in the kernel may hold our files open for ever
+            unlock(self._state_lock)
+        return ended
+
+
+def planned(known: Iterable[Planned]) -> dict[str, Any]:
+    """The plans of what is known."""
+    found = [
+        {"path": e.policy.path, **plan_document(e.policy, e.snapshot, clock(), None if e.current else e.plan)}
+        for e in known
+    ]
+    return {"version": 1, "certs_dirs": found}
 
 
 def tried(config: Config, workers: Workers) -> tuple[Finding, ...]:
     """What this kernel cannot confine, tested once in a worker; nothing if no external service is asked."""
     authorities, policies = config.authorities.values(), config.policies
     if any(isinstance(a.options, RemoteConfig) for a in authorities) or any(p.ocsp.mode != "off" for p in policies):
-        return unconfined(workers, [policy.path for policy in policies])
+        return unconfined(workers, [policy.path for policy in policies if responds(policy.path)])
     return ()
 
 
@@ -259,8 +292,3 @@ def hung(readings: Iterable[BackgroundReader[Any]], now: datetime) -> tuple[Find
     """What has not answered for longer than a disk of this host takes."""
     found = [f"{r.what}: not responding since {rfc3339(r.since)}" for r in readings if hangs(r, now)]
     return (PATH_HUNG.found("", "; ".join(found)),) if found else ()
-
-
-def step(action: Action) -> str:
-    """One word and what it was done to: "install node"."""
-    return f"{word_of(action)} {shown(subject_of(action))}".strip()

@@ -4,21 +4,25 @@ import atexit
 import errno
 import io
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
 from certagent.agent.commands import Commands
 from certagent.agent.config_file import Reloading
-from certagent.agent.directories import Directories
+from certagent.agent.directories import Directories, aside
 from certagent.agent.loop import run, run_once
+from certagent.agent.reconciler import Common
 from certagent.agent.service import Service
+from certagent.agent.steady import Clocks
 from certagent.agent.systemd import Notifier
 from certagent.agent.wake import Wake
+from certagent.agent.watch import Events, RemoteWatch
 from certagent.authority.client import authorities_of
 from certagent.config import Config
 from certagent.control.server import Control
-from certagent.core.status import EXITS
+from certagent.core.exits import exit_code
 from certagent.events import Log, log_form
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
@@ -28,6 +32,7 @@ from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import LEDGER, Ledger
 from certagent.state.ownership import refuse_foreign
 
+CLOSED_WITHIN = 2.0
 FOREIGN = 5.0  # seconds that a single observation waits for files that may be on another machine
 
 
@@ -40,6 +45,7 @@ class Agent:
     commands: Commands
     file: Reloading
     log: Log
+    events: Events
 
 
 def put_together(config: Config, path: str, ledger: Ledger, log: Log, wake: Callable[[str], None]) -> Agent:
@@ -47,11 +53,24 @@ def put_together(config: Config, path: str, ledger: Ledger, log: Log, wake: Call
     settings = config.settings
     workers = Workers((settings.worker_user.uid, settings.worker_user.gid))
     state = AuthorityState(os.path.join(settings.state_dir, "authority"))
-    file = Reloading(path, wake)
+    file, events = Reloading(path, wake), Events(settings.rescan.total_seconds())
+    common = _common(Clocks(ledger), log, wake, lambda: service)
     directories = Directories(
-        authorities=lambda config: authorities_of(config, workers, state), ledger=ledger, log=log, wake=wake
+        authorities=lambda config: authorities_of(config, workers, state),
+        ledger=ledger,
+        common=common,
+        events=events,
+        wake=wake,
     )
-    service = Service(config, file=file, directories=directories, workers=workers, ledger=ledger, log=log)
+    service = Service(
+        config,
+        file=file,
+        directories=directories,
+        workers=workers,
+        ledger=ledger,
+        common=common,
+        remote=RemoteWatch(events, wake),
+    )
     commands = Commands(
         service=service,
         directories=directories,
@@ -59,10 +78,22 @@ def put_together(config: Config, path: str, ledger: Ledger, log: Log, wake: Call
         workers=workers,
         ledger=ledger,
         log=log,
-        wake=wake,
         started=clock(),
     )
-    return Agent(service=service, directories=directories, commands=commands, file=file, log=log)
+    return Agent(service=service, directories=directories, commands=commands, file=file, log=log, events=events)
+
+
+def _common(clocks: Clocks, log: Log, wake: Callable[[str], None], service: Callable[[], Service]) -> Common:
+    """What the directories need of the service, which is made after them."""
+    return Common(
+        clocks=clocks,
+        log=log,
+        findings=lambda: service().findings,
+        rescan=lambda: service().config.settings.rescan,
+        read=lambda: service().read(),
+        progress=wake,
+        go=threading.Event(),
+    )
 
 
 def start(config: Config, path: str, stream: TextIO, form: str, *, once: float | None) -> int:
@@ -73,17 +104,26 @@ def start(config: Config, path: str, stream: TextIO, form: str, *, once: float |
     ledger = Ledger.writing(os.path.join(config.settings.state_dir, LEDGER))
     atexit.register(ledger.close)  # a job that still runs records its end first
     agent = put_together(config, path, ledger, log, wake.put)
-    service = agent.service
     try:
-        service.take_locks()
-        service.try_workers()
-        if once is not None:
-            run_once(service, wake, clock, once)
-            return EXITS[service.status(None)["severity"]]
-        return _forever(agent, wake)
+        code = _started(agent, wake, once)
     finally:
-        service.stop()
+        ended = agent.service.stop()
+        agent.events.stop()
         wake.stop()
+    if not ended:  # a thread waits in the kernel for a mount that hangs: nobody waits for it
+        aside(ledger.close).wait(CLOSED_WITHIN)
+        stream.flush()
+        os._exit(code)
+    return code
+
+
+def _started(agent: Agent, wake: Wake, once: float | None) -> int:
+    agent.service.take_locks()
+    agent.service.try_workers()
+    if once is not None:
+        run_once(agent.service, wake, clock, once)
+        return exit_code(agent.service.status(None))
+    return _forever(agent, wake)
 
 
 def _make(state_dir: str) -> None:

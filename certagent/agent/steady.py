@@ -1,11 +1,17 @@
 """What the wall clock would say if nobody had set it: by the boot clock, since it was last believed."""
 
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from certagent.agent.wake import JUMP
-from certagent.core.clock import SETTLED, believed
+from certagent.agent.wake import JUMP, clock_synchronised
+from certagent.core.clock import SETTLED, believed, clock_fact
+from certagent.core.facts import Clock
+from certagent.posix.clock import clock
+from certagent.posix.errors import HostError
+from certagent.state.ledger import Ledger
 
 
 def boot_clock() -> timedelta:
@@ -64,3 +70,42 @@ class SteadyClock:
 
 def _apart(one: datetime, other: datetime) -> bool:
     return abs((one - other).total_seconds()) > JUMP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """By what one pass over a certs directory is decided."""
+
+    fact: Clock
+    ticking: Callable[[], datetime]
+
+
+class Clocks:
+    """The clocks of one agent; safe to use from every thread."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Reads nothing yet."""
+        self._ledger = ledger
+        self._lock, self._steady = threading.Lock(), SteadyClock()
+        self._newest: tuple[int, datetime | None] | None = None  # of the ledger, and after how many changes of it
+
+    def moment(self) -> Moment:
+        """Now, by all of them."""
+        newest = self._newest_entry()
+        with self._lock:
+            now, boot, synchronised = clock(), boot_clock(), clock_synchronised()
+            steady = self._steady.at(now, boot, newest, synchronised=synchronised)
+        fact = clock_fact(now, newest, synchronised=synchronised, steady=steady)
+        return Moment(fact=fact, ticking=ticking(now, boot))
+
+    def _newest_entry(self) -> datetime | None:
+        """When the ledger's newest entry was made; read again after the ledger changed."""
+        changes, known = self._ledger.changes, self._newest
+        if known is not None and known[0] == changes:
+            return known[1]
+        try:
+            found = self._ledger.newest()
+        except HostError:
+            return None
+        self._newest = (changes, found)
+        return found

@@ -27,10 +27,11 @@ class Notifier:
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.sendto(text.encode(), self._address)
 
-    def turned(self, text: str) -> None:
-        """The loop turned: we are ready, alive, and this is how it goes."""
-        alive = "" if self.watchdog_interval is None else "\nWATCHDOG=1"
-        self._send(f"READY=1{alive}\nSTATUS={text}")
+    def turned(self, text: str, *, ready: bool, alive: bool) -> None:
+        """The loop turned: this is how it goes. `ready`: every directory that responds was checked once."""
+        words = ["READY=1"] if ready else []
+        words += ["WATCHDOG=1"] if alive and self.watchdog_interval is not None else []
+        self._send("\n".join([*words, f"STATUS={text}"]))
 
     def reloading(self) -> None:
         """The configuration is being read again."""

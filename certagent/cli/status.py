@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from certagent.cli.common import UNKNOWN, Reply, ask, config_option, json_option, local_service
+from certagent.core.exits import exit_code
 from certagent.core.spans import span
-
-EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,7 +27,7 @@ def reply_of(answer: dict[str, Any]) -> Reply:
     if not answer.get("ok"):
         return Reply(UNKNOWN, f"certagent: {answer.get('error')}")
     document = answer["document"]
-    return Reply(EXITS.get(document["severity"], UNKNOWN), text(document), document)
+    return Reply(exit_code(document), text(document), document)
 
 
 def _observed(path: str) -> dict[str, Any]:

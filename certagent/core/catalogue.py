@@ -194,8 +194,12 @@ CONFIG_REJECTED = Rule("config.rejected",
     "the configuration file changed and has mistakes; the old configuration stays in force", AGENT,
     "certagent config check", WARNING)
 PATH_HUNG = Rule("path.hung",
-    "a configured file is not responding (hung mount?); authorities that need it are skipped", AGENT,
-    "repair the mount, or configure a file on this host", WARNING)
+    "a configured file is not responding (hung mount?); authorities that need it are skipped; critical: a certs "
+    "directory is not responding", AGENT,
+    "repair the mount, or configure a file on this host", ("warning", "critical"))
+AGENT_STALLED = Rule("agent.stalled",
+    "the last check of a certs directory is older than three rescans, so its state is not known", AGENT,
+    "repair the mount that hangs; if none does, restart certagent and report the error", CRITICAL)
 WATCH_DEGRADED = Rule("watch.degraded", "file events do not arrive; changes are noticed at the next rescan only", AGENT,
     "see the message of the finding", WARNING)
 # fmt: on

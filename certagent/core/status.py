@@ -16,8 +16,6 @@ from certagent.core.serving import expected
 from certagent.core.spelling import spelled
 from certagent.core.view import Planned, View
 
-EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
-
 
 def rfc3339(at: datetime | None) -> str | None:
     """RFC 3339 in UTC with milliseconds, None for None."""
@@ -199,12 +197,15 @@ def _blocked(found: Blocked) -> dict[str, Any]:
     }
 
 
-def plan_document(policy: Policy, snapshot: Snapshot, now: datetime) -> dict[str, Any]:
-    """What would be done now, what follows if it succeeds, what is blocked and why, and when the next step is due."""
-    plan = decide(policy, snapshot, now)
+def plan_document(policy: Policy, snapshot: Snapshot, now: datetime, last: Plan | None = None) -> dict[str, Any]:
+    """What would be done now, what follows if it succeeds, what is blocked and why, and when the next step is due.
+
+    `last`: the plan of a directory that could not be checked since; nothing follows from it.
+    """
+    plan = last or decide(policy, snapshot, now)
     planned = {
         "actions": [_action(a) for a in plan.actions],
-        "steps": [_action(a) for a in forecast(policy, snapshot, now)],
+        "steps": [] if last else [_action(a) for a in forecast(policy, snapshot, now)],
         "held": [_blocked(h) for h in plan.blocked],
         "findings": [finding(f) for f in plan.findings],
         "wake_at": rfc3339(plan.wake_at),

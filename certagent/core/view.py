@@ -76,3 +76,4 @@ class Planned:
     policy: Policy
     snapshot: Snapshot
     plan: Plan
+    current: bool = True  # False: the directory could not be checked since, so nothing is planned

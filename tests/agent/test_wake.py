@@ -1,16 +1,11 @@
 """The scheduler's hint: a moment that is asked for wakes the loop."""
 
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from certagent.agent.wake import Wake
-from tests.waiting import wait_until
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -47,48 +42,3 @@ def test_wake_scheduler_stopped_while_moment_due_ends_without_error() -> None:
         made.at(PAST)
         assert made.wait(60) == ["due"]
         made.stop()
-
-
-SAYS = "import logging, certagent.agent.wake; logging.getLogger('{}').error('called while inactive')"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["watchdog.observers.inotify", "apscheduler.scheduler"])
-def test_library_log_records_are_dropped(name: str) -> None:
-    """Libraries write nothing between the lines of JSON, not even to standard error: the journal has both."""
-    ran = subprocess.run([sys.executable, "-c", SAYS.format(name)], capture_output=True, text=True, check=True)
-    assert (ran.stdout, ran.stderr) == ("", "")
-
-
-def test_remote_watch_reloaded_many_times_uses_one_thread(tmp_path: Path) -> None:
-    """A path that hangs blocks one thread, over any number of reloads; the newest task runs when it answers."""
-    wake, go, done = Wake(60), threading.Event(), threading.Event()
-    try:
-        for _ in range(5):
-            wake.watch_remote([], str(tmp_path / "c.toml"), lambda: bool(go.wait(60)))
-        assert 1 == sum(t.name == "background-reader" for t in threading.enumerate())
-        wake.watch_remote([], str(tmp_path / "c.toml"), done.set)
-        assert not done.is_set()
-        go.set()
-        assert done.wait(60)
-    finally:
-        go.set()
-        wake.stop()
-
-
-def test_remote_directory_replaced_is_watched_again(wake: Wake, tmp_path: Path) -> None:
-    """Directories watched in the background are compared in every reconcile, as certs directories are."""
-    inbox = tmp_path / "inbox"
-    inbox.mkdir()
-    wake.watch_remote([str(inbox)], "", lambda: None)
-    inbox.rename(tmp_path / "old")
-    inbox.mkdir()
-
-    def seen() -> bool:
-        wake.rearm_if_changed()
-        while wake.wait(0.05):
-            pass
-        (inbox / "answer.pem").write_text("x")
-        return wake.wait(0.5) == ["files changed"]
-
-    wait_until(seen, "the new directory is watched")

@@ -4,7 +4,7 @@ import io
 import os
 import pwd
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -140,21 +140,25 @@ def test_lock_unusable_of_one_directory_spares_the_others(host: Host, how: str) 
     assert "dir.foreign" in told
 
 
-def test_plan_for_other_users_takes_no_lock(host: Host) -> None:
-    """A read-only user gets the plan of the last reconcile, without its lock; and no more rows than exist."""
+def test_plan_for_other_users_waits_for_no_directory(host: Host) -> None:
+    """A read-only user gets the plan of the last reconcile while the thread is busy; and no more rows than exist."""
     host.make_certs()
     ledger = Ledger.writing(str(host.base / "ledger.db"))
     log = Log(io.StringIO(), "json", clock)
     agent = put_together(load(str(host.config)), str(host.config), ledger, log, lambda _reason: None)
-    service, answer = agent.service, agent.commands.answer
+    service, answer, busy = agent.service, agent.commands.answer, threading.Event()
     other = Peer(1, 65534, 65534)
     try:
-        service.turn()
-        with ThreadPoolExecutor(1) as pool, service._lock:
-            told = pool.submit(answer, "plan", {}, other).result(30)
+        (host.base / "state").mkdir()
+        service.take_locks()
+        service.go()
+        service.wait_until_looked(60)
+        agent.directories.threads[str(host.certs)].do(lambda: bool(busy.wait(60)))
+        told = answer("plan", {}, other)
         assert [d["path"] for d in told["document"]["certs_dirs"]] == [str(host.certs)]
         assert answer("history", {"limit": -1}, other)["rows"] == []
     finally:
+        busy.set()
         service.stop()
 
 

@@ -1,19 +1,69 @@
-"""A bounded pool for jobs that may wait for other systems: a CA, a probe, the child that sends a signal.
+"""Bounded threads for jobs that may wait for other systems: a CA, a probe, the child that sends a signal.
 
 The deciding thread never waits for a job. A running job is a fact of the next observation. Its result is put into the
-inbox before the job counts as ended, so no observation can miss both. Rejected: asyncio, which would put every
-file operation on the loop that must not wait.
+inbox before the job counts as ended, so no observation can miss both. A thread ends with its work: two hundred idle
+directories have none, and a job that hangs in the kernel keeps nobody from exiting. Rejected: asyncio, which would put
+every file operation on the loop that must not wait; ThreadPoolExecutor, whose threads stay and are waited for at exit.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from certagent.core.facts import InFlight
 
 WORKERS = 4
 POOLS = {"issue": "ca", "window": "ca", "reload": "signal"}  # everything else: "look"
+
+
+class _Pool:
+    """At most so many threads at a time; what comes then waits for one of them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._threads = 0
+        self._stopped = False
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run it as soon as a thread is free. RuntimeError where there is none, and none can be started."""
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError("the pool has ended")
+            self._waiting.append(work)
+            if self._threads == WORKERS:
+                return
+            self._threads += 1
+        try:
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self._threads -= 1
+                if not self._threads and work in self._waiting:
+                    self._waiting.remove(work)
+                    raise
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._threads -= 1
+                    return
+                work = self._waiting.popleft()
+            work()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread runs."""
+        return self._threads > 0
+
+    def stop(self) -> None:
+        """Take no more, and forget what waits."""
+        with self._lock:
+            self._stopped = True
+            self._waiting.clear()
 
 
 class Jobs:
@@ -24,7 +74,7 @@ class Jobs:
 
     def __init__(self, done: Callable[[str, str, Any, Exception | None], None]) -> None:
         """Three pools: a CA that hangs takes no probe's place, and neither that of a signal."""
-        self._pools = {name: ThreadPoolExecutor(WORKERS, thread_name_prefix=name) for name in ("ca", "signal", "look")}
+        self._pools = {name: _Pool(name) for name in ("ca", "signal", "look")}
         self._running: dict[tuple[str, str], InFlight] = {}
         self._lock = threading.Lock()
         self._done = done
@@ -37,8 +87,8 @@ class Jobs:
                 return False
             self._running[key] = fact
         try:
-            self._pools[POOLS.get(fact.kind, "look")].submit(self._run, key, fact, work)
-        except RuntimeError:  # no thread available: the pool keeps the job and would run it unexpectedly later
+            self._pools[POOLS.get(fact.kind, "look")].submit(lambda: self._run(key, fact, work))
+        except RuntimeError:  # no thread available
             with self._lock:
                 del self._running[key]
             return False
@@ -63,7 +113,12 @@ class Jobs:
         with self._lock:
             return tuple(self._running.values())
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs: also after `stop`, until it has recorded how it ended."""
+        return any(pool.busy for pool in self._pools.values())
+
     def stop(self) -> None:
         """Take no more; what runs ends by its own deadline."""
         for pool in self._pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.stop()
