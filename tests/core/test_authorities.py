@@ -49,6 +49,16 @@ def test_authority_root_missing_from_bundle_warns_months_ahead(kind: str) -> Non
     assert said(replace(FRESH, authorities=(Authority("house", kind, (leaf("ca"),)),))) == []
 
 
+def test_authority_pinned_root_missing_from_bundle_warns_months_ahead() -> None:
+    """Only fingerprints are configured, and the bundle has none of these roots: a warning; it may still be asked."""
+    house = leaf("ca")
+    assert said(replace(FRESH, authorities=known("step", roots=(), pins=("f" * 64, house.fingerprint)))) == []
+    other = known("step", roots=(), pins=("f" * 64,))
+    assert said(replace(FRESH, authorities=other)) == [("authority.untrusted", "warning", "node.crt")]
+    assert asked(replace(DUE, authorities=other)) == ["node"]
+    assert said(replace(FRESH, authorities=known("step", roots=(house,), pins=("f" * 64,)))) == []
+
+
 PROBLEM = "cannot read authority.house.password: /etc/certagent/est: Permission denied"
 
 

@@ -129,6 +129,7 @@ class Remote:
             self._config.type,
             roots,
             problem,
+            pins=self._config.issuing_fingerprints,
             note=note,
             by_hand=self.by_hand,
             windows=self._traits.windows,
@@ -137,9 +138,7 @@ class Remote:
 
     def _closed(self) -> str | None:
         """What a request needs and this process cannot read. The environment is the agent's, not that of a command."""
-        named = (
-            self._config.secrets if self._of_agent else {k: s for k, s in self._config.secrets.items() if s[:1] == "/"}
-        )
+        named = {k: s for k, s in self._config.secrets.items() if self._of_agent or s[:1] == "/"}
         try:
             self._request("issue")
             self._secrets(named)

@@ -10,6 +10,7 @@ Rejected: moving on from a CA that has the request and answers later. The person
 request that was withdrawn.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -35,15 +36,28 @@ class Choice:
 def untrusted(snapshot: Snapshot, want: Want, authority: str) -> str | None:
     """Why the pre-install checks would refuse that authority's certificates, as far as its roots are known."""
     roots = next((a.roots for a in snapshot.authorities if a.name == authority), ())
-    if want.name.is_bundle or not roots or want.name.kind.system_roots:
+    return _outside(snapshot, want, authority, {r.spki for r in roots}, lambda c: c.spki)
+
+
+def _outside(
+    snapshot: Snapshot, want: Want, authority: str, marks: set[str], mark: Callable[[Leaf], str]
+) -> str | None:
+    """Why the bundles do not verify an authority with these roots; None where they do, or none is known."""
+    if want.name.is_bundle or not marks or want.name.kind.system_roots:
         return None
     split = is_split(snapshot.pairs, wanted=not want.client)
     for stem in bundles_for(want.name, snapshot.listed_bundles, split=split):
         bundle = snapshot.pair(stem)
-        trusted = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
-        if trusted and not trusted & {r.spki for r in roots}:
+        trusted = {mark(c) for c in bundle.cert.certificates} if bundle and bundle.cert else set()
+        if trusted and not trusted & marks:
             return f"{stem}.crt does not contain the root of authority {authority!r}: add it on every node first"
     return None
+
+
+def _pinned_outside(snapshot: Snapshot, want: Want, known: Authority) -> str | None:
+    """The same where only fingerprints are configured. The CA is asked all the same: it may show another root."""
+    marks = set() if known.roots else set(known.pins)
+    return _outside(snapshot, want, known.name, marks, lambda c: c.fingerprint)
 
 
 def in_bundle(snapshot: Snapshot, want: Want, authority: str) -> tuple[Leaf, ...]:
@@ -107,7 +121,7 @@ def findings(snapshot: Snapshot, want: Want, blamed: set[str]) -> tuple[Finding,
         if known and known.problem:
             message = f"authority {name!r} cannot be asked: {known.problem}"
             found.append(AUTHORITY_UNUSABLE.found(file, message, remedy=known.advice or None))
-        if problem := untrusted(snapshot, want, name):
+        if problem := untrusted(snapshot, want, name) or (known and _pinned_outside(snapshot, want, known)):
             found.append(AUTHORITY_UNTRUSTED.found(file, problem))
     return tuple(found)
 

@@ -125,6 +125,7 @@ class Authority:
     by_hand: bool = False  # people answer its requests
     windows: bool = False  # it says when it wants its certificates renewed (RFC 9773)
     inbox_changed: datetime | None = None  # when something last came that may be the answer to a request that waits
+    pins: tuple[str, ...] = ()  # the fingerprints that are configured for its roots
     unreadable: Literal["", "unread", "hung"] = ""  # its files: not read yet, or for longer than a disk takes
 
     @property
