@@ -45,9 +45,9 @@ EVENTS: dict[str, Event] = {
     ),
     "finding.cleared": Event("info", "a problem was resolved", fields=ABOUT),
     "mode.repaired": Event(
-        "warning", "the mode or owner of a key was repaired; one line a minute and key", "find out what changed it"
+        "warning", "the mode of a key was repaired; one line a minute and key", "find out what changed it"
     ),
-    "mode.repair-failed": Event("error", "the mode or owner of a key could not be repaired", "see the reason"),
+    "mode.repair-failed": Event("error", "the mode of a key could not be repaired", "see the reason"),
     "issue.started": Event("info", "a request to an authority started"),
     "ca.created": Event(
         "warning", "an embedded CA was created", "keep a backup of its directory; no other host knows this CA"

@@ -120,14 +120,13 @@ class Acting:
     def _restrict(self, action: actions.Restrict, now: datetime) -> None:
         problem = ""
         try:
-            restrict(self.path, action.file, action.mode, action.uid, action.gid)
+            restrict(self.path, action.file, action.mode)
         except (HostError, OSError) as error:
             problem = str(error)
         told = self.repaired(Repair(action.file, now, not problem, problem, action.since))
         event = "mode.repair-failed" if problem else "mode.repaired"
-        owner = "" if action.uid is None else f"{action.uid}:{action.gid} "
         if told is not None:
-            self._say(event, action.file, (problem or f"{action.reason}, now {owner}{action.mode:04o}") + told)
+            self._say(event, action.file, (problem or f"{action.reason}, now {action.mode:04o}") + told)
 
     def _quarantine(self, action: actions.Quarantine, now: datetime) -> None:
         self.ledger.quarantine(self.path, action.fingerprint, now)

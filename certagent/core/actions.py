@@ -21,12 +21,10 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class Restrict:
-    """Give a key the mode, and where uid is not None the owner, that it should have."""
+    """Give a key the mode that it should have; never another owner, who could read what was root's."""
 
     file: str
     mode: int
-    uid: int | None
-    gid: int | None
     reason: str
     since: datetime | None = field(default=None, compare=False)  # when it came to be wrong, by the kernel's clock
 

@@ -152,8 +152,7 @@ def _restricted(snapshot: Snapshot, action: Restrict, now: datetime) -> Snapshot
     def fixed(file: File) -> File:
         if file.name != action.file:
             return file
-        uid, gid = (action.uid, action.gid) if action.uid is not None else (file.uid, file.gid)
-        return replace(file, mode=action.mode, uid=uid, gid=file.gid if gid is None else gid)
+        return replace(file, mode=action.mode)
 
     pairs = tuple(replace(p, key=replace(p.key, file=fixed(p.key.file))) if p.key else p for p in snapshot.pairs)
     unmanaged_files = tuple(fixed(f) for f in snapshot.unmanaged_files)

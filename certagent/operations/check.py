@@ -67,7 +67,7 @@ def configured_target(policy: Policy, terms: LoaderFlags) -> Target:
     """A certs-dir of the configuration, judged by the flags of the process that owns it, where one runs."""
     try:
         info = os.stat(policy.path)
-        owners = procs.find(info.st_dev, info.st_ino, policy.process)
+        owners = procs.find(info.st_dev, info.st_ino, policy.process, policy.owner)
     except OSError:
         owners = ()
     return Target(policy, owners[0].terms if owners else terms, policy.owner.gid, serving=bool(owners))

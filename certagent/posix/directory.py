@@ -58,6 +58,19 @@ def stat_key(path: str) -> tuple[int, int, int] | None:
     return info.st_ino, info.st_ctime_ns, info.st_size
 
 
+def opened(path: str) -> tuple[int, int]:
+    """Device and inode of a certs-dir, by its open descriptor: no link is followed that `open_directory` does not.
+
+    Raises OSError.
+    """
+    fd = open_directory(path)
+    try:
+        info = os.fstat(fd)
+        return info.st_dev, info.st_ino
+    finally:
+        os.close(fd)
+
+
 def identity(path: str) -> tuple[int, int] | None:
     """Device and inode of the file at a path, links followed; None if it cannot be examined."""
     try:

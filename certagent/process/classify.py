@@ -2,14 +2,24 @@
 
 import stat
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from certagent.core.facts import Listener, Process
-from certagent.core.policy import ProcessRule
+from certagent.core.policy import Owner, ProcessRule
 from certagent.process.arguments import Arguments
 
 SIGHUP_BIT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Real, effective and saved uid of a process, and every group that it is in."""
+
+    uids: tuple[int, int, int]
+    gids: frozenset[int]
+
+
 ANY = "*"
 COCKROACH = ("cockroach",)
 WRITTEN_LATE = timedelta(
@@ -29,6 +39,21 @@ def named(comm: str, names: Iterable[str]) -> bool:
 def serves(exe: str, said: Arguments) -> bool:
     """Whether a program with these arguments loads a certs-dir: no shell around one, no client, not insecure."""
     return exe not in SHELLS and bool(said.subcommand) and not said.insecure
+
+
+def stranger(base: Process, ids: Ids, owner: Owner) -> str:
+    """Given a process, its ids and the configured owner, return why it gets no signal and no say, or "".
+
+    Anybody may call a program cockroach and name the directory. So real, effective and saved uid are the owner's; where
+    the keys are root's (root:GROUP, 0640), the process may be of any user who is in that group.
+    """
+    if set(ids.uids) == {owner.uid}:
+        return ""
+    if owner.uid == 0 and owner.gid != 0 and len(set(ids.uids)) == 1 and owner.gid in ids.gids:
+        return ""
+    who = base.user if len(set(ids.uids)) == 1 else f"uids {', '.join(map(str, ids.uids))}"
+    whose = f"{owner.user}, nor in its group" if owner.uid == 0 else owner.user
+    return f"pid {base.pid} runs as {who}, not as {whose}: it gets no signal; if it is your server, set `owner`"
 
 
 def hidden(base: Process, said: Arguments, *, ours: bool | None, mine: int) -> Process | None:
@@ -96,6 +121,13 @@ def hup_masks(status: Iterable[str]) -> tuple[bool, bool]:
     return ignored, caught
 
 
+def ids_in(status: Iterable[str]) -> Ids:
+    """Given the lines of /proc/PID/status, return whose process it is. ValueError, KeyError for anything else."""
+    fields = dict(line.split(":", 1) for line in status if line.startswith(("Uid:", "Gid:", "Groups:")))
+    real, effective, saved, _ = (int(word) for word in fields["Uid"].split())
+    return Ids((real, effective, saved), frozenset(int(g) for g in (fields["Gid"] + fields["Groups"]).split()))
+
+
 def misnamed(named_process: Process, comm: str, exe: str, said: Arguments | None, file: str, rule: ProcessRule) -> str:
     """Given the process that a PID file names and what can be seen of it, return why it is another one, or "".
 
@@ -123,7 +155,7 @@ def pid_file_problem(pid: int, file: str, written: tuple[int, int], owner: int, 
     Root would signal whatever process the file names: its writer must be root, us, or that process's own user.
     """
     uid, mode = written
-    if uid in {0, mine, owner} and not mode & stat.S_IWOTH:
+    if uid in {0, mine, owner} and not mode & (stat.S_IWOTH | stat.S_IWGRP):
         return None
-    who = "everybody" if mode & stat.S_IWOTH else f"uid {uid}"
+    who = "everybody" if mode & stat.S_IWOTH else "its group" if mode & stat.S_IWGRP else f"uid {uid}"
     return f"{file} is ignored: {who} may write it, and could name a process of another user (pid {pid})"

@@ -10,14 +10,16 @@ from datetime import UTC, datetime
 import psutil
 
 from certagent.core.facts import Process
-from certagent.core.policy import ProcessRule
+from certagent.core.policy import Owner, ProcessRule
 from certagent.posix.openat import IN_ROOT, open_within
 from certagent.posix.responding import FRESH, required, responds, responds_for
 from certagent.process.advertising import hostname_of
 from certagent.process.arguments import Arguments, parse, release_in
 from certagent.process.classify import (
+    Ids,
     hidden,
     hup_masks,
+    ids_in,
     judged,
     listeners_of,
     misnamed,
@@ -26,6 +28,7 @@ from certagent.process.classify import (
     outlived,
     pid_file_problem,
     serves,
+    stranger,
 )
 from certagent.process.elsewhere import listening_elsewhere
 
@@ -33,12 +36,15 @@ PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def find(device: int, inode: int, rule: ProcessRule) -> tuple[Process, ...]:
-    """Given a certs-dir (device, inode) and how to find its owners, return them, without zombies and clients."""
+def find(device: int, inode: int, rule: ProcessRule, owner: Owner) -> tuple[Process, ...]:
+    """Given a certs-dir (device, inode), how to find its processes and who owns it, return them.
+
+    Zombies and clients are left out. A process of anybody but the owner is told of as forbidden.
+    """
     if rule.pid_file:
-        found = [p for p in [_by_pid_file(rule)] if p is not None]
+        found = [p for p in [_by_pid_file(rule, owner)] if p is not None]
     else:
-        found = [p for pid in candidates(rule) if (p := _examine(pid, device, inode, rule)) is not None]
+        found = [p for pid in candidates(rule) if (p := _examine(pid, device, inode, rule, owner)) is not None]
     return tuple(sorted(found, key=lambda p: p.pid))
 
 
@@ -71,14 +77,14 @@ class ProcessDetails:
     cwd: str
 
 
-def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | None:
+def _examine(pid: int, device: int, inode: int, rule: ProcessRule, owner: Owner) -> Process | None:
     try:
         known = seen(pid)
         if known is None:
             return None
         process, base, argv = known
-        details = insides(process)
-    except (psutil.Error, OSError):
+        details, ids = insides(process), ids_of(pid)
+    except (psutil.Error, OSError, ValueError, KeyError):
         return None
     if details is None:
         return _hidden(base, parse(argv, {}), device, inode)
@@ -87,7 +93,10 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule) -> Process | 
     if not serves(exe, said) or not _same(pid, details.cwd, said.certs_dir, device, inode):
         return None
     terms = replace(said.terms, release=release_in(details.exe) or said.terms.release)
-    return _look(replace(base, command=f"{exe} {said.subcommand}", terms=terms), process, said, rule)
+    base = replace(base, command=f"{exe} {said.subcommand}", terms=terms)
+    if problem := stranger(base, ids, owner):
+        return replace(base, state="forbidden", problem=problem)
+    return _look(base, process, said, rule)
 
 
 def seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
@@ -182,6 +191,12 @@ def _look(base: Process, process: psutil.Process, said: Arguments | None, rule: 
     return judged(base, listeners_of(addresses, said), _hup_masks(base.pid), rule, os.geteuid())
 
 
+def ids_of(pid: int) -> Ids:
+    """Whose process it is, as everybody may see. Raises OSError, ValueError, KeyError."""
+    with open(f"/proc/{pid}/status") as file:
+        return ids_in(file)
+
+
 def _hup_masks(pid: int) -> tuple[bool, bool]:
     try:
         with open(f"/proc/{pid}/status") as file:
@@ -190,16 +205,17 @@ def _hup_masks(pid: int) -> tuple[bool, bool]:
         return False, False
 
 
-def _by_pid_file(rule: ProcessRule) -> Process | None:
+def _by_pid_file(rule: ProcessRule, owner: Owner) -> Process | None:
     try:
         named_by, process, base = _pid_file(rule.pid_file)
         exe, said = _visible(process)
-        comm = _comm(str(base.pid))
-    except (OSError, ValueError, IndexError, psutil.Error):
+        comm, ids = _comm(str(base.pid)), ids_of(base.pid)
+    except (OSError, ValueError, LookupError, psutil.Error):
         return None
     written = datetime.fromtimestamp(named_by.st_mtime, UTC)
     problem = (
-        pid_file_problem(base.pid, rule.pid_file, (named_by.st_uid, named_by.st_mode), base.uid, os.geteuid())
+        stranger(base, ids, owner)
+        or pid_file_problem(base.pid, rule.pid_file, (named_by.st_uid, named_by.st_mode), base.uid, os.geteuid())
         or outlived(base.pid, rule.pid_file, base.started, written)
         or misnamed(base, comm, exe, said, rule.pid_file, rule)
     )

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from certagent.posix.owner import kill
+from certagent.process.finding import ids_of
 
 CHILD = str(Path(__file__).with_name("hup_child.py"))
 
@@ -26,7 +27,7 @@ def send_hup(pid: int, start: int, uid: int, gid: int, deadline: float = 5.0) ->
     except OSError:
         return f"pid {pid} is gone"
     try:
-        return _refusal(pidfd, pid, start) or _as_owner(pidfd, uid, gid, deadline)
+        return _refusal(pidfd, pid, start, uid) or _as_owner(pidfd, uid, gid, deadline)
     finally:
         os.close(pidfd)
 
@@ -37,13 +38,20 @@ def _as_owner(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:
     return _send(pidfd, uid, gid, deadline)
 
 
-def _refusal(pidfd: int, pid: int, start: int) -> str | None:
+def _refusal(pidfd: int, pid: int, start: int, uid: int) -> str | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             said = file.read(4096)
-    except OSError:
+        uids = ids_of(pid).uids
+    except (OSError, ValueError, KeyError):
         return f"pid {pid} is gone"
-    return refusal(pid, said, start, ended=bool(select.select([pidfd], [], [], 0)[0]))
+    ended = bool(select.select([pidfd], [], [], 0)[0])  # read last: the pid was not another process's before
+    return refusal(pid, said, start, ended=ended) or other_user(pid, uids, uid)
+
+
+def other_user(pid: int, uids: tuple[int, int, int], uid: int) -> str | None:
+    """Given the real, effective and saved uid of a process, return why it is not that user's alone, or None."""
+    return None if set(uids) == {uid} else f"pid {pid} has the uids {', '.join(map(str, uids))}, not {uid} alone"
 
 
 def refusal(pid: int, said: bytes, start: int, *, ended: bool) -> str | None:

@@ -41,7 +41,6 @@ FILES = {
     "utime": (132, -1),
     "utimes": (235, -1),
     "futimesat": (261, -1),
-    "utimensat": (280, 88),
     "setxattr": (188, 5),
     "lsetxattr": (189, 6),
     "removexattr": (197, 14),
@@ -112,12 +111,13 @@ ALWAYS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Test:
-    """What the low half of one argument must be; the call is refused otherwise.
+    """What the low half of one argument (with `high` the other half) must be; the call is refused otherwise.
 
     After `mask`: none of the `refused` values, one of `only` (if any are named), none of `bits`, one of `needed`.
     """
 
     argument: int
+    high: bool = False
     mask: int = 0
     refused: tuple[int, ...] = ()
     only: tuple[int, ...] = ()
@@ -162,6 +162,8 @@ OWNERS = (
     Rule((72, 25), (Test(argument=1, refused=(8, 10, 15)),)),
     Rule((16, 29), (Test(argument=1, refused=(0x8901, 0x8902)),)),
 )
+# The times of an open file, whose path is then no path at all, but not those of a path.
+TIMES = Rule((280, 88), (Test(argument=1, only=(0,)), Test(argument=1, high=True, only=(0,))))
 LIMITS = Rule((302, 261), (Test(argument=0, only=(0,)),))
 # In a user namespace of its own everybody has all capabilities, and with them what of the kernel only root reaches:
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. The flags of clone3 are in memory, where no filter
@@ -204,7 +206,11 @@ def filter_of(machine: str, *, programs: bool, signals: bool, files: bool, liste
     numbers = [n[column] for table in tables for n in table.values() if n[column] >= 0]
     sockets = EVERY_FAMILY if not files else DATAGRAMS if datagrams else STREAMS
     children = NAMESPACES if programs else THREADS_ONLY
-    return program(arch, numbers, (LIMITS, children, *(OWNERS if signals else ()), sockets, *FAST_OPEN))
+    return program(
+        arch,
+        numbers,
+        (LIMITS, children, *(OWNERS if signals else ()), *((TIMES,) if files else ()), sockets, *FAST_OPEN),
+    )
 
 
 def program(arch: int, numbers: Sequence[int], rules: Sequence[Rule]) -> bytes:
@@ -228,7 +234,7 @@ def program(arch: int, numbers: Sequence[int], rules: Sequence[Rule]) -> bytes:
 
 def tested(test: Test) -> list[tuple[int, int, int, int]]:
     """Given a test, return its rows: they go on where it holds, and refuse otherwise."""
-    rows = [(LOAD, 0, 0, FIRST_ARGUMENT + 8 * test.argument)]
+    rows = [(LOAD, 0, 0, FIRST_ARGUMENT + 8 * test.argument + 4 * test.high)]
     rows += [(AND, 0, 0, test.mask)] if test.mask else []
     rows += [(EQUAL, REFUSE, 0, value) for value in test.refused]
     rows += [(EQUAL, len(test.only) - i, 0, value) for i, value in enumerate(test.only[:-1], 1)]

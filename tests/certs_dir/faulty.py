@@ -210,7 +210,7 @@ SCENARIOS = (
     Scenario(name="observation", prepare=rotated, step=look),
     Scenario(name="lock", prepare=staged, step=hold),
     Scenario(name="ledger", prepare=nothing, step=book),
-    Scenario(name="mode", prepare=nothing, step=lambda c: restrict(str(c), "node.key", 0o600, None, None)),
+    Scenario(name="mode", prepare=nothing, step=lambda c: restrict(str(c), "node.key", 0o600)),
     Scenario(name="retirement", prepare=rotated, step=lambda c: Store(str(c)).remove_all(())),
 )
 

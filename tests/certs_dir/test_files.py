@@ -266,7 +266,7 @@ def test_restrict_regular_file_only(certs: Path) -> None:
     """A regular file gets its mode; a symlink, a FIFO, a hard link are refused and their targets untouched."""
     filled(certs)
     (certs / "node.key").chmod(0o644)
-    restrict(str(certs), "node.key", 0o600, None, None)
+    restrict(str(certs), "node.key", 0o600)
     assert (certs / "node.key").stat().st_mode & 0o777 == 0o600
     victim = certs.parent / "victim"
     victim.write_text("x")
@@ -275,7 +275,7 @@ def test_restrict_regular_file_only(certs: Path) -> None:
     os.mkfifo(certs / "a.key")
     for name in ("ui.key", "a.key"):
         with pytest.raises((HostError, OSError)):
-            restrict(str(certs), name, 0o600, None, None)
+            restrict(str(certs), name, 0o600)
     assert victim.stat().st_mode & 0o777 == 0o644
     assert matched(*live(certs))
 

@@ -406,6 +406,16 @@ def test_repairs_in_future_do_not_count() -> None:
     assert kinds(plan(snapshot(pair("ca"), pair(mode=0o644), repairs=ahead))) == ["restrict"]
 
 
+def test_owner_of_key_is_never_repaired() -> None:
+    """A file of root's that somebody gave the name of a key is not handed out: the owner is a finding with a remedy."""
+    key = pair().key
+    assert key is not None
+    moved = replace(pair(), key=replace(key, file=file("node.key", 0o600, uid=0, gid=0)))
+    made = plan(snapshot(pair("ca"), moved, euid=0))
+    assert kinds(made) == []
+    assert [f.remedy for f in made.findings if f.code == "key.owner"] == ["chown 999:999 /certs/node.key"]
+
+
 def test_unprivileged_agent_key_of_root_is_finding() -> None:
     """A key that root left behind is a finding with the exact chown; no attempt is made."""
     key = pair().key

@@ -9,12 +9,14 @@ import psutil
 import pytest
 
 from certagent.core.facts import Listener, LoaderFlags, Process
-from certagent.core.policy import ProcessRule
+from certagent.core.policy import Owner, ProcessRule
 from certagent.posix.errors import HostError
 from certagent.process.arguments import Arguments, parse
 from certagent.process.classify import (
+    Ids,
     hidden,
     hup_masks,
+    ids_in,
     judged,
     listeners_of,
     misnamed,
@@ -22,6 +24,7 @@ from certagent.process.classify import (
     outlived,
     pid_file_problem,
     serves,
+    stranger,
 )
 from certagent.process.inspecting import ProcessDetails, denial, told
 from certagent.process.signals import refusal
@@ -31,6 +34,40 @@ OWNER, OTHER = 999, 1234
 BASE = replace(process(), uid=OWNER, state="starting", listeners=(), problem=None)
 SQL, HTTP = Listener("127.0.0.1", 26257, "auto"), Listener("127.0.0.1", 8080, "http")
 STARTED = parse(["cockroach", "start", "--certs-dir=/certs"], {})
+
+
+ALONE = (OWNER, OWNER, OWNER)
+SHARED = Owner("root", 0, 500)  # keys root:cockroach 0640
+STRANGERS = [
+    ("the owner's", ALONE, {OWNER}, Owner("cockroach", OWNER, OWNER), ""),
+    ("another user's", (OTHER, OTHER, OTHER), {OWNER}, Owner("cockroach", OWNER, OWNER), "not as cockroach:"),
+    ("root's", (0, 0, 0), {0}, Owner("cockroach", OWNER, OWNER), "not as cockroach:"),
+    ("one that can become root", (OWNER, OWNER, 0), {OWNER}, Owner("cockroach", OWNER, OWNER), "uids 999, 999, 0"),
+    ("one that was started by another", (OTHER, OWNER, OWNER), {OWNER}, Owner("cockroach", OWNER, OWNER), "uids 1234"),
+    ("root's, of root's keys", (0, 0, 0), {0}, SHARED, ""),
+    ("one of the key's group", ALONE, {OWNER, 500}, SHARED, ""),
+    ("one outside the key's group", ALONE, {OWNER}, SHARED, "nor in its group"),
+    ("one of the group that can become root", (OWNER, OWNER, 0), {500}, SHARED, "nor in its group"),
+    ("one of root's own group", ALONE, {0}, Owner("root", 0, 0), "nor in its group"),
+]
+
+
+@pytest.mark.parametrize(
+    ("uids", "gids", "owner", "told"), [row[1:] for row in STRANGERS], ids=[r[0] for r in STRANGERS]
+)
+def test_process_of_anybody_but_the_owner_is_a_stranger(
+    uids: tuple[int, int, int], gids: set[int], owner: Owner, told: str
+) -> None:
+    """Real, effective and saved uid are the owner's; where root owns the keys, the process is in their group."""
+    found = stranger(BASE, Ids(uids, frozenset(gids)), owner)
+    assert (found == "") == (told == "")
+    assert told in found
+
+
+def test_process_ids_are_those_of_status() -> None:
+    """The four numbers of Uid, of which the file system's does not count; the groups of Gid and of Groups."""
+    lines = ["Name:\tcockroach\n", "Uid:\t1\t2\t3\t4\n", "Gid:\t5\t6\t7\t8\n", "Groups:\t9 10 \n"]
+    assert ids_in(lines) == Ids((1, 2, 3), frozenset({5, 6, 7, 8, 9, 10}))
 
 
 @pytest.mark.parametrize(
@@ -148,14 +185,17 @@ def test_process_sighup_mask(lines: list[str], expected: tuple[bool, bool]) -> N
         (OTHER, 0o100644, True),
         (4321, 0o100644, False),
         (0, 0o100646, False),
+        (0, 0o100664, False),
+        (OWNER, 0o100620, False),
         (OWNER, 0o100666, False),
     ],
 )
 def test_pid_file_owner_is_checked(writer: int, mode: int, believed: bool) -> None:
-    """Root's, our own, or the process user's; none that is world-writable."""
+    """Root's, our own, or the process user's; none that its group or others may write."""
     problem = pid_file_problem(7, "/run/x.pid", (writer, mode), OWNER, OTHER)
     assert (problem is None) is believed
-    assert believed or f"{'everybody' if mode & 0o002 else f'uid {writer}'} may write it" in str(problem)
+    who = "everybody" if mode & 0o002 else "its group" if mode & 0o020 else f"uid {writer}"
+    assert believed or f"{who} may write it" in str(problem)
 
 
 SERVER, CLIENT = (parse(["cockroach", *words], {}) for words in (["start"], ["sql", "--certs-dir=/certs"]))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certagent.core.facts import Process
-from certagent.core.policy import ProcessRule
+from certagent.core.policy import Owner, ProcessRule
 from certagent.demo.launch import StandIn
 from certagent.process import find, start_ticks, started_at
 from tests.system.running import Host
@@ -22,7 +22,7 @@ NAMED = "import ctypes, {more}; ctypes.CDLL(None).prctl(15, b'cockroach'); {body
 
 def owners(path: Path, rule: ProcessRule | None = None) -> tuple[Process, ...]:
     info = path.stat()
-    return find(info.st_dev, info.st_ino, rule or ProcessRule())
+    return find(info.st_dev, info.st_ino, rule or ProcessRule(), Owner("", info.st_uid, info.st_gid))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from certagent.process import start_ticks
-from certagent.process.signals import send_hup
+from certagent.process.signals import CHILD, send_hup
 from tests.sandbox.test_worker import FEW
 from tests.waiting import wait_until
 
@@ -18,7 +18,9 @@ LISTEN = """
 import os, signal, sys
 signal.signal(signal.SIGHUP, lambda *_: None)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
-if len(sys.argv) > 1:
+if len(sys.argv) > 2:
+    os.setresuid(*map(int, sys.argv[2].split(",")))
+elif len(sys.argv) > 1:
     os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
 print("ready", flush=True)
 print(signal.sigwaitinfo([signal.SIGHUP]).si_uid, flush=True)
@@ -53,9 +55,24 @@ def test_sighup_child_cannot_signal_another_user() -> None:
     """A child that has become `nobody` may not signal root's process, even if asked to."""
     process = listener()
     uid = pwd.getpwnam("nobody").pw_uid
-    problem = send_hup(process.pid, start_ticks(process.pid), uid, uid)
-    assert problem is not None
-    assert "Operation not permitted" in problem
+    pidfd = os.pidfd_open(process.pid)
+    words = [sys.executable, "-I", "-S", CHILD, str(pidfd), str(uid), str(uid)]
+    done = subprocess.run(words, pass_fds=(pidfd,), capture_output=True, text=True, check=False)
+    os.close(pidfd)
+    assert "Operation not permitted" in done.stderr
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("become", [None, (65534, 65534, 0), (65534, 0, 65534), (0, 65534, 65534)])
+def test_sighup_only_to_process_of_that_user_alone(become: tuple[int, int, int] | None) -> None:
+    """Real, effective and saved uid are the user's: a process that is, or can become, root's gets no signal."""
+    process = listener(*(["--", ",".join(map(str, become))] if become else []))
+    problem = send_hup(process.pid, start_ticks(process.pid), 65534, 65534)
+    uids = ", ".join(map(str, become or (0, 0, 0)))
+    assert problem == f"pid {process.pid} has the uids {uids}, not 65534 alone"
+    assert process.poll() is None
     process.kill()
     process.communicate()
 

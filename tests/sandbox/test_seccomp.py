@@ -107,6 +107,9 @@ CALLS = [
     ("a thread", seccomp.CLONE, (0x3D0F00,), seccomp.ALLOWED),
     ("a process", seccomp.CLONE, (17,), EPERM),
     ("a thread in a namespace", seccomp.CLONE, (0x3D0F00 | 0x10000000,), EPERM),
+    ("times of an open file", (280, 88), (3, 0), seccomp.ALLOWED),
+    ("times of a path", (280, 88), (3, 0x7F0012345678), EPERM),
+    ("times of a path at a round address", (280, 88), (3, 0x7F0000000000), EPERM),
     ("its own limits", (302, 261), (0, 7), seccomp.ALLOWED),
     ("another process's limits", (302, 261), (1234, 7), EPERM),
 ]
@@ -151,7 +154,7 @@ def test_seccomp_jumps_stay_within_the_filter(machine: str, words: tuple[bool, .
 def test_seccomp_has_one_rule_for_a_call(machine: str) -> None:
     """A call that two rules name would be judged by the first alone."""
     column = seccomp.MACHINES[machine][0]
-    rules = (seccomp.LIMITS, seccomp.THREADS_ONLY, *seccomp.OWNERS, seccomp.STREAMS, *seccomp.FAST_OPEN)
+    rules = (seccomp.LIMITS, seccomp.THREADS_ONLY, *seccomp.OWNERS, seccomp.TIMES, seccomp.STREAMS, *seccomp.FAST_OPEN)
     numbers = [rule.numbers[column] for rule in rules]
     tables = (seccomp.ALWAYS, seccomp.PROGRAMS, seccomp.SIGNALS, seccomp.FILES, seccomp.LISTENING)
     named = {n[column] for table in tables for n in table.values()}

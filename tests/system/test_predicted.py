@@ -167,13 +167,6 @@ def test_predicted_restrict_mode(host: Host, deciding: Deciding) -> None:
     deciding.holds(deciding.planned(act.Restrict))
 
 
-@pytest.mark.root
-def test_predicted_restrict_owner(host: Host, deciding: Deciding) -> None:
-    """A key of another owner gets its owner and its mode."""
-    os.chown(host.certs / "node.key", 65534, 65534)
-    deciding.holds(deciding.planned(act.Restrict))
-
-
 def test_predicted_discard(host: Host, deciding: Deciding) -> None:
     """A staged pair that the pre-install checks refuse is discarded."""
     elsewhere = Host(host.base / "elsewhere")

@@ -4,7 +4,6 @@ The result of an issuance (issue.py) or a signal goes to the ledger and the stag
 is returned.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from certagent.core.facts import Attempt, PassedOver, Process, Served, Window
 from certagent.core.policy import Policy
 from certagent.events import Log
 from certagent.posix.clock import clock
+from certagent.posix.directory import opened
 from certagent.posix.errors import HostError
 from certagent.posix.responding import required
 from certagent.process import probe, signals
@@ -121,9 +121,9 @@ class Work:
         at = clock()
         try:
             required(self.policy.path)
-            info = os.stat(self.policy.path)
+            device, inode = opened(self.policy.path)
         except OSError:
             return ProcessScan((), at)
-        found = procs.find(info.st_dev, info.st_ino, self.policy.process)
+        found = procs.find(device, inode, self.policy.process, self.policy.owner)
         others = () if found else procs.passed_over(self.policy.process, self.policy.owner)
         return ProcessScan(found, at, others)

@@ -1,4 +1,4 @@
-"""Modes and owners of live files.
+"""Modes of live files.
 
 O_PATH and O_NOFOLLOW, then chmod through /proc/self/fd: a link put there meanwhile leads nowhere. Rejected: lstat,
 then chmod by path, which a race turned on /etc/shadow in 16,673 of 301,541 tries.
@@ -38,32 +38,30 @@ def refusal(file: str, found: Found) -> str | None:
     return None
 
 
-def restrict(path: str, file: str, mode: int, uid: int | None, gid: int | None) -> None:
-    """Give one regular file of a directory a mode, and an owner where root was asked to. Raises HostError, OSError.
+def restrict(path: str, file: str, mode: int) -> None:
+    """Give one regular file of a directory a mode. Raises HostError, OSError.
 
-    Without a new owner it is done with the ids of the directory's owner, which permit no more than that.
+    It is done with the ids of the directory's owner where the file is that user's: they permit no more than that.
     """
     directory = open_directory(path)
     try:
         owner = os.fstat(directory)
-        own = uid is None and os.stat(file, dir_fd=directory, follow_symlinks=False).st_uid == owner.st_uid
+        own = os.stat(file, dir_fd=directory, follow_symlinks=False).st_uid == owner.st_uid
         with acting_as(owner.st_uid, owner.st_gid) if own else nullcontext():
             fd = os.open(file, LOOK, dir_fd=directory)
             try:
-                _change(fd, file, mode, uid, gid, exposed=_exposed(owner.st_uid))
+                _change(fd, file, mode, exposed=_exposed(owner.st_uid))
             finally:
                 close(fd)
     finally:
         close(directory)
 
 
-def _change(fd: int, file: str, mode: int, uid: int | None, gid: int | None, *, exposed: bool) -> None:
+def _change(fd: int, file: str, mode: int, *, exposed: bool) -> None:
     info = os.fstat(fd)
     regular, as_root = stat.S_ISREG(info.st_mode), os.geteuid() == 0
     if problem := refusal(file, Found(regular=regular, names=info.st_nlink, as_root=as_root, exposed=exposed)):
         raise HostError(problem)
-    if uid is not None and gid is not None:
-        os.chown(f"/proc/self/fd/{fd}", uid, gid)
     os.chmod(f"/proc/self/fd/{fd}", mode)
 
 

@@ -1,4 +1,4 @@
-"""Modes and owners of keys. A repair waits for nothing: each second that it waits, others may read the key.
+"""Modes of keys. A repair waits for nothing: each second that it waits, others may read the key.
 
 It is paced by its cost alone, which is 13 ms of processor; one that fails is tried again ever slower. Who keeps undoing
 it is a matter of its own (exposure.py). Rejected: a pause after some repairs within a minute; whoever undoes them has
@@ -54,23 +54,14 @@ def _key(view: View, file: File, key: KeyFile | None) -> Part:
 
 
 def _repair(file: File, owner: Owner, mode: int, euid: int) -> Restrict | None:
-    """The repair that this agent may make: owners only as root, modes of its own files or as root."""
-    wide = not key_mode_accepted(file, owner.gid)
-    stolen = file.uid != owner.uid
-    if euid != 0 and (file.uid != euid or not wide):
+    """The repair that this agent may make: the mode of its own files, as root of any.
+
+    An owner is never repaired. Whoever can rename a file can give any of root's the name of a key, and root would hand
+    it out; `key.owner` names the command instead.
+    """
+    if key_mode_accepted(file, owner.gid) or euid not in {0, file.uid}:
         return None
-    reasons = ([f"mode {file.mode:04o} is too wide"] if wide else []) + (
-        [f"owner uid {file.uid} is wrong"] if stolen and euid == 0 else []
-    )
-    chown = euid == 0 and stolen
-    return Restrict(
-        file=file.name,
-        mode=mode if wide or chown else file.mode,
-        uid=owner.uid if chown else None,
-        gid=owner.gid if chown else None,
-        reason=", ".join(reasons),
-        since=file.changed if wide else None,
-    )
+    return Restrict(file.name, mode, f"mode {file.mode:04o} is too wide", since=file.changed)
 
 
 def _paced(view: View, fix: Restrict, findings: tuple[Finding, ...], known: list[Repair]) -> Part:
