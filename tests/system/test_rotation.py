@@ -82,6 +82,29 @@ def test_rotation_syncs_25_times_at_most(host: Host) -> None:
     assert (len(made) <= 25, len(ledger)) == (True, 4), made
 
 
+def test_names_added_and_dropped_fail_no_connection(host: Host) -> None:
+    """A name is added to the configuration, then dropped with `drop_names`: both certificates are served."""
+    host.once()
+    pair = (str(host.certs / "client.root.crt"), str(host.certs / "client.root.key"))
+    names, drop = '["localhost", "127.0.0.1", "db9.example.com"]', "[certs_dir.file.node]\ndrop_names = true"
+
+    def named() -> bool:
+        return "db9.example.com" in parse_certificates((host.certs / "node.crt").read_bytes())[0].dns
+
+    with host.server() as server:
+        stream = Stream(server, str(host.certs / "ca.crt"), pair)
+        try:
+            for more, expected in (({"names": names}, True), ({"extra": drop}, False)):
+                host.write(**more)
+                with host.agent():
+                    assert host.run("renew", "node").returncode == 0
+                    wait_until(lambda expected=expected: named() is expected, "the configured names")
+                    wait_until(lambda: host.file("node")["proof"] == "served", "proven")
+        finally:
+            stream.stop()
+    assert (stream.failures, len(stream.fingerprints) >= 3) == ([], True)
+
+
 def test_rotation_keeps_open_connections(host: Host) -> None:
     """A connection that is open while the pair is rotated goes on."""
     from certagent.demo.launch import connect

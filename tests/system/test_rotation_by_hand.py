@@ -55,6 +55,32 @@ def test_root_of_same_subject_rotation_by_hand(host: Host, *, knows: bool) -> No
         wait_until(lambda: proof(host) == expected, lambda: proof(host))
 
 
+def test_root_of_same_subject_at_deaf_server_is_not_verified(host: Host) -> None:
+    """The server ignores the SIGHUP. It names the same CA as before, which proves nothing: the bundle is at most sent.
+
+    A pair of the new root is refused then, which is a finding, and no connection of the others fails.
+    """
+    old, new = deployed(host), make_ca("somebody's CA")
+    roots, client = host.base / "roots.pem", (host.base / "c.crt", host.base / "c.key")
+    roots.write_bytes(old.cert)
+    for path, data in zip(client, pair(old, "client.root"), strict=True):
+        path.write_bytes(data)
+    with host.server(environ={"STANDIN_DEAF": "1"}) as cockroach, host.agent() as agent:
+        served(host, cockroach)
+        stream = Stream(cockroach, str(roots), (str(client[0]), str(client[1])))
+        try:
+            put(host.certs, "ca.crt", new.cert + old.cert)
+            agent.wait_event("reload.sent")
+            wait_until(lambda: proof(host) != "none-needed", "judged")
+            assert proof(host) in {"sent", "pending"}
+            replace(host.certs, "client.root", pair(new, "client.root"))
+            wait_until(lambda: "cert.untrusted" in host.codes(), "the server refuses it")
+            assert (proof(host) in {"sent", "pending"}, proof(host, "client.root")) == (True, "pending")
+        finally:
+            stream.stop()
+    assert (stream.failures, stream.connections > 0) == ([], True)
+
+
 def test_login_refused_after_valid_tls_is_finding(host: Host) -> None:
     """A pair of another user that TLS accepts: it is not called `accepted`, and the finding names the log-in."""
     ca = deployed(host)
