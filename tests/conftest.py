@@ -26,6 +26,8 @@ ONE_AT_A_TIME = (  # they mount, and boot units
     "test_systemd",
     "test_hung_mounts",
     "test_hung_directories",
+    "test_patient",
+    "test_responding",
     "test_containers",
     "test_disk",
 )

@@ -37,12 +37,14 @@ class Records:
 
     def add(self, snapshot: Snapshot) -> Snapshot:
         """Given a snapshot, return it with what the ledger knows of the directory."""
+        problem = snapshot.ledger_problem
         try:
             known = self._read(snapshot)
         except HostError as error:
-            return replace(snapshot, ledger_problem=str(error))
+            known, problem = self._before(snapshot), str(error)
         return replace(
             snapshot,
+            ledger_problem=problem,
             attempts=known.attempts,
             adopted=known.adopted,
             issued=known.issued,
@@ -50,6 +52,12 @@ class Records:
             exposures=known.exposures,
             scopes=known.scopes,
         )
+
+    def _before(self, snapshot: Snapshot) -> Snapshot:
+        """What was read last, with the attempts since: where it cannot be read, what was done is not done again."""
+        known = self._known[1] if self._known else snapshot
+        recorded = tuple(a for a in known.attempts if a.row)
+        return replace(known, attempts=self._ledger.with_owed(self._path, recorded))
 
     def _read(self, snapshot: Snapshot) -> Snapshot:
         changes, ledger, path = self._ledger.changes, self._ledger, self._path

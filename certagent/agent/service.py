@@ -5,7 +5,6 @@ Each directory has a thread of its own (reconciler.py); nothing here waits for o
 Locks: one per state directory and one per certs-dir, both flocks of the kernel, so that no stale lock exists.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterable
@@ -31,7 +30,6 @@ from certagent.core.view import Planned
 from certagent.posix.background import BackgroundReader
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
-from certagent.posix.locks import lock, unlock
 from certagent.posix.responding import PATIENCE, TOUCHERS, responds
 from certagent.sandbox.worker_process import Workers
 from certagent.state.ledger import Ledger
@@ -63,19 +61,15 @@ class Service:
         self._file, self._directories, self._workers = file, directories, workers
         self._ledger, self._remote = ledger, remote
         self._log, self._clocks, self._go = common.log, common.clocks, common.go
-        self._passes, self._state_lock = 0, -1
+        self._passes = 0
         self._told: str | None = None  # the ledger's problem that was logged last
         self._stalled: dict[str, Finding] = {}  # by path, as logged
         self._unconfined: tuple[Finding, ...] = ()
         directories.adopt(config)
 
     def take_locks(self) -> None:
-        """Lock the state directory and every certs-dir, close what a crash left open. HostError names the holder."""
-        state = self.config.settings.state_dir
-        self._state_lock = lock(os.path.join(state, "lock"), state)
+        """Lock every certs-dir. HostError names the holder."""
         self._directories.take_locks()
-        with suppress(HostError):  # a full disk: open attempts still count as failed
-            self._ledger.close_interrupted()
 
     def try_workers(self) -> None:
         """Find out what this kernel cannot confine, if external services would be asked."""
@@ -125,7 +119,14 @@ class Service:
             self._prune(clock())
 
     def _settle(self) -> None:
-        """What the ledger could not take is written as soon as it can; only the change is an event."""
+        """What the ledger could not take is written as soon as it can; only the change is an event.
+
+        It is asked each time, since nothing else reads it in an idle agent and it may have stopped responding.
+        """
+        try:
+            self._ledger.execute("pragma user_version")
+        except HostError as error:
+            self._ledger.problem = str(error)
         with suppress(HostError):
             self._ledger.settle()
         if self._ledger.problem and self._ledger.problem != self._told:
@@ -260,8 +261,6 @@ class Service:
         self._remote.end()
         ended = self._directories.stop()
         TOUCHERS.end()
-        if not ended:  # a thread that hangs in the kernel may hold our files open for ever
-            unlock(self._state_lock)
         return ended
 
 

@@ -1,7 +1,6 @@
 """Assemble the agent: for `run` and `run --once`, and for the verbs that only read."""
 
 import atexit
-import errno
 import io
 import os
 import threading
@@ -11,7 +10,7 @@ from typing import TextIO
 
 from certagent.agent.commands import Commands
 from certagent.agent.config_file import Reloading
-from certagent.agent.directories import Directories, aside
+from certagent.agent.directories import Directories, aside, wait_for
 from certagent.agent.loop import run, run_once
 from certagent.agent.reconciler import Common
 from certagent.agent.service import Service
@@ -25,12 +24,12 @@ from certagent.control.server import Control
 from certagent.core.exits import exit_code
 from certagent.events import Log, log_form
 from certagent.posix.clock import clock
-from certagent.posix.errors import HostError
 from certagent.posix.prctl import close_memory
+from certagent.posix.responding import required
 from certagent.sandbox.worker_process import Workers, adopt_orphans
 from certagent.state.authority_state import AuthorityState
+from certagent.state.directory import StateDirectory
 from certagent.state.ledger import LEDGER, Ledger
-from certagent.state.ownership import refuse_foreign
 
 CLOSED_WITHIN = 2.0
 FOREIGN = 5.0  # seconds that a single observation waits for files that may be on another machine
@@ -100,8 +99,9 @@ def start(config: Config, path: str, stream: TextIO, form: str, *, once: float |
     """Run the agent, or with `once` (seconds) converge once; return the exit code. Raises HostError, OSError."""
     log = Log(stream, log_form(stream) if form == "auto" else "json" if form == "json" else "text", clock)
     wake = Wake(config.settings.rescan.total_seconds())
-    _make(config.settings.state_dir)
-    ledger = Ledger.writing(os.path.join(config.settings.state_dir, LEDGER))
+    state = StateDirectory(config.settings.state_dir)
+    state.open()
+    ledger = state.ledger
     atexit.register(ledger.close)  # a job that still runs records its end first
     agent = put_together(config, path, ledger, log, wake.put)
     try:
@@ -111,7 +111,7 @@ def start(config: Config, path: str, stream: TextIO, form: str, *, once: float |
         agent.events.stop()
         wake.stop()
     if not ended:  # a thread waits in the kernel for a mount that hangs: nobody waits for it
-        aside(ledger.close).wait(CLOSED_WITHIN)
+        wait_for([aside(ledger.close), aside(state.unlock)], CLOSED_WITHIN)
         stream.flush()
         os._exit(code)
     return code
@@ -124,18 +124,6 @@ def _started(agent: Agent, wake: Wake, once: float | None) -> int:
         run_once(agent.service, wake, clock, once)
         return exit_code(agent.service.status(None))
     return _forever(agent, wake)
-
-
-def _make(state_dir: str) -> None:
-    try:
-        os.makedirs(state_dir, mode=0o700, exist_ok=True)
-    except OSError as error:
-        remedy = "let the agent's user own it, or set agent.state_dir"
-        raise HostError(f"cannot create {state_dir}: {error.strerror}; {remedy}", error.errno) from error
-    if os.statvfs(state_dir).f_flag & os.ST_RDONLY:
-        remedy = "mount it writable (ReadWritePaths= of the unit), or set agent.state_dir"
-        raise HostError(f"cannot write to {state_dir}: the file system is mounted read-only; {remedy}", errno.EROFS)
-    refuse_foreign(state_dir)
 
 
 def _forever(agent: Agent, wake: Wake) -> int:
@@ -157,8 +145,9 @@ def _forever(agent: Agent, wake: Wake) -> int:
 def look(config: Config, path: str) -> Service:
     """Observe and decide for every certs-dir, processes and what they serve included; change and log nothing.
 
-    Raises HostError.
+    Raises HostError, OSError.
     """
+    required(config.settings.state_dir)
     ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
     service = put_together(config, path, ledger, Log(io.StringIO(), "text", clock), lambda _reason: None).service
     service.try_workers()

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from certagent.posix.errors import HostError
+from certagent.posix.responding import required
 
 LIMIT = 4 << 20
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -123,6 +124,7 @@ class AuthorityState:
     def _load(self, name: str) -> Document:
         empty: Document = {"version": 1, "shared": {}, "own": {}}
         try:
+            required(self._directory)
             with os.fdopen(os.open(self._path(name), READ), "rb") as file:
                 document: Document = json.loads(file.read(LIMIT))
         except FileNotFoundError:
@@ -151,6 +153,7 @@ class AuthorityState:
 
 def _made(directory: str) -> None:
     """Make the directory where it is missing, durably. Raises OSError."""
+    required(directory)
     if not os.path.isdir(directory):
         os.makedirs(directory, mode=0o700, exist_ok=True)
         _sync(os.path.dirname(directory))

@@ -42,7 +42,7 @@ class Ledger:
         """Use `writing` or `looking`."""
         self.path = path
         self._guard = threading.Lock()
-        self._base = base
+        self.database = self._base = base
         self.changes = 0  # grows with every write: what was read before may be old
         self.problem: str | None = None  # of the last write
         self._owed: dict[int, tuple[str, Attempt]] = {}  # by row; negative if it has none yet
@@ -179,9 +179,13 @@ class Ledger:
     def attempts(self, directory: str) -> tuple[Attempt, ...]:
         """The newest attempts of every kind and subject of a directory, oldest first."""
         rows = self.execute(ATTEMPTS, directory, RECENT, PER_SUBJECT)
+        return self.with_owed(directory, tuple(replace(attempt_of(*fields), row=row) for row, *fields in rows))
+
+    def with_owed(self, directory: str, recorded: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+        """Given attempts that are in the file, return them with what could not be written yet, oldest first."""
         owed = {row: attempt for row, (where, attempt) in tuple(self._owed.items()) if where == directory}
         later = [attempt for row, attempt in sorted(owed.items(), reverse=True) if row < 0]
-        return (*(replace(owed.get(row) or attempt_of(*fields), row=row) for row, *fields in rows), *later)
+        return (*(replace(owed.get(a.row, a), row=a.row) for a in recorded), *later)
 
     def last(self) -> int:
         """The newest row, 0 if there is none."""

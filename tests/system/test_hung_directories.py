@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,46 @@ def test_deaf_mount_leaves_readers_that_cannot_be_killed(tmp_path: Path) -> None
         with pytest.raises(subprocess.TimeoutExpired):
             reader.wait(1)
     reader.communicate()
+
+
+def state_silent(host: Host) -> None:
+    """Status is critical because nothing can be recorded, and says since when."""
+    wait_until(lambda: "ledger.unwritable" in host.codes(), "it is said")
+    found = [f["message"] for d in host.status()["certs_dirs"] for f in d["findings"]]
+    assert any(f"{host.base}/state has not responded since" in message for message in found)
+    assert host.run("status").returncode == 2
+
+
+def issues_nothing(host: Host, agent: Agent) -> None:
+    """A certificate that is missing is not requested: that could not be recorded."""
+    before = len(agent.events("issue.started"))
+    (host.certs / "client.root.crt").unlink()
+    wait_until(lambda: "cert.missing" in host.codes(), "it is missing")
+    repaired(host.certs)
+    assert len(agent.events("issue.started")) == before
+
+
+@BOTH
+def test_hung_state_directory_stops_no_repair(host: Host, other: Path, kind: type[Hung]) -> None:
+    """Modes are repaired, nothing is issued, status is not ok, SIGTERM ends the agent."""
+    with host.agent() as agent:
+        wait_until(lambda: host.status()["severity"] != "unknown", "both were checked")
+        with kind(host.base / "state"):
+            repaired(other)
+            state_silent(host)
+            issues_nothing(host, agent)
+            repaired(host.certs)
+            stops(agent)
+
+
+@BOTH
+def test_agent_starts_while_its_state_directory_hangs(host: Host, other: Path, kind: type[Hung]) -> None:
+    """It repairs modes and says why it issues nothing; when the directory responds, what is missing is issued."""
+    with ExitStack() as stack:
+        with kind(host.base / "state"):
+            agent = stack.enter_context(host.agent())
+            repaired(other)
+            state_silent(host)
+            issues_nothing(host, agent)
+        wait_until((host.certs / "client.root.crt").exists, "issued")
+        wait_until(lambda: "ledger.unwritable" not in host.codes(), "it clears")

@@ -1,0 +1,52 @@
+"""The state directory of one agent: made, locked and its ledger opened, now or when it responds."""
+
+import errno
+import os
+from contextlib import suppress
+
+from certagent.posix.errors import HostError
+from certagent.posix.locks import lock, unlock
+from certagent.state.database import Database
+from certagent.state.ledger import LEDGER, Ledger
+from certagent.state.ownership import refuse_foreign
+from certagent.state.patient import PatientDatabase
+
+
+class StateDirectory:
+    """Its lock, and its ledger behind a thread of its own."""
+
+    def __init__(self, path: str) -> None:
+        """Touches nothing."""
+        self._path, self._lock = path, -1
+        self._base = PatientDatabase(path, self._opened)
+        self.ledger = Ledger(self._base, os.path.join(path, LEDGER))
+
+    def open(self) -> None:
+        """Make, lock and open it, unless it does not respond: then as soon as it does. HostError names the problem."""
+        self._base.open()
+
+    def _opened(self) -> Database:
+        _make(self._path)
+        if self._lock < 0:
+            self._lock = lock(os.path.join(self._path, "lock"), self._path)
+        ledger = Ledger.writing(os.path.join(self._path, LEDGER))
+        with suppress(HostError):  # a full disk: open attempts still count as failed
+            ledger.close_interrupted()
+        return ledger.database
+
+    def unlock(self) -> None:
+        """Let another agent have it, where a thread never ends that holds the lock."""
+        if self._lock >= 0:
+            unlock(self._lock)
+
+
+def _make(state_dir: str) -> None:
+    try:
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    except OSError as error:
+        remedy = "let the agent's user own it, or set agent.state_dir"
+        raise HostError(f"cannot create {state_dir}: {error.strerror}; {remedy}", error.errno) from error
+    if os.statvfs(state_dir).f_flag & os.ST_RDONLY:
+        remedy = "mount it writable (ReadWritePaths= of the unit), or set agent.state_dir"
+        raise HostError(f"cannot write to {state_dir}: the file system is mounted read-only; {remedy}", errno.EROFS)
+    refuse_foreign(state_dir)
