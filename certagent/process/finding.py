@@ -238,9 +238,8 @@ def _visible(process: psutil.Process) -> tuple[str, Arguments | None]:
 def _pid_file(path: str) -> tuple[os.stat_result, psutil.Process, Process]:
     """The file, and the process that it names. Raises OSError, ValueError, IndexError, psutil.Error."""
     required(path)
-    fd = os.open(path, PID_FILE)
-    with os.fdopen(fd, "rb") as file:
-        info, pid = os.fstat(fd), int(file.read(64).split()[0])
+    with open(path, "rb", opener=lambda name, _: os.open(name, PID_FILE)) as file:  # it closes a directory, too
+        info, pid = os.fstat(file.fileno()), int(file.read(64).split()[0])
     process = psutil.Process(pid)
     if pid <= 1:
         raise ValueError("never signalled")

@@ -54,7 +54,7 @@ def _pid_file(path: str) -> tuple[PassedOver, ...]:
     """The file is absent, cannot be read, contains no pid, or is left from a process that has ended."""
     try:
         required(path)
-        with os.fdopen(os.open(path, PID_FILE), "rb") as file:
+        with open(path, "rb", opener=lambda name, _: os.open(name, PID_FILE)) as file:  # it closes a directory, too
             pid = int(file.read(64).split()[0])
     except FileNotFoundError:
         return (PassedOver("pid-file", f"pid_file {path} does not exist"),)

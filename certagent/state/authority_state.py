@@ -125,7 +125,7 @@ class AuthorityState:
         empty: Document = {"version": 1, "shared": {}, "own": {}}
         try:
             required(self._directory)
-            with os.fdopen(os.open(self._path(name), READ), "rb") as file:
+            with open(self._path(name), "rb", opener=lambda path, _: os.open(path, READ)) as file:  # closes a directory
                 document: Document = json.loads(file.read(LIMIT))
         except FileNotFoundError:
             return empty

@@ -115,10 +115,9 @@ def _files(inbox: int, names: list[str]) -> Iterator[tuple[str, bytes | str]]:
 
 
 def _read(inbox: int, name: str) -> bytes:
-    """A regular file of at most one mebibyte. Raises OSError, ValueError."""
-    fd = os.open(name, READ, dir_fd=inbox)
-    with os.fdopen(fd, "rb") as file:
-        info = os.fstat(fd)
+    """A regular file of at most one mebibyte; a directory is closed again. Raises OSError, ValueError."""
+    with open(name, "rb", opener=lambda file, _: os.open(file, READ, dir_fd=inbox)) as file:
+        info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
             raise ValueError("it is not a regular file")
         data = file.read(LARGEST + 1)

@@ -18,6 +18,7 @@ from certagent.core.facts import Leaf
 BACKDATE = timedelta(seconds=60)
 TOO_WIDE = 0o077
 LIMIT = 1 << 20
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LocalAuthority:
@@ -124,9 +125,8 @@ class LocalAuthority:
 
     def _read(self, path: str) -> bytes:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(fd, "rb") as file:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
+            with open(path, "rb", opener=lambda name, _: os.open(name, READ)) as file:  # it closes a directory, too
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise AuthorityError(f"cannot read {path}: it is not a regular file")
                 return file.read(LIMIT)
         except OSError as error:
