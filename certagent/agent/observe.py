@@ -94,7 +94,8 @@ class Staging:
         `system`: the roots that may verify `ui` in addition to `ca.crt`; None: not read yet.
         """
         self._system = system
-        rows = self._store.staged()
+        staging = {job.subject for job in snapshot.in_flight if job.kind == "issue"}  # what the ledger says came before
+        rows = tuple(row for row in self._store.staged() if row.stem not in staging)
         self._before, self._judged = self._judged, {}  # an entry is checked every minute for weeks, and kept only once
         staged = tuple(s for row in rows if (s := self._staged(snapshot, policy, row, now)) is not None)
         directory = replace(snapshot.directory, odd=self._store.odd())
