@@ -15,13 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from certagent.certs_dir import Scanner
+from certagent.certs_dir import Runner, Scanner, load
 from certagent.certs_dir.lock import DirectoryLock
 from certagent.certs_dir.swap import Store, pending, restrict
 from certagent.certs_dir.swap.files import digest, matched
 from certagent.certs_dir.swap.stored import Draft
 from certagent.core.facts import Attempt
 from certagent.posix.errors import HostError
+from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import Ledger
 from tests.making import Ca, filled
 from tests.moments import now
@@ -187,6 +188,13 @@ def recover(certs: Path) -> None:
     Store(str(certs), KEEP).recover()
 
 
+def account(certs: Path) -> None:
+    """What an authority remembers, written and read."""
+    state = AuthorityState(str(certs / "state"))
+    state.write("acme", "node", {}, {"account": 1}, {"order": 1})
+    state.read("acme", "node")
+
+
 def nothing(_: Path, __: Ca) -> None:
     """The directory as it is."""
 
@@ -210,6 +218,8 @@ SCENARIOS = (
     Scenario(name="observation", prepare=rotated, step=look),
     Scenario(name="lock", prepare=staged, step=hold),
     Scenario(name="ledger", prepare=nothing, step=book),
+    Scenario(name="check", prepare=rotated, step=lambda c: load(str(c), now(), Runner(0, 0, (0,)))),
+    Scenario(name="authority's state", prepare=nothing, step=account),
     Scenario(name="mode", prepare=nothing, step=lambda c: restrict(str(c), "node.key", 0o600)),
     Scenario(name="retirement", prepare=rotated, step=lambda c: Store(str(c)).remove_all(())),
 )
