@@ -45,7 +45,7 @@ def _read_only(path: str) -> Denied:
 
 def _forbidden(path: str, *, write: bool) -> Denied:
     if write and (word := _fixed(path)):
-        return Denied(cause=f"{word[0]} is {word[1]}", advice=remedy(f"-R {path}", word[1]))
+        return Denied(cause=f"{word[0]} is {word[1]}", advice=remedy(path, word[1], below=True))
     me = name_of(os.geteuid())
     for part in (*reversed(PurePosixPath(path).parents), PurePosixPath(path)):
         if not _may(part, os.X_OK):

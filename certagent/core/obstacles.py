@@ -13,7 +13,7 @@ def told(file: str, fixed: Fixed) -> str:
     return f"{file} is {article}{fixed}, so it cannot be replaced"
 
 
-def remedy(path: str, fixed: Fixed) -> str:
-    """Given the path and what it is, return the command or the change that ends that."""
-    flag = FLAGS.get(fixed)
+def remedy(path: str, fixed: Fixed, *, below: bool = False) -> str:
+    """Given the path and what it is, return the command or the change that ends that; `below`: for all in it."""
+    flag = f"-R {FLAGS.get(fixed)}" if below else FLAGS.get(fixed)
     return f"chattr {flag} {quote(path)}" if flag else f"umount {quote(path)}; mount the whole directory instead"

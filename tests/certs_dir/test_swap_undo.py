@@ -161,7 +161,7 @@ def test_lock_of_immutable_directory_names_flag(tmp_path: Path) -> None:
     try:
         lock.retry()
         assert lock.problem is not None
-        assert (lock.problem.cause, lock.problem.remedy) == (f"{certs} is immutable", f"chattr -i -R {certs}")
+        assert (lock.problem.cause, lock.problem.remedy) == (f"{certs} is immutable", f"chattr -R -i {certs}")
     finally:
         run("chattr", "-R", "-i", certs)
     lock.retry()

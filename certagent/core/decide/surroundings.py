@@ -81,7 +81,7 @@ def _odd(path: str, odd: tuple[str, ...]) -> Finding:
     """What is not ours in the staging area, whatever it is, is one finding."""
     more = f" and {len(odd) - SHOWN} more" if len(odd) > SHOWN else ""
     message = f".certagent contains what certagent did not put there: {', '.join(odd[:SHOWN])}{more}"
-    remedy = f"look at it, then remove it: rm -r {' '.join(f'{path}/.certagent/{each}' for each in odd[:SHOWN])}"
+    remedy = f"look at it, then remove it: rm -r {' '.join(quote(f'{path}/.certagent/{each}') for each in odd[:SHOWN])}"
     return DIR_STAGING.found(path, message, remedy=remedy)
 
 
