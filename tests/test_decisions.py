@@ -20,8 +20,9 @@ from certagent.control.client import answer_of
 from certagent.core.facts import LoaderFlags
 from certagent.core.serving import with_release
 from certagent.posix.errors import HostError
-from certagent.process.pgwire import NotPgwireError
-from certagent.process.probe import Login, Outcome, expiry_in, failed, login_in, metrics_in, unreachable, ways
+from certagent.probe.exchange import Login, Outcome, failed, login_in, unreachable, ways
+from certagent.probe.metrics import metrics_in
+from certagent.probe.pgwire import NotPgwireError
 from certagent.revocation import Question, asking, child
 from certagent.sandbox import worker_process
 from certagent.sandbox.confining import Handled, Missing, handled, lacking
@@ -47,9 +48,9 @@ def test_probe_protocol_by_port_kind(kind: Literal["sql", "http", "auto"], expec
         (OSError(), "unreachable", "OSError"),
     ],
 )
-def test_probe_connection_error_reason(error: OSError, outcome: str, reason: str) -> None:
+def test_probe_connection_error_reason(error: OSError, outcome: Any, reason: str) -> None:
     """In the kernel's words, or Python's, or by its name at least; a port with another protocol is told apart."""
-    assert unreachable(error) == Outcome(outcome, "", reason)
+    assert unreachable(error) == Outcome(outcome=outcome, reason=reason)
 
 
 @pytest.mark.parametrize(
@@ -61,9 +62,9 @@ def test_probe_connection_error_reason(error: OSError, outcome: str, reason: str
         (ConnectionError(), "refused", "connectionerror"),
     ],
 )
-def test_probe_handshake_failure_is_about_the_pair(error: OSError, outcome: str, reason: str) -> None:
+def test_probe_handshake_failure_is_about_the_pair(error: OSError, outcome: Any, reason: str) -> None:
     """TLS that began and failed is about the pair; silence is not."""
-    assert failed(error, "f00d") == Outcome(outcome, "f00d", reason)
+    assert failed(error, "f00d") == Outcome(outcome=outcome, fingerprint="f00d", reason=reason)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_probe_handshake_failure_is_about_the_pair(error: OSError, outcome: str,
 )
 def test_probe_expiry_metric_is_read(text: str, expected: int) -> None:
     """A whole line of its own; a value that is not a number is ignored."""
-    assert expiry_in(text.encode()) == expected
+    assert metrics_in(text.encode()).expiry == expected
 
 
 MOUNTS = b"""22 1 8:1 / / rw - ext4 /dev/sda1 rw

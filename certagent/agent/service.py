@@ -31,6 +31,7 @@ from certagent.posix.background import BackgroundReader
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.posix.responding import PATIENCE, TOUCHERS, responds
+from certagent.probe.asking import PROBER
 from certagent.sandbox.worker_process import Workers
 from certagent.state.ledger import Ledger
 
@@ -261,6 +262,7 @@ class Service:
         self._remote.end()
         ended = self._directories.stop()
         TOUCHERS.end()
+        PROBER.end()
         return ended
 
 

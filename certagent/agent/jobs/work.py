@@ -25,7 +25,8 @@ from certagent.posix.clock import clock
 from certagent.posix.directory import opened
 from certagent.posix.errors import HostError
 from certagent.posix.responding import required
-from certagent.process import probe, signals
+from certagent.probe import asking
+from certagent.process import signals
 from certagent.revocation.checker import RevocationResult, Revoking
 from certagent.state.ledger import Ledger
 from certagent.state.rows import written
@@ -105,12 +106,12 @@ class Work:
     def probe(self, action: act.Probe) -> Served:
         """One handshake, with a client pair where the action names one."""
         if not action.client:
-            return probe.probe(action.host, action.port, action.kind, action.process, clock())
+            return asking.probe(action.host, action.port, action.kind, action.process, clock())
         pem = read_live(self.policy.path, f"{action.client}.crt")
         fingerprint = x509.parse_certificates(pem)[0].fingerprint
         with x509.memory_file(pem, read_live(self.policy.path, f"{action.client}.key")) as path:
-            client = probe.Client(action.client, fingerprint, path)
-            return probe.probe(action.host, action.port, action.kind, action.process, clock(), client)
+            offer = asking.Offer(stem=action.client, fingerprint=fingerprint, path=path)
+            return asking.probe(action.host, action.port, action.kind, action.process, clock(), offer)
 
     def revocation(self, action: act.AskRevocation) -> RevocationResult:
         """Ask the responders; every leaf that is still there gets a fact, whatever happens."""

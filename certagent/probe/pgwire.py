@@ -6,10 +6,11 @@ first flight is in clear text. Nothing is negotiated; the connection is closed. 
 """
 
 import os
-import socket
 import struct
 from collections.abc import Iterator
 from hashlib import sha256
+
+from certagent.probe.wire import Wire
 
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 HANDSHAKE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE = 22, 13, 14
@@ -24,25 +25,23 @@ class NotPgwireError(OSError):
     """The port does not answer an SSLRequest with S."""
 
 
-def ssl_request(raw: socket.socket) -> None:
+def ssl_request(wire: Wire) -> None:
     """Ask for TLS on a fresh connection. Raises NotPgwireError, OSError."""
     try:
-        raw.sendall(SSL_REQUEST)
-        answer = raw.recv(1)
+        wire.send(SSL_REQUEST)
+        answer = wire.some(1)
     except ConnectionError as error:
         raise NotPgwireError from error
     if answer != b"S":
         raise NotPgwireError
 
 
-def advertised(host: str, port: int, timeout: float) -> tuple[str, ...]:
+def advertised(wire: Wire) -> tuple[str, ...]:
     """SHA-256 of the DER of each CA name that the server's certificate request lists; () where it cannot be read."""
     try:
-        with socket.create_connection((host, port), timeout) as raw:
-            raw.settimeout(timeout)
-            ssl_request(raw)
-            raw.sendall(client_hello(os.urandom(32)))
-            return next((names_in(body) for kind, body in _messages(raw) if kind == CERTIFICATE_REQUEST), ())
+        ssl_request(wire)
+        wire.send(client_hello(os.urandom(32)))
+        return next((names_in(body) for kind, body in messages(wire) if kind == CERTIFICATE_REQUEST), ())
     except (OSError, struct.error):
         return ()
 
@@ -64,21 +63,22 @@ def client_hello(random: bytes) -> bytes:
     return struct.pack("!BHH", HANDSHAKE, 0x0301, len(message)) + message
 
 
-def _messages(raw: socket.socket) -> Iterator[tuple[int, bytes]]:
-    """The handshake messages of the server's first flight."""
-    data = b""
-    with raw.makefile("rb") as stream:
-        for _ in range(64):
-            kind, _version, length = struct.unpack("!BHH", stream.read(5))
-            if kind != HANDSHAKE or len(data) > MOST:
+def messages(wire: Wire) -> Iterator[tuple[int, bytes]]:
+    """The handshake messages of the server's first flight. Raises OSError, struct.error."""
+    data, begin = bytearray(), 0
+    for _ in range(64):
+        kind, _version, length = struct.unpack("!BHH", wire.exactly(5))
+        if kind != HANDSHAKE or len(data) > MOST:
+            return
+        data += wire.exactly(length)
+        while (body := begin + HEADER) <= len(data):
+            end = body + int.from_bytes(data[begin + 1 : body])
+            if end > len(data):
+                break
+            yield data[begin], bytes(data[body:end])
+            if data[begin] == SERVER_HELLO_DONE:
                 return
-            data += stream.read(length)
-            while len(data) >= HEADER and len(data) >= HEADER + int.from_bytes(data[1:4]):
-                end = HEADER + int.from_bytes(data[1:4])
-                yield data[0], data[HEADER:end]
-                if data[0] == SERVER_HELLO_DONE:
-                    return
-                data = data[end:]
+            begin = end
 
 
 def names_in(body: bytes) -> tuple[str, ...]:
