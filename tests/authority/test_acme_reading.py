@@ -20,7 +20,7 @@ from certagent.authority.backends.acme.limits import Failures
 from certagent.authority.backends.acme.options import Options
 from certagent.authority.backends.acme.order import asked_for, reached, wish, without_it
 from certagent.authority.backends.acme.polling import Patience, pauses
-from certagent.authority.backends.acme.proving import Authorization, proven, responder
+from certagent.authority.backends.acme.proving import Authorization, ValidationFailedError, proven, reported, responder
 from certagent.authority.backends.acme.web import Standalone, Webroot
 from certagent.authority.errors import AuthorityError
 from certagent.state.authority_state import AuthorityState
@@ -333,3 +333,22 @@ def test_acme_concurrent_failed_validations_are_both_counted(tmp_path: Path) -> 
         failures(shared, minute).add(LIMITED)
         book.write("public", directory, {}, shared, {})
     assert 2 == len(book.read("public", "")[0])
+
+
+def failure(name: str, retry_at: datetime | None = None) -> ValidationFailedError:
+    return ValidationFailedError(f"cannot validate {name}", name, kind="refused", retry_at=retry_at)
+
+
+@pytest.mark.parametrize(("limits", "asked", "name", "retry_at"), [
+    ((None, None), None, "a", None),
+    ((None, NOW + timedelta(hours=1)), None, "b", NOW + timedelta(hours=1)),
+    ((NOW + timedelta(hours=2), NOW + timedelta(hours=1)), None, "a", NOW + timedelta(hours=2)),
+    ((None, NOW + timedelta(hours=1)), NOW + timedelta(hours=3), "b", NOW + timedelta(hours=3)),  # the CA's own word
+])  # fmt: skip
+def test_acme_failed_validation_with_the_last_limit_is_reported(
+    limits: tuple[datetime | None, datetime | None], asked: datetime | None, name: str, retry_at: datetime | None
+) -> None:
+    """The name whose limit ends last decides when the next attempt is useful; without a limit the first one is told."""
+    found = reported([(failure(n, asked), at) for n, at in zip("ab", limits, strict=True)])
+    assert (name, retry_at) == (found.name, found.retry_at)
+    assert (retry_at is None) == (str(found) == f"cannot validate {name}")

@@ -7,7 +7,7 @@ import pytest
 
 from certagent import x509
 from certagent.authority.backends.command import reading
-from certagent.authority.backends.program import Ended, over
+from certagent.authority.backends.program import Ended, over, with_secret
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Issued, Pending, Roots
 from tests.authority.calling import NOW, key_and_csr, request
@@ -104,3 +104,9 @@ def test_program_output_ends_at_deadline() -> None:
         over("ca", ended=False, open_outputs=2, settled=False, left=-0.1)
     assert "unreachable" == caught.value.kind
     assert over("ca", ended=True, open_outputs=0, settled=False, left=-0.1)
+
+
+def test_program_secret_is_behind_a_descriptor() -> None:
+    """The environment of a program says which descriptor the secret is behind; without a secret it says nothing."""
+    assert {"HOME": "/", "CERTAGENT_SECRET_FD": "7"} == with_secret({"HOME": "/"}, [7])
+    assert {"HOME": "/"} == with_secret({"HOME": "/"}, [])

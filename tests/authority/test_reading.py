@@ -321,3 +321,12 @@ def test_step_root_not_pinned_is_refused(status: int, pin: str, words: str) -> N
 def test_step_root_pinned_is_trusted() -> None:
     """Whichever server sends it."""
     assert PEM == step.shown_root(reply(200, {"ca": PEM}), URL, PIN, NOW)
+
+
+@pytest.mark.parametrize(("kept", "found"), [
+    ([PEM], PEM), ([7, None, PEM], PEM), ([], ""), (None, ""), (PEM, ""), ({PIN: PEM}, ""),
+])  # fmt: skip
+def test_step_root_shown_before_is_remembered(kept: object, found: str) -> None:
+    """A root with the pinned fingerprint counts where the state keeps it in a list; anything else is no root."""
+    assert found == step.shown_before(kept, PIN)
+    assert "" == step.shown_before(kept, "ab" * 32)

@@ -183,9 +183,8 @@ class LocalAuthority:
         """Nothing is signed with a key that others may read, or of a CA that others made. Raises AuthorityError."""
         if not os.path.exists(self._key):
             return
-        found = [(path, os.stat(path)) for path in (self._directory, self._key, self._cert) if os.path.exists(path)]
-        problem = unusable([(path, info.st_uid, info.st_mode) for path, info in found], self._key, os.geteuid())
-        if problem:
+        found = [_owned(path) for path in (self._directory, self._key, self._cert) if os.path.exists(path)]
+        if problem := unusable(found, self._key, os.geteuid()):
             raise AuthorityError(problem)
 
 
@@ -200,6 +199,12 @@ def unusable(files: Sequence[tuple[str, int, int]], key: str, own: int) -> str |
         if path == key and stat.S_IMODE(mode) & TOO_WIDE:
             return f"cannot use {key}: other users may read it; chmod 0600 {quote(key)}"
     return None
+
+
+def _owned(path: str) -> tuple[str, int, int]:
+    """A path, its owner's uid and its mode. Raises OSError."""
+    info = os.stat(path)
+    return path, info.st_uid, info.st_mode
 
 
 def _synced(path: str) -> None:

@@ -59,14 +59,15 @@ def run(
     end = time.monotonic() + seconds
     try:
         with _memory(data) as given, _memory(secret.encode()) as hidden:
+            handed = [hidden.fileno()] if secret else []
             child = subprocess.Popen(
                 argv,
                 stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**environ, "CERTAGENT_SECRET_FD": str(hidden.fileno())} if secret else environ,
+                env=with_secret(environ, handed),
                 cwd=cwd,
-                pass_fds=[hidden.fileno()] if secret else [],
+                pass_fds=handed,
             )
     except (OSError, ValueError) as error:
         why = closed_to_us(argv[0]) or getattr(error, "strerror", None) or error
@@ -78,10 +79,20 @@ def run(
         _end(child)
 
 
+def with_secret(environ: Mapping[str, str], handed: Sequence[int]) -> Mapping[str, str]:
+    """Given the descriptors that a program gets, return its environment: it says behind which one the secret is."""
+    return {**environ, "CERTAGENT_SECRET_FD": str(handed[0])} if handed else environ
+
+
+def _closed(path: str) -> Path | None:
+    """The first part of an absolute path that is there and may not be entered or run by this process."""
+    parts = [*reversed(Path(path).parents), Path(path)] if path.startswith("/") else []
+    return next((p for p in parts if p.exists() and not os.access(p, os.X_OK)), None)
+
+
 def closed_to_us(path: str) -> str:
     """Which part of a program's path its user may not read, in a sentence; "" where the path is open, or not there."""
-    parts = [*reversed(Path(path).parents), Path(path)] if path.startswith("/") else []
-    closed = next((p for p in parts if p.exists() and not os.access(p, os.X_OK)), None)
+    closed = _closed(path)
     if closed is None:
         return ""
     with suppress(KeyError):

@@ -112,17 +112,23 @@ def _pinned_roots(request: Request, context: Context) -> list[str]:
     Those that were shown before stay known: while the CA changes its root it may show either.
     """
     url, pins, kept = request.options["url"], request.options["root"], context.state.shared.get("roots")
-    known = [r for r in kept if isinstance(r, str)] if isinstance(kept, list) else []
     http = context.http.over(replace(request.tls, client_cert="", client_key="", unverified=True))
-    roots = []
-    for pin in pins:
-        if root := next((r for r in known if _is(r, pin)), None):
-            roots.append(root)
-        elif (reply := http.request("GET", f"{url}/root/{pin}")).status != NOT_FOUND:
-            roots.append(shown_root(reply, url, pin, context.now()))
+    roots = [root for pin in pins if (root := shown_before(kept, pin) or _fetched(http, url, pin, context.now()))]
     if not roots:
         raise _absent(url, " or ".join(pins))
     return roots
+
+
+def shown_before(kept: object, pinned: str) -> str:
+    """Given what the state keeps of the CA's roots, return the one with that fingerprint, "" where it has none."""
+    roots = [r for r in kept if isinstance(r, str)] if isinstance(kept, list) else []
+    return next((root for root in roots if _is(root, pinned)), "")
+
+
+def _fetched(http: Http, url: str, pinned: str, now: datetime) -> str:
+    """The root with that fingerprint as the CA sends it, "" where the CA has none. Raises AuthorityError."""
+    reply = http.request("GET", f"{url}/root/{pinned}")
+    return "" if reply.status == NOT_FOUND else shown_root(reply, url, pinned, now)
 
 
 def _absent(url: str, pinned: str) -> AuthorityError:

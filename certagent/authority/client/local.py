@@ -90,10 +90,8 @@ class Embedded:
         """
         if not self._creates or self._ca.exists() or self._missing():
             return None
-        place = self._directory
-        while not os.path.lexists(place):
-            place = os.path.dirname(place)
-        if not (os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK, effective_ids=True)):
+        place = _first_that_exists(self._directory)
+        if not _writable(place):
             raise AuthorityError(f"cannot create a CA in {self._directory}: {place} is not writable for the agent")
         made = replace(self._config, directory=f"{scratch}/ca")
         found = Embedded(self._name, made, AuthorityState(f"{scratch}/state"))
@@ -122,3 +120,15 @@ class Embedded:
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:  # noqa: ARG002 - it has none
         """It has no wishes."""
         raise AuthorityError("the embedded CA has no renewal information", kind="refused")
+
+
+def _first_that_exists(path: str) -> str:
+    """The path, or the nearest directory above it that is there."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _writable(path: str) -> bool:
+    """Whether the path is a directory in which the agent can make something."""
+    return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK, effective_ids=True)

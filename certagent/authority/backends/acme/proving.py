@@ -2,7 +2,7 @@
 
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -136,12 +136,20 @@ def _count(failed: "list[ValidationFailedError]", account: Account, context: Con
     failures = Failures(context.state.shared, account.options["directory_url"], context.now())
     for error in failed:
         failures.add(error.name)
-    limits = [(at, error) for error in failed if (at := failures.until(error.name))]
+    raise reported([(error, failures.until(error.name)) for error in failed])
+
+
+def reported(failed: Sequence[tuple[ValidationFailedError, datetime | None]]) -> ValidationFailedError:
+    """Given failures, each with the time until which the CA's limit forbids its name, return the one to report.
+
+    It is the one whose limit ends last, and says so; the first one where no limit is reached.
+    """
+    limits = [(at, error) for error, at in failed if at]
     if not limits:
-        raise failed[0]
+        return failed[0][0]
     at, error = max(limits, key=lambda limit: limit[0])
     retry_at = max(at, error.retry_at or at)
-    raise ValidationFailedError(f"{error}; {told(at)}", error.name, kind=error.kind, retry_at=retry_at) from error
+    return ValidationFailedError(f"{error}; {told(at)}", error.name, kind=error.kind, retry_at=retry_at)
 
 
 def _fetch(account: Account, url: str, names: frozenset[str]) -> Authorization:
