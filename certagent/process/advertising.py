@@ -84,9 +84,14 @@ def hostname_of(pid: int) -> str:
     try:
         if os.readlink(f"/proc/{pid}/ns/uts") == os.readlink("/proc/self/ns/uts"):
             return name
-        if not os.path.samestat(os.stat(f"/proc/{pid}/root"), os.stat("/")):
-            return ""
-        with open("/etc/hostname", encoding="utf-8", errors="replace") as file:
-            return name if file.read(256).strip() == name else ""
+        return name if _written_for(pid) == name else ""
     except OSError:
         return ""
+
+
+def _written_for(pid: int) -> str:
+    """The name in /etc/hostname, which counts for a process that has our root; "" for others. Raises OSError."""
+    if not os.path.samestat(os.stat(f"/proc/{pid}/root"), os.stat("/")):
+        return ""
+    with open("/etc/hostname", encoding="utf-8", errors="replace") as file:
+        return file.read(256).strip()

@@ -20,6 +20,16 @@ class Ids:
     gids: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PidFile:
+    """A PID file: its path, its owner's uid, its mode, and when it was written."""
+
+    path: str
+    uid: int
+    mode: int
+    written: datetime
+
+
 ANY = "*"
 COCKROACH = ("cockroach",)
 WRITTEN_LATE = timedelta(
@@ -147,6 +157,23 @@ def outlived(pid: int, file: str, started: datetime, written: datetime) -> str:
     if started <= written + WRITTEN_LATE:
         return ""
     return f"{file} is older than pid {pid}, which it names: it is left from a process that has ended"
+
+
+def not_meant(file: PidFile, process: Process, mine: int) -> str:
+    """Given a PID file, the process that it names and our uid, return why the file is not believed, or ""."""
+    doubt = pid_file_problem(process.pid, file.path, (file.uid, file.mode), process.uid, mine)
+    return doubt or outlived(process.pid, file.path, process.started, file.written)
+
+
+def meant_by_file(base: Process, file: str, said: Arguments | None, problem: str) -> Process:
+    """Given the process that a PID file names and why it gets no signal ("": it does), return it with its state.
+
+    `said`: its arguments, None where they are denied; those of another program than cockroach mean something else.
+    """
+    if problem:
+        advice = f"correct `pid_file` in [certs_dir.process], or who writes {file}"
+        return replace(base, state="forbidden", problem=problem, advice=advice)
+    return replace(base, terms=said.terms) if said and said.subcommand else base
 
 
 def pid_file_problem(pid: int, file: str, written: tuple[int, int], owner: int, mine: int) -> str | None:

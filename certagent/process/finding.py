@@ -12,21 +12,22 @@ import psutil
 from certagent.core.facts import Process
 from certagent.core.policy import Owner, ProcessRule
 from certagent.posix.openat import IN_ROOT, open_within
-from certagent.posix.responding import FRESH, required, responds, responds_for
+from certagent.posix.responding import required, responds_for
 from certagent.process.advertising import hostname_of
 from certagent.process.arguments import Arguments, parse, release_in
 from certagent.process.classify import (
     Ids,
+    PidFile,
     hidden,
     hup_masks,
     ids_in,
     judged,
     listeners_of,
+    meant_by_file,
     misnamed,
     named,
+    not_meant,
     out_of_reach,
-    outlived,
-    pid_file_problem,
     serves,
     stranger,
 )
@@ -124,11 +125,14 @@ def _hidden(base: Process, said: Arguments, device: int, inode: int) -> Process 
 
 def _named(path: str, device: int, inode: int) -> bool | None:
     """Whether an absolute path is the directory we mean; None where that cannot be said."""
+    if not path.startswith("/"):
+        return None
     try:
-        info = os.stat(path) if path.startswith("/") and responds(path, FRESH) else None
+        required(path)
+        info = os.stat(path)
     except OSError:
         return None
-    return None if info is None else (info.st_dev, info.st_ino) == (device, inode)
+    return (info.st_dev, info.st_ino) == (device, inode)
 
 
 def _base(process: psutil.Process) -> Process:
@@ -182,13 +186,18 @@ def _same(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:
 
 def _look(base: Process, process: psutil.Process, said: Arguments | None, rule: ProcessRule) -> Process:
     """State and listeners."""
-    try:
-        addresses = [(c.laddr[0], c.laddr[1]) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-    except (psutil.Error, OSError):
-        addresses = []
+    addresses = _addresses(process)
     if not addresses and not rule.probe and (elsewhere := listening_elsewhere(base.pid)):
         return out_of_reach(base, elsewhere)
     return judged(base, listeners_of(addresses, said), _hup_masks(base.pid), rule, os.geteuid())
+
+
+def _addresses(process: psutil.Process) -> list[tuple[str, int]]:
+    """Where it listens on TCP; none where that cannot be seen."""
+    try:
+        return [(c.laddr[0], c.laddr[1]) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    except (psutil.Error, OSError):
+        return []
 
 
 def ids_of(pid: int) -> Ids:
@@ -212,18 +221,19 @@ def _by_pid_file(rule: ProcessRule, owner: Owner) -> Process | None:
         comm, ids = _comm(str(base.pid)), ids_of(base.pid)
     except (OSError, ValueError, LookupError, psutil.Error):
         return None
-    written = datetime.fromtimestamp(named_by.st_mtime, UTC)
+    file = PidFile(
+        path=rule.pid_file,
+        uid=named_by.st_uid,
+        mode=named_by.st_mode,
+        written=datetime.fromtimestamp(named_by.st_mtime, UTC),
+    )
     problem = (
         stranger(base, ids, owner)
-        or pid_file_problem(base.pid, rule.pid_file, (named_by.st_uid, named_by.st_mode), base.uid, os.geteuid())
-        or outlived(base.pid, rule.pid_file, base.started, written)
-        or misnamed(base, comm, exe, said, rule.pid_file, rule)
+        or not_meant(file, base, os.geteuid())
+        or misnamed(base, comm, exe, said, file.path, rule)
     )
-    if problem:
-        advice = f"correct `pid_file` in [certs_dir.process], or who writes {rule.pid_file}"
-        return replace(base, state="forbidden", problem=problem, advice=advice)
-    terms = said.terms if said and said.subcommand else base.terms  # those of another program mean something else
-    return _look(replace(base, terms=terms), process, None, rule)
+    found = meant_by_file(base, file.path, said, problem)
+    return found if found.problem else _look(found, process, None, rule)
 
 
 def _visible(process: psutil.Process) -> tuple[str, Arguments | None]:

@@ -20,8 +20,8 @@ CHILD = str(Path(__file__).with_name("hup_child.py"))
 
 def send_hup(pid: int, start: int, uid: int, gid: int, deadline: float = 5.0) -> str | None:
     """Given a process by pid and start time, signal it as its owner; return None when sent, else why not."""
-    if pid <= 1 or pid == os.getpid():
-        return f"pid {pid} must never be signalled"
+    if problem := never(pid, os.getpid()):
+        return problem
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:
@@ -30,6 +30,11 @@ def send_hup(pid: int, start: int, uid: int, gid: int, deadline: float = 5.0) ->
         return _refusal(pidfd, pid, start, uid) or _as_owner(pidfd, uid, gid, deadline)
     finally:
         os.close(pidfd)
+
+
+def never(pid: int, own: int) -> str | None:
+    """Given a pid and our own, return why it must not be signalled: 0 and less mean groups of processes, 1 is init."""
+    return f"pid {pid} must never be signalled" if pid <= 1 or pid == own else None
 
 
 def _as_owner(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:

@@ -2,7 +2,7 @@
 
 import errno
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
@@ -14,20 +14,23 @@ from certagent.posix.errors import HostError
 from certagent.process.arguments import Arguments, parse
 from certagent.process.classify import (
     Ids,
+    PidFile,
     hidden,
     hup_masks,
     ids_in,
     judged,
     listeners_of,
+    meant_by_file,
     misnamed,
     named,
+    not_meant,
     outlived,
     pid_file_problem,
     serves,
     stranger,
 )
 from certagent.process.inspecting import ProcessDetails, denial, told
-from certagent.process.signals import refusal
+from certagent.process.signals import never, refusal
 from tests.core.building import NOW, process
 
 OWNER, OTHER = 999, 1234
@@ -226,6 +229,31 @@ def test_pid_file_does_not_override_inspection(
     assert bool(problem) is innocent, problem
 
 
+@pytest.mark.parametrize(
+    ("uid", "written", "told"),
+    [
+        (OWNER, NOW, ""),
+        (OTHER, NOW, "uid 1234 may write it"),
+        (OWNER, NOW - timedelta(hours=1), "it is left from a process that has ended"),
+        (OTHER, NOW - timedelta(hours=1), "uid 1234 may write it"),
+    ],
+)
+def test_pid_file_is_believed_by_its_writer_and_its_time(uid: int, written: datetime, told: str) -> None:
+    """The writer comes first: what another user may write says nothing of when it was written."""
+    file = PidFile(path="/run/x.pid", uid=uid, mode=0o644, written=written)
+    found = not_meant(file, replace(BASE, started=NOW), OWNER)
+    assert (found == "", told in found) == (told == "", True)
+
+
+def test_pid_file_process_is_forbidden_with_its_problem() -> None:
+    """One that gets no signal is told with what to do; of another, only cockroach's arguments count."""
+    forbidden = meant_by_file(BASE, "/run/x.pid", SERVER, "it is another program")
+    assert ("forbidden", "it is another program") == (forbidden.state, forbidden.problem)
+    assert "/run/x.pid" in forbidden.advice
+    assert SERVER.terms == meant_by_file(BASE, "/run/x.pid", SERVER, "").terms
+    assert [BASE, BASE] == [meant_by_file(BASE, "/run/x.pid", said, "") for said in (GO, None)]
+
+
 @pytest.mark.parametrize(("after", "stale"), [(-3600, False), (-1, False), (0.5, False), (2, True), (86400, True)])
 def test_pid_file_older_than_process_is_stale(after: float, *, stale: bool) -> None:
     """A server writes the file after it began; a process that began later has the pid of one that has ended."""
@@ -294,3 +322,9 @@ def stat_line(state: str, start: int, comm: str = "cockroach") -> bytes:
 def test_process_reused_or_dead_pid_is_not_signalled(said: bytes, ended: bool, expected: str | None) -> None:
     """Another process with the same number, and a dead one; a name may contain anything."""
     assert refusal(7, said, 555, ended=ended) == expected
+
+
+@pytest.mark.parametrize(("pid", "sent"), [(-1, False), (0, False), (1, False), (2, True), (4000, False), (4001, True)])
+def test_signal_is_never_for_init_groups_or_ourselves(pid: int, *, sent: bool) -> None:
+    """0 and negative numbers mean groups of processes for kill(2); 4000 is the agent here."""
+    assert (never(pid, 4000) is None) is sent
