@@ -13,6 +13,7 @@ from certagent.posix.errors import HostError
 from certagent.posix.owner import name_of
 
 Entry = tuple[str, int]  # a path, and the uid of its owner
+AUTHORITIES = "authority"  # a directory of one file for each authority
 
 
 def refuse_foreign(state_dir: str) -> None:
@@ -44,9 +45,16 @@ def _problem(path: str, uid: int, own: int) -> str:
 
 def _entries(state_dir: str) -> Iterator[Entry]:
     """What the agent itself keeps there; a directory of it with all that is in it. An embedded CA judges itself."""
-    for name in sorted(os.listdir(state_dir)):
+    for name in filter(kept_by_agent, sorted(os.listdir(state_dir))):
         path = os.path.join(state_dir, name)
-        if name == "authority":
-            yield from ((os.path.join(path, row), os.lstat(os.path.join(path, row)).st_uid) for row in os.listdir(path))
-        if name in {"authority", "lock"} or name.startswith("ledger.db"):
-            yield path, os.lstat(path).st_uid
+        inside = [os.path.join(path, row) for row in os.listdir(path)] if name == AUTHORITIES else []
+        yield from map(_owned, (*inside, path))
+
+
+def _owned(path: str) -> Entry:
+    return path, os.lstat(path).st_uid
+
+
+def kept_by_agent(name: str) -> bool:
+    """Whether a name in the state directory is one that the agent itself makes: its ledger, lock, authorities."""
+    return name in {AUTHORITIES, "lock"} or name.startswith("ledger.db")

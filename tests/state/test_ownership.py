@@ -7,7 +7,7 @@ import pytest
 
 from certagent.authority.backends.local import unusable
 from certagent.posix.errors import HostError
-from certagent.state.ownership import foreign, foreign_directory, refuse_foreign
+from certagent.state.ownership import foreign, foreign_directory, kept_by_agent, refuse_foreign
 
 OWN, OTHER, ROOT = 1001, 1002, 0
 FOREIGN = "made it, and this agent runs as"
@@ -34,6 +34,22 @@ def test_ledger_of_another_user_is_refused(uid: int, own: int, used: bool) -> No
 def test_remedy_quotes_the_path() -> None:
     """A name that a shell would take apart is quoted."""
     assert "mv '/a b/ledger.db'{,.foreign}" in str(foreign([("/a b/ledger.db", OTHER)], OWN))
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("ledger.db", True),
+        ("ledger.db-wal", True),
+        ("lock", True),
+        ("authority", True),
+        ("ca", False),
+        ("notes", False),
+    ],
+)
+def test_state_directory_names_of_the_agent(name: str, *, kept: bool) -> None:
+    """The ledger with its companions, the lock and the authorities' states; an embedded CA judges itself."""
+    assert kept_by_agent(name) is kept
 
 
 @pytest.mark.root
