@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from certagent.config import Config, ConfigError, build, load
+from certagent.config import Config, ConfigError, build, document_of, load
 from certagent.config.schema import owner
 
 BASE = """
@@ -337,6 +337,22 @@ def test_config_file_with_byte_order_mark_is_read(tmp_path: Path) -> None:
     path.write_bytes(BASE.encode("utf-16"))
     with pytest.raises(ConfigError, match=r"UTF-16 \(it starts with a byte order mark\); save it as UTF-8"):
         load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"a = ", "not valid TOML"),
+        (b"\xff", "not valid TOML"),
+        (b"\xfe\xff\0a", "it is UTF-16"),
+        (b"a = " + b"[" * 100_000, "not valid TOML"),
+    ],
+    ids=["not TOML", "not UTF-8", "UTF-16", "too deep"],
+)
+def test_config_bytes_that_are_no_toml_are_named(data: bytes, told: str) -> None:
+    """Whatever the bytes are, the answer is one error that names the file."""
+    with pytest.raises(ConfigError, match=f"^/etc/c.toml: .*{told}"):
+        document_of("/etc/c.toml", data)
 
 
 @pytest.mark.parametrize("value", [1, "x", [], {}, True, 1.5, [[]], [{}], {"a": {"b": []}}])

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from certagent.config.cross_check import normalise
 from certagent.config.expand import Config, Settings, build
@@ -24,21 +25,26 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
 
     `resolved`: where a path leads. By default no link is looked through: what it names may lie on a mount that hangs.
     """
-    import tomllib
-
     try:
         with open(path, "rb") as file:
             data = file.read()
-        document = tomllib.loads(data.decode("utf-8-sig"))  # with or without a byte order mark
     except OSError as error:
         raise ConfigError(
             (f"{path}: cannot be read: {error.strerror}; name another file with -c or CERTAGENT_CONFIG",)
         ) from error
+    found = build(path, document_of(path, data), socket.gethostname(), resolved)
+    return replace(found, policies=tuple(replace(p, machine=_machine()) for p in found.policies))
+
+
+def document_of(path: str, data: bytes) -> dict[str, Any]:
+    """Given a file's path and bytes, return its TOML. Raises ConfigError."""
+    import tomllib
+
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))  # with or without a byte order mark
     except (ValueError, RecursionError) as error:
         problem = "it is UTF-16 (it starts with a byte order mark); save it as UTF-8" if data[:2] in UTF_16 else error
         raise ConfigError((f"{path}: not valid TOML: {problem}",)) from error
-    found = build(path, document, socket.gethostname(), resolved)
-    return replace(found, policies=tuple(replace(p, machine=_machine()) for p in found.policies))
 
 
 def _machine() -> str:
