@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from certagent.cli.commands import awaited
 from certagent.cli.proving import Command, held_back, judge
 
 SINCE = 10
@@ -193,3 +194,11 @@ def test_reload_names_files_that_no_handshake_verifies() -> None:
     shown = {**directory(), "files": [*directory()["files"], bundle]}
     found = judge(Command("reload", "", "", 0), [shown], [SENT])
     assert found == {"state": "proven", "reason": "served; cannot be verified for ca.crt: reload sent"}
+
+
+def test_command_line_says_what_it_waits_for() -> None:
+    """The reason, once something is owed; before that only that it waits."""
+    command = Command("renew", "node", "/certs", 7, "2026-11-25T12:00:00Z")
+    assert "renew node: waiting" == awaited(command, {"state": "pending", "reason": "whatever"})
+    owed = {"state": "pending", "reason": "installed, not yet served", "owed": []}
+    assert "renew node: installed, not yet served" == awaited(command, owed)

@@ -13,6 +13,7 @@ from certagent.posix.flags import fixed
 from certagent.posix.owner import name_of
 
 HOMES = ("/home", "/root", "/run/user")  # that ProtectHome= of a unit hides, or makes read-only
+READING, WRITING = (("read", os.R_OK),), (("write", os.W_OK),)
 DROP_IN = "in a drop-in (systemctl edit certagent)"
 
 
@@ -29,7 +30,7 @@ def denied(path: str, code: int | None, *, write: bool = False) -> Denied:
     try:
         if code == errno.EROFS:
             return _read_only(path)
-        return _forbidden(path, write=write) if code in {errno.EACCES, errno.EPERM} else Denied()
+        return _forbidden(path, name_of(os.geteuid()), write=write) if code in {errno.EACCES, errno.EPERM} else Denied()
     except OSError:
         return Denied()
 
@@ -43,17 +44,17 @@ def _read_only(path: str) -> Denied:
     )
 
 
-def _forbidden(path: str, *, write: bool) -> Denied:
+def _forbidden(path: str, me: str, *, write: bool) -> Denied:
+    """Why the agent's user may not use a directory. Raises OSError."""
     if write and (word := _fixed(path)):
         return Denied(cause=f"{word[0]} is {word[1]}", advice=remedy(path, word[1], below=True))
-    me = name_of(os.geteuid())
-    for part in (*reversed(PurePosixPath(path).parents), PurePosixPath(path)):
-        if not _may(part, os.X_OK):
-            return Denied(cause=f"{me} may not enter {part} ({_shown(part)})", advice=_entry(str(part), path, me))
-    lacks = next((word for word, right in (("read", os.R_OK), ("write", os.W_OK)) if not _may(path, right)), None)
-    if lacks is None or (lacks == "write" and not write):
-        return Denied()
-    return Denied(cause=f"{me} may not {lacks} {path} ({_shown(path)})", advice=_own(path, me, lacks[0]))
+    parts = (*reversed(PurePosixPath(path).parents), PurePosixPath(path))
+    if part := next((p for p in parts if not _may(p, os.X_OK)), None):
+        return Denied(cause=f"{me} may not enter {part} ({_shown(part)})", advice=_entry(str(part), path, me))
+    rights = (*READING, *WRITING) if write else READING
+    if lacks := next((word for word, right in rights if not _may(path, right)), None):
+        return Denied(cause=f"{me} may not {lacks} {path} ({_shown(path)})", advice=_own(path, me, lacks[0]))
+    return Denied()
 
 
 def _fixed(path: str) -> tuple[str, Fixed] | None:

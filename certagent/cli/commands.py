@@ -107,10 +107,14 @@ def _wait(config: str, command: Command, longest: float) -> tuple[dict[str, Any]
         outcome = seen(command, status, history)
         if outcome == PENDING:
             outcome = pause.reason()
-        what = outcome["reason"] if "owed" in outcome else "waiting"
-        progress.show(f"{command.kind} {command.file}: {what}", time.monotonic() - begin)
+        progress.show(awaited(command, outcome), time.monotonic() - begin)
     progress.clear()
     return outcome, time.monotonic() - begin
+
+
+def awaited(command: Command, outcome: dict[str, Any]) -> str:
+    """Given a command and what was reached so far, return the line that is shown while it is waited for."""
+    return f"{command.kind} {command.file}: {outcome['reason'] if 'owed' in outcome else 'waiting'}"
 
 
 def _asked(config: str, command: str, **about: Any) -> dict[str, Any] | None:

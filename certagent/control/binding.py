@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+from contextlib import suppress
 from typing import Literal
 
 from certagent.control.admission import Others
@@ -52,15 +53,12 @@ def _listening(path: str, mode: int) -> socket.socket:
 def _clear(path: str) -> None:
     """Remove the socket of a daemon that is gone."""
     try:
-        problem = IN_THE_WAY[_standing(path)]
-        if not problem:
+        with suppress(FileNotFoundError):
+            if problem := IN_THE_WAY[_standing(path)]:
+                raise HostError(f"cannot bind {path}: {problem}")
             os.unlink(path)
-    except FileNotFoundError:
-        return
     except OSError as error:
         raise HostError(f"cannot bind {path}: {uncleared(error)}", error.errno) from error
-    if problem:
-        raise HostError(f"cannot bind {path}: {problem}")
 
 
 def uncleared(error: OSError) -> str | None:
