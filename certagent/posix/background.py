@@ -61,20 +61,22 @@ class BackgroundReader(Generic[T]):
     def _reading(self) -> None:
         more = True
         while more:
-            news = False
             for path in self._paths():
                 TOUCHERS.wait(path)
             try:
-                found = self._read()
-                news = self._found != [found]
-                self._found = [found]
+                before, self._found = self._found, [self._read()]
             finally:
-                with self._lock:
-                    more, self._again = self._again, False
-                    self._since = datetime.now(UTC) if more else None
+                more = self._ended_one()
             self._known.set()
-            if news:
+            if self._found != before:
                 self._changed()
+
+    def _ended_one(self) -> bool:
+        """A reading has ended, with a result or without; whether another one has been asked for, and begins now."""
+        with self._lock:
+            more, self._again = self._again, False
+            self._since = datetime.now(UTC) if more else None
+        return more
 
     @property
     def found(self) -> T | None:

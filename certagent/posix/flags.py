@@ -19,5 +19,13 @@ def fixed(directory: int, name: str = "") -> Fixed:
     call, found = getattr(_LIBC, "statx", None), ctypes.create_string_buffer(LENGTH)
     if call is None or call(directory, os.fsencode(name), NO_FOLLOW | EMPTY_PATH, 0, found) != 0:
         return ""
-    attributes = int.from_bytes(found.raw[ATTRIBUTES : ATTRIBUTES + 8], "little")
-    return next((word for bit, word in FLAGS if attributes & bit and (name or bit != FLAGS[-1][0])), "")
+    return fixed_by(int.from_bytes(found.raw[ATTRIBUTES : ATTRIBUTES + 8], "little"), itself=not name)
+
+
+def fixed_by(attributes: int, *, itself: bool) -> Fixed:
+    """Given stx_attributes of statx(2), return the first that keeps a file from being replaced.
+
+    `itself`: they are of the directory that is worked in, where being a mount point forbids nothing.
+    """
+    flags = FLAGS[:-1] if itself else FLAGS
+    return next((word for bit, word in flags if attributes & bit), "")

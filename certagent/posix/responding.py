@@ -174,13 +174,20 @@ def responds_for(pid: int, path: str) -> bool:
     """The same of an absolute path of another process, in its root and among its mounts; no where it is gone."""
     root = f"/proc/{pid}/root"
     try:
-        if os.readlink(root) == "/" and os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+        if _shares_mounts(pid):
             return TOUCHERS.responds(path, FRESH)
         with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             point = hanging_point(path, hanging_points(file.read()), root)
     except OSError:
         return False
     return point is None or TOUCHERS.touchable(f"{root}{path}", f"{root}{point}")
+
+
+def _shares_mounts(pid: int) -> bool:
+    """Whether a process has our root and our mounts. Raises OSError where it is gone, or denied to us."""
+    if os.readlink(f"/proc/{pid}/root") != "/":
+        return False
+    return os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
 
 
 def required(path: str) -> None:

@@ -13,16 +13,26 @@ STEP = 50
 
 
 def touch(path: bytes) -> None:
-    """Stat it; of a directory list it too, and open each regular file and the staging area. Raises OSError."""
-    if not os.path.isdir(path):
+    """Stat a path; a directory is listed too, and what the agent opens in it is opened. Raises OSError."""
+    if os.path.isdir(path):
+        touch_directory(path)
+    else:
         os.stat(path)
-        return
+
+
+def touch_directory(path: bytes) -> None:
+    """List it, and open what the agent opens in it; a dot is said every 50 entries. Raises OSError."""
     with os.scandir(path) as found:
         for number, entry in enumerate(found, 1):
-            if entry.is_file(follow_symlinks=False) or entry.name == AREA:
+            if worth_opening(entry.name, regular=entry.is_file(follow_symlinks=False)):
                 opened(entry.path)
             if number % STEP == 0:
                 say(b".")
+
+
+def worth_opening(name: bytes, *, regular: bool) -> bool:
+    """Whether the agent opens such an entry of a certs directory: each regular file, and the staging area."""
+    return regular or name == AREA
 
 
 def opened(path: bytes) -> None:
