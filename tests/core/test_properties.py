@@ -1,5 +1,6 @@
 """Invariants over arbitrary worlds: they go quiet, only what is sound is installed, the agent stays polite."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -25,6 +26,7 @@ from tests.core.building import (
     staged,
     want,
 )
+from tests.core.outages import KEPT
 
 STEMS = ("node", "ui", "client.root")
 RULES = policy(want("ca"), *(want(stem) for stem in STEMS), ocsp=OcspRule("strict", min_interval=timedelta(minutes=30)))
@@ -204,6 +206,16 @@ def disobedient(found: Snapshot, action: Action, now: datetime, mood: int) -> Sn
     return predict(found, action, now)
 
 
+def kept(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """What the ledger returns of them: the newest of each kind and subject, oldest first."""
+    newer: Counter[tuple[str, str]] = Counter()
+    found = []
+    for attempt in reversed(attempts):
+        newer[attempt.kind, attempt.subject] += 1
+        found += [attempt] if newer[attempt.kind, attempt.subject] <= KEPT else []
+    return tuple(reversed(found))
+
+
 def a_day(found: Snapshot, mood: int, rules: Policy) -> list[Action]:
     """Every action of a simulated day, each turn at the wake the plan named (or thirty seconds later)."""
     done: list[Action] = []
@@ -212,12 +224,13 @@ def a_day(found: Snapshot, mood: int, rules: Policy) -> list[Action]:
         made = decide(rules, found, now)
         for action in made.actions:
             found = disobedient(found, action, now, mood)
+        found = replace(found, attempts=kept(found.attempts))
         done += made.actions
         now = min(max(made.wake_at or now, now + timedelta(seconds=1)), now + timedelta(minutes=10))
     return done
 
 
-@settings(max_examples=max(2, settings().max_examples // 6))  # each is a thousand decisions
+@settings(max_examples=settings().max_examples // 6)  # each is thousands of decisions
 @given(worlds(), st.integers(0, 3))
 def test_requests_signals_repairs_are_bounded_in_a_day(found: Snapshot, mood: int) -> None:
     """A day of failures, no-ops and rubbish: a bounded number of requests per pair, of signals and of repairs."""
