@@ -22,7 +22,7 @@ from tests.waiting import DEADLINE
 SOURCE = Path(__file__).with_name("calls.c")
 CLOCK = SOURCE.parent.parent / "system" / "clock.c"
 ROOT = Path(__file__).parent.parent.parent
-FIELDS = "=9i240s128s240s"  # of `struct page` in calls.c, up to its log
+FIELDS = "=9i240s128s240s240s"  # of `struct page` in calls.c, up to its log
 ENTRY, ENTRIES = struct.Struct("=16s240s"), 8192
 ACTION, TARGET, ERROR, UNSYNCED, OPENS, COUNT, FIRED, RECORDED = range(1, 9)
 
@@ -57,6 +57,8 @@ class Plan:
     error: int = 0
     opens: bool = False
     unsynced: bool = True
+    root: str = ""  # instead of the page's
+    omitted: str = ""  # a pattern: syncs of these paths do nothing
 
 
 class Page:
@@ -72,7 +74,7 @@ class Page:
     def set(self, plan: Plan, pid: int = 0) -> None:
         """Count from now on; `pid`: of a process that runs already."""
         numbers = (pid, plan.do, plan.at, plan.error, plan.unsynced, plan.opens, 0, 0, 0)
-        texts = (str(self.root).encode(), plan.names.encode(), plan.path.encode())
+        texts = ((plan.root or str(self.root)).encode(), plan.names.encode(), plan.path.encode(), plan.omitted.encode())
         struct.pack_into(FIELDS, self._map, 0, *numbers, *texts)
 
     def _number(self, field: int) -> int:

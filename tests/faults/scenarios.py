@@ -13,7 +13,7 @@ from tests.making import Ca, filled, make_ca
 from tests.moments import now
 from tests.system.test_dropbox import PEOPLE
 
-ONCE = ("run", "--once", "--deadline", "60", "--log", "json", "-c")
+ONCE = ("run", "--once", "--deadline", "600", "--log", "json", "-c")
 NAMES = ["localhost", "127.0.0.1"]
 
 
@@ -149,6 +149,7 @@ SCENARIOS = {
     "adoption": Scenario(begin=adoption, ledger=True),
     "recovery forward": Scenario(begin=torn_forward),
     "recovery back": Scenario(begin=torn_back),
+    "discard": Scenario(begin=discard),
     "request": Scenario(begin=request, most=2),  # the directories that it makes are news
     "rollback": Scenario(begin=rollback, command="rollback node", event="pair.rolled-back"),
 }

@@ -5,133 +5,17 @@ and after the first call of each name on each file; of the ledger's own calls, w
 the scenarios that say so. The long form kills before and after each.
 """
 
-import os
-import signal
-import socket
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from certagent.control.client import DaemonSilent, ask
-from tests.faults.calls import Call, Do, Nursery, Plan, literally
+from tests.faults.bench import Bench, of_ledger
+from tests.faults.calls import Do, Plan, literally
 from tests.faults.conftest import Counted
 from tests.faults.forms import EVERY, LONG
-from tests.faults.scenarios import ONCE, SCENARIOS, settle
-from tests.faults.trees import Tree, holds_after_start, holds_at_once
-from tests.waiting import DEADLINE, wait_until
+from tests.faults.scenarios import SCENARIOS
 
-LATER = 4 * 3600  # every pause after a crash is over by then
 EACH = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SCENARIOS]
-
-
-class Bench:
-    """One scenario, put back and run again for each point."""
-
-    def __init__(self, base: Path, name: str) -> None:
-        self.tree, self.scenario = Tree(base), SCENARIOS[name]
-        self.nursery = Nursery(base, self.tree.base)
-        self.command = (*ONCE, str(self.tree.host.config))
-        self.points, self.torn = 0, 0
-
-    def begin(self) -> list[Call]:
-        """The files of the beginning; the calls of a run without a fault, and what it leaves."""
-        self.scenario.begin(self.tree, self.nursery)
-        self.tree.keep()
-        self.ways_back, before = self.tree.ways_back(), self.tree.rows().asked
-        self.run(Plan())
-        calls = self.nursery.page.calls()
-        self.code = settle(self.tree, self.nursery)
-        self.left, self.most = self.names(), max(1, *(self.tree.rows().asked - before).values(), self.scenario.most)
-        holds_after_start(self.tree, self.ways_back)
-        assert len(calls) >= self.scenario.least
-        return calls
-
-    def run(self, plan: Plan) -> int:
-        """The agent under a plan, to its end; a daemon is given the scenario's command, and its calls count from then.
-
-        The exit code, or the negative signal.
-        """
-        if not self.scenario.command:
-            return self.nursery.run(plan, *self.command)
-        pid = self.daemon()
-        self.nursery.page.set(plan, pid)
-        command, file = self.scenario.command.split()
-        with suppress(DaemonSilent):
-            ask(str(self.tree.base / "control.sock"), command, {"file": file})
-        wait_until(lambda: self.nursery.has_ended() or self.said(self.scenario.event), self.scenario.event)
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        return self.nursery.ended()
-
-    def said(self, event: str) -> bool:
-        """Whether the agent has logged that."""
-        return f'"event": "{event}"' in self.nursery.log.read_text()
-
-    def names(self) -> set[str]:
-        """The files of the certs-dir and of its area.
-
-        Not those of generations, of which a retry may add one, nor what was refused, which is kept where that works.
-        """
-        files = (str(p.relative_to(self.tree.certs)) for p in self.tree.certs.rglob("*") if p.is_file())
-        return {name for name in files if not name.startswith((".certagent/old/", ".certagent/refused/"))}
-
-    def kill(self, plan: Plan, call: Call) -> None:
-        """Kill the agent there; threads may run in another order, so that there are fewer calls once in a while."""
-        self.tree.restore()
-        if self.run(plan) != -signal.SIGKILL:
-            assert self.nursery.page.fired == 0
-            return
-        self.points += 1
-        try:
-            self.recovered()
-        except AssertionError as error:
-            error.add_note(f"killed {plan.do.name} call {plan.at} ({plan.names or 'any'}), such as {call}")
-            raise
-
-    def recovered(self) -> None:
-        """What has to hold at once, and after the next starts, holds."""
-        holds_at_once(self.tree)
-        asked, staged = self.tree.rows().asked, self.tree.staged()
-        if self.tree.torn():
-            self.torn += 1
-            os.kill(self.daemon(), signal.SIGTERM)
-            assert 0 == self.nursery.ended()
-        code = settle(self.tree, self.nursery)
-        holds_after_start(self.tree, self.ways_back)
-        if not self.scenario.command and (code, self.names()) != (self.code, self.left):
-            self.later()
-        more = self.tree.rows().asked - asked
-        assert [] == [stem for stem in staged if stem in more], "what was staged whole is not asked for again"
-        assert max(more.values(), default=0) <= self.most, more
-
-    def daemon(self) -> int:
-        """Start one; return its pid once it says that it is ready. What was torn is recovered by then."""
-        path = self.tree.base.parent / "notify"
-        path.unlink(missing_ok=True)
-        words = ("run", "--log", "json", "-c", str(self.tree.host.config))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
-            heard.bind(str(path))
-            heard.settimeout(DEADLINE)
-            pid = self.nursery.begin(Plan(), *words, environ={"NOTIFY_SOCKET": str(path)})
-            while b"READY=1" not in heard.recv(4096):
-                pass
-            assert [] == self.tree.torn()
-        return pid
-
-    def later(self) -> None:
-        """Once the pauses are over, everything is as it is without a fault."""
-        self.nursery.set_clock(LATER)
-        try:
-            code = settle(self.tree, self.nursery)
-        finally:
-            self.nursery.set_clock(0)
-        holds_after_start(self.tree, self.ways_back)
-        assert (self.code, self.left) == (code, self.names())
-
-
-def ledger(call: Call) -> bool:
-    return call.path.startswith("/state/ledger.db")
 
 
 @pytest.mark.parametrize("name", EACH)
@@ -144,10 +28,10 @@ def test_agent_killed_at_each_call_goes_on_at_next_start(name: str, tmp_path: Pa
     try:
         calls = bench.begin()
         for at, call in enumerate(calls, 1):
-            if LONG or not ledger(call) or (bench.scenario.ledger and at % EVERY == 0):
+            if LONG or not of_ledger(call) or (bench.scenario.ledger and at % EVERY == 0):
                 for do in (Do.BEFORE, Do.AFTER) if LONG else (Do.BEFORE,):
                     bench.kill(Plan(do=do, at=at), call)
-        for call in dict.fromkeys(c for c in calls if LONG or bench.scenario.ledger or not ledger(c)):
+        for call in dict.fromkeys(c for c in calls if LONG or bench.scenario.ledger or not of_ledger(c)):
             for do in (Do.BEFORE, Do.AFTER) if LONG else (Do.AFTER,):
                 bench.kill(Plan(do=do, at=1, names=call.name, path=literally(call.path)), call)
     finally:

@@ -81,7 +81,7 @@ class Tree:
 
     def ways_back(self) -> Counter[str]:
         """The generations whose key and certificate match, by stem."""
-        found = [p for p in self.area.glob("old/*/*") if matched(_bytes(p / "crt"), _bytes(p / "key"))]
+        found = [p for p in self.area.glob("old/*/*") if matched_at(p)]
         return Counter(p.parent.name for p in found)
 
     def staged(self) -> set[str]:
@@ -89,7 +89,7 @@ class Tree:
         return {p.stem for p in self.area.glob("staged/*.crt") if not p.name.startswith(".")}
 
     def spare(self) -> list[str]:
-        """The private keys below `.certagent` that are neither a way back nor that of a request that waits."""
+        """The private keys below `.certagent` of no way back, no whole staged pair, and no request that waits."""
         keys = [p for p in self.private() if self.area in p.parents]
         return [str(p.relative_to(self.area)) for p in keys if not _wanted(p)]
 
@@ -98,10 +98,16 @@ def _bytes(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
+def matched_at(generation: Path) -> bool:
+    """Whether the key and the certificate of a generation match."""
+    return matched(_bytes(generation / "crt"), _bytes(generation / "key"))
+
+
 def _wanted(key: Path) -> bool:
     if key.parent.name == "pending":
         return key.with_suffix(".csr").exists()
-    return key.name == "key" and matched(_bytes(key.with_name("crt")), key.read_bytes())
+    cert = key.with_suffix(".crt") if key.parent.name == "staged" else key.with_name("crt")
+    return matched(_bytes(cert), key.read_bytes())
 
 
 def holds_at_once(tree: Tree) -> None:
@@ -115,6 +121,7 @@ def holds_after_start(tree: Tree, ways_back: Counter[str]) -> None:
     """What holds once the agent was started again and has settled."""
     assert [] == [str(p) for p in tree.private() if p.stat().st_mode & 0o077]
     assert [] == tree.torn()
+    assert [] == tree.spare()
     assert not (tree.area / "intent").exists()
     assert tree.rows().open == 0
     assert {} == ways_back - tree.ways_back()
