@@ -106,17 +106,33 @@ def answers(snapshot: Snapshot, now: datetime) -> Answers:
 
 
 def unloaded(snapshot: Snapshot, process: Process) -> str | None:
-    """Why a process cannot have loaded what is on disk, by our own records: no probe shows some of the files."""
+    """Why a process cannot have loaded what is on disk, by records and dates: no probe shows some of the files."""
     digest, before = material(snapshot), [a for a in snapshot.history.signals(process) if a.outcome != "failed"]
     if before:
         return None if before[-1].material == digest else "the files changed since the process was last reloaded"
     if len([s for s in of_process(snapshot, process) if not s.client]) < len(process.listeners):
         return None  # it has not said yet what it serves
-    loaded = {p.name.stem for p in loaded_pairs(snapshot)}
-    ours = snapshot.history.swaps
-    begin = max([process.started, *(a.at for a in ours if (a.subject, a.fingerprint) in _shown(snapshot, process))])
-    late = [a for a in ours if a.at > begin and a.subject in loaded]
-    return f"{late[-1].subject}.crt was installed after the process started" if late else None
+    late = _late(snapshot, process)
+    return f"{late} after the process started" if late else None
+
+
+def _late(snapshot: Snapshot, process: Process) -> str | None:
+    """The newest change of the files that a process without a record may not have loaded.
+
+    It loads all files together, so nothing is owed that is older than a file which it serves as that is on disk. The
+    changes of another tool are known by the kernel's dates alone.
+    """
+    shown, files = _shown(snapshot, process), {p.name.stem: p for p in loaded_pairs(snapshot)}
+    ours = [a for a in snapshot.history.swaps if a.subject in files]
+    certs = {stem: p.cert.file for stem, p in files.items() if p.cert}
+    other = {stem: f for stem, f in certs.items() if stem not in {s for s, _ in shown}}
+    seen = [a.at for a in ours if (a.subject, a.fingerprint) in shown]
+    seen += [f.written for stem, f in certs.items() if stem not in other]
+    begin = max([process.started, *seen])
+    installed = [f"{a.subject}.crt was installed" for a in ours if a.at > begin]
+    changed = sorted((f.changed, f"{stem}.crt changed") for stem, f in other.items() if f.changed > begin)
+    late = installed or [what for _, what in changed]
+    return late[-1] if late else None
 
 
 def _shown(snapshot: Snapshot, process: Process) -> set[tuple[str, str]]:

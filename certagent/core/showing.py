@@ -34,15 +34,22 @@ def names_tell(snapshot: Snapshot, bundle: Pair) -> bool:
     before, now = _before(snapshot, bundle), bundle.cert.certificates if bundle.cert else ()
     if before is not None and before.cert is not None:
         return {c.subject_digest for c in before.cert.certificates} != {c.subject_digest for c in now}
-    return all(c.subject != SAME_SUBJECT for c in now)
+    return all(c.subject != SAME_SUBJECT for c in now) and len({c.subject_digest for c in now}) == len(now)
 
 
 def of_new_roots(snapshot: Snapshot, bundle: Pair) -> list[Pair]:
-    """The clients' pairs that only the live bundle verifies, and not the one before: one that is accepted shows it."""
+    """The clients' pairs that only the live bundle verifies, and not the one before: one that is accepted shows it.
+
+    Of an unknown one before, any root may have been in it: then they show it where they need every root of the bundle.
+    """
     before = _before(snapshot, bundle)
-    old = {c.spki for c in before.cert.certificates} if before and before.cert else set()
     offered = [p for p in snapshot.pairs if p.name.kind.offered and p.trust and p.trust.bundle == bundle.name.stem]
-    return [p for p in offered if p.trust and p.trust.anchors and not old & set(p.trust.anchors)]
+    shown = [p for p in offered if p.trust and p.trust.anchors]
+    if before is None:
+        roots = {c.spki for c in bundle.cert.certificates} if bundle.cert else set()
+        return shown if roots <= {a for p in shown if p.trust for a in p.trust.anchors} else []
+    old = {c.spki for c in before.cert.certificates} if before.cert else set()
+    return [p for p in shown if p.trust and not old & set(p.trust.anchors)]
 
 
 def _before(snapshot: Snapshot, bundle: Pair) -> Pair | None:

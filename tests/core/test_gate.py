@@ -89,6 +89,13 @@ WORSE: list[tuple[str, tuple[Pair, ...], tuple[str, ...], str]] = [
         (),
         "lacks",
     ),
+    (
+        "a new ui.crt that neither ca.crt nor the system verifies",
+        (CA, SOUND, replace(pair("ui"), trust=UNKNOWN_CA)),
+        (),
+        "ui.crt: the certificate is not trusted",
+    ),
+    ("a new ui.crt that is no server's", (CA, SOUND, pair("ui", leaf("ui", eku=()))), (), "lacks serverAuth"),
 ]
 
 
@@ -120,6 +127,23 @@ def test_reload_on_request_is_refused_or_forced(
     assert reloads(made) == []
     forced = decide(RULES, replace(found, requests=(replace(asked, force=True),)), NOW)
     assert [1] == [len(reloads(forced))]
+
+
+LESS = "db2.example.com"
+DUAL = want(names=("db1.example.com", LESS))
+WORSE_STILL: list[tuple[str, Leaf, Leaf]] = [
+    ("another usage is gone", leaf(eku=("serverAuth",)), next_leaf(eku=("clientAuth",))),
+    ("both usages are gone", leaf(eku=("serverAuth",)), next_leaf(eku=())),
+    ("another name is gone", leaf(dns=("db1.example.com",)), next_leaf(dns=(LESS,))),
+    ("every name is gone", leaf(dns=("DB1.example.com",)), next_leaf(dns=(), ips=())),
+]
+
+
+@pytest.mark.parametrize(("label", "before", "after"), WORSE_STILL, ids=[r[0] for r in WORSE_STILL])
+def test_reload_onto_more_of_same_fault_is_blocked(label: str, before: Leaf, after: Leaf) -> None:
+    """A fault that is loaded already excuses no other usage or name that is lost."""
+    found = host(CA, pair(cert=after), loaded=kept(CA, pair(cert=before)))
+    assert reloads(decide(policy(want("ca"), DUAL), found, NOW)) == [], label
 
 
 def test_reload_onto_revoked_certificate_is_blocked() -> None:
@@ -173,6 +197,19 @@ NO_WORSE: list[tuple[str, Snapshot]] = [
     ),
     ("nothing is known of what is loaded", host(CA, SOUND, loaded=None)),
     (
+        "a CA that nobody trusts issues ui.crt, as before",
+        host(
+            CA,
+            SOUND,
+            replace(pair("ui"), trust=UNKNOWN_CA),
+            loaded=kept(CA, pair(), replace(pair("ui", leaf("ui", 2)), trust=UNKNOWN_CA)),
+        ),
+    ),
+    (
+        "nothing is known, and another CA issues ui.crt",
+        host(CA, SOUND, replace(pair("ui"), trust=UNKNOWN_CA), loaded=None),
+    ),
+    (
         "nothing is known, and a wanted name is missing",
         host(CA, pair(cert=next_leaf(dns=())), loaded=None),
     ),
@@ -200,6 +237,14 @@ def test_reload_with_unknown_loaded_material_is_blocked(label: str, found: Snaps
     """An agent that never saw what is loaded judges the files alone, and by what the process names."""
     made = decide(RULES, found, NOW)
     assert (reloads(made), len(told(made))) == ([], 1), label
+
+
+def test_reload_onto_bundle_of_other_ca_names_bundle() -> None:
+    """node.crt is served as it is on disk, and the bundle on disk does not verify it: the bundle is what changed."""
+    untrusted = replace(pair(), trust=UNKNOWN_CA)
+    found = host(CA, untrusted, loaded=None)
+    made = decide(RULES, found, NOW)
+    assert (reloads(made), [f.file for f in made.findings if f.code == "served.stale"]) == ([], ["ca.crt"])
 
 
 def test_reload_of_new_process_compares_with_last_seen() -> None:

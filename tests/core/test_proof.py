@@ -440,6 +440,11 @@ BUNDLES: list[tuple[str, Snapshot, Proof]] = [
         HANDSHAKE,
     ),
     (
+        "two roots of one name, nobody knows what was before, and a pair of one of them is accepted",
+        rotating(None, bundle(NEW_ROOT, OLD_ROOT), ONE_NAME, CONSOLE, TAKEN, anchors=(OLD_ROOT.spki,)),
+        SENT,
+    ),
+    (
         "the server says that it has loaded the file since",
         rotating(bundle(OLD_ROOT), bundle(NEW_ROOT, OLD_ROOT), ONE_NAME, LATE),
         Proof(kind="metric"),

@@ -11,7 +11,20 @@ from certagent.core.facts import Attempt, Generation, InFlight, Pair, Process, R
 from certagent.core.policy import OcspRule, Policy, ProcessRule
 from certagent.core.serving import material
 from certagent.core.status import certs_dir
-from tests.core.building import DAY, NOW, generation, leaf, pair, policy, process, revocation, served, snapshot, want
+from tests.core.building import (
+    DAY,
+    NOW,
+    file,
+    generation,
+    leaf,
+    pair,
+    policy,
+    process,
+    revocation,
+    served,
+    snapshot,
+    want,
+)
 
 SECOND = timedelta(seconds=1)
 WHO = "100:5000"
@@ -85,6 +98,43 @@ def test_reload_slow_start_has_loaded_what_it_serves() -> None:
     assert [AssumeLoaded] == [type(a) for a in plan(replace(running(), attempts=(bundle, arrived))).actions]
     later = replace(bundle, at=NOW - DAY + SECOND)
     assert len(reloads(plan(replace(running(), attempts=(arrived, later))))) == 1
+
+
+def touched(stem: str, **ages: timedelta) -> Pair:
+    """A pair whose certificate has these dates: `ctime`, `mtime`, each as an age."""
+    made = pair(stem)
+    dates = {f"{what}_ns": int((NOW - age).timestamp() * 1e9) for what, age in ages.items()}
+    assert made.cert is not None
+    return replace(made, cert=replace(made.cert, file=file(f"{stem}.crt", 0o644, **dates)))
+
+
+NODE_AND_CA = (pair(), pair("ca"))
+CHANGED: list[tuple[str, tuple[Pair, ...], int]] = [
+    ("nothing", NODE_AND_CA, 0),
+    ("the bundle", (pair(), touched("ca", ctime=DAY)), 1),
+    ("the bundle, by a copy that keeps its date", (pair(), touched("ca", ctime=DAY, mtime=900 * DAY)), 1),
+    ("a bundle of client CAs that came", (*NODE_AND_CA, touched("ca-client", ctime=DAY, mtime=DAY)), 1),
+    ("client.node, which came", (*NODE_AND_CA, touched("client.node", ctime=DAY)), 1),
+    ("a client's pair, which no server loads", (*NODE_AND_CA, touched("client.root", ctime=DAY)), 0),
+    ("what is served, and the bundle before it", (touched("node", ctime=DAY, mtime=DAY), touched("ca", ctime=DAY)), 0),
+    (
+        "what is served, and the bundle after it",
+        (touched("node", ctime=DAY, mtime=DAY), touched("ca", ctime=DAY - SECOND)),
+        1,
+    ),
+    (
+        "the bundle; then the owner of all",
+        (touched("node", ctime=DAY), touched("ca", ctime=DAY, mtime=DAY + SECOND)),
+        1,
+    ),
+]
+
+
+@pytest.mark.parametrize(("label", "pairs", "signals"), CHANGED, ids=[r[0] for r in CHANGED])
+def test_reload_when_file_changed_before_process_was_known(label: str, pairs: tuple[Pair, ...], signals: int) -> None:
+    """Another tool changed a file while a process ran that this agent never saw: it has not loaded that."""
+    made = plan(replace(running(*pairs), attempts=()))
+    assert (len(reloads(made)), AssumeLoaded in map(type, made.actions)) == (signals, not signals), label
 
 
 def test_reload_not_needed_for_client_pair() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certagent.core.catalogue import (
+    CERT_EKU,
     CERT_NONSTANDARD,
     CERT_NOT_YET_VALID,
     CERT_PRINCIPAL,
@@ -23,6 +24,7 @@ from certagent.core.catalogue import (
 from certagent.core.facts import Loaded, Pair, Process
 from certagent.core.facts.history import VERIFIED
 from certagent.core.findings import Finding, Is
+from certagent.core.hosts import hosts, hosts_of
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
 from certagent.core.names import CA, NODE
 from certagent.core.policy import Want
@@ -168,17 +170,33 @@ def _worse(view: View, process: Process) -> Iterator[Bar]:
 
 
 def _worse_pair(view: View, process: Process, loaded: Loaded | None, pair: Pair) -> Iterator[Bar]:
-    before = loaded.pair(pair.name.stem) if loaded else None
-    if loaded is None and _is_served(view, process, pair):
-        return
-    same = {f.rule for f in faults(view, before, loaded.pairs, process)} if loaded and before else set()
+    before, stem = loaded.pair(pair.name.stem) if loaded else None, pair.name.stem
+    served = loaded is None and _is_served(view, process, pair)
+    same = faults(view, before, loaded.pairs, process) if loaded and before else []
     found = sorted(faults(view, pair, view.snapshot.pairs, process), key=lambda f: f.severity != "critical")
     for fault in found:
-        if fault.rule not in same and not (before is None and _doubtful(view, fault, pair)):
+        if served and fault.rule is not CERT_UNTRUSTED:
+            continue  # connections that use it work now; only the bundle on disk may be another one than is loaded
+        lost = fault.rule is CERT_SAN and _loses_name(view, pair, before)
+        if (lost or not _known(fault, same)) and not (before is None and _doubtful(view, fault, pair, loaded)):
             early = pair.leaf.not_before if fault.rule is CERT_NOT_YET_VALID and pair.leaf else None
-            yield Bar(file=_at_fault(fault, pair, before), reason=_told(fault, pair), until=early)
+            yield Bar(file=_at_fault(fault, pair, pair if served else before), reason=_told(fault, pair), until=early)
     if (revoked := view.snapshot.revoked(pair.leaf)) and not view.snapshot.revoked(before.leaf if before else None):
-        yield Bar(file=f"{pair.name.stem}.crt", reason=f"{pair.name.stem}.crt: {revoked}")
+        yield Bar(file=f"{stem}.crt", reason=f"{stem}.crt: {revoked}")
+
+
+def _known(fault: Finding, before: list[Finding]) -> bool:
+    """Whether what is loaded has the same fault; a usage that it lacks says nothing of the other one."""
+    return any(f.rule is fault.rule and (fault.rule is not CERT_EKU or f.message == fault.message) for f in before)
+
+
+def _loses_name(view: View, pair: Pair, before: Pair | None) -> bool:
+    """Whether a configured name is gone that the loaded certificate has."""
+    want = view.want(pair.name.stem)
+    if want is None or before is None or before.leaf is None or pair.leaf is None:
+        return False
+    have, had = hosts_of(pair.leaf), hosts_of(before.leaf)
+    return any(h in had and h not in have for h in hosts(want.names or ()))
 
 
 def _at_fault(fault: Finding, pair: Pair, before: Pair | None) -> str:
@@ -196,8 +214,13 @@ def _told(fault: Finding, pair: Pair) -> str:
     )
 
 
-def _doubtful(view: View, fault: Finding, pair: Pair) -> bool:
-    """A fault that may well have been there before: with nothing to compare with it bars nothing."""
+def _doubtful(view: View, fault: Finding, pair: Pair, loaded: Loaded | None) -> bool:
+    """A fault that may well have been there before: with nothing to compare with it bars nothing.
+
+    A console that was served by node.crt is something to compare with.
+    """
+    if loaded is not None and fault.severity == "critical":
+        return False
     browsers = fault.rule is CERT_UNTRUSTED and SYSTEM in pair.name.kind.bundles_in(view.snapshot.listed_bundles)
     return fault.severity != "critical" or fault.rule is CERT_SAN or browsers
 

@@ -77,6 +77,11 @@ class File:
         """When it came to be as it is, by the kernel's own clock (ctime)."""
         return datetime.fromtimestamp(self.ctime_ns / 1e9, UTC)
 
+    @property
+    def written(self) -> datetime:
+        """The older one of its dates: a chmod moves its ctime, and a copy may keep an old mtime."""
+        return datetime.fromtimestamp(min(self.mtime_ns, self.ctime_ns) / 1e9, UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class CertFile:
