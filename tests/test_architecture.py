@@ -37,7 +37,7 @@ ROOMS = {  # the one import table: each room, and the rooms that it may import; 
     "certs_dir": "core posix x509",
     "revocation": "core posix x509 sandbox certs_dir",
     "authority": "core posix config x509 sandbox state certs_dir",
-    "authority/backends": "core x509 sandbox authority",
+    "authority/backends": "core posix x509 sandbox authority",
     "operations": "core posix x509 config process state sandbox certs_dir revocation authority",
     "agent": "core posix x509 config events process state sandbox probe control certs_dir revocation authority "
     "operations",

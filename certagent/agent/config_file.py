@@ -3,14 +3,37 @@
 So may the name service that knows its users (owner = "...").
 """
 
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from certagent.config import Config, ConfigError, load
+from certagent.config.cross_check import normalise
 from certagent.posix.background import BackgroundReader
 from certagent.posix.directory import stat_key
+from certagent.posix.trusted import distrust
+
+
+def load_trusted(path: str, resolved: Callable[[str], str] = normalise, *, checking: bool = False) -> Config:
+    """As `load`, of a file that nobody but root and our own user could have changed. Raises ConfigError.
+
+    `checking`: nothing is done by it. Then the owner of the state directory may own it too: root checks the file of an
+    agent that runs as that user.
+    """
+    config = load(path, resolved)
+    owners: set[int] = set()
+    with suppress(OSError):
+        owners = {os.stat(config.settings.state_dir).st_uid} if checking else set()
+    try:
+        problem = distrust(path, owners)
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        raise ConfigError((f"{path}: not used: {problem}",))
+    return config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +82,7 @@ class Reloading:
         self._mark = found
         number = before.number + 1 if before else 1
         try:
-            return Version(number=number, content=load(self.path))
+            return Version(number=number, content=load_trusted(self.path))
         except ConfigError as error:
             return Version(number=number, content=error)
 

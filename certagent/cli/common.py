@@ -81,11 +81,18 @@ def stem_of(file: str) -> str:
     return file.removesuffix(".crt").removesuffix(".key")
 
 
-def read_config(path: str) -> "Config":
-    """The configuration. Raises Stopped with all of its errors."""
+def read_config(path: str, *, trusted: bool = False) -> "Config":
+    """The configuration. Raises Stopped with all of its errors.
+
+    `trusted`: it is one to act by, so nobody else may have changed it.
+    """
     from certagent.config import ConfigError, load
 
     try:
+        if trusted:
+            from certagent.agent.config_file import load_trusted
+
+            return load_trusted(path)
         return load(path)
     except ConfigError as error:
         raise Stopped(Reply(USAGE, error="\n".join(error.errors))) from error

@@ -18,10 +18,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> Reply:
     """Exit 0 if the configuration is valid, 64 with all errors: on stderr, with --json in the document."""
-    from certagent.config import ConfigError, load
+    from certagent.agent.config_file import load_trusted
+    from certagent.config import ConfigError
 
     try:
-        config = load(arguments.config, os.path.realpath)
+        config = load_trusted(arguments.config, os.path.realpath, checking=True)
     except ConfigError as error:
         document = {"version": 1, "ok": False, "errors": list(error.errors)}
         return Reply(USAGE, None, document, "" if arguments.json else "\n".join(error.errors))

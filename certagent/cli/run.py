@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> Reply:
     from certagent.agent.start import start
     from certagent.posix.errors import HostError
 
-    config = read_config(arguments.config)
+    config = read_config(arguments.config, trusted=True)
     form = arguments.log or config.settings.log
     once = arguments.deadline if arguments.once else None
     try:

@@ -1,6 +1,5 @@
 """The classification of a process: functions of what /proc and psutil report."""
 
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,11 +21,10 @@ class Ids:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PidFile:
-    """A PID file: its path, its owner's uid, its mode, and when it was written."""
+    """A PID file: its path, and when it was written."""
 
     path: str
-    uid: int
-    mode: int
+    distrusted: str  # who else could have written it, in a sentence; "": nobody
     written: datetime
 
 
@@ -159,9 +157,9 @@ def outlived(pid: int, file: str, started: datetime, written: datetime) -> str:
     return f"{file} is older than pid {pid}, which it names: it is left from a process that has ended"
 
 
-def not_meant(file: PidFile, process: Process, mine: int) -> str:
-    """Given a PID file, the process that it names and our uid, return why the file is not believed, or ""."""
-    doubt = pid_file_problem(process.pid, file.path, (file.uid, file.mode), process.uid, mine)
+def not_meant(file: PidFile, process: Process) -> str:
+    """Given a PID file and the process that it names, return why the file is not believed, or ""."""
+    doubt = pid_file_problem(process.pid, file.path, file.distrusted)
     return doubt or outlived(process.pid, file.path, process.started, file.written)
 
 
@@ -176,13 +174,9 @@ def meant_by_file(base: Process, file: str, said: Arguments | None, problem: str
     return replace(base, terms=said.terms) if said and said.subcommand else base
 
 
-def pid_file_problem(pid: int, file: str, written: tuple[int, int], owner: int, mine: int) -> str | None:
-    """Given a PID file's (uid, mode), whose process it names and our uid, return why it is not believed.
+def pid_file_problem(pid: int, file: str, distrusted: str) -> str:
+    """Given what is wrong with the way to a PID file ("": nothing), return why the file is not believed, or "".
 
-    Root would signal whatever process the file names: its writer must be root, us, or that process's own user.
+    Root would signal whatever process the file names.
     """
-    uid, mode = written
-    if uid in {0, mine, owner} and not mode & (stat.S_IWOTH | stat.S_IWGRP):
-        return None
-    who = "everybody" if mode & stat.S_IWOTH else "its group" if mode & stat.S_IWGRP else f"uid {uid}"
-    return f"{file} is ignored: {who} may write it, and could name a process of another user (pid {pid})"
+    return f"{file} is ignored, it could name a process of another user (pid {pid}): {distrusted}" if distrusted else ""

@@ -13,6 +13,7 @@ from certagent.core.facts import Process
 from certagent.core.policy import Owner, ProcessRule
 from certagent.posix.openat import IN_ROOT, open_within
 from certagent.posix.responding import required, responds_for
+from certagent.posix.trusted import distrust
 from certagent.process.advertising import hostname_of
 from certagent.process.arguments import Arguments, parse, release_in
 from certagent.process.classify import (
@@ -219,19 +220,15 @@ def _by_pid_file(rule: ProcessRule, owner: Owner) -> Process | None:
         named_by, process, base = _pid_file(rule.pid_file)
         exe, said = _visible(process)
         comm, ids = _comm(str(base.pid)), ids_of(base.pid)
+        distrusted = distrust(rule.pid_file, (base.uid,))
     except (OSError, ValueError, LookupError, psutil.Error):
         return None
     file = PidFile(
         path=rule.pid_file,
-        uid=named_by.st_uid,
-        mode=named_by.st_mode,
+        distrusted=distrusted,
         written=datetime.fromtimestamp(named_by.st_mtime, UTC),
     )
-    problem = (
-        stranger(base, ids, owner)
-        or not_meant(file, base, os.geteuid())
-        or misnamed(base, comm, exe, said, file.path, rule)
-    )
+    problem = stranger(base, ids, owner) or not_meant(file, base) or misnamed(base, comm, exe, said, file.path, rule)
     found = meant_by_file(base, file.path, said, problem)
     return found if found.problem else _look(found, process, None, rule)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from certagent.authority.backends.local import unusable
 from certagent.posix.errors import HostError
 from certagent.state.ownership import foreign, foreign_directory, kept_by_agent, refuse_foreign
 
@@ -73,25 +72,3 @@ def test_what_others_keep_in_state_directory_is_left_alone(tmp_path: Path) -> No
     (tmp_path / "notes").write_text("")
     os.chown(tmp_path / "notes", OTHER, OTHER)
     refuse_foreign(str(tmp_path))
-
-
-EMBEDDED = [
-    ("the agent made all of it", (OWN, OWN, OWN), 0o600, OWN, ""),
-    ("root made the directory and the certificate", (ROOT, OWN, ROOT), 0o600, OWN, ""),
-    ("another user made the directory", (OTHER, OWN, OWN), 0o600, OWN, "/ca: it belongs to uid 1002"),
-    ("another user made the key", (OWN, OTHER, OWN), 0o600, OWN, "/ca/ca.key: it belongs to uid 1002"),
-    ("root made the key", (OWN, ROOT, OWN), 0o600, OWN, "/ca/ca.key: it belongs to uid 0"),
-    ("a user made it for root", (OWN, OWN, OWN), 0o600, ROOT, "/ca: it belongs to uid 1001"),
-    ("others may read the key", (OWN, OWN, OWN), 0o640, OWN, "other users may read it"),
-]
-
-
-@pytest.mark.parametrize(
-    ("owners", "mode", "own", "told"), [row[1:] for row in EMBEDDED], ids=[row[0] for row in EMBEDDED]
-)
-def test_embedded_ca_of_another_user_is_refused(owners: tuple[int, int, int], mode: int, own: int, told: str) -> None:
-    """Whoever owns the directory, the key or the certificate of an embedded CA can sign with it, or replace it."""
-    paths = zip(("/ca", "/ca/ca.key", "/ca/ca.crt"), owners, (0o755, mode, 0o644), strict=True)
-    found = unusable(list(paths), "/ca/ca.key", own)
-    assert (found is None) == (told == "")
-    assert told in (found or "")

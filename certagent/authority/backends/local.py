@@ -6,7 +6,7 @@ A `ca.crt` and `ca.key` of `cockroach cert create-ca` (RSA, PKCS#1) work too.
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from shlex import quote
@@ -14,6 +14,7 @@ from shlex import quote
 from certagent import x509
 from certagent.authority.errors import AuthorityError
 from certagent.core.facts import Leaf
+from certagent.posix.trusted import distrust
 
 BACKDATE = timedelta(seconds=60)
 TOO_WIDE = 0o077
@@ -183,28 +184,11 @@ class LocalAuthority:
         """Nothing is signed with a key that others may read, or of a CA that others made. Raises AuthorityError."""
         if not os.path.exists(self._key):
             return
-        found = [_owned(path) for path in (self._directory, self._key, self._cert) if os.path.exists(path)]
-        if problem := unusable(found, self._key, os.geteuid()):
-            raise AuthorityError(problem)
-
-
-def unusable(files: Sequence[tuple[str, int, int]], key: str, own: int) -> str | None:
-    """Given a CA's directory and files (path, owner's uid, mode), its key and our uid, return why it is not used."""
-    for path, uid, mode in files:
-        if uid != own and not (uid == 0 and path != key):
-            remedy = (
-                f"configure a new CA in another directory, or if you know who made this one, chown {own} {quote(path)}"
-            )
-            return f"cannot use {path}: it belongs to uid {uid}, who can sign with this CA too; {remedy}"
-        if path == key and stat.S_IMODE(mode) & TOO_WIDE:
-            return f"cannot use {key}: other users may read it; chmod 0600 {quote(key)}"
-    return None
-
-
-def _owned(path: str) -> tuple[str, int, int]:
-    """A path, its owner's uid and its mode. Raises OSError."""
-    info = os.stat(path)
-    return path, info.st_uid, info.st_mode
+        if stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
+            raise AuthorityError(f"cannot use {self._key}: other users may read it; chmod 0600 {quote(self._key)}")
+        for path in (self._key, self._cert):
+            if problem := distrust(path) if os.path.exists(path) else "":
+                raise AuthorityError(f"cannot use the CA in {self._directory}: {problem}, if you know who made it")
 
 
 def _synced(path: str) -> None:

@@ -9,8 +9,10 @@ import stat
 from collections.abc import Mapping
 
 from certagent.posix.errors import HostError
+from certagent.posix.trusted import distrust
 
 LIMIT = 1 << 16  # of a secret
+PRIVATE = "PRIVATE KEY-----"
 LARGEST = 1 << 20  # of a bundle of roots
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -29,13 +31,25 @@ def read_secret(setting: str, source: str, environ: Mapping[str, str]) -> str:
             raise HostError(
                 f"cannot read {setting}: systemd passed no credentials; add LoadCredential={name}:/path to the unit"
             )
-        return read_file(setting, os.path.join(directory, name), LIMIT).strip()
-    return read_file(setting, source, LIMIT).strip()
+        source = os.path.join(directory, name)
+    return token_of(setting, source, read_file(setting, source, LIMIT))
+
+
+def token_of(setting: str, path: str, text: str) -> str:
+    """Given what a file contains, return the secret without white space around. HostError where it is a private key.
+
+    A token is sent to the CA, and a private key never leaves this host.
+    """
+    if PRIVATE in text:
+        raise HostError(f"cannot use {setting}: {path} contains a private key, which would be sent to the CA")
+    return text.strip()
 
 
 def read_file(setting: str, path: str, limit: int = LARGEST) -> str:
     """A small regular file as text. Raises HostError, which names the setting and never quotes the file."""
     try:
+        if problem := distrust(path):
+            raise HostError(f"cannot use {setting}: {problem}")
         fd = os.open(path, OPEN)
     except OSError as error:
         raise HostError(f"cannot read {setting}: {path}: {error.strerror}") from error
