@@ -25,7 +25,8 @@ from certagent.probe.metrics import metrics_in
 from certagent.probe.pgwire import NotPgwireError
 from certagent.revocation import Question, asking, child
 from certagent.sandbox import worker_process
-from certagent.sandbox.confining import Handled, Missing, handled, lacking
+from certagent.sandbox.confining import Handled, Missing, Profile, capabilities, handled, lacking
+from certagent.sandbox.exchange import remaining
 from certagent.state.authority_state import sound
 from certagent.state.ledger import Ledger
 from tests.core.building import process, served
@@ -158,6 +159,20 @@ def test_worker_missing_features_severity(
     found: list[Missing] = lacking(abi, problem, dropped=dropped)
     assert [m.severe for m in found] == [severe for _, severe in expected]
     assert all(m.what.startswith(words) for m, (words, _) in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(("ports", "kept"), [((), 0), ((8080, 1024), 0), ((80,), 1 << 10), ((8443, 443), 1 << 10)])
+def test_worker_keeps_one_capability_for_low_ports(ports: tuple[int, ...], kept: int) -> None:
+    """CAP_NET_BIND_SERVICE, and only where it listens on a port below 1024."""
+    assert kept == capabilities(Profile(bind=ports))
+
+
+def test_worker_deadline_that_has_passed_is_named() -> None:
+    """What is left of it while there is some; then the error says how long the worker had."""
+    assert 0.5 == remaining(0.5, 20)
+    for left in (0, -1):
+        with pytest.raises(HostError, match="the worker did not finish within 20 s"):
+            remaining(left, 20)
 
 
 @pytest.mark.parametrize(("line", "expected"), [(b"", None), (b'{"ok": true}\n', {"ok": True})])

@@ -116,9 +116,10 @@ def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: 
     `user` (uid, gid): whom root becomes for good. Raises OSError where root could not: then nothing may go on.
     """
     prctl(SET_NO_NEW_PRIVS, 1)
-    dropped = user is not None and os.geteuid() == 0
-    if user is not None and dropped:
-        _become(*user, keep=any(p < PRIVILEGED for p in profile.bind))
+    becomes = user if os.geteuid() == 0 else None
+    dropped = becomes is not None
+    if becomes is not None:
+        _become(*becomes, capabilities(profile))
     with suppress(OSError):
         prctl(SET_PDEATHSIG, SIGKILL)
         prctl(SET_DUMPABLE, 0)
@@ -140,21 +141,30 @@ def _filter(profile: Profile, abi: int, *, dropped: bool) -> tuple[Missing, ...]
     return () if filtered else (Missing("no seccomp: only user ids protect processes and file modes", not dropped),)
 
 
-def _become(uid: int, gid: int, *, keep: bool) -> None:
-    """Become another user irrevocably; with `keep` it may still bind a low port, if this process may."""
-    keep = keep and bool(_permitted() >> CAP_NET_BIND_SERVICE & 1)
-    if keep:
+def capabilities(profile: Profile) -> int:
+    """Given a profile, return the capabilities, as bits, that it needs as any user: to listen on ports below 1024."""
+    return 1 << CAP_NET_BIND_SERVICE if any(port < PRIVILEGED for port in profile.bind) else 0
+
+
+def _become(uid: int, gid: int, wanted: int) -> None:
+    """Become another user irrevocably; of the wanted capabilities those stay that this process has. Raises OSError."""
+    kept = wanted & _permitted()
+    if kept:
         prctl(SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    if keep:
-        bits = 1 << CAP_NET_BIND_SERVICE
-        data = (_CapData * 2)(_CapData(bits, bits, 0), _CapData(0, 0, 0))
-        if LIBC.syscall(CAPSET, ctypes.byref(_CapHeader(CAP_VERSION, 0)), data) != 0:
-            raise OSError(ctypes.get_errno(), "cannot give up capabilities")
+    if kept:
+        _give_up_all_but(kept)
     if os.getresuid() != (uid, uid, uid):
         raise OSError("cannot change to the worker's user")
+
+
+def _give_up_all_but(kept: int) -> None:
+    """Raises OSError."""
+    data = (_CapData * 2)(_CapData(kept, kept, 0), _CapData(0, 0, 0))
+    if LIBC.syscall(CAPSET, ctypes.byref(_CapHeader(CAP_VERSION, 0)), data) != 0:
+        raise OSError(ctypes.get_errno(), "cannot give up capabilities")
 
 
 def _permitted() -> int:

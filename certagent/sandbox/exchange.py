@@ -30,30 +30,62 @@ def exchange(
     `told` gets each whole line of the output; without it lines are part of the answer.
     """
     end = time.monotonic() + deadline
-    if child.stdin is None or child.stdout is None or child.stderr is None:
-        raise HostError("cannot communicate with a worker without pipes")
-    found = dict(zip((child.stdout.fileno(), child.stderr.fileno()), into, strict=True))
-    caps = {child.stdout.fileno(): LIMIT, child.stderr.fileno(): ERRORS}
-    os.set_blocking(child.stdin.fileno(), False)
     with selectors.DefaultSelector() as ready:
-        ready.register(child.stdin, selectors.EVENT_WRITE)
-        for pipe in (child.stdout, child.stderr):
-            ready.register(pipe, selectors.EVENT_READ)
-        rest, lines = memoryview(question), _Lines(child.stdin.fileno(), into[0], told)
+        talk = _Talk(ready, child, question, into, told)
         while ready.get_map():
-            left = end - time.monotonic()
-            if left <= 0:
-                raise HostError(f"the worker did not finish within {deadline:g} s")
-            for key, _ in ready.select(left):
-                if key.fileobj is child.stdin:
-                    rest = _feed(ready, child, rest, more=told is not None)
-                elif not _drained(key.fd, found[key.fd], caps[key.fd]):
-                    ready.unregister(key.fileobj)
-            lines.tell()
-            if len(into[0]) > LIMIT:
-                raise HostError(f"the worker's answer is longer than {LIMIT} bytes")
+            talk.go_on(remaining(end - time.monotonic(), deadline))
     if not _ended(child.pid, max(end - time.monotonic(), GRACE)):
         raise HostError("the worker closed its output but did not exit")
+
+
+def remaining(left: float, deadline: float) -> float:
+    """Given the seconds that are left of a deadline, return them. HostError where there are none."""
+    if left <= 0:
+        raise HostError(f"the worker did not finish within {deadline:g} s")
+    return left
+
+
+class _Talk:
+    """One exchange: what is still to be written, and where each output goes, up to its cap."""
+
+    def __init__(
+        self,
+        ready: selectors.BaseSelector,
+        child: Popen[bytes],
+        question: bytes,
+        into: tuple[bytearray, bytearray],
+        told: Told | None,
+    ) -> None:
+        """Waits for all three pipes. Raises HostError."""
+        if child.stdin is None or child.stdout is None or child.stderr is None:
+            raise HostError("cannot communicate with a worker without pipes")
+        self._ready, self._stdin, self._rest, self._answer = ready, child.stdin, memoryview(question), into[0]
+        self._lines, self._more = _Lines(child.stdin.fileno(), into[0], told), told is not None
+        os.set_blocking(child.stdin.fileno(), False)
+        ready.register(child.stdin, selectors.EVENT_WRITE)
+        for pipe, buffer, cap in ((child.stdout, into[0], LIMIT), (child.stderr, into[1], ERRORS)):
+            ready.register(pipe, selectors.EVENT_READ, (pipe.fileno(), buffer, cap))
+
+    def go_on(self, seconds: float) -> None:
+        """Wait for a pipe at most so long, then write and read what can be. Raises HostError."""
+        for key, _ in self._ready.select(seconds):
+            if key.fileobj is self._stdin:
+                self._feed()
+            elif not _drained(*key.data):
+                self._ready.unregister(key.fileobj)
+        self._lines.tell()
+        if len(self._answer) > LIMIT:
+            raise HostError(f"the worker's answer is longer than {LIMIT} bytes")
+
+    def _feed(self) -> None:
+        """Write what fits; when everything is written, or the reader is gone, close the pipe unless more follows."""
+        self._rest = _written(self._stdin.fileno(), self._rest)
+        if self._rest:
+            return
+        self._ready.unregister(self._stdin)
+        if not self._more:
+            with suppress(OSError):
+                self._stdin.close()
 
 
 def _ended(pid: int, seconds: float) -> bool:
@@ -82,19 +114,6 @@ class _Lines:
             del self._out[: len(line) + 1]
             self._told(line)
             _written(self._stdin, memoryview(DONE))  # the worker has read the question: the pipe is empty
-
-
-def _feed(ready: selectors.BaseSelector, child: Popen[bytes], rest: memoryview, *, more: bool) -> memoryview:
-    """Write what fits; when everything is written, or the reader is gone, close it unless `more` follows."""
-    if child.stdin is None:
-        return rest
-    rest = _written(child.stdin.fileno(), rest)
-    if not rest:
-        ready.unregister(child.stdin)
-        if not more:
-            with suppress(OSError):
-                child.stdin.close()
-    return rest
 
 
 def _written(fd: int, rest: memoryview) -> memoryview:
