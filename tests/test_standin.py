@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from certagent.demo.launch import further
 from certagent.demo.loader import (
     Entry,
     Flags,
@@ -22,7 +23,7 @@ from certagent.demo.loader import (
 )
 from certagent.demo.logins import Shown, shown_by
 from certagent.demo.offering import Offer, offer, tls_problem
-from certagent.demo.server import AUTHENTICATION_OK, Quirks, rpc_answer, sql_answer
+from certagent.demo.server import AUTHENTICATION_OK, Quirks, metrics_page, rpc_answer, sql_answer
 from certagent.demo.story import ROTATIONS, Rotated, rotated, withstood
 from tests.making import Ca, make_ca
 
@@ -329,3 +330,23 @@ def test_standin_fifo_is_no_certificate(tmp_path: Path, house: Ca) -> None:
     loaded = load(str(tmp_path))
     assert loaded.good("ca") is not None
     assert loaded.entries["node"].error.startswith("node.crt: ")
+
+
+def test_standin_metrics_name_what_is_loaded() -> None:
+    """A line for each valid file, for each that a reload changed, and for the version where it is told."""
+    loaded = Material({"node": Entry(b"x", b"y", not_after=7), "ui": Entry(error="ui.crt: broken")})
+    assert 'security_certificate_expiration_node{node_id="1"} 7\n' == metrics_page(loaded, {}, "")
+    assert metrics_page(loaded, {"client.node": 5}, "24.1").splitlines()[1:] == [
+        'security_certificate_last_rotation_node_client{node_id="1"} 5',
+        'build_timestamp{tag="v24.1.0",node_id="1"} 1.7e+09',
+    ]
+
+
+@pytest.mark.parametrize(("user", "flags", "words"), [
+    ("", [], ["--listen-addr", "127.0.0.1:0"]),
+    ("", ["--listen-addr=db1:5"], ["--listen-addr=db1:5"]),
+    ("me", ["--x"], ["--listen-addr", "127.0.0.1:0", "--user", "me", "--x"]),
+])  # fmt: skip
+def test_standin_listens_on_loopback_unless_told(user: str, flags: list[str], words: list[str]) -> None:
+    """A port of its own on loopback, unless the flags of cockroach say where."""
+    assert words == further(user, flags)

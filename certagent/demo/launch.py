@@ -18,6 +18,12 @@ SSL_REQUEST = struct.pack("!II", 8, 80877103)
 LOCALHOST = "127.0.0.1"
 
 
+def further(user: str, flags: Sequence[str]) -> list[str]:
+    """Given the user that it becomes ("": it stays) and flags of cockroach, return them; it listens on loopback."""
+    address = [] if any(f.startswith("--listen-addr") for f in flags) else ["--listen-addr", f"{LOCALHOST}:0"]
+    return [*address, *(["--user", user] if user else []), *flags]
+
+
 class StandIn:
     """One running stand-in; ends with the `with` block."""
 
@@ -38,8 +44,7 @@ class StandIn:
         """
         self.log_path, self._ports_path = f"{workspace}/cockroach.log", f"{workspace}/ports.json"
         words = [*prefix, sys.executable, "-m", "certagent.demo.server", *command.split(), "--certs-dir", certs_dir]
-        words += [] if any(f.startswith("--listen-addr") for f in flags) else ["--listen-addr", f"{LOCALHOST}:0"]
-        words += ["--ports-file", self._ports_path, "--log", self.log_path, *(["--user", user] if user else []), *flags]
+        words += ["--ports-file", self._ports_path, "--log", self.log_path, *further(user, flags)]
         self.process = subprocess.Popen(words, env={**os.environ, **(environ or {})}, stderr=subprocess.PIPE)
         self.ports: dict[str, int] = {}
 

@@ -111,8 +111,12 @@ def load(path: str, flags: Flags | None = None, gid: int | None = None) -> Mater
     Raises FileNotFoundError as its loader does, LoadError where the id of a tenant is not a number.
     """
     flags = flags or Flags.of("", "", os.environ)
-    files = [n for n in os.listdir(path) if n.endswith(".crt") and not stat.S_ISDIR(os.lstat(f"{path}/{n}").st_mode)]
-    return loaded(files, lambda name: _found(Path(path) / name), flags, os.getgid() if gid is None else gid)
+    return loaded(_files(path), lambda name: _found(Path(path) / name), flags, os.getgid() if gid is None else gid)
+
+
+def _files(path: str) -> list[str]:
+    """The names of certificates in a certs-dir; links count, directories do not."""
+    return [n for n in os.listdir(path) if n.endswith(".crt") and not stat.S_ISDIR(os.lstat(f"{path}/{n}").st_mode)]
 
 
 def loaded(files: Iterable[str], read: Callable[[str], Found], flags: Flags, gid: int) -> Material:

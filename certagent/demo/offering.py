@@ -3,7 +3,7 @@
 import _ssl
 import ctypes
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from certagent.demo.loader import Entry, Material
@@ -57,16 +57,21 @@ def context_of(what: Offer) -> ssl.SSLContext:
     except X509Error as error:
         raise ssl.SSLError(error.message) from error
     if what.clients:
-        pools = [usable(bundle) for bundle in what.clients]
-        if not all(pools):
-            raise ssl.SSLError("failed to parse PEM data to pool")
-        context.verify_mode = ssl.CERT_OPTIONAL
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(cadata=b"".join(pools).decode())
-        advertise(context, b"".join(pools))
+        _ask_clients(context, what.clients)
     if what.protocols:
         context.set_alpn_protocols(what.protocols)
     return context
+
+
+def _ask_clients(context: ssl.SSLContext, bundles: Sequence[bytes]) -> None:
+    """Ask clients for a certificate, and verify one by these bundles. Raises ssl.SSLError where one has no CA."""
+    pools = [usable(bundle) for bundle in bundles]
+    if not all(pools):
+        raise ssl.SSLError("failed to parse PEM data to pool")
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=b"".join(pools).decode())
+    advertise(context, b"".join(pools))
 
 
 def advertise(context: ssl.SSLContext, bundle: bytes) -> None:

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from certagent.demo.loader import Flags, LoadError, load, reload_problem, start_problem
+from certagent.demo.loader import Flags, LoadError, Material, load, reload_problem, start_problem
 from certagent.demo.logins import Shown, may_call, may_log_in, shown_by
 from certagent.demo.offering import context_of, offer, tls_problem
 
@@ -82,6 +82,15 @@ def sql_answer(message: bytes, who: Shown | None, flags: Flags) -> tuple[bytes, 
     if user and who is not None and not may_log_in(user, who, flags):
         return b"E" + struct.pack("!I", 4 + len(REFUSED)) + REFUSED, False
     return (AUTHENTICATION_OK if message else b""), True
+
+
+def metrics_page(material: Material, rotated: Mapping[str, int], release: str) -> str:
+    """Given what is loaded, when reloads changed files (seconds since 1970) and the version, return `/_status/vars`."""
+    held = {label: entry for stem, label in METRICS.items() if (entry := material.good(stem))}
+    lines = [f'security_certificate_expiration_{label}{{node_id="1"}} {e.not_after}' for label, e in held.items()]
+    lines += [f'security_certificate_last_rotation_{METRICS[s]}{{node_id="1"}} {at}' for s, at in rotated.items()]
+    lines += [f'build_timestamp{{tag="v{release}.0",node_id="1"}} 1.7e+09'] if release else []
+    return "\n".join([*lines, ""])
 
 
 class Server:
@@ -158,29 +167,29 @@ class Server:
 
     def _http(self, tls: ssl.SSLSocket) -> None:
         tls.recv(65536)
-        held = {label: entry for stem, label in METRICS.items() if (entry := self.material.good(stem))}
-        lines = [f'security_certificate_expiration_{label}{{node_id="1"}} {e.not_after}' for label, e in held.items()]
         rotated = self.rotated if self.quirks.rotations else {}
-        lines += [f'security_certificate_last_rotation_{METRICS[s]}{{node_id="1"}} {at}' for s, at in rotated.items()]
-        if release := os.environ.get("STANDIN_RELEASE"):
-            lines.append(f'build_timestamp{{tag="v{release}.0",node_id="1"}} 1.7e+09')
-        tls.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + "\n".join([*lines, ""]).encode())
+        told = metrics_page(self.material, rotated, os.environ.get("STANDIN_RELEASE", ""))
+        tls.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + told.encode())
 
     def reload(self, uid: int) -> None:
         """Load again, and keep the old where something would be lost."""
         time.sleep(self.quirks.reload_delay)
-        try:
-            fresh = load(self.arguments.certs_dir, self.flags)
-            problem = reload_problem(self.material, fresh)
-        except OSError as error:
-            fresh, problem = self.material, f"missing certs directory: {error.strerror}"
-        except LoadError as error:
-            fresh, problem = self.material, str(error)
+        fresh, problem = self._loaded()
         if not problem and not self.quirks.deaf:
             changed = {s for s in METRICS if fresh.good(s) != self.material.good(s)}
             self.rotated |= dict.fromkeys(changed, int(time.time()))
             self.material = fresh
         self.log("reload", ok=not problem, reason=problem, sender_uid=uid)
+
+    def _loaded(self) -> tuple[Material, str]:
+        """What the directory has now, and why it does not replace what is loaded; "" where it does."""
+        try:
+            fresh = load(self.arguments.certs_dir, self.flags)
+        except OSError as error:
+            return self.material, f"missing certs directory: {error.strerror}"
+        except LoadError as error:
+            return self.material, str(error)
+        return fresh, reload_problem(self.material, fresh)
 
 
 def _spoken(kind: str, raw: socket.socket) -> str:
@@ -230,8 +239,8 @@ def main() -> None:
     quirks = Quirks.of(os.environ)
     if arguments.user:
         become(arguments.user)
-    while quirks.start_after and not os.path.exists(quirks.start_after):
-        time.sleep(POLL)
+    if quirks.start_after:
+        _wait_for(quirks.start_after)
     server = Server(arguments, quirks)
     signal.signal(signal.SIGHUP, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -242,6 +251,11 @@ def main() -> None:
     server.log("started", **ports)
     while (info := signal.sigwaitinfo(SIGNALS)).si_signo == signal.SIGHUP:
         server.reload(info.si_uid)
+
+
+def _wait_for(path: str) -> None:
+    while not os.path.exists(path):
+        time.sleep(POLL)
 
 
 def _announce(arguments: argparse.Namespace, ports: Mapping[str, int]) -> None:
