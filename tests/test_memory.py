@@ -190,3 +190,21 @@ def test_memory_process_with_unseen_ports_serves_after_first_answer() -> None:
     assert states == ["starting", "serving", "serving"]
     plan = decide(policy(), snapshot(processes=(starting,)), NOW)
     assert [a.port for a in plan.actions if isinstance(a, Probe)] == [26257]
+
+
+SCANNED = ProcessScan((process(),), NOW)
+SCANS: list[tuple[str, ProcessScan, ProcessScan | None, bool]] = [
+    ("the first one", SCANNED, None, False),
+    ("the same, later", replace(SCANNED, at=NOW + MINUTE), SCANNED, True),
+    ("none, and none before", ProcessScan((), NOW), ProcessScan((), NOW), True),
+    ("another process", ProcessScan((OTHER,), NOW), SCANNED, False),
+    ("the same, and a command waits", replace(SCANNED, urgent=True), SCANNED, False),
+    ("one that starts", ProcessScan((process(state="starting"),), NOW), ProcessScan((process(state="starting"),), NOW),
+     False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scan", "before", "same"), [row[1:] for row in SCANS], ids=[row[0] for row in SCANS])
+def test_scan_that_repeats_another_wakes_nobody(scan: ProcessScan, before: ProcessScan | None, same: bool) -> None:
+    """Only one that is final, that found the same as the one before and that nobody waits for."""
+    assert scan.repeats(before) is same

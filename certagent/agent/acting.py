@@ -44,7 +44,7 @@ class Acting:
         """Ask processes or responders, in the caller's thread, and return what they answered."""
         match question:
             case actions.Scan():
-                return self.work.scan()
+                return self.work.scan(urgent=question.urgent)
             case actions.Probe():
                 return self.work.probe(question)
             case actions.AskRevocation():

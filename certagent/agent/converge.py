@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from certagent.agent.directory import World
-from certagent.core.actions import Action, AskRevocation, Plan, Probe, Scan
+from certagent.core.actions import Action, AskRevocation, AskWindow, Plan, Probe, Scan
 from certagent.core.decide import decide, modes
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy
@@ -12,6 +12,7 @@ from certagent.core.proof import awaited
 from certagent.core.view import View
 
 ROUNDS = 40
+ASKED = (Scan, Probe, AskWindow, AskRevocation)
 LOOKS = 2
 AT_LEAST = timedelta(milliseconds=2)
 
@@ -29,6 +30,8 @@ def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Pla
             world.act(action, clock())
         done += plan.actions
         before = plan.actions
+        if all(isinstance(action, ASKED) for action in before):  # the end of these jobs is another reason to check
+            break
     return snapshot, plan, done
 
 

@@ -18,6 +18,7 @@ from certagent.agent.steady import Clocks
 from certagent.agent.wake import ClockWatch, drained
 from certagent.agent.watch import Watch
 from certagent.core.decide import decide, severity
+from certagent.core.decide.probing import SCAN_EVERY
 from certagent.core.findings import Finding
 from certagent.core.stalled import unresponsive
 from certagent.core.view import Planned
@@ -147,7 +148,8 @@ class Reconciler:
         rescan, seen = self._common.rescan(), self.world.last
         if self._hung_since is not None or self._failed:
             return min(AGAIN, rescan.total_seconds())
-        return pause([seen.plan.wake_at if seen else None], clock(), rescan)
+        asked = seen is not None and bool(seen.plan.actions)  # jobs, whose end may be silent
+        return pause([seen.plan.wake_at if seen else None], clock(), min(rescan, SCAN_EVERY) if asked else rescan)
 
     def _pass(self) -> None:
         if not self._responds():

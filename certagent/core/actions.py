@@ -177,6 +177,7 @@ class Scan:
     """Look for the owning processes again. A job."""
 
     reason: str
+    urgent: bool = False  # a process that started a moment ago must be found
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,17 +81,29 @@ class Mounts:
         self._fd, self._poll = _opened(), select.poll()
         if self._fd is not None:
             self._poll.register(self._fd, select.POLLPRI)
-        self._points: frozenset[str] | None = None
+        self._table: bytes | None = None
+        self._points: frozenset[str] = frozenset()
 
     def hanging(self, path: str) -> str | None:
         """The mount that a path needs and that may not answer; None where there is none."""
         return hanging_point(os.path.abspath(path), self._current())
 
+    def table(self) -> bytes:
+        """The table as the kernel prints it: the same object until it changes."""
+        with self._lock:
+            return self._read()
+
     def _current(self) -> frozenset[str]:
-        with self._lock, suppress(OSError):
-            if self._fd is not None and (self._poll.poll(0) or self._points is None):
-                self._points = hanging_points(_read(self._fd))
-        return self._points or frozenset()
+        with self._lock:
+            self._read()
+            return self._points
+
+    def _read(self) -> bytes:
+        if self._fd is not None and (self._poll.poll(0) or self._table is None):
+            with suppress(OSError):
+                self._table = _read(self._fd)
+                self._points = hanging_points(os.fsdecode(self._table))
+        return self._table or b""
 
 
 def _opened() -> int | None:
@@ -102,9 +114,12 @@ def _opened() -> int | None:
         return None
 
 
-def _read(fd: int) -> str:
+def _read(fd: int) -> bytes:
     os.lseek(fd, 0, os.SEEK_SET)
     found = b""
     while part := os.read(fd, 1 << 16):
         found += part
-    return os.fsdecode(found)
+    return found
+
+
+MOUNTS = Mounts()  # of this process

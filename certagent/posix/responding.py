@@ -16,7 +16,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-from certagent.posix.mounts import Mounts, hanging_point, hanging_points
+from certagent.posix.mounts import MOUNTS, hanging_point, hanging_points
 
 CHILD = str(Path(__file__).with_name("toucher.py"))
 PATIENCE = 3.0  # seconds without an answer, after which a path counts as hung
@@ -75,7 +75,7 @@ class Touchers:
 
     def __init__(self) -> None:
         """Starts nothing yet."""
-        self._mounts = Mounts()
+        self._mounts = MOUNTS
         self._guard = threading.Lock()
         self._idle: list[_Child] = []
         self._hung: dict[str, _Child] = {}  # by mount point

@@ -9,12 +9,14 @@ files.
 from certagent.process.arguments import Arguments, parse, terms_of
 from certagent.process.finding import find, start_ticks, started_at, user_name
 from certagent.process.inspecting import Running, running
+from certagent.process.listing import listed
 from certagent.process.passed_over import passed_over
 
 __all__ = [
     "Arguments",
     "Running",
     "find",
+    "listed",
     "parse",
     "passed_over",
     "running",

@@ -33,35 +33,29 @@ from certagent.process.classify import (
     stranger,
 )
 from certagent.process.elsewhere import listening_elsewhere
+from certagent.process.listing import LISTINGS, comm
 
 PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def find(device: int, inode: int, rule: ProcessRule, owner: Owner) -> tuple[Process, ...]:
+def find(device: int, inode: int, rule: ProcessRule, owner: Owner, oldest: float | None = None) -> tuple[Process, ...]:
     """Given a certs-dir (device, inode), how to find its processes and who owns it, return them.
 
-    Zombies and clients are left out. A process of anybody but the owner is told of as forbidden.
+    Zombies and clients are left out. A process of anybody but the owner is told of as forbidden. `oldest`: how old
+    (monotonic) the names of processes may be; None: they are read now.
     """
     if rule.pid_file:
         found = [p for p in [_by_pid_file(rule, owner)] if p is not None]
     else:
-        found = [p for pid in candidates(rule) if (p := _examine(pid, device, inode, rule, owner)) is not None]
+        found = [p for pid in candidates(rule, oldest) if (p := _examine(pid, device, inode, rule, owner)) is not None]
     return tuple(sorted(found, key=lambda p: p.pid))
 
 
-def candidates(rule: ProcessRule) -> list[int]:
-    """The processes that are worth a close look, by their names."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and named(_comm(name), rule.names)]
-
-
-def _comm(pid: str) -> str:
-    """The name of a process as the kernel has it, "" of one that is gone."""
-    try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            return file.read(64).rstrip(b"\n").decode("utf-8", "replace")
-    except OSError:
-        return ""
+def candidates(rule: ProcessRule, oldest: float | None = None) -> list[int]:
+    """The processes that are worth a close look, by their names, in a listing that is not older than that."""
+    listing = LISTINGS.since(time.monotonic() if oldest is None else oldest)
+    return [pid for pid, name in listing.names if named(name, rule.names)]
 
 
 def start_ticks(pid: int) -> int:
@@ -219,7 +213,7 @@ def _by_pid_file(rule: ProcessRule, owner: Owner) -> Process | None:
     try:
         named_by, process, base = _pid_file(rule.pid_file)
         exe, said = _visible(process)
-        comm, ids = _comm(str(base.pid)), ids_of(base.pid)
+        name, ids = comm(str(base.pid)), ids_of(base.pid)
         distrusted = distrust(rule.pid_file, (base.uid,))
     except (OSError, ValueError, LookupError, psutil.Error):
         return None
@@ -228,7 +222,7 @@ def _by_pid_file(rule: ProcessRule, owner: Owner) -> Process | None:
         distrusted=distrusted,
         written=datetime.fromtimestamp(named_by.st_mtime, UTC),
     )
-    problem = stranger(base, ids, owner) or not_meant(file, base) or misnamed(base, comm, exe, said, file.path, rule)
+    problem = stranger(base, ids, owner) or not_meant(file, base) or misnamed(base, name, exe, said, file.path, rule)
     found = meant_by_file(base, file.path, said, problem)
     return found if found.problem else _look(found, process, None, rule)
 

@@ -13,12 +13,15 @@ from certagent.process.classify import SHELLS
 from certagent.process.finding import PID_FILE, candidates, insides, seen
 
 
-def passed_over(rule: ProcessRule, owner: Owner) -> tuple[PassedOver, ...]:
-    """Given how the owning processes are found, and that there is none, return what was passed over on the way."""
+def passed_over(rule: ProcessRule, owner: Owner, oldest: float | None = None) -> tuple[PassedOver, ...]:
+    """Given how the owning processes are found, and that there is none, return what was passed over on the way.
+
+    `oldest`: as for `find`.
+    """
     if rule.pid_file:
         return _pid_file(rule.pid_file)
     found = []
-    for pid in candidates(rule):
+    for pid in candidates(rule, oldest):
         with suppress(psutil.Error, OSError):
             if one := _examined(pid, owner):
                 found.append(one)

@@ -4,9 +4,10 @@ The result of an issuance (issue.py) or a signal goes to the ledger and the stag
 is returned.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from certagent import process as procs
@@ -31,6 +32,8 @@ from certagent.revocation.checker import RevocationResult, Revoking
 from certagent.state.ledger import Ledger
 from certagent.state.rows import written
 
+NAMES_AGE = 1.0  # seconds: directories that are due in the same moment share a listing
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessScan:
@@ -39,6 +42,13 @@ class ProcessScan:
     processes: tuple[Process, ...]
     at: datetime
     passed_over: tuple[PassedOver, ...] = ()  # where there is none
+    urgent: bool = False
+
+    def repeats(self, before: "ProcessScan | None") -> bool:
+        """Whether nobody needs to be told: the same was found before, it is final, and nobody waits for it."""
+        if before is None or self.urgent or any(p.state == "starting" for p in self.processes):
+            return False
+        return (self.processes, self.passed_over) == (before.processes, before.passed_over)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +127,17 @@ class Work:
         """Ask the responders; every leaf that is still there gets a fact, whatever happens."""
         return RevocationResult(self.revoking.ask(self.policy.ocsp, action.leaves, clock()))
 
-    def scan(self) -> ProcessScan:
-        """Look for the owning processes."""
-        at = clock()
+    def scan(self, *, urgent: bool) -> ProcessScan:
+        """Look for the owning processes; by names that others read a moment ago, unless it is urgent."""
+        at, age = clock(), timedelta()
+        oldest = time.monotonic() - (0.0 if urgent else NAMES_AGE)
         try:
             required(self.policy.path)
             device, inode = opened(self.policy.path)
         except OSError:
             return ProcessScan((), at)
-        found = procs.find(device, inode, self.policy.process, self.policy.owner)
-        others = () if found else procs.passed_over(self.policy.process, self.policy.owner)
-        return ProcessScan(found, at, others)
+        if not self.policy.process.pid_file:
+            oldest, age = procs.listed(oldest)
+        found = procs.find(device, inode, self.policy.process, self.policy.owner, oldest)
+        others = () if found else procs.passed_over(self.policy.process, self.policy.owner, oldest)
+        return ProcessScan(found, at - age, others, urgent)

@@ -34,7 +34,7 @@ def _scan(view: View) -> Part:
         return Part()
     at = view.snapshot.processes_at
     if at is not None and _outdated(view, at):
-        return Part((Scan("search for the processes again after a swap or a command"),))
+        return Part((Scan("search for the processes again after a swap or a command", urgent=True),))
     young = any(p.state == "starting" and view.now - p.started < YOUNG for p in view.snapshot.processes)
     every = SCAN_STARTING if young else SCAN_EVERY
     if at is None or view.now - at >= every or at > view.now:
