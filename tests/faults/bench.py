@@ -24,7 +24,7 @@ class Bench:
         self.tree, self.scenario = Tree(base), SCENARIOS[name]
         self.nursery = Nursery(base, self.tree.base)
         self.command = (*ONCE, str(self.tree.host.config))
-        self.points, self.torn = 0, 0
+        self.points, self.torn, self.running = 0, 0, 0
 
     def begin(self) -> list[Call]:
         """The files of the beginning; the calls of a run without a fault, and what it leaves."""
@@ -114,6 +114,7 @@ class Bench:
             while b"READY=1" not in heard.recv(4096):
                 pass
             assert [] == self.tree.torn()
+        self.running = pid
         return pid
 
     def later(self, nursery: Nursery | None = None) -> None:

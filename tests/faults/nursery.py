@@ -10,6 +10,8 @@ import os
 import pkgutil
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import certagent
@@ -36,14 +38,23 @@ def child(order: dict[str, Any]) -> int:
     with open(os.environ["CALLS_PAGE"], "r+b") as page:
         page.write(struct.pack("=i", os.getpid()))
     code = main(order["words"])
-    print(json.dumps({"event": "descriptors", "open": len(os.listdir("/proc/self/fd"))}))
+    with suppress(OSError):  # where the log itself is what fails
+        print(json.dumps({"event": "descriptors", "open": list(opened())}), flush=True)
     return code
+
+
+def opened() -> Iterator[str]:
+    """What each descriptor of this process leads to."""
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            yield os.readlink(f"/proc/self/fd/{fd}")
 
 
 def ended(code: int) -> None:
     """As an interpreter ends, without what the parent's copy would do twice."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     os._exit(code)
 
 
