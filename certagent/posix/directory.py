@@ -49,6 +49,15 @@ def _followed(path: str) -> End:
         close(root)
 
 
+def sync_directory(path: str) -> None:
+    """See to it that what was made, renamed or removed in a directory survives a power cut. Raises OSError."""
+    fd = os.open(path, DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def stat_key(path: str) -> tuple[int, int, int] | None:
     """A mark that changes with a file's content or mode; None if the file cannot be examined."""
     try:

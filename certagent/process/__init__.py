@@ -1,4 +1,4 @@
-"""The processes that own a certs-dir: which they are, what they serve, SIGHUP. The only room that imports psutil.
+"""The processes that own a certs-dir: which they are, where they listen, SIGHUP. The only room that imports psutil.
 
 First every comm is read, which is cheap, then the few that fit are examined. Paths are resolved in the process's own
 root and cwd and compared by device and inode, so that containers, links and relative paths come out right.
@@ -7,7 +7,7 @@ files.
 """
 
 from certagent.process.arguments import Arguments, parse, terms_of
-from certagent.process.finding import find, start_ticks, started_at, user_name
+from certagent.process.finding import find, start_ticks, started_at
 from certagent.process.inspecting import Running, running
 from certagent.process.listing import listed
 from certagent.process.passed_over import passed_over
@@ -23,5 +23,4 @@ __all__ = [
     "start_ticks",
     "started_at",
     "terms_of",
-    "user_name",
 ]

@@ -1,7 +1,6 @@
 """Find the processes that own the directory, starting from every comm; classify.py decides what each is."""
 
 import os
-import pwd
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +10,9 @@ import psutil
 
 from certagent.core.facts import Process
 from certagent.core.policy import Owner, ProcessRule
+from certagent.posix.directory import identity
 from certagent.posix.openat import IN_ROOT, open_within
+from certagent.posix.owner import name_of
 from certagent.posix.responding import required, responds_for
 from certagent.posix.trusted import distrust
 from certagent.process.advertising import hostname_of
@@ -120,34 +121,20 @@ def _hidden(base: Process, said: Arguments, device: int, inode: int) -> Process 
 
 def _named(path: str, device: int, inode: int) -> bool | None:
     """Whether an absolute path is the directory we mean; None where that cannot be said."""
-    if not path.startswith("/"):
-        return None
-    try:
-        required(path)
-        info = os.stat(path)
-    except OSError:
-        return None
-    return (info.st_dev, info.st_ino) == (device, inode)
+    found = identity(path) if path.startswith("/") else None
+    return None if found is None else found == (device, inode)
 
 
 def _base(process: psutil.Process) -> Process:
     uid, gid = process.uids().effective, process.gids().real  # real: what the loader's rule about keys goes by
     start = start_ticks(process.pid)
-    return Process(process.pid, start, uid, gid, user_name(uid), "starting", started_at(start))
+    return Process(process.pid, start, uid, gid, name_of(uid), "starting", started_at(start))
 
 
 def cwd_of(pid: int) -> str:
     """A process's working directory as a path in its own root (/proc shows a path in this root). Raises OSError."""
     root, cwd = os.readlink(f"/proc/{pid}/root"), os.readlink(f"/proc/{pid}/cwd")
     return cwd.removeprefix(root) or "/" if root != "/" and f"{cwd}/".startswith(f"{root}/") else cwd
-
-
-def user_name(uid: int) -> str:
-    """The name of a user, its number where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def started_at(start: int) -> datetime:

@@ -8,9 +8,10 @@ import psutil
 
 from certagent.core.facts import LoaderFlags
 from certagent.posix.errors import HostError
+from certagent.posix.owner import name_of
 from certagent.process.advertising import hostname_of
 from certagent.process.arguments import flag, parse, release_in
-from certagent.process.finding import cwd_of, user_name
+from certagent.process.finding import cwd_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def running(pid: int) -> Running:
         insides = _insides(pid)
     except (psutil.Error, OSError) as error:
         raise HostError(denial(pid, error)) from error
-    return told(pid, insides, user_name(insides.uid))
+    return told(pid, insides, name_of(insides.uid))
 
 
 def _insides(pid: int) -> ProcessDetails:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+from certagent.posix.directory import sync_directory
 from certagent.posix.errors import HostError
 from certagent.posix.responding import required
 
@@ -146,7 +147,7 @@ class AuthorityState:
                     file.flush()
                     os.fsync(file.fileno())
                 os.rename(f"{path}.new", path)
-            _sync(self._directory)
+            sync_directory(self._directory)
         except OSError as error:
             raise HostError(f"cannot write {path}: {error.strerror}; free disk space or repair state_dir") from error
 
@@ -156,16 +157,7 @@ def _made(directory: str) -> None:
     required(directory)
     if not os.path.isdir(directory):
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        _sync(os.path.dirname(directory))
-
-
-def _sync(directory: str) -> None:
-    """What was made or renamed there survives a power cut. Raises OSError."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        sync_directory(os.path.dirname(directory))
 
 
 @contextmanager

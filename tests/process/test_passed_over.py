@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from certagent.core.policy import Owner, ProcessRule
+from certagent.posix.owner import name_of
 from certagent.process import passed_over
 from certagent.process.elsewhere import listening_elsewhere, ports
-from certagent.process.finding import user_name
 from tests.waiting import wait_until
 
-ME = Owner(user_name(os.geteuid()), os.geteuid(), os.getegid())
+ME = Owner(name_of(os.geteuid()), os.geteuid(), os.getegid())
 NAMED = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'roach'); print(flush=True); sys.stdin.read()"
 
 

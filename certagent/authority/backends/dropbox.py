@@ -7,7 +7,6 @@ a fixed format (CAs return PEM, DER and PKCS#7).
 """
 
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from certagent.authority.backends.dropbox_contents import (
 )
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Pending, Request
+from certagent.posix.owner import name_of
 
 if TYPE_CHECKING:  # it brings an HTTPS client, which the daemon does without
     from certagent.authority.context import Context
@@ -157,7 +157,7 @@ def _left(outbox: int, name: str, request: Request, now: datetime) -> datetime:
     try:
         return datetime.fromtimestamp(os.stat(name, dir_fd=outbox, follow_symlinks=False).st_mtime, UTC)
     except FileNotFoundError:
-        text = letter(request, os.uname().nodename, _user(), now)
+        text = letter(request, os.uname().nodename, name_of(os.geteuid()), now)
         _write(outbox, name, text.encode() + request.csr.encode())
         return now
 
@@ -173,12 +173,6 @@ def _write(outbox: int, name: str, data: bytes) -> None:
         os.fsync(file.fileno())
     os.rename(temporary, name, src_dir_fd=outbox, dst_dir_fd=outbox)
     os.fsync(outbox)
-
-
-def _user() -> str:
-    with suppress(KeyError):
-        return pwd.getpwuid(os.geteuid()).pw_name
-    return str(os.geteuid())
 
 
 def _remove(directory: int, name: str) -> None:

@@ -14,6 +14,7 @@ from shlex import quote
 from certagent import x509
 from certagent.authority.errors import AuthorityError
 from certagent.core.facts import Leaf
+from certagent.posix.directory import sync_directory
 from certagent.posix.trusted import distrust
 
 BACKDATE = timedelta(seconds=60)
@@ -120,9 +121,9 @@ class LocalAuthority:
 
     def _settle(self) -> None:
         """Both names survive a power cut, and so does the directory, which may be new."""
-        _synced(self._directory)
+        sync_directory(self._directory)
         with suppress(OSError):  # the agent's user may not read it
-            _synced(os.path.dirname(self._directory))
+            sync_directory(os.path.dirname(self._directory))
 
     def _read(self, path: str) -> bytes:
         try:
@@ -189,15 +190,6 @@ class LocalAuthority:
         for path in (self._key, self._cert):
             if problem := distrust(path) if os.path.exists(path) else "":
                 raise AuthorityError(f"cannot use the CA in {self._directory}: {problem}, if you know who made it")
-
-
-def _synced(path: str) -> None:
-    """Raises OSError."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def matching(cert: bytes, key: bytes) -> bool:

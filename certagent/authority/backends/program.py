@@ -6,7 +6,6 @@ the whole group, even if the system call filter forbids signals here.
 """
 
 import os
-import pwd
 import selectors
 import subprocess
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from certagent.authority.errors import AuthorityError
+from certagent.posix.owner import name_of
 from certagent.sandbox import Profile
 
 OUT, ERR = 1 << 20, 1 << 16  # the most that is taken of the two outputs
@@ -93,11 +93,7 @@ def _closed(path: str) -> Path | None:
 def closed_to_us(path: str) -> str:
     """Which part of a program's path its user may not read, in a sentence; "" where the path is open, or not there."""
     closed = _closed(path)
-    if closed is None:
-        return ""
-    with suppress(KeyError):
-        return f"worker_user {pwd.getpwuid(os.geteuid()).pw_name} cannot read {closed}"
-    return f"worker_user {os.geteuid()} cannot read {closed}"
+    return f"worker_user {name_of(os.geteuid())} cannot read {closed}" if closed else ""
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
