@@ -20,7 +20,7 @@ from certagent.control.client import answer_of
 from certagent.core.facts import LoaderFlags
 from certagent.core.serving import with_release
 from certagent.posix.errors import HostError
-from certagent.probe.exchange import Login, Outcome, failed, login_in, unreachable, ways
+from certagent.probe.exchange import Client, Login, Outcome, failed, logged_in, login_in, unreachable, ways
 from certagent.probe.metrics import metrics_in
 from certagent.probe.pgwire import NotPgwireError
 from certagent.revocation import Question, asking, child
@@ -368,6 +368,22 @@ NOT_ALLOWED = b"SFATAL\0C28000\0Mcertificate authentication failed for user app\
 def test_probe_login_result(kind: bytes, body: bytes, expected: Login) -> None:
     """AuthenticationOk grants it, SQLSTATE 28000 refuses it; a request for a password, or another error, neither."""
     assert login_in(kind, body) == expected
+
+
+@pytest.mark.parametrize(
+    ("user", "login", "outcome"),
+    [
+        ("app", Login(granted=True), "served"),
+        ("app", Login(), "served"),
+        ("app", Login(sqlstate="28000", message="no"), "refused"),
+        ("", Login(sqlstate="28000", message="no"), "served"),
+    ],
+)
+def test_probe_log_in_refused_counts_for_users_only(user: str, login: Login, outcome: str) -> None:
+    """A tenant is no user: an answer after the handshake shows that its pair was accepted."""
+    found = logged_in("f00d", Client(user=user, path="/path"), login)
+    assert (outcome, "f00d") == (found.outcome, found.fingerprint)
+    assert ("28000" if outcome == "refused" else "") == found.login.sqlstate
 
 
 def test_probe_rotation_time_metric_is_read() -> None:

@@ -132,25 +132,32 @@ def unreachable(error: OSError) -> Outcome:
 def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | None, way: Way, end: float) -> Outcome:
     tls = context.wrap_socket(raw, do_handshake_on_connect=False)
     wire = Wire(tls, end)
-    fingerprint, metrics, login = "", NO_METRICS, NO_LOGIN
+    fingerprint = ""
     try:
         tls.settimeout(max(0.1, end - time.monotonic()))
         tls.do_handshake()
         fingerprint = sha256(tls.getpeercert(True) or b"").hexdigest()
         if client is not None:
-            login = _start_up(wire, client.user)
-            login = login if client.user else Login(granted=True)
-        elif way == "http":
-            metrics = metrics_in(_metrics(wire))
+            return logged_in(fingerprint, client, _start_up(wire, client.user))
+        metrics = metrics_in(_metrics(wire)) if way == "http" else NO_METRICS
+        return Outcome(outcome="served", fingerprint=fingerprint, metrics=metrics)
     except (TimeoutError, ssl.SSLError, ConnectionError) as error:
         return failed(error, fingerprint)
     finally:
         with suppress(OSError):
             tls.close()
+
+
+def logged_in(fingerprint: str, client: Client, login: Login) -> Outcome:
+    """Given the server's leaf, the pair that was offered and how the log-in with it ended, return the outcome.
+
+    A tenant is no user, so what the server says of its log-in counts for nothing: TLS took its pair.
+    """
+    login = login if client.user else Login(granted=True)
     if login.sqlstate:
         reason = f"SQLSTATE {login.sqlstate}: {login.message}"
         return Outcome(outcome="refused", fingerprint=fingerprint, reason=reason, login=login)
-    return Outcome(outcome="served", fingerprint=fingerprint, metrics=metrics, login=login)
+    return Outcome(outcome="served", fingerprint=fingerprint, login=login)
 
 
 def failed(error: OSError, fingerprint: str) -> Outcome:
