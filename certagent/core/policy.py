@@ -119,7 +119,7 @@ class Policy:
         return self._by_stem.get(stem)
 
     def repairs_in(self, directory: Directory) -> bool:
-        """Whether modes and owners are repaired there, and not only reported."""
+        """Whether modes of keys are repaired there, and not only reported; a wrong owner is only ever reported."""
         return self.enforce == "repair" and directory.managed
 
     @property

@@ -45,7 +45,6 @@ NO_PARAMETERS = bytes([NULL, 0])
 V2, V3 = 1, 2
 LARGEST_EXPONENT = 1 << 63
 BEYOND, NONCHARACTERS, SURROGATES = 0xFFFE, range(0xFDD0, 0xFDF0), range(0xD800, 0xE000)
-SIGNS = ("+", "-")
 HALF = 50  # UTCTime: years below count from 2000, the others from 1900
 UTF8, NUMERIC, PRINTABLE, T61, IA5, BMP = 0x0C, 0x12, 0x13, 0x14, 0x16, 0x1E
 DECODED = {UTF8: "utf-8", NUMERIC: "ascii", PRINTABLE: "ascii", T61: "latin-1", IA5: "ascii", BMP: "utf-16-be"}

@@ -24,7 +24,7 @@ from certagent.sandbox import Profile
 from certagent.x509.bags import any_certificates
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PENDING, UNSUPPORTED = 75, 64
+PENDING = 75
 KINDS: dict[int, Kind] = {64: "refused", 69: "unreachable", 76: "rate-limited", 77: "refused", 78: "credentials"}
 PAUSE = timedelta(minutes=5)
 REASON, STATE = 300, 4096

@@ -31,7 +31,7 @@ CONNECT = 15.0
 LONGEST_PAUSE = timedelta(days=7)
 UNAUTHORIZED, FORBIDDEN, TOO_MANY, UNAVAILABLE = 401, 403, 429, 503
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the certificate is still compared with the pin
-REDIRECTS, CLIENT_ERRORS, SERVER_ERRORS = range(300, 400), range(400, 500), 500
+REDIRECTS, CLIENT_ERRORS = range(300, 400), range(400, 500)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A mode or owner that was repaired, counted in memory."""
+    """A key's mode that was repaired, or could not be (`ok`, `reason`); counted in memory."""
 
     file: str
     at: datetime
