@@ -208,7 +208,8 @@ def _named(table: Table, stem: str) -> Name | None:
         return parsed
     below = next((key for key, value in table.values.items() if isinstance(value, dict)), None)
     if below is None:
-        table.error("", parsed.reason)
+        file = next((f for f in (".crt", ".key") if stem.endswith(f)), "")
+        table.error("", f"write the name without {file}" if file else parsed.reason)
     else:
         table.error("", f'quote a name that contains a dot: [certs_dir.file."{stem}.{below}"]')
     return None

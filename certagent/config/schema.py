@@ -150,7 +150,10 @@ def renew_at(value: Any) -> RenewAt:
         if not 0 < fraction < 1:
             raise ValueError("a fraction between 0 and 1")
         return RenewAt(fraction=fraction)
-    return RenewAt(before=duration(value))
+    try:
+        return RenewAt(before=duration(value))
+    except ValueError as error:
+        raise ValueError(f'{error}, or a fraction of the lifetime such as "2/3"') from error
 
 
 def probe(value: Any) -> tuple[tuple[str, int, Any], ...]:

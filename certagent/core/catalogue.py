@@ -87,7 +87,7 @@ KEY_IRREGULAR = Rule("key.irregular", "the key is not read: a link, a FIFO, a de
     "replace it with a regular file", CRITICAL, UNUSABLE, remedy=RENEW)
 CA_MISSING = Rule("ca.missing", "the trust bundle does not exist", LOADER,
     "copy it there; certagent creates it if that is safe", CRITICAL,
-    remedy="copy the trust bundle there; certagent plan says why certagent does not create it")
+    remedy="copy the trust bundle there, unless certagent plan shows that certagent creates it")
 CA_EXPIRED = Rule("ca.expired", ("a CA certificate of the bundle"
 " has expired"), HANDSHAKE, "remove it once nothing chains to it",
     ("warning", "critical"))

@@ -190,7 +190,7 @@ def test_remedy_never_names_a_refused_renewal() -> None:
     """A name is added and another removed in the configuration: `renew` is refused until the removal is confirmed."""
     rules = policy(want("ca"), want(names=("db2.example.com",)))
     shown = {f.remedy for f in decide(rules, snapshot(), NOW).findings if f.file == "node.crt"}
-    assert shown == {"add the names to `names`, or set drop_names = true"}
+    assert shown == {"add the names of the live certificate to `names`, or set drop_names = true"}
     assert "certagent renew node" in remedies(snapshot(), policy(want("ca"), want(names=("db2", *want().names))))  # type: ignore[misc]
     refused = decide(rules, replace(snapshot(), requests=(Request("renew", "node", NOW),)), NOW)
     assert not [a for a in refused.actions if isinstance(a, Issue)]

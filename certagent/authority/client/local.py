@@ -64,7 +64,10 @@ class Embedded:
         return f"its CA is missing from {self._directory}"
 
     def _absent(self) -> str:
-        how = "a new one is made only with the first trust bundle; if it was lost, restore the directory from a backup"
+        how = (
+            "a new one is made only with the first trust bundle; copy the ca.crt and ca.key of the existing bundle"
+            " there, or restore the directory from a backup"
+        )
         return f"there is no CA of authority {self._name!r} in {self._directory}: {how}"
 
     def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool) -> bytes:  # noqa: ARG002 - always these

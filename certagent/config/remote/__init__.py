@@ -176,6 +176,8 @@ def read(table: Table, kind: str) -> RemoteConfig:
     for key, setting in described.settings.items():
         if setting.read is url and options[key] and (why := barred(options[key], allow_http=made.allow_http)):
             table.error(key, why)
+    told = tuple(table.errors)  # a setting that cannot be read is not missing as well
     for key, sentence in described.problems(made):
-        table.error(key, sentence)
+        if not any(error.startswith(f"{table.path}.{key}: ") for error in told):
+            table.error(key, sentence)
     return made

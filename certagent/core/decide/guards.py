@@ -23,7 +23,7 @@ CONDEMNED = (
     "the pairs that replaced it were revoked within the hour too, so the next request waits; `certagent"
     " renew` does not wait"
 )
-KEEP_NAMES = "add the names to `names`, or set drop_names = true"
+KEEP_NAMES = "add the names of the live certificate to `names`, or set drop_names = true"
 
 ROTATE = "rotate the CA: first its new root into the trust bundle on every node, then certagent renew"
 
