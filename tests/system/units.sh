@@ -58,7 +58,7 @@ until_true 'test -e /var/lib/cockroach/certs/client.root.crt'
 systemd-run --quiet --unit=cockroach --uid=cockroach --gid=cockroach \
     --setenv=PYTHONPATH=/opt/lib --setenv=HOME=/var/lib/cockroach \
     /usr/bin/python3 -m certagent.demo.server start --certs-dir /var/lib/cockroach/certs \
-    --ports-file /var/lib/cockroach/ports.json --log /var/lib/cockroach/log
+    --advertise-addr localhost --ports-file /var/lib/cockroach/ports.json --log /var/lib/cockroach/log
 until_true served
 tell renewed "$(certagent renew node)"
 tell status "$(shows certagent StatusText)"
