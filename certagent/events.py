@@ -14,6 +14,7 @@ from typing import Any, Literal, TextIO
 
 from certagent.core.findings import Finding
 from certagent.core.spelling import printable
+from certagent.core.words import withheld
 
 Level = Literal["info", "warning", "error"]
 
@@ -147,6 +148,7 @@ def row_of(name: str, at: datetime, pid: int, about: Mapping[str, str], fields: 
         raise KeyError(f"{name} has no field {sorted(unknown)}")
     stamp = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
     row = {"ts": stamp, "level": level_of(name, fields), "event": name, **about, "pid": pid, **fields}
+    row["reason"] = withheld(row["reason"])
     row["remedy"] = row["remedy"] or event.remedy
     return {key: safe(value) for key, value in row.items()}
 

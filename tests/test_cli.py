@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from certagent.cli import guarded, main, parser, status
+from certagent.cli.common import Reply, owner_of, show
 from certagent.cli.plan import text
 from certagent.core.decide import decide
 from certagent.core.status import document, plan_document
@@ -193,3 +194,22 @@ def test_certificate_warnings_leave_stderr_empty(name: str, tmp_path: Path) -> N
     ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.stderr, '"name": "node.crt"' in done.stdout) == ("", True)
+
+
+def test_reply_has_no_effect_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters and those that turn the direction are escaped, wherever they come from; lines stay lines."""
+    show(Reply(0, "a\tb\n\x1b[2J\u202ec", error="\x07\x9b1m"), as_json=False)
+    assert capsys.readouterr() == ("a\tb\n\\x1b[2J\\u202ec\n", "\\x07\\x9b1m\n")
+
+
+def test_agent_user_is_the_owner_of_its_state(tmp_path: Path) -> None:
+    """Who may answer on the socket: the owner of the state directory, else of the socket's directory."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'[agent]\nstate_dir = "{tmp_path}/state"\nsocket = "{tmp_path}/control.sock"\n')
+    assert owner_of(str(config), f"{tmp_path}/control.sock") == tmp_path.stat().st_uid
+    (tmp_path / "state").mkdir()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "state", 65534, 65534)
+    assert owner_of(str(config), f"{tmp_path}/control.sock") == (tmp_path / "state").stat().st_uid
+    config.write_text('[agent]\nstate_dir = "/nowhere/state"\n')
+    assert owner_of(str(config), "/nowhere/control.sock") is None

@@ -16,6 +16,7 @@ from certagent.core.facts import Request
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.status import rfc3339
 from certagent.core.view import Planned, View
+from certagent.core.words import withheld
 from certagent.events import Log
 from certagent.operations.ocsp_advice import advise, chosen
 from certagent.posix.clock import clock
@@ -45,7 +46,8 @@ class Commands:
     def answer(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
         """Given a command and who asks, return the answer as JSON."""
         try:
-            return self._answer(command, arguments, peer)
+            answer = self._answer(command, arguments, peer)
+            return answer if peer.trusted else {key: withheld(value) for key, value in answer.items()}
         except HostError as error:
             return {"ok": False, "error": str(error), "code": "refused"}
 

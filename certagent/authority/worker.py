@@ -23,6 +23,7 @@ from certagent.authority.backends.http import Http
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import (
+    LONGEST_REASON,
     Answer,
     Failure,
     Pending,
@@ -34,6 +35,8 @@ from certagent.authority.messages import (
     load_question,
     plain,
 )
+from certagent.authority.redaction import SHORTEST, hide, scrubbed, shown
+from certagent.core.words import framed
 from certagent.sandbox import Missing, Profile, confine
 from certagent.sandbox.exchange import DONE
 from certagent.sandbox.loading import load_whole
@@ -69,6 +72,7 @@ def _answered(kind: str, user: tuple[int, int] | None, out: int) -> bytes:
         _load(backend)
     start_resolver(user, RESOLVER_SECONDS)  # before there is a secret in this process
     request, secrets, state = load_question(sys.stdin.buffer.readline())
+    hide(*hidden(request, secrets), shortest=SHORTEST)
     confine(profile_of(backend, request), user, os.getcwd(), request.timeout)
     answer = redacted(answer_of(backend, request, secrets, state, _saving(out, state)), hidden(request, secrets))
     return dump_answer(answer, state)
@@ -133,7 +137,8 @@ def answer_of(
     except MemoryError:
         answer = Failure("malformed", "cannot read the CA's answer: it needs more memory than a worker has")
     except Exception as error:  # noqa: BLE001 - any exception of a library on untrusted bytes is a failure of the CA
-        answer = Failure("failed", f"cannot use what the CA answered: {type(error).__name__}: {error}")
+        why = framed(shown(error, LONGEST_REASON // 2))
+        answer = Failure("failed", f"cannot use what the CA answered: {type(error).__name__}: {why}")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return answer
@@ -148,18 +153,16 @@ def hidden(request: Request, secrets: dict[str, str]) -> list[str]:
     user = request.options.get("username")
     pair = user.encode() + b":" + secrets["password"].encode() if user and "password" in secrets else b""
     basic = [b64encode(pair).decode()] if pair else []
-    return [*basic, *secrets.values(), request.tls.client_key]
+    return [*basic, *secrets.values(), request.tls.client_key, request.proof]
 
 
 def redacted(answer: Answer, secrets: list[str]) -> Answer:
     """A failure, or a request that waits, without a secret in its words, printable and bounded."""
     if not isinstance(answer, Failure | Pending):
         return answer
-    reason = answer.reason
-    for value in secrets:
-        for line in {value, *value.splitlines()}:
-            reason = reason.replace(line, "[secret]") if len(line) >= 4 else reason  # noqa: PLR2004 - shorter is a word
-    return replace(answer, reason=plain(reason))
+    lines = {line for value in secrets for line in (value, *value.splitlines())}
+    reason = scrubbed(answer.reason, frozenset(line for line in lines if len(line) >= SHORTEST))
+    return replace(answer, reason=plain(scrubbed(reason)))
 
 
 __all__ = ["Missing", "main"]

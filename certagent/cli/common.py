@@ -10,12 +10,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from certagent.core.spelling import printable
+
 if TYPE_CHECKING:
     from certagent.agent.service import Service
     from certagent.config import Config
 
 DEFAULT_CONFIG = "/etc/certagent/config.toml"
 DEFAULT_SOCKET = "/run/certagent/control.sock"
+DEFAULT_STATE = "/var/lib/certagent"
 USAGE = 64
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 UNKNOWN = 3
@@ -54,10 +57,15 @@ def said(reply: Reply, *, as_json: bool) -> str | None:
 def show(reply: Reply, *, as_json: bool) -> int:
     """Print a reply; return its exit code."""
     if reply.error:
-        print(reply.error, file=sys.stderr)
+        print(harmless(reply.error), file=sys.stderr)
     if (words := said(reply, as_json=as_json)) is not None:
-        print(words)
+        print(harmless(words))
     return reply.code
+
+
+def harmless(text: str) -> str:
+    """A text for a terminal: whoever wrote it, only its line breaks and tabs have an effect there."""
+    return "".join(c if c in "\n\t" else printable(c) for c in text)
 
 
 def config_option(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +107,12 @@ def read_config(path: str, *, trusted: bool = False) -> "Config":
 
 
 def socket_of(path: str) -> str:
-    """The control socket a configuration names, read without the cost of validating it all."""
+    """The control socket a configuration names."""
+    return _named(path, "socket", DEFAULT_SOCKET)
+
+
+def _named(path: str, setting: str, default: str) -> str:
+    """A setting of `[agent]`, read without the cost of validating it all."""
     import tomllib
 
     try:
@@ -107,7 +120,17 @@ def socket_of(path: str) -> str:
             agent = tomllib.loads(file.read().decode("utf-8-sig")).get("agent", {})
     except (OSError, ValueError):  # the error is reported when the rest of the file is read
         agent = {}
-    return str(agent.get("socket", DEFAULT_SOCKET)) if isinstance(agent, dict) else DEFAULT_SOCKET
+    return str(agent.get(setting, default)) if isinstance(agent, dict) else default
+
+
+def owner_of(path: str, socket: str) -> int | None:
+    """The agent's user: who owns its state directory, or, where there is none, the directory of its socket."""
+    for place in (_named(path, "state_dir", DEFAULT_STATE), os.path.dirname(socket)):
+        try:
+            return os.stat(place).st_uid
+        except OSError:
+            continue
+    return None
 
 
 def ask(path: str, command: str, *, patience: float = 5.0, **arguments: Any) -> dict[str, Any] | None:
@@ -115,14 +138,17 @@ def ask(path: str, command: str, *, patience: float = 5.0, **arguments: Any) -> 
 
     `path`: the configuration. `patience` in seconds. Nothing is done in the place of a daemon that is only slow.
     """
-    from certagent.control.client import DaemonSilent, DaemonSlow
+    from certagent.control.client import DaemonSilent, DaemonSlow, StrangerError
     from certagent.control.client import ask as send
 
     socket = socket_of(path)
     try:
-        return send(socket, command, arguments, patience)
+        return send(socket, command, arguments, patience, owner=owner_of(path, socket))
     except DaemonSilent:
         return None
+    except StrangerError as error:
+        why = f"who listens at {socket} is uid {error.uid}: neither root nor the agent's user; nothing was asked"
+        raise Stopped(complaint(f"{why}; see who owns the directory of the socket", UNKNOWN)) from error
     except DaemonSlow as error:
         why = f"the agent at {socket} runs, but did not answer {command!r} within {patience:.0f} s"
         remedy = "what it does is in its log: journalctl -u certagent"

@@ -1,7 +1,9 @@
 """The client of the control socket. It imports almost nothing: `certagent status` must start fast."""
 
 import json
+import os
 import socket
+import struct
 import time
 from typing import Any
 
@@ -12,28 +14,42 @@ class DaemonSilent(Exception):  # noqa: N818 - silence is an answer here, not an
     """No daemon answers at that socket."""
 
 
+class StrangerError(Exception):
+    """Another user than root, the agent's and our own listens at that socket."""
+
+    def __init__(self, uid: int) -> None:
+        """`uid`: who does, by the kernel's word."""
+        super().__init__(f"uid {uid}")
+        self.uid = uid
+
+
 class DaemonSlow(Exception):  # noqa: N818 - it may answer yet
     """A daemon runs behind that socket, and gave no answer in time."""
 
 
-def ask(path: str, command: str, arguments: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
+def ask(
+    path: str, command: str, arguments: dict[str, Any], timeout: float = 5.0, *, owner: int | None = None
+) -> dict[str, Any]:
     """Send one command and return the answer; a full backlog or a closed door is tried again until the timeout.
 
-    The timeout is in seconds. Raises DaemonSilent where no daemon runs, DaemonSlow where one gives no answer in time.
+    The timeout is in seconds. `owner`: the uid of the agent's user, where it is known. Raises DaemonSilent where no
+    daemon runs, DaemonSlow where one gives no answer in time, StrangerError where another user listens there: nothing
+    is sent to it then.
     """
+    expected = frozenset({0, os.geteuid(), *(() if owner is None else (owner,))})
     end = time.monotonic() + timeout
     request = json.dumps({"version": 1, "command": command, "args": arguments}).encode() + b"\n"
-    while (answer := _tried(path, request, max(0.1, end - time.monotonic()))) is None:
+    while (answer := _tried(path, request, expected, max(0.1, end - time.monotonic()))) is None:
         if time.monotonic() >= end:
             raise DaemonSlow(path)
         time.sleep(RETRY)
     return answer
 
 
-def _tried(path: str, request: bytes, timeout: float) -> dict[str, Any] | None:
-    """The answer, None where the daemon is too busy to give one. Raises DaemonSilent, DaemonSlow."""
+def _tried(path: str, request: bytes, expected: frozenset[int], timeout: float) -> dict[str, Any] | None:
+    """The answer, None where the daemon is too busy to give one. Raises as `ask` does."""
     try:
-        return answer_of(_exchanged(path, request, timeout))
+        return answer_of(_exchanged(path, request, expected, timeout))
     except (BlockingIOError, ConnectionResetError, BrokenPipeError):
         return None
     except TimeoutError as error:
@@ -42,10 +58,13 @@ def _tried(path: str, request: bytes, timeout: float) -> dict[str, Any] | None:
         raise DaemonSilent(f"{path}: {error}") from error
 
 
-def _exchanged(path: str, request: bytes, timeout: float) -> bytes:
+def _exchanged(path: str, request: bytes, expected: frozenset[int], timeout: float) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout)
         client.connect(path)
+        _pid, uid, _gid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in expected:
+            raise StrangerError(uid)
         client.sendall(request)
         answer = b""
         while not answer.endswith(b"\n") and (part := client.recv(1 << 16)):

@@ -107,7 +107,7 @@ def test_acme_alternate_chain_by_fingerprint_or_name(pebble: Pebble) -> None:
         (("n1.test",), {"listen_address": "127.0.0.9"}, "failed", "connection"),
         (("n1.test",), {"profile": "short"}, "refused", "profiles are: none"),
         (("n1.test",), {"terms_accepted": False}, "refused", "terms_accepted = true"),
-        (("*.n1.test",), {}, "refused", "the CA offers dns-01"),
+        (("*.n1.test",), {}, "refused", "the CA offers «dns-01»"),
         ((), {}, "refused", "set `names`"),
     ],
 )

@@ -84,7 +84,7 @@ def test_acme_authorization_valid_or_pending() -> None:
 
 
 @pytest.mark.parametrize(("status", "problem", "words"), [
-    ("invalid", PROBLEM, "caa: not this CA; allow this CA in the domain's CAA record"),
+    ("invalid", PROBLEM, "caa: «not this CA»; allow this CA in the domain's CAA record"),
     ("invalid", None, "the authorization is invalid"),
     ("expired", None, "the authorization is expired"),
 ])  # fmt: skip
@@ -144,11 +144,11 @@ def told(start: str, end: str) -> dict[str, Any]:
     (NOW + timedelta(days=7), timedelta(days=1)),
 ])  # fmt: skip
 def test_acme_renewal_window_is_read(retry_at: datetime | None, again: timedelta) -> None:
-    """In UTC, its explanation printable; asked for again at Retry-After, within a minute and a day."""
+    """In UTC, its explanation printable and in marks; asked for again at Retry-After, within a minute and a day."""
     found = window(told("2026-12-01T02:00:00+02:00", "2026-12-02T00:00:00Z"), retry_at, NOW)
     moments = [datetime.fromtimestamp(at, UTC) for at in (found.start, found.end)]
     assert [datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 2, tzinfo=UTC)] == moments
-    assert (again.total_seconds(), "https://ca/ why") == (found.again_at - NOW.timestamp(), found.explanation)
+    assert (again.total_seconds(), "«https://ca/ why»") == (found.again_at - NOW.timestamp(), found.explanation)
 
 
 def test_acme_renewal_window_end_before_start_is_none() -> None:
@@ -188,7 +188,7 @@ def test_acme_order_contents(profile: str, lifetime: float | None, fields: dict[
     assert {"identifiers": WANTS, **fields} == wish(WANTS, profile, {"short": "", "long": ""}, lifetime, NOW)
 
 
-@pytest.mark.parametrize(("offered", "words"), [({"b": "", "a": ""}, "are: a, b"), ({}, "are: none")])
+@pytest.mark.parametrize(("offered", "words"), [({"b": "", "a": ""}, "are: «a, b»"), ({}, "are: none")])
 def test_acme_profile_not_offered_is_refused(offered: dict[str, str], words: str) -> None:
     """Refused before anything is ordered, with the profiles that the CA offers."""
     with pytest.raises(AuthorityError, match=f"cannot order profile 'short': the CA's profiles {words}") as caught:

@@ -132,7 +132,7 @@ def test_command_exit_75_is_pending_with_state(tmp_path: Path) -> None:
         echo "state: 4711"; echo "retry-after: 60"; echo "in the queue" >&2; exit 75"""
     waiting = answer(tmp_path, ask_for, state=state)
     assert isinstance(waiting, Pending)
-    assert (waiting.again_at, waiting.reason) == ((NOW + timedelta(seconds=60)).timestamp(), "in the queue")
+    assert (waiting.again_at, waiting.reason) == ((NOW + timedelta(seconds=60)).timestamp(), "«in the queue»")
     assert {"state": "4711"} == state.own
     assert "refused" == failure(tmp_path, ask_for, state=state).kind
     assert {} == state.own

@@ -107,7 +107,7 @@ def test_http_failure_reports_innermost_reason(error: Exception, kind: str, word
 def test_http_redirect_is_named_not_followed() -> None:
     """Not followed, and named; every other status is a reply."""
     for status in (300, 307, 399):
-        with pytest.raises(AuthorityError, match="it redirects to elsewhere") as caught:
+        with pytest.raises(AuthorityError, match="it redirects to «elsewhere»") as caught:
             direct(Reply("URL", status, {"location": "elsewhere"}, b""))
         assert "failed" == caught.value.kind
     for status in (200, 299, 400, 503):

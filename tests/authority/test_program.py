@@ -32,7 +32,7 @@ def read(code: int, out: bytes = b"", err: bytes = b"", **changes: Any) -> tuple
 ])  # fmt: skip
 def test_program_exit_codes(code: int, kind: str) -> None:
     """The codes of sysexits.h, else failed; the last line on standard error is the reason, without a secret."""
-    with pytest.raises(AuthorityError, match=r"^cannot get a certificate by /bin/ca: not by \[secret\]$") as caught:
+    with pytest.raises(AuthorityError, match=r"^cannot get a certificate by /bin/ca: «not by \[secret\]»$") as caught:
         read(code, err=b"warming up\nnot by hunter2\nstate: x\n")
     assert (kind, None) == (caught.value.kind, caught.value.retry_at)
 

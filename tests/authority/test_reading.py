@@ -40,11 +40,11 @@ def problem(read: Any, *given: Any) -> tuple[str, str, datetime | None]:
 
 CFSSL_PROBLEMS = [
     (400, {"errors": [{"code": 9, "message": "invalid token"}]}, "credentials", "see auth_key"),
-    (400, {"errors": [{"code": 1, "message": "no such profile"}]}, "refused", "no such profile (1); see profile"),
+    (400, {"errors": [{"code": 1, "message": "no such profile"}]}, "refused", "«no such profile (1)»; see profile"),
     (200, {"success": False}, "refused", "no success; see profile and label"),
     (200, {"success": "yes", "result": {}}, "refused", "no success"),
-    (400, b"<html>", "refused", "answered 400: <html>"),
-    (500, {"errors": [{"code": 1, "message": "broken"}]}, "failed", "answered 500: broken (1)"),
+    (400, b"<html>", "refused", "answered 400: «<html>»"),
+    (500, {"errors": [{"code": 1, "message": "broken"}]}, "failed", "answered 500: «broken (1)»"),
     (200, {"success": True, "result": []}, "malformed", "it has no result"),
     (200, b"<html>", "malformed", "not JSON"),
 ]
@@ -77,7 +77,7 @@ VAULT_PROBLEMS = [
     (403, OPTIONS, "credentials", "policy allow update on pki/sign/node?"),
     (403, OPTIONS | {"namespace": "team"}, "credentials", "valid in the namespace team"),
     (404, OPTIONS, "refused", "see mount, auth_mount, role and namespace"),
-    (400, OPTIONS, "refused", "answered 400: no; never"),
+    (400, OPTIONS, "refused", "answered 400: «no; never»"),
     (412, OPTIONS, "failed", "answered 412"),
     (500, OPTIONS, "failed", "answered 500"),
 ]
@@ -278,8 +278,8 @@ def test_step_token_from_file_is_stripped() -> None:
 STEP_PROBLEMS = [
     (401, b"", "credentials", "the token was refused"),
     (403, b"", "refused", "policy forbids this certificate"),
-    (400, b"no", "refused", "answered 400: no"),
-    (500, b"no", "failed", "answered 500: no"),
+    (400, b"no", "refused", "answered 400: «no»"),
+    (500, b"no", "failed", "answered 500: «no»"),
     (200, b"no", "malformed", "not JSON"),
     (200, b"[]", "malformed", "not a JSON object"),
     (201, b'{"certChain": 7}', "malformed", "contains 0 certificates"),

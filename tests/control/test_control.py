@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from certagent.control.admission import TRUSTED, Peer
-from certagent.control.client import DaemonSilent, DaemonSlow, ask
+from certagent.control.client import DaemonSilent, DaemonSlow, StrangerError, ask
 from certagent.control.server import Control
 from certagent.posix.errors import HostError
 from tests.system.running import open_tmp
@@ -353,3 +353,31 @@ def test_control_survives_lack_of_threads(path: str) -> None:
         [sys.executable, "-c", NO_THREADS, path, root], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.stdout.splitlines() == ["{'ok': True}", "{'ok': True}"], done.stderr
+
+
+STRANGER = """
+import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(sys.argv[1])
+    listener.listen()
+    os.chmod(sys.argv[1], 0o666)
+    print("ready", flush=True)
+    connection = listener.accept()[0]
+    print(len(connection.recv(100)), flush=True)
+"""
+
+
+@pytest.mark.root
+def test_control_client_tells_a_stranger_nothing(path: str) -> None:
+    """Where another user listens, nothing is asked, and whatever it answers is not read; unless it is the agent's."""
+    os.chown(os.path.dirname(path), 65534, 65534)
+    command = [sys.executable, "-c", STRANGER, path]
+    for owner, asked in ((1, False), (65534, True)):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == "ready\n"
+            with pytest.raises(DaemonSilent if asked else StrangerError):
+                ask(path, "status", {}, 2.0, owner=owner)
+            assert (listener.stdout.readline() != "0\n") == asked
+        os.unlink(path)

@@ -106,8 +106,9 @@ def test_command_program_is_confined(shared: Host) -> None:
         shared.write(house=table(script, *lines), authority='"pki"')
         with shared.agent() as agent:
             assert shared.run("renew", "node").returncode == 1
-            found = agent.wait_event("issue.refused", lambda e: e["file"] == "node")
-    assert "all was refused" in found["reason"]
+            logged = agent.wait_event("issue.refused", lambda e: e["file"] == "node")
+            told = [a["reason"] for a in shared.history("issue") if a["subject"] == "node"]
+    assert (["«all was refused»" in reason for reason in told[:1]], "all was" in logged["reason"]) == ([True], False)
     assert "done\n" == (writable / "note").read_text()
     assert (shared.certs / "node.key").stat().st_mode & 0o777 == 0o600
 
@@ -125,7 +126,8 @@ def test_command_pending_answer_survives_restart(shared: Host) -> None:
     shutil.copy(place / "ca.crt", shared.certs / "ca.crt")
     shared.write(house=table(script, *lines), authority='"pki"', clients="[]")
     with shared.agent() as agent:
-        assert "in the queue" in agent.wait_event("issue.waiting")["reason"]
+        agent.wait_event("issue.waiting")
+        assert "«in the queue»" in [a["reason"] for a in shared.history("issue")]
         key = (shared.certs / ".certagent" / "pending" / "node.key").read_bytes()
     with shared.agent() as agent:
         agent.wait_event("pair.installed", lambda e: e["file"] == "node")

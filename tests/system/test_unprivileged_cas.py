@@ -81,7 +81,7 @@ def test_unprivileged_program_is_confined(shared: Host) -> None:
         shared.write(house=table(script, *lines), authority='"pki"', owner='"daemon"', names=names)
         events = once(shared)
         heard = [e["event"] for e in cockroach.log()]
-    reasons = [e["reason"] for e in events if e["event"] == "issue.refused" and e["file"] == "node"]
+    reasons = [a["reason"] for a in shared.history("issue") if (a["subject"], a["outcome"]) == ("node", "refused")]
     assert ["all was refused" in r for r in reasons] == [True], events
     assert (heard, (shared.base / "writable" / "note").read_text()) == (["started"], "done\n")
     assert (shared.certs / "node.key").stat().st_mode & 0o777 == 0o600

@@ -11,11 +11,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from certagent.authority.backends.http import CLIENT_ERRORS, Reply, refusal
+from certagent.authority.backends.http import CLIENT_ERRORS, LONGEST, Reply, refusal
 from certagent.authority.backends.pem import certificates, chain
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Request, Roots
+from certagent.authority.redaction import hide, shown
+from certagent.core.words import framed
 
 OK = 200
 
@@ -42,8 +44,9 @@ def sealed(request: Request, auth_key: str) -> dict[str, str]:
         raise AuthorityError("cannot use auth_key: it is not hex", kind="credentials") from None
     asked = {"certificate_request": request.csr, **_place(request)}
     payload = json.dumps(asked).encode()
-    token = hmac.digest(key, payload, "sha256")
-    return {"token": b64encode(token).decode(), "request": b64encode(payload).decode()}
+    token = b64encode(hmac.digest(key, payload, "sha256")).decode()
+    hide(token)
+    return {"token": token, "request": b64encode(payload).decode()}
 
 
 def _place(request: Request) -> dict[str, str]:
@@ -88,12 +91,12 @@ def _refusal(reply: Reply, what: str, document: dict[str, Any], now: datetime) -
     """A bad token is HTTP 400 like everything else; its text alone tells it apart."""
     listed = document.get("errors")
     errors = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
-    reason = "; ".join(f"{e.get('message')} ({e.get('code')})" for e in errors[:5])
-    reason = "".join(c if c.isprintable() else " " for c in reason)[:300]
+    reason = shown("; ".join(f"{e.get('message')} ({e.get('code')})" for e in errors[:5]), LONGEST)
     if "token" in reason:
-        message = f"cannot {what}: {reply.url} answered {reply.status}: {reason}; see auth_key"
+        message = f"cannot {what}: {reply.url} answered {reply.status}: {framed(reason)}; see auth_key"
         return AuthorityError(message, kind="credentials")
     if reply.status == OK or (reply.status in CLIENT_ERRORS and reason):
-        message = f"cannot {what}: {reply.url} answered {reply.status}: {reason or 'no success'}; see profile and label"
+        why = framed(reason) or "no success"
+        message = f"cannot {what}: {reply.url} answered {reply.status}: {why}; see profile and label"
         return AuthorityError(message, kind="refused")
     return refusal(reply, what, now, reason)

@@ -20,6 +20,7 @@ from certagent.authority.backends.program import Ended, closed_to_us, confinemen
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError, Kind
 from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
+from certagent.core.words import framed
 from certagent.sandbox import Profile
 from certagent.x509.bags import any_certificates
 
@@ -64,7 +65,7 @@ def reading(request: Request, ended: Ended, hidden: Sequence[str], now: datetime
     if ended.code == 0:
         return _answer(request, program, ended.out), ""
     at = moment(said.get("retry-after:", ""), now)
-    reason = _reason(ended, hidden) or f"it ended with {_code(ended.code)} and printed no reason"
+    reason = framed(_reason(ended, hidden)) or f"it ended with {_code(ended.code)} and printed no reason"
     if ended.code == PENDING:
         return Pending((at or now + PAUSE).timestamp(), reason), said.get("state:", "")[:STATE]
     what = "read the CA's roots" if request.operation == "roots" else "get a certificate"

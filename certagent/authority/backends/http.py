@@ -16,16 +16,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from typing import Any
 
 import urllib3
 
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Tls
+from certagent.authority.redaction import shown
 from certagent.core.endpoints import barred
+from certagent.core.words import framed
 from certagent.sandbox.interim import passing_over
 
 LIMIT = 1 << 20
+LONGEST = 300  # characters of an answer in a message
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 CONNECT = 15.0
 LONGEST_PAUSE = timedelta(days=7)
@@ -51,9 +55,8 @@ class Reply:
             raise AuthorityError(f"cannot read the answer of {self.url}: it is not JSON", kind="malformed") from error
 
     def text(self) -> str:
-        """The body as printable text, shortened: for messages."""
-        shown = self.body[:300].decode("utf-8", "replace").strip()
-        return "".join(c if c.isprintable() else " " for c in shown)
+        """The body as printable text without a secret, shortened: for messages."""
+        return shown(self.body.decode("utf-8", "replace"), LONGEST)
 
 
 class Http:
@@ -158,7 +161,7 @@ def broken(url: str, error: Exception) -> AuthorityError:
 def direct(reply: Reply) -> Reply:
     """The reply, unless it is a redirect. Raises AuthorityError."""
     if reply.status in REDIRECTS:
-        place = reply.headers.get("location", "nowhere")[:200]
+        place = framed(shown(reply.headers.get("location", "nowhere"), 200))
         raise AuthorityError(
             f"cannot use {reply.url}: it redirects to {place}; redirects are not followed", kind="failed"
         )
@@ -219,7 +222,8 @@ def _cause(error: Exception) -> str:
     """The innermost reason, in one line."""
     inner = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
     text = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner) or type(inner).__name__
-    return str(text).splitlines()[0][:200]
+    line = shown(str(text).splitlines()[0], 200)
+    return framed(line) if isinstance(inner, HTTPException) else line  # such an error quotes what the server sent
 
 
 def retry_after(reply: Reply, now: datetime) -> datetime | None:
@@ -242,10 +246,10 @@ def moment(text: str, now: datetime) -> datetime | None:
     return min(max(at, now), now + LONGEST_PAUSE)
 
 
-def refusal(reply: Reply, what: str, now: datetime, reason: str = "") -> AuthorityError:
-    """Given a reply that is not a success and what was asked, return the error."""
-    why = reason or reply.text() or "without a reason"
-    message = f"cannot {what}: {reply.url} answered {reply.status}: {why}"
+def refusal(reply: Reply, what: str, now: datetime, reason: str = "", remedy: str = "") -> AuthorityError:
+    """Given a reply that is not a success, what was asked, the CA's reason and our remedy, return the error."""
+    why = framed(reason or reply.text()) or "without a reason"
+    message = f"cannot {what}: {reply.url} answered {reply.status}: {why}{remedy}"
     at = retry_after(reply, now)
     if reply.status in {UNAUTHORIZED, FORBIDDEN}:
         return AuthorityError(message, kind="credentials", retry_at=at)

@@ -18,6 +18,7 @@ from certagent.authority.backends.pem import certificates, chain, der
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Request, Roots, Tls
+from certagent.authority.redaction import hide
 
 OK, CREATED, NOT_FOUND = 200, 201, 404
 LOG = "step-ca's log has the reason"
@@ -55,7 +56,9 @@ def asking(request: Request, known: Mapping[str, str], now: datetime, nonce: str
         return Asked("/1.0/renew", headers={"Authorization": f"Bearer {request.proof}"})
     if request.options["credential"] == "leaf" and timely and step_token.repeated(request):
         return Asked("/1.0/rekey", {"csr": request.csr}, as_leaf=True)
-    body: dict[str, Any] = {"csr": request.csr, "ott": one_time_token(request, known, now, nonce)}
+    once = one_time_token(request, known, now, nonce)
+    hide(once)
+    body: dict[str, Any] = {"csr": request.csr, "ott": once}
     return Asked("/1.0/sign", body | ({"notAfter": f"{int(request.lifetime)}s"} if request.lifetime else {}))
 
 

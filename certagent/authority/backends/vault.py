@@ -12,11 +12,13 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from certagent.authority.backends.http import FORBIDDEN, Reply, refusal
+from certagent.authority.backends.http import FORBIDDEN, LONGEST, Reply, refusal
 from certagent.authority.backends.pem import certificates, chain
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Request, Roots
+from certagent.authority.redaction import hide
+from certagent.authority.redaction import shown as cleaned
 
 NOT_FOUND, PRECONDITION = 404, 412
 SUCCESSES = range(200, 300)
@@ -55,14 +57,14 @@ def content(reply: Reply, what: str, options: dict[str, Any], now: datetime) -> 
 
 
 def _refusal(reply: Reply, what: str, options: dict[str, Any], now: datetime) -> AuthorityError:
-    reason = "; ".join(reasons(reply)) or reply.text()
+    reason, remedy = "; ".join(reasons(reply)) or reply.text(), ""
     if reply.status == FORBIDDEN:
         needed = f"does its policy allow update on {signing_path(options)}?"
         namespace = f" in the namespace {options['namespace']}" if options["namespace"] else ""
-        reason = f"{reason} (is the token valid{namespace}, and {needed})"
+        remedy = f" (is the token valid{namespace}, and {needed})"
     if reply.status == NOT_FOUND:
-        reason = f"{reason} (see mount, auth_mount, role and namespace)"
-    error = refusal(reply, what, now, reason)
+        remedy = " (see mount, auth_mount, role and namespace)"
+    error = refusal(reply, what, now, reason, remedy)
     if reply.status == PRECONDITION:  # a replica that is behind: asking again changes something
         error.kind = "failed"
     return error
@@ -73,8 +75,7 @@ def reasons(reply: Reply) -> list[str]:
     with suppress(AuthorityError):
         document = reply.json()
         listed = document.get("errors") if isinstance(document, dict) else None
-        texts = [str(e) for e in listed] if isinstance(listed, list) else []
-        return ["".join(c if c.isprintable() else " " for c in t)[:300].strip() for t in texts[:5]]
+        return [cleaned(text, LONGEST) for text in listed[:5]] if isinstance(listed, list) else []
     return []
 
 
@@ -178,6 +179,7 @@ def token_of(reply: Reply, options: dict[str, Any], now: datetime) -> str:
         raise
     if not isinstance(token, str) or not token:
         raise AuthorityError("cannot log in: the answer has no token", kind="malformed")
+    hide(token)
     return _printable(token)
 
 

@@ -12,6 +12,7 @@ from certagent.authority.backends.acme.problems import mapped, printable
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Renewal, Request
+from certagent.core.words import framed
 
 UNASKED = timedelta(hours=6)  # RFC 9773, section 4.3.3
 WHAT = "read the renewal information"
@@ -51,7 +52,7 @@ def window(document: dict[str, Any], retry_at: datetime | None, now: datetime) -
     if end <= start:
         raise AuthorityError("cannot use the renewal information: the window ends before it starts", kind="malformed")
     again = min(max(retry_at or now + UNASKED, now + SOONEST), now + LATEST)
-    why = printable(document.get("explanationURL", ""))
+    why = framed(printable(document.get("explanationURL", "")))
     return Renewal(start.timestamp(), end.timestamp(), again.timestamp(), why)
 
 

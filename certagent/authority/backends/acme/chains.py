@@ -5,6 +5,7 @@ import re
 from certagent import x509
 from certagent.authority.errors import AuthorityError
 from certagent.core.facts import Leaf
+from certagent.core.words import framed
 
 BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
@@ -37,7 +38,7 @@ def preferred(chains: list[str], wish: str, roots: tuple[Leaf, ...]) -> str:
     for kept, facts in parsed:
         if _ends_at(facts, wish, roots):
             return kept
-    tops = " | ".join(dict.fromkeys(facts[-1].issuer for _, facts in parsed))
+    tops = framed(" | ".join(dict.fromkeys(facts[-1].issuer for _, facts in parsed)))
     raise AuthorityError(f"cannot find the preferred chain {wish!r}: the CA's chains end at {tops}", kind="refused")
 
 

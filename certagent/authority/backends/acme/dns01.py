@@ -24,6 +24,8 @@ from certagent.authority.backends.acme.options import Options, address
 from certagent.authority.backends.acme.polling import Patience
 from certagent.authority.backends.program import run
 from certagent.authority.errors import AuthorityError, Kind
+from certagent.authority.redaction import shown
+from certagent.core.words import framed
 
 LABEL = "_acme-challenge"
 ALIASES = 8
@@ -198,5 +200,5 @@ class Hook:
             words, b"", {"PATH": HOOK_PATH}, os.getcwd(), self._options.patience, setting="dns_hook", verbose=True
         )
         if done.code:
-            said = done.err[-300:].decode("utf-8", "replace").strip()
+            said = framed(shown(done.err.decode("utf-8", "replace"), 1 << 16)[-300:])
             raise AuthorityError(f"cannot set {name}: {words[0]} {verb} exited {done.code}: {said}")

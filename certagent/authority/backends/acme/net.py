@@ -4,6 +4,7 @@ The library repeats a request once if its nonce was refused; a strict server, or
 several in a row.
 """
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -19,6 +20,7 @@ from requests.structures import CaseInsensitiveDict
 
 from certagent.authority.backends.http import Http, Reply, refusal, retry_after
 from certagent.authority.errors import AuthorityError
+from certagent.authority.redaction import hide
 
 NONCES = 12
 BAD, CONFLICT = 400, 409
@@ -56,6 +58,7 @@ class Net(ClientNetwork):
         del args
         body = kwargs.get("data")
         body = body.encode() if isinstance(body, str) else body
+        _hide(body)
         reply = self._http.request(method, url, body=body, headers=kwargs.get("headers"))
         self.retry_at = retry_after(reply, self._now())
         if reply.status >= BAD and not _problem(reply):  # an answer of a proxy in front of the CA
@@ -83,6 +86,14 @@ class Net(ClientNetwork):
                     raise
                 self._nonces.clear()
         return self._post_once(*args, **kwargs)
+
+
+def _hide(body: bytes | None) -> None:
+    """No message repeats what was signed by the account's key, whole or its signature."""
+    with suppress(ValueError):
+        document = json.loads(body or b"null")
+        if isinstance(document, dict):
+            hide(str(document.get("signature", "")), (body or b"").decode())
 
 
 def _problem(reply: Reply) -> bool:

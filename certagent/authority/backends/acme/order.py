@@ -18,11 +18,12 @@ from certagent.authority.backends.acme.account import Account
 from certagent.authority.backends.acme.limits import Failures
 from certagent.authority.backends.acme.options import Options, identifier
 from certagent.authority.backends.acme.polling import Patience, pauses
-from certagent.authority.backends.acme.problems import mapped
+from certagent.authority.backends.acme.problems import mapped, printable
 from certagent.authority.backends.acme.proving import count_failed, prove
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending, Request
+from certagent.core.words import framed
 
 AGAIN = timedelta(seconds=30)
 MARGIN = 3.0  # of the request's time, for the last answers
@@ -174,7 +175,7 @@ def wish(
 ) -> dict[str, Any]:
     """What is asked for in a new order. Raises AuthorityError for a profile that the CA does not offer."""
     if profile and profile not in offered:
-        has = ", ".join(sorted(offered)) or "none"
+        has = framed(printable(", ".join(sorted(offered)))) or "none"
         raise AuthorityError(f"cannot order profile {profile!r}: the CA's profiles are: {has}", kind="refused")
     fields: dict[str, Any] = {"identifiers": wants}
     if profile:

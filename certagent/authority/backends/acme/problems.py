@@ -9,6 +9,8 @@ from josepy.errors import DeserializationError
 
 from certagent.authority.backends.acme.net import Net
 from certagent.authority.errors import AuthorityError, Kind
+from certagent.authority.redaction import shown
+from certagent.core.words import framed
 
 KINDS: dict[str, Kind] = {
     "rateLimited": "rate-limited",
@@ -51,17 +53,18 @@ NONSENSE = (errors.Error, DeserializationError, KeyError, ValueError, TypeError,
 
 def printable(value: object) -> str:
     """A CA's words, in one bounded line."""
-    return "".join(c if c.isprintable() else " " for c in str(value or ""))[:LONGEST].strip()
+    return shown(value, LONGEST)
 
 
 def sentence(problem: messages.Error) -> str:
-    """A problem document in one line: code, detail, and those of its parts."""
-    parts = [f"{problem.code or printable(problem.typ)}: {printable(problem.detail)}"]
+    """A problem document in one line: its code, in marks the details of it and of its parts, and the remedy."""
+    parts = [printable(problem.detail) if problem.code else f"{printable(problem.typ)}: {printable(problem.detail)}"]
     for part in problem.subproblems or ():
         about = printable(part.identifier.value) if part.identifier else ""
         parts.append(f"{about} {part.code or ''}: {printable(part.detail)}".strip())
     remedy = REMEDIES.get(problem.code or "")
-    return "; ".join(parts)[: 2 * LONGEST] + (f"; {remedy}" if remedy else "")
+    what = f"{problem.code or 'unknown problem'}: {framed('; '.join(parts)[: 2 * LONGEST])}"
+    return what + (f"; {remedy}" if remedy else "")
 
 
 def error_of(problem: messages.Error, failed: str, retry_at: datetime | None = None) -> AuthorityError:
@@ -78,5 +81,5 @@ def mapped(net: Net, what: str) -> Iterator[None]:
     except messages.Error as error:
         raise error_of(error, f"cannot {what}", net.retry_at) from error
     except NONSENSE as error:
-        why = f"{type(error).__name__} {printable(error)}"[:LONGEST]
+        why = f"{type(error).__name__} {framed(printable(error))}"
         raise AuthorityError(f"cannot {what}: the CA's answer is malformed: {why}", kind="malformed") from error

@@ -20,6 +20,7 @@ from certagent.authority.backends.acme.problems import error_of, printable
 from certagent.authority.backends.acme.web import Standalone, Webroot
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError, Kind
+from certagent.core.words import framed
 
 
 class ValidationFailedError(AuthorityError):
@@ -156,7 +157,9 @@ def _fetch(account: Account, url: str, names: frozenset[str]) -> Authorization:
     """Fetch an authorization. A challenge for a name that was not ordered could serve somebody else: it is refused."""
     found = Authorization.of(account.post(url, None).json())
     if identifier(found.name)["value"] not in names:
-        raise AuthorityError(f"cannot validate {printable(found.name)}: the name was not ordered", kind="malformed")
+        raise AuthorityError(
+            f"cannot validate {framed(printable(found.name))}: the name was not ordered", kind="malformed"
+        )
     return found
 
 
@@ -164,7 +167,7 @@ def _chosen(found: Authorization, kind: str) -> Challenge:
     for challenge in found.challenges:
         if challenge.kind == kind:
             return challenge
-    has = ", ".join(sorted(printable(c.kind) for c in found.challenges)) or "nothing"
+    has = framed(", ".join(sorted(printable(c.kind) for c in found.challenges))) or "nothing"
     raise AuthorityError(
         f"cannot validate {printable(found.name)} by {kind}: the CA offers {has}; set `challenge`", kind="refused"
     )
