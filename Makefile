@@ -45,12 +45,13 @@ test-any-day: setup
 test-faults: setup
 	$(BIN)/python -m pytest --numprocesses=auto tests/faults
 
+# Without what takes over a quarter of a second, which `make test` runs: whole processes, and simulated days and years.
 # One process: a second one would import and collect everything again, which takes as long as half of the tests. pytest
 # keeps its own byte code of the tests, whose asserts it rewrites, even where the shell allows no __pycache__.
 unit: export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/bytecode
 unit: export PYTHONDONTWRITEBYTECODE :=
 unit: setup
-	$(BIN)/python -m pytest $(UNIT)
+	$(BIN)/python -m pytest -m 'not slow' $(UNIT)
 
 coverage: setup
 	$(BIN)/python -m pytest --numprocesses=auto --cov --cov-report=term-missing:skip-covered $(COVERING)

@@ -132,6 +132,7 @@ def test_state_directory_not_creatable_is_named(tmp_path: Path, capsys: pytest.C
     assert "or set agent.state_dir" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_plan_of_missing_directory_shows_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 3; the finding and its remedy are in the plan, and no time without a meaning."""
     assert main(["plan", "-c", configured(tmp_path)]) == 3
@@ -176,6 +177,7 @@ def test_unexpected_exception_exits_with_no_severity(capsys: pytest.CaptureFixtu
     assert "internal error (KeyError)" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["country-3", "neg-serial-ca"])
 def test_certificate_warnings_leave_stderr_empty(name: str, tmp_path: Path) -> None:
     """cryptography warns of a country of three letters and of serial numbers below 1; they do not belong in the log."""

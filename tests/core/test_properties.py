@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -230,6 +231,7 @@ def a_day(found: Snapshot, mood: int, rules: Policy) -> list[Action]:
     return done
 
 
+@pytest.mark.slow
 @settings(max_examples=settings().max_examples // 6)  # each is thousands of decisions
 @given(worlds(), st.integers(0, 3))
 def test_requests_signals_repairs_are_bounded_in_a_day(found: Snapshot, mood: int) -> None:
