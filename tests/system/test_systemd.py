@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ create = true
 path = "/var/lib/cockroach/certs"
 owner = "cockroach"
 authority = "house"
-names = ["localhost", "127.0.0.1"]
+names = ["localhost", "127.0.0.1", "HOST"]
 clients = ["root"]
-"""
+""".replace("HOST", socket.gethostname())  # which cockroach advertises
 
 
 def of(state: str) -> str:
