@@ -17,9 +17,14 @@ LOOKS = 2
 AT_LEAST = timedelta(milliseconds=2)
 
 
-def converge(world: World, clock: Callable[[], datetime]) -> tuple[Snapshot, Plan, list[Action]]:
-    """Observe, decide and act until a plan holds no action; return the last snapshot, its plan, and what was done."""
-    done: list[Action] = list(urgent(world, clock))
+def converge(
+    world: World, clock: Callable[[], datetime], *, noticed: bool = True
+) -> tuple[Snapshot, Plan, list[Action]]:
+    """Observe, decide and act until a plan holds no action; return the last snapshot, its plan, and what was done.
+
+    `noticed`: something may have changed; else it is a rescan, and keys are looked at with everything else.
+    """
+    done: list[Action] = list(urgent(world, clock)) if noticed else []
     before: tuple[Action, ...] = ()
     for _ in range(ROUNDS):
         snapshot = world.observe(clock())

@@ -60,6 +60,7 @@ class Reconciler:
         self._watch = watch(self.wake)
         self._thread: threading.Thread | None = None
         self._stopping, self._locked, self._failed = False, False, False
+        self._noticed = True  # since the last pass something may have changed
         self._hung_since: datetime | None = None
         self._seen: Planned | None = None  # the last that was observed
         self._running_since: float | None = None  # monotonic, of the pass that runs
@@ -125,6 +126,7 @@ class Reconciler:
         if callable(item):
             self._safely(item)
         elif item not in READ and not self._stopping:
+            self._noticed = True
             self._common.read()
 
     def _release(self) -> None:
@@ -172,7 +174,8 @@ class Reconciler:
         self.world.settle()
         self.world.surround((*self._watch.problems(), *self._common.findings()), moment.fact)
         self.world.retry_lock()
-        snapshot, plan, done = converge(self.world, moment.ticking)
+        noticed, self._noticed = self._noticed or bool(self._watch.problems()), False
+        snapshot, plan, done = converge(self.world, moment.ticking, noticed=noticed)
         self._seen = Planned(policy=self.world.policy, snapshot=snapshot, plan=plan)
         self._publish(self._seen)
         self._news.say(self._seen, done)
