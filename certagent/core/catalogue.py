@@ -116,7 +116,7 @@ DIR_FOREIGN = Rule("dir.foreign", "certagent changes nothing in the certs direct
 DIR_OWNER = Rule("dir.owner", "the certs directory does not belong to the configured `owner`", AGENT,
     "chown OWNER DIR, or correct `owner`", WARNING)
 DIR_STAGING = Rule("dir.staging", "the staging area `.certagent` contains something that certagent did not put there",
-    AGENT, "look at it, then remove it", WARNING)
+    AGENT, "find out what it is, then remove it", WARNING)
 DIR_TOO_LARGE = Rule("dir.too-large", "the certs directory has too much in it for one check: a part is not examined",
     AGENT, "move what cockroach does not need out of the directory", WARNING,
     remedy="move what cockroach does not need out of the directory")
@@ -149,7 +149,8 @@ AUTHORITY_UNTRUSTED = Rule("authority.untrusted",
     "the root of an authority is not in the trust bundle", AGENT,
     "add its root to the bundle on every node, or remove it from `authority`", WARNING)
 AUTHORITY_UNUSABLE = Rule("authority.unusable",
-    "an authority cannot be asked: its roots, a secret, a credential or its key cannot be read", AGENT,
+    "an authority cannot be asked: its roots, a secret, a credential or its key cannot be read, or other users could "
+    "have changed it", AGENT,
     "repair the file, make it readable for the agent, or correct the setting", WARNING)
 RENEWAL_FAILING = Rule("renewal.failing", "the last attempts to renew failed", AGENT,
     "certagent history NAME shows why", ("warning", "critical"))

@@ -81,7 +81,8 @@ def _odd(path: str, odd: tuple[str, ...]) -> Finding:
     """What is not ours in the staging area, whatever it is, is one finding."""
     more = f" and {len(odd) - SHOWN} more" if len(odd) > SHOWN else ""
     message = f".certagent contains what certagent did not put there: {', '.join(odd[:SHOWN])}{more}"
-    remedy = f"look at it, then remove it: rm -r {' '.join(quote(f'{path}/.certagent/{each}') for each in odd[:SHOWN])}"
+    named = " ".join(quote(f"{path}/.certagent/{each}") for each in odd[:SHOWN])
+    remedy = f"find out what it is, then remove it: rm -r {named}"
     return DIR_STAGING.found(path, message, remedy=remedy)
 
 
