@@ -8,7 +8,7 @@ import pytest
 
 from certagent.core.actions import Plan, RejectCommand, Reload
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, CertFile, KeyFile, Leaf, Loaded, Pair, Request, Snapshot, Trust
+from certagent.core.facts import Attempt, CertFile, KeyFile, Leaf, Listener, Loaded, Pair, Request, Snapshot, Trust
 from certagent.core.policy import OcspRule, Policy, ProcessRule
 from certagent.core.serving import material
 from tests.core.building import DAY, NOW, VOLUME, file, leaf, pair, policy, process, revocation, served, snapshot, want
@@ -237,6 +237,49 @@ def test_reload_with_unknown_loaded_material_is_blocked(label: str, found: Snaps
     """An agent that never saw what is loaded judges the files alone, and by what the process names."""
     made = decide(RULES, found, NOW)
     assert (reloads(made), len(told(made))) == ([], 1), label
+
+
+ROOT = leaf("ca", 2, not_after=NOW + 3000 * DAY, spki="root-2")
+OLD_ROOT = replace(ROOT, fingerprint="ca-1", spki="root-1")
+ADMIN = replace(pair("client.root"), trust=Trust("ca", anchors=("root-2",)))
+OFFERED: Any = served("", client="client.root", client_fingerprint="client.root-1", outcome="refused")
+TAKEN = replace(OFFERED, outcome="served", fingerprint="node-1")
+SAME_NAME = "of the same subject as what is loaded, "
+DECIDED: list[tuple[str, tuple[Leaf, ...], tuple[Any, ...], int, int]] = [
+    (f"{SAME_NAME}not offered yet", (ROOT,), (), 0, 0),
+    (f"{SAME_NAME}refused", (ROOT,), (OFFERED,), 0, 1),
+    (f"{SAME_NAME}taken", (ROOT,), (TAKEN,), 1, 0),
+    (f"{SAME_NAME}refused, and the old root is there as well", (ROOT, OLD_ROOT), (OFFERED,), 1, 0),
+    (f"{SAME_NAME}the log-in is refused", (ROOT,), (replace(OFFERED, sqlstate="28000"),), 1, 0),
+    (f"{SAME_NAME}an earlier pair was refused", (ROOT,), (replace(OFFERED, client_fingerprint="gone"),), 1, 0),
+    (f"{SAME_NAME}no answer", (ROOT,), (replace(OFFERED, outcome="unreachable"),), 1, 0),
+]
+
+
+@pytest.mark.parametrize(("label", "roots", "answers", "signals", "blocked"), DECIDED, ids=[r[0] for r in DECIDED])
+@pytest.mark.parametrize("bundle", ["ca", "ca-client"])
+def test_reload_onto_bundle_of_same_subject_asks_clients_first(
+    label: str, roots: tuple[Leaf, ...], answers: tuple[Any, ...], signals: int, blocked: int, *, bundle: str
+) -> None:
+    """Nothing is known of what is loaded, and the names of CAs are the same: a client's pair tells bundles apart."""
+    made = pair(bundle, roots[0])
+    assert made.cert is not None
+    made = replace(made, cert=replace(made.cert, chain=roots[1:]))
+    admin = replace(ADMIN, trust=replace(ADMIN.trust, bundle=bundle))
+    others = () if bundle == "ca" else (CA,)
+    found = host(*others, made, SOUND, admin, loaded=None, served=(served("node-1"), *answers))
+    plan = decide(RULES, found, NOW)
+    assert (len(reloads(plan)), len(told(plan))) == (signals, blocked), label
+
+
+def test_reload_waits_until_every_port_told_what_it_serves() -> None:
+    """The console has answered first: whether the SQL port takes the clients' pairs is not known yet."""
+    ports = (Listener("127.0.0.1", 8080, "http"), Listener("127.0.0.1", 26257))
+    console = served("node-1", address="127.0.0.1:8080", kind="http")
+    found = host(pair("ca", ROOT), SOUND, ADMIN, loaded=None, served=(console,), processes=(process(listeners=ports),))
+    assert reloads(decide(RULES, found, NOW)) == []
+    both = replace(found, served=(console, served("node-1"), TAKEN))
+    assert [1] == [len(reloads(decide(RULES, both, NOW)))]
 
 
 def test_reload_onto_bundle_of_other_ca_names_bundle() -> None:

@@ -142,3 +142,33 @@ def _blocked_and_undone(host: Host, mistake: Mistake, ca: Ca, before: dict[str, 
 
 def _said(host: Host) -> list[Any]:
     return [f for d in host.status()["certs_dirs"] for f in d["findings"] if f["severity"] == "critical"]
+
+
+def test_reload_by_first_agent_after_mistake_is_blocked(host: Host) -> None:
+    """A self-signer replaced everything while cockroach ran and no agent did: the first agent has no record of before.
+
+    The names of the CAs are the same. A root that was added in that time is loaded, and nothing says more than that.
+    """
+    ca = deployed(host)
+    before = {p.name: p.read_bytes() for p in host.certs.iterdir() if p.is_file()}
+    roots, client = host.base / "roots.pem", (host.base / "c.crt", host.base / "c.key")
+    roots.write_bytes(ca.cert)
+    for path, data in zip(client, pair(ca, "client.root"), strict=True):
+        path.write_bytes(data)
+    with host.server() as cockroach:
+        stream = Stream(cockroach, str(roots), (str(client[0]), str(client[1])))
+        try:
+            other = make_ca("somebody's CA")
+            put(host.certs, "ca.crt", other.cert)
+            for stem in ("node", "client.root"):
+                replace(host.certs, stem, pair(other, stem))
+            with host.agent() as agent:
+                wait_until(lambda: blocked(host), "blocked")
+                assert hups(agent) == 0
+                undone(host.certs, before)
+                put(host.certs, "ca.crt", make_ca("somebody's CA").cert + ca.cert)
+                wait_until(lambda: host.file("ca")["proof"] == "sent", "the added root is loaded")
+                assert (hups(agent), blocked(host)) == (1, [])
+        finally:
+            stream.stop()
+    assert (stream.failures, stream.connections > 0) == ([], True)

@@ -26,7 +26,7 @@ from certagent.core.facts.history import VERIFIED
 from certagent.core.findings import Finding, Is
 from certagent.core.hosts import hosts, hosts_of
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
-from certagent.core.names import CA, NODE
+from certagent.core.names import CA, CA_CLIENT, NODE
 from certagent.core.policy import Want
 from certagent.core.roles import SYSTEM
 from certagent.core.rules import key_mode_accepted, pair_findings
@@ -61,6 +61,21 @@ def restarts(view: View, process: Process) -> str:
     judged = verdicts(view.snapshot.pairs, view.snapshot.unmanaged_files, process.gid, process.terms)
     problem = start_problem(judged, view.snapshot.pairs)
     return f"a restart would fail ({problem})" if problem else "a restart would load it too"
+
+
+def undecided(view: View, process: Process) -> bool:
+    """Whether nothing is known of what a process has loaded, and it was not yet offered the clients' pairs.
+
+    That it refuses them is the only sign of a bundle whose CAs have the names of those on disk, and other keys.
+    """
+    answers, names = of_process(view.snapshot, process), client_names(view.snapshot)
+    told = {s.address: s for s in answers if not s.client}
+    ports = [at for at, s in told.items() if s.kind == "sql" and (not s.client_cas or names == set(s.client_cas))]
+    asked = {(s.address, s.client) for s in answers}
+    offered = [p.name.stem for p in _offered(view) if p.matched and view.want(p.name.stem)]
+    missing = any(x.address not in told and x.kind != "http" for x in process.listeners)
+    missing = missing or any((at, stem) not in asked for at in ports for stem in offered)
+    return bool(offered) and missing and loaded_by(view, process) is None
 
 
 def loaded_by(view: View, process: Process) -> Loaded | None:
@@ -244,6 +259,26 @@ def _unknown(view: View, process: Process) -> Iterator[Bar]:
     told = [s for s in of_process(view.snapshot, process) if s.outcome == "served" and not s.client]
     if process.found_by == "arguments" and any(set(s.client_cas) - names for s in told):
         yield Bar(file="ca.crt", reason="the bundles on disk lack a CA whose clients the process accepts now")
+    yield from _strange(view, process)
+
+
+def _offered(view: View) -> list[Pair]:
+    """The pairs of clients that verify by the bundle on disk which verifies clients."""
+    bundle = view.snapshot.pair(CA_CLIENT.stem) or view.snapshot.pair(CA.stem)
+    pairs = [p for p in view.snapshot.pairs if p.name.kind.offered and p.trust and not p.trust.problem]
+    return [p for p in pairs if p.trust and bundle and p.trust.bundle == bundle.name.stem]
+
+
+def _strange(view: View, process: Process) -> Iterator[Bar]:
+    """A process that refuses a pair of every root of a bundle trusts none of them: it would lose whom it accepts."""
+    told = [s for s in of_process(view.snapshot, process) if s.outcome == "refused" and s.client and not s.sqlstate]
+    refused = {(s.client, s.client_fingerprint) for s in told}
+    pairs = [p for p in _offered(view) if p.leaf and (p.name.stem, p.leaf.fingerprint) in refused]
+    bundle = view.snapshot.pair(pairs[0].trust.bundle) if pairs and pairs[0].trust else None
+    roots = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else set()
+    if bundle and roots <= {anchor for p in pairs if p.trust for anchor in p.trust.anchors}:
+        file, named = f"{bundle.name.stem}.crt", ", ".join(f"{p.name.stem}.crt" for p in pairs)
+        yield Bar(file=file, reason=f"the process trusts no CA of {file}: it refuses {named}")
 
 
 def _broken(view: View, loaded: Loaded) -> list[str]:

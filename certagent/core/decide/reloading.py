@@ -10,7 +10,7 @@ from datetime import timedelta
 from certagent.core.actions import AssumeLoaded, RecordProof, Reload
 from certagent.core.catalogue import SERVED_STALE
 from certagent.core.decide import unserved
-from certagent.core.decide.gate import Bar, bar, restarts
+from certagent.core.decide.gate import Bar, bar, restarts, undecided
 from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Attempt, Pair, Process, Request, Served, Snapshot
@@ -86,6 +86,8 @@ def _process(view: View, process: Process) -> Part:
     forced = asked is not None and asked.force
     barred = None if forced else bar(view, process)
     found = Part(findings=(_stale(view, process, Stale(sent=sent, reason=stale, bar=barred)),)) if stale else Part()
+    if barred is None and not forced and undecided(view, process):
+        return found  # its answer to the clients' pairs, which are offered now, decides
     back = _rollback(view, sent, [s for s, _ in wrong])
     reason = REQUESTED if asked else stale or ""
     step = back or _signal(
