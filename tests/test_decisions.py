@@ -14,6 +14,7 @@ from certagent.authority.client.secrets import text_of
 from certagent.certs_dir.as_cockroach import unread
 from certagent.certs_dir.mounts import mount_in
 from certagent.certs_dir.reading import IrregularFileError
+from certagent.certs_dir.swap.generations import staged_stems
 from certagent.certs_dir.swap.recovery import stems, told
 from certagent.certs_dir.swap.sweep import keys_alone
 from certagent.control.client import answer_of
@@ -195,6 +196,12 @@ def test_recovery_stems() -> None:
         "node",
         "ui",
     ]
+
+
+def test_recovery_staged_stems() -> None:
+    """The whole certificates of what is staged, in order: a name that begins with a dot was never finished."""
+    names = ["ui.crt", "node.crt", "node.key", ".node.crt.new", ".ui.crt", "client.a.crt", "x.csr"]
+    assert ["client.a", "node", "ui"] == staged_stems(names)
 
 
 def test_recovery_spare_staged_keys() -> None:

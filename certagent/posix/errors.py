@@ -12,3 +12,8 @@ class HostError(Exception):
 
 class StoppingError(HostError):
     """What failed was ended because this process stops."""
+
+
+def reason(error: Exception) -> str | None:
+    """Why an operation failed: of an OSError what the kernel says, without the number and the path."""
+    return error.strerror if isinstance(error, OSError) else str(error)

@@ -83,19 +83,29 @@ class Area:
         """Remove a sub-directory and the files in it; where something else is in it, it only gets another name."""
         above, _, name = path.rpartition("/")
         with self.found(path) as fd:
-            for file in os.listdir(fd) if fd is not None else ():
-                remove(fd or 0, file)
+            if fd is not None:
+                _empty(fd)
         with self.found(above) as fd:
-            if fd is None:
-                return
-            try:
-                os.rmdir(name, dir_fd=fd)
-            except FileNotFoundError:
-                return
-            except OSError as error:
-                if error.errno not in {*NOT_EMPTY, *NO_DIRECTORY}:
-                    raise
-                put_aside(fd, name)
+            if fd is not None:
+                _remove_empty(fd, name)
+
+
+def _empty(directory: int) -> None:
+    """Remove the files in a directory. Raises OSError."""
+    for file in os.listdir(directory):
+        remove(directory, file)
+
+
+def _remove_empty(directory: int, name: str) -> None:
+    """Remove a sub-directory that may be gone; one that is not empty, or is a file, gets another name. OSError."""
+    try:
+        os.rmdir(name, dir_fd=directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in {*NOT_EMPTY, *NO_DIRECTORY}:
+            raise
+        put_aside(directory, name)
 
 
 def _made(directory: int, name: str) -> int:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from certagent.certs_dir.swap.area import INTENT, STAGED, Area
 from certagent.certs_dir.swap.files import finish, is_directory, read, readable, remove, write
 from certagent.core.obstacles import remedy, told
-from certagent.posix.errors import HostError
+from certagent.posix.errors import HostError, reason
 from certagent.posix.exchange import exchange
 from certagent.posix.flags import fixed
 
@@ -65,8 +65,7 @@ def _undone(area: Area, staged: int, stem: str, undo: list[Undo], error: OSError
         os.fsync(staged)
         end(area)
     except (OSError, HostError) as second:
-        why = second.strerror if isinstance(second, OSError) else str(second)
-        return HostError(f"{what}; the previous key could not be put back: {why}", error.errno)
+        return HostError(f"{what}; the previous key could not be put back: {reason(second)}", error.errno)
     return HostError(f"{what}; the key and the certificate are what they were before", error.errno)
 
 

@@ -5,6 +5,7 @@ one. The oldest are removed only after a swap has succeeded, so that none that f
 """
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 
 from certagent.certs_dir.swap.area import OLD, TAKING, Area
@@ -56,6 +57,17 @@ def read_one(area: Area, stem: str, number: int) -> Stored | None:
     with suppress(OSError), area.found(f"{OLD}/{stem}/{number}") as fd:
         return None if fd is None else stored(fd, "", stem, number)
     return None
+
+
+def staged(directory: int) -> tuple[Stored, ...]:
+    """What is staged in an open directory, by the names of its certificates. Raises OSError."""
+    rows = [stored(directory, f"{stem}.", stem) for stem in staged_stems(os.listdir(directory))]
+    return tuple(row for row in rows if row is not None)
+
+
+def staged_stems(names: Iterable[str]) -> list[str]:
+    """Given the names in the directory of what is staged, return the stems of its whole certificates, in order."""
+    return sorted(n.removesuffix(".crt") for n in names if n.endswith(".crt") and n[0] != ".")
 
 
 def stored(directory: int, prefix: str, stem: str, number: int = 0) -> Stored | None:

@@ -10,7 +10,7 @@ from certagent.certs_dir.swap.area import INTENT, OLD, STAGED, Area
 from certagent.certs_dir.swap.commit import end
 from certagent.certs_dir.swap.files import finish, matched, read, readable, write
 from certagent.certs_dir.swap.sweep import tidy
-from certagent.posix.errors import HostError
+from certagent.posix.errors import HostError, reason
 from certagent.posix.exchange import exchange
 
 
@@ -21,18 +21,25 @@ def recover(area: Area) -> str | None:
     intent stays, so that the recovery is tried again.
     """
     interrupted = INTENT in area.listed()
-    done, failed = [], dict[str, Exception]()
     with area.sub(STAGED) as staged:
-        for stem in stems(os.listdir(area.live)):
-            try:
-                done.append(_heal(area, staged, stem))
-            except (HostError, OSError) as error:
-                failed[stem] = error
+        done, failed = _healed(area, staged)
     if interrupted:
         _raise(failed, _swapped(area))
         end(area)
     tidy(area)
-    return told([what for what in done if what], interrupted=interrupted)
+    return told(done, interrupted=interrupted)
+
+
+def _healed(area: Area, staged: int) -> tuple[list[str], dict[str, Exception]]:
+    """What was done to live pairs, and why others could not be examined or repaired, by their stems."""
+    done, failed = [], dict[str, Exception]()
+    for stem in stems(os.listdir(area.live)):
+        try:
+            if what := _heal(area, staged, stem):
+                done.append(what)
+        except (HostError, OSError) as error:
+            failed[stem] = error
+    return done, failed
 
 
 def stems(names: Iterable[str]) -> list[str]:
@@ -57,8 +64,7 @@ def _swapped(area: Area) -> str:
 def _raise(failed: dict[str, Exception], swapped: str) -> None:
     """Raise if the pair of the interrupted swap could not be examined or repaired."""
     if (error := failed.get(swapped)) is not None:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise HostError(f"cannot recover {swapped}: {why}", getattr(error, "errno", None)) from error
+        raise HostError(f"cannot recover {swapped}: {reason(error)}", getattr(error, "errno", None)) from error
 
 
 def _heal(area: Area, staged: int, stem: str) -> str | None:

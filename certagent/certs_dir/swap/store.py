@@ -47,10 +47,7 @@ class Store:
         if not exists(self.path, STAGED):
             return ()
         with changing(self.path, make=False) as area, area.found(STAGED) as fd:
-            names = os.listdir(fd) if fd is not None else []
-            stems = sorted(n.removesuffix(".crt") for n in names if n.endswith(".crt") and n[0] != ".")
-            rows = [generations.stored(fd or 0, f"{stem}.", stem) for stem in stems]
-        return tuple(row for row in rows if row is not None)
+            return () if fd is None else generations.staged(fd)
 
     def discard(self, stem: str, reason: str) -> None:
         """Reject a staged pair: the key is removed, the certificate is kept with the reason."""
@@ -149,9 +146,7 @@ class Store:
     def remove_all(self, stems: tuple[str, ...]) -> None:
         """Remove the staging area and, of these stems, the live keys."""
         with changing(self.path) as area:
-            for stem in stems:
-                if not is_directory(area.live, f"{stem}.key"):
-                    remove(area.live, f"{stem}.key")
+            _remove_keys(area, stems)
             for path in (STAGED, PENDING, REFUSED, *_generations(area), OLD):
                 area.drop(path)
             for name in os.listdir(area.area):
@@ -160,6 +155,13 @@ class Store:
                 raise HostError(f"cannot remove {self.path}/{AREA}: {left[0]} is not certagent's; remove it")
             os.rmdir(AREA, dir_fd=area.live)
             os.fsync(area.live)
+
+
+def _remove_keys(area: Area, stems: tuple[str, ...]) -> None:
+    """Remove live keys; a directory in the place of one is not ours."""
+    for stem in stems:
+        if not is_directory(area.live, f"{stem}.key"):
+            remove(area.live, f"{stem}.key")
 
 
 def _generations(area: Area) -> list[str]:
