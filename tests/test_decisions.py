@@ -14,9 +14,9 @@ from certagent.authority.client.secrets import text_of
 from certagent.certs_dir.as_cockroach import unread
 from certagent.certs_dir.mounts import mount_in
 from certagent.certs_dir.reading import IrregularFileError
-from certagent.certs_dir.swap.generations import staged_stems
+from certagent.certs_dir.swap.generations import staged_stems, worth_keeping
 from certagent.certs_dir.swap.recovery import stems, told
-from certagent.certs_dir.swap.sweep import keys_alone
+from certagent.certs_dir.swap.sweep import key_stems, keys_alone
 from certagent.control.client import answer_of
 from certagent.core.facts import LoaderFlags
 from certagent.core.serving import with_release
@@ -31,6 +31,7 @@ from certagent.sandbox.exchange import remaining
 from certagent.state.authority_state import sound
 from certagent.state.ledger import Ledger
 from tests.core.building import process, served
+from tests.making import make_ca
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -196,6 +197,20 @@ def test_recovery_stems() -> None:
         "node",
         "ui",
     ]
+
+
+def test_generation_is_a_whole_pair_or_a_bundle() -> None:
+    """A certificate without its key, or with another one's, is no way back; a bundle has no key, whatever is there."""
+    ca = make_ca()
+    (cert, key), (_, other) = ca.pair(), ca.pair()
+    assert (cert, key) == worth_keeping("node", cert, key)
+    assert [None, None, None] == [worth_keeping("node", *pair) for pair in ((cert, other), (cert, None), (None, key))]
+    assert (ca.cert, None) == worth_keeping("ca", ca.cert, key)
+
+
+def test_request_stems_are_those_of_its_keys() -> None:
+    """What waits for an answer is found by its keys; other files and what was not finished are left out."""
+    assert ["node", "client.a"] == key_stems(["node.key", "node.csr", "client.a.key", ".ui.key.new", "notes"])
 
 
 def test_recovery_staged_stems() -> None:

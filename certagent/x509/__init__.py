@@ -20,7 +20,7 @@ from certagent.x509.jws import sign_jws
 from certagent.x509.links import Link, chain_links
 from certagent.x509.making import generate_key, make_ca, make_csr, sign_csr
 from certagent.x509.ocsp import RevocationAnswer, ocsp_answer, ocsp_request
-from certagent.x509.parsing import parse_certificates, parse_key, split_certificates
+from certagent.x509.parsing import matched, parse_certificates, parse_key, split_certificates
 
 __all__ = [
     "End",
@@ -42,6 +42,7 @@ __all__ = [
     "key_file",
     "make_ca",
     "make_csr",
+    "matched",
     "memory_file",
     "merged",
     "ocsp_answer",

@@ -18,12 +18,13 @@ from pathlib import Path
 from certagent.certs_dir import Runner, Scanner, load
 from certagent.certs_dir.lock import DirectoryLock
 from certagent.certs_dir.swap import Store, pending, restrict
-from certagent.certs_dir.swap.files import digest, matched
+from certagent.certs_dir.swap.files import digest
 from certagent.certs_dir.swap.stored import Draft
 from certagent.core.facts import Attempt
 from certagent.posix.errors import HostError
 from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import Ledger
+from certagent.x509 import matched
 from tests.making import Ca, filled
 from tests.moments import now
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from certagent.certs_dir.swap import Store, restrict
-from certagent.certs_dir.swap.files import digest, matched
+from certagent.certs_dir.swap.files import digest
 from certagent.certs_dir.swap.modes import Found, refusal
 from certagent.posix.errors import HostError
+from certagent.x509 import matched
 from tests.making import Ca, filled, put
 
 NOBODY = 65534

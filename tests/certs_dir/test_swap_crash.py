@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from certagent.certs_dir.swap import Store
-from certagent.certs_dir.swap.files import matched
+from certagent.x509 import matched
 from tests.making import filled
 
 pytestmark = pytest.mark.slow

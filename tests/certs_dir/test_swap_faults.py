@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from certagent.certs_dir.swap import Store
-from certagent.certs_dir.swap.files import matched
+from certagent.x509 import matched
 from tests.certs_dir.test_swap_crash import SCRIPT, boundaries, fresh, keys, program, strace
 from tests.making import filled
 

@@ -114,7 +114,7 @@ class LocalAuthority:
     def _finish(self) -> None:
         """Complete a CA after a crash between the two renames: the certificate still has its temporary name."""
         waiting = f"{self._cert}.new"
-        if self.exists() or not os.path.exists(waiting) or not matching(self._read(waiting), self._read(self._key)):
+        if self.exists() or not os.path.exists(waiting) or not x509.matched(self._read(waiting), self._read(self._key)):
             return
         os.rename(waiting, self._cert)
         self._settle()
@@ -190,14 +190,6 @@ class LocalAuthority:
         for path in (self._key, self._cert):
             if problem := distrust(path) if os.path.exists(path) else "":
                 raise AuthorityError(f"cannot use the CA in {self._directory}: {problem}, if you know who made it")
-
-
-def matching(cert: bytes, key: bytes) -> bool:
-    """Whether a certificate is that of a key; what is neither matches nothing."""
-    try:
-        return x509.parse_certificates(cert)[0].spki == x509.parse_key(key)[0]
-    except x509.X509Error:
-        return False
 
 
 def span(now: datetime, life: timedelta) -> tuple[datetime, datetime]:

@@ -6,7 +6,6 @@ import stat
 from contextlib import suppress
 from hashlib import sha256
 
-from certagent import x509
 from certagent.certs_dir.reading import IrregularFileError, read_fd
 from certagent.posix.closing import close
 from certagent.posix.errors import HostError
@@ -23,16 +22,6 @@ Ids = tuple[int | None, int | None]
 def digest(data: bytes | None) -> str:
     """SHA-256; "" for None."""
     return "" if data is None else sha256(data).hexdigest()
-
-
-def matched(cert: bytes | None, key: bytes | None) -> bool:
-    """Whether a key belongs to the first certificate."""
-    if cert is None or key is None:
-        return False
-    try:
-        return x509.parse_certificates(cert)[0].spki == x509.parse_key(key)[0]
-    except x509.X509Error:
-        return False
 
 
 def read(directory: int, name: str) -> bytes | None:

@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 
+from certagent import x509
 from certagent.certs_dir.swap.area import OLD, TAKING, Area
-from certagent.certs_dir.swap.files import matched, read, readable, write
+from certagent.certs_dir.swap.files import read, readable, write
 from certagent.certs_dir.swap.stored import Stored
 from certagent.core.roles import BUNDLES
 
@@ -17,20 +18,37 @@ from certagent.core.roles import BUNDLES
 def take(area: Area, stem: str) -> None:
     """Copy the live pair into a new generation, unless the newest one is the same."""
     cert, key = readable(area.live, f"{stem}.crt"), readable(area.live, f"{stem}.key")
-    if cert is None or (stem not in BUNDLES and not matched(cert, key)):
+    whole = worth_keeping(stem, cert, key)
+    if whole is None:
         return
-    key = None if stem in BUNDLES else key
-    numbers = area.numbers(f"{OLD}/{stem}")
-    if numbers and _bytes(area, stem, numbers[-1]) == (cert, key):
+    newest = max(area.numbers(f"{OLD}/{stem}"), default=0)
+    if newest and _bytes(area, stem, newest) == whole:
         return  # of a swap that failed
+    _copy(area, *whole)
+    with area.sub(f"{OLD}/{stem}") as place:
+        os.rename(TAKING, str(newest + 1), src_dir_fd=area.area, dst_dir_fd=place)
+        os.fsync(place)
+
+
+def worth_keeping(stem: str, cert: bytes | None, key: bytes | None) -> tuple[bytes, bytes | None] | None:
+    """Given live files (None: not there), return what a generation of them has; None where they are no whole pair.
+
+    A bundle has no key, whatever file is named like one.
+    """
+    if cert is None:
+        return None
+    if stem in BUNDLES:
+        return cert, None
+    return (cert, key) if x509.matched(cert, key) else None
+
+
+def _copy(area: Area, cert: bytes, key: bytes | None) -> None:
+    """Write what is to be a generation, below a name that is none."""
     area.drop(TAKING)
     with area.sub(TAKING) as new:
         if key is not None:
             write(new, "key", key)
         write(new, "crt", cert)
-    with area.sub(f"{OLD}/{stem}") as place:
-        os.rename(TAKING, str((numbers or [0])[-1] + 1), src_dir_fd=area.area, dst_dir_fd=place)
-        os.fsync(place)
 
 
 def prune(area: Area, stem: str, keep: int) -> None:

@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 
+from certagent import x509
 from certagent.certs_dir.swap import generations
 from certagent.certs_dir.swap.area import INTENT, OLD, STAGED, Area
 from certagent.certs_dir.swap.commit import end
-from certagent.certs_dir.swap.files import finish, matched, read, readable, write
+from certagent.certs_dir.swap.files import finish, read, readable, write
 from certagent.certs_dir.swap.sweep import tidy
 from certagent.posix.errors import HostError, reason
 from certagent.posix.exchange import exchange
@@ -70,9 +71,9 @@ def _raise(failed: dict[str, Exception], swapped: str) -> None:
 def _heal(area: Area, staged: int, stem: str) -> str | None:
     """Given a stem whose live pair does not match, go forward with the staged certificate, else back."""
     cert, key = read(area.live, f"{stem}.crt"), read(area.live, f"{stem}.key")
-    if key is None or matched(cert, key):
+    if key is None or x509.matched(cert, key):
         return None
-    if not matched(readable(staged, f"{stem}.crt"), key):
+    if not x509.matched(readable(staged, f"{stem}.crt"), key):
         return _back(area, staged, stem, cert)
     try:
         finish(staged, f"{stem}.crt", 0o644, (None, None))
@@ -94,14 +95,14 @@ def _put_back(area: Area, staged: int, file: str) -> None:
 
 
 def _back(area: Area, staged: int, stem: str, cert: bytes | None) -> str | None:
-    if matched(cert, readable(staged, f"{stem}.key")):
+    if x509.matched(cert, readable(staged, f"{stem}.key")):
         _put_back(area, staged, f"{stem}.key")
         os.fsync(area.live)
         os.fsync(staged)
         return f"{stem} was rolled back: the certificate could not be replaced"
     for number in reversed(area.numbers(f"{OLD}/{stem}")):
         old = generations.read_one(area, stem, number)
-        if old and old.key is not None and old.cert == cert and matched(old.cert, old.key):
+        if old and old.key is not None and old.cert == cert and x509.matched(old.cert, old.key):
             write(staged, f"{stem}.key", old.key)
             os.rename(f"{stem}.key", f"{stem}.key", src_dir_fd=staged, dst_dir_fd=area.live)
             os.fsync(area.live)
