@@ -74,24 +74,31 @@ class Events:
     def instance(self) -> InotifyFD:
         """The one that runs. Raises OSError, RuntimeError where there is none."""
         with self._lock:
-            if self._instance is not None and self._instance.is_alive():
-                return self._instance
+            if running := self._running():
+                return running
             if self._failed is not None and time.monotonic() - self._failed[0] < self._retry:
                 raise self._failed[1]
-            try:
-                fresh = InotifyFD()
-                fresh.start()
-            except (OSError, RuntimeError) as error:
-                self._failed = (time.monotonic(), error)
-                raise
-            self._instance, self._failed = fresh, None
-            return fresh
+            self._instance, self._failed = self._started(), None
+            return self._instance
+
+    def _running(self) -> InotifyFD | None:
+        return self._instance if self._instance is not None and self._instance.is_alive() else None
+
+    def _started(self) -> InotifyFD:
+        """A new one; a failure is remembered. Raises OSError, RuntimeError."""
+        try:
+            fresh = InotifyFD()
+            fresh.start()
+        except (OSError, RuntimeError) as error:
+            self._failed = (time.monotonic(), error)
+            raise
+        return fresh
 
     def stop(self) -> None:
         """End the thread."""
         with self._lock:
-            if self._instance is not None and self._instance.is_alive():
-                self._instance.stop()
+            if running := self._running():
+                running.stop()
             self._instance = None
 
 
