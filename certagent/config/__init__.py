@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from certagent.config.cross_check import normalise
-from certagent.config.expand import Config, Settings, build
+from certagent.config.expand import Config, build
 from certagent.config.reader import ConfigError
 from certagent.config.schema import AuthorityConfig, LocalConfig
 
-__all__ = ["AuthorityConfig", "Config", "ConfigError", "LocalConfig", "Settings", "build", "load"]
+__all__ = ["AuthorityConfig", "Config", "ConfigError", "LocalConfig", "build", "load"]
 
 MACHINE = "/etc/machine-id"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")

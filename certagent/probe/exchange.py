@@ -136,7 +136,7 @@ def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | Non
     try:
         tls.settimeout(max(0.1, end - time.monotonic()))
         tls.do_handshake()
-        fingerprint = sha256(tls.getpeercert(True) or b"").hexdigest()
+        fingerprint = _fingerprint(tls)
         if client is not None:
             return logged_in(fingerprint, client, _start_up(wire, client.user))
         metrics = metrics_in(_metrics(wire)) if way == "http" else NO_METRICS
@@ -146,6 +146,10 @@ def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | Non
     finally:
         with suppress(OSError):
             tls.close()
+
+
+def _fingerprint(tls: ssl.SSLSocket) -> str:
+    return sha256(tls.getpeercert(True) or b"").hexdigest()
 
 
 def logged_in(fingerprint: str, client: Client, login: Login) -> Outcome:

@@ -8,13 +8,12 @@ files.
 
 from certagent.process.arguments import Arguments, parse, terms_of
 from certagent.process.finding import find, start_ticks, started_at
-from certagent.process.inspecting import Running, running
+from certagent.process.inspecting import running
 from certagent.process.listing import listed
 from certagent.process.passed_over import passed_over
 
 __all__ = [
     "Arguments",
-    "Running",
     "find",
     "listed",
     "parse",

@@ -71,7 +71,7 @@ class Work:
     revoking: Revoking
 
     def issue(self, action: act.Issue) -> None:
-        """Ask an authority; see issuing.py."""
+        """Ask an authority; see issue.py."""
         Issuing(self.policy, self.authorities, self.ledger, self.store, self.log).issue(action)
 
     def window(self, action: act.AskWindow) -> None:
