@@ -141,13 +141,20 @@ def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[
     yield from _usages(want, pair, leaf)
     file = f"{pair.name.stem}.crt"
     if pair.trust and pair.trust.problem:
-        yield CERT_UNTRUSTED.found(
-            file, f"the certificate is not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}"
-        )
+        message = f"the certificate is not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}"
+        yield CERT_UNTRUSTED.found(file, message, remedy=_remedy(pair, now))
     yield from _caveats(pair, file)
     if weak := weakness(leaf):
         grade, sentence = weak
         yield CERT_WEAK.found(file, sentence, grade)
+
+
+def _remedy(pair: Pair, now: datetime) -> str | None:
+    """What helps where a date of the chain is the cause: no root that is added to a bundle does."""
+    if pair.trust and pair.trust.ends and pair.trust.ends <= now:
+        return CERT_OUTLIVES_CA.advice
+    early = any(ca.not_before > now for ca in (pair.cert.chain if pair.cert else ()))
+    return CERT_NOT_YET_VALID.remedy if early else None
 
 
 def _caveats(pair: Pair, file: str) -> Iterator[Finding]:

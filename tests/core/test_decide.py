@@ -18,6 +18,7 @@ from certagent.core.facts import (
     Directory,
     InFlight,
     ObserveOnly,
+    Pair,
     Repair,
     Request,
     Snapshot,
@@ -583,3 +584,20 @@ def test_bundle_fifo_is_finding_not_replaced() -> None:
     assert "cert.irregular" in codes(made)
     assert "issue" not in kinds(made)
     assert name_of("ca").is_bundle
+
+
+def without_leaf(kind: Literal["unparsable", "irregular", "unreadable", "empty"]) -> Pair:
+    made = pair("ca")
+    assert made.cert is not None
+    return replace(made, cert=replace(made.cert, leaf=None, problem="broken", problem_kind=kind))
+
+
+@pytest.mark.parametrize("kind", ["unparsable", "irregular", "unreadable", "empty"])
+def test_bundle_that_cannot_be_used_is_one_finding(kind: Literal["unparsable", "irregular", "unreadable"]) -> None:
+    """No certificate verifies by such a bundle; each says no more than the bundle does, and its remedy is no help."""
+    untrusted = [
+        replace(pair(stem), trust=Trust("ca", "the bundle cannot be read")) for stem in ("node", "client.root")
+    ]
+    rules = policy(want("ca"), want(), want("client.root"))
+    made = plan(snapshot(without_leaf(kind), *untrusted), rules)
+    assert [f.file for f in made.findings if f.code.startswith("cert.")] == ["ca.crt"]

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from certagent.core.catalogue import FINDINGS
-from certagent.core.facts import CertFile, Pair, Staged, Trust
+from certagent.core.facts import CertFile, Leaf, Pair, Staged, Trust
 from certagent.core.policy import Owner, Want
 from certagent.core.rules import key_file, key_mode_accepted, pair_findings, refusal
 from tests.core.building import DAY, NOW, OWNER, file, leaf, name_of, pair, staged, want
@@ -74,6 +74,25 @@ def test_rules_pair_findings(label: str, found: Pair, wanted: Want, codes: list[
 def test_rules_key_unusable_in_tls_is_critical(key: str, severity: str | None) -> None:
     """A weak key still serves; one that Go's TLS refuses breaks every new connection."""
     assert severity == next((f.severity for f in pair_findings(want(), pair(cert=leaf(key=key)), NOW)), None)
+
+
+BETWEEN = leaf("ca", 7, not_after=NOW + 900 * DAY)
+EARLY = replace(BETWEEN, not_before=NOW + DAY)
+CHAINS = [
+    ("another CA", Trust("ca", "its issuer is not in the bundle"), (BETWEEN,), "add the issuing root"),
+    ("a CA that ended", Trust("ca", "expired", ends=NOW - DAY, ends_by="CN=between"), (BETWEEN,), "renew its own"),
+    ("a CA that ends later", Trust("ca", "no chain", ends=NOW + DAY, ends_by="CN=between"), (), "add the issuing root"),
+    ("a CA of the future", Trust("ca", "not valid before tomorrow"), (EARLY,), "check the clock"),
+]
+
+
+@pytest.mark.parametrize(("label", "trust", "chain", "remedy"), CHAINS, ids=[r[0] for r in CHAINS])
+def test_rules_untrusted_remedy_follows_cause(label: str, trust: Trust, chain: tuple[Leaf, ...], remedy: str) -> None:
+    """A chain fails by its dates, too: a root that is added to a bundle mends nothing then."""
+    made = pair(trust=trust)
+    assert made.cert is not None
+    found = pair_findings(want(), replace(made, cert=replace(made.cert, chain=chain), trust=trust), NOW)
+    assert [remedy in f.remedy for f in found if f.code == "cert.untrusted"] == [True], label
 
 
 def bundle(*cas: object) -> Pair:

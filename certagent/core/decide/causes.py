@@ -30,11 +30,12 @@ def last(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 def by_cause(view: View, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """The findings about files without those that follow from others.
 
-    A bundle that is missing, or whose certificates do not count, is one finding, not one more for each certificate that
-    it would verify. A key that is a CA's lacks no certificate.
+    A bundle that is missing or cannot be used, or whose certificates do not count, is one finding, not one more for
+    each certificate that it would verify. A key that is a CA's lacks no certificate.
     """
     unusable = {stem_of(f.file) for f in findings if f.rule is CA_MISSING}
-    unusable |= {p.name.stem for p in view.snapshot.pairs if p.name.is_bundle and p.cert and not p.cert.pooled}
+    bundles = [p for p in view.snapshot.pairs if p.name.is_bundle and p.cert]
+    unusable |= {p.name.stem for p in bundles if p.cert and not (p.leaf and p.cert.pooled)}
     verified = {p.name.stem for p in view.snapshot.pairs if p.trust and p.trust.bundle in unusable}
     keys = {stem_of(name) for name in of_cas(view.snapshot)} - {want.name.stem for want in view.policy.wants}
     following = {CERT_UNTRUSTED: verified, CERT_MISSING: keys}
