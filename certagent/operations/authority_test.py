@@ -169,7 +169,10 @@ def _names(live: bytes) -> tuple[str, ...]:
 
 
 def trust_store(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> TrustStore:
-    """What the live certificates verify by; without a ca.crt that is needed, what the authority would make of it."""
+    """What the live certificates verify by; without a ca.crt that is needed, what the authority would make of it.
+
+    Raises StepError where the authority makes none and nothing else could verify the pair.
+    """
     scanner, roots = Scanner(), partial(system_roots.load, want.roots)
     scanner.verdicts.roots = roots
     pairs = scanner.scan(policy.path, now).pairs

@@ -85,7 +85,10 @@ class _Way:
         return [part for part in path.split("/") if part not in {"", "."}]
 
     def step(self, part: str) -> str:
-        """Take one component; return the target where it is a link, which is then not followed."""
+        """Take one component; return the target where it is a link, which is then not followed.
+
+        Raises OSError: ELOOP after too many links, and whatever the kernel says.
+        """
         if part == "..":
             self._back()
             return ""

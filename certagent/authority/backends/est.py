@@ -104,7 +104,7 @@ def _post(request: Request, context: Context, operation: str) -> Reply:
 
 
 def certificates(reply: Reply) -> bytes:
-    """The certificates of a certs-only answer, as PEM."""
+    """The certificates of a certs-only answer (RFC 7030, section 4.1.3), as PEM. Raises AuthorityError."""
     try:
         return from_pkcs7(_decoded(reply))
     except x509.X509Error as error:

@@ -175,7 +175,10 @@ def permitted(url: str, *, allow_http: bool) -> None:
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:
-    """The TLS context: configured roots or the system's; with fingerprints alone nothing but those counts."""
+    """The TLS context: configured roots or the system's; with fingerprints alone nothing but those counts.
+
+    Raises AuthorityError where a root, or the pair that is shown, cannot be used.
+    """
     try:
         context = _verifying(_blocks(tls.roots), names=by_name(tls))
         if tls.client_cert:

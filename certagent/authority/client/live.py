@@ -21,7 +21,10 @@ def live_key(order: Order) -> bytes:
 
 
 def proof_of(module: str, request: Request, order: Order, now: datetime) -> str:
-    """A token signed with the live key, where the backend wants one; `module`: of its tokens, "" for none."""
+    """A token signed with the live key, where the backend wants one; `module`: of its tokens, "" for none.
+
+    Raises AuthorityError where the key cannot sign.
+    """
     wanted = _wanted(module, request, now) if order.live and module else None
     if wanted is None:
         return ""

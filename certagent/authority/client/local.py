@@ -121,7 +121,7 @@ class Embedded:
         """It keeps nothing."""
 
     def renewal(self, certs_dir: str, stem: str, live: bytes, now: datetime) -> Renewal:  # noqa: ARG002 - it has none
-        """It has no wishes."""
+        """It says nothing of when to renew: always raises AuthorityError."""
         raise AuthorityError("the embedded CA has no renewal information", kind="refused")
 
 

@@ -105,7 +105,7 @@ class Remote:
             dropbox.check(self._config.options)
 
     def challenge(self) -> str:
-        """As configured, where the type has the setting: read for this one request."""
+        """The challenge password as configured, "" where the type has none; read anew. Raises AuthorityError."""
         source = self._traits.challenge
         try:
             return read_secret(f"authority.{self._name}.challenge", source, os.environ) if source else ""

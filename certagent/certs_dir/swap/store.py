@@ -103,7 +103,7 @@ class Store:
             return generations.kept(area)
 
     def rollback(self, stem: str, number: int, key_mode: int, owner: Ids) -> None:
-        """Install a generation again, in the same way as any pair."""
+        """Install a generation again, in the same way as any pair. Raises HostError, OSError."""
         with changing(self.path) as area, area.sub(STAGED) as staged:
             kept = generations.read_one(area, stem, number)
             if kept is None:
@@ -144,7 +144,7 @@ class Store:
             return locks.lock(LOCK, self.path, area.area)
 
     def remove_all(self, stems: tuple[str, ...]) -> None:
-        """Remove the staging area and, of these stems, the live keys."""
+        """Remove the staging area and, of these stems, the live keys. HostError where something else is in it."""
         with changing(self.path) as area:
             _remove_keys(area, stems)
             for path in (STAGED, PENDING, REFUSED, *_generations(area), OLD):

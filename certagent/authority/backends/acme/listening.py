@@ -14,7 +14,10 @@ FIRST = 3  # sd_listen_fds(3)
 
 
 def listening(name: str, host: str, port: int, inherited: Mapping[str, int]) -> list[socket.socket]:
-    """Given the socket's name with systemd, an address ("": every one) and a port, return what to accept on."""
+    """Given the socket's name with systemd, an address ("": every one) and a port, return what to accept on.
+
+    One of the addresses is enough. Raises AuthorityError where none can be bound.
+    """
     if name in inherited:
         return [_handed(name, inherited[name])]
     hosts = [host] if host else ["::", "0.0.0.0"]  # noqa: S104 - the CA comes from anywhere
