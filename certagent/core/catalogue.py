@@ -149,8 +149,8 @@ AUTHORITY_UNTRUSTED = Rule("authority.untrusted",
     "the root of an authority is not in the trust bundle", AGENT,
     "add its root to the bundle on every node, or remove it from `authority`", WARNING)
 AUTHORITY_UNUSABLE = Rule("authority.unusable",
-    "an authority cannot be asked: its roots, a secret, a credential or its key cannot be read, or other users could "
-    "have changed it", AGENT,
+    "an authority cannot be asked: its roots, a secret, a credential or its key cannot be read or could have been "
+    "changed by other users, or an embedded CA does not exist", AGENT,
     "repair the file, make it readable for the agent, or correct the setting", WARNING)
 RENEWAL_FAILING = Rule("renewal.failing", "the last attempts to renew failed", AGENT,
     "certagent history NAME shows why", ("warning", "critical"))

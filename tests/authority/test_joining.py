@@ -125,10 +125,12 @@ def test_embedded_ca_lost_is_never_replaced(tmp_path: Path) -> None:
     lost = tmp_path / "ca"
     mine = embedded(tmp_path)
     assert mine.fact().problem is None
+    assert mine.fact().uncreated
     for first in (False, True):
         if first:
             mine.bundle("/certs", "ca", now(), first=True)
             assert mine.fact().problem is None
+            assert not mine.fact().uncreated
             shutil.rmtree(lost)
             assert "restore the directory from a backup" in mine.fact().advice
         with pytest.raises(AuthorityError, match="restore the directory from a backup") as caught:

@@ -50,8 +50,9 @@ class Embedded:
         try:
             if self._missing():
                 return Authority(self._name, "local", (), self._gone(), RESTORE)
-            closed = self._ca.closed() if self._ca.exists() else None
-            return Authority(self._name, "local", self._ca.known_roots(), closed)
+            exists = self._ca.exists()
+            closed = self._ca.closed() if exists else None
+            return Authority(self._name, "local", self._ca.known_roots(), closed, uncreated=not exists)
         except (AuthorityError, HostError) as error:
             return Authority(self._name, "local", (), str(error))
 

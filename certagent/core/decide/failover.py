@@ -22,6 +22,7 @@ from certagent.core.timing import retry_at
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
+COPY_CA = "copy the ca.crt and ca.key of the existing trust bundle into its directory, or configure another authority"
 OF_AUTHORITIES = frozenset({AUTHORITY_UNTRUSTED, AUTHORITY_UNUSABLE})
 
 
@@ -118,19 +119,35 @@ def findings(snapshot: Snapshot, want: Want, blamed: set[str]) -> tuple[Finding,
     file, found = f"{want.name.stem}.crt", list[Finding]()
     for name in (a for a in want.authorities if a not in blamed):
         known = _fact(snapshot, name)
-        if known and known.problem:
-            message = f"authority {name!r} cannot be asked: {known.problem}"
-            found.append(AUTHORITY_UNUSABLE.found(file, message, remedy=known.advice or None))
+        if known and (what := known.problem or _uncreated(snapshot, want, known)):
+            message = f"authority {name!r} cannot be asked: {what}"
+            found.append(AUTHORITY_UNUSABLE.found(file, message, remedy=known.advice or _copying(known)))
         if problem := untrusted(snapshot, want, name) or (known and _pinned_outside(snapshot, want, known)):
             found.append(AUTHORITY_UNTRUSTED.found(file, problem))
     return tuple(found)
 
 
+def _uncreated(snapshot: Snapshot, want: Want, known: Authority) -> str | None:
+    """Why an embedded CA that does not exist is not made: the bundle came from elsewhere, and would not verify it."""
+    if not known.uncreated or want.name.kind.system_roots:
+        return None
+    split = is_split(snapshot.pairs, wanted=not want.client)
+    bundles = (snapshot.pair(stem) for stem in bundles_for(want.name, snapshot.listed_bundles, split=split))
+    there = [b.leaf for b in bundles if b is not None and b.leaf is not None]
+    if not there or any(leaf.fingerprint in snapshot.issued for leaf in there):
+        return None
+    return "its CA does not exist, and a new one is made only with the first trust bundle, which is there already"
+
+
+def _copying(known: Authority) -> str | None:
+    return COPY_CA if known.uncreated else None
+
+
 def advice(snapshot: Snapshot, want: Want, authority: str) -> str:
     """What a person does about an authority that cannot be used; "" where nothing is wrong with it here."""
     known = _fact(snapshot, authority)
-    if known and known.problem:
-        return known.advice or AUTHORITY_UNUSABLE.advice
+    if known and (known.problem or _uncreated(snapshot, want, known)):
+        return known.advice or _copying(known) or AUTHORITY_UNUSABLE.advice
     return AUTHORITY_UNTRUSTED.advice if untrusted(snapshot, want, authority) else ""
 
 

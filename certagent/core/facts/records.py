@@ -126,6 +126,7 @@ class Authority:
     windows: bool = False  # it says when it wants its certificates renewed (RFC 9773)
     inbox_changed: datetime | None = None  # when something last came that may be the answer to a request that waits
     pins: tuple[str, ...] = ()  # the fingerprints that are configured for its roots
+    uncreated: bool = False  # an embedded CA that is made together with its first trust bundle
     unreadable: Literal["", "unread", "hung"] = ""  # its files: not read yet, or for longer than a disk takes
 
     @property
