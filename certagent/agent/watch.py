@@ -63,7 +63,7 @@ def blind(error: OSError | RuntimeError) -> Finding:
 
 
 class Events:
-    """The one instance of inotify of an agent, had when the first directory is watched."""
+    """The one instance of inotify of an agent, started when the first directory is watched."""
 
     def __init__(self, retry: float) -> None:
         """`retry`: seconds until inotify is tried again where it was not available."""

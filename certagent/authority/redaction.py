@@ -1,4 +1,4 @@
-"""What no message may repeat: the secrets of this process, and what is made of them on the way.
+"""What no message may repeat: the secrets of this process, and what is derived from them.
 
 It applies to a whole text before that is cut: of a token that is cut at the end of a message, most would be left.
 """
@@ -23,5 +23,5 @@ def scrubbed(text: str, secrets: frozenset[str] | None = None) -> str:
 
 
 def shown(text: object, most: int) -> str:
-    """What somebody else said, for a message: without a secret, printable, and only then cut."""
+    """What another program or server said, for a message: without a secret, printable, and only then cut."""
     return "".join(c if c.isprintable() else " " for c in scrubbed(str(text or ""))).strip()[:most]

@@ -2,7 +2,7 @@
 
 No real directory comes near: ten thousand pairs are 20,000 files of 40 MiB, and are examined in 5 s the first time and
 in 0.3 s again. What is not examined is named by the finding `dir.too-large`; the modes of the keys among it are
-repaired all the same, as many in each check as there would be examined files. What the configuration names comes
+repaired nevertheless, as many in each check as there would be examined files. What the configuration names comes
 first, then what servers load, the clients' pairs, and names that mean nothing to cockroach: nothing that somebody adds
 can push a wanted pair out.
 """

@@ -79,7 +79,7 @@ def _end(
     """The CA whose end is the chain's, where it comes before that of the leaf.
 
     Of a certificate that verifies the first CA without which it does not; of another one the last CA with which it did.
-    A CA that nothing needs, such as the old root beside the new one, ends without effect.
+    A CA that nothing needs, such as the old root next to the new one, ends without effect.
     """
     used = [*(store.bundles.get(v.bundle) for v in store.verifications(name, leaf)), _system(store, verdicts)]
     ends = sorted(e for e in x509.ca_ends(cert, [b for b in used if b]) if leaf.not_before < e.at < leaf.not_after)

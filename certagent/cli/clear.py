@@ -19,7 +19,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> Reply:
-    """Send the command; it takes effect at once."""
+    """Send the command; it takes effect immediately."""
     file = stem_of(arguments.file)
     answer = ask(arguments.config, "clear", file=file, certs_dir=arguments.certs_dir)
     if answer is None or not answer["ok"]:

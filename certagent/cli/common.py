@@ -64,7 +64,7 @@ def show(reply: Reply, *, as_json: bool) -> int:
 
 
 def harmless(text: str) -> str:
-    """A text for a terminal: whoever wrote it, only its line breaks and tabs have an effect there."""
+    """A text for a terminal: of its control characters only line breaks and tabs have an effect there."""
     return "".join(c if c in "\n\t" else printable(c) for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Who may ask, and how many may at once."""
+"""Which users may ask what, and how many connections may be open."""
 
 import json
 import os

@@ -1,8 +1,8 @@
-"""What a CA said, inside a sentence of ours: in marks, so that it can be withheld from readers who are not trusted.
+"""What a CA said, inside a sentence: in marks, so that it can be withheld from readers who are not trusted.
 
-Whoever may see the state of a certificate need not see what a CA, a proxy or a program sent: it may repeat a secret in
-a form that nobody foresaw. Rejected: a field of its own beside each sentence. A sentence goes from an error by way of
-the ledger to findings, blocked actions, history and documents, and each of them would need the field, too.
+A user who may see the state of a certificate need not see what a CA, a proxy or a program sent: it may repeat a secret
+in a form that nobody foresaw. Rejected: a field of its own next to each sentence. A sentence goes from an error by way
+of the ledger to findings, blocked actions, history and documents, and each of them would need the field, too.
 """
 
 import re

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 
 def close(fd: int) -> None:
-    """Close it. An error is not raised: the kernel has closed it all the same, and what was written was synced before.
+    """Close it. An error is not raised: the kernel has closed it in any case, and what was written was synced before.
 
     Raised, it would keep the caller from closing the others.
     """

@@ -44,7 +44,7 @@ def opened(path: bytes) -> None:
 
 
 def say(text: bytes) -> None:
-    """Write it at once."""
+    """Write it to standard output, without a buffer."""
     os.write(1, text)
 
 

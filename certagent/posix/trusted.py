@@ -28,9 +28,9 @@ class Component:
 
 
 def distrust(path: str, others: Iterable[int] = ()) -> str:
-    """Which component somebody else could have changed, in a sentence with the remedy; "": none. Raises OSError.
+    """Which component another user could have changed, in a sentence with the remedy; "": none. Raises OSError.
 
-    `others`: uids that are trusted beside root's and our own. The path need not be absolute.
+    `others`: uids that are trusted in addition to root's and the agent's. The path need not be absolute.
     """
     return problem_of(components(path), frozenset({0, os.geteuid(), *others}))
 

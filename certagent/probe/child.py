@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _become(who: str) -> None:
-    """Where we are root: another user for good. "-": stay."""
+    """Become another user irrevocably, where this process is root; "-": stay."""
     if who != "-":
         uid, gid = (int(word) for word in who.split(":"))
         os.setgroups([])

@@ -204,7 +204,7 @@ def _start_up(wire: Wire, user: str) -> Login:
 def login_in(kind: bytes, body: bytes) -> Login:
     """Given the type and body of the first answer to a start-up message, return how the log-in ended.
 
-    AuthenticationOk grants it; a request for a password is no answer yet; of errors 28000 alone refuses the user.
+    AuthenticationOk grants it; a request for a password decides nothing yet; of errors 28000 alone refuses the user.
     """
     if kind == b"R":
         return Login(granted=body == AUTHENTICATED)

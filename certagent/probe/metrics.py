@@ -29,7 +29,7 @@ class Metrics(NamedTuple):
 
 
 def metrics_in(text: bytes) -> Metrics:
-    """Given an answer, return what it tells; a line that is no sample is passed over."""
+    """Given an answer, return what it tells; a line that is not a sample is passed over."""
     expiry, release = 0, None
     rotations: dict[str, int] = {}
     for name, labels, value in samples(text):

@@ -65,8 +65,8 @@ PROGRAMS = ("/usr", "/bin", "/sbin", "/etc/passwd", "/etc/group", "/etc/alternat
 class Profile:
     """What a backend needs beyond the network, its own temporary directory and what every worker may read.
 
-    `programs`: it may execute what it may read (`read`, and /usr). `connect`: TCP ports beside 443, 53 and those of the
-    URLs it was given; None: any. `bind`: ports it may listen on; one under 1024 keeps the capability for it.
+    `programs`: it may execute what it may read (`read`, and /usr). `connect`: TCP ports besides 443, 53 and those of
+    the URLs it was given; None: any. `bind`: ports it may listen on; one under 1024 keeps the capability for it.
     `datagrams`: it may use UDP, to resolve names.
     """
 
@@ -113,7 +113,7 @@ def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: 
 
     `area` stays writable; "": no place does.
 
-    `user` (uid, gid): whom root becomes for good. Raises OSError where root could not: then nothing may go on.
+    `user` (uid, gid): the user that root becomes irrevocably. Raises OSError where it cannot: then the worker must end.
     """
     prctl(SET_NO_NEW_PRIVS, 1)
     becomes = user if os.geteuid() == 0 else None

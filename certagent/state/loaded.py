@@ -59,6 +59,6 @@ class LoadedFiles:
         if self._ledger.execute(THERE):
             sql = "select material, files from loaded where directory = ? order by rowid"
             for material, files in self._ledger.execute(sql, self._directory):
-                with suppress(ValueError):  # nothing of ours: it is as if nothing were known
+                with suppress(ValueError):  # not written by this program: as if nothing were known
                     found[str(material)] = {stem: b64decode(text) for stem, text in json.loads(files).items()}
         return found

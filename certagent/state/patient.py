@@ -1,6 +1,6 @@
 """The ledger's file behind one thread with a deadline: a state directory that never answers must not stop the agent.
 
-While it does not respond every call fails at once, as on a full disk: what may be owed is owed, and nothing is made
+While it does not respond every call fails immediately, as on a full disk: what may be owed is owed, and nothing is made
 that has to be recorded before. A statement that was under way is not taken back, since nobody can say whether it was
 carried out; it may then be in the ledger twice. The file is opened by the same thread, so an agent also starts while
 its state directory hangs.

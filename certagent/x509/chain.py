@@ -53,7 +53,7 @@ def verify_chain(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime
     """Given a certificate file, a bundle and a moment, return None when the first certificate builds to the bundle.
 
     Otherwise one sentence with the first problem met. Every certificate of the bundle counts as a root, self-
-    signed or not; an expired one beside a valid one does no harm. Hash functions that Go refuses (MD5, SHA-1)
+    signed or not; an expired one next to a valid one does no harm. Hash functions that Go refuses (MD5, SHA-1)
     are refused.
     """
     try:

@@ -1,10 +1,10 @@
 """A certificate that Go loads and cryptography does not, written anew so that both read it.
 
 Only how it is written changes: a default that is spelled out, parameters of ECDSA, times without seconds, strings of
-names. An extension that cryptography cannot read, and that no decision of ours needs (a revocation list's URL with a
-blank in it), is left out; one that a decision needs is not, and then the certificate stays unread. The signature is
-over the bytes of the file: what verifies it must take those (Parsed.tbs). Rejected: a model of certificates of our
-own beside cryptography's, which every reader of facts would have to know.
+names. An extension that cryptography cannot read, and that no decision needs (a revocation list's URL with a blank in
+it), is left out; one that a decision needs is not, and then the certificate stays unread. The signature is over the
+bytes of the file: what verifies it must take those (Parsed.tbs). Rejected: a model of certificates next to
+cryptography's, which every reader of facts would have to know.
 """
 
 from contextlib import suppress

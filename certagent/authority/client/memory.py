@@ -12,7 +12,7 @@ from certagent.state.authority_state import AuthorityState
 
 
 def registered(shared: dict[str, Any]) -> bool:
-    """Whether the CA has an account of ours: known by its URI, or of a type that has no such thing."""
+    """Whether this agent has an account at the CA: its URI is known, or the CA type has no accounts."""
     accounts = shared.get("accounts", {}).values()
     return bool(shared) and all("uri" in account for account in accounts)
 
@@ -35,7 +35,7 @@ class Deliveries:
         if found is None:
             return
         state, tidy = found
-        with suppress(HostError):  # an order of a former request is no harm
+        with suppress(HostError):  # an order that is left from an earlier request does no harm
             self._book.write(self._name, key, state.shared, state.shared, state.own)
         for remove in tidy:
             remove()

@@ -1,4 +1,4 @@
-"""The two renames of a swap. Where the second one cannot be made, the first is undone at once.
+"""The two renames of a swap. Where the second one cannot be made, the first is undone immediately.
 
 Key and live key change places in one step (RENAME_EXCHANGE), so that the undoing is the same step once more: it needs
 no room on the disk, and the previous key is the same file with its mode and owner. Where a file system cannot do that,

@@ -96,7 +96,7 @@ def is_directory(directory: int, name: str) -> bool:
 
 
 def put_aside(directory: int, name: str) -> None:
-    """Give something that stands in the place of ours another name; what bears that name already stays."""
+    """Rename what is in the place of a file of certagent, to a name that is not taken."""
     plain = name.lstrip(".")
     taken = set(os.listdir(directory))
     free = next(n for number in range(len(taken) + 1) if (n := f"{plain}{number or ''}{ASIDE}") not in taken)

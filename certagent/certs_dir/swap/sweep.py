@@ -46,7 +46,7 @@ def sweep(area: Area) -> None:
 
 
 def _complete(area: Area, above: str, number: str) -> None:
-    """Remove a generation that was never finished. Raises OSError where it cannot be listed: that is no reason."""
+    """Remove a generation that was never finished. Raises OSError where it cannot be listed: then it stays."""
     names = area.listed(f"{above}/{number}")
     if "crt" in names:
         _remove(area, f"{above}/{number}", temporary(names))

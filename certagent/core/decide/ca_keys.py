@@ -1,4 +1,4 @@
-"""Private keys of CAs under other names than that of a bundle: whoever can read one can issue any certificate."""
+"""Private keys of CAs under other names than that of a bundle: a user who can read one can issue any certificate."""
 
 from collections.abc import Iterator
 

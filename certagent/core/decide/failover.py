@@ -56,7 +56,7 @@ def _outside(
 
 
 def _pinned_outside(snapshot: Snapshot, want: Want, known: Authority) -> str | None:
-    """The same where only fingerprints are configured. The CA is asked all the same: it may show another root."""
+    """The same where only fingerprints are configured. The CA is asked nevertheless: it may show another root."""
     marks = set() if known.roots else set(known.pins)
     return _outside(snapshot, want, known.name, marks, lambda c: c.fingerprint)
 

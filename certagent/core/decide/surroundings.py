@@ -98,7 +98,7 @@ def _strangers(snapshot: Snapshot) -> list[Finding]:
 
 
 def _tenants(snapshot: Snapshot) -> list[Finding]:
-    """Tenants' files whose name is no tenant's: for one of them cockroach loads nothing at all."""
+    """Tenants' files whose name has no valid tenant id: for one of them cockroach loads nothing at all."""
     message = "the tenant's id is not an unsigned 64-bit number: cockroach refuses the whole directory"
     bad = [p.cert.file.name for p in snapshot.pairs if p.cert and p.listed and not p.name.numbered]
     return [NAME_UNKNOWN.found(file, message, "critical") for file in bad]

@@ -154,7 +154,7 @@ def reported(failed: Sequence[tuple[ValidationFailedError, datetime | None]]) ->
 
 
 def _fetch(account: Account, url: str, names: frozenset[str]) -> Authorization:
-    """Fetch an authorization. A challenge for a name that was not ordered could serve somebody else: it is refused."""
+    """Fetch an authorization. A name that was not ordered is refused: its challenge could serve another order."""
     found = Authorization.of(account.post(url, None).json())
     if identifier(found.name)["value"] not in names:
         raise AuthorityError(
