@@ -49,6 +49,19 @@ def test_docs_have_every_event(name: str) -> None:
     assert row in (ROOT / "docs" / "events.md").read_text()
 
 
+TEST = re.compile(r"^def (test_\w+)", re.MULTILINE)
+NAMED_TEST = re.compile(r"`(test_\w+)`")
+
+
+def test_docs_name_tests_that_exist() -> None:
+    """The threat model, and every other page, names tests that can be run."""
+    tests = (ROOT / "tests").rglob("test_*.py")
+    known = {name for path in tests for name in TEST.findall(path.read_text())}
+    named = {name for path in DOCS for name in NAMED_TEST.findall(path.read_text())}
+    assert "test_worker_may_do_nothing_but_ask" in named
+    assert named - known == set()
+
+
 def test_codes_are_written_in_the_catalogue_alone() -> None:
     """Other code names the rule, so that no code is used that no rule has."""
     words = set(FINDINGS) - set(EVENTS)
