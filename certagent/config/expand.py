@@ -19,7 +19,18 @@ from certagent.config.reader import (
     text,
     texts,
 )
-from certagent.config.schema import KEYS, AuthorityConfig, authority, ocsp, owner, process, renew_at, san, uris
+from certagent.config.schema import (
+    KEYS,
+    AuthorityConfig,
+    LocalConfig,
+    authority,
+    ocsp,
+    owner,
+    process,
+    renew_at,
+    san,
+    uris,
+)
 from certagent.core import names
 from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Name
 from certagent.core.policy import Owner, Policy, RenewAt, Want
@@ -142,10 +153,16 @@ def _policy(table: Table, host: str, settings: Settings, authorities: dict[str, 
         table.get("on_exposed", one_of("report", "renew"), "report"),
         process(table.sub("process")),
         table.get("generations", count, 5),
-        ocsp=ocsp(table.sub("ocsp")),
+        ocsp=ocsp(table.sub("ocsp"), _responders(authorities)),
     )
     table.done()
     return policy
+
+
+def _responders(authorities: dict[str, AuthorityConfig]) -> tuple[str, ...]:
+    """The responders and lists that the configuration has embedded CAs name."""
+    local = (a.options for a in authorities.values() if isinstance(a.options, LocalConfig))
+    return tuple(dict.fromkeys(url for options in local for url in options.urls if url))
 
 
 def _wants(table: Table, layout: Layout, authorities: dict[str, AuthorityConfig]) -> tuple[Want, ...]:

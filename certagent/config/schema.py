@@ -178,14 +178,16 @@ def process(table: Table) -> ProcessRule:
     return rule
 
 
-def ocsp(table: Table) -> OcspRule:
-    """`[certs_dir.ocsp]`."""
+def ocsp(table: Table, configured: tuple[str, ...] = ()) -> OcspRule:
+    """`[certs_dir.ocsp]`. `configured`: URLs of responders and lists that authorities name."""
     rule = OcspRule(
         table.get("mode", one_of("off", "lax", "strict"), "off"),
         table.get("timeout", duration, timedelta(seconds=3)),
         table.get("crl", flag, True),
         table.get("min_interval", duration, timedelta(minutes=5)),
         table.get("max_interval", duration, timedelta(hours=1)),
+        table.get("allow_private", flag, False),
+        configured,
     )
     if rule.min_interval > rule.max_interval:
         table.error("min_interval", "must not be longer than max_interval")

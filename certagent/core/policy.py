@@ -90,6 +90,8 @@ class OcspRule:
     crl: bool = True  # revocation lists where no responder decides
     min_interval: timedelta = timedelta(minutes=5)  # no certificate is asked about more often
     max_interval: timedelta = timedelta(hours=1)  # nor less often, however far off nextUpdate is
+    allow_private: bool = False  # addresses that are not public may be asked, whoever names them
+    configured: tuple[str, ...] = ()  # URLs that the configuration itself names: they may be anywhere
 
 
 @dataclass(frozen=True)

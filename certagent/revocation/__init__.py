@@ -7,6 +7,6 @@ costs a third of a second of one core, once for fifty certificates, every few mi
 off: neither urllib3 nor an HTTP client is imported here. Rejected: plain threads in the daemon, for both reasons.
 """
 
-from certagent.revocation.asking import Question, ask, asker
+from certagent.revocation.asking import Question, Reach, ask, asker
 
-__all__ = ["Question", "ask", "asker"]
+__all__ = ["Question", "Reach", "ask", "asker"]

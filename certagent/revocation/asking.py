@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
@@ -36,13 +36,29 @@ class Question:
     crl: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Which addresses may be asked: public ones; any, with `allow_private`; any at the URLs that are `configured`."""
+
+    allow_private: bool = False
+    configured: tuple[str, ...] = ()
+
+
+PUBLIC = Reach()
+
+
 def asker() -> Workers:
     """The user that asks: nobody, if the agent is root."""
     return Workers(nobody())
 
 
 def ask(
-    workers: Workers, questions: Sequence[Question], timeout: float, *, every: bool = False
+    workers: Workers,
+    questions: Sequence[Question],
+    timeout: float,
+    *,
+    every: bool = False,
+    reach: Reach = PUBLIC,
 ) -> tuple[tuple[Answer, ...], ...]:
     """Given questions, return the answers to each, in the order of asking; never raises.
 
@@ -53,7 +69,7 @@ def ask(
     rows = [_row(number, q) for number, q in enumerate(questions)]
     if not rows:
         return ()
-    terms = {"timeout": timeout, "every": every, "list": LIST, "threads": THREADS}
+    terms = {"timeout": timeout, "every": every, "list": LIST, "threads": THREADS, **asdict(reach)}
     request = json.dumps({**terms, "environ": environment(os.environ), "questions": rows})
     end = _deadline(questions, timeout, every=every)
     return told(questions, *_run(workers, request.encode(), end), datetime.now(UTC))

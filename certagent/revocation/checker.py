@@ -82,7 +82,8 @@ class Revoking:
     ) -> dict[str, Checked]:
         self._lists = {k: a for k, a in self._lists.items() if _fresh(a, rule, at)}
         questions = [ocsp.Question(c.cert, c.issuer, c.ocsp, self._unread(rule, c)) for c in links]
-        told = ocsp.ask(self._workers, questions, rule.timeout.total_seconds(), every=every)
+        reach = ocsp.Reach(allow_private=rule.allow_private, configured=rule.configured)
+        told = ocsp.ask(self._workers, questions, rule.timeout.total_seconds(), every=every, reach=reach)
         for link, answers in zip(links, told, strict=True):
             self._lists |= {(link.fingerprint, a.url): a for a in answers if a.source == "crl" and _fresh(a, rule, at)}
         return {

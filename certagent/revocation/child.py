@@ -37,8 +37,9 @@ DECISIVE = frozenset({"good", "revoked"})
 class Lists:
     """Revocation lists by their URL, each fetched once."""
 
-    def __init__(self) -> None:
-        """Nothing is fetched yet."""
+    def __init__(self, reach: tuple[bool, frozenset[str]] = (False, frozenset())) -> None:
+        """Nothing is fetched yet. `reach`: see `reach`."""
+        self._reach = reach
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
         self._known: dict[str, bytes | FetchError] = {}
@@ -50,7 +51,7 @@ class Lists:
         with lock:
             if url not in self._known:
                 try:
-                    what = Fetch("GET", url, None, {"User-Agent": "certagent"}, "", MOST_LIST)
+                    what = Fetch("GET", url, None, {"User-Agent": "certagent"}, "", MOST_LIST, *self._reach)
                     self._known[url] = fetch(what, until)
                 except FetchError as error:
                     self._known[url] = error
@@ -76,7 +77,7 @@ def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> 
     end = time.monotonic() + float(request["timeout"])
 
     def by_ocsp(url: str, until: float) -> x509.RevocationAnswer:
-        what = Fetch("POST", url, x509.ocsp_request(cert, issuer), HEADERS, TYPE, MOST_ANSWER)
+        what = Fetch("POST", url, x509.ocsp_request(cert, issuer), HEADERS, TYPE, MOST_ANSWER, *reach(request))
         return x509.ocsp_answer(fetch(what, until), cert, issuer, datetime.now(UTC))
 
     def by_list(url: str, until: float) -> x509.RevocationAnswer:
@@ -88,6 +89,11 @@ def answers(question: dict[str, Any], request: dict[str, Any], lists: Lists) -> 
         if due(source, found, every=bool(request["every"])):
             found.append(answer(source, url, ways[source], deadline(source, request, time.monotonic(), end)))
     return found
+
+
+def reach(request: dict[str, Any]) -> tuple[bool, frozenset[str]]:
+    """Whether any address may be asked, and the URLs that may be anywhere."""
+    return bool(request["allow_private"]), frozenset(request["configured"])
 
 
 def turns(question: dict[str, Any]) -> list[tuple[str, str]]:
@@ -154,7 +160,7 @@ def main() -> int:
     request = json.load(sys.stdin)
     os.environ |= request["environ"]
     give_up(user_of(sys.argv[1]))
-    lists, guard = Lists(), threading.Lock()
+    lists, guard = Lists(reach(request)), threading.Lock()
 
     def work(question: dict[str, Any]) -> None:
         line = json.dumps({"id": question["id"], "answers": answers(question, request, lists)}) + "\n"

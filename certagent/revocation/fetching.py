@@ -5,14 +5,17 @@ as Go's client would repeat the request (307, 308; for a list any), three times 
 The proxies of the environment count, as they do for cockroach.
 """
 
+import socket
 import time
 import urllib.request
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
+from urllib3.connection import HTTPConnection
 
-from certagent.sandbox.interim import passing_over
+from certagent.revocation.addresses import NOT_PUBLIC, is_public, may_be_public
+from certagent.sandbox.interim import Plain, Secure, passing_over
 
 SCHEMES = ("http", "https")
 HOPS = 3
@@ -35,6 +38,8 @@ class Fetch:
     headers: dict[str, str]
     kind: str
     limit: int
+    allow_private: bool = False  # a host whose address is not public may be asked
+    configured: frozenset[str] = frozenset()  # URLs for which that does not matter
 
 
 def fetch(what: Fetch, end: float) -> bytes:
@@ -45,7 +50,7 @@ def fetch(what: Fetch, end: float) -> bytes:
         if status == OK:
             return data
         if status not in (AGAIN if what.body is not None else ELSEWHERE) or not location:
-            raise FetchError(f"HTTP status {status}" + (f", to {location}" if location else ""))
+            raise FetchError(f"HTTP status {status}" + (", a redirect" if location else ""))
         url = _redirected(url, location)
     raise FetchError(f"more than {HOPS} redirects")
 
@@ -56,9 +61,9 @@ def _redirected(url: str, location: str) -> str:
         there = urljoin(url, location)
         same = urlsplit(there).scheme == urlsplit(url).scheme
     except ValueError as error:
-        raise FetchError(f"it redirects to an invalid URL: {location}") from error
+        raise FetchError("it redirects to an invalid URL") from error
     if not same:
-        raise FetchError(f"it redirects to another scheme: {there}")
+        raise FetchError("it redirects to another scheme")
     return there
 
 
@@ -77,7 +82,7 @@ def _parts(url: str) -> tuple[str, str]:
 def _once(what: Fetch, url: str, end: float) -> tuple[int, str, bytes]:
     scheme, host = _parts(url)
     try:
-        with _pool(scheme, host) as pool:
+        with _pool(scheme, host, anywhere=what.allow_private or url in what.configured) as pool:
             timeout = urllib3.Timeout(total=_left(end))
             answer = pool.request(
                 what.method,
@@ -96,11 +101,60 @@ def _once(what: Fetch, url: str, end: float) -> tuple[int, str, bytes]:
         raise FetchError(_cause(error)) from error
 
 
-def _pool(scheme: str, host: str) -> urllib3.PoolManager:
+def _pool(scheme: str, host: str, *, anywhere: bool) -> urllib3.PoolManager:
+    """How a host is reached. Raises FetchError for an address that is not public, unless it may be `anywhere`.
+
+    A proxy resolves names itself: what is judged then is an address in the URL, or the name of this host.
+    """
     proxy = urllib.request.getproxies().get(scheme)
     if proxy and not urllib.request.proxy_bypass(host):
+        if not anywhere and not may_be_public(host):
+            raise FetchError(NOT_PUBLIC)
         return passing_over(urllib3.ProxyManager(proxy, retries=False, maxsize=1))
-    return passing_over(urllib3.PoolManager(retries=False, maxsize=1))
+    pool = passing_over(urllib3.PoolManager(retries=False, maxsize=1))
+    if not anywhere:
+        pool.pool_classes_by_scheme = {"http": PublicPool, "https": PublicSecurePool}
+    return pool
+
+
+def public_connection(connection: HTTPConnection) -> socket.socket:
+    """Connect to the first public address of its host, exactly that which was judged. Raises FetchError, OSError."""
+    problem: OSError | None = None
+    found = socket.getaddrinfo(connection.host.strip("[]"), connection.port, type=socket.SOCK_STREAM)
+    for *_, address in found:
+        if not is_public(str(address[0])):
+            continue
+        try:
+            return socket.create_connection((str(address[0]), connection.port), connection.timeout)
+        except OSError as error:
+            problem = error
+    raise problem or FetchError(NOT_PUBLIC)
+
+
+class PublicPlain(Plain):
+    """Without TLS, to public addresses."""
+
+    def _new_conn(self) -> socket.socket:
+        return public_connection(self)
+
+
+class PublicSecure(Secure):
+    """With TLS, to public addresses."""
+
+    def _new_conn(self) -> socket.socket:
+        return public_connection(self)
+
+
+class PublicPool(urllib3.HTTPConnectionPool):
+    """Of such connections."""
+
+    ConnectionCls = PublicPlain
+
+
+class PublicSecurePool(urllib3.HTTPSConnectionPool):
+    """Of such connections."""
+
+    ConnectionCls = PublicSecure
 
 
 def _left(end: float) -> float:

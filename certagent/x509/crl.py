@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certagent.x509.certificate import read
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
-from certagent.x509.ocsp import RevocationAnswer, in_time, reason_word
+from certagent.x509.ocsp import RevocationAnswer, fresh_hold, in_time, reason_word
 
 
 def crl_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -> RevocationAnswer:
@@ -28,18 +28,20 @@ def crl_answer(data: bytes, cert_der: bytes, issuer_der: bytes, now: datetime) -
         row = listed.get_revoked_certificate_by_serial_number(cert.serial_number)
         this, following = listed.last_update_utc, listed.next_update_utc
         if row is not None:
-            return RevocationAnswer("revoked", _row_word(row), this, following, row.revocation_date_utc)
+            why = _row_reason(row)
+            fresh_hold("the list", why, this, following, now)
+            return RevocationAnswer("revoked", reason_word(why), this, following, row.revocation_date_utc)
         in_time("the list", this, following, now)
         return RevocationAnswer("good", "", this, following)
     except REFUSALS as error:
         raise X509Error("unparsable", f"not a revocation list that can be read: {reason_of(error)}") from error
 
 
-def _row_word(row: x509.RevokedCertificate) -> str:
+def _row_reason(row: x509.RevokedCertificate) -> x509.ReasonFlags | None:
     try:
-        return reason_word(row.extensions.get_extension_for_class(x509.CRLReason).value.reason)
+        return row.extensions.get_extension_for_class(x509.CRLReason).value.reason
     except x509.ExtensionNotFound:
-        return ""
+        return None
 
 
 def _unfit(listed: x509.CertificateRevocationList, cert: x509.Certificate, issuer: x509.Certificate) -> str | None:

@@ -25,6 +25,7 @@ from certagent.x509.fractions import FRACTION, whole_seconds, without_certificat
 
 DER = serialization.Encoding.DER
 SKEW = timedelta(minutes=5)
+UNDATED = timedelta(days=1)  # that an answer without nextUpdate counts: a good one of years ago would count for ever
 HASHES = (hashes.SHA1, hashes.SHA256, hashes.SHA384, hashes.SHA512)
 REFUSED = frozenset({"md5"})
 
@@ -105,6 +106,7 @@ def _said(single: ocsp.OCSPSingleResponse, now: datetime) -> RevocationAnswer:
     this, following = single.this_update_utc, single.next_update_utc
     if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
         why = single.revocation_reason
+        fresh_hold("the answer", why, this, following, now)
         return RevocationAnswer("revoked", reason_word(why), this, following, single.revocation_time_utc)
     in_time("the answer", this, following, now)
     unknown = single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN
@@ -116,10 +118,21 @@ def reason_word(flag: x509.ReasonFlags | None) -> str:
     return "" if flag is None or flag is x509.ReasonFlags.unspecified else str(flag.value)
 
 
+def fresh_hold(
+    what: str, why: x509.ReasonFlags | None, this: datetime, following: datetime | None, now: datetime
+) -> None:
+    """A revocation counts for ever, a hold only while what tells of it does: it may have been released. X509Error."""
+    if why is x509.ReasonFlags.certificate_hold:
+        in_time(what, this, following, now)
+
+
 def in_time(what: str, this: datetime, following: datetime | None, now: datetime) -> None:
     """Refuse what is from the future or out of date; the clocks may differ by five minutes. X509Error."""
     if this > now + SKEW:
         raise X509Error("unparsable", f"{what} is not valid yet: thisUpdate is {this:%Y-%m-%dT%H:%M:%SZ}")
+    if following is None and this + UNDATED < now - SKEW:
+        since = f"thisUpdate was {this:%Y-%m-%dT%H:%M:%SZ}"
+        raise X509Error("unparsable", f"{what} has expired: it has no nextUpdate, and {since}")
     if following is not None and following < now - SKEW:
         raise X509Error("unparsable", f"{what} has expired: nextUpdate was {following:%Y-%m-%dT%H:%M:%SZ}")
 

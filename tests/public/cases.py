@@ -283,6 +283,7 @@ def changed(at: Place) -> None:
     at.ledger("issued", [(str(at.certs), "node", known["node"], at.at(-30))])
     names = STANDARD.replace('"10.0.0.5"', '"10.0.0.5", "db1", "new.example.com"')
     own = '[certs_dir.file.node]\nkey = "ecdsa-p384"\nlifetime = "60d"\n[certs_dir.ocsp]\nmode = "strict"\n'
+    own += "allow_private = true\n"
     at.configure(names + 'clients = ["root"]\n' + own)
 
 

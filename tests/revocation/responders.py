@@ -25,6 +25,16 @@ def reply(body: bytes, status: bytes = b"200 OK", kind: bytes = TYPE, extra: byt
     return head % (status, kind, len(body), extra) + body
 
 
+def counted(script: Script, calls: list[int]) -> Script:
+    """The same, and each connection is noted."""
+
+    def noting(peer: socket.socket) -> None:
+        calls.append(1)
+        script(peer)
+
+    return noting
+
+
 def sending(data: bytes) -> Script:
     return lambda peer: peer.sendall(data)
 
@@ -104,7 +114,7 @@ def answer(ca: Ca, leaf: bytes, signer: tuple[bytes, bytes] | None = None, **cha
         this_update=changes.get("this", ca.at - hour),
         next_update=changes.get("following", ca.at + 30 * 24 * hour),
         revocation_time=ca.at - hour if revoked else None,
-        revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
+        revocation_reason=changes.get("reason", x509.ReasonFlags.key_compromise) if revoked else None,
     )
     who = x509.load_pem_x509_certificate(signer[0] if signer else ca.cert)
     key: Any = serialization.load_pem_private_key(signer[1] if signer else ca.key, None)

@@ -17,7 +17,7 @@ def asked(certs: bytes, bundle: bytes, *, lists: bool = False) -> list[tuple[Ans
     """What is answered about each certificate of a chain; with `lists` by the revocation lists alone."""
     found = x509.chain_links(certs, bundle)
     questions = [ocsp.Question(c.cert, c.issuer, () if lists else c.ocsp, c.crl) for c in found]
-    return list(ocsp.ask(ocsp.asker(), questions, 20.0))
+    return list(ocsp.ask(ocsp.asker(), questions, 20.0, reach=ocsp.Reach(allow_private=True)))
 
 
 def test_ocsp_certomancer_chain(tmp_path: Path) -> None:

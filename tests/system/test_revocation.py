@@ -133,7 +133,9 @@ def test_revoked_at_openbao_is_replaced(host: Host) -> None:
             f"[authority.pki]\ntype = 'vault'\nurl = '{bao.url}'\ntls_roots = '{bao.ca}'\nrole = 'node'\nauth = 'token'"
         )
         pinned = f"token = '{host.base}/token'\nissuing_fingerprints = ['{fingerprint(bao.root.encode())}']"
-        host.write(house=f"{table}\n{pinned}", extra=RULE.format(mode="strict"), authority='"pki"')
+        host.write(
+            house=f"{table}\n{pinned}", extra=RULE.format(mode="strict") + "allow_private = true\n", authority='"pki"'
+        )
         host.once()
         with host.server() as server, host.agent() as agent:
             wait_until(lambda: status(host) == "good", "the responder says good")
