@@ -7,7 +7,7 @@ TWICE_THE_CORES := $(shell echo $$((2 * $$(nproc))))
 
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup program demo test test-any-day test-faults unit coverage others lint lock bench clean
+.PHONY: setup program demo test test-any-day test-faults unit coverage others lint lock sbom bench clean
 
 # The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
 program: .venv/.program
@@ -28,6 +28,17 @@ lock:
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet --disable-pip-version-check uv
 	requirements/lock .venv/lock/bin/uv
+
+# The software bill of materials (CycloneDX) of what is installed on a host: build/certagent.cdx.json.
+sbom: .venv/release/.made
+	mkdir -p build
+	.venv/release/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+	    --output-file build/certagent.cdx.json requirements/host.txt
+
+.venv/release/.made: requirements/release.txt
+	$(PYTHON) -m venv .venv/release
+	.venv/release/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+	touch $@
 
 demo: program
 	$(BIN)/certagent demo

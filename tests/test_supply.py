@@ -32,7 +32,7 @@ def pinned(lock: str) -> dict[str, str]:
     return {canonicalize_name(match[1]): match[2] for match in found if match}
 
 
-@pytest.mark.parametrize("lock", EXTRAS)
+@pytest.mark.parametrize("lock", [*EXTRAS, "release"])
 def test_lock_has_hashes_for_every_distribution(lock: str) -> None:
     """pip --require-hashes takes each line: a name, one version, at least one SHA-256."""
     assert entries(lock)
