@@ -53,7 +53,7 @@ def test_acme_renewal_window_and_replaces(server: Acme2certifier) -> None:
 def test_acme_profile_offered_or_refused(server: Acme2certifier) -> None:
     """A profile that the CA has is ordered; another one is refused before anything is ordered."""
     assert isinstance(client_of(server, profile="short").ask("issue", (server.address,)), Issued)
-    with pytest.raises(AuthorityError, match="the CA's profiles are: long, short") as caught:
+    with pytest.raises(AuthorityError, match="the CA's profiles are: «long, short»") as caught:
         client_of(server, profile="none").ask("issue", (server.address,))
     assert caught.value.refused
 
@@ -120,6 +120,6 @@ def test_acme_authorization_for_unordered_name_is_not_answered(server: Acme2cert
     client = client_of(server)
     with Proxy(judge) as proxy:
         client.proxy = proxy.url
-        with pytest.raises(AuthorityError, match=r"victim\.test: the name was not ordered") as caught:
+        with pytest.raises(AuthorityError, match=r"«victim\.test»: the name was not ordered") as caught:
             client.ask("issue", (server.address,))
     assert "malformed" == caught.value.kind
