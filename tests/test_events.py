@@ -106,3 +106,9 @@ def test_event_row_is_made_of_its_arguments() -> None:
     assert ("2026-11-24T12:00:00.123Z", "warning", 7) == (row["ts"], row["level"], row["pid"])
     assert "see the log of the process" == row["remedy"]
     assert "do this" == row_of("reload.unproven", NOW, 7, about | {"remedy": "do this"}, {})["remedy"]
+
+
+def test_log_withholds_the_words_of_a_ca() -> None:
+    """A journal has more readers than root and the agent's user: it says who answered, and not what."""
+    line = logged(reason="cannot sign: https://ca answered 403: «you sent hvs.abc»")
+    assert ("hvs.abc" in line, "answered 403: (withheld" in line) == (False, True)
