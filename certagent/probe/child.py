@@ -7,7 +7,8 @@ probe, which costs sixty milliseconds instead of six, in the seconds after each 
 which bytes of a server that are slow to parse stop everything.
 """
 
-import encodings.idna  # noqa: F401 - used where a name is resolved, when perhaps no module can be read any more
+import encodings.idna
+import encodings.punycode  # noqa: F401 - both resolve a name, when perhaps no module can be read any more
 import json
 import os
 import select

@@ -79,6 +79,7 @@ def test_worker_ocsp_loads_nothing_late() -> None:
     with responder(sending(reply(answer(ca, leaf)))) as url:
         row = {"id": 0, "cert": cert, "issuer": issuer, "ocsp": [url], "crl": []}
         asked = {"timeout": 20, "every": False, "list": 5, "threads": 1, "environ": {}, "questions": [row]}
+        asked |= {"allow_private": True, "configured": []}
         assert late("revocation.child", [], json.dumps(asked).encode()) == []
 
 
