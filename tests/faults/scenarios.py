@@ -92,7 +92,7 @@ def torn_forward(tree: Tree, nursery: Nursery) -> None:
     ca = Ca((tree.base / "ca/ca.crt").read_bytes(), (tree.base / "ca/ca.key").read_bytes(), now())
     Store(str(tree.certs)).stage("node", *ca.pair("node", names=("localhost", "127.0.0.1")))
     os.rename(tree.area / "staged/node.key", tree.certs / "node.key")
-    (tree.area / "intent").write_text("{}")
+    (tree.area / "intent").write_text('{"stem": "node"}')
 
 
 def torn_back(tree: Tree, nursery: Nursery) -> None:

@@ -63,9 +63,10 @@ def _swapped(area: Area) -> str:
 
 
 def _raise(failed: dict[str, Exception], swapped: str) -> None:
-    """Raise if the pair of the interrupted swap could not be examined or repaired."""
-    if (error := failed.get(swapped)) is not None:
-        raise HostError(f"cannot recover {swapped}: {reason(error)}", getattr(error, "errno", None)) from error
+    """Raise if the pair of the interrupted swap could not be examined or repaired; where it is unknown, if any was."""
+    for stem in [swapped] if swapped else sorted(failed):
+        if (error := failed.get(stem)) is not None:
+            raise HostError(f"cannot recover {stem}: {reason(error)}", getattr(error, "errno", None)) from error
 
 
 def _heal(area: Area, staged: int, stem: str) -> str | None:
@@ -100,11 +101,19 @@ def _back(area: Area, staged: int, stem: str, cert: bytes | None) -> str | None:
         os.fsync(area.live)
         os.fsync(staged)
         return f"{stem} was rolled back: the certificate could not be replaced"
+    unread: OSError | None = None
     for number in reversed(area.numbers(f"{OLD}/{stem}")):
-        old = generations.read_one(area, stem, number)
+        try:
+            with area.found(f"{OLD}/{stem}/{number}") as fd:
+                old = None if fd is None else generations.stored(fd, "", stem, number)
+        except OSError as error:  # an older one may do; if none does, this one is tried again
+            unread = error
+            continue
         if old and old.key is not None and old.cert == cert and x509.matched(old.cert, old.key):
             write(staged, f"{stem}.key", old.key)
             os.rename(f"{stem}.key", f"{stem}.key", src_dir_fd=staged, dst_dir_fd=area.live)
             os.fsync(area.live)
             return f"{stem} was rolled back to generation {number}"
+    if unread is not None:
+        raise unread
     return None
