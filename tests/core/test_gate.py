@@ -273,13 +273,19 @@ def test_reload_onto_bundle_of_same_subject_asks_clients_first(
 
 
 def test_reload_waits_until_every_port_told_what_it_serves() -> None:
-    """The console has answered first: whether the SQL port takes the clients' pairs is not known yet."""
+    """The console has answered first: whether the SQL port takes the clients' pairs is not known yet.
+
+    A port that hangs is offered no pair, and delays nothing.
+    """
     ports = (Listener("127.0.0.1", 8080, "http"), Listener("127.0.0.1", 26257))
     console = served("node-1", address="127.0.0.1:8080", kind="http")
     found = host(pair("ca", ROOT), SOUND, ADMIN, loaded=None, served=(console,), processes=(process(listeners=ports),))
     assert reloads(decide(RULES, found, NOW)) == []
     both = replace(found, served=(console, served("node-1"), TAKEN))
     assert [1] == [len(reloads(decide(RULES, both, NOW)))]
+    silent = served("", address="127.0.0.1:8080", outcome="unreachable")  # it has not shown what it speaks
+    hanging = replace(both, served=(silent, served("node-1"), TAKEN))
+    assert [1] == [len(reloads(decide(RULES, hanging, NOW)))]
 
 
 def test_reload_onto_bundle_of_other_ca_names_bundle() -> None:

@@ -70,7 +70,8 @@ def undecided(view: View, process: Process) -> bool:
     """
     answers, names = of_process(view.snapshot, process), client_names(view.snapshot)
     told = {s.address: s for s in answers if not s.client}
-    ports = [at for at, s in told.items() if s.kind == "sql" and (not s.client_cas or names == set(s.client_cas))]
+    served = {at: s for at, s in told.items() if s.kind == "sql" and s.outcome == "served"}
+    ports = [at for at, s in served.items() if not s.client_cas or names == set(s.client_cas)]
     asked = {(s.address, s.client) for s in answers}
     offered = [p.name.stem for p in _offered(view) if p.matched and view.want(p.name.stem)]
     missing = any(x.address not in told and x.kind != "http" for x in process.listeners)
