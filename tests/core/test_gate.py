@@ -8,9 +8,11 @@ import pytest
 
 from certagent.core.actions import Plan, RejectCommand, Reload
 from certagent.core.decide import decide
+from certagent.core.decide.gate import bar
 from certagent.core.facts import Attempt, CertFile, KeyFile, Leaf, Listener, Loaded, Pair, Request, Snapshot, Trust
 from certagent.core.policy import OcspRule, Policy, ProcessRule
 from certagent.core.serving import material
+from certagent.core.view import View
 from tests.core.building import DAY, NOW, VOLUME, file, leaf, pair, policy, process, revocation, served, snapshot, want
 
 SECOND = timedelta(seconds=1)
@@ -365,3 +367,12 @@ def test_process_ended_after_sighup_is_critical() -> None:
     }
     alarm, none = [("served.stale", "critical")], [("process.none", "info")]
     assert codes == {"gone": alarm, "verified before": none, "not looked for since": none, "long ago": none}
+
+
+def test_served_certificate_is_not_judged_again_where_nothing_is_known() -> None:
+    """What a port returns already works: a weakness of it is no reason against the reload that another file needs."""
+    for found, reason in ((leaf(eku=("serverAuth",)), None), (next_leaf(eku=("serverAuth",)), "lacks clientAuth")):
+        snap = host(CA, pair(cert=found), pair("client.root"), loaded=None)
+        barred = bar(View(policy=RULES, snapshot=snap, now=NOW), process())
+        assert (barred is None) == (reason is None)
+        assert barred is None or str(reason) in barred.reason
