@@ -72,10 +72,15 @@ class Host:
         self.make_certs()
         return self.run("run", "--once", "--log", "json")
 
+    def owner(self) -> int | None:
+        """The agent's user: the owner of the state directory, as the command knows it."""
+        state = self.base / "state"
+        return state.stat().st_uid if state.exists() else None
+
     def status(self) -> Event:
         """The status document: of the daemon over its socket, as the command asks it; without one, of the command."""
         try:
-            document: Event = ask(str(self.base / "control.sock"), "status", {})["document"]
+            document: Event = ask(str(self.base / "control.sock"), "status", {}, owner=self.owner())["document"]
         except (DaemonSilent, DaemonSlow, KeyError):
             document = self.json("status")
         return document
