@@ -127,10 +127,23 @@ def owner_of(path: str, socket: str) -> int | None:
     """The agent's user: who owns its state directory, or, where there is none, the directory of its socket."""
     for place in (_named(path, "state_dir", DEFAULT_STATE), os.path.dirname(socket)):
         try:
+            if not _responds(place):
+                continue
             return os.stat(place).st_uid
         except OSError:
             continue
     return None
+
+
+def _responds(place: str) -> bool:
+    """Whether a directory can be touched without waiting; nothing is started for one on a local file system."""
+    from certagent.posix.mounts import MOUNTS
+
+    if MOUNTS.hanging(place) is None:
+        return True
+    from certagent.posix.responding import responds
+
+    return responds(place)
 
 
 def ask(path: str, command: str, *, patience: float = 5.0, **arguments: Any) -> dict[str, Any] | None:
