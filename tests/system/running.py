@@ -72,10 +72,9 @@ class Host:
         self.make_certs()
         return self.run("run", "--once", "--log", "json")
 
-    def owner(self) -> int | None:
-        """The agent's user: the owner of the state directory, as the command knows it."""
-        state = self.base / "state"
-        return state.stat().st_uid if state.exists() else None
+    def owner(self) -> int:
+        """The agent's user: it owns where the host is. The state directory, by which the command knows it, may hang."""
+        return self.base.stat().st_uid
 
     def status(self) -> Event:
         """The status document: of the daemon over its socket, as the command asks it; without one, of the command."""
