@@ -170,7 +170,10 @@ def test_verify_scan_gate_check_and_trial_agree(
             assert staged.pair.trust == live[stem]
             refused = refusal(want, staged, None, asked=True, now=now()) is not None
             wrong = {f["code"] for f in document["findings"] if f["file"] == f"{stem}.crt"}
-            assert refused == bool(wrong & {"cert.untrusted", "cert.eku"}), (stem, wrong)
+            trust = staged.pair.trust  # an unusable bundle is one finding of its own, whatever it would have to verify
+            spoilt = trust is not None and f"{trust.bundle}.crt" in {f["file"] for f in document["findings"]}
+            told = bool(wrong & {"cert.untrusted", "cert.eku"}) or bool(trust and trust.problem and spoilt)
+            assert refused == told, (stem, wrong)
             step = tried(policy, stem, pair_of(stem, *leaves[stem]))
             assert (step == "chain") == bool(live[stem] and live[stem].problem)  # type: ignore[union-attr]
             assert bool(step) == refused

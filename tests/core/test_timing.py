@@ -163,6 +163,16 @@ def test_pre_install_refusal_gives_the_reason() -> None:
     assert (found[0].outcome, found[0].reason) == ("refused", "expired")
 
 
+def test_pair_that_only_waited_after_a_broken_swap_costs_its_ca_no_pause() -> None:
+    """A swap that the agent's end broke off, then a refusal for age alone: the CA's answer was right."""
+    broken = Attempt("install", "node", NOW, "failed", "the agent stopped before the result was known")
+    aged = Attempt("install", "node", NOW + SECOND, "refused", "the remaining lifetime is too short", retry_at=NOW)
+    wrong = replace(aged, retry_at=None)
+    for last, answered in ((aged, False), (wrong, True)):
+        (found,) = History((tried("ok"), broken, last)).failures("node")
+        assert (found.outcome, found.answered) == ("refused", answered)
+
+
 def test_backoff_of_sighup() -> None:
     """The second signal waits ten seconds, the third twenty."""
     sent = tuple(tried(at=SECOND * n, kind="reload") for n in range(2))

@@ -14,6 +14,7 @@ import pytest
 from certagent.demo.launch import StandIn
 from tests.making import filled, make_ca, put
 from tests.system.running import Host, looked, open_tmp
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 SKIP = "COCKROACH_SKIP_KEY_PERMISSION_CHECK"
@@ -247,7 +248,7 @@ def test_status_uses_flags_of_process(tmp_path: Path) -> None:
     custom(host.certs)
     assert "cert.principal" in host.codes()
     with host.server(flags=["--cert-principal-map=custom:node"]):
-        assert "cert.principal" not in host.codes()
+        wait_until(lambda: "cert.principal" not in host.codes(), "the process is seen")
         assert "cert.principal" not in {f["code"] for f in host.json("check")["findings"]}
 
 

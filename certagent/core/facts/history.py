@@ -140,6 +140,6 @@ def _not_installed(issue: Attempt, install: Attempt) -> Attempt:
     The CA answered wrongly unless it may be asked again from that moment on: then the certificate only waited too long.
     """
     blameless = install.retry_at is not None and install.retry_at <= install.at
-    answered = issue.answered or ((issue.kind, issue.outcome) == ("issue", "ok") and not blameless)
+    answered = not blameless and (issue.answered or (issue.kind, issue.outcome) == ("issue", "ok"))
     ended = replace(issue, outcome=install.outcome, reason=install.reason, retry_at=install.retry_at)
     return replace(ended, answered=answered, unswapped=install.outcome != "refused")
