@@ -7,7 +7,8 @@ import time
 
 from certagent.core.policy import ProcessRule
 from certagent.process.finding import candidates
-from certagent.process.listing import Listings, listed
+from certagent.process.listing import Listings, comm, listed
+from tests.waiting import wait_until
 
 
 def test_listing_names_this_process_and_is_shared() -> None:
@@ -35,6 +36,7 @@ def test_candidates_of_now_include_a_process_that_started_a_moment_ago() -> None
     listed(time.monotonic())
     with subprocess.Popen(["sleep", "60"]) as process:
         try:
+            wait_until(lambda: comm(str(process.pid)) == "sleep", "the kernel names it, a moment after its start")
             rule = ProcessRule(names=("sleep",))
             assert process.pid in candidates(rule)
             began, age = listed(time.monotonic() - 60)
