@@ -106,7 +106,8 @@ class Ledger:
 
     def close_interrupted(self) -> None:
         """Close what a crash left open; the caller must have locked the state directory. Raises HostError."""
-        outcome = "case kind when 'reload' then 'unproven' when 'issue' then 'interrupted' else 'failed' end"
+        broken = "case when kind in ('issue', 'install', 'rollback') then 'interrupted' else 'failed' end"
+        outcome = f"case kind when 'reload' then 'unproven' else {broken} end"
         sql = f"update attempts set outcome = {outcome}, reason = ? where outcome = 'asked'"  # noqa: S608 - our own words
         self.write((sql, (CRASHED,)))
 

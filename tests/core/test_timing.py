@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certagent.core.facts import Attempt, History, Window
+from certagent.core.facts.history import counted
 from certagent.core.policy import RenewAt
 from certagent.core.timing import (
     emergency_at,
@@ -171,6 +172,16 @@ def test_pair_that_only_waited_after_a_broken_swap_costs_its_ca_no_pause() -> No
     for last, answered in ((aged, False), (wrong, True)):
         (found,) = History((tried("ok"), broken, last)).failures("node")
         assert (found.outcome, found.answered) == ("refused", answered)
+
+
+def test_swap_that_agents_end_broke_off_is_no_failure_of_its_ca() -> None:
+    """Recovery may have completed it: the next renewal waits no longer than after an issuance that was broken off."""
+    broken = Attempt("install", "node", NOW, "failed", "the agent ended before it was known", interrupted=True)
+    once = History((tried("ok"), broken)).failures("node")
+    assert [(a.outcome, a.interrupted, a.answered) for a in once] == [("failed", True, False)]
+    assert counted(once) == ()
+    twice = History((tried("ok"), broken, tried("ok"), broken)).failures("node")
+    assert counted(twice) == twice
 
 
 def test_backoff_of_sighup() -> None:

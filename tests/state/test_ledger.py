@@ -86,12 +86,12 @@ def test_ledger_attempt_is_recorded_before_and_closed_after(path: str) -> None:
 def test_ledger_attempt_open_after_crash_is_closed(path: str) -> None:
     """Asked is not issued, sent is not reloaded; that the agent ended is told apart from a CA's failure."""
     ledger = Ledger.writing(path)
-    for kind in ("issue", "reload"):
+    for kind in ("issue", "install", "rollback", "reload", "window"):
         ledger.attempt("/certs", Attempt(kind, "node", NOW))  # type: ignore[arg-type]
     ledger.close_interrupted()
     ledger.attempt("/certs", Attempt("issue", "ui", NOW, "failed", "unreachable"))
     ledger.attempt("/certs", Attempt("issue", "ui", NOW, "failed", interrupted=True))
-    assert [("failed", True), ("unproven", False), ("failed", False), ("failed", True)] == [
+    assert [("failed", True)] * 3 + [("unproven", False), ("failed", False), ("failed", False), ("failed", True)] == [
         (a.outcome, a.interrupted) for a in ledger.attempts("/certs")
     ]
     assert {"failed", "unproven"} == {a["outcome"] for a in ledger.history("", "", 9)}

@@ -138,8 +138,10 @@ def _not_installed(issue: Attempt, install: Attempt) -> Attempt:
     """An issuance whose certificate was not installed: it ended as that did.
 
     The CA answered wrongly unless it may be asked again from that moment on: then the certificate only waited too long.
+    A swap that the agent's own end broke off says nothing of the answer either: recovery may have completed it.
     """
-    blameless = install.retry_at is not None and install.retry_at <= install.at
+    blameless = install.interrupted or (install.retry_at is not None and install.retry_at <= install.at)
     answered = not blameless and (issue.answered or (issue.kind, issue.outcome) == ("issue", "ok"))
     ended = replace(issue, outcome=install.outcome, reason=install.reason, retry_at=install.retry_at)
+    ended = replace(ended, interrupted=install.interrupted)
     return replace(ended, answered=answered, unswapped=install.outcome != "refused")
