@@ -230,6 +230,17 @@ def test_bundle_missing_is_one_finding() -> None:
     assert codes["cert.missing"] == "see ca.crt: this follows by itself once the bundle is there"
 
 
+@pytest.mark.parametrize(
+    ("authorities", "remedy"), [(("house",), "restore it"), (("other", "house"), "certagent renew node")]
+)
+def test_missing_pair_names_no_renewal_that_no_authority_can_answer(authorities: tuple[str, ...], remedy: str) -> None:
+    """While no authority can be asked, what to do about that is the remedy; one that can be asked is enough."""
+    rules = policy(want("ca"), want(authorities=authorities))
+    found = snapshot(pair("ca"), replace(pair(), cert=None, key=None))
+    lost = replace(found, authorities=known("local", roots=(), problem="its CA is missing", advice="restore it"))
+    assert {f.remedy for f in decide(rules, lost, NOW).findings if f.code == "cert.missing"} == {remedy}
+
+
 def test_authority_finding_stays_beside_other_causes() -> None:
     """Another authority failed, or the names block the renewal: this authority's problem is still reported."""
     rules = policy(want("ca"), want(authorities=("other", "house")))

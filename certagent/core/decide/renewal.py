@@ -133,11 +133,18 @@ def _curable(view: View, want: Want, pair: Pair, shown: tuple[Finding, ...]) -> 
     if not any(_by_renewal(f) for f in shown):
         return shown
     asking = Asking(view=view, want=want, pair=pair, reason=Reason(Cause.REQUESTED, ""))
-    bars = [guards.missing_bundle, *(guard for guard, outcome in POLICY if outcome is Outcome.REFUSED)]
+    refusing = (guard for guard, outcome in POLICY if outcome is Outcome.REFUSED)
+    bars = [guards.missing_bundle, _unusable_authorities, *refusing]
     refused = [block for guard in bars if (block := guard(asking))]
     if not refused:
         return shown
     return tuple(replace(f, remedy=refused[0].remedy or f.remedy, cure="") if _by_renewal(f) else f for f in shown)
+
+
+def _unusable_authorities(asking: Asking) -> Block | None:
+    """None of them can be asked."""
+    advice = [failover.advice(asking.view.snapshot, asking.want, name) for name in asking.want.authorities]
+    return Block("no authority can be asked", remedy=advice[0]) if advice and all(advice) else None
 
 
 def _by_renewal(found: Finding) -> bool:
