@@ -89,3 +89,11 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     if report.failed:
         report.sections += logs.written(call.start)
     return report
+
+
+@pytest.fixture
+def usual_umask() -> Generator[None, None, None]:
+    """What the test writes has the modes that an installer gives: the agent uses nothing that others may write."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)

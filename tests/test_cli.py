@@ -44,6 +44,7 @@ def configured(base: Path) -> str:
     return str(file)
 
 
+@pytest.mark.usefixtures("usual_umask")
 def test_option_c_before_or_after_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`certagent -c FILE VERB` is `certagent VERB -c FILE`."""
     file = configured(tmp_path)
@@ -124,6 +125,7 @@ def test_configuration_unreadable_exits_64_with_its_name(
     assert verb[0] == "renew" or told.startswith(f"{file}: ")
 
 
+@pytest.mark.usefixtures("usual_umask")
 def test_state_directory_not_creatable_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The error names the directory, the reason and the setting."""
     file = configured(tmp_path)

@@ -77,6 +77,7 @@ def test_bundle_from_all_pinned_roots_on_empty_host(tmp_path: Path) -> None:
     assert BOTH == subjects(found.bundle("/certs", "ca", now(), first=True))
 
 
+@pytest.mark.usefixtures("usual_umask")
 def test_bundle_pinned_root_missing_is_refused(tmp_path: Path) -> None:
     """The new root alone would not verify peers of the old one: no bundle is made, and the reason says so."""
     pins = (mark(NEW), mark(OLD))
@@ -90,6 +91,7 @@ def test_bundle_pinned_root_missing_is_refused(tmp_path: Path) -> None:
     assert BOTH == subjects(found.bundle("/certs", "ca", now(), first=True))
 
 
+@pytest.mark.usefixtures("usual_umask")
 def test_bundle_pinned_roots_of_whole_fallback_order(tmp_path: Path) -> None:
     """Peers may have certificates of any authority of the order; one without a pin, or without a CA, adds nothing."""
     certs = tmp_path / "certs"

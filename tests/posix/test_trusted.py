@@ -71,6 +71,7 @@ def test_path_that_leads_nowhere_is_error(tmp_path: Path, name: str) -> None:
         distrust(str(tmp_path / name))
 
 
+@pytest.mark.usefixtures("usual_umask")
 @pytest.mark.root
 def test_path_link_of_another_user_is_distrusted(tmp_path: Path) -> None:
     """A password that another user has linked to a file of root's is not read."""
@@ -93,6 +94,7 @@ def test_secret_that_everybody_may_write_is_not_used(tmp_path: Path) -> None:
             read()
 
 
+@pytest.mark.usefixtures("usual_umask")
 @pytest.mark.parametrize("kind", ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"])
 def test_secret_is_no_private_key(tmp_path: Path, kind: str) -> None:
     """A token is sent to the CA: a file with a private key in it is refused, and not quoted."""
@@ -129,6 +131,7 @@ def test_configuration_that_others_may_write_is_refused(tmp_path: Path, mode: in
         load_trusted(str(file))
 
 
+@pytest.mark.usefixtures("usual_umask")
 @pytest.mark.root
 def test_configuration_of_agents_user_is_trusted_by_root(tmp_path: Path) -> None:
     """`config check` as root judges for the agent's user, who owns the state directory; root does not act by it."""

@@ -18,6 +18,7 @@ from certagent.state.authority_state import AuthorityState, SharedOnly
 from tests.waiting import wait_until
 
 
+@pytest.mark.usefixtures("usual_umask")
 def test_secret_by_its_source(tmp_path: Path) -> None:
     """A file, a credential of systemd, a variable: each without surrounding white space, and read anew each time."""
     (tmp_path / "token").write_text("  s3cret\n\n")
@@ -28,6 +29,7 @@ def test_secret_by_its_source(tmp_path: Path) -> None:
     assert read_secret("authority.a.token", f"{tmp_path}/token", {}) == "fresh"
 
 
+@pytest.mark.usefixtures("usual_umask")
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
