@@ -27,7 +27,12 @@ class Peer:
     @property
     def trusted(self) -> bool:
         """Root, or the agent's own user."""
-        return self.uid in {0, os.geteuid()}
+        return self.uid in trusted_uids()
+
+
+def trusted_uids() -> frozenset[int]:
+    """Who may give commands: root, and the agent's own user."""
+    return frozenset({0, os.geteuid()})
 
 
 def peer_of(connection: socket.socket) -> Peer:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from certagent.control.admission import Admission, Asked, Others, Peer, denied, parsed, peer_of, readable
+from certagent.control.admission import Admission, Asked, Others, Peer, denied, parsed, peer_of, readable, trusted_uids
 from certagent.control.binding import bound
 from certagent.posix.errors import HostError
 
@@ -39,7 +39,7 @@ class Control:
         """Binds; raises HostError if another agent answers, or if the path is not a socket."""
         self._path, self._others, self._answer, self._deadline = path, others, answer, deadline
         self._listener = bound(path, others=others)
-        self._admission = Admission(frozenset({0, os.geteuid()}))
+        self._admission = Admission(trusted_uids())
         self._pools = {key: _started(threads) for key, threads in LANES.items()}
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
