@@ -32,7 +32,7 @@ ROOMS = {  # the one import table: each room, and the rooms that it may import; 
     "process": "core posix",
     "state": "core posix",
     "sandbox": "posix",
-    "probe": "core posix sandbox",
+    "probe": "core sandbox",
     "control": "posix",
     "certs_dir": "core posix x509",
     "revocation": "core posix x509 sandbox certs_dir",

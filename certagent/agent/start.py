@@ -26,6 +26,7 @@ from certagent.events import Log, log_form
 from certagent.posix.clock import clock
 from certagent.posix.prctl import close_memory
 from certagent.posix.responding import required
+from certagent.sandbox.user import choose, unprivileged
 from certagent.sandbox.worker_process import Workers, adopt_orphans
 from certagent.state.authority_state import AuthorityState
 from certagent.state.directory import StateDirectory
@@ -50,7 +51,8 @@ class Agent:
 def put_together(config: Config, path: str, ledger: Ledger, log: Log, wake: Callable[[str], None]) -> Agent:
     """Given a configuration and the file that it was read from, return an agent; `wake` only puts."""
     settings = config.settings
-    workers = Workers((settings.worker_user.uid, settings.worker_user.gid))
+    choose((settings.worker_user.uid, settings.worker_user.gid))
+    workers = Workers(unprivileged())
     state = AuthorityState(os.path.join(settings.state_dir, "authority"))
     file, events = Reloading(path, wake), Events(settings.rescan.total_seconds())
     common = _common(Clocks(ledger), log, wake, lambda: service)

@@ -36,7 +36,7 @@ from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Na
 from certagent.core.policy import Owner, Policy, RenewAt, Want
 
 NOBODY = Owner("", 0, 0)
-WORKER, SHARED_WORKER = "certagent-worker", Owner("nobody", 65534, 65534)
+SHARED_WORKER = Owner("nobody", 65534, 65534)
 LONGEST_SOCKET = 107  # bytes of a unix socket's path (unix(7): sun_path)
 NOWHERE = ""  # the path of a certs-dir that has none: an error already
 NO_CLIENTS: tuple[Name, ...] = ()
@@ -127,7 +127,7 @@ def _socket(value: Any) -> str:
 def _own_worker() -> Owner:
     """The user of workers alone, where the host has it; else one that other services may share."""
     try:
-        return owner(WORKER)
+        return owner("certagent-worker")
     except ValueError:
         return SHARED_WORKER
 

@@ -23,7 +23,6 @@ _SETGROUPS, _SETRESUID, _SETRESGID = {"x86_64": (116, 117, 119), "aarch64": (159
     os.uname().machine, (0, 0, 0)
 )
 KEEP = -1
-OVERFLOW = 65534  # the kernel's overflow uid
 
 
 def _call(number: int, *arguments: object) -> None:
@@ -95,12 +94,3 @@ def name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def nobody() -> tuple[int, int]:
-    """Its uid and gid; a container may have no such name."""
-    try:
-        account = pwd.getpwnam("nobody")
-    except KeyError:
-        return OVERFLOW, OVERFLOW
-    return account.pw_uid, account.pw_gid

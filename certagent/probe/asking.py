@@ -8,16 +8,17 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
 from certagent.core.facts import Listener, Served
-from certagent.posix.owner import nobody
 from certagent.probe.child import allowed
 from certagent.probe.exchange import Kind, Login, Outcome, Way
 from certagent.probe.metrics import LABEL, LAST_MOMENT, MOST_ROTATIONS, Metrics
+from certagent.sandbox.user import unprivileged
 from certagent.sandbox.worker_process import ENVIRONMENT, Workers
 
 CHILD = "certagent.probe.child"
@@ -48,8 +49,9 @@ class Offer:
 class Prober:
     """The process that probes, started with the first question and again where it ended; safe to use by any thread."""
 
-    def __init__(self) -> None:
-        """Starts nothing yet."""
+    def __init__(self, user: Callable[[], tuple[int, int]] = unprivileged) -> None:
+        """Starts nothing yet. `user` says whom the process becomes where we are root."""
+        self._user = user
         self._guard = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -92,7 +94,7 @@ class Prober:
         with theirs:
             try:
                 self._child = subprocess.Popen(
-                    Workers(nobody()).command(CHILD, []),
+                    Workers(self._user()).command(CHILD, []),
                     cwd="/",
                     env=ENVIRONMENT,
                     stdin=theirs.fileno(),

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from certagent.core.facts import Answer
 from certagent.core.facts.revocation import Status
 from certagent.posix.errors import HostError
-from certagent.posix.owner import nobody
+from certagent.sandbox.user import unprivileged
 from certagent.sandbox.worker_process import Workers
 
 CHILD = "certagent.revocation.child"
@@ -48,8 +48,8 @@ PUBLIC = Reach()
 
 
 def asker() -> Workers:
-    """The user that asks: nobody, if the agent is root."""
-    return Workers(nobody())
+    """Workers that become the unprivileged user, if the agent is root."""
+    return Workers(unprivileged())
 
 
 def ask(

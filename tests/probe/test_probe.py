@@ -301,6 +301,25 @@ def test_probe_child_is_confined_before_it_reads_an_answer() -> None:
     assert [(row["Seccomp"], row["NoNewPrivs"], row["CapEff"]) for row in children] == [("2", "1", "0" * 16)]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_probe_process_of_root_has_the_worker_user() -> None:
+    """Root's probes run as the user of the workers, and as no other one: in a real, effective and saved uid."""
+    prober = Prober(lambda: (64001, 64002))
+    seen: list[list[dict[str, str]]] = []
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(1)
+        seen.append(statuses())
+
+    try:
+        with server(talk) as port:
+            prober.ask({"host": "127.0.0.1", "port": port, "kind": "sql", "user": "", "timeout": 5.0}, "", 20)
+    finally:
+        prober.end()
+    ours = {(row["Uid"], row["Gid"], row["Groups"].strip()) for row in seen[0] if row["Uid"].startswith("64001")}
+    assert ours == {("\t".join(["64001"] * 4), "\t".join(["64002"] * 4), "")}
+
+
 def test_probe_process_that_was_killed_is_started_again() -> None:
     """A question after its end is answered by another one."""
     prober = Prober()
