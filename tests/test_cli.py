@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certagent.cli import guarded, main, parser, status
+from certagent.cli import VERBS, guarded, main, parser, plan, status
 from certagent.cli.common import Reply, owner_of, show
 from certagent.cli.plan import text
 from certagent.core.decide import decide
@@ -112,17 +112,66 @@ def test_help_says_what_a_verb_does(verb: list[str], capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("content", [b"\xdb\x00\x01", b"agent = 3\n", b"foo = ["])
-@pytest.mark.parametrize("verb", [["status"], ["plan"], ["renew", "node"], ["history"], ["check"]])
+@pytest.mark.parametrize("verb", [["status"], ["plan"], ["renew", "node"], ["reload"], ["history"], ["check"]])
 def test_configuration_unreadable_exits_64_with_its_name(
     content: bytes, verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No traceback: exit 64 and the file; a command to the daemon says that there is none."""
+    """No traceback: exit 64 and the file. A command never goes to the agent of another configuration instead."""
     file = tmp_path / "bad.toml"
     file.write_bytes(content)
     code = main([*verb, "-c", str(file)])
     told = capsys.readouterr().err
-    assert (code, "no agent answers at" in told) == (3, True) if verb[0] == "renew" else code == 64
-    assert verb[0] == "renew" or told.startswith(f"{file}: ")
+    assert (code, told.startswith(f"{file}: ")) == (64, True)
+
+
+@pytest.mark.parametrize("verb", [*VERBS])
+def test_configuration_named_and_absent_stops_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 64, before anything is asked, read or changed: whatever the verb is, its agent is not the default one."""
+    words = {"authority": ["test", "house"], "config": ["check"], "completion": ["bash"], "advise": ["ocsp"]}
+    named = {"renew", "rollback", "clear", "retire"}
+    argv = ["-c", "/nowhere/config.toml", verb, *words.get(verb, ["node"] if verb in named else [])]
+    assert main(argv) == 64
+    assert capsys.readouterr().err.startswith("/nowhere/config.toml: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("10s", 10), ("10", 10), ("0.5", 0.5), ("250ms", 0.25), ("2m", 120), ("1h", 3600), ("900d", 604800)],
+)
+def test_time_to_wait_is_duration_or_seconds(said: str, meant: float) -> None:
+    """As durations of the configuration are written; a bare number is seconds, as before; a week at most."""
+    assert parser("renew").parse_args(["renew", "node", "--wait", said]).wait == meant
+    assert parser("run").parse_args(["run", "--deadline", said]).deadline == meant
+
+
+@pytest.mark.parametrize("said", ["", "soon", "-1", "1 s", "1e3", "nan", "inf", "\u0661s"])
+def test_time_to_wait_that_is_none_is_a_mistake(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names what can be written."""
+    with pytest.raises(SystemExit) as ended:
+        main(["reload", f"--wait={said}"])
+    assert ended.value.code == 64
+    assert 'write "10s", "2m", or a number of seconds' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("usual_umask")
+def test_status_without_agent_is_not_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`agent.down` where the configuration expects an agent; not where a timer runs `run --once`."""
+    file = Path(configured(tmp_path))
+    (tmp_path / "certs").mkdir(mode=0o700)
+    main(["status", "-c", str(file)])
+    assert "warning agent.down: no agent answers at" in capsys.readouterr().out
+    file.write_text(file.read_text().replace("[agent]", "[agent]\nresident = false"))
+    main(["status", "-c", str(file)])
+    assert "agent.down" not in capsys.readouterr().out
+
+
+def test_plan_is_not_quiet_under_critical_finding() -> None:
+    """Exit 2, also where nothing can be done now; a warning leaves it at 0."""
+    for severity, code in (("critical", 2), ("warning", 0)):
+        finding = {"code": "cert.untrusted", "severity": severity, "file": "node.crt", "message": "", "remedy": ""}
+        quiet = {"path": "/certs", "actions": [], "steps": [], "held": [], "findings": [finding], "wake_at": None}
+        assert plan.reply_of({"certs_dirs": [quiet]}).code == code
 
 
 @pytest.mark.usefixtures("usual_umask")

@@ -4,6 +4,7 @@ import errno
 import json
 import socket
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_reply_of_stopped_verb_has_every_error(tmp_path: Path, capsys: pytest.Ca
     """Stopped carries the reply: every error of the configuration, 64; main prints it."""
     config = tmp_path / "config.toml"
     config.write_text("[agent]\nrescan = 3\nnonsense = 1\n")
-    for reader in (read_config, local_service):
+    for reader in (read_config, partial(local_service, silent=True)):
         with pytest.raises(Stopped) as stopped:
             reader(str(config))
         assert stopped.value.reply.code == 64

@@ -90,13 +90,16 @@ class Service:
         """Begin to read all of that again."""
         begin(self._readings(), clock())
 
-    def look(self, seconds: float) -> None:
-        """Observe and decide once, and change nothing; wait so long at most for files of other machines."""
+    def look(self, seconds: float, *known: Finding) -> None:
+        """Observe and decide once, and change nothing; wait so long at most for files of other machines.
+
+        `known`: what else holds for every directory.
+        """
         end = time.monotonic() + seconds
         self.read()
         for reading in self._readings():
             reading.wait(max(0.0, end - time.monotonic()))
-        self.findings = (*self._unconfined, *hung(self._readings(), clock()))
+        self.findings = (*known, *self._unconfined, *hung(self._readings(), clock()))
         for thread in self._threads:
             threading.Thread(target=thread.look, name="look", daemon=True).start()
         wait_for([thread.looked for thread in self._threads], LOOKED_WITHIN)
@@ -205,12 +208,9 @@ class Service:
             self.config_problem = "; ".join(fresh.errors)
             self._log.emit("config.rejected", file=self._file.path, reason=self.config_problem)
             return
-        restart = replace(fresh.settings, rescan=self.config.settings.rescan, enforce=self.config.settings.enforce)
-        later = (
-            ""
-            if restart == self.config.settings
-            else "; state_dir, socket, log and worker_user take effect at a restart"
-        )
+        mine = self.config.settings
+        restart = replace(fresh.settings, rescan=mine.rescan, enforce=mine.enforce, resident=mine.resident)
+        later = "" if restart == mine else "; state_dir, socket, log and worker_user take effect at a restart"
         self.config_problem, self.config = None, fresh
         self._directories.adopt(fresh)
         self._directories.start()

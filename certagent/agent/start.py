@@ -20,8 +20,11 @@ from certagent.agent.wake import Wake
 from certagent.agent.watch import Events, RemoteWatch
 from certagent.authority.client import authorities_of
 from certagent.config import Config
+from certagent.config.expand import Settings
 from certagent.control.server import Control
+from certagent.core.catalogue import AGENT_DOWN
 from certagent.core.exits import exit_code
+from certagent.core.findings import Finding
 from certagent.events import Log, log_form
 from certagent.posix.clock import clock
 from certagent.posix.prctl import close_memory
@@ -144,14 +147,20 @@ def _forever(agent: Agent, wake: Wake) -> int:
     return 0
 
 
-def look(config: Config, path: str) -> Service:
+def look(config: Config, path: str, *, silent: bool = False) -> Service:
     """Observe and decide for every certs-dir, processes and what they serve included; change and log nothing.
 
-    Raises HostError, OSError.
+    `silent`: no agent answers at its socket, which is a finding where one should run. Raises HostError, OSError.
     """
     required(config.settings.state_dir)
     ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
     service = put_together(config, path, ledger, Log(io.StringIO(), "text", clock), lambda _reason: None).service
     service.try_workers()
-    service.look(FOREIGN)
+    service.look(FOREIGN, *down(config.settings, silent=silent))
     return service
+
+
+def down(settings: Settings, *, silent: bool) -> tuple[Finding, ...]:
+    """The finding that no agent runs, where none answers and the configuration expects one."""
+    message = f"no agent answers at {settings.socket}: nothing is renewed, reloaded or verified"
+    return (AGENT_DOWN.found("", message),) if silent and settings.resident else ()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, cast
 
-from certagent.cli.common import INTERNAL, USAGE, Reply, Stopped, config_option, default_config, show
+from certagent.cli.common import INTERNAL, USAGE, Reply, Stopped, config_option, default_config, require_named, show
 
 VERBS = {  # each verb, and its module here
     "run": "run",
@@ -104,6 +104,7 @@ def _reply(arguments: argparse.Namespace) -> Reply:
 
         return Reply(text=f"certagent {__version__}")
     try:
+        require_named(arguments.config)
         return cast("Reply", arguments.run(arguments))
     except Stopped as stopped:
         return stopped.reply

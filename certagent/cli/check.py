@@ -8,7 +8,7 @@ from certagent.cli.common import USAGE, Reply, complaint, config_option, json_op
 if TYPE_CHECKING:
     from certagent.operations.check import Target
 
-EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2}
+EXITS = {"ok": 0, "info": 0, "warning": 1, "critical": 2, "unknown": 3}
 FLAGS = {  # of cockroach, for a directory whose process does not run
     "cert-principal-map": "MAP",
     "node-cert-distinguished-name": "DN",
@@ -59,7 +59,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> Reply:
-    """The verdict; exit 0, 1, 2 by the worst finding."""
+    """The verdict; exit 0, 1, 2 by the worst finding, 3 where this user may not read what would decide."""
     from certagent.operations.check import check
     from certagent.posix.errors import HostError
 
@@ -74,7 +74,7 @@ def reply_of(documents: list[dict[str, Any]]) -> Reply:
     """Given the verdict on each directory, return the reply: a single document, or a list of several."""
     from certagent.operations.check import worst
 
-    severity = worst(documents)
+    severity = worst(*(d["severity"] for d in documents))
     several = {"version": 1, "severity": severity, "certs_dirs": documents}
     document = documents[0] if len(documents) == 1 else several
     return Reply(EXITS[severity], "\n\n".join(text(d) for d in documents), document)
@@ -117,7 +117,9 @@ def text(document: dict[str, Any]) -> str:
     rows += [_row(f) for f in document["files"]]
     widths = [max(len(r[i]) for r in rows) for i in range(4)] if rows else []
     lines += ["  " + "  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]) for r in rows]
-    if not document["start"]["accepted"]:
+    if document["start"]["accepted"] is None:
+        lines.append(f"  whether a node would start is not known: {document['start']['reason']}")
+    elif not document["start"]["accepted"]:
         lines.append(f"  a node would not start with this directory: {document['start']['reason']}")
     elif document["start"]["reason"]:
         lines.append(f"  whether a node would start depends on its version: {document['start']['reason']}")
@@ -132,7 +134,9 @@ def _row(file: dict[str, Any]) -> tuple[str, str, str, str, str]:
     verdict = "accepted" if file["accepted"] else f"REFUSED: {file['reason']}"
     if file["accepted"] and file["reason"]:  # the version of cockroach is not known
         verdict = f"accepted from 24.2 on; {file['reason']}"
-    if not file["accepted"] and not file["role"]:
+    if file["accepted"] is None:
+        verdict = file["reason"]
+    elif not file["accepted"] and not file["role"]:
         verdict = f"ignored: {file['reason']}"
     return file["name"], file["role"], file["user"], (file["chain_ends"] or "")[:10], verdict
 

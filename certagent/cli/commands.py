@@ -17,6 +17,7 @@ from certagent.cli.common import (
     complaint,
     config_option,
     json_option,
+    seconds,
     socket_of,
     stem_of,
 )
@@ -50,7 +51,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         where = ONLY if verb == "reload" else SEVERAL
         parser.add_argument("--certs-dir", default="", metavar="DIR", help=where)
         parser.add_argument(
-            "--wait", type=float, default=60.0, metavar="SECONDS", help="how long to wait for the result (default 60)"
+            "--wait", type=seconds, default=60.0, metavar="TIME", help="how long to wait for the result (default 60s)"
         )
         if verb in FORCE:
             parser.add_argument("--force", action="store_true", help=FORCE[verb])

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from certagent.core.spelling import printable
@@ -22,6 +23,8 @@ DEFAULT_STATE = "/var/lib/certagent"
 USAGE = 64
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 UNKNOWN = 3
+UNITS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST = 7 * 86400.0  # seconds that a command waits
 
 
 class Reply(NamedTuple):
@@ -84,6 +87,16 @@ def json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def seconds(said: str) -> float:
+    """A length of time: "10s", "2m" as in the configuration, or a number of seconds. Raises ArgumentTypeError."""
+    import re
+
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", said, re.ASCII)
+    if found is None:
+        raise argparse.ArgumentTypeError(f'{said!r} is not a time: write "10s", "2m", or a number of seconds')
+    return min(float(found[1]) * UNITS[found[2]], LONGEST)
+
+
 def stem_of(file: str) -> str:
     """The pair that a word on the command line means: node, node.crt and node.key are the same."""
     return file.removesuffix(".crt").removesuffix(".key")
@@ -106,20 +119,37 @@ def read_config(path: str, *, trusted: bool = False) -> "Config":
         raise Stopped(Reply(USAGE, error="\n".join(error.errors))) from error
 
 
+def require_named(path: str) -> None:
+    """A configuration that the command line or CERTAGENT_CONFIG names can be opened. Raises Stopped.
+
+    Without it a mistyped -c would reach the agent of the default configuration, whatever the verb is.
+    """
+    if path == DEFAULT_CONFIG:
+        return
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError:
+        read_config(path)
+
+
 def socket_of(path: str) -> str:
-    """The control socket a configuration names."""
+    """The control socket a configuration names. Raises Stopped where the file does not say which it is."""
     return _named(path, "socket", DEFAULT_SOCKET)
 
 
 def _named(path: str, setting: str, default: str) -> str:
-    """A setting of `[agent]`, read without the cost of validating it all."""
+    """A setting of `[agent]`, read without the cost of validating it all. Raises Stopped.
+
+    The default configuration may be unreadable for this user, or have a mistake: its agent is at the default socket.
+    """
     import tomllib
 
-    try:
-        with open(path, "rb") as file:
-            agent = tomllib.loads(file.read().decode("utf-8-sig")).get("agent", {})
-    except (OSError, ValueError):  # the error is reported when the rest of the file is read
-        agent = {}
+    agent: object = None
+    with suppress(OSError, ValueError, RecursionError), open(path, "rb") as file:
+        agent = tomllib.loads(file.read().decode("utf-8-sig")).get("agent", {})
+    if not isinstance(agent, dict) and path != DEFAULT_CONFIG:
+        read_config(path)
     return str(agent.get(setting, default)) if isinstance(agent, dict) else default
 
 
@@ -168,16 +198,24 @@ def ask(path: str, command: str, *, patience: float = 5.0, **arguments: Any) -> 
         raise Stopped(complaint(f"{why}; {remedy}", UNKNOWN)) from error
 
 
-def local_service(path: str) -> "Service":
-    """A service that has observed the host once, if no agent runs. Raises Stopped."""
+def local_service(path: str, *, silent: bool) -> "Service":
+    """A service that has observed the host once. Raises Stopped.
+
+    `silent`: no agent answered; another configuration than that of a running agent can be looked at, too.
+    """
     from certagent.agent.start import look
     from certagent.posix.errors import HostError
 
     config = read_config(path)
     try:
-        return look(config, path)
+        return look(config, path, silent=silent)
     except (HostError, OSError) as error:
-        raise Stopped(complaint(error, UNKNOWN)) from error
+        why = (
+            f"no agent answers at {config.settings.socket}, and this command cannot look itself: {error}"
+            if silent
+            else error
+        )
+        raise Stopped(complaint(why, UNKNOWN)) from error
 
 
 class Progress:

@@ -22,23 +22,29 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> Reply:
-    """The plan; exit 0 quiet, 2 work to do, 3 where a directory is missing or cannot be read. Asks the daemon.
+    """The plan; exit 0 nothing to do, 2 work or a critical finding, 3 a directory that cannot be read. Asks the daemon.
 
     Without one, or for another configuration than the daemon's (what would it do?), it observes the host itself.
     """
     answer = ask(arguments.config, "plan", config=os.path.realpath(arguments.config))
-    return reply_of(answer["document"] if answer and answer.get("ok") else _observed(arguments.config))
+    if answer and answer.get("ok"):
+        return reply_of(answer["document"])
+    return reply_of(_observed(arguments.config, silent=answer is None))
 
 
 def reply_of(document: dict[str, Any]) -> Reply:
-    """Given the plan, return the reply; observing and recording is not work. A missing directory has no plan."""
+    """Given the plan, return the reply; observing and recording is not work. A missing directory has no plan.
+
+    What is critical needs somebody, also where nothing can be done about it now.
+    """
     unknown = any(f["code"] == DIR_MISSING.code for d in document["certs_dirs"] for f in d["findings"])
     work = any(a["action"] not in LOOKS for d in document["certs_dirs"] for a in d["actions"])
-    return Reply(UNKNOWN if unknown else 2 if work else 0, text(document), document)
+    critical = any(f["severity"] == "critical" for d in document["certs_dirs"] for f in d["findings"])
+    return Reply(UNKNOWN if unknown else 2 if work or critical else 0, text(document), document)
 
 
-def _observed(path: str) -> dict[str, Any]:
-    service = local_service(path)
+def _observed(path: str, *, silent: bool) -> dict[str, Any]:
+    service = local_service(path, silent=silent)
     document = service.plans()
     service.stop()
     return document

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from certagent.cli.common import UNKNOWN, Reply, complaint, config_option, read_config
+from certagent.cli.common import UNKNOWN, Reply, complaint, config_option, read_config, seconds
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -12,7 +12,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     config_option(parser)
     parser.add_argument("--once", action="store_true", help="do what is due now, then exit with the code of `status`")
     parser.add_argument(
-        "--deadline", type=float, default=120.0, metavar="SECONDS", help="with --once: how long to wait (default 120)"
+        "--deadline", type=seconds, default=120.0, metavar="TIME", help="with --once: how long to wait (default 120s)"
     )
     parser.add_argument(
         "--log", choices=("auto", "json", "text"), default=None, help="format of the log (default: as configured)"

@@ -31,7 +31,7 @@ def reply_of(answer: dict[str, Any]) -> Reply:
 
 
 def _observed(path: str) -> dict[str, Any]:
-    service = local_service(path)
+    service = local_service(path, silent=True)
     document = service.status(None)
     service.stop()
     return document

@@ -54,6 +54,7 @@ class Settings:
     log: Literal["auto", "json", "text"]
     socket_others: Literal["read-only", "refuse"]
     worker_user: Owner  # whom a worker becomes where the agent is root
+    resident: bool  # `certagent run` should be running; else a timer runs `run --once`
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def _settings(table: Table) -> Settings:
         table.get("log", one_of("auto", "json", "text"), "auto"),
         table.get("socket_others", one_of("read-only", "refuse"), "read-only"),
         table.get("worker_user", _worker, _own_worker()),
+        table.get("resident", flag, True),
     )
     table.done()
     return found

@@ -201,6 +201,10 @@ PATH_HUNG = Rule("path.hung",
 AGENT_STALLED = Rule("agent.stalled",
     "the last check of a certs directory is older than three rescans, so its state is not known", AGENT,
     "repair the mount that hangs; if none does, restart certagent and report the error", CRITICAL)
+AGENT_DOWN = Rule("agent.down",
+    "no agent runs, so nothing is renewed, reloaded or verified; critical: a renewal is due", AGENT,
+    "systemctl start certagent; journalctl -u certagent says why it ended", ("warning", "critical"),
+    remedy="systemctl start certagent, or certagent run; journalctl -u certagent says why it ended")
 WATCH_DEGRADED = Rule("watch.degraded", "file events do not arrive; changes are noticed at the next rescan only", AGENT,
     "see the message of the finding", WARNING)
 # fmt: on

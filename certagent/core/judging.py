@@ -55,7 +55,8 @@ class Target:
 def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
     """Given a target and its files, return the verdict as a JSON-able document."""
     judged = verdicts(seen.pairs, seen.unmanaged_files, target.gid, target.terms)
-    found = findings(target, seen, judged, now)
+    blind = _blind(target, seen)
+    found = [_unseen(f, target, blind[f.file]) if f.file in blind else f for f in findings(target, seen, judged, now)]
     problem = seen.directory.problem or (
         start_problem(judged, seen.pairs) if seen.directory.exists else "the directory does not exist"
     )
@@ -64,10 +65,10 @@ def document(target: Target, seen: Snapshot, now: datetime) -> dict[str, Any]:
         "certs_dir": target.policy.path,
         "user": target.policy.owner.user,
         "pid": target.pid,
-        "severity": worst_of(f.severity for f in found),
-        "start": {"accepted": not problem, "reason": problem or start_doubt(judged)},
+        "severity": worst(worst_of(f.severity for f in found), *(["unknown"] if blind else [])),
+        "start": _start(problem or start_doubt(judged), accepted=not problem, unknown=next(iter(blind.values()), "")),
         "findings": [finding(f) for f in found],
-        "files": _files(judged, seen.pairs),
+        "files": [_not_read(f, blind) for f in _files(judged, seen.pairs)],
     }
     return {key: spelled(value) for key, value in judgement.items()}
 
@@ -183,6 +184,39 @@ def _unreadable(seen: Snapshot, found: Finding) -> bool:
     return file is not None and file.problem_kind == "unreadable"
 
 
-def worst(documents: list[dict[str, Any]]) -> str:
-    """The worst severity of several verdicts."""
-    return worst_of(str(d["severity"]) for d in documents)
+def _blind(target: Target, seen: Snapshot) -> dict[str, str]:
+    """What this program may not read and cockroach may: each file, or the directory, with the reason.
+
+    Nothing is known of it, unless this program is root, or the user that cockroach runs as.
+    """
+    path, whose = target.policy.path, target.policy.owner
+    if seen.euid in {0, whose.uid}:
+        return {}
+    if seen.directory.problem:
+        return {path: seen.directory.problem} if not seen.directory.not_directory else {}
+    files = [(f"{p.name.stem}.{end}", file) for p in seen.pairs for end, file in (("crt", p.cert), ("key", p.key))]
+    return {name: f"{name} {f.problem}" for name, f in files if f is not None and f.problem_kind == "unreadable"}
+
+
+def _unseen(found: Finding, target: Target, reason: str) -> Finding:
+    """A finding about what this program may not read says nothing of cockroach."""
+    message = f"not checked: {reason}"
+    return replace(found, severity="info", message=message, remedy=f"run this as root or as {target.policy.owner.user}")
+
+
+def _start(reason: str, *, accepted: bool, unknown: str) -> dict[str, Any]:
+    """Whether a node starts with the directory; null where that depends on what could not be read."""
+    return {"accepted": None, "reason": unknown} if unknown else {"accepted": accepted, "reason": reason}
+
+
+def _not_read(file: dict[str, Any], blind: dict[str, str]) -> dict[str, Any]:
+    """The verdict on one file; null where it or its key could not be read."""
+    stem = names.stem_of(file["name"])
+    reason = next((blind[name] for name in (file["name"], f"{stem}.key") if name in blind), "")
+    return {**file, "accepted": None, "reason": f"not checked: {reason}"} if reason else file
+
+
+def worst(*severities: str) -> str:
+    """The worst of several verdicts: what is critical is so whatever else could not be read."""
+    found = set(severities)
+    return "unknown" if "unknown" in found and "critical" not in found else worst_of(found - {"unknown"})

@@ -116,6 +116,11 @@ class Policy:
         """What tells this directory from every other one, on this host and elsewhere."""
         return f"{self.machine}\n{self.host}\n{self.path}"
 
+    @property
+    def renewed(self) -> tuple[Want, ...]:
+        """The pairs that an authority issues, and renews."""
+        return tuple(w for w in self.wants if w.authorities and not w.name.is_bundle)
+
     def want(self, stem: str) -> Want | None:
         """The want for that name."""
         return self._by_stem.get(stem)

@@ -177,7 +177,7 @@ def _next(view: View, plan: Plan) -> dict[str, Any] | None:
         return {"action": running.kind, "file": running.subject, "at": since, "reason": "running now"}
     waiting = [(h.until, h.action, h.subject, h.reason) for h in plan.blocked if h.until]
     held = {h.subject for h in plan.blocked}
-    for want in (w for w in view.policy.wants if w.authorities and not w.name.is_bundle):
+    for want in view.policy.renewed:
         stem, pair = want.name.stem, view.pair(want.name.stem)
         if pair is not None and pair.effective is not None and stem not in held:
             waiting.append((view.renew_at(want, pair.effective), "issue", stem, "its renewal is due"))

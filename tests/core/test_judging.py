@@ -192,8 +192,8 @@ def test_check_needs_as_configured() -> None:
 
 def test_check_worst_severity_of_several() -> None:
     """As the exit code reports; of nothing it is ok."""
-    assert "critical" == worst([{"severity": s} for s in ("ok", "critical", "warning")])
-    assert "ok" == worst([])
+    assert "critical" == worst("ok", "critical", "warning")
+    assert "ok" == worst()
 
 
 def test_owner_of_the_directory_is_no_finding_without_a_configuration() -> None:
@@ -201,3 +201,39 @@ def test_owner_of_the_directory_is_no_finding_without_a_configuration() -> None:
     other = replace(snapshot().directory, uid=1234)
     assert said(judged(directory=other), "dir.owner") == []
     assert "dir.owner" in {f.code for f in decide(policy(), snapshot(directory=other), NOW).findings}
+
+
+def unread(stem: str = "node") -> Pair:
+    """A pair whose key this program may not read."""
+    return replace(pair(stem), key=replace(pair(stem).key, spki=None, problem="denied", problem_kind="unreadable"))  # type: ignore[type-var]
+
+
+def test_check_by_user_who_may_not_read_is_unknown() -> None:
+    """Nothing is said of cockroach then: neither critical nor accepted, and the remedy names who may look."""
+    found = judged(pair("ca"), unread(), euid=OWNER.uid + 1)
+    assert ("unknown", None) == (found["severity"], found["start"]["accepted"])
+    assert [("ca.crt", True), ("node.crt", None)] == [(f["name"], f["accepted"]) for f in found["files"]]
+    assert [("info", "not checked: node.key denied")] == said(found, "key.irregular")
+    assert "run this as root or as cockroach" == found["findings"][0]["remedy"]
+    for reader in (0, OWNER.uid):
+        assert judged(pair("ca"), unread(), euid=reader)["severity"] == "critical"
+
+
+def test_check_of_directory_that_may_not_be_entered_is_unknown() -> None:
+    """The same of the whole directory; one that is a file, or missing, is critical whoever looks."""
+    closed = replace(snapshot().directory, problem="permission denied")
+    assert judged(directory=closed, euid=1)["severity"] == "unknown"
+    for other in (replace(closed, not_directory=True), ABSENT):
+        assert judged(directory=other, euid=1)["severity"] == "critical"
+
+
+def test_check_critical_finding_outweighs_what_was_not_read() -> None:
+    """What is known to be critical is so, whatever else could not be read; of several directories the same."""
+    expired = pair("client.root", leaf("client.root", not_after=NOW))
+    assert judged(pair("ca"), unread(), expired, euid=1)["severity"] == "critical"
+    assert [worst("ok", "unknown", "warning"), worst("unknown", "critical"), worst("ok", "warning"), worst()] == [
+        "unknown",
+        "critical",
+        "warning",
+        "ok",
+    ]

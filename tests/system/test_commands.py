@@ -18,12 +18,13 @@ pytestmark = pytest.mark.slow
 
 
 def test_status_without_daemon_observes(host: Host) -> None:
-    """It observes by itself: critical for a missing directory, then info; `daemon` is null; no file is made."""
+    """It observes by itself: critical for a missing directory, then a warning, as no agent runs; no file is made."""
     assert host.run("status").returncode == 2
     assert not (host.base / "state").exists()
     host.once()
     document = host.json("status")
-    assert (document["version"], document["daemon"], document["severity"]) == (1, None, "info")
+    assert (document["version"], document["daemon"], document["severity"]) == (1, None, "warning")
+    assert {f["code"] for f in document["certs_dirs"][0]["findings"]} == {"agent.down", "process.none"}
     assert {"path", "severity", "findings", "files", "processes", "next"} <= set(document["certs_dirs"][0])
     assert {
         "name",
@@ -36,7 +37,7 @@ def test_status_without_daemon_observes(host: Host) -> None:
         "authority",
         "renew_at",
     } <= set(host.file("node"))
-    assert host.run("status").returncode == 0
+    assert host.run("status").returncode == 1
 
 
 def test_status_with_daemon(host: Host) -> None:
@@ -196,7 +197,7 @@ def test_status_without_daemon_verifies_in_one_pass(host: Host) -> None:
     host.once()
     with host.server():
         told = host.run("status")
-    assert (told.returncode, told.stderr) == (0, "")
+    assert (told.returncode, told.stderr) == (1, ""), "no agent runs"
     assert "pending" not in told.stdout
 
 

@@ -1,10 +1,12 @@
 """Findings about the directory, unmanaged files in it, the clock, the ledger and the file watch."""
 
+from dataclasses import replace
 from shlex import quote
 
 from certagent.core import names
 from certagent.core.actions import Recover
 from certagent.core.catalogue import (
+    AGENT_DOWN,
     CLOCK_UNSOUND,
     DIR_FOREIGN,
     DIR_MISSING,
@@ -21,6 +23,7 @@ from certagent.core.decide.part import Part
 from certagent.core.facts import Directory, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Policy
+from certagent.core.spans import stamp
 from certagent.core.view import View
 
 SHARED_WRITE = 0o022
@@ -40,7 +43,7 @@ def part(view: View) -> Part:
         *_directory(view.policy, directory),
         *_strangers(view.snapshot),
         *_tenants(view.snapshot),
-        *_agent(view.snapshot),
+        *_agent(view),
     ]
     actions = (Recover("a swap was interrupted"),) if directory.interrupted and directory.managed else ()
     return Part(actions, findings=tuple(findings))
@@ -104,10 +107,23 @@ def _tenants(snapshot: Snapshot) -> list[Finding]:
     return [NAME_UNKNOWN.found(file, message, "critical") for file in bad]
 
 
-def _agent(snapshot: Snapshot) -> list[Finding]:
-    found = list(snapshot.degraded)
+def _agent(view: View) -> list[Finding]:
+    snapshot = view.snapshot
+    found = [_down(view, f) if f.rule is AGENT_DOWN else f for f in snapshot.degraded]
     if not snapshot.clock.sound:
         found.append(CLOCK_UNSOUND.found("", snapshot.clock.reason))
     if snapshot.ledger_problem:
         found.append(LEDGER_UNWRITABLE.found("", snapshot.ledger_problem))
     return found
+
+
+def _down(view: View, found: Finding) -> Finding:
+    """Without an agent nothing renews a pair: critical as soon as one is due."""
+    pairs = [(want.name.stem, want, view.pair(want.name.stem)) for want in view.policy.renewed]
+    due = {stem: view.renew_at(want, p.effective) for stem, want, p in pairs if p is not None and p.effective}
+    late = [stem for stem, at in due.items() if at <= view.now]
+    if not late:
+        return found
+    since = min(due[stem] for stem in late)
+    message = f"{found.message}; the renewal of {', '.join(late)} has been due since {stamp(since)}"
+    return replace(found, severity="critical", message=message)
