@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from certagent.certs_dir.access import Denied, denied
-from certagent.posix.owner import acting_as, nobody
+from certagent.posix.owner import acting_as
+from certagent.sandbox.user import unprivileged
 
 
 def opened(tmp_path: Path) -> Path:
@@ -24,7 +25,7 @@ def opened(tmp_path: Path) -> Path:
 @pytest.mark.root
 def test_access_denied_names_the_path_component(tmp_path: Path) -> None:
     """The user, the exact component, its owner and mode; the remedy is chown of the directory, chmod above it."""
-    certs, who = opened(tmp_path), nobody()
+    certs, who = opened(tmp_path), unprivileged()
     certs.parent.chmod(0o700)
     with acting_as(*who):
         found = denied(str(certs), errno.EACCES)
@@ -45,7 +46,7 @@ def test_access_denied_names_the_path_component(tmp_path: Path) -> None:
 def test_access_read_only_directory_denies_changes(tmp_path: Path) -> None:
     """It can be judged; only changes are denied. Allowed access has no cause."""
     certs = opened(tmp_path)
-    with acting_as(*nobody()):
+    with acting_as(*unprivileged()):
         assert denied(str(certs), errno.EACCES) == Denied()
         found = denied(str(certs), errno.EACCES, write=True)
     assert found == Denied(

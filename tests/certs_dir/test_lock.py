@@ -9,7 +9,8 @@ from certagent.certs_dir.lock import DirectoryLock
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import Directory, Snapshot, Why
 from certagent.posix.errors import HostError
-from certagent.posix.owner import acting_as, nobody
+from certagent.posix.owner import acting_as
+from certagent.sandbox.user import unprivileged
 from tests.making import filled
 
 
@@ -64,7 +65,7 @@ def test_lock_directory_not_writable_is_reported(tmp_path: Path) -> None:
     certs.mkdir()
     for folder in (certs, tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
-    user, group = nobody()
+    user, group = unprivileged()
     held = holding(certs)
     with acting_as(user, group):
         held.retry()
