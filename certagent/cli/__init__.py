@@ -14,6 +14,7 @@ from typing import Any, NoReturn, cast
 from certagent.cli.common import INTERNAL, USAGE, Reply, Stopped, config_option, default_config, require_named, show
 
 VERBS = {  # each verb, and its module here
+    "init": "init",
     "run": "run",
     "status": "status",
     "check": "check",

@@ -87,7 +87,7 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule, owner: Owner)
         return _hidden(base, parse(argv, {}), device, inode)
     said = parse(argv, details.environ, hostname_of(pid))
     exe = os.path.basename(details.exe)
-    if not serves(exe, said) or not _same(pid, details.cwd, said.certs_dir, device, inode):
+    if not serves(exe, said) or not same_directory(pid, details.cwd, said.certs_dir, device, inode):
         return None
     terms = replace(said.terms, release=release_in(details.exe) or said.terms.release)
     base = replace(base, command=f"{exe} {said.subcommand}", terms=terms)
@@ -147,7 +147,7 @@ def started_at(start: int) -> datetime:
     return datetime.fromtimestamp(now - age, UTC)
 
 
-def _same(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:
+def same_directory(pid: int, cwd: str, certs_dir: str, device: int, inode: int) -> bool:
     """Whether the path, in the process's own root and cwd, is the directory we mean; not one that does not respond."""
     if not responds_for(pid, os.path.join(cwd, certs_dir)):
         return False

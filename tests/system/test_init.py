@@ -1,0 +1,242 @@
+"""`certagent init` on hosts with real processes: what it prints is valid, adopts everything, and changes nothing."""
+
+import json
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certagent.cli import main
+from tests.making import filled
+from tests.system.running import ME, Host, looked, open_tmp
+
+pytestmark = pytest.mark.slow
+NOTHING = {"adopt", "presume", "reload"}  # a file that changed in the moment of a process's start is loaded again
+LAYOUTS = {
+    "standard": {},
+    "split-node": {"layout": '"split-node"'},
+    "split-ca": {
+        "layout": '"split-ca"',
+        "client_authority": '"house"',
+        "extra": "[certs_dir.file.ui]\nnames=['a.example']",
+    },
+    "tenant": {
+        "layout": '"tenant"',
+        "extra": "[certs_dir.file.ca-client-tenant]\n[certs_dir.file.'client-tenant.5']",
+    },
+}
+
+
+def init(*words: str) -> Any:
+    """The document of `certagent init --json`."""
+    return json.loads(looked("init", *words, "--json").stdout)
+
+
+def adopted(base: Path, text: str) -> Path:
+    """The configuration as a file, with its state and its socket below a directory of the test."""
+    document = re.sub(r"^(state_dir|socket) = .*$", "", text, flags=re.MULTILINE).replace("[agent]\n", "")
+    file = base / "adopted.toml"
+    file.write_text(f"[agent]\nstate_dir = '{base}/new'\nsocket = '{base}/new.sock'\n{document}")
+    return file
+
+
+def planned(file: Path) -> set[str]:
+    """The actions that a first plan with this configuration has."""
+    document = json.loads(looked("plan", "-c", str(file), "--json").stdout)
+    return {a["action"] for d in document["certs_dirs"] for a in d["actions"]}
+
+
+def tree(path: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Everything in a directory, with modes and moments."""
+    return {
+        p.name: (p.stat().st_mode, p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"") for p in path.iterdir()
+    }
+
+
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_init_adopts_each_layout(host: Host, layout: str) -> None:
+    """`config check` accepts it, `plan` has nothing to do, `status` has no finding, and nothing was touched."""
+    host.write(**LAYOUTS[layout])
+    done = host.once()
+    assert done.returncode in {0, 1}, [(f["code"], f["message"]) for f in host.status()["certs_dirs"][0]["findings"]]
+    before = tree(host.certs)
+    with host.server(command="mt start-sql" if layout == "tenant" else "start") as server:
+        found = init("--certs-dir", str(host.certs))
+        (made,) = found["configurations"]
+        file = adopted(host.base, made["toml"])
+        assert looked("config", "check", "-c", str(file)).returncode == 0
+        assert looked("plan", "-c", str(file)).returncode == 0, looked("plan", "-c", str(file)).stdout
+        status = json.loads(looked("status", "-c", str(file), "--json").stdout)
+        assert [f["code"] for d in status["certs_dirs"] for f in d["findings"] if f["severity"] != "info"] == []
+        assert str(server.process.pid) in made["toml"]
+    assert tomllib.loads(made["toml"])["certs_dir"][0]["layout"] == layout
+    assert made["user"] == ME
+    assert before == tree(host.certs)
+
+
+def test_init_finds_the_server_without_help(host: Host) -> None:
+    """No option: the directory, the user and the addresses follow from the process; examples pass when uncommented."""
+    host.write()
+    host.once()
+    with host.server() as server:
+        text = next(c["toml"] for c in init()["configurations"] if str(host.certs) in c["certs_dirs"])
+        assert f"127.0.0.1:{server.ports['sql']}" in text
+    examples = re.sub(r"^# (?=\[authority|[a-z_]+ = )", "", text, flags=re.MULTILINE)
+    file = adopted(host.base, examples)
+    done = looked("config", "check", "-c", str(file))
+    assert done.returncode == 0, done.stderr
+    assert len(tomllib.loads(examples)["authority"]) == 9
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_init_write_never_replaces(host: Host) -> None:
+    """0644, whole, in a directory that is made; a second time, and over a dangling link, nothing is written."""
+    host.write()
+    host.once()
+    target = host.base / "etc" / "new.toml"
+    words = ("init", "--certs-dir", str(host.certs), "--write")
+    done = looked(*words, str(target))
+    assert (done.returncode, f"wrote {target}" in done.stdout) == (0, True)
+    assert f"certagent config check -c {target}" in done.stdout
+    assert (stat.S_IMODE(target.stat().st_mode), target.stat().st_uid) == (0o644, os.geteuid())
+    written = target.read_text()
+    again = looked(*words, str(target))
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
+    link = host.base / "link.toml"
+    link.symlink_to(host.base / "nowhere")
+    assert looked(*words, str(link)).returncode == 1
+    assert looked(*words, "/proc/no/such.toml").returncode == 1
+    assert target.read_text() == written
+    assert sorted(p.name for p in target.parent.iterdir()) == ["new.toml"]
+    assert not (host.base / "nowhere").exists()
+
+
+def test_init_without_server_says_what_it_looked_for(host: Host) -> None:
+    """A directory that does not exist yet gets the standard configuration; a user of nobody's is a mistake."""
+    (made,) = init("--certs-dir", str(host.certs), "--user", ME)["configurations"]
+    assert f"install -d -m 0700 -o {ME} {host.certs}" in made["toml"]
+    assert tomllib.loads(made["toml"])["certs_dir"][0]["owner"] == ME
+    none = looked("init", "--owner", "nobody-runs-it", "--certs-dir", str(host.certs), "--user", ME)
+    assert (none.returncode, "looked for: processes named cockroach" in none.stderr) == (1, True)
+    assert main(["init", "--user", ME]) == 64
+    odd = looked("init", "--certs-dir", str(host.certs), "--user", "no-such-user")
+    assert (odd.returncode, "no user 'no-such-user'" in odd.stderr) == (1, True)
+
+
+def test_init_insecure_server_is_named(host: Host) -> None:
+    """It uses no certificates: there is nothing to adopt, and the reason is said."""
+    code = "import ctypes; ctypes.CDLL(None).prctl(15, b'cockroach'); print(flush=True); input()"
+    command = [sys.executable, "-c", code, "start", "--insecure", "--certs-dir", str(host.certs)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        notes = init()["notes"]
+        process.kill()
+    assert f"pid {process.pid} (user {ME}) was started with --insecure: it uses no certificates" in notes
+
+
+@pytest.fixture
+def shared() -> Iterator[Host]:
+    """A host whose directories other users may enter."""
+    made = Host(open_tmp())
+    yield made
+    shutil.rmtree(made.base)
+
+
+def given(path: Path, user: str, group: str = "", mode: int = 0o700) -> None:
+    """A directory with all that is in it, in the hands of a user."""
+    account = pwd.getpwnam(user)
+    for one in (path, *path.iterdir()):
+        os.chown(one, account.pw_uid, pwd.getpwnam(group or user).pw_gid)
+    path.chmod(mode)
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+def test_init_two_owners_and_a_stranger(shared: Host) -> None:
+    """One configuration for each owner, with its own unit; a stranger who names a directory gets none, and no say."""
+    first, second = shared.base / "one", shared.base / "two"
+    for path, user in ((first, "www-data"), (second, "daemon")):
+        path.mkdir()
+        filled(path, "node", "client.root")
+        given(path, user)
+    with (
+        shared.server("a", user="www-data", certs=first),
+        shared.server("b", user="daemon", certs=second),
+    ):
+        code = "import ctypes, os; os.setuid(65534); ctypes.CDLL(None).prctl(15, b'cockroach');"
+        code += " ctypes.CDLL(None).prctl(4, 1); print(flush=True); input()"
+        bare = ["--certs-dir", str(first), "--advertise-addr", 'x"\n[authority.evil]']
+        command = [sys.executable, "-c", code, "start", *bare]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
+            assert stranger.stdout
+            stranger.stdout.readline()
+            found = init()
+            stranger.kill()
+        mine = {c["unit"]: c for c in found["configurations"] if {str(first), str(second)} & set(c["certs_dirs"])}
+        assert {"certagent@www-data.service", "certagent@daemon.service"} == set(mine)
+        text = mine["certagent@www-data.service"]["toml"]
+        assert f"pid {stranger.pid} runs as nobody, not as www-data" in text
+        assert set(tomllib.loads(text)["authority"]) == {"undecided"}
+        one = init("--owner", "daemon")["configurations"]
+        assert ([c["user"] for c in one], str(second) in one[0]["certs_dirs"]) == (["daemon"], True)
+        both = looked("init", "--write", str(shared.base / "x.toml"))
+        assert (both.returncode, "--owner" in both.stderr) == (64, True)
+        file = adopted(shared.base, mine["certagent@daemon.service"]["toml"])
+        assert planned(file) <= NOTHING
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+def test_init_keys_of_root_for_a_group(shared: Host) -> None:
+    """A directory that only root can write, keys root:GROUP 0640: the root agent, with that mode for new keys."""
+    shared.certs.mkdir()
+    filled(shared.certs, "node")
+    given(shared.certs, "root", "www-data", 0o755)
+    (shared.certs / "node.key").chmod(0o640)
+    with shared.server(user="www-data"):
+        (made,) = init("--certs-dir", str(shared.certs))["configurations"]
+        assert made["unit"] == "certagent-root.service"
+        table = tomllib.loads(made["toml"])["certs_dir"][0]
+        assert (table["owner"], table["file"]["node"]) == ("root:www-data", {"key_mode": "0640"})
+        file = adopted(shared.base, made["toml"])
+        assert planned(file) <= NOTHING
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+def test_init_directory_of_root_with_keys_of_cockroach(shared: Host) -> None:
+    """The agent of the keys' owner, and the command that gives it the directory."""
+    shared.certs.mkdir()
+    filled(shared.certs, "node")
+    given(shared.certs, "www-data", mode=0o755)
+    os.chown(shared.certs, 0, 0)
+    with shared.server(user="www-data"):
+        (made,) = init("--certs-dir", str(shared.certs))["configurations"]
+        assert (made["user"], f"chown www-data {shared.certs}" in made["toml"]) == ("www-data", True)
+        assert looked("config", "check", "-c", str(adopted(shared.base, made["toml"]))).returncode == 0
+
+
+def test_init_volume_of_kubernetes(host: Host) -> None:
+    """Links through ..data: the configuration says that certagent only observes, reloads and verifies there."""
+    data = host.base / "volume"
+    data.mkdir()
+    filled(data, "node")
+    host.certs.mkdir()
+    (host.certs / "..data").symlink_to(data)
+    for file in data.iterdir():
+        (host.certs / file.name).symlink_to(f"..data/{file.name}")
+    (made,) = init("--certs-dir", str(host.certs))["configurations"]
+    assert "certagent writes nothing there" in made["toml"]
+    assert made["drop_in"] == []
+    assert looked("config", "check", "-c", str(adopted(host.base, made["toml"]))).returncode == 0
