@@ -163,6 +163,7 @@ SENTENCES = {"reason", "message", "problem", "sentence", "remedy", "why", "expla
 READING = {"startswith", "endswith", "find", "index", "count", "partition", "rpartition", "split", "match", "search"}
 FOREIGN = {  # who tells something by its words alone, and is no part of ours
     ("authority/backends/cfssl", "'token' in reason"),  # a bad token is HTTP 400 like everything else
+    ("config/lines", "problem.startswith('Cannot')"),  # tomllib's errors have no kinds
 }
 
 

@@ -121,7 +121,7 @@ def test_configuration_unreadable_exits_64_with_its_name(
     file.write_bytes(content)
     code = main([*verb, "-c", str(file)])
     told = capsys.readouterr().err
-    assert (code, told.startswith(f"{file}: ")) == (64, True)
+    assert (code, told.startswith(f"{file}:")) == (64, True)
 
 
 @pytest.mark.parametrize("verb", [*VERBS])

@@ -1,9 +1,15 @@
-"""`certagent config check`: report all mistakes of a configuration together."""
+"""`certagent config check`: report all mistakes of a configuration together, and what it names and the host lacks."""
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from certagent.cli.common import USAGE, Reply, config_option, json_option
+
+if TYPE_CHECKING:
+    from certagent.config import Config
+
+INCOMPLETE = 1
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,15 +23,33 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> Reply:
-    """Exit 0 if the configuration is valid, 64 with all errors: on stderr, with --json in the document."""
+    """Exit 0 if the configuration is valid, 1 if the host lacks what it names, 64 with all errors.
+
+    Both go to stderr, with --json into the document.
+    """
     from certagent.agent.config_file import load_trusted
     from certagent.config import ConfigError
 
     try:
         config = load_trusted(arguments.config, os.path.realpath, checking=True)
     except ConfigError as error:
-        document = {"version": 1, "ok": False, "errors": list(error.errors)}
+        document = {"version": 1, "ok": False, "errors": list(error.errors), "warnings": []}
         return Reply(USAGE, None, document, "" if arguments.json else "\n".join(error.errors))
     paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
-    summary = f"{arguments.config}: ok: certs directories: {paths}; authorities: {names}"
-    return Reply(0, summary, {"version": 1, "ok": True, "errors": []})
+    warnings = _missing(config, arguments.config)
+    verdict = "ok" if not warnings else "valid, but this host lacks what it names"
+    summary = f"{arguments.config}: {verdict}: certs directories: {paths}; authorities: {names}"
+    document = {"version": 1, "ok": True, "errors": [], "warnings": warnings}
+    told = "" if arguments.json else "\n".join(warnings)
+    return Reply(INCOMPLETE if warnings else 0, summary, document, told)
+
+
+def _missing(config: "Config", path: str) -> list[str]:
+    """What the host lacks, each with its line in the file."""
+    from certagent.config.lines import lines_of, placed
+    from certagent.operations.incomplete import missing
+    from certagent.posix.clock import clock
+
+    with open(path, encoding="utf-8-sig") as file:
+        lines = lines_of(file.read())
+    return [placed(path, each, lines) for each in missing(config, os.environ, clock())]

@@ -11,6 +11,7 @@ from typing import Any
 
 from certagent.config.cross_check import normalise
 from certagent.config.expand import Config, build
+from certagent.config.lines import lines_of, not_toml
 from certagent.config.reader import ConfigError
 from certagent.config.schema import AuthorityConfig, LocalConfig
 
@@ -32,7 +33,8 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
         raise ConfigError(
             (f"{path}: cannot be read: {error.strerror}; name another file with -c or CERTAGENT_CONFIG",)
         ) from error
-    found = build(path, document_of(path, data), socket.gethostname(), resolved)
+    lines = lines_of(data.decode("utf-8-sig", "replace"))
+    found = build(path, document_of(path, data), socket.gethostname(), resolved, lines)
     return replace(found, policies=tuple(replace(p, machine=_machine()) for p in found.policies))
 
 
@@ -43,8 +45,9 @@ def document_of(path: str, data: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode("utf-8-sig"))  # with or without a byte order mark
     except (ValueError, RecursionError) as error:
-        problem = "it is UTF-16 (it starts with a byte order mark); save it as UTF-8" if data[:2] in UTF_16 else error
-        raise ConfigError((f"{path}: not valid TOML: {problem}",)) from error
+        utf16 = "it is UTF-16 (it starts with a byte order mark); save it as UTF-8"
+        problem = utf16 if data[:2] in UTF_16 else str(error)
+        raise ConfigError((not_toml(path, problem, data.decode("utf-8-sig", "replace")),)) from error
 
 
 def _machine() -> str:

@@ -1,11 +1,13 @@
 """From tables to policies: apply layouts and defaults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Literal
 
 from certagent.config.cross_check import cross_check, normalise
+from certagent.config.lines import placed
 from certagent.config.reader import (
     ConfigError,
     RedactedValueError,
@@ -14,26 +16,21 @@ from certagent.config.reader import (
     count,
     duration,
     flag,
-    mode,
     one_of,
-    text,
     texts,
 )
 from certagent.config.schema import (
-    KEYS,
     AuthorityConfig,
     LocalConfig,
     authority,
     ocsp,
     owner,
     process,
-    renew_at,
-    san,
-    uris,
 )
+from certagent.config.wanted import asked, names_of, want_of
 from certagent.core import names
 from certagent.core.names import CA, CA_CLIENT, CA_UI, CLIENT_NODE, NODE, UI, Name
-from certagent.core.policy import Owner, Policy, RenewAt, Want
+from certagent.core.policy import Owner, Policy, Want
 
 NOBODY = Owner("", 0, 0)
 SHARED_WORKER = Owner("nobody", 65534, 65534)
@@ -66,17 +63,24 @@ class Config:
     policies: tuple[Policy, ...]
 
 
-def build(path: str, document: dict[str, Any], host: str = "", resolved: Callable[[str], str] = normalise) -> Config:
+def build(
+    path: str,
+    document: dict[str, Any],
+    host: str = "",
+    resolved: Callable[[str], str] = normalise,
+    lines: Mapping[str, int] = MappingProxyType({}),
+) -> Config:
     """Given a parsed document and the name of the host, return the configuration. Raises ConfigError with every error.
 
     By its name a host has a jitter of its own. `resolved`: where a path leads; without it no link is looked through.
+    `lines`: of the keys in the file.
     """
     errors: list[str] = []
     top = Table("", document, errors)
     settings = _settings(top.sub("agent"))
-    authorities = _authorities(top.sub("authority"))
+    authorities = _authorities(top.meant("authority"))
     listed = top.get("certs_dir", _tables, [])
-    if not listed:
+    if not listed and not any(e.startswith("certs_dir: ") for e in errors):
         top.error("certs_dir", "at least one [[certs_dir]] is required")
     tables = [Table(f"certs_dir[{i}]", values, errors) for i, values in enumerate(listed)]
     policies = tuple(_policy(table, host, settings, authorities) for table in tables)
@@ -84,7 +88,7 @@ def build(path: str, document: dict[str, Any], host: str = "", resolved: Callabl
     directories = [p.path for p in policies if p.path != NOWHERE]
     errors += cross_check(settings.state_dir, settings.socket, authorities, directories, resolved)
     if errors:
-        raise ConfigError(tuple(f"{path}: {e}" for e in errors))
+        raise ConfigError(tuple(placed(path, e, lines) for e in errors))
     return Config(settings, authorities, policies)
 
 
@@ -100,7 +104,7 @@ def _authorities(tables: Table) -> dict[str, AuthorityConfig]:
 
 def _tables(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError("write [[certs_dir]], with double brackets")
+        raise RedactedValueError("write [[certs_dir]], with double brackets")
     return value
 
 
@@ -169,23 +173,23 @@ def _responders(authorities: dict[str, AuthorityConfig]) -> tuple[str, ...]:
 
 def _wants(table: Table, layout: Layout, authorities: dict[str, AuthorityConfig]) -> tuple[Want, ...]:
     """The files of the layout, `clients`, and what `file` names: bundles first."""
-    default = _asked(table, "authority", authorities, ())
-    clients = _asked(table, "client_authority", authorities, default)
+    default = asked(table, "authority", authorities, ())
+    clients = asked(table, "client_authority", authorities, default)
     if layout == "split-ca" and "client_authority" not in table.values:
         table.error("client_authority", 'is required by layout = "split-ca"')
-    sans = table.get("names", _sans, None)
+    sans = table.get("names", names_of, None)
     files = table.sub("file")
     overrides = {stem: Table(f"{files.path}.{stem}", values, table.errors) for stem, values in files.values.items()}
     stems = _layout(layout) | set(table.get("clients", _clients, NO_CLIENTS))
     stems |= {n for stem, t in overrides.items() if (n := _named(t, stem)) is not None}
     of_ui = default
     if CA_UI in stems and UI.stem in overrides:
-        of_ui = _asked(overrides[UI.stem], "authority", authorities, default)
+        of_ui = asked(overrides[UI.stem], "authority", authorities, default)
     wants = []
     for name in sorted(stems, key=lambda n: (not n.is_bundle, n.stem)):
         own = overrides.get(name.stem) or Table(name.stem, {}, table.errors)
         source = _source(name, default, clients, of_ui)
-        wants.append(_want(own, name, source, sans, CLIENT_NODE in stems, authorities))
+        wants.append(want_of(own, name, source, sans, CLIENT_NODE in stems, authorities))
     return tuple(wants)
 
 
@@ -194,14 +198,11 @@ def _source(name: Name, default: tuple[str, ...], clients: tuple[str, ...], of_u
     return {"authority": default, "client_authority": clients, "ui": of_ui, "none": ()}[name.kind.issuer]
 
 
-def _sans(value: Any) -> tuple[str, ...] | None:
-    return san(value)
-
-
 def _clients(value: Any) -> tuple[Name, ...]:
     """Users, as the pairs that they are kept in. Raises RedactedValueError for one that makes no file name."""
     found = [names.of_user(user) for user in texts(value)]
     bad = [n.reason for n in found if isinstance(n, names.Unknown)]
+    bad += [f"no SQL user has capital letters: write {user.lower()!r}" for user in texts(value) if user != user.lower()]
     if bad:
         raise RedactedValueError("; ".join(bad))
     return tuple(n for n in found if isinstance(n, Name))
@@ -232,64 +233,3 @@ def _named(table: Table, stem: str) -> Name | None:
     else:
         table.error("", f'quote a name that contains a dot: [certs_dir.file."{stem}.{below}"]')
     return None
-
-
-def _asked(
-    table: Table, key: str, authorities: dict[str, AuthorityConfig], default: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Names of configured authorities, without those of type `none`."""
-    found = table.get(key, texts, default)
-    for name in found:
-        if name not in authorities:
-            table.error(key, f"there is no [authority.{name}]")
-    return tuple(n for n in found if n in authorities and authorities[n].type != "none")
-
-
-def _want(
-    table: Table,
-    name: Name,
-    source: tuple[str, ...],
-    sans: tuple[str, ...] | None,
-    split: bool,
-    authorities: dict[str, AuthorityConfig],
-) -> Want:
-    use = name.kind.asked(name.subject, split=split)
-    found = Want(
-        name,
-        _asked(table, "authority", authorities, source),
-        table.get("names", _sans, sans if use.server else ()),
-        table.get("principal", text, use.principal),
-        use.server,
-        use.client,
-        table.get("lifetime", duration, None),
-        table.get("key", one_of(*KEYS), name.kind.key),
-        table.get("key_mode", mode, 0o600),
-        table.get("key_owner", owner, None),
-        table.get("reuse_key", flag, False),
-        table.get("drop_names", flag, False),
-        table.get("renew_at", renew_at, RenewAt()),
-        table.get("warn", duration, None),
-        table.get("critical", duration, None),
-        table.get("minimum", duration, None),
-        key_configured="key" in table.values,
-        uris=_uris(table, name),
-        roots=_roots(table, name),
-    )
-    if found.warn and found.critical and found.warn < found.critical:
-        table.error("warn", "must not be shorter than critical")
-    table.done()
-    return found
-
-
-def _uris(table: Table, name: Name) -> tuple[str, ...] | None:
-    found: tuple[str, ...] | None = table.get("uris", uris, None)
-    if found is not None and name.is_bundle:
-        table.error("uris", "a trust bundle has none")
-    return found
-
-
-def _roots(table: Table, name: Name) -> str:
-    found: str = table.get("roots", absolute, "")
-    if found and not name.kind.system_roots:
-        table.error("roots", "only `ui` may have `roots`: all other files are verified by a bundle of the directory")
-    return found

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -50,7 +50,7 @@ class Table:
 
     def error(self, key: str, message: str) -> None:
         """Note an error at a key."""
-        self.errors.append(f"{'.'.join(p for p in (self.path, key) if p)}: {message}")
+        self.errors.append(f"{self._of(key)}: {message}")
 
     def get(self, key: str, read: Callable[[Any], T], default: D) -> T | D:
         """The value of a key by its reader, or the default; a ValueError of the reader is the error."""
@@ -76,12 +76,32 @@ class Table:
         self._known.add(key)
         return Table(f"{self.path}.{key}" if self.path else key, self.values.get(key, {}), self.errors)
 
+    def meant(self, key: str) -> "Table":
+        """As `sub`; where it is missing, the one that is probably meant, so that one typo is one error.
+
+        `done` reports its name.
+        """
+        self._known.add(key)
+        near = [] if key in self.values else difflib.get_close_matches(key, self.values, 1)
+        return Table(near[0], self.values[near[0]], self.errors) if near else self.sub(key)
+
     def done(self) -> None:
-        """Report unknown keys, with a suggestion if one is similar."""
-        for key in self.values:
-            if key not in self._known:
-                near = difflib.get_close_matches(key, self._known, 1)
-                self.error(key, "unknown setting" + (f"; did you mean {near[0]!r}?" if near else ""))
+        """Report unknown keys, with a suggestion if one is similar; that one is then not called missing as well."""
+        for key in (k for k in self.values if k not in self._known):
+            near = difflib.get_close_matches(key, self._known, 1)
+            for name in (n for n in near if n not in self.values):
+                self.errors[:] = [e for e in self.errors if not e.startswith(f"{self._of(name)}: ")]
+            self.error(key, f"unknown setting{meant(key, self._known)}")
+
+    def _of(self, key: str) -> str:
+        """The path of a key."""
+        return ".".join(p for p in (self.path, key) if p)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The end of a message about a word that is not known: which one may be meant."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _clipped(shown: str) -> str:
@@ -123,8 +143,7 @@ def one_of(*allowed: str) -> Callable[[Any], Any]:
 
     def read(value: Any) -> str:
         if value not in allowed:
-            near = difflib.get_close_matches(str(value), allowed, 1)
-            raise ValueError(f"must be one of {', '.join(allowed)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise ValueError(f"must be one of {', '.join(allowed)}{meant(str(value), allowed)}")
         return str(value)
 
     return read

@@ -51,7 +51,10 @@ class AuthorityConfig:
 
 def authority(table: Table, name: str) -> AuthorityConfig:
     """One authority."""
+    before = len(table.errors)
     kind = table.require("type", _kind, "none")
+    if len(table.errors) > before:  # which settings there are depends on the type
+        return AuthorityConfig(name, kind, None)
     options: LocalConfig | remote.RemoteConfig | None = None
     if kind in remote.kinds():
         options = remote.read(table, kind)
@@ -112,15 +115,16 @@ def _group(group: str) -> int:
 def san(value: Any) -> tuple[str, ...]:
     """DNS names in lower case and without a final dot, and IPs in canonical text."""
     given = texts(value)
-    bad = [repr(v) for v in given if not _is_address(v) and (not LABEL.fullmatch(v.removesuffix(".")) or ".." in v)]
-    if bad:
-        raise RedactedValueError(f"neither a DNS name nor an IP address: {', '.join(bad)}")
+    bad = [v for v in given if not _is_address(v) and (not LABEL.fullmatch(v.removesuffix(".")) or ".." in v)]
+    problems = [f"neither a DNS name nor an IP address: {', '.join(map(repr, bad))}"] if bad else []
     found = []
-    for name in given:
+    for name in (n for n in given if n not in bad):
         try:
             found.append(normalised(name))
         except ValueError as error:
-            raise RedactedValueError(f"{name!r}: {error}") from error
+            problems.append(f"{name!r}: {error}")
+    if problems:
+        raise RedactedValueError("; ".join(problems))
     return tuple(dict.fromkeys(found))
 
 

@@ -1,0 +1,84 @@
+"""What a valid configuration names and this host does not have: files, variables, a CA, the owner's directory.
+
+Whether the agent's user may read a file is not asked: this may be another user.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from shlex import quote
+
+from certagent import x509
+from certagent.config import AuthorityConfig, Config, LocalConfig
+from certagent.config.remote import RemoteConfig
+from certagent.core.policy import Policy
+from certagent.core.spans import stamp
+from certagent.posix.owner import name_of
+
+
+def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[str, ...]:
+    """Given a configuration, the environment and the time, return a sentence for each, after the path of its key."""
+    found = [
+        f"authority.{a.name}.{each}" for a in config.authorities.values() for each in _of_authority(a, environ, now)
+    ]
+    found += [f"certs_dir[{n}].{each}" for n, policy in enumerate(config.policies) for each in _of_directory(policy)]
+    return tuple(found)
+
+
+def _of_authority(authority: AuthorityConfig, environ: Mapping[str, str], now: datetime) -> Iterator[str]:
+    made = authority.options
+    if isinstance(made, LocalConfig):
+        yield from _of_embedded(made, now)
+    elif isinstance(made, RemoteConfig):
+        for key, source in made.secrets.items():
+            yield from _of_secret(key, source, environ)
+        files = {"tls_roots": made.tls_roots, "issuing_roots": made.issuing_roots}
+        files |= {"client_cert": made.client_cert, "client_key": made.client_key}
+        for key, path in files.items():
+            yield from _of_file(key, path)
+
+
+def _of_secret(key: str, source: str, environ: Mapping[str, str]) -> Iterator[str]:
+    kind, _, name = source.partition(":")
+    if kind == "env" and not environ.get(name):
+        yield f"{key}: the environment has no {name}; the agent needs it: Environment= or EnvironmentFile= of its unit"
+    elif kind == "credential" and (directory := environ.get("CREDENTIALS_DIRECTORY")):
+        yield from _of_file(key, os.path.join(directory, name))
+    elif source.startswith("/"):
+        yield from _of_file(key, source)
+
+
+def _of_file(key: str, path: str) -> Iterator[str]:
+    try:
+        if (path and os.path.isdir(path)) or (path and not os.stat(path).st_size):
+            yield f"{key}: {path} is {'a directory' if os.path.isdir(path) else 'empty'}"
+    except (FileNotFoundError, NotADirectoryError):
+        yield f"{key}: {path} does not exist"
+    except OSError:  # who may not look there cannot say
+        return
+
+
+def _of_embedded(made: LocalConfig, now: datetime) -> Iterator[str]:
+    cert, key = (os.path.join(made.directory, file) for file in (made.ca_cert, made.ca_key))
+    try:
+        with open(cert, "rb") as file:
+            ends = [c.not_after for c in x509.parse_certificates(file.read())]
+        if ends and min(ends) <= now:
+            yield f"directory: {cert} expired at {stamp(min(ends))}; configure a new CA, and rotate the bundle first"
+        yield from _of_file("directory", key)
+    except FileNotFoundError:
+        if not made.create:
+            yield f"directory: there is no {cert}; copy an existing CA there, or set create = true"
+    except x509.X509Error as error:
+        yield f"directory: {cert}: {error}"
+    except OSError:
+        return
+
+
+def _of_directory(policy: Policy) -> Iterator[str]:
+    """Either `owner` is not the user that cockroach runs as, or somebody else made the directory."""
+    with suppress(OSError):
+        if (uid := os.stat(policy.path).st_uid) != policy.owner.uid:
+            whose, shown = name_of(uid), quote(policy.path)
+            yield f"owner: {policy.path} belongs to {whose}: write {whose!r}, or chown {policy.owner.user} {shown}"

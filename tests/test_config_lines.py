@@ -1,0 +1,183 @@
+"""Mistakes of a configuration are found by their line, once each; what is not TOML or lacks is said."""
+
+import os
+import pwd
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from certagent.cli import main
+from certagent.config import ConfigError, load
+from certagent.config.lines import lines_of
+from tests.making import make_ca
+from tests.moments import now
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
+HEAD = '[authority.house]\ntype = "local"\ncreate = true\n'
+DIRECTORY = f'[[certs_dir]]\npath = "/certs"\nowner = "{ME}"\nauthority = "house"\n'
+
+
+def errors(base: Path, text: str) -> list[str]:
+    """What is wrong with a file, without its name."""
+    file = base / "c.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(str(file))
+    return [e.removeprefix(str(file)) for e in caught.value.errors]
+
+
+def test_line_of_each_key_and_table() -> None:
+    """By the path that errors use: tables of arrays by number, quoted parts without quotation marks."""
+    text = '# a\n[agent]\nrescan = "1s"\n[[certs_dir]]\npath = "/a"\n[[certs_dir]]\npath = "/b"\n'
+    text += '[certs_dir.file."client.root"]\n  key = "x"\nprobe . a = [\n"b = c",\n]\n'
+    assert lines_of(text) == {
+        "agent": 2,
+        "agent.rescan": 3,
+        "certs_dir[0]": 4,
+        "certs_dir": 4,
+        "certs_dir[0].path": 5,
+        "certs_dir[1]": 6,
+        "certs_dir[1].path": 7,
+        "certs_dir[1].file.client.root": 8,
+        "certs_dir[1].file.client.root.key": 9,
+        "certs_dir[1].file.client.root.probe.a": 10,
+    }
+
+
+TYPOS = [
+    ("lifetime = 3\n", "", [":4: authority.house.lifetime: "]),
+    (
+        "",
+        'clients = ["root"]\nlayuot = "standard"\n',
+        [":9: certs_dir[0].layuot: unknown setting; did you "],
+    ),
+    ("", 'names = ["10.0.0.555", "fe80::1%eth0", "x y"]\n', [":8: certs_dir[0].names: neither a DNS name nor an IP "]),
+    ("", 'clients = ["Root", "app"]\n', [":8: certs_dir[0].clients: no SQL user has capital letters: write 'root'"]),
+]
+
+
+@pytest.mark.parametrize(("house", "directory", "told"), TYPOS)
+def test_error_begins_with_file_and_line(house: str, directory: str, told: list[str], tmp_path: Path) -> None:
+    """As compilers do, so that an editor opens it there."""
+    found = errors(tmp_path, HEAD + house + DIRECTORY + directory)
+    assert [f.startswith(t) for f, t in zip(found, told, strict=True)] == [True] * len(told), found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "told"),
+    [
+        ('"local"', '"lcoal"', ":2: authority.house.type: must be one of "),
+        ("[authority.house]", "[authorty.house]", ":1: authorty: unknown setting; did you mean 'authority'?"),
+        (
+            "[authority.house]",
+            "[authority.huose]",
+            ":7: certs_dir[0].authority: there is no [authority.house]; did ",
+        ),
+        ("[[certs_dir]]", "[certs_dir]", ":4: certs_dir: write [[certs_dir]], with double brackets"),
+        ("[[certs_dir]]", "[[certs_dri]]", ":4: certs_dri: unknown setting; did you mean 'certs_dir'?"),
+        ("path =", "pth =", ":5: certs_dir[0].pth: unknown setting; did you mean 'path'?"),
+        ("owner =", "ownr =", ":6: certs_dir[0].ownr: unknown setting; did you mean 'owner'?"),
+    ],
+)
+def test_one_typo_is_one_error(wrong: str, right: str, told: str, tmp_path: Path) -> None:
+    """Nothing that follows from it is reported as well."""
+    (found,) = errors(tmp_path, (HEAD + DIRECTORY).replace(wrong, right))
+    assert found.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("create = yes", "create: write true or false, in lower case"),
+        ("create = True", "create: write true or false, in lower case"),
+        ("lifetime = 30d", 'lifetime: put it in quotation marks, as in "30d"'),
+        ("lifetime = “30d”", "write straight quotation marks"),
+        ('lifetime = "30d', "lifetime: a quotation mark or a comma is missing"),
+        ("directory = /var/lib", "directory: put text in quotation marks"),
+        ("directory = 10.0.0.5", "directory: put text in quotation marks"),
+        ('type = "none"', "type stands twice"),
+        ("[authority.house]", "[authority.house] stands twice"),
+        ("lifetime = 3 3", "Expected newline"),
+    ],
+)
+def test_line_that_is_not_toml_is_explained(line: str, told: str, tmp_path: Path) -> None:
+    """By what was probably meant, with the line."""
+    (found,) = errors(tmp_path, f'[authority.house]\ntype = "local"\n{line}\n{DIRECTORY}')
+    assert found.startswith(f":3: not valid TOML: {told}")
+
+
+def test_list_that_does_not_end_is_named(tmp_path: Path) -> None:
+    """The end of the file is not a line to look at."""
+    (found,) = errors(tmp_path, HEAD + "lifetime = [1,")
+    assert found == ": not valid TOML: Invalid value"
+
+
+def test_empty_list_of_directories_is_an_error(tmp_path: Path) -> None:
+    """There is nothing to do then."""
+    assert errors(tmp_path, f"certs_dir = []\n{HEAD}") == [":1: certs_dir: at least one [[certs_dir]] is required"]
+
+
+def told_of(base: Path, house: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code of `config check`, and what it says on stderr without the file's name."""
+    file = base / "c.toml"
+    (base / "certs").mkdir(mode=0o700, exist_ok=True)
+    own = DIRECTORY.replace("/certs", f"{base}/certs")
+    file.write_text(f"[agent]\nstate_dir = '{base}/state'\nsocket = '{base}/s'\n[authority.house]\n{house}{own}")
+    return main(["config", "check", "-c", str(file)]), capsys.readouterr().err.replace(str(base), "")
+
+
+VAULT = 'type = "vault"\nurl = "https://ca.example.com"\nmount = "pki"\nrole = "r"\n'
+
+
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("token = '{base}/none'", "token: /none does not exist"),
+        ("token = 'env:CERTAGENT_UNSET_HERE'", "token: the environment has no CERTAGENT_UNSET_HERE"),
+        ("token = '{base}'", "token:  is a directory"),
+        ("token = '{base}/empty'", "token: /empty is empty"),
+        ("token = 'credential:t'\ntls_roots = '{base}/none'", "tls_roots: /none does not exist"),
+        ("token = 'credential:t'\nclient_cert = '{base}/c.toml'\nclient_key = '{base}/c.toml/x'", "client_key: "),
+    ],
+)
+def test_config_check_names_what_the_host_lacks(
+    setting: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The configuration is valid, and does not work: exit 1, and the line."""
+    (tmp_path / "empty").touch()
+    code, said = told_of(tmp_path, f"{VAULT}{setting.format(base=tmp_path)}\n", capsys)
+    assert (code, told in said, said.startswith("/c.toml:")) == (1, True, True), said
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_config_check_names_an_embedded_ca_that_cannot_be_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that does not exist, that has expired, whose key is missing, or that is no certificate."""
+    place = tmp_path / "ca"
+    place.mkdir()
+    house = f'type = "local"\ndirectory = "{place}"\n'
+    assert "there is no /ca/ca.crt; copy an existing CA there" in told_of(tmp_path, house, capsys)[1]
+    assert told_of(tmp_path, f"{house}create = true\n", capsys) == (0, "")
+    fresh, old = make_ca(), make_ca(days=1, at=now() - timedelta(days=2))
+    (place / "ca.crt").write_bytes(fresh.cert)
+    assert "/ca/ca.key does not exist" in told_of(tmp_path, house, capsys)[1]
+    (place / "ca.key").write_bytes(fresh.key)
+    assert told_of(tmp_path, house, capsys) == (0, "")
+    (place / "ca.crt").write_bytes(old.cert)
+    code, said = told_of(tmp_path, house, capsys)
+    assert (code, "authority.house.directory: /ca/ca.crt expired at " in said) == (1, True)
+    (place / "ca.crt").write_bytes(b"no certificate")
+    assert told_of(tmp_path, house, capsys)[0] == 1
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+def test_config_check_names_a_directory_of_another_owner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`owner` is another user than the one who has the directory: made by root, or a mistake in the setting."""
+    (tmp_path / "certs").mkdir()
+    os.chown(tmp_path / "certs", 65534, 65534)
+    code, said = told_of(tmp_path, 'type = "local"\ncreate = true\n', capsys)
+    assert (code, "certs_dir[0].owner: /certs belongs to nobody: write 'nobody', or chown " in said) == (1, True)
