@@ -15,6 +15,7 @@ from certagent.cli.common import INTERNAL, USAGE, Reply, Stopped, config_option,
 
 VERBS = {  # each verb, and its module here
     "init": "init",
+    "doctor": "doctor",
     "run": "run",
     "status": "status",
     "check": "check",

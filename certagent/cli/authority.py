@@ -43,10 +43,11 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     answer = ask(arguments.config, "authority-test", patience=LONGEST, **about)
     if answer is not None and answer.get("code") != "forbidden":
         return answer
-    return _by_ourselves(read_config(arguments.config), **about)
+    return by_ourselves(read_config(arguments.config), **about)
 
 
-def _by_ourselves(config: Any, name: str, certs_dir: str) -> dict[str, Any]:
+def by_ourselves(config: Any, name: str, certs_dir: str) -> dict[str, Any]:
+    """The trial in this process, without an agent; or why there is none."""
     from certagent.agent.commands import authority_test
     from certagent.operations.acme_account import as_the_agent
     from certagent.posix.errors import HostError

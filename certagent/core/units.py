@@ -63,3 +63,12 @@ def _escaped(path: str) -> str:
     """A path in a unit file: quoted, `%` doubled (systemd.syntax(7))."""
     text = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return text if text.isalnum() or all(c.isalnum() or c in "/._-@:+" for c in text) else f'"{text}"'
+
+
+def unit_reading(config: str) -> str:
+    """Given the path of a configuration, return the unit that reads it as it is shipped; "" if none does."""
+    place, _, file = config.rpartition("/")
+    if place != "/etc/certagent" or not file.endswith(".toml"):
+        return ""
+    shipped = {unit.config: unit.name for unit in (unit_of(DEFAULT_USER), unit_of("root"))}
+    return shipped.get(config) or f"certagent@{file.removesuffix('.toml')}"

@@ -1,0 +1,243 @@
+"""What `certagent doctor` looks at on the host: the unit's own view of paths, the kernel, locks. It changes nothing.
+
+It creates two empty files beside a certs directory for a moment: only a file system itself says whether it exchanges
+two files in one step.
+"""
+
+import errno
+import os
+import pwd
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
+
+from certagent.certs_dir.access import denied
+from certagent.config import Config, LocalConfig
+from certagent.config.remote import RemoteConfig
+from certagent.core.doctor import (
+    Access,
+    Line,
+    Need,
+    by_settings,
+    of_access,
+    of_exchange,
+    of_holder,
+    of_inotify,
+    of_kernel,
+)
+from certagent.core.policy import Policy
+from certagent.core.units import parent
+from certagent.posix.errors import HostError
+from certagent.posix.exchange import exchange
+from certagent.posix.openat import IN_ROOT, open_within
+from certagent.posix.owner import acting_as
+from certagent.posix.responding import FRESH, responds
+from certagent.process.finding import find
+from certagent.sandbox.confining import landlock_abi
+
+SECCOMP = "/proc/sys/kernel/seccomp/actions_avail"
+INSTANCES = "/proc/sys/fs/inotify/max_user_instances"
+LOCK = re.compile(r"FLOCK +ADVISORY +WRITE +(\d+) +([0-9a-f]+):([0-9a-f]+):(\d+) ")
+
+
+def needs(config: Config) -> Iterator[Need]:
+    """Every path that the agent must reach by its configuration."""
+    for p in config.policies:
+        write = p.enforce == "repair" or any(w.authorities for w in p.wants)
+        yield Need(path=parent(p.path), why=f"certs directory {p.path}", write=write, of_directory=p.path)
+        if p.roots:
+            yield Need(path=p.roots, why="roots of ui")
+    yield Need(path=config.settings.state_dir, why="agent.state_dir", write=True)
+    yield Need(path=parent(config.settings.socket), why="agent.socket", write=True)
+    for a in config.authorities.values():
+        made = a.options
+        if isinstance(made, LocalConfig):
+            place = made.directory if not made.create or os.path.isdir(made.directory) else parent(made.directory)
+            yield Need(path=place, why=f"authority.{a.name}.directory", write=made.create)
+        elif isinstance(made, RemoteConfig):
+            yield from _of_remote(f"authority.{a.name}", made)
+
+
+def _of_remote(where: str, made: RemoteConfig) -> Iterator[Need]:
+    named = {"tls_roots": made.tls_roots, "issuing_roots": made.issuing_roots}
+    named |= {"client_cert": made.client_cert, "client_key": made.client_key, **made.secrets}
+    for key, path in named.items():
+        if path.startswith("/"):
+            yield Need(path=path, why=f"{where}.{key}")
+    for key in ("outbox", "inbox", "writable", "readable"):
+        value = made.options.get(key) or ()
+        for path in (value,) if isinstance(value, str) else value:
+            yield Need(path=path, why=f"{where}.{key}", write=key != "readable")
+    yield from (Need(path=word, why=f"{where}.command") for word in made.options.get("command", [])[:1])
+
+
+class View:
+    """How the agent's unit sees paths: by its own mount namespace while it runs, else by the unit's settings."""
+
+    def __init__(self, unit: str, says: dict[str, str], user: str) -> None:
+        """Opens the root of the running agent, where this user may."""
+        self._unit, self._says, self._root = unit, says, -1
+        self._ids: tuple[int, int] | None = None
+        with suppress(KeyError):
+            account = pwd.getpwnam(user)
+            self._ids = account.pw_uid, account.pw_gid
+        if (pid := int(says.get("MainPID") or 0)) > 0:
+            with suppress(OSError):
+                self._root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the agent's own view can be looked at."""
+        return self._root >= 0
+
+    def judge(self, need: Need) -> Line | None:
+        """The line about a path that the agent does not reach; None where it does."""
+        if not responds(need.path, FRESH):
+            return None  # path.hung says so
+        access = self._seen(need) if self.seen else self._by_settings(need)
+        return of_access(self._unit, need, access, seen=self.seen)
+
+    def _by_settings(self, need: Need) -> Access:
+        access = by_settings(need, self._says)
+        return self._allowed(need) if access == "ok" else access
+
+    def _seen(self, need: Need) -> Access:
+        try:
+            fd = open_within(self._root, need.path, os.O_PATH, IN_ROOT)
+        except FileNotFoundError:
+            return "hidden" if os.path.lexists(need.path) else "missing"
+        except OSError:
+            return "hidden"
+        try:
+            if need.write and os.fstatvfs(fd).f_flag & os.ST_RDONLY:
+                return "read-only"
+            return self._allowed(need)
+        finally:
+            os.close(fd)
+
+    def _allowed(self, need: Need) -> Access:
+        """Whether the agent's user may use it, by owners and modes; of a certs directory `owned` says that."""
+        if need.of_directory or self._ids is None or os.geteuid() not in {0, self._ids[0]}:
+            return "ok"
+        right = os.R_OK | (os.W_OK if need.write else 0)
+        with acting_as(*self._ids):
+            may = os.access(need.path, right, effective_ids=True)
+        return "ok" if may or not os.path.lexists(need.path) else "denied"
+
+    def close(self) -> None:
+        """Close the root."""
+        if self.seen:
+            os.close(self._root)
+            self._root = -1
+
+
+def owned(policy: Policy, user: str) -> Line | None:
+    """Whether the agent's user may change a certs directory; None where it may, or the directory is not there."""
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        return None
+    if not responds(policy.path, FRESH) or not os.path.isdir(policy.path):
+        return None
+    who = acting_as(account.pw_uid, account.pw_gid) if os.geteuid() == 0 else nullcontext()
+    with who:
+        if os.access(policy.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+            return None
+        why = denied(policy.path, errno.EACCES, write=True)
+    message = f"{policy.path}: {why.cause or f'{user} may not change it'}"
+    return Line(
+        check="directory", outcome="failed", message=message, remedy=why.advice or f"chown {user} {policy.path}"
+    )
+
+
+def kernel(config: Config | None, user: str) -> Iterator[Line]:
+    """What the kernel and the file systems of the certs directories can do."""
+    pidfd = True
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        pidfd = False
+    yield from of_kernel(landlock=landlock_abi(), seccomp=os.path.exists(SECCOMP), pidfd=pidfd)
+    with suppress(OSError, ValueError, KeyError):
+        with open(INSTANCES) as file:
+            most = int(file.read())
+        yield of_inotify(_instances(pwd.getpwnam(user).pw_uid), most, user)
+    for policy in config.policies if config else ():
+        if responds(policy.path, FRESH) and os.path.isdir(policy.path):
+            problem = _exchanges(policy)
+            if problem is not None:
+                yield of_exchange(policy.path, problem)
+
+
+def _exchanges(policy: Policy) -> str | None:
+    """Why two files cannot be exchanged on the file system of a directory, "" if they can; None: it was not tried."""
+    above = parent(policy.path)
+    try:
+        if os.stat(above).st_dev != os.stat(policy.path).st_dev:
+            return None
+        with (
+            acting_as(policy.owner.uid, policy.owner.gid),
+            tempfile.TemporaryDirectory(prefix=".certagent-", dir=above) as at,
+        ):
+            return _tried(at)
+    except (OSError, HostError):
+        return None
+
+
+def _tried(at: str) -> str:
+    fds = []
+    for name in ("a", "b"):
+        os.mkdir(f"{at}/{name}")
+        with open(f"{at}/{name}/file", "w"):
+            fds.append(os.open(f"{at}/{name}", os.O_RDONLY | os.O_DIRECTORY))
+    try:
+        exchange("file", *fds)
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return ""
+
+
+def _instances(uid: int) -> int:
+    """How many inotify instances the processes of a user have, as far as they can be seen."""
+    found = 0
+    for pid in (name for name in os.listdir("/proc") if name.isdigit()):
+        with suppress(OSError):
+            if os.stat(f"/proc/{pid}").st_uid == uid:
+                links = [_link(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+                found += links.count("anon_inode:inotify")
+    return found
+
+
+def _link(path: str) -> str:
+    with suppress(OSError):
+        return os.readlink(path)
+    return ""
+
+
+def holders(config: Config, agent: int | None) -> Iterator[Line]:
+    """Who manages each certs directory, by the kernel's table of locks."""
+    with open("/proc/locks") as file:
+        held = {(int(m[2], 16), int(m[3], 16), int(m[4])): int(m[1]) for line in file if (m := LOCK.search(line))}
+    for policy in config.policies:
+        with suppress(OSError):
+            info = os.stat(f"{policy.path}/.certagent/lock")
+            key = (os.major(info.st_dev), os.minor(info.st_dev), info.st_ino)
+            yield of_holder(policy.path, held.get(key, 0), agent)
+
+
+def cockroach(policy: Policy) -> Iterator[Line]:
+    """The servers of a directory, and their versions."""
+    try:
+        info = os.stat(policy.path)
+    except OSError:
+        return
+    for p in find(info.st_dev, info.st_ino, policy.process, policy.owner):
+        if p.problem is None:
+            release = ".".join(map(str, p.terms.release)) if p.terms.release else "not known from its path"
+            ports = ", ".join(x.address for x in p.listeners) or "no port yet"
+            message = f"{policy.path}: pid {p.pid} ({p.command or p.user}), version {release}: {ports}; {p.state}"
+            yield Line(check="cockroach", outcome="ok", message=message)
