@@ -256,7 +256,8 @@ def _bundle_validity(file: str, cas: tuple[Leaf, ...], now: datetime) -> Iterato
     for ca in cas:
         if now >= ca.not_after:
             severity: Severity = "warning" if valid else "critical"
-            yield CA_EXPIRED.found(file, f"{ca.subject} expired at {stamp(ca.not_after)}", severity)
+            remedy = None if valid else CA_EXPIRES_SOON.advice
+            yield CA_EXPIRED.found(file, f"{ca.subject} expired at {stamp(ca.not_after)}", severity, remedy)
         elif soon := expires_soon(ca, None, now):
             yield CA_EXPIRES_SOON.found(file, f"{ca.subject} expires at {stamp(ca.not_after)}", soon)
 

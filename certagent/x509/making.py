@@ -163,7 +163,7 @@ def _leaf(
     if not isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
         raise ValueError("the key of the request is neither RSA, ECDSA nor Ed25519")
     if end <= start:
-        raise ValueError(f"no lifetime is left: the CA expires at {ca.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}")
+        raise ValueError(f"no lifetime is left: its notAfter is {ca.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}")
     builder = x509.CertificateBuilder(ca.subject, csr.subject, public, x509.random_serial_number(), start, end)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(

@@ -1,6 +1,7 @@
 """HTTPS to a CA: roots, pins, client certificates, proxies, plain http, redirects, caps, deadlines; real servers."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from urllib3.exceptions import ProtocolError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from certagent import x509
 from certagent.authority.backends.http import Http, Reply, broken, by_name, direct, message, permitted, retry_after
@@ -93,10 +102,30 @@ def test_http_request_headers_and_body(
     assert (sent[0], sent[1] | ALWAYS) == message(body, document, headers)
 
 
+POOL: Any = None  # of connections: no word of it is in a message
+NOBODY = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def refused() -> OSError:
+    return ConnectionRefusedError(111, "Connection refused")
+
+
+def caused(error: Exception, by: OSError) -> Exception:
+    """As the library raises it."""
+    error.__cause__ = by
+    return error
+
+
 @pytest.mark.parametrize(("error", "kind", "words"), [
     (SSLError("certificate has expired"), "tls", "cannot trust URL: certificate has expired; see tls_roots"),
     (ProtocolError("cut", OSError("reset")), "unreachable", "cannot reach URL: reset"),
     (OSError("no route"), "unreachable", "cannot reach URL: no route"),
+    (caused(NewConnectionError(POOL, "Failed"), refused()), "unreachable", "cannot reach URL: Connection refused"),
+    (caused(NameResolutionError("ca", POOL, NOBODY), NOBODY), "unreachable", "cannot reach URL: its name cannot be"),
+    (NameResolutionError("ca", POOL, NOBODY), "unreachable", "cannot reach URL: its name cannot be res"),
+    (ConnectTimeoutError(POOL, "timed out"), "unreachable", "cannot reach URL: no connection in time"),
+    (ReadTimeoutError(POOL, "URL", "timed out"), "unreachable", "cannot reach URL: no answer in time"),
+    (MaxRetryError(POOL, "URL", ReadTimeoutError(POOL, "URL", "x")), "unreachable", "cannot reach URL: "),
 ])  # fmt: skip
 def test_http_failure_reports_innermost_reason(error: Exception, kind: str, words: str) -> None:
     """The endpoint is untrusted or absent; the innermost reason is reported."""

@@ -277,3 +277,24 @@ def test_embedded_ca_that_comes_with_its_bundle_is_no_finding() -> None:
     alone = replace(snapshot(pair("ca"), pair("ui")), issued=frozenset())
     for found, rules in ((without, RULES), (FRESH, RULES), (alone, policy(want("ui")))):
         assert "authority.unusable" not in {code for code, _, _ in said(replace(found, authorities=none), rules)}
+
+
+def test_embedded_ca_that_expired_is_named_with_its_file() -> None:
+    """It signs nothing that is valid: no renewal is tried, and the finding says expired, when, and which file.
+
+    Before a renewal is due it is a warning; of a CA elsewhere only that CA knows.
+    """
+    old = leaf("ca", not_after=NOW - DAY, subject="CN=old house")
+    gone = Authority("house", "local", (old,), source="/ca/ca.crt")
+    ended = pair(cert=leaf(not_after=NOW - DAY))
+    plan = decide(policy(want()), snapshot(pair("ca", old), ended, authorities=(gone,)), NOW)
+    assert [a for a in plan.actions if isinstance(a, Issue)] == []
+    told = "CN=old house expired at 2026-11-23T12:00:00Z (/ca/ca.crt)"
+    assert [f.message for f in plan.findings if f.code == "renewal.refused"] == [f"renewal cannot help: {told}"]
+    assert "rotate the CA" in next(f.remedy for f in plan.findings if f.code == "ca.expired")
+    early = decide(policy(want()), snapshot(authorities=(gone,)), NOW).findings
+    assert [(f.severity, f.message) for f in early if f.code == "authority.unusable"] == [
+        ("warning", f"authority 'house' cannot issue: {told}")
+    ]
+    other = decide(policy(want()), snapshot(authorities=(replace(gone, kind="vault"),)), NOW).findings
+    assert "authority.unusable" not in {f.code for f in other}

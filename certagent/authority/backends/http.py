@@ -224,9 +224,23 @@ def _present(context: ssl.SSLContext, cert: str, key: str) -> None:
 def _cause(error: Exception) -> str:
     """The innermost reason, in one line."""
     inner = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
+    if told := _unconnected(inner):
+        return told
     text = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner) or type(inner).__name__
     line = shown(str(text).splitlines()[0], 200)
     return framed(line) if isinstance(inner, HTTPException) else line  # such an error quotes what the server sent
+
+
+def _unconnected(error: BaseException) -> str:
+    """Why there is no connection, without the words of the library; "" where it is something else."""
+    system = error.__cause__.strerror if isinstance(error.__cause__, OSError) else None
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return f"its name cannot be resolved: {system or 'no answer'}"
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return system or ""
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        return "no connection in time (a firewall, or no such host)"
+    return "no answer in time" if isinstance(error, urllib3.exceptions.ReadTimeoutError) else ""
 
 
 def retry_after(reply: Reply, now: datetime) -> datetime | None:

@@ -179,7 +179,7 @@ class LocalAuthority:
                 urls=self._urls,
             )
         except (x509.X509Error, ValueError) as error:
-            raise AuthorityError(f"cannot sign with the CA in {self._directory}: {error}") from error
+            raise AuthorityError(f"cannot sign with {self._cert}: {error}") from error
 
     def _guard(self) -> None:
         """Nothing is signed with a key that others may read, or of a CA that others made. Raises AuthorityError."""

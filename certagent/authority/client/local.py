@@ -52,7 +52,8 @@ class Embedded:
                 return Authority(self._name, "local", (), self._gone(), RESTORE)
             exists = self._ca.exists()
             closed = self._ca.closed() if exists else None
-            return Authority(self._name, "local", self._ca.known_roots(), closed, uncreated=not exists)
+            roots, source = self._ca.known_roots(), os.path.join(self._directory, self._config.ca_cert)
+            return Authority(self._name, "local", roots, closed, source=source, uncreated=not exists)
         except (AuthorityError, HostError) as error:
             return Authority(self._name, "local", (), str(error))
 

@@ -18,10 +18,12 @@ from certagent.core.catalogue import AUTHORITY_UNTRUSTED, AUTHORITY_UNUSABLE
 from certagent.core.facts import Attempt, Authority, Leaf, Request, Snapshot, counted
 from certagent.core.findings import Finding
 from certagent.core.policy import Want
+from certagent.core.spans import stamp
 from certagent.core.timing import retry_at
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
+ROTATE = "rotate the CA: first its new root into the trust bundle on every node, then certagent renew"
 COPY_CA = "copy the ca.crt and ca.key of the existing trust bundle into its directory, or configure another authority"
 OF_AUTHORITIES = frozenset({AUTHORITY_UNTRUSTED, AUTHORITY_UNUSABLE})
 
@@ -109,11 +111,21 @@ def _unreadable(snapshot: Snapshot) -> dict[str, str]:
     return {a.name: a.unreadable for a in snapshot.authorities if a.unreadable}
 
 
-def findings(snapshot: Snapshot, want: Want, blamed: set[str]) -> tuple[Finding, ...]:
+def expired(view: View, name: str) -> str | None:
+    """That an embedded CA has expired, with its file: nothing that it signs is valid. Of another CA only it knows."""
+    known = _fact(view.snapshot, name)
+    if known is None or known.kind != "local" or not known.roots:
+        return None
+    last = max(known.roots, key=lambda root: root.not_after)
+    return f"{last.subject} expired at {stamp(last.not_after)} ({known.source})" if last.not_after <= view.now else None
+
+
+def findings(view: View, want: Want, blamed: set[str]) -> tuple[Finding, ...]:
     """Authorities that cannot be asked, or whose root is not in the bundle: said before a renewal needs them.
 
     `blamed`: those that a finding about a renewal names already.
     """
+    snapshot = view.snapshot
     if want.name.is_bundle or not want.issued_in(snapshot.directory):
         return ()
     file, found = f"{want.name.stem}.crt", list[Finding]()
@@ -122,6 +134,8 @@ def findings(snapshot: Snapshot, want: Want, blamed: set[str]) -> tuple[Finding,
         if known and (what := known.problem or _uncreated(snapshot, want, known)):
             message = f"authority {name!r} cannot be asked: {what}"
             found.append(AUTHORITY_UNUSABLE.found(file, message, remedy=known.advice or _copying(known)))
+        if old := expired(view, name):
+            found.append(AUTHORITY_UNUSABLE.found(file, f"authority {name!r} cannot issue: {old}", remedy=ROTATE))
         if problem := untrusted(snapshot, want, name) or (known and _pinned_outside(snapshot, want, known)):
             found.append(AUTHORITY_UNTRUSTED.found(file, problem))
     return tuple(found)

@@ -25,8 +25,6 @@ CONDEMNED = (
 )
 KEEP_NAMES = "add the names of the live certificate to `names`, or set drop_names = true"
 
-ROTATE = "rotate the CA: first its new root into the trust bundle on every node, then certagent renew"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
@@ -164,6 +162,9 @@ def untrusted_authorities(a: Asking) -> Block | None:
 def ending_cas(a: Asking) -> Block | None:
     """No root that may sign outlives the live certificate: another one would end no later."""
     effective, known = a.pair.effective, {x.name: x.roots for x in a.view.snapshot.authorities}
+    gone = [failover.expired(a.view, name) for name in a.order]
+    if gone and all(gone):
+        return Block(f"renewal cannot help: {gone[0]}", severity="critical", remedy=failover.ROTATE)
     roots = [known.get(name, ()) for name in a.order]
     if a.reason.kind is not Cause.DUE or effective is None or not roots or not all(roots):
         return None
@@ -174,7 +175,7 @@ def ending_cas(a: Asking) -> Block | None:
         f"renewal cannot help: the CA {last.subject} expires at {stamp(last.not_after)}, and so would a new certificate"
     )
     late = a.view.now >= emergency_at(effective)
-    return Block(why, severity="critical" if late else "warning", remedy=ROTATE)
+    return Block(why, severity="critical" if late else "warning", remedy=failover.ROTATE)
 
 
 def pausing(a: Asking) -> Block | None:

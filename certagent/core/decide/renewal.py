@@ -74,7 +74,7 @@ def part(view: View) -> Part:
     made = [_want(view, want) for want in view.policy.wants]
     refused = {name for want, part in zip(view.policy.wants, made, strict=True) for name in _refused(view, want, part)}
     about = (
-        Part(findings=failover.findings(view.snapshot, want, refused | _tried(view, want, "failed")))
+        Part(findings=failover.findings(view, want, refused | _tried(view, want, "failed")))
         for want in view.policy.wants
     )
     found = total([*made, *unmanaged_files, *about])
@@ -85,8 +85,8 @@ def _refused(view: View, want: Want, part: Part) -> set[str]:
     """The authorities that a refused renewal names: their own findings would say the same twice."""
     if not any(f.rule is RENEWAL_REFUSED for f in part.findings):
         return set()
-    lacking = {a for a in want.authorities if failover.untrusted(view.snapshot, want, a)}
-    return _tried(view, want, "refused") or lacking
+    useless = {a for a in want.authorities if failover.untrusted(view.snapshot, want, a) or failover.expired(view, a)}
+    return _tried(view, want, "refused") or useless
 
 
 def _tried(view: View, want: Want, outcome: str) -> set[str]:

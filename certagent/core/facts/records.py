@@ -121,6 +121,7 @@ class Authority:
     roots: tuple[Leaf, ...] = ()  # () where they are not known yet
     problem: str | None = None
     advice: str = ""  # the remedy of the problem, where it is known
+    source: str = ""  # the file with its roots, where there is one
     note: str = ""  # what an operator should know of it
     by_hand: bool = False  # people answer its requests
     windows: bool = False  # it says when it wants its certificates renewed (RFC 9773)
