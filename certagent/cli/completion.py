@@ -8,7 +8,7 @@ from certagent.cli.common import USAGE, Reply, complaint
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the verb."""
     parser = subparsers.add_parser("completion", help="print a completion script for a shell")
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh"))
     parser.set_defaults(run=run)
 
 
