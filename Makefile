@@ -7,7 +7,7 @@ TWICE_THE_CORES := $(shell echo $$((2 * $$(nproc))))
 
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup program demo test test-any-day test-faults unit coverage others lint lock sbom bench clean
+.PHONY: setup program demo test test-any-day test-faults unit coverage others lint lock sbom deb rpm wheel bench clean
 
 # The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
 program: .venv/.program
@@ -40,6 +40,16 @@ sbom: .venv/release/.made
 	.venv/release/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
 	touch $@
 
+# Packages, below dist: docs/install.md. The first two need Debian 12.
+deb:
+	deploy/debian/build
+
+rpm:
+	deploy/rpm/build
+
+wheel: program
+	deploy/wheel $(BIN)/pip dist
+
 demo: program
 	$(BIN)/certagent demo
 
@@ -68,12 +78,12 @@ coverage: setup
 	$(BIN)/python -m pytest --numprocesses=auto --cov --cov-report=term-missing:skip-covered $(COVERING)
 
 lint: setup
-	$(BIN)/ruff check certagent tests bench
-	$(BIN)/ruff format --check certagent tests bench
+	$(BIN)/ruff check certagent tests bench deploy
+	$(BIN)/ruff format --check certagent tests bench deploy
 	$(BIN)/mypy --strict certagent
 
 bench: setup
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info

@@ -214,7 +214,7 @@ def test_library_not_installed_names_the_extra(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1, done.stderr
     assert "FAILED  settings" in done.stdout
-    assert "acme, josepy is not installed: pip install 'certagent[acme]'" in done.stdout
+    assert "acme, josepy is not installed: install certagent with the extra 'acme'" in done.stdout
 
 
 def test_unexpected_exception_exits_with_no_severity(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,17 @@ def test_docs_name_tests_that_exist() -> None:
     assert named - known == set()
 
 
+INDEX = re.compile(r"(?:pipx?|apt|apt-get|dnf) install (?:-\S+ )*['\"]?certagent(?![-_][0-9])")
+
+
+def test_docs_install_nothing_from_an_index() -> None:
+    """certagent is on no package index: what is installed is a file that was built here."""
+    said = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", *sorted((ROOT / "certagent").rglob("*.py"))]
+    assert INDEX.search("pip install 'certagent[acme]'")
+    assert INDEX.search("apt-get install -y certagent")
+    assert [path.name for path in said if INDEX.search(path.read_text())] == []
+
+
 def test_codes_are_written_in_the_catalogue_alone() -> None:
     """Other code names the rule, so that no code is used that no rule has."""
     words = set(FINDINGS) - set(EVENTS)

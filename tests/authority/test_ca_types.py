@@ -73,7 +73,7 @@ def test_ca_type_signing_with_live_key_is_declared(kind: str) -> None:
 
 
 def test_ca_type_libraries_are_extra_of_project() -> None:
-    """`pip install certagent[TYPE]`, as the remedy says, installs the libraries of a type."""
+    """The extra TYPE, as the remedy says, installs the libraries of a type."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {t for t in TYPES if remote.ca_type(t).extras} == set(extras) & set(TYPES)
 

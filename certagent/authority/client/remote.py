@@ -97,7 +97,7 @@ class Remote:
         """Whether its libraries are there, and everything that the settings name can be read. AuthorityError."""
         missing = [m for m in self._type.extras if importlib.util.find_spec(m) is None]
         if missing:
-            remedy = f"pip install 'certagent[{self._config.type}]'"
+            remedy = f"install certagent with the extra '{self._config.type}' (docs/install.md)"
             raise AuthorityError(f"cannot ask authority {self._name}: {', '.join(missing)} is not installed: {remedy}")
         self._request("issue")
         self._secrets(self._config.secrets)

@@ -87,7 +87,7 @@ class CaType:
     settings: Mapping[str, Setting]
     asked: Literal["https", "program", "files"]  # by a worker; "files": by the agent's own job, without network
     account: bool  # the first request registers an account with the CA: no other request runs at the same time
-    extras: tuple[str, ...] = ()  # modules that only `pip install certagent[TYPE]` brings
+    extras: tuple[str, ...] = ()  # modules that only the extra TYPE of pyproject.toml brings
     live_proof: str = ""  # the module of authority/backends with `live_token`: what the daemon signs with the live key
     problems: Callable[[RemoteConfig], Iterable[tuple[str, str]]] = lambda _: ()  # between settings: (key, sentence)
     traits: Callable[[RemoteConfig], Traits] = lambda _: Traits()

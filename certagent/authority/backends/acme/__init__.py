@@ -10,6 +10,6 @@ from certagent.authority.backends.acme.options import Options, needs
 try:
     from certagent.authority.backends.acme.operations import ask
 except ImportError as error:
-    raise SystemExit(f"the acme library is missing ({error}): pip install 'certagent[acme]'") from error
+    raise SystemExit(f"the acme library is missing ({error}): install certagent with the extra 'acme'") from error
 
 __all__ = ["Options", "ask", "needs"]

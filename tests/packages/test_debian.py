@@ -1,0 +1,210 @@
+"""The Debian package and the RPM, built from a clean clone; the life of the former in a clean, booted Debian 12."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.process import ROOT, missing, program
+from tests.system.test_owners import reachable
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
+INSTALL = "tests/install"
+BOOT = ROOT / "tests" / "servers" / "systemd" / "boot"
+LIFE = Path(__file__).with_name("life.sh")
+FORMER = "0.1.9"
+CONFIG = f"""
+[agent]
+rescan = "1s"
+[authority.house]
+type = "local"
+directory = "/var/lib/certagent/ca"
+create = true
+[[certs_dir]]
+path = "/var/lib/cockroach/certs"
+owner = "cockroach"
+authority = "house"
+names = ["localhost", "127.0.0.1", "{socket.gethostname()}"]
+clients = ["root"]
+"""
+
+
+def run(*words: str | Path, **more: Any) -> str:
+    """What a program prints; its stderr with a failure."""
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, **more)
+    assert done.returncode == 0, f"{words}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clone:
+    """A clean clone, and what was built in it."""
+
+    path: Path
+
+    def make(self, what: str, **more: Any) -> Path:
+        run("make", "-C", self.path, what, **more)
+        suffix = {"deb": ".deb", "rpm": ".rpm"}[what]
+        return next(p for p in (self.path / "dist").iterdir() if p.suffix == suffix)
+
+
+def cloned(path: Path) -> Clone:
+    run("git", "clone", "--quiet", ROOT, path)
+    return Clone(path=path)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    if not os.path.exists("/usr/bin/python3.11"):
+        missing("python3.11 of Debian 12", INSTALL)
+    return cloned(tmp_path_factory.mktemp("clone") / "certagent")
+
+
+@pytest.fixture(scope="module")
+def package(clone: Clone) -> Path:
+    return clone.make("deb")
+
+
+def test_debian_package_is_the_same_when_built_again(package: Path, tmp_path: Path) -> None:
+    """Another clone at another place, with another umask, time zone and locale, makes the same bytes."""
+    other = {**os.environ, "TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C"}
+    again = cloned(tmp_path / "elsewhere").make("deb", umask=0o077, env=other)
+    assert package.name == again.name
+    assert package.read_bytes() == again.read_bytes()
+
+
+def test_debian_package_is_accepted_by_lintian(package: Path) -> None:
+    """No error and no warning; each override says why."""
+    assert run(program("lintian", INSTALL), "--fail-on", "error,warning", "--allow-root", package) == ""
+
+
+def test_debian_package_has_what_a_host_needs(package: Path) -> None:
+    """Units, user, man pages, completion, documents, bill of materials; each file is root's, none is for others."""
+    listed = [line.split(maxsplit=5) for line in run("dpkg-deb", "--contents", package).splitlines()]
+    names = {row[5].removeprefix("./").partition(" ")[0] for row in listed}
+    units = {f"lib/systemd/system/{p.name}" for p in (ROOT / "systemd").glob("certagent*.s*")}
+    assert units - names == set()
+    assert {
+        "etc/certagent/",
+        "usr/bin/certagent",
+        "usr/lib/sysusers.d/certagent.conf",
+        "usr/lib/tmpfiles.d/certagent.conf",
+        "usr/share/bash-completion/completions/certagent",
+        "usr/share/doc/certagent/README.md",
+        "usr/share/doc/certagent/certagent.cdx.json",
+        "usr/share/doc/certagent/changelog.gz",
+        "usr/share/doc/certagent/config.example.toml",
+        "usr/share/doc/certagent/docs/authorities/acme.md",
+        "usr/share/fish/vendor_completions.d/certagent.fish",
+        "usr/share/man/man1/certagent-status.1.gz",
+        "usr/share/man/man1/certagent.1.gz",
+        "usr/share/man/man5/certagent.toml.5.gz",
+        "usr/share/zsh/vendor-completions/_certagent",
+    } - names == set()
+    assert {row[1] for row in listed} == {"root/root"}
+    assert [row[5] for row in listed if row[0][0] != "l" and row[0][8] == "w"] == []
+
+
+def former(package: Path, base: Path) -> Path:
+    """The same package, as an earlier version."""
+    tree = base / "former"
+    run("dpkg-deb", "--raw-extract", package, tree)
+    control = tree / "DEBIAN" / "control"
+    version = run("dpkg-deb", "--field", package, "Version").strip()
+    control.write_text(control.read_text().replace(f"Version: {version}", f"Version: {FORMER}-1"))
+    module = next(tree.rglob("certagent/__init__.py"))
+    module.write_text(f'__version__ = "{FORMER}"\n')
+    (tree / "DEBIAN" / "md5sums").unlink()
+    made = base / "before.deb"
+    run("dpkg-deb", "-Znone", "--root-owner-group", "--build", tree, made)
+    shutil.rmtree(tree)
+    return made
+
+
+def documented(before: str) -> str:
+    """The commands that docs/install.md shows below this line."""
+    after = (ROOT / "docs" / "install.md").read_text().split(before)[1].lstrip("\n")
+    return "".join(f"{line.strip()}\n" for line in after.split("\n\n")[0].splitlines())
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Debian 12 with systemd and Python, and nothing else."""
+    root = tmp_path_factory.mktemp("debian") / "root"
+    words = ["--quiet", "--mode=root", "--variant=minbase", "--include=systemd,dbus,python3", "bookworm", root]
+    run(program("mmdebstrap", INSTALL), *words, umask=0o022)
+    return root
+
+
+def test_debian_package_is_installed_upgraded_removed_and_purged(package: Path, clean: Path, tmp_path: Path) -> None:
+    """From 0.1 by hand to purge, under systemd: certificates are verified, and no certs directory is ever touched."""
+    former(package, tmp_path)
+    shutil.copy(package, tmp_path / "after.deb")
+    (tmp_path / "config.toml").write_text(CONFIG)
+    (tmp_path / "by-hand").write_text(documented("installed by hand:"))
+    shutil.copy(LIFE, tmp_path / "inside")
+    reachable(tmp_path)
+    booted = subprocess.run([str(BOOT), str(tmp_path), str(clean)], check=False, timeout=240)
+    output = (tmp_path / "output").read_text() if (tmp_path / "output").exists() else ""
+    assert booted.returncode == 0, (tmp_path / "console").read_text()[-2000:]
+    assert (tmp_path / "status").read_text().strip() == "0", output
+    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    assert {key: value for row in told for key, value in row.items()} == {
+        "hides": "1",
+        "left": "",
+        "installed": f"certagent {FORMER}",
+        "idle": "inactive disabled",
+        "worker": "/:/usr/sbin/nologin",
+        "verified": "",
+        "compiled": "yes",
+        "unconfigured": "64 1",
+        "renewed": "renew node: verified: served",
+        "confined": "0",
+        "upgraded": f"certagent {run('dpkg-deb', '--field', package, 'Version').partition('-')[0]} active",
+        "daemon": "0",
+        "kept_by_upgrade": "yes",
+        "reloads": "0",
+        "renewed_after": "renew node: verified: served",
+        "removed": "inactive not-found",
+        "program": "",
+        "kept_by_remove": "yes",
+        "ledger": "kept",
+        "server": "active",
+        "stays": "1",
+        "places": "/var/lib/certagent-second/certs/node.crt",
+        "links": "",
+        "kept_by_purge": "yes",
+        "status": "unknown",
+    }
+
+
+def test_rpm_has_the_tree_of_the_debian_package(package: Path, clone: Path, tmp_path: Path) -> None:
+    """Below /usr/lib/certagent the same files; it can be installed into a root, where the program says its version."""
+    built = clone.make("rpm")
+    listed = set(run("rpm", "-qlp", built).splitlines())
+    assert listed >= {"/usr/bin/certagent", "/usr/lib/systemd/system/certagent.service", "/etc/certagent"}
+    root = tmp_path / "root"
+    run("rpm", "--root", root, "--initdb")
+    run("rpm", "--root", root, "--nodeps", "--noscripts", "--install", built)
+    debian = tmp_path / "debian"
+    run("dpkg-deb", "--extract", package, debian)
+    assert files(root) == files(debian)
+    site = root / "usr" / "lib" / "certagent" / "lib" / "python3.11" / "site-packages"
+    said = run("/usr/bin/python3.11", "-S", "-m", "certagent", "--version", cwd="/", env={"PYTHONPATH": str(site)})
+    assert f"certagent {run('rpm', '-qp', '--queryformat', '%{VERSION}', built)}\n" == said
+
+
+def files(root: Path) -> dict[str, bytes | str]:
+    """What is below /usr/lib/certagent: the text of a link, the bytes of a file."""
+    base = root / "usr" / "lib" / "certagent"
+    return {
+        str(p.relative_to(base)): os.readlink(p) if p.is_symlink() else p.read_bytes()
+        for p in base.rglob("*")
+        if p.is_symlink() or p.is_file()
+    }
