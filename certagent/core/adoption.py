@@ -11,7 +11,6 @@ from typing import Literal
 from certagent.core import toml
 from certagent.core.facts import Directory, Leaf, Pair, Process
 from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name
-from certagent.core.roles import Role
 
 UNDECIDED = "undecided"  # the authority of type none
 PLAIN_MODE = 0o600
@@ -53,9 +52,9 @@ class Found:
 def layout_of(found: Found) -> Layout:
     """The layout whose files are all there; that of a host without a server, if there is none and no server's pair."""
     present = set(found.present)
-    if NODE not in present and any(n.role is Role.TENANT for n in present):
+    if NODE not in present and any(n.is_tenant for n in present):
         return "tenant"
-    if NODE not in present and not found.served and any(n.role is Role.CLIENT for n in present):
+    if NODE not in present and not found.served and any(n.is_client for n in present):
         return "client"
     if CLIENT_NODE in present:
         return "split-ca" if CA_CLIENT in present else "split-node"
@@ -76,11 +75,11 @@ def table(found: Found) -> Iterator[str]:
     names = (found.names or {}).get(server.stem) if server else None
     if names:
         yield f"names = {toml.strings(names)}"
-    if users := [n.subject for n in found.present if n.role is Role.CLIENT and n != CLIENT_NODE]:
+    if users := [n.subject for n in found.present if n.is_client and n != CLIENT_NODE]:
         yield f"clients = {toml.strings(users)}"
     for name in found.present:
         own = list(_settings(found, name, names))
-        if own or not (name in IN_LAYOUT[layout] or name.role is Role.CLIENT):
+        if own or not (name in IN_LAYOUT[layout] or name.is_client):
             yield ""
             yield f"[certs_dir.file.{toml.key(name.stem)}]"
             yield from own
@@ -88,7 +87,7 @@ def table(found: Found) -> Iterator[str]:
 
 def server_of(found: Found) -> Name | None:
     """The pair whose names are those of the directory: the node's, else a tenant's."""
-    servers = [n for n in found.present if n == NODE or n.role is Role.TENANT]
+    servers = [n for n in found.present if n == NODE or n.is_tenant]
     return min(servers, key=lambda n: n != NODE, default=None)
 
 

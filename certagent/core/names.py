@@ -37,6 +37,16 @@ class Name:
         return self.kind.part != "tenant" or (number.isascii() and number.isdigit() and int(number) <= LAST_TENANT)
 
     @property
+    def is_client(self) -> bool:
+        """Whether it is the pair of a SQL user, or of a node as a client."""
+        return self.role is Role.CLIENT
+
+    @property
+    def is_tenant(self) -> bool:
+        """Whether it is the pair that a tenant's SQL server serves."""
+        return self.role is Role.TENANT
+
+    @property
     def is_bundle(self) -> bool:
         """A trust bundle has no key that cockroach would load."""
         return self.kind.bundle
