@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from certagent.core.timing import (
     unit,
 )
 from certagent.core.windows import ask_at
-from tests.core.building import DAY, NOW, leaf, policy, want
+from tests.core.building import DAY, NOW, leaf, pair, policy, snapshot, want
 
 SECOND = timedelta(seconds=1)
 LIVES = st.integers(20, 400 * 86400).map(lambda s: timedelta(seconds=s))
@@ -169,8 +170,8 @@ def test_pair_that_only_waited_after_a_broken_swap_costs_its_ca_no_pause() -> No
     broken = Attempt("install", "node", NOW, "failed", "the agent stopped before the result was known")
     aged = Attempt("install", "node", NOW + SECOND, "refused", "the remaining lifetime is too short", retry_at=NOW)
     wrong = replace(aged, retry_at=None)
-    for last, answered in ((aged, False), (wrong, True)):
-        (found,) = History((tried("ok"), broken, last)).failures("node")
+    for (last, answered), ended in product(((aged, False), (wrong, True)), (False, True)):
+        (found,) = History((tried("ok"), replace(broken, interrupted=ended), last)).failures("node")
         assert (found.outcome, found.answered) == ("refused", answered)
 
 
@@ -182,6 +183,28 @@ def test_swap_that_agents_end_broke_off_is_no_failure_of_its_ca() -> None:
     assert counted(once) == ()
     twice = History((tried("ok"), broken, tried("ok"), broken)).failures("node")
     assert counted(twice) == twice
+
+
+def test_swap_that_recovery_completed_succeeded() -> None:
+    """The certificate of the newest swap is live: however many were broken off before, no renewal waits for it."""
+    mark, live = leaf(serial=2).fingerprint, pair("node", leaf(serial=2))
+    broken = Attempt("install", "node", NOW, "failed", "the agent ended", interrupted=True, fingerprint="another")
+    attempts = (tried("ok"), broken, tried("ok"), replace(broken, fingerprint=mark))
+    torn = replace(live, key=pair("node", leaf(serial=3)).key)
+    for found, failures in ((live, 0), (torn, 2), (pair("node", leaf(serial=1)), 2)):
+        history = replace(snapshot(), pairs=(found,), attempts=attempts).history
+        assert len(history.failures("node")) == failures
+        assert (history.last_install("node", mark) is None) == bool(failures)
+
+
+@pytest.mark.parametrize(("stem", "outcome"), [("node", "ok"), ("ca", "failed")])
+def test_bundle_whose_swap_was_broken_off_is_not_told_by_its_first_root(stem: str, outcome: str) -> None:
+    """The root of the bundle that is live may be the first one of the bundle that was not installed."""
+    root = leaf(stem)
+    live = pair(stem, root, key=pair("node", root).key)
+    broken = Attempt("install", stem, NOW, "failed", "the agent ended", interrupted=True, fingerprint=root.fingerprint)
+    found = replace(snapshot(), pairs=(live,), attempts=(broken,)).history
+    assert outcome == found.attempts[-1].outcome
 
 
 def test_backoff_of_sighup() -> None:

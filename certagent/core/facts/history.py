@@ -1,5 +1,6 @@
 """The attempts in one certs-dir and what follows from them: only this module distinguishes their kinds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -79,15 +80,15 @@ class History:
         return {}
 
     def _failed(self, stem: str) -> tuple[Attempt, ...]:
-        since: list[Attempt] = []
+        since: list[tuple[Attempt, Attempt | None]] = []  # what was attempted, and the newest swap to its certificate
         for attempt in self._of(stem, "issue", *SWAPS):
             if attempt.kind == "install" and attempt.outcome == "ok":
                 since.clear()
             elif attempt.kind != "install" and attempt.outcome != "retry":
-                since.append(attempt)
+                since.append((attempt, None))
             elif attempt.kind == "install" and since:
-                since[-1] = _not_installed(since[-1], attempt)
-        return tuple(since)
+                since[-1] = since[-1][0], attempt
+        return tuple(_not_installed(issue, swap) if swap else issue for issue, swap in since)
 
     def waiting(self, stem: str) -> Attempt | None:
         """The newest issuance of a pair that ended, where the CA said that it answers later.
@@ -134,6 +135,18 @@ def counted(failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     return failed[:-1] if alone else failed
 
 
+def completed(attempts: tuple[Attempt, ...], live: Mapping[str, str]) -> tuple[Attempt, ...]:
+    """Given the attempts, oldest first, and the fingerprint of each live pair, return what became of each swap.
+
+    The newest swap of a pair, which the agent's own end broke off, succeeded if its certificate is the live one:
+    recovery completed it.
+    """
+    newest = {a.subject: n for n, a in enumerate(attempts) if a.kind in SWAPS}
+    broken_off = ((n, attempts[n]) for n in newest.values() if attempts[n].interrupted)
+    done = {n for n, a in broken_off if a.fingerprint == live.get(a.subject)}
+    return tuple(replace(a, outcome="ok", interrupted=False) if n in done else a for n, a in enumerate(attempts))
+
+
 def _not_installed(issue: Attempt, install: Attempt) -> Attempt:
     """An issuance whose certificate was not installed: it ended as that did.
 
@@ -141,7 +154,7 @@ def _not_installed(issue: Attempt, install: Attempt) -> Attempt:
     A swap that the agent's own end broke off says nothing of the answer either: recovery may have completed it.
     """
     blameless = install.interrupted or (install.retry_at is not None and install.retry_at <= install.at)
-    answered = not blameless and (issue.answered or (issue.kind, issue.outcome) == ("issue", "ok"))
+    answered = not blameless and (issue.kind, issue.outcome) == ("issue", "ok")
     ended = replace(issue, outcome=install.outcome, reason=install.reason, retry_at=install.retry_at)
     ended = replace(ended, interrupted=install.interrupted)
     return replace(ended, answered=answered, unswapped=install.outcome != "refused")

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from certagent.core.facts.certificates import File, Generation, KeyFile, Leaf, Loaded, Pair, Staged
 from certagent.core.facts.directory import Directory
-from certagent.core.facts.history import History
+from certagent.core.facts.history import History, completed
 from certagent.core.facts.processes import PassedOver, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Exposure, InFlight, Repair, Request
 from certagent.core.facts.revocation import Revocation
@@ -77,8 +77,11 @@ class Snapshot:
 
     @cached_property
     def history(self) -> History:
-        """What the attempts say."""
-        return History(self.attempts)
+        """What the attempts say. A bundle's fingerprint is that of its first certificate, which may stay in another."""
+        if not any(a.interrupted for a in self.attempts):
+            return History(self.attempts)
+        live = {p.name.stem: p.leaf.fingerprint for p in self.pairs if p.leaf and p.matched and not p.name.is_bundle}
+        return History(completed(self.attempts, live))
 
     @cached_property
     def revocation(self) -> Mapping[str, Revocation]:
