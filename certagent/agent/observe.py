@@ -155,9 +155,10 @@ class Staging:
         return self._once(mark, lambda: self._establish(snapshot, policy, replace(row, key=kept_key), now), now)
 
     def _once(self, mark: tuple[object, ...], establish: Callable[[], Staged | None], now: datetime) -> Staged | None:
-        """What was established before; of a leaf that is not valid yet it is established again."""
+        """What was established before; again of a leaf that is not valid yet, or while a bundle cannot be read."""
         found = self._before.get(mark) or establish()
-        if found is not None and found.valid(now):
+        unread = found is not None and found.pair.trust is not None and found.pair.trust.unread
+        if found is not None and found.valid(now) and not unread:
             self._judged[mark] = found
         return found
 

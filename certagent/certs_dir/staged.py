@@ -88,8 +88,9 @@ def judge_bundle(
     now: datetime,
 ) -> Staged:
     """Given a staged bundle, the live pairs with their files and what they verify by, say which it would break."""
-    after = replace(store, bundles={**store.bundles, pair.name.stem: cert})
-    breaks = tuple(sorted(p.name.stem for p, data in live if _breaks(pair.name.stem, p, data, after, now)))
+    stem = pair.name.stem
+    after = replace(store, bundles={**store.bundles, stem: cert}, gone=store.gone - {stem})
+    breaks = tuple(sorted(p.name.stem for p, data in live if _breaks(stem, p, data, after, now)))
     return Staged(pair, datetime.fromtimestamp(at, UTC), asked, None, breaks)
 
 

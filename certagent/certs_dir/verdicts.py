@@ -135,6 +135,9 @@ class _Scan:
             return None
         self._asked = False
         found = trust(pair.name, leaf, cert, self._store, self.now)
+        if found is not None and found.bundle in self._store.gone:
+            self.gone = True
+            return None
         return Kept(trust=found, asked=self.mark if self._asked else None)
 
     def undecided(self, pair: Pair, leaf: Leaf) -> Trust | None:

@@ -22,11 +22,13 @@ SECOND = timedelta(seconds=1)
 class TrustStore:
     """What the certificates of one directory verify by.
 
-    `bundles`: every bundle that is there, by stem; None: it cannot be read. `roots`: the system's, called only where
-    they are needed; None: not read yet. `split`: `client.node` is the node's client certificate, now or soon.
+    `bundles`: every bundle that is there, by stem; None: it cannot be read. `gone`: those of them that could be read a
+    moment ago, so that nothing is known. `roots`: the system's, called only where they are needed; None: not read yet.
+    `split`: `client.node` is the node's client certificate, now or soon.
     """
 
     bundles: Bundles
+    gone: frozenset[str] = frozenset()
     roots: Callable[[], Roots | None]
     split: bool
 
@@ -42,11 +44,12 @@ def store_of(
     pairs = tuple(pairs)
     listed = {p.name.stem: p.cert for p in pairs if p.name.is_bundle and p.cert and p.listed}
     bundles = {stem: _unless_gone(read, f"{stem}.crt") if c.digest else None for stem, c in listed.items()}
-    return TrustStore(bundles=bundles, roots=roots, split=is_split(pairs, wanted=split))
+    gone = frozenset(stem for stem, data in bundles.items() if data is None and listed[stem].digest)
+    return TrustStore(bundles=bundles, gone=gone, roots=roots, split=is_split(pairs, wanted=split))
 
 
 def _unless_gone(read: Callable[[str], bytes], file: str) -> bytes | None:
-    """A file that was there a moment ago; None where it cannot be read any more."""
+    """A file that could be read a moment ago; None where it cannot be read any more."""
     try:
         return read(file)
     except OSError:
@@ -115,11 +118,13 @@ def _within(leaf: Leaf, at: datetime) -> datetime:
 
 
 def _by(step: Verification, cert: bytes, store: TrustStore, at: datetime) -> Trust:
+    if step.bundle in store.gone:
+        return Trust(step.bundle, unread=True)
     problem = _problem(step, cert, store.bundles, at)
     if problem and x509.undecided(store.bundles.get(step.bundle) or b""):
         return Trust(step.bundle, unread=True)
     if problem is None or not step.system:
-        return Trust(step.bundle, problem)
+        return Trust(step.bundle, problem, unread=store.bundles.get(step.bundle, b"") is None)
     system = store.roots()
     if system is None:
         return Trust(SYSTEM, unread=True)

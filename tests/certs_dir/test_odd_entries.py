@@ -177,7 +177,7 @@ def test_retirement_leaves_what_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_file_that_vanishes_between_two_reads_is_not_judged(tmp_path: Path) -> None:
-    """A bundle that is gone by then verifies nothing, a certificate has no verdict yet; the next scan reads them."""
+    """A bundle or a certificate that is gone by then: there is no verdict yet; the next scan reads them."""
     certs = tmp_path / "certs"
     filled(certs)
     scan, verdicts = Scanner().scan(str(certs), now()), Verdicts()
@@ -185,6 +185,7 @@ def test_file_that_vanishes_between_two_reads_is_not_judged(tmp_path: Path) -> N
     try:
         [ca, node] = verdicts.of(fd, scan.pairs, now())
         assert (ca.trust, node.trust is not None, verdicts.hold(now())) == (None, True, True)
+        kept = (certs / "node.crt").read_bytes()
         (certs / "node.crt").unlink()
         verdicts = Verdicts()
         [_, node] = verdicts.of(fd, scan.pairs, now())
@@ -193,4 +194,12 @@ def test_file_that_vanishes_between_two_reads_is_not_judged(tmp_path: Path) -> N
     finally:
         os.close(fd)
     store = store_of(scan.pairs, lambda file: (certs / "gone" / file).read_bytes(), roots=lambda: None, split=False)
-    assert dict(store.bundles) == {"ca": None}
+    assert (dict(store.bundles), store.gone) == ({"ca": None}, {"ca"})
+    (certs / "ca.crt").unlink()
+    (certs / "node.crt").write_bytes(kept)
+    verdicts, fd = Verdicts(), os.open(certs, os.O_RDONLY)
+    try:
+        [_, node] = verdicts.of(fd, scan.pairs, now())
+        assert (node.trust, verdicts.hold(now())) == (Trust("ca", unread=True), False)
+    finally:
+        os.close(fd)

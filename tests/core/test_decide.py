@@ -185,6 +185,19 @@ def test_issue_in_flight_or_staged_is_not_repeated() -> None:
     assert "issue" not in kinds(plan(replace(due, staged=(staged(),))))
 
 
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [(None, "the roots that verify it have not responded yet"), ("ca.crt cannot be read", "ca.crt cannot be read, so")],
+)
+def test_bundle_unreadable_staged_pair_waits(problem: str | None, said: str) -> None:
+    """What it is verified by cannot be read: a staged pair is not installed or discarded, its CA not blamed."""
+    unread = Trust("ca", problem, unread=True)
+    waits = staged(pair=replace(pair("node", leaf(serial=2)), trust=unread))
+    made = decide(policy(want("ca"), want("node")), snapshot(pair("ca"), pair("node"), staged=(waits,)), NOW)
+    assert not [a for a in made.actions if isinstance(a, Install | RejectStaged | Issue)]
+    assert [said in h.reason for h in made.blocked] == [True]
+
+
 def test_system_roots_unreadable_staged_pair_waits() -> None:
     """The system's roots did not answer: a staged pair is not installed or discarded, the live one has no finding."""
     unread = Trust("system", unread=True)

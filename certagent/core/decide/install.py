@@ -72,16 +72,14 @@ def _passed(view: View, want: Want, staged: Staged, leaf: Leaf) -> Part:
 
 
 def _unread(snapshot: Snapshot, want: Want, staged: Staged) -> Part | None:
-    """It waits where what it is judged by was not read yet: the system's roots, or for `client.node` its CA's."""
+    """It waits where what it is judged by was not read: a bundle, the system's roots, or for `client.node` its CA's."""
     silent = [a.name for a in snapshot.authorities if a.unreadable and a.name in want.authorities]
     what = f"the files of authority {silent[0]}" if silent and want.name == CLIENT_NODE else ""
-    if staged.pair.trust and staged.pair.trust.unread:
+    verified = staged.pair.trust
+    if verified and verified.unread:
         what = "the roots that verify it"
-    return (
-        blocked("install", want.name.stem, f"{what} have not responded yet, so the pair cannot be checked")
-        if what
-        else None
-    )
+    why = verified.problem if verified and verified.unread and verified.problem else f"{what} have not responded yet"
+    return blocked("install", want.name.stem, f"{why}, so the pair cannot be checked") if what else None
 
 
 def _early(staged: Staged, now: datetime) -> Part | None:

@@ -128,7 +128,7 @@ class Trust:
     anchors: tuple[
         str, ...
     ] = ()  # of a node's own and clients' pairs: the spki of every CA of the bundle that suffices alone
-    unread: bool = False  # the bundle has not been read yet: nothing is known
+    unread: bool = False  # the bundle has not been read yet, or cannot be: nothing is known
     ends: datetime | None = None  # when the first CA ends that the chain needs, before the leaf; it may be past
     ends_by: str = ""  # the subject of that CA
 
