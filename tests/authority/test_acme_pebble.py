@@ -182,9 +182,28 @@ def test_acme_account_rollover_and_deactivation(pebble: Pebble) -> None:
     assert isinstance(client.ask("deactivate"), Done)
     assert {} == client.shared["accounts"][pebble.directory_url]
     client.shared = kept
-    with pytest.raises(AuthorityError) as caught:
+    with pytest.raises(AuthorityError, match="account NAME deactivate") as caught:
         issued(client, "n1.test")
     assert caught.value.kind in {"refused", "credentials"}
+    assert "before" in str(client.ask("deactivate"))
+    issued(client, "n1.test")
+    assert uri != client.shared["accounts"][pebble.directory_url]["uri"]
+
+
+@pytest.mark.parametrize("acted", [True, False])
+def test_acme_deactivation_broken_off_is_asked_about(pebble: Pebble, *, acted: bool) -> None:
+    """The agent ended before the CA's answer: the next request makes another account only if the CA had acted."""
+    client = client_of(pebble)
+    issued(client, "n1.test")
+    entry = client.shared["accounts"][pebble.directory_url]
+    before = {**entry, "deactivating": True}
+    if acted:
+        assert isinstance(client.ask("deactivate"), Done)
+    client.shared["accounts"][pebble.directory_url] = dict(before)
+    issued(client, "n1.test")
+    after = client.shared["accounts"][pebble.directory_url]
+    assert "deactivating" not in after
+    assert (acted, acted) == (before["key"] != after["key"], before["uri"] != after["uri"])
 
 
 def test_acme_account_unknown_to_ca_is_registered_again(pebble: Pebble) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +36,7 @@ names = ["console.test"]
 [certs_dir.file.ca-ui]
 authority = "public"
 """
+MINE = "/my-account/"
 ACCOUNT, ORDER, FINALIZE, CERTIFICATE = "/sign-me-up", "/order-plz", "/finalize-order/", "/certZ/"
 
 
@@ -83,3 +86,24 @@ def test_acme_agent_killed_at_answer_loses_nothing(host: Host, pebble: Pebble, f
     assert ("console.test",) == parse_certificates((host.certs / "ui.crt").read_bytes())[0].dns
     orders = 2 if held == ORDER else 1  # one whose URL was never heard; the CA has issued nothing for it
     assert (orders, 1) == (len(front.paths(ORDER)), len([a for a in front.paths(FINALIZE) if a[2]]))
+
+
+def test_acme_deactivation_killed_at_answer_leaves_no_dead_account(host: Host, pebble: Pebble, front: Holding) -> None:
+    """The CA has deactivated the account, and whoever asked for it is killed: the next request registers another."""
+    configure(host, pebble, front)
+    assert 0 == host.once().returncode
+    before = account(host, front)
+    front.hold = MINE
+    command = [sys.executable, "-m", "certagent", "authority", "account", "public", "deactivate"]
+    with subprocess.Popen([*command, "-c", str(host.config)]) as asking:
+        assert front.held.wait(DEADLINE)
+        asking.kill()
+    front.released.set()
+    (host.certs / "ui.crt").unlink()
+    (host.certs / "ui.key").unlink()
+    front.binders.clear()  # the CA's operator gives another binding
+    done = host.once()
+    assert 0 == done.returncode, done.stdout
+    after = account(host, front)
+    assert before["key"] != after["key"]
+    assert before["uri"] != after["uri"]

@@ -3,7 +3,8 @@
 The key is saved before the CA is told of it: an external account binding may serve only once, and after a crash the
 same key finds the same account.
 If a server has lost the account (in a lab), it is registered again with the same key. A rollover takes two requests:
-the new key is saved before the CA is told, so that a crash in between cannot lose the account.
+the new key is saved before the CA is told, so that a crash in between cannot lose the account. That an account is to be
+deactivated is saved before the CA is told, too: the next request then asks the CA whether it did it.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ from certagent.authority.backends.acme.net import Document, Net
 from certagent.authority.backends.acme.problems import mapped
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
+
+DEACTIVATING = "deactivating"  # in the saved state: an operator asked for it, and the CA has not answered yet
 
 
 class Account:
@@ -104,12 +107,38 @@ class Account:
         self.entry["contact"] = list(self.options["contact"])
 
     def deactivate(self) -> str:
-        """Deactivate the account permanently; the next request would register a new one with a new key."""
+        """Deactivate the account permanently; the next request would register a new one with a new key.
+
+        An account that the CA does not take any more is forgotten: it was deactivated before.
+        """
         with mapped(self.net, "deactivate the ACME account"):
             uri = self._existing()
-            self.post(uri, {"status": "deactivated"})
+            self.entry[DEACTIVATING] = True
+            self.context.save()
+            done = "is deactivated" if self._taken(uri, {"status": "deactivated"}) else "was deactivated before"
         self.entry.clear()
-        return f"{uri} is deactivated"
+        return f"{uri} {done}"
+
+    def is_dead(self) -> bool:
+        """Whether the CA deactivated the account, and the agent ended before it heard so: then it is forgotten."""
+        if DEACTIVATING not in self.entry:
+            return False
+        with mapped(self.net, "use the ACME account"):
+            found = self._taken(self._existing(), None)
+            dead = found is None or found.json().get("status") in {"deactivated", "revoked"}
+        self.entry.pop(DEACTIVATING)
+        if dead:
+            self.entry.clear()
+        return dead
+
+    def _taken(self, uri: str, fields: dict[str, Any] | None) -> requests.Response | None:
+        """The answer to a request of the account about itself; None where the CA takes none of it any more."""
+        try:
+            return self.post(uri, fields)
+        except messages.Error as error:
+            if error.code in {"unauthorized", "accountDoesNotExist"}:
+                return None
+            raise
 
     def _existing(self) -> str:
         if "uri" not in self.entry:

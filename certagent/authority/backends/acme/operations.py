@@ -32,12 +32,18 @@ def _account(request: Request, context: Context) -> Account:
     return Account(request.options | {"contact": tuple(request.options.get("contact", ()))}, context)
 
 
+def _usable(request: Request, context: Context) -> Account:
+    """Another one, with a key of its own, in the place of one whose deactivation the agent's end interrupted."""
+    account = _account(request, context)
+    return _account(request, context) if account.is_dead() else account
+
+
 def _issue(request: Request, context: Context) -> Answer:
     if not request.names:
         raise AuthorityError("cannot order a certificate without names: set `names`", kind="refused")
     if uris := [name for name in request.names if "://" in name]:
         raise AuthorityError(f"cannot order {uris[0]}: ACME has no URI SANs; use another authority", kind="refused")
-    account = _account(request, context)
+    account = _usable(request, context)
     for attempt in ("known", "anew"):
         try:
             opened = account.opened() if attempt == "known" else account.anew()

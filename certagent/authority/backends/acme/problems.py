@@ -45,7 +45,10 @@ REMEDIES = {
     "invalidContact": "set contact",
     "tls": "the CA must reach the tls-alpn-01 port of this host; another server answers",
     "incorrectResponse": "another server answers the challenge",
-    "unauthorized": "another server answers the challenge, or the account is no longer valid",
+    "unauthorized": (
+        "another server answers the challenge, or the account is no longer valid: then run `certagent authority account"
+        " NAME deactivate`, which forgets it, and renew"
+    ),
 }
 LONGEST = 400
 NONSENSE = (errors.Error, DeserializationError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
