@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ class Scenario:
     ledger: bool = False  # whether the default form stops at the ledger's own calls, too
     command: str = ""  # to a daemon that runs; "": the agent is started, and does what is due
     event: str = ""  # that the command was carried out
+    verb: tuple[str, ...] = ()  # a command without an agent, carried out instead of it; "DIR" is the certs-dir
 
 
 def settle(tree: Tree, nursery: Nursery) -> int:
@@ -77,9 +79,9 @@ def adoption(tree: Tree, nursery: Nursery) -> None:
     house(tree, filled(tree.certs, *STEMS))
 
 
-def house(tree: Tree, ca: Ca) -> None:
+def house(tree: Tree, ca: Ca, directory: str = "ca") -> None:
     """The CA of the agent is that one."""
-    place = tree.base / "ca"
+    place = tree.base / directory
     place.mkdir(mode=0o700, exist_ok=True)
     (place / "ca.crt").write_bytes(ca.cert)
     (place / "ca.key").write_bytes(ca.key)
@@ -147,6 +149,32 @@ def rollback(tree: Tree, nursery: Nursery) -> None:
     tree.host.write()  # what went back must have the names that are wanted
 
 
+def pinned(tree: Tree, nursery: Nursery) -> None:
+    """One more name is wanted of a node whose key is pinned somewhere: the live key is that of the new certificate."""
+    healthy(tree, nursery)
+    tree.host.write(names=json.dumps([*NAMES, "n0.example.com"]), extra="[certs_dir.file.node]\nreuse_key = true")
+
+
+def another_authority(tree: Tree, nursery: Nursery) -> None:
+    """The CA is retired: another one is configured, whose root an operator has added, and one more name of the node."""
+    healthy(tree, nursery)
+    other = make_ca("other CA")
+    house(tree, other, "other")
+    with open(tree.certs / "ca.crt", "ab") as bundle:
+        bundle.write(other.cert)
+    shutil.rmtree(tree.base / "ca")
+    tree.host.write(names=json.dumps([*NAMES, "n0.example.com"]))
+    text = tree.host.config.read_text()
+    tree.host.config.write_text(text.replace("house", "other").replace("/ca'", "/other'"))
+
+
+def retired(tree: Tree, nursery: Nursery) -> None:
+    """A certs-dir with a way back, that is given up: `certagent retire`."""
+    rotation(tree, nursery)
+    assert settle(tree, nursery) == 0
+
+
+RETIRE = ("retire", "DIR", "--remove-keys", "-c")
 SCENARIOS = {
     "first start": Scenario(begin=first_start, ledger=True),
     "rotation": Scenario(begin=rotation, ledger=True),
@@ -156,5 +184,9 @@ SCENARIOS = {
     "recovery back": Scenario(begin=torn_back),
     "discard": Scenario(begin=discard),
     "request": Scenario(begin=request, most=2),  # the directories that it makes are news
+    "answer": Scenario(begin=answer),
+    "reused key": Scenario(begin=pinned),
+    "another authority": Scenario(begin=another_authority),
+    "retirement": Scenario(begin=retired, verb=RETIRE, least=10),
     "rollback": Scenario(begin=rollback, command="rollback node", event="pair.rolled-back"),
 }
