@@ -24,6 +24,7 @@ settings.register_profile("ci", max_examples=100, derandomize=True, **QUIRKS)
 settings.load_profile("ci" if os.environ.get("CI") else "developer")
 ONE_AT_A_TIME = (  # they mount, and boot units
     "test_systemd",
+    "test_documented",
     "test_hung_mounts",
     "test_hung_directories",
     "test_patient",
