@@ -9,7 +9,9 @@ import pytest
 
 from certagent.authority.backends.acme.web import SOCKET
 
-UNITS = sorted((Path(__file__).parent.parent / "systemd").glob("*.service"))
+ALL = sorted((Path(__file__).parent.parent / "systemd").glob("*.service"))
+METRICS = next(p for p in ALL if p.name == "certagent-metrics.service")
+UNITS = [p for p in ALL if p != METRICS]  # of agents
 
 
 def settings(path: Path) -> dict[str, list[str]]:
@@ -24,6 +26,15 @@ def settings(path: Path) -> dict[str, list[str]]:
 def test_units_are_three() -> None:
     """One per owner by default, a template for further owners, one as root."""
     assert ["certagent-root.service", "certagent.service", "certagent@.service"] == [p.name for p in UNITS]
+
+
+def test_units_metrics_has_no_right_but_to_ask() -> None:
+    """The loopback port is served by a user of its own without capability, state or a writable path, on loopback."""
+    found = settings(METRICS)
+    assert (found["DynamicUser"], found["CapabilityBoundingSet"]) == (["yes"], [""])
+    assert not {"User", "StateDirectory", "ReadWritePaths"} & found.keys()
+    assert (found["IPAddressDeny"], found["IPAddressAllow"]) == (["any"], ["localhost"])
+    assert found["RestartPreventExitStatus"] == ["64"]
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
@@ -83,7 +94,7 @@ def analyze(*words: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.real
-@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", ALL, ids=lambda p: p.name)
 def test_units_are_verified_by_systemd(path: Path, tmp_path: Path) -> None:
     """systemd knows every setting; the exposure it computes is at most 1.2 without, 2.6 with privileges."""
     unit = tmp_path / path.name.replace("@.", "@x.")

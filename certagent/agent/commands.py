@@ -13,6 +13,7 @@ from certagent.config import Config
 from certagent.control.admission import Peer
 from certagent.core.decide.generations import going_back, nothing_to_go_back_to
 from certagent.core.facts import Request
+from certagent.core.metrics import agent_of, collected, exposition
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.status import rfc3339
 from certagent.core.view import Planned, View
@@ -58,7 +59,7 @@ class Commands:
         match command:
             case "status":
                 self.service.wait_until_looked(FIRST_LOOK)
-                return {"ok": True, "document": self.service.status(self._daemon())}
+                return {"ok": True, "document": self.status()}
             case "plan" if not peer.trusted:
                 return {"ok": True, "document": planned(self.service.seen())}
             case "plan":
@@ -85,6 +86,14 @@ class Commands:
                 name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
                 return {"ok": True, "note": self._account(name, operation, peer)}
         raise HostError(f"cannot {command!r}: unknown command")
+
+    def status(self) -> dict[str, Any]:
+        """The status document, with what it says of this agent."""
+        return self.service.status(self._daemon())
+
+    def metrics(self) -> str:
+        """The same as metrics."""
+        return exposition(collected(self.status(), agent_of(self.path)))
 
     def _same_file(self, config: str) -> bool:
         """Whether that is the configuration of this agent."""
@@ -134,7 +143,8 @@ class Commands:
     def _daemon(self) -> dict[str, Any]:
         """What `status` says of the daemon itself."""
         about = {"config": self.path, "config_problem": self.service.config_problem}
-        return {"pid": os.getpid(), "started": rfc3339(self.started), "version": __version__, **about}
+        times = {"started": rfc3339(self.started), "last_turn": rfc3339(self.service.turned)}
+        return {"pid": os.getpid(), **times, "version": __version__, **about}
 
 
 def addressed(policies: Iterable[Policy], request: Request, certs_dir: str) -> list[str]:

@@ -41,6 +41,8 @@ def run(service: Service, *, file: Reloading, wake: Wake, notifier: Notifier, lo
     while "stop" not in reasons:
         ready = service.ready()
         notifier.turned(service.summary(), ready=ready, alive=service.alive())
+        if ready:
+            service.textfile.turned(service.config.metrics.textfile, clock())
         wake.at(service.wake_at())
         longest = service.config.settings.rescan.total_seconds() if ready else READY_AGAIN
         reasons = wake.wait(min(longest, notifier.watchdog_interval or float("inf")))

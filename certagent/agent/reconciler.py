@@ -238,3 +238,4 @@ class Reconciler:
             self.world.surround(self._common.findings(), self._common.clocks.moment().fact)
             snapshot, plan = look(self.world, clock)
             self._publish(Planned(policy=self.world.policy, snapshot=snapshot, plan=plan))
+            self._checked = time.monotonic()

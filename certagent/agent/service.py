@@ -17,6 +17,7 @@ from certagent.agent.config_file import Reloading
 from certagent.agent.converge import settled
 from certagent.agent.directories import Directories, wait_for
 from certagent.agent.reconciler import Common, Reconciler
+from certagent.agent.textfile import Textfile
 from certagent.agent.watch import RemoteWatch
 from certagent.authority.client import hangs, inboxes, prepare, unconfined
 from certagent.config import Config, ConfigError
@@ -54,14 +55,16 @@ class Service:
         ledger: Ledger,
         common: Common,
         remote: RemoteWatch,
+        textfile: Textfile,
     ) -> None:
         """Touches nothing; `file` is the one that the configuration was read from."""
         self.config = config  # the one in force
         self.config_problem: str | None = None  # why a newer one is not
         self.findings: tuple[Finding, ...] = ()  # what the agent does without
         self._file, self._directories, self._workers = file, directories, workers
-        self._ledger, self._remote = ledger, remote
+        self._ledger, self._remote, self.textfile = ledger, remote, textfile
         self._log, self._clocks, self._go = common.log, common.clocks, common.go
+        self.turned: datetime | None = None  # when the main loop did so last
         self._passes = 0
         self._told: str | None = None  # the ledger's problem that was logged last
         self._stalled: dict[str, Finding] = {}  # by path, as logged
@@ -88,7 +91,8 @@ class Service:
 
     def read(self) -> None:
         """Begin to read all of that again."""
-        begin(self._readings(), clock())
+        for reading in self._readings():
+            reading.begin(clock())
 
     def look(self, seconds: float, *known: Finding) -> None:
         """Observe and decide once, and change nothing; wait so long at most for files of other machines.
@@ -115,9 +119,11 @@ class Service:
             *self._unconfined,
             *hung(self._readings(), clock()),
             *self._rejected(),
+            *self.textfile.findings(clock()),
         )
         self._directories.start()
         self._tell_stalled()
+        self.turned = clock()
         self._passes += 1
         if self._passes % PRUNE_EVERY == 1 and self._clocks.moment().fact.sound:
             self._prune(clock())
@@ -173,7 +179,7 @@ class Service:
         found, known, policy = self._stalled_of(thread), thread.world.last, thread.world.policy
         if known is None and found is not None:
             known = unresponsive(policy, None, clock() - thread.age)
-        return with_stalled(known, found) if known else None
+        return replace(with_stalled(known, found), checked=clock() - thread.age) if known else None
 
     def seen(self) -> list[Planned]:
         """What is known now, by certs-dir; one that was never observed is left out."""
@@ -247,7 +253,8 @@ class Service:
     def status(self, daemon: dict[str, Any] | None) -> dict[str, Any]:
         """The status document of the last pass; "unknown" until every certs-dir was observed."""
         known = self.seen()
-        found = document(known, clock(), daemon)
+        about = {"digest": self.config.digest, "rescan_seconds": self.config.settings.rescan.total_seconds()}
+        found = {**document(known, clock(), daemon), "configuration": about}
         return found if len(known) == len(self._threads) else {**found, "severity": "unknown"}
 
     def summary(self) -> str:
@@ -281,12 +288,6 @@ def tried(config: Config, workers: Workers) -> tuple[Finding, ...]:
     if any(isinstance(a.options, RemoteConfig) for a in authorities) or any(p.ocsp.mode != "off" for p in policies):
         return unconfined(workers, [policy.path for policy in policies if responds(policy.path)])
     return ()
-
-
-def begin(readings: Iterable[BackgroundReader[Any]], now: datetime) -> None:
-    """Have all of it read again."""
-    for reading in readings:
-        reading.begin(now)
 
 
 def hung(readings: Iterable[BackgroundReader[Any]], now: datetime) -> tuple[Finding, ...]:

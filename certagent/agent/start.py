@@ -16,6 +16,7 @@ from certagent.agent.reconciler import Common
 from certagent.agent.service import Service
 from certagent.agent.steady import Clocks
 from certagent.agent.systemd import Notifier
+from certagent.agent.textfile import Textfile
 from certagent.agent.wake import Wake
 from certagent.agent.watch import Events, RemoteWatch
 from certagent.authority.client import authorities_of
@@ -25,6 +26,7 @@ from certagent.control.server import Control
 from certagent.core.catalogue import AGENT_DOWN
 from certagent.core.exits import exit_code
 from certagent.core.findings import Finding
+from certagent.core.metrics import agent_of
 from certagent.events import Log, log_form
 from certagent.posix.clock import clock
 from certagent.posix.prctl import close_memory
@@ -36,6 +38,7 @@ from certagent.state.directory import StateDirectory
 from certagent.state.ledger import LEDGER, Ledger
 
 CLOSED_WITHIN = 2.0
+WRITTEN_WITHIN = 2.0
 FOREIGN = 5.0  # seconds that a single observation waits for files that may be on another machine
 
 
@@ -58,6 +61,7 @@ def put_together(config: Config, path: str, ledger: Ledger, log: Log, wake: Call
     workers = Workers(unprivileged())
     state = AuthorityState(os.path.join(settings.state_dir, "authority"))
     file, events = Reloading(path, wake), Events(settings.rescan.total_seconds())
+    textfile = Textfile(agent_of(path), lambda: commands.metrics())  # noqa: PLW0108 - they are made below
     common = _common(Clocks(ledger), log, wake, lambda: service)
     directories = Directories(
         authorities=lambda config: authorities_of(config, workers, state),
@@ -74,6 +78,7 @@ def put_together(config: Config, path: str, ledger: Ledger, log: Log, wake: Call
         ledger=ledger,
         common=common,
         remote=RemoteWatch(events, wake),
+        textfile=textfile,
     )
     commands = Commands(
         service=service,
@@ -127,6 +132,8 @@ def _started(agent: Agent, wake: Wake, once: float | None) -> int:
     agent.service.try_workers()
     if once is not None:
         run_once(agent.service, wake, clock, once)
+        agent.service.textfile.turned(agent.service.config.metrics.textfile, clock())
+        agent.service.textfile.wait(WRITTEN_WITHIN)
         return exit_code(agent.service.status(None))
     return _forever(agent, wake)
 

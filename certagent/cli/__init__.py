@@ -18,6 +18,7 @@ VERBS = {  # each verb, and its module here
     "doctor": "doctor",
     "run": "run",
     "status": "status",
+    "metrics": "metrics",
     "check": "check",
     "plan": "plan",
     "renew": "commands",

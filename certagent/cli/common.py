@@ -135,27 +135,27 @@ def require_named(path: str) -> None:
 
 def socket_of(path: str) -> str:
     """The control socket a configuration names. Raises Stopped where the file does not say which it is."""
-    return _named(path, "socket", DEFAULT_SOCKET)
+    return named(path, "socket", DEFAULT_SOCKET)
 
 
-def _named(path: str, setting: str, default: str) -> str:
-    """A setting of `[agent]`, read without the cost of validating it all. Raises Stopped.
+def named(path: str, setting: str, default: str, table: str = "agent") -> str:
+    """A setting of `[agent]` or another table, read without the cost of validating it all. Raises Stopped.
 
     The default configuration may be unreadable for this user, or have a mistake: its agent is at the default socket.
     """
     import tomllib
 
-    agent: object = None
+    found: object = None
     with suppress(OSError, ValueError, RecursionError), open(path, "rb") as file:
-        agent = tomllib.loads(file.read().decode("utf-8-sig")).get("agent", {})
-    if not isinstance(agent, dict) and path != DEFAULT_CONFIG:
+        found = tomllib.loads(file.read().decode("utf-8-sig")).get(table, {})
+    if not isinstance(found, dict) and path != DEFAULT_CONFIG:
         read_config(path)
-    return str(agent.get(setting, default)) if isinstance(agent, dict) else default
+    return str(found.get(setting, default)) if isinstance(found, dict) else default
 
 
 def owner_of(path: str, socket: str) -> int | None:
     """The agent's user: who owns its state directory, or, where there is none, the directory of its socket."""
-    for place in (_named(path, "state_dir", DEFAULT_STATE), os.path.dirname(socket)):
+    for place in (named(path, "state_dir", DEFAULT_STATE), os.path.dirname(socket)):
         try:
             if not _responds(place):
                 continue

@@ -19,7 +19,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> Reply:
     """The status; exit 0 ok, 1 warning, 2 critical, 3 unknown."""
-    return reply_of(ask(arguments.config, "status") or {"ok": True, "document": _observed(arguments.config)})
+    return reply_of(ask(arguments.config, "status") or {"ok": True, "document": observed(arguments.config)})
 
 
 def reply_of(answer: dict[str, Any]) -> Reply:
@@ -30,7 +30,8 @@ def reply_of(answer: dict[str, Any]) -> Reply:
     return Reply(exit_code(document), text(document), document)
 
 
-def _observed(path: str) -> dict[str, Any]:
+def observed(path: str) -> dict[str, Any]:
+    """The document, where no agent answers. Raises Stopped."""
     service = local_service(path, silent=True)
     document = service.status(None)
     service.stop()

@@ -7,6 +7,7 @@ and `status` reports it.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from posixpath import normpath
 
 from certagent.config.remote import RemoteConfig
@@ -18,9 +19,17 @@ def normalise(path: str) -> str:
     return normpath(f"/{path.lstrip('/')}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the agent itself writes; "": nowhere."""
+
+    state_dir: str
+    socket: str
+    textfile: str
+
+
 def cross_check(
-    state_dir: str,
-    socket: str,
+    own: Places,
     authorities: dict[str, AuthorityConfig],
     directories: list[str],
     resolved: Callable[[str], str],
@@ -33,7 +42,11 @@ def cross_check(
     paths = list(dict.fromkeys(directories))
     times = Counter(map(resolved, directories))
     errors = [f"certs_dir: {path} is configured {n} times" for path, n in times.items() if n > 1]
-    outside = [("agent.state_dir", state_dir, "the state"), ("agent.socket", socket, "the socket")]
+    outside = [
+        ("agent.state_dir", own.state_dir, "the state"),
+        ("agent.socket", own.socket, "the socket"),
+        ("metrics.textfile", own.textfile, "the textfile"),
+    ]
     cas = [(f"authority.{a.name}.directory", a.options) for a in authorities.values()]
     outside += [(key, made.directory, "the CA's key") for key, made in cas if isinstance(made, LocalConfig)]
     errors += [
@@ -42,7 +55,7 @@ def cross_check(
         for path in paths
         if within(place, path)
     ]
-    kept = [*((p, f"the certs directory {p}") for p in paths), (state_dir, f"the agent's state {state_dir}")]
+    kept = [*((p, f"the certs directory {p}") for p in paths), (own.state_dir, f"the agent's state {own.state_dir}")]
     kept += [(made.directory, f"the embedded CA {made.directory}") for _, made in cas if isinstance(made, LocalConfig)]
     for a in authorities.values():
         if isinstance(a.options, RemoteConfig):

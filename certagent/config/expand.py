@@ -6,8 +6,9 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal
 
-from certagent.config.cross_check import cross_check, normalise
+from certagent.config.cross_check import Places, cross_check, normalise
 from certagent.config.lines import placed
+from certagent.config.metrics import Metrics, digest, metrics
 from certagent.config.reader import (
     ConfigError,
     RedactedValueError,
@@ -61,6 +62,8 @@ class Config:
     settings: Settings
     authorities: dict[str, AuthorityConfig]
     policies: tuple[Policy, ...]
+    metrics: Metrics
+    digest: str  # the same on hosts that are configured alike
 
 
 def build(
@@ -78,6 +81,7 @@ def build(
     errors: list[str] = []
     top = Table("", document, errors)
     settings = _settings(top.sub("agent"))
+    found = metrics(top.meant("metrics"))
     authorities = _authorities(top.meant("authority"))
     listed = top.get("certs_dir", _tables, [])
     if not listed and not any(e.startswith("certs_dir: ") for e in errors):
@@ -86,10 +90,11 @@ def build(
     policies = tuple(_policy(table, host, settings, authorities) for table in tables)
     top.done()
     directories = [p.path for p in policies if p.path != NOWHERE]
-    errors += cross_check(settings.state_dir, settings.socket, authorities, directories, resolved)
+    places = Places(state_dir=settings.state_dir, socket=settings.socket, textfile=found.textfile)
+    errors += cross_check(places, authorities, directories, resolved)
     if errors:
         raise ConfigError(tuple(placed(path, e, lines) for e in errors))
-    return Config(settings, authorities, policies)
+    return Config(settings, authorities, policies, found, digest(document))
 
 
 def _authorities(tables: Table) -> dict[str, AuthorityConfig]:

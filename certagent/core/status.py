@@ -12,6 +12,7 @@ from certagent.core.findings import Finding
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.proof import Proof, answers, proofs, unverified
+from certagent.core.served import anchors, chain_ends, key_of
 from certagent.core.serving import expected
 from certagent.core.spelling import spelled
 from certagent.core.view import Planned, View
@@ -24,7 +25,9 @@ def rfc3339(at: datetime | None) -> str | None:
 
 def document(parts: Iterable[Planned], now: datetime, daemon: dict[str, Any] | None) -> dict[str, Any]:
     """Given every certs-dir's policy, snapshot and plan, return the whole status."""
-    dirs = [certs_dir(p.policy, p.snapshot, _true(p.plan, daemon), now) for p in parts]
+    dirs = [
+        {**certs_dir(p.policy, p.snapshot, _true(p.plan, daemon), now), "checked_at": rfc3339(p.checked)} for p in parts
+    ]
     worst = worst_of(d["severity"] for d in dirs)
     return {"version": 1, "severity": worst, "now": rfc3339(now), "daemon": daemon, "certs_dirs": spelled(dirs)}
 
@@ -45,7 +48,8 @@ def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> 
         "files": _files(view),
         "processes": _processes(snapshot, now),
         "processes_at": rfc3339(snapshot.processes_at),
-        "authorities": [_authority(a) for a in snapshot.authorities],
+        "authorities": [_authority(snapshot, a) for a in snapshot.authorities],
+        "clock": {"sound": snapshot.clock.sound, "synchronised": snapshot.clock.synchronised},
         "next": _next(view, plan),
     }
 
@@ -55,8 +59,10 @@ def finding(f: Finding) -> dict[str, str]:
     return {"code": f.code, "severity": f.severity, "file": f.file, "message": f.message, "remedy": f.remedy}
 
 
-def _authority(a: Authority) -> dict[str, Any]:
-    return {"name": a.name, "type": a.kind, "note": a.note or _note(a.kind), "problem": a.problem}
+def _authority(snapshot: Snapshot, a: Authority) -> dict[str, Any]:
+    failed = snapshot.history.failed_since_success(a.name)
+    told = {"note": a.note or _note(a.kind), "problem": a.problem, "failed_attempts": failed}
+    return {"name": a.name, "type": a.kind, **told}
 
 
 def _note(kind: str) -> str:
@@ -75,6 +81,7 @@ def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]
     history = snapshot.history
     leaf, effective = pair.leaf, pair.effective
     due = leaf and want.authorities and not want.name.is_bundle
+    answers = [s for s in snapshot.served if _about(snapshot, pair, s)]
     return {
         "name": want.name.stem,
         "fingerprint": leaf.fingerprint if leaf else None,
@@ -94,8 +101,17 @@ def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]
         "proof": verified.kind,
         "owed": list(verified.owed),
         "revocation": _revocation(snapshot, leaf),
-        "served": [_served(snapshot, s) for s in snapshot.served if _about(snapshot, pair, s)],
+        "served": [_served(snapshot, pair, s) for s in answers],
+        "verified_by": pair.trust.bundle if pair.trust else None,
+        "anchors": list(anchors(snapshot, pair, answers)),
+        "cas": [_ca(c) for c in pair.cert.certificates] if pair.cert and want.name.is_bundle else [],
     }
+
+
+def _ca(ca: Leaf) -> dict[str, Any]:
+    """One certificate of a bundle; `key` names the CA, whichever of its certificates this is."""
+    about = {"subject": ca.subject, "fingerprint": ca.fingerprint}
+    return {"key": key_of(ca.spki), **about, "not_after": rfc3339(ca.not_after)}
 
 
 def _attempts(view: View, stem: str) -> int:
@@ -140,13 +156,14 @@ def _about(snapshot: Snapshot, pair: Pair, served: Served) -> bool:
     return expected(snapshot, served.kind) == pair
 
 
-def _served(snapshot: Snapshot, served: Served) -> dict[str, Any]:
+def _served(snapshot: Snapshot, pair: Pair, served: Served) -> dict[str, Any]:
     pid = next((p.pid for p in snapshot.processes if p.identity == served.process), None)
     shown = served.client_fingerprint if served.client else served.fingerprint
     return {
         "address": served.address,
         "pid": pid,
         "fingerprint": shown or None,
+        "chain_ends": rfc3339(chain_ends(snapshot, pair, served)),
         "at": rfc3339(served.at),
         "outcome": served.outcome,
         "reason": served.reason,

@@ -76,4 +76,5 @@ class Planned:
     policy: Policy
     snapshot: Snapshot
     plan: Plan
+    checked: datetime | None = None  # when the last check of the directory ended
     current: bool = True  # False: the directory could not be checked since, so nothing is planned

@@ -81,6 +81,8 @@ def _of_any_host(found: dict[str, Any]) -> dict[str, Any]:
     """Without what depends on the kernel and on who runs the tests."""
     if {"certs_dir", "user", "pid"} <= found.keys():
         found["user"] = "OWNER"
+    if "synchronised" in found:
+        found["synchronised"] = "OF THIS HOST"
     if isinstance(found.get("findings"), list):
         found["findings"] = [f for f in found["findings"] if f["code"] != HOST]
     return found

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from certagent.authority.client.interface import CertificateAuthority
 from certagent.config import AuthorityConfig
@@ -51,7 +52,7 @@ class AuthorityCache:
         return replace(found, unreadable="hung") if hung else found
 
 
-def hangs(reading: BackgroundReader[Authority] | BackgroundReader[object], now: datetime) -> bool:
+def hangs(reading: BackgroundReader[Any], now: datetime) -> bool:
     """Whether a reading takes longer than a disk of this host would."""
     since = reading.since
     return since is not None and now - since > PATIENCE

@@ -63,6 +63,14 @@ class History:
         """The issuances that an authority answered."""
         return self._done(stem, "issue")
 
+    def failed_since_success(self, authority: str) -> int:
+        """How many issuances of that authority failed since it last answered or took one, whatever they were for."""
+        failed = 0
+        for attempt in self.attempts:
+            if (attempt.kind, attempt.authority) == ("issue", authority):
+                failed = 0 if attempt.outcome in {"ok", "retry"} else failed + attempt.failed
+        return failed
+
     def failures(self, stem: str) -> tuple[Attempt, ...]:
         """The issuances and rollbacks of a pair since its last completed installation.
 

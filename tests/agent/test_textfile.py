@@ -1,0 +1,113 @@
+"""The text file of metrics: complete at every moment, readable for the exporter, and never put where others lead it."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from certagent.agent.textfile import Textfile, write_file
+from certagent.posix.clock import clock
+from certagent.posix.errors import HostError
+from tests.waiting import wait_until
+
+NAME = "certagent-config.prom"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory of ours that nobody else may write."""
+    found = tmp_path / "textfile"
+    found.mkdir()
+    found.chmod(0o755)
+    return found
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_textfile_is_readable_for_everybody_whatever_the_umask(place: Path) -> None:
+    """Mode 0644 under a umask that allows nothing to others; nothing else is left in the directory."""
+    os.umask(0o077)
+    write_file(str(place), NAME, "a 1\n")
+    write_file(str(place), NAME, "a 2\n")
+    assert (place / NAME).read_text() == "a 2\n"
+    assert stat.S_IMODE((place / NAME).stat().st_mode) == 0o644
+    assert os.listdir(place) == [NAME]
+
+
+def test_textfile_replaces_links_and_follows_none(place: Path, tmp_path: Path) -> None:
+    """A link at its name, or at that of its first form, is replaced: what it leads to stays as it is."""
+    key = tmp_path / "node.key"
+    key.write_text("a key")
+    for name in (NAME, f".{NAME}.tmp"):
+        (place / name).symlink_to(key)
+    write_file(str(place), NAME, "a 1\n")
+    assert (key.read_text(), (place / NAME).read_text()) == ("a key", "a 1\n")
+    assert not (place / NAME).is_symlink()
+
+
+def test_textfile_is_not_put_where_others_could_have_led_it(place: Path) -> None:
+    """A directory that everybody may write is refused, one above it too; with the sticky bit it is not."""
+    place.chmod(0o777)
+    inner = place / "inner"
+    inner.mkdir(mode=0o755)
+    for directory in (place, inner):
+        with pytest.raises(HostError, match=f"everybody may write {place}; chmod go-w"):
+            write_file(str(directory), NAME, "a 1\n")
+    place.chmod(0o1777)
+    write_file(str(place), NAME, "a 1\n")
+    assert (place / NAME).exists()
+
+
+@pytest.mark.root
+def test_textfile_of_root_is_not_put_into_the_directory_of_another_user(place: Path) -> None:
+    """Whoever owns the way to the directory could lead root into another one."""
+    os.chown(place, 65534, 65534)
+    with pytest.raises(HostError, match="belongs to nobody"):
+        write_file(str(place), NAME, "a 1\n")
+
+
+def test_textfile_that_cannot_replace_its_file_leaves_nothing(place: Path) -> None:
+    """A directory at its name: the error is raised, and the first form is removed."""
+    (place / NAME).mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_file(str(place), NAME, "a 1\n")
+    assert os.listdir(place) == [NAME]
+
+
+def written(textfile: Textfile, directory: str) -> list[str]:
+    """What its findings say after a turn."""
+    textfile.turned(directory, clock())
+    textfile.wait(60)
+    return [f"{f.code} {f.message}" for f in textfile.findings(clock())]
+
+
+def broken() -> str:
+    raise KeyError("surprise")
+
+
+PROBLEMS: list[tuple[str, Callable[[], str], str]] = [
+    ("no such directory", lambda: "a 1\n", "{place}/none: No such file or directory; create it"),
+    ("a mistake of ours", broken, "KeyError: 'surprise'"),
+]
+
+
+@pytest.mark.parametrize(("label", "text", "expected"), PROBLEMS, ids=[p[0] for p in PROBLEMS])
+def test_textfile_problem_is_finding(label: str, text: Callable[[], str], expected: str, place: Path) -> None:
+    """Whatever goes wrong is the finding metrics.unwritable, with the reason, and ends nothing."""
+    directory = str(place / "none") if "directory" in label else str(place)
+    found = written(Textfile("config", text), directory)
+    assert found == [f"metrics.unwritable metrics are not written: {expected.format(place=place)}"]
+
+
+def test_textfile_follows_the_setting(place: Path) -> None:
+    """Nothing is written without a directory; another one takes effect with the next turn, and a finding ends."""
+    textfile = Textfile("db1", lambda: "a 1\n")
+    assert written(textfile, "") == []
+    assert len(written(textfile, str(place / "none"))) == 1
+    (place / "none").mkdir(mode=0o755)
+    textfile.turned(str(place / "none"), clock())
+    wait_until((place / "none" / "certagent-db1.prom").exists, "the file is written")
+    wait_until(lambda: not textfile.findings(clock()), "the finding is resolved")
+    assert written(textfile, str(place)) == []
+    assert (place / "certagent-db1.prom").read_text() == "a 1\n"
