@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.documented import all_blocks
 from tests.servers.process import ROOT, missing, program
 from tests.system.test_owners import reachable
 
@@ -127,10 +128,10 @@ def former(package: Path, base: Path) -> Path:
     return made
 
 
-def documented(before: str) -> str:
-    """The commands that docs/install.md shows below this line."""
-    after = (ROOT / "docs" / "install.md").read_text().split(before)[1].lstrip("\n")
-    return "".join(f"{line.strip()}\n" for line in after.split("\n\n")[0].splitlines())
+def documented(first: str) -> str:
+    """The commands of the block of docs/install.md that begins like this."""
+    (found,) = [b for b in all_blocks() if b.page == "docs/install.md" and b.first.startswith(first)]
+    return found.commands
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_debian_package_is_installed_upgraded_removed_and_purged(package: Path, 
     former(package, tmp_path)
     shutil.copy(package, tmp_path / "after.deb")
     (tmp_path / "config.toml").write_text(CONFIG)
-    (tmp_path / "by-hand").write_text(documented("installed by hand:"))
+    (tmp_path / "by-hand").write_text(documented("rm -f /etc/systemd"))
     shutil.copy(LIFE, tmp_path / "inside")
     reachable(tmp_path)
     booted = subprocess.run([str(BOOT), str(tmp_path), str(clean)], check=False, timeout=240)

@@ -24,7 +24,8 @@ VALUES = {  # what stands in a block for a value of the reader's
     "4711": "$(pgrep -x cockroach | head -n 1)",
 }
 ELSEWHERE = {  # what is not run here, by its page and the beginning of its first line, and why
-    ("docs/operations.md", "umask 022"): "pip downloads; what it installs is what this host has",
+    ("README.md", "apt-get install -y git make"): "downloads, and builds a package: tests/packages does it",
+    ("README.md", "apt-get install ./certagent"): "tests/packages does it, in a clean Debian",
     ("docs/operations.md", "systemctl stop certagent@NAME"): "test_systemd_units_are_booted runs it on a state of 0.1",
     ("docs/operations.md", "systemctl stop certagent-root"): "needs the state of 0.1 of the other unit",
     ("docs/authorities/vault.md", "bao secrets enable"): "test_documented_openbao_setup runs it on a real OpenBao",
