@@ -131,7 +131,7 @@ class Commands:
         """Put an operator's command where decide sees it; HostError where it names nothing here, or several things."""
         worlds = self.directories.worlds  # as they are now, whatever configuration is taken meanwhile
         found = addressed([w.policy for w in worlds.values()], request, certs_dir)
-        if request.subject and (last := worlds[found[0]].last):
+        if len(found) == 1 and (last := worlds[found[0]].last):
             possible(last, request)
         for path in found:
             worlds[path].put(request)
@@ -173,8 +173,10 @@ def possible(last: Planned, request: Request) -> None:
         raise HostError(
             f"cannot renew {stem}: no authority is configured for it; renew it with the tool that rotates it"
         )
-    if request.kind == "rollback" and (only := last.snapshot.directory.observe_only):
-        raise HostError(f"cannot roll back {stem}: {only.reason}")
+    directory = last.snapshot.directory
+    if (only := directory.observe_only) and (request.kind == "rollback" or directory.left_alone):
+        what = "roll back" if request.kind == "rollback" else request.kind
+        raise HostError(f"cannot {what} {stem or directory.path}: {only.reason}; {only.remedy}")
     view = View(policy=last.policy, snapshot=last.snapshot, now=request.at)
     if request.kind == "rollback" and going_back(view, stem, "") is None:
         raise HostError(f"cannot roll back {stem}: {nothing_to_go_back_to(view, stem)}")

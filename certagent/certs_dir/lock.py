@@ -3,14 +3,16 @@
 import errno
 from contextlib import suppress
 from dataclasses import replace
+from typing import NoReturn
 
 from certagent.certs_dir.access import denied
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import ObserveOnly, Snapshot, Why
 from certagent.posix import locks
 from certagent.posix.closing import close
-from certagent.posix.directory import identity
+from certagent.posix.directory import SharedError, opened
 from certagent.posix.errors import HostError
+from certagent.posix.owner import name_of
 
 WHY = {
     errno.EWOULDBLOCK: Why.ANOTHER_AGENT,
@@ -24,9 +26,29 @@ WHY = {
 
 def barred(path: str, error: HostError | OSError) -> ObserveOnly:
     """Given a certs-dir and why its staging area cannot be used, return why the directory is observed only."""
+    if isinstance(error, SharedError):
+        return ObserveOnly(Why.SHARED, error.flaw.clause, "", handed_over(error))
     said = str(error) if isinstance(error, HostError) else f"cannot use the staging area: {error.strerror}"
     found = denied(path, error.errno, write=True)
     return ObserveOnly(WHY.get(error.errno or 0, Why.UNUSABLE), said, found.cause, found.advice)
+
+
+def handed_over(error: SharedError) -> str:
+    """Given why root does not change a certs-dir, return which agent does, and how to move it there."""
+    if error.uid == 0:
+        return error.flaw.command
+    user = name_of(error.uid)
+    move = f"move its [[certs_dir]] to /etc/certagent/{user}.toml, then: systemctl enable --now certagent@{user}"
+    return f"{move} (docs/operations.md); or, where only root is to write it: {error.flaw.command}"
+
+
+def closed(path: str) -> ObserveOnly | None:
+    """Why this agent, if it is root, leaves a certs-dir alone; None where it may change it. Raises OSError."""
+    try:
+        opened(path, change=True)
+    except SharedError as error:
+        return barred(path, error)
+    return None
 
 
 class DirectoryLock:
@@ -40,19 +62,31 @@ class DirectoryLock:
         self.problem: ObserveOnly | None = None
 
     def take(self) -> None:
-        """Lock the directory that is at the path now; a problem is saved, and raised as HostError."""
-        found = identity(self._store.path)
-        if found is None or (self._fd is not None and self._identity == found):
+        """Lock the directory that is at the path now; a problem is saved, and raised as HostError.
+
+        Each time it is judged again whether it may be changed: one that was root's alone may have been given away.
+        """
+        try:
+            found = opened(self._store.path, change=True)
+        except SharedError as error:
+            self._refuse(error)
+        except OSError:
+            return  # it is missing, or cannot be read: the scan says so
+        if self._fd is not None and self._identity == found:
             return
         self.release()
         try:
             self._fd = self._store.lock()
         except (HostError, OSError) as error:
-            self.problem = barred(self._store.path, error)
-            raise HostError(self.problem.detail, error.errno) from error
+            self._refuse(error)
         self._identity, self.problem = found, None
         with suppress(HostError, OSError):  # what cannot be removed now is removed by the next swap or start
             self._store.sweep()
+
+    def _refuse(self, error: HostError | OSError) -> NoReturn:
+        self.release()
+        self.problem = barred(self._store.path, error)
+        raise HostError(self.problem.detail, error.errno) from error
 
     def retry(self) -> None:
         """As `take`, without raising: the problem is a fact of the next observation."""
@@ -61,10 +95,10 @@ class DirectoryLock:
 
     def add(self, snapshot: Snapshot) -> Snapshot:
         """Given a snapshot, return it; observed only if the lock could not be taken."""
-        directory = snapshot.directory
-        if self.problem is None or not directory.exists or directory.observe_only:
+        directory, problem = snapshot.directory, self.problem
+        if problem is None or not directory.exists or (directory.observe_only and problem.why is not Why.SHARED):
             return snapshot
-        return replace(snapshot, directory=replace(directory, observe_only=self.problem))
+        return replace(snapshot, directory=replace(directory, observe_only=problem))
 
     def unlock(self) -> None:
         """Release the lock without closing its file, which may wait for its file system."""

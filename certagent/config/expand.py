@@ -158,7 +158,7 @@ def _policy(table: Table, host: str, settings: Settings, authorities: dict[str, 
         path,
         who,
         host,
-        _wants(table, layout, authorities),
+        _wants(table, layout, who, authorities),
         layout,
         table.get("enforce", one_of("repair", "report"), settings.enforce),
         table.get("on_exposed", one_of("report", "renew"), "report"),
@@ -176,7 +176,7 @@ def _responders(authorities: dict[str, AuthorityConfig]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(url for options in local for url in options.urls if url))
 
 
-def _wants(table: Table, layout: Layout, authorities: dict[str, AuthorityConfig]) -> tuple[Want, ...]:
+def _wants(table: Table, layout: Layout, who: Owner, authorities: dict[str, AuthorityConfig]) -> tuple[Want, ...]:
     """The files of the layout, `clients`, and what `file` names: bundles first."""
     default = asked(table, "authority", authorities, ())
     clients = asked(table, "client_authority", authorities, default)
@@ -194,7 +194,7 @@ def _wants(table: Table, layout: Layout, authorities: dict[str, AuthorityConfig]
     for name in sorted(stems, key=lambda n: (not n.is_bundle, n.stem)):
         own = overrides.get(name.stem) or Table(name.stem, {}, table.errors)
         source = _source(name, default, clients, of_ui)
-        wants.append(want_of(own, name, source, sans, CLIENT_NODE in stems, authorities))
+        wants.append(want_of(own, name, source, sans, who, authorities, split=CLIENT_NODE in stems))
     return tuple(wants)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from certagent.config.reader import Table, absolute, duration, flag, meant, mode, one_of, text, texts
 from certagent.config.schema import KEYS, AuthorityConfig, owner, renew_at, san, uris
 from certagent.core.names import Name
-from certagent.core.policy import RenewAt, Want
+from certagent.core.policy import Owner, RenewAt, Want
 
 
 def asked(table: Table, key: str, authorities: dict[str, AuthorityConfig], default: tuple[str, ...]) -> tuple[str, ...]:
@@ -22,11 +22,14 @@ def want_of(
     name: Name,
     source: tuple[str, ...],
     sans: tuple[str, ...] | None,
-    split: bool,
+    who: Owner,
     authorities: dict[str, AuthorityConfig],
+    *,
+    split: bool,
 ) -> Want:
     """What is wanted of a file: its own table, then what its role asks for."""
     use = name.kind.asked(name.subject, split=split)
+    key_owner = table.get("key_owner", owner, None)
     found = Want(
         name,
         asked(table, "authority", authorities, source),
@@ -36,8 +39,8 @@ def want_of(
         use.client,
         table.get("lifetime", duration, None),
         table.get("key", one_of(*KEYS), name.kind.key),
-        table.get("key_mode", mode, 0o600),
-        table.get("key_owner", owner, None),
+        table.get("key_mode", mode, (key_owner or who).key_mode),
+        key_owner,
         table.get("reuse_key", flag, False),
         table.get("drop_names", flag, False),
         table.get("renew_at", renew_at, RenewAt()),

@@ -111,8 +111,10 @@ DIR_MISSING = Rule("dir.missing", "the certs directory does not exist or cannot 
     "create it, or give the agent's user access to it", CRITICAL)
 DIR_MODE = Rule("dir.mode", "other users may replace files of the certs directory", AGENT, "chmod go-w DIR", WARNING)
 DIR_FOREIGN = Rule("dir.foreign", "certagent changes nothing in the certs directory: the files are externally managed"
-    " (Kubernetes' ..data, a single-file bind mount), another agent manages it, or this agent cannot write to it",
-    AGENT, "as the finding says; for externally managed files, use an authority of type none", ("warning", "info"))
+    " (Kubernetes' ..data, a single-file bind mount), another agent manages it, or this agent cannot write to it;"
+    " critical: the agent runs as root, and others can write the directory, or one above it",
+    AGENT, "as the finding says; for externally managed files, use an authority of type none",
+    ("warning", "info", "critical"))
 DIR_OWNER = Rule("dir.owner", "the certs directory does not belong to the configured `owner`", AGENT,
     "chown OWNER DIR, or correct `owner`", WARNING)
 DIR_STAGING = Rule("dir.staging", "the staging area `.certagent` contains something that certagent did not put there",

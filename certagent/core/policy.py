@@ -30,6 +30,11 @@ class Owner:
     uid: int
     gid: int
 
+    @property
+    def key_mode(self) -> int:
+        """The mode of their keys: those of root and another group are for servers that are in that group."""
+        return 0o640 if self.uid == 0 and self.gid != 0 else 0o600
+
 
 @dataclass(frozen=True, slots=True)
 class Want:

@@ -194,7 +194,7 @@ def _next(view: View, plan: Plan) -> dict[str, Any] | None:
         return {"action": running.kind, "file": running.subject, "at": since, "reason": "running now"}
     waiting = [(h.until, h.action, h.subject, h.reason) for h in plan.blocked if h.until]
     held = {h.subject for h in plan.blocked}
-    for want in view.policy.renewed:
+    for want in view.policy.renewed if view.snapshot.directory.managed else ():
         stem, pair = want.name.stem, view.pair(want.name.stem)
         if pair is not None and pair.effective is not None and stem not in held:
             waiting.append((view.renew_at(want, pair.effective), "issue", stem, "its renewal is due"))

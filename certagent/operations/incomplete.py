@@ -10,6 +10,7 @@ from datetime import datetime
 from shlex import quote
 
 from certagent import x509
+from certagent.certs_dir.lock import closed
 from certagent.config import AuthorityConfig, Config, LocalConfig
 from certagent.config.remote import RemoteConfig
 from certagent.core.policy import Policy
@@ -22,8 +23,21 @@ def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[
     found = [
         f"authority.{a.name}.{each}" for a in config.authorities.values() for each in _of_authority(a, environ, now)
     ]
-    found += [f"certs_dir[{n}].{each}" for n, policy in enumerate(config.policies) for each in _of_directory(policy)]
+    root = _is_roots(config.settings.state_dir)
+    found += [
+        f"certs_dir[{n}].{each}"
+        for n, policy in enumerate(config.policies)
+        for each in _of_directory(policy, root=root)
+    ]
     return tuple(found)
+
+
+def _is_roots(state_dir: str) -> bool:
+    """Whether the agent is root, as far as its state directory says it; only root can ask what root would do."""
+    try:
+        return os.geteuid() == os.stat(state_dir).st_uid == 0
+    except OSError:
+        return False
 
 
 def _of_authority(authority: AuthorityConfig, environ: Mapping[str, str], now: datetime) -> Iterator[str]:
@@ -76,9 +90,15 @@ def _of_embedded(made: LocalConfig, now: datetime) -> Iterator[str]:
         return
 
 
-def _of_directory(policy: Policy) -> Iterator[str]:
-    """Either `owner` is not the user that cockroach runs as, or somebody else made the directory."""
+def _of_directory(policy: Policy, *, root: bool) -> Iterator[str]:
+    """Either `owner` is not the user that cockroach runs as, or somebody else made the directory.
+
+    `root`: the agent is root, who serves only what root alone can write.
+    """
     with suppress(OSError):
+        if root and (only := closed(policy.path)):
+            yield f"path: {only.reason}; {only.remedy}"
+            return
         if (uid := os.stat(policy.path).st_uid) != policy.owner.uid:
             whose, shown = name_of(uid), quote(policy.path)
             yield f"owner: {policy.path} belongs to {whose}: write {whose!r}, or chown {policy.owner.user} {shown}"

@@ -47,7 +47,7 @@ def unlock(fd: int) -> None:
 def lock_directory(path: str) -> int:
     """The same for a directory in which nothing may be written. HostError where another process holds it."""
     try:
-        fd = open_directory(path)
+        fd = open_directory(path, change=True)
     except OSError as error:
         raise HostError(f"cannot open {path}: {error.strerror}", error.errno) from error
     try:

@@ -48,16 +48,41 @@ def walk(directory: int, path: str, flags: int, *, in_root: bool) -> int:
         close(end.fd)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One directory, link or file on the way of a path, by its open descriptor."""
+
+    path: str
+    uid: int
+    gid: int
+    mode: int  # with the type, as in st_mode
+    fixed: bool = False  # on a file system that is mounted read-only
+    listed: bool = False  # an access control list names further users
+
+
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of a path: an fd for examining it, which the caller closes, and the owners of the links on the way."""
+    """The end of a path: an fd for examining it, which the caller closes, and each component of the way, links too."""
 
     fd: int
-    makers: frozenset[int]
+    way: tuple[Component, ...]
+
+    @property
+    def makers(self) -> frozenset[int]:
+        """The owners of the links on the way."""
+        return frozenset(c.uid for c in self.way if stat.S_ISLNK(c.mode))
+
+
+class NoEntryError(PermissionError):
+    """A path leads through a directory that is closed to us. `way`: each component as far as it."""
+
+    def __init__(self, error: PermissionError, way: tuple[Component, ...]) -> None:
+        super().__init__(error.errno, error.strerror, way[-1].path)
+        self.way = way
 
 
 def walked(directory: int, path: str, *, in_root: bool) -> End:
-    """Follow a path from a directory fd, one component at a time. Raises OSError."""
+    """Follow a path from a directory fd, one component at a time. Raises OSError, NoEntryError."""
     way = _Way(directory, in_root=in_root)
     try:
         parts = deque(way.components(path))
@@ -65,6 +90,8 @@ def walked(directory: int, path: str, *, in_root: bool) -> End:
             if target := way.step(parts.popleft()):
                 parts.extendleft(reversed(way.components(target)))
         return way.end()
+    except PermissionError as error:
+        raise NoEntryError(error, way.found) from error
     finally:
         way.close()
 
@@ -73,15 +100,21 @@ class _Way:
     """The directories that were opened so far, each by the fd of the one before: `..` goes back along them."""
 
     def __init__(self, directory: int, *, in_root: bool) -> None:
+        self._found, self._links = [_component("/", directory)], 0
         self._opened, self._in_root = [os.dup(directory)], in_root
-        self._makers: list[int] = []  # of the links, one each
+        self._names = ["/"]  # the path of each that is open
+
+    @property
+    def found(self) -> tuple[Component, ...]:
+        """Each component so far, links too."""
+        return tuple(self._found)
 
     def components(self, path: str) -> list[str]:
         """The components of a path or of a link's target; an absolute one begins at the root again."""
         if path.startswith("/"):
             self._stay(within=self._in_root)
             while len(self._opened) > 1:
-                close(self._opened.pop())
+                self._pop()
         return [part for part in path.split("/") if part not in {"", "."}]
 
     def step(self, part: str) -> str:
@@ -94,20 +127,26 @@ class _Way:
             return ""
         fd = os.open(part, STEP, dir_fd=self._opened[-1])
         self._opened.append(fd)
-        info = os.fstat(fd)
-        if not stat.S_ISLNK(info.st_mode):
+        self._names.append(os.path.join(self._names[-1], part))
+        found = _component(self._names[-1], fd)
+        self._found.append(found)
+        if not stat.S_ISLNK(found.mode):
             return ""
-        self._makers.append(info.st_uid)
-        if len(self._makers) > MOST_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        self._links += 1
+        if self._links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), found.path)
         target = os.readlink("", dir_fd=fd)
-        close(self._opened.pop())
+        self._pop()
         return target
 
     def _back(self) -> None:
         self._stay(within=self._in_root or len(self._opened) > 1)
         if len(self._opened) > 1:
-            close(self._opened.pop())
+            self._pop()
+
+    def _pop(self) -> None:
+        self._names.pop()
+        close(self._opened.pop())
 
     def _stay(self, *, within: bool) -> None:
         if not within:
@@ -115,9 +154,25 @@ class _Way:
 
     def end(self) -> End:
         """Where it led so far."""
-        return End(os.dup(self._opened[-1]), frozenset(self._makers))
+        return End(os.dup(self._opened[-1]), self.found)
 
     def close(self) -> None:
         """Close what was opened on the way."""
         for fd in self._opened:
             close(fd)
+
+
+def _component(path: str, fd: int) -> Component:
+    info = os.fstat(fd)
+    link = stat.S_ISLNK(info.st_mode)
+    fixed = not link and bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
+    listed = not link and bool(info.st_mode & stat.S_IWGRP) and _has_list(fd)
+    return Component(path=path, uid=info.st_uid, gid=info.st_gid, mode=info.st_mode, fixed=fixed, listed=listed)
+
+
+def _has_list(fd: int) -> bool:
+    """Whether a file has an access control list, whose rights the mode of its group stands for."""
+    try:
+        return bool(os.getxattr(f"/proc/self/fd/{fd}", "system.posix_acl_access"))
+    except OSError:
+        return False

@@ -7,24 +7,26 @@ it. What passes cannot be exchanged between this look and the opening, so the pa
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from certagent.posix.closing import close
+from certagent.posix.openat import Component, End, walked
 from certagent.posix.owner import name_of
 
-MOST_LINKS = 40
 GROUP, OTHERS = stat.S_IWGRP, stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
-    """One directory, link or file on the way of a path."""
+class Flaw:
+    """A component that another user could change: the clause, the command that ends it, and whose it is."""
 
-    path: str
-    uid: int
-    gid: int
-    mode: int  # with the type, as in st_mode
-    fixed: bool = False  # on a file system that is mounted read-only
+    clause: str
+    command: str
+    uid: int  # its owner
+
+    def __str__(self) -> str:
+        return f"{self.clause}; {self.command}"
 
 
 def distrust(path: str, others: Iterable[int] = ()) -> str:
@@ -32,53 +34,49 @@ def distrust(path: str, others: Iterable[int] = ()) -> str:
 
     `others`: uids that are trusted in addition to root's and the agent's. The path need not be absolute.
     """
-    return problem_of(components(path), frozenset({0, os.geteuid(), *others}))
+    end = followed(path)
+    close(end.fd)
+    return str(flaw(end.way, frozenset({0, os.geteuid(), *others})) or "")
 
 
-def problem_of(way: Iterable[Component], trusted: frozenset[int]) -> str:
-    """Given the components of a path and who is trusted, return what is wrong with the first bad one; "": nothing.
+def flaw(way: Iterable[Component], trusted: frozenset[int]) -> Flaw | None:
+    """Given the components of a path and who is trusted, return what is wrong with the first bad one; None: nothing.
 
     A sticky directory protects what is in it by the owners of that. Root's own group (gid 0) is root. What is mounted
     read-only cannot be written whatever its mode says, as in the volumes of Kubernetes.
     """
-    for one in way:
-        shown = shlex.quote(one.path)
-        if one.uid not in trusted:
-            return f"{one.path} belongs to {name_of(one.uid)}, who could change it; chown root {shown}"
-        writers = one.mode & (OTHERS | (GROUP if one.gid else 0))
-        sheltered = one.fixed or stat.S_ISLNK(one.mode) or (stat.S_ISDIR(one.mode) and one.mode & stat.S_ISVTX)
-        if writers and not sheltered:
-            who = "everybody" if writers & OTHERS else "its group"
-            return f"{who} may write {one.path}; chmod go-w {shown}"
-    return ""
+    return next((found for one in way if (found := _flaw(one, trusted, sticky=True))), None)
 
 
-def components(path: str) -> tuple[Component, ...]:
-    """Every component of a path from / to its end, links followed by hand. Raises OSError."""
-    return tuple(_way(os.path.abspath(path)))
+def shared(way: tuple[Component, ...]) -> Flaw | None:
+    """Given the way to a directory that is to be changed, return who else than root may change it, or what leads there.
+
+    That the directory itself is sticky is no protection: others may put something into it.
+    """
+    root = frozenset({0})
+    return flaw(way, root) or _flaw(way[-1], root, sticky=False)
 
 
-def _way(path: str) -> Iterator[Component]:
-    at, left, links = "/", path.split("/"), 0
-    yield _component(at)
-    while left:
-        name = left.pop(0)
-        if name in {"", ".", ".."}:
-            at = os.path.dirname(at) if name == ".." else at
-            continue
-        found = _component(os.path.join(at, name))
-        yield found
-        if not stat.S_ISLNK(found.mode):
-            at = found.path
-            continue
-        links += 1
-        if links > MOST_LINKS:
-            raise OSError(f"too many links on the way of {path}")
-        target = os.readlink(found.path)
-        at, left = ("/" if target.startswith("/") else at), [*target.split("/"), *left]
+def _flaw(one: Component, trusted: frozenset[int], *, sticky: bool) -> Flaw | None:
+    shown = shlex.quote(one.path)
+    if one.uid not in trusted:
+        clause = f"{one.path} belongs to {name_of(one.uid)}, who could change it"
+        return Flaw(clause=clause, command=f"chown root {shown}", uid=one.uid)
+    writers = one.mode & (OTHERS | (GROUP if one.gid or one.listed else 0))
+    protected = sticky and stat.S_ISDIR(one.mode) and one.mode & stat.S_ISVTX
+    if not writers or one.fixed or stat.S_ISLNK(one.mode) or protected:
+        return None
+    if one.listed:
+        clause = f"an access control list of {one.path} lets others write it"
+        return Flaw(clause=clause, command=f"setfacl -b {shown}", uid=one.uid)
+    who = "everybody" if writers & OTHERS else "its group"
+    return Flaw(clause=f"{who} may write {one.path}", command=f"chmod go-w {shown}", uid=one.uid)
 
 
-def _component(path: str) -> Component:
-    info = os.lstat(path)
-    fixed = not stat.S_ISLNK(info.st_mode) and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    return Component(path=path, uid=info.st_uid, gid=info.st_gid, mode=info.st_mode, fixed=fixed)
+def followed(path: str) -> End:
+    """The end of a path and the way to it, each component by the fd of the one before. Raises OSError."""
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        return walked(root, os.path.abspath(path), in_root=True)
+    finally:
+        close(root)

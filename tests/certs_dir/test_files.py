@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from certagent.certs_dir.swap import Store, restrict
 from certagent.certs_dir.swap.files import digest
 from certagent.certs_dir.swap.modes import Found, refusal
+from certagent.posix.directory import SharedError
 from certagent.posix.errors import HostError
 from certagent.x509 import matched
 from tests.making import Ca, filled, put
@@ -237,24 +239,58 @@ def test_retire_removes_staging_and_named_keys(certs: Path) -> None:
     assert sorted(p.name for p in certs.iterdir()) == ["ca.crt", "node.crt", "node.key", "ui.crt"]
 
 
-@pytest.mark.root
-def test_swap_files_belong_to_owner(certs: Path) -> None:
-    """Root's agent in a directory of `nobody`: every file and directory made there is nobody's."""
-    ca = filled(certs)
-    for path in (certs, *certs.iterdir()):
-        os.chown(path, NOBODY, NOBODY)
-    store = Store(str(certs))
-    pair = ca.pair()
-    store.stage("node", *pair)
-    store.install("node", (digest(pair[0]), digest(pair[1])), 0o600, (NOBODY, NOBODY))
-    assert {(p.stat().st_uid, p.stat().st_gid) for p in certs.rglob("*")} == {(NOBODY, NOBODY)}
+def given(certs: Path) -> Path:
+    os.chown(certs, NOBODY, NOBODY)
+    return certs
+
+
+def writable(certs: Path) -> Path:
+    certs.chmod(0o777)
+    return certs
+
+
+def below(certs: Path) -> Path:
+    os.chown(certs.parent, NOBODY, NOBODY)
+    return certs
+
+
+def linked(certs: Path) -> Path:
+    os.symlink(certs, certs.parent / "link")
+    os.lchown(certs.parent / "link", NOBODY, NOBODY)
+    return certs.parent / "link"
+
+
+OPERATIONS: dict[str, Callable[[Store], object]] = {
+    "lock": Store.lock,
+    "stage": lambda store: store.stage("node", b"x", b"y"),
+    "recover": Store.recover,
+    "remove": lambda store: store.remove_all(("node",)),
+    "restrict": lambda store: restrict(store.path, "node.key", 0o600),
+}
 
 
 @pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize("others", [given, writable, below, linked])
+def test_root_changes_nothing_where_others_may_write(
+    certs: Path, others: Callable[[Path], Path], operation: Callable[[Store], object]
+) -> None:
+    """The directory is another user's, or writable, or below one, or behind a link that another user made."""
+    filled(certs)
+    (certs / "node.key").chmod(0o644)
+    os.close(Store(str(certs)).lock())
+    (certs / ".certagent" / "lock").unlink()
+    before = {path: path.lstat().st_ctime_ns for path in certs.iterdir()}
+    store = Store(str(others(certs)))
+    with pytest.raises(SharedError, match="root changes nothing in"):
+        operation(store)
+    assert {path: path.lstat().st_ctime_ns for path in certs.iterdir()} == before
+
+
 def test_staging_area_symlink_is_refused(certs: Path) -> None:
     """A symlink in place of the staging area is refused: nothing is written through it."""
     filled(certs)
-    os.chown(certs, NOBODY, NOBODY)
     elsewhere = certs.parent / "elsewhere"
     elsewhere.mkdir()
     (certs / ".certagent").symlink_to(elsewhere)

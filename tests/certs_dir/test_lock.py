@@ -1,5 +1,7 @@
 """The lock of a certs-dir, on real directories: a directory that was replaced is another one."""
 
+import errno
+import os
 import subprocess
 from pathlib import Path
 
@@ -7,11 +9,13 @@ import pytest
 
 from certagent.certs_dir.lock import DirectoryLock
 from certagent.certs_dir.swap import Store
-from certagent.core.facts import Directory, Snapshot, Why
+from certagent.core.facts import Directory, ObserveOnly, Snapshot, Why
 from certagent.posix.errors import HostError
 from certagent.posix.owner import acting_as
 from certagent.sandbox.user import unprivileged
 from tests.making import filled
+
+VOLUME = ObserveOnly(Why.KUBERNETES, "links through ..data")
 
 
 def holding(path: Path) -> DirectoryLock:
@@ -73,11 +77,53 @@ def test_lock_directory_not_writable_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+def test_lock_directory_given_away_is_served_no_longer(tmp_path: Path) -> None:
+    """Judged at each turn: root lets go of it, names the agent of the owner, and takes it back when it is root's."""
+    certs = tmp_path / "certs"
+    filled(certs)
+    held = holding(certs)
+    held.take()
+    user, group = unprivileged()
+    os.chown(certs, user, group)
+    held.retry()
+    assert observed(held) == (Why.SHARED, f"{certs} belongs to nobody, who could change it")
+    assert held.problem is not None
+    assert "/etc/certagent/nobody.toml, then: systemctl enable --now certagent@nobody" in held.problem.remedy
+    assert f"chown root {certs}" in held.problem.remedy
+    os.chown(certs, 0, 0)
+    held.retry()
+    assert (observed(held), held.problem) == (None, None)
+    held.release()
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+def test_lock_of_owner_is_not_waited_for_by_root(tmp_path: Path) -> None:
+    """An owner that locks its own directory stops nobody: root opens no lock of it, whatever it looks like."""
+    certs = tmp_path / "certs"
+    filled(certs)
+    first = holding(certs)
+    first.take()
+    for kubernetes in (False, True):
+        if kubernetes:
+            (certs / "..data").symlink_to("x")
+        os.chown(certs, *unprivileged())
+        second = holding(certs)
+        with pytest.raises(HostError) as refused:
+            second.take()
+        assert refused.value.errno == errno.EPERM
+        assert (second.problem or VOLUME).why is Why.SHARED
+        os.chown(certs, 0, 0)
+    first.release()
+
+
+@pytest.mark.root
 def test_lock_read_only_file_system_is_reported(tmp_path: Path) -> None:
     """EROFS: the mount is the problem, and the directory becomes managed once that is repaired."""
     certs = tmp_path / "certs"
     certs.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", certs], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=0755", "tmpfs", certs], check=True)
     try:
         held = holding(certs)
         held.retry()

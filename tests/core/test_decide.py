@@ -28,6 +28,7 @@ from certagent.core.facts import (
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.requests import fulfilled
+from certagent.core.status import certs_dir
 from tests.core.building import (
     DAY,
     NOW,
@@ -488,6 +489,24 @@ def test_directory_observed_only_names_reason(why: Why, says: str, remedy: str) 
     (finding,) = [f for f in made.findings if f.code == "dir.foreign"]
     assert f"{says}so it is" == finding.message
     assert remedy in finding.remedy
+
+
+def test_directory_that_root_leaves_alone_is_one_finding() -> None:
+    """Critical, even where it cannot be read; nothing of it is judged, asked or done, and commands are refused."""
+    kinds_of = {"renew": "node", "rollback": "node", "reload": ""}
+    asked = tuple(Request(kind, subject, NOW) for kind, subject in kinds_of.items())  # type: ignore[arg-type]
+    found = snapshot(pair("ca"), pair(mode=0o644), unmanaged_files=(file("x.crt"),), requests=asked)
+    only = ObserveOnly(Why.SHARED, "/certs belongs to cockroach, who could change it", "", "systemctl enable --now x")
+    for problem in (None, "Permission denied"):
+        seen = replace(found, directory=replace(found.directory, observe_only=only, problem=problem, mode=0o777))
+        made = plan(seen)
+        [finding] = made.findings
+        assert certs_dir(policy(), seen, made, NOW)["next"] is None
+        assert (finding.code, finding.severity, finding.remedy) == ("dir.foreign", "critical", only.advice)
+        assert "an agent that is root serves only what root alone can write: /certs belongs to" in finding.message
+        assert [(type(a).__name__, a.command) for a in made.actions] == [  # type: ignore[union-attr]
+            ("RejectCommand", kind) for kind in kinds_of
+        ]
 
 
 def test_unmanaged_files_and_wide_directories_are_findings() -> None:

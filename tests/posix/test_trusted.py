@@ -10,7 +10,8 @@ from certagent.agent.config_file import load_trusted
 from certagent.authority.client.secrets import read_file, read_secret
 from certagent.config import ConfigError
 from certagent.posix.errors import HostError
-from certagent.posix.trusted import Component, components, distrust, problem_of
+from certagent.posix.openat import Component
+from certagent.posix.trusted import distrust, flaw, followed, shared
 
 OWN, OTHER = 999, 1234
 DIR, FILE, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
@@ -39,7 +40,7 @@ WAYS = [
 )
 def test_path_component_is_trusted_by_owner_and_mode(uid: int, gid: int, mode: int, fixed: bool, told: str) -> None:
     """Each component belongs to root or to the agent's user, and nobody else may write it."""
-    found = problem_of([TOP, Component(path="/a", uid=uid, gid=gid, mode=mode, fixed=fixed)], frozenset({0, OWN}))
+    found = str(flaw([TOP, Component(path="/a", uid=uid, gid=gid, mode=mode, fixed=fixed)], frozenset({0, OWN})) or "")
     assert (found == "") == (told == "")
     assert told in found
 
@@ -47,7 +48,27 @@ def test_path_component_is_trusted_by_owner_and_mode(uid: int, gid: int, mode: i
 def test_path_first_bad_component_is_named() -> None:
     """The remedy is for the component nearest to the root, and quotes its name."""
     bad = [Component(path=p, uid=OTHER, gid=0, mode=DIR | 0o755) for p in ("/a b", "/a b/c")]
-    assert problem_of([TOP, *bad], frozenset({0})).endswith("chown root '/a b'")
+    assert str(flaw([TOP, *bad], frozenset({0}))).endswith("chown root '/a b'")
+
+
+CERTS = {
+    "root's alone": (0, 0, 0o700, False, ""),
+    "root's, for a group to read": (0, 50, 0o750, False, ""),
+    "root's own group may write": (0, 0, 0o770, False, ""),
+    "the owner's": (OWN, 0, 0o700, False, f"/a/certs belongs to {OWN}"),
+    "its group may write": (0, 50, 0o770, False, "its group may write /a/certs"),
+    "a list of further users": (0, 0, 0o770, True, "an access control list of /a/certs lets others write it"),
+    "sticky": (0, 0, 0o1777, False, "everybody may write /a/certs"),
+}
+
+
+@pytest.mark.parametrize(("uid", "gid", "mode", "listed", "told"), CERTS.values(), ids=CERTS)
+def test_directory_is_roots_alone_by_owner_and_mode(uid: int, gid: int, mode: int, listed: bool, told: str) -> None:
+    """Nobody else may put anything into it; a sticky directory above it is no way in, the directory itself is."""
+    way = (TOP, Component(path="/a", uid=0, gid=0, mode=DIR | 0o1777))
+    found = shared((*way, Component(path="/a/certs", uid=uid, gid=gid, mode=DIR | mode, listed=listed)))
+    assert (found.clause if found else "").startswith(told)
+    assert bool(found) == bool(told)
 
 
 def test_path_components_follow_links(tmp_path: Path) -> None:
@@ -56,7 +77,9 @@ def test_path_components_follow_links(tmp_path: Path) -> None:
     (tmp_path / "real" / "file").write_text("x")
     (tmp_path / "way").symlink_to("real")
     (tmp_path / "far").symlink_to(tmp_path / "way" / "." / ".." / "real")
-    found = [c.path for c in components(f"{tmp_path}/far/file")]
+    end = followed(f"{tmp_path}/far/file")
+    os.close(end.fd)
+    found = [c.path for c in end.way]
     assert [p for p in found if p.startswith(f"{tmp_path}/")] == [
         f"{tmp_path}/{name}" for name in ("far", "way", "real", "real", "real/file")
     ]

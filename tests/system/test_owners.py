@@ -1,4 +1,4 @@
-"""Two users, two processes, two directories, one agent as root: only the owner is signalled, as the owner."""
+"""Two users, two processes, two directories: which agent serves them, and whom it signals."""
 
 import grp
 import importlib.util
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.making import filled
 from tests.system.running import Host, open_tmp
 from tests.waiting import DEADLINE, wait_until
 
@@ -34,7 +35,7 @@ LIBRARIES = (
 SECOND = """
 [[certs_dir]]
 path = "{path}"
-owner = "{user}"
+owner = "root:{user}"
 authority = "house"
 names = ["localhost", "127.0.0.1"]
 """
@@ -56,17 +57,34 @@ def directory(host: Host, user: str) -> Path:
     return made
 
 
+def for_group(host: Host, user: str) -> Path:
+    """A directory that only root can write, for a server of that user's group."""
+    made = host.base / f"for-{user}"
+    made.mkdir(mode=0o750)
+    os.chown(made, 0, pwd.getpwnam(user).pw_gid)
+    return made
+
+
+def kept(path: Path) -> dict[str, tuple[int, int, int]]:
+    """What a write to any of the files would change."""
+    return {
+        str(p.relative_to(path)): (s.st_mode, s.st_ino, s.st_ctime_ns)
+        for p in (path, *path.rglob("*"))
+        if (s := p.lstat())
+    }
+
+
 def owners(path: Path) -> set[int]:
     return {p.lstat().st_uid for p in path.rglob("*")}
 
 
-def test_sighup_only_from_and_to_the_owner(shared: Host) -> None:
-    """The receiver sees its own uid as the sender; the neighbour gets no signal; every file belongs to its owner."""
-    first, second = (directory(shared, user) for user in USERS)
+def test_sighup_only_to_server_of_the_group(shared: Host) -> None:
+    """Root's agent, root's files: the receiver sees its own uid as the sender, the neighbour gets no signal."""
+    first, second = (for_group(shared, user) for user in USERS)
     shared.certs = first
-    shared.write(owner=f'"{USERS[0]}"', extra=SECOND.format(path=second, user=USERS[1]))
+    shared.write(owner=f'"root:{USERS[0]}"', extra=SECOND.format(path=second, user=USERS[1]))
     assert shared.once().returncode == 0
-    assert [owners(first), owners(second)] == [{pwd.getpwnam(u).pw_uid} for u in USERS]
+    assert owners(first) == owners(second) == {0}
     with (
         shared.server("one", user=USERS[0], certs=first) as one,
         shared.server("two", user=USERS[1], certs=second) as two,
@@ -83,9 +101,9 @@ def test_sighup_only_from_and_to_the_owner(shared: Host) -> None:
 
 def test_renew_ambiguous_directory_is_refused(shared: Host) -> None:
     """`renew node` alone is refused if two directories have it; nothing is done."""
-    first, second = (directory(shared, user) for user in USERS)
+    first, second = (for_group(shared, user) for user in USERS)
     shared.certs = first
-    shared.write(owner=f'"{USERS[0]}"', extra=SECOND.format(path=second, user=USERS[1]))
+    shared.write(owner=f'"root:{USERS[0]}"', extra=SECOND.format(path=second, user=USERS[1]))
     shared.once()
     with shared.agent():
         refused = shared.run("renew", "node")
@@ -96,15 +114,9 @@ def test_renew_ambiguous_directory_is_refused(shared: Host) -> None:
 
 def test_key_root_group_0640_is_issued_and_kept(shared: Host) -> None:
     """root:group 0640, which cockroach accepts: issued so, left alone, and served by a process of that group."""
-    certs = directory(shared, USERS[0])
+    shared.certs = certs = for_group(shared, USERS[0])
     group = pwd.getpwnam(USERS[0])
-    name = grp.getgrgid(group.pw_gid).gr_name
-    shared.certs = certs
-    shared.write(
-        owner=f'"{USERS[0]}"',
-        clients="[]",
-        extra=f"[certs_dir.file.node]\nkey_mode = '0640'\nkey_owner = 'root:{name}'",
-    )
+    shared.write(owner=f'"root:{grp.getgrgid(group.pw_gid).gr_name}"', clients="[]")
     assert shared.once().returncode == 0
     info = (certs / "node.key").stat()
     assert (info.st_uid, info.st_gid, info.st_mode & 0o777) == (0, group.pw_gid, 0o640)
@@ -112,6 +124,60 @@ def test_key_root_group_0640_is_issued_and_kept(shared: Host) -> None:
         assert shared.run("renew", "node").returncode == 0
         assert server.served() == shared.file("node")["fingerprint"]
         assert agent.events("mode.repaired") == []
+
+
+@pytest.mark.parametrize("parent", [False, True], ids=["directory", "parent"])
+def test_root_leaves_directory_of_owner_alone(shared: Host, parent: bool) -> None:
+    """One critical finding names the owner's unit; nothing is written, asked or signalled, and no command is taken."""
+    certs, account = directory(shared, USERS[0]), pwd.getpwnam(USERS[0])
+    filled(certs)
+    for path in certs.iterdir():
+        os.chown(path, account.pw_uid, account.pw_gid)
+    if parent:  # the directory is root's, but its owner could replace it
+        os.chown(certs, 0, 0)
+        certs.chmod(0o755)
+        home = shared.base / "home"
+        home.mkdir()
+        os.chown(home, account.pw_uid, account.pw_gid)
+        certs = certs.rename(home / "certs")
+    shared.certs = certs
+    shared.write(owner=f'"{USERS[0]}"')
+    with shared.server(user=USERS[0], certs=certs) as server:
+        (certs / "node.key").chmod(0o604)
+        before = kept(certs)
+        assert shared.once().returncode == 2
+        with shared.agent() as agent:
+            found = agent.wait_event("finding.appeared", lambda e: e["certs_dir"] == str(certs))
+            [told] = shared.status()["certs_dirs"][0]["findings"]
+            assert (told["code"], told["severity"]) == ("dir.foreign", "critical")
+            assert (
+                f"/etc/certagent/{USERS[0]}.toml, then: systemctl enable --now certagent@{USERS[0]}" in told["remedy"]
+            )
+            assert "an agent that is root serves only what root alone can write" in found["reason"]
+            for command in (("renew", "node"), ("rollback", "node"), ("reload",)):
+                refused = shared.run(*command)
+                assert (refused.returncode, "root alone" in refused.stderr) == (1, True), refused.stderr
+        assert [e["event"] for e in server.log()] == ["started"]
+    assert kept(certs) == before
+    warned = shared.run("config", "check")
+    assert (warned.returncode, "path: an agent that is root serves only" in warned.stderr) == (1, True)
+
+
+def test_root_lets_go_of_directory_that_is_given_away(shared: Host) -> None:
+    """Served until others can write it, from the next turn on no longer, and again once root alone can."""
+    shared.write()
+    shared.once()
+    with shared.agent() as agent:
+        shared.certs.chmod(0o770)
+        os.chown(shared.certs, 0, pwd.getpwnam(USERS[0]).pw_gid)
+        agent.wait_event("finding.appeared", lambda e: e["code"] == "dir.foreign")
+        before = kept(shared.certs)
+        (shared.base / "touched").touch()
+        assert shared.run("renew", "node").returncode == 1
+        assert kept(shared.certs) == before
+        shared.certs.chmod(0o750)
+        agent.wait_event("finding.cleared", lambda e: e["code"] == "dir.foreign")
+        assert shared.run("renew", "node").returncode == 0
 
 
 def reachable(base: Path, *more: str) -> dict[str, str]:
@@ -186,8 +252,8 @@ def test_unprivileged_agent_issues_and_reloads(shared: Host) -> None:
 
 def test_unprivileged_user_without_daemon_gets_unknown(shared: Host) -> None:
     """What this user may not see is unknown, never empty, critical or done; each verb names the user to run it as."""
-    shared.certs = directory(shared, USERS[0])
-    shared.write(owner=f'"{USERS[0]}"')
+    shared.certs = for_group(shared, USERS[0])
+    shared.write(owner=f'"root:{USERS[0]}"')
     assert shared.once().returncode == 0
     environ, account = reachable(shared.base), pwd.getpwnam(USERS[1])
     drop = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]

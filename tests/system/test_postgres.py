@@ -17,12 +17,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
 
 @pytest.fixture
 def shared() -> Iterator[Host]:
-    """A certs-dir of the user postgres, with pairs in it, and the server's pid_file configured."""
+    """A certs-dir of root's for the group postgres, with pairs in it, and the server's pid_file configured."""
     binaries()
     host = Host(open_tmp())
     account = pwd.getpwnam(USER)
-    host.certs.mkdir(mode=0o700)
-    os.chown(host.certs, account.pw_uid, account.pw_gid)
+    host.certs.mkdir(mode=0o750)
+    os.chown(host.certs, 0, account.pw_gid)
     configure(host)
     assert host.once().returncode == 1  # a warning: the server has not written its pid_file yet
     yield host
@@ -32,7 +32,7 @@ def shared() -> Iterator[Host]:
 def configure(host: Host, **options: str) -> None:
     pid_file = host.base / "pg" / "data" / "postmaster.pid"
     host.write(
-        owner=f'"{USER}"', extra=f"[certs_dir.process]\nnames = ['postgres']\npid_file = '{pid_file}'", **options
+        owner=f'"root:{USER}"', extra=f"[certs_dir.process]\nnames = ['postgres']\npid_file = '{pid_file}'", **options
     )
 
 

@@ -14,9 +14,15 @@ until_true() {
 }
 tell() { printf '{"%s": "%s"}\n' "$1" "$2" >> /mnt/told; }
 shows() { systemctl show "$1" -p "$2" --value; }
-served() { certagent status "$@" | grep '^  node .* served$'; }
+status() { certagent status "$@" || true; }
+served() { status "$@" | grep '^  node .* served$'; }
 owners() { find "${1:-/var/lib/cockroach/certs}" -printf '%u\n' | sort -u | xargs; }
 sandbox() { grep -h -E '^(CapEff|NoNewPrivs|Seccomp):' "/proc/$(shows "$1" MainPID)/status" | xargs; }
+server() {
+    systemd-run --quiet --unit="$1" --uid=cockroach --gid=cockroach --setenv=PYTHONPATH=/opt/lib --setenv=HOME="$3" \
+        /usr/bin/python3 -m certagent.demo.server start --certs-dir "$2" \
+        --advertise-addr localhost --ports-file "$3/ports.json" --log "$3/log"
+}
 second() { certagent "$@" -c /etc/certagent/second.toml; }
 
 useradd --system --home-dir /var/lib/cockroach cockroach
@@ -55,10 +61,7 @@ tell second_sandbox "$(sandbox certagent@second)"
 systemctl start certagent
 tell started "$(shows certagent ActiveState) $(shows certagent Type)"
 until_true 'test -e /var/lib/cockroach/certs/client.root.crt'
-systemd-run --quiet --unit=cockroach --uid=cockroach --gid=cockroach \
-    --setenv=PYTHONPATH=/opt/lib --setenv=HOME=/var/lib/cockroach \
-    /usr/bin/python3 -m certagent.demo.server start --certs-dir /var/lib/cockroach/certs \
-    --advertise-addr localhost --ports-file /var/lib/cockroach/ports.json --log /var/lib/cockroach/log
+server cockroach /var/lib/cockroach/certs /var/lib/cockroach
 until_true served
 tell renewed "$(certagent renew node)"
 tell status "$(shows certagent StatusText)"
@@ -86,15 +89,27 @@ tell stopped "$(shows certagent Result)"
 tell second_beside "$(second status | grep -c 'agent pid')"
 systemctl restart certagent@second
 tell second_renewed_after "$(second renew node)"
-# the same CA, in root's hands
-install -d -m 0700 /var/lib/certagent-root
-cp -r /var/lib/certagent/ca /var/lib/certagent-root/ca
+# root's agent: a directory that only root can write, for a server of another user; the cockroach's own it leaves alone
+install -d -m 0755 /srv/rooted /etc/systemd/system/certagent-root.service.d
+install -d -m 0750 -o root -g cockroach /srv/rooted/certs
+install -d -m 0755 -o cockroach /srv/rooted/log
+printf '[Service]\nReadWritePaths=/srv/rooted\n' > /etc/systemd/system/certagent-root.service.d/place.conf
+systemctl daemon-reload
+touch /run/before
 systemctl start certagent-root
+until_true 'test -e /srv/rooted/certs/client.root.crt'
+server rooted /srv/rooted/certs /srv/rooted/log
 until_true 'served -c /etc/certagent/root.toml'
-tell renewed_by_root "$(certagent renew node -c /etc/certagent/root.toml)"
-tell owners_after "$(owners)"
+tell root_renewed "$(certagent renew node --certs-dir /srv/rooted/certs -c /etc/certagent/root.toml)"
+tell root_key "$(stat -c '%U:%G %a' /srv/rooted/certs/node.key)"
+tell root_owners "$(owners /srv/rooted/certs)"
+found=$(status -c /etc/certagent/root.toml | grep -A1 'critical dir.foreign /var/lib/cockroach/certs')
+tell root_left_alone "$(grep -o 'dir.foreign' <<< "$found")"
+tell root_names "$(grep -o 'systemctl enable --now certagent@cockroach' <<< "$found")"
+tell root_changed "$(find /var/lib/cockroach/certs -newercm /run/before | wc -l)"
 systemctl stop certagent-root
 tell second_last "$(second renew node)"
 tell second_owners "$(owners /srv/second/certs) $(owners /var/lib/certagent-second)"
 tell uid "$(id -u cockroach)"
 cp /var/lib/cockroach/log /mnt/server.log
+cp /srv/rooted/log/log /mnt/rooted.log

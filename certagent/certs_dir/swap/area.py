@@ -136,7 +136,7 @@ def exists(path: str, below: str = "") -> bool:
 def opened(path: str, *, make: bool = True) -> Iterator[Area]:
     """The area of a certs-dir, acting as its owner. Raises HostError."""
     try:
-        live = open_directory(path)
+        live = open_directory(path, change=True)
     except OSError as error:
         raise HostError(f"cannot open {path}: {error.strerror}", error.errno) from error
     try:

@@ -43,7 +43,7 @@ def restrict(path: str, file: str, mode: int) -> None:
 
     It is done with the ids of the directory's owner where the file is that user's: they permit no more than that.
     """
-    directory = open_directory(path)
+    directory = open_directory(path, change=True)
     try:
         owner = os.fstat(directory)
         own = os.stat(file, dir_fd=directory, follow_symlinks=False).st_uid == owner.st_uid

@@ -65,7 +65,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     view = View(policy=on_terms_of(policy, snapshot.processes), snapshot=snapshot, now=now)
     part = surroundings.part(view) + (taken_back := commands.part(view))
     view = commands.without(view, taken_back)
-    if snapshot.directory.exists and not snapshot.directory.problem:
+    if snapshot.directory.exists and not snapshot.directory.problem and not snapshot.directory.left_alone:
         part += total([each.part(view) for each in QUESTIONS])
     findings = sorted(
         causes.last(tuple(dict.fromkeys(part.findings))), key=lambda f: (-SEVERITIES.index(f.severity), f.file, f.code)

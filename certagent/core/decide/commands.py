@@ -32,6 +32,9 @@ def without(view: View, taken_back: Part) -> View:
 
 
 def _one(view: View, request: Request) -> Part:
+    only = view.snapshot.directory.observe_only
+    if only and view.snapshot.directory.left_alone:
+        return Part((RejectCommand(request.kind, request.subject, only.reason),))
     why = {"renew": _in_vain, "rollback": _nowhere, "reload": _barred}[request.kind](view, request)
     if why is None and view.now - request.at < LONGEST:
         return Part(wakes=(request.at + LONGEST,))

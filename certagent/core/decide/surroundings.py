@@ -39,18 +39,16 @@ RENAMED = {
 def part(view: View) -> Part:
     """Findings about the surroundings; and the recovery of an interrupted swap."""
     directory = view.snapshot.directory
-    findings = [
-        *_directory(view.policy, directory),
-        *_strangers(view.snapshot),
-        *_tenants(view.snapshot),
-        *_agent(view),
-    ]
+    others = () if directory.left_alone else (*_strangers(view.snapshot), *_tenants(view.snapshot))
+    findings = [*_directory(view.policy, directory), *others, *_agent(view)]
     actions = (Recover("a swap was interrupted"),) if directory.interrupted and directory.managed else ()
     return Part(actions, findings=tuple(findings))
 
 
 def _directory(policy: Policy, directory: Directory) -> list[Finding]:
     path = directory.path
+    if directory.left_alone and (only := directory.observe_only):
+        return [DIR_FOREIGN.found(path, only.reason, "critical", only.remedy)]
     if not directory.exists:
         remedy = f"install -d -m 0700 -o {policy.owner.user} {quote(path)}"
         return [DIR_MISSING.found(path, f"{path} does not exist", remedy=remedy)]

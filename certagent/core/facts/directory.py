@@ -16,6 +16,7 @@ class Why(Enum):
     READ_ONLY = ("its file system is read-only", "mount it writable (ReadWritePaths= of the unit)")
     FULL = ("its file system is full", "free disk space")
     UNUSABLE = ("its staging area cannot be used", "repair or remove .certagent")
+    SHARED = ("an agent that is root serves only what root alone can write", "run the agent as the directory's owner")
 
     def __init__(self, says: str, remedy: str) -> None:
         """One clause, and one remedy."""
@@ -66,3 +67,8 @@ class Directory:
     def managed(self) -> bool:
         """Whether this agent may change what is in it."""
         return self.observe_only is None
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether this agent has nothing to do with it: others than root could mislead an agent that is root."""
+        return self.observe_only is not None and self.observe_only.why is Why.SHARED
