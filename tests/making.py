@@ -1,5 +1,6 @@
 """Real CAs, keys and certificates for tests of the host."""
 
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,7 +9,8 @@ from cryptography import x509 as pyca
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certagent import x509
+from certagent import keys, x509
+from certagent.keys import Key
 from tests.moments import now
 
 DAY = timedelta(days=1)
@@ -41,6 +43,21 @@ def make_ca(name: str = "test CA", days: int = 3650, at: datetime | None = None)
     """Of `at`: the moment by which the test judges; None: of now."""
     moment = at or now()
     return Ca(*x509.make_ca(name, days * DAY, moment), moment)
+
+
+def keyed(pair: tuple[bytes, bytes]) -> tuple[bytes, Key]:
+    """A pair as the agent has it: the key by a descriptor."""
+    return pair[0], Key.of(pair[1])
+
+
+def inside(key: Key | None) -> bytes | None:
+    """The bytes of a key."""
+    return None if key is None else os.pread(key.fileno(), 1 << 20, 0)
+
+
+def matched(cert: bytes | None, key: bytes | None) -> bool:
+    """Whether a key belongs to the first certificate of a file."""
+    return keys.matched(cert, None if key is None else Key.of(key))
 
 
 def cross_signed(cert: bytes, by: Ca) -> bytes:

@@ -13,14 +13,13 @@ from certagent.agent.watch import rearmed
 from certagent.authority.client.secrets import text_of
 from certagent.certs_dir.as_cockroach import unread
 from certagent.certs_dir.mounts import mount_in
-from certagent.certs_dir.reading import IrregularFileError
 from certagent.certs_dir.swap.generations import staged_stems, worth_keeping
 from certagent.certs_dir.swap.recovery import stems, told
 from certagent.certs_dir.swap.sweep import key_stems, keys_alone
 from certagent.control.client import answer_of
 from certagent.core.facts import LoaderFlags
 from certagent.core.serving import with_release
-from certagent.posix.errors import HostError
+from certagent.posix.errors import HostError, IrregularFileError
 from certagent.probe.exchange import Client, Login, Outcome, failed, logged_in, login_in, unreachable, ways
 from certagent.probe.metrics import metrics_in
 from certagent.probe.pgwire import NotPgwireError
@@ -31,7 +30,7 @@ from certagent.sandbox.exchange import remaining
 from certagent.state.authority_state import sound
 from certagent.state.ledger import Ledger
 from tests.core.building import process, served
-from tests.making import make_ca
+from tests.making import keyed, make_ca
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -202,7 +201,7 @@ def test_recovery_stems() -> None:
 def test_generation_is_a_whole_pair_or_a_bundle() -> None:
     """A certificate without its key, or with another one's, is no way back; a bundle has no key, whatever is there."""
     ca = make_ca()
-    (cert, key), (_, other) = ca.pair(), ca.pair()
+    (cert, key), (_, other) = keyed(ca.pair()), keyed(ca.pair())
     assert (cert, key) == worth_keeping("node", cert, key)
     assert [None, None, None] == [worth_keeping("node", *pair) for pair in ((cert, other), (cert, None), (None, key))]
     assert (ca.cert, None) == worth_keeping("ca", ca.cert, key)

@@ -15,11 +15,12 @@ from certagent.config import build
 from certagent.core.actions import Plan
 from certagent.core.facts import ObserveOnly, Request, Why
 from certagent.core.view import Planned
+from certagent.keys import Key
 from certagent.operations.acme_account import permitted
 from certagent.operations.authority_test import StepError, accepted
 from certagent.posix.errors import HostError
 from tests.core.building import NOW, generation, policy, snapshot, want
-from tests.making import make_ca
+from tests.making import keyed, make_ca
 
 HERE = policy(want("ca"), want("node"), path="/here")
 THERE = policy(want("ca"), want("node"), want("ui"), path="/there")
@@ -129,7 +130,7 @@ def now() -> datetime:
 
 
 CA, STRANGER = make_ca(), make_ca("stranger")
-CERT, KEY = CA.pair(names=("localhost",))
+CERT, KEY = keyed(CA.pair(names=("localhost",)))
 WANT = want("node", names=("localhost",))
 
 
@@ -148,11 +149,9 @@ def test_trial_answer_installable() -> None:
     (WANT, b"rubbish", KEY, CA.cert, "answer"),
     (WANT, CERT, KEY, STRANGER.cert, "chain"),
     (want("node", names=("elsewhere",)), CERT, KEY, CA.cert, "gate"),
-    (WANT, CERT, CA.pair()[1], CA.cert, "gate"),
+    (WANT, CERT, keyed(CA.pair())[1], CA.cert, "gate"),
 ])  # fmt: skip
-def test_trial_answer_not_installable_names_step(
-    wanted: Any, chain: bytes, key: bytes, bundle: bytes, step: str
-) -> None:
+def test_trial_answer_not_installable_names_step(wanted: Any, chain: bytes, key: Key, bundle: bytes, step: str) -> None:
     """The first step that fails: not a certificate, not trusted by the nodes, refused by the pre-install checks."""
     with pytest.raises(StepError) as caught:
         accepted(wanted, chain, key, by(bundle), now())

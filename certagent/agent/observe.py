@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 
-from certagent.certs_dir import read_live
+from certagent.certs_dir import read_live, read_live_key
 from certagent.certs_dir import staged as facts
 from certagent.certs_dir import system_roots as roots
 from certagent.certs_dir.loaded import judge_loaded
 from certagent.certs_dir.swap import Store
+from certagent.certs_dir.swap.files import digest
 from certagent.certs_dir.swap.stored import Stored
 from certagent.certs_dir.verify import TrustStore, store_of
 from certagent.core.facts import Generation, Loaded, Pair, Snapshot, Staged
@@ -140,14 +141,14 @@ class Staging:
         stem, cert, key = row.stem, row.cert, row.key
         live = snapshot.pair(stem)
         usable = live is not None and live.key is not None and live.key.spki is not None and not pair_is_bundle(stem)
-        kept_key = read_live(self._path, f"{stem}.key") if key is None and usable else key
+        kept_key = read_live_key(self._path, f"{stem}.key") if key is None and usable else key
         bundles = {p.name.stem: p.cert.digest for p in snapshot.pairs if p.name.is_bundle and p.cert and p.listed}
         mark = (
             stem,
             roots.mark_of(self._system),
             want.digest if (want := policy.want(stem)) else "",
             sha256(cert).digest(),
-            sha256(kept_key or b"").digest(),
+            digest(kept_key),
             tuple(sorted(bundles.items())),
             is_split(snapshot.pairs, wanted=policy.split),
             int(now.timestamp()) // 60,

@@ -28,6 +28,7 @@ from certagent.core.findings import Finding
 from certagent.core.stalled import limit, stalled, unresponsive, with_stalled
 from certagent.core.status import document, plan_document, rfc3339
 from certagent.core.view import Planned
+from certagent.keys import KEEPER
 from certagent.posix.background import BackgroundReader
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
@@ -125,6 +126,7 @@ class Service:
         self._tell_stalled()
         self.turned = clock()
         self._passes += 1
+        KEEPER.rest(time.monotonic())
         if self._passes % PRUNE_EVERY == 1 and self._clocks.moment().fact.sound:
             self._prune(clock())
 
@@ -270,6 +272,7 @@ class Service:
         ended = self._directories.stop()
         TOUCHERS.end()
         PROBER.end()
+        KEEPER.end()
         return ended
 
 

@@ -28,6 +28,7 @@ from certagent.core.exits import exit_code
 from certagent.core.findings import Finding
 from certagent.core.metrics import agent_of
 from certagent.events import Log, log_form
+from certagent.keys import KEEPER
 from certagent.posix.clock import clock
 from certagent.posix.prctl import close_memory
 from certagent.posix.responding import required
@@ -109,6 +110,9 @@ def start(config: Config, path: str, stream: TextIO, form: str, *, once: float |
     """Run the agent, or with `once` (seconds) converge once; return the exit code. Raises HostError, OSError."""
     log = Log(stream, log_form(stream) if form == "auto" else "json" if form == "json" else "text", clock)
     wake = Wake(config.settings.rescan.total_seconds())
+    if once is None:
+        close_memory()
+        KEEPER.apart()
     state = StateDirectory(config.settings.state_dir)
     state.open()
     ledger = state.ledger
@@ -139,7 +143,6 @@ def _started(agent: Agent, wake: Wake, once: float | None) -> int:
 
 
 def _forever(agent: Agent, wake: Wake) -> int:
-    close_memory()
     adopt_orphans()
     settings, log = agent.service.config.settings, agent.log
     control = Control(settings.socket, others=settings.socket_others, answer=agent.commands.answer)

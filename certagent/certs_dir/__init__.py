@@ -7,7 +7,7 @@ a zero device ends the process), and os.path functions (they follow links).
 """
 
 from certagent.certs_dir.as_cockroach import Runner, load
-from certagent.certs_dir.reading import read_live
+from certagent.certs_dir.reading import read_live, read_live_key
 from certagent.certs_dir.scanner import Scan, Scanner
 
-__all__ = ["Runner", "Scan", "Scanner", "load", "read_live"]
+__all__ = ["Runner", "Scan", "Scanner", "load", "read_live", "read_live_key"]

@@ -18,13 +18,14 @@ from typing import Literal
 from certagent import x509
 from certagent.certs_dir import system_roots
 from certagent.certs_dir.budget import LIMITS, sentence
-from certagent.certs_dir.reading import IrregularFileError, file_fact, read_fd
+from certagent.certs_dir.reading import file_fact, read_fd
 from certagent.certs_dir.scanner import Entry, Scan, directory_fact, examined, unreadable
 from certagent.certs_dir.verify import store_of, trust
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Pair
 from certagent.core.names import Name
 from certagent.posix.closing import close
+from certagent.posix.errors import IrregularFileError
 from certagent.posix.openat import IN_ROOT, open_within
 from certagent.posix.owner import acting_as
 

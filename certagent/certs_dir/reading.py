@@ -5,13 +5,14 @@ import os
 import stat
 from dataclasses import replace
 
-from certagent import x509
+from certagent import keys, x509
 from certagent.core import spelling
 from certagent.core.facts import CertFile, File, FileKind, KeyFile
 from certagent.core.names import stem_of
 from certagent.core.roles import BUNDLES
 from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
+from certagent.posix.errors import IrregularFileError
 from certagent.posix.flags import fixed
 from certagent.posix.openat import BENEATH, NO_MAGICLINKS, open_within
 
@@ -28,10 +29,6 @@ KINDS: dict[int, FileKind] = {
     stat.S_IFCHR: "device",
     stat.S_IFBLK: "device",
 }
-
-
-class IrregularFileError(OSError):
-    """Not a regular file, or larger than the limit: not read."""
 
 
 def read_fd(fd: int, limit: int = LIMIT) -> bytes:
@@ -76,6 +73,15 @@ def read_live(path: str, name: str) -> bytes:
     fd = open_directory(path)
     try:
         return read_file(fd, name)
+    finally:
+        close(fd)
+
+
+def read_live_key(path: str, name: str) -> keys.Key:
+    """One live key of a certs-dir. Raises OSError."""
+    fd = open_directory(path)
+    try:
+        return keys.Key.read(open_file(fd, name))
     finally:
         close(fd)
 
@@ -140,10 +146,10 @@ def read_key(directory: int, name: str, file: File) -> KeyFile:
     if stem_of(name) in BUNDLES:
         return KeyFile(file, "", None)
     try:
-        data = read_file(directory, name)
+        key = keys.Key.read(open_file(directory, name))
     except OSError as error:
         return KeyFile(file, "", None, "", f"cannot be read: {error.strerror}", "unreadable")
-    return x509.key_file(file, data)
+    return keys.key_file(file, key)
 
 
 def _irregular(file: File) -> str:

@@ -117,8 +117,8 @@ class Scanner:
         pairs = self.verdicts.of(fd, pairs, now, self.first)
         directory = replace(directory, too_large="; ".join(filter(None, (directory.too_large, self.verdicts.behind))))
         scan = Scan(directory, pairs, tuple(unmanaged_files), tuple(loose_keys))
-        linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)
-        self._last = None if linked else (marks, scan)  # a link's target changes without its mark
+        linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)  # a link's target changes without its mark
+        self._last = None if linked or unread(scan) else (marks, scan)
         return scan
 
     def _sort(
@@ -185,8 +185,15 @@ def _size(entry: Entry) -> int:
     return entry[1].st_size if entry[1].st_size <= LIMIT else 0
 
 
+def unread(scan: Scan) -> bool:
+    """Given a scan, return whether a file could not be read, which may have been for a moment."""
+    files = (*scan.loose_keys, *(file for pair in scan.pairs for file in (pair.cert, pair.key) if file))
+    return any(file.problem_kind == "unreadable" for file in files)
+
+
 def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:
-    return {mark: fact for mark, fact in facts.items() if not stat.S_ISLNK(mark[6])}
+    """What need not be read again while its mark is the same: no link, and nothing that could not be read."""
+    return {m: fact for m, fact in facts.items() if not stat.S_ISLNK(m[6]) and fact.problem_kind != "unreadable"}
 
 
 def unreadable(path: str, error: OSError, *, here: bool = True) -> Directory:

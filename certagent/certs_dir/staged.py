@@ -7,36 +7,35 @@ with it completes in memory. What they mean is decided in core/rules.py.
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from certagent import x509
-from certagent.certs_dir.swap.stored import Stored
+from certagent import keys, x509
+from certagent.certs_dir.swap.generations import file_of
+from certagent.certs_dir.swap.stored import Kept
 from certagent.certs_dir.verify import TrustStore, refusals, trust
 from certagent.core import names
-from certagent.core.facts import File, Generation, Leaf, LoaderFlags, Pair, Staged, Trust
+from certagent.core.facts import Generation, KeyFile, Leaf, LoaderFlags, Pair, Staged, Trust
 from certagent.core.names import Name
 from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER, users
 from certagent.core.roles import SYSTEM
 
 
-def _file(name: str, size: int, at: float) -> File:
-    when = int(at * 1e9)
-    return File(name, "file", 0o600, 0, 0, size, 0, 0, when, when)
-
-
-def pair_fact(stem: str, cert: bytes, key: bytes | None, at: float) -> Pair | None:
+def pair_fact(stem: str, cert: bytes, key: keys.Key | None, at: float) -> Pair | None:
     """Given the files of one stem, return the pair; None where cockroach does not use such a name."""
+    return _pair(stem, cert, None if key is None else keys.key_file(file_of(f"{stem}.key", len(key), at), key), at)
+
+
+def _pair(stem: str, cert: bytes, key: KeyFile | None, at: float) -> Pair | None:
     name = names.parse(stem)
     if isinstance(name, names.Unknown):
         return None
-    keyed = None if key is None else x509.key_file(_file(f"{stem}.key", len(key), at), key)
-    return Pair(name, x509.cert_file(_file(f"{stem}.crt", len(cert), at), cert), keyed)
+    return Pair(name, x509.cert_file(file_of(f"{stem}.crt", len(cert), at), cert), key)
 
 
 def generation(
-    kept: Stored, quarantined: frozenset[str], live: list[tuple[Pair, bytes]], store: TrustStore, now: datetime
+    kept: Kept, quarantined: frozenset[str], live: list[tuple[Pair, bytes]], store: TrustStore, now: datetime
 ) -> Generation | None:
     """An earlier pair as a fact, verified by the current bundles, or what an earlier bundle would break."""
-    pair = pair_fact(kept.stem, kept.cert, kept.key, kept.at)
+    pair = _pair(kept.stem, kept.cert, kept.key, kept.at)
     if pair is None:
         return None
     bad = pair.leaf is not None and pair.leaf.fingerprint in quarantined
@@ -52,7 +51,7 @@ def judge(
     pair: Pair,
     want: Want | None,
     cert: bytes,
-    key: bytes | None,
+    key: keys.Key | None,
     store: TrustStore,
     *,
     asked: bool,
@@ -70,11 +69,11 @@ def judge(
     return Staged(replace(pair, trust=found), when, asked, shake)
 
 
-def _shake(name: Name, leaf: Leaf, pair: tuple[bytes, bytes], store: TrustStore, found: Trust) -> str | None:
+def _shake(name: Name, leaf: Leaf, pair: tuple[bytes, keys.Key], store: TrustStore, found: Trust) -> str | None:
     """What fails when the certificate is shown as what it is used as, and verified by what verified it."""
     system = store.roots() if found.bundle == SYSTEM else None
     roots = {v.usage: system.pem if system else store.bundles[v.bundle] for v in store.verifications(name, leaf)}
-    return x509.handshake(*pair, server_roots=roots.get("server"), client_roots=roots.get("client"))
+    return keys.handshake(*pair, server_roots=roots.get("server"), client_roots=roots.get("client"))
 
 
 def judge_bundle(

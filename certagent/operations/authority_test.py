@@ -7,7 +7,7 @@ from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from certagent import x509
+from certagent import keys, x509
 from certagent.authority.client import Order, Remote, authorities_of
 from certagent.authority.client.interface import CertificateAuthority
 from certagent.authority.client.local import Embedded
@@ -103,15 +103,14 @@ def _tried(
         except AuthorityError as error:
             raise StepError("settings", str(error)) from error
     try:
-        key = x509.generate_key(want.key)
-        chain = _issued(authority, policy, want, key, clock())
+        chain, key = _issued(authority, policy, want, clock())
         store = trust_store(authority, policy, want, clock())
     except AuthorityError as error:
         raise _failed(error, endpoint=authority.endpoint) from error
     return accepted(want, chain, key, store, clock())
 
 
-def accepted(want: Want, chain: bytes, key: bytes, store: TrustStore, now: datetime) -> dict[str, Any]:
+def accepted(want: Want, chain: bytes, key: keys.Key, store: TrustStore, now: datetime) -> dict[str, Any]:
     """Given an answer, its key and what it verifies by, return what is shown of it. Raises StepError."""
     pair = staged.pair_fact(want.name.stem, chain, key, now.timestamp())
     if pair is None or pair.leaf is None:
@@ -133,7 +132,7 @@ def _failed(error: AuthorityError, *, endpoint: bool) -> StepError:
     return StepError(FAILS[error.kind], str(error), unknown_steps(error.kind, endpoint=endpoint))
 
 
-def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: bytes, now: datetime) -> bytes:
+def _issued(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> tuple[bytes, keys.Key]:
     if isinstance(authority, Remote) and authority.by_hand:
         raise StepError("reachable", "a person answers; outbox and inbox can be used; the test leaves nothing there")
     live = _live(policy, want)
@@ -141,7 +140,8 @@ def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: by
     names = known if want.uris is None else (*(n for n in known if not is_scope(n)), *want.uris)
     common_name = want.principal or (names[0] if names else None) if authority.common_name else None
     try:
-        csr = x509.make_csr(key, common_name, names, challenge=authority.challenge())
+        subject = keys.Subject(common_name=common_name, names=names, challenge=authority.challenge())
+        csr, key = keys.drafted(want.key, subject)
     except x509.X509Error as error:
         raise StepError("settings", str(error)) from error
     order = replace(Order.of(policy.path, want, names, csr, live), forced=True)
@@ -150,7 +150,7 @@ def _issued(authority: CertificateAuthority, policy: Policy, want: Want, key: by
     answer = authority.issue(order, now)
     if isinstance(answer, Pending):
         raise StepError("answer", f"the CA accepted the request and issues later: {answer.reason}")
-    return answer
+    return answer, key
 
 
 def _live(policy: Policy, want: Want) -> bytes:

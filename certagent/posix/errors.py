@@ -14,6 +14,10 @@ class StoppingError(HostError):
     """What failed was ended because this process stops."""
 
 
+class IrregularFileError(OSError):
+    """Not a regular file, or larger than the limit: not read."""
+
+
 def reason(error: Exception) -> str | None:
     """Why an operation failed: of an OSError what the kernel says, without the number and the path."""
     return error.strerror if isinstance(error, OSError) else str(error)

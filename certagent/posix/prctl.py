@@ -19,7 +19,7 @@ def prctl(option: int, value: int) -> None:
 def close_memory() -> None:
     """No other process of the same user may read this one's memory, and none of it is written to a core file.
 
-    The keys of managed pairs are in it for a moment. A kernel that cannot do it leaves the modes of files as they are.
+    Descriptors of keys and the credentials of CAs are in it. A kernel that cannot do it leaves modes as they are.
     """
     with suppress(OSError):
         prctl(SET_DUMPABLE, 0)

@@ -4,12 +4,8 @@ import json
 import os
 import re
 import select
-import socket
-import subprocess
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -18,8 +14,8 @@ from certagent.core.facts import Listener, Served
 from certagent.probe.child import allowed
 from certagent.probe.exchange import Kind, Login, Outcome, Way
 from certagent.probe.metrics import LABEL, LAST_MOMENT, MOST_ROTATIONS, Metrics
+from certagent.sandbox.nursery import Nursery
 from certagent.sandbox.user import unprivileged
-from certagent.sandbox.worker_process import ENVIRONMENT, Workers
 
 CHILD = "certagent.probe.child"
 TIMEOUT = 5.0  # seconds for a handshake and what follows it
@@ -47,14 +43,11 @@ class Offer:
 
 
 class Prober:
-    """The process that probes, started with the first question and again where it ended; safe to use by any thread."""
+    """Asks the process that forks a child for each probe; safe to use by any thread."""
 
     def __init__(self, user: Callable[[], tuple[int, int]] = unprivileged) -> None:
         """Starts nothing yet. `user` says whom the process becomes where we are root."""
-        self._user = user
-        self._guard = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+        self._nursery = Nursery(CHILD, user)
 
     def ask(self, question: dict[str, Any], pair: str, seconds: float) -> bytes:
         """The answer to a question, b"" where there is none in time. `pair`: the path of a client pair, "" for none.
@@ -66,7 +59,7 @@ class Prober:
         try:
             if pair:
                 files.append(os.open(pair, os.O_RDONLY | os.O_CLOEXEC))
-            self._send(json.dumps(question).encode(), files)
+            self._nursery.send(question, files, allowed(question["timeout"]))
         except OSError:
             os.close(reading)
             raise
@@ -78,47 +71,9 @@ class Prober:
         finally:
             os.close(reading)
 
-    def _send(self, data: bytes, files: list[int]) -> None:
-        with self._guard:
-            if self._socket is not None:
-                with suppress(OSError):  # it ended: another one is started
-                    socket.send_fds(self._socket, [data], files)
-                    return
-            self._start()
-            if self._socket is not None:
-                socket.send_fds(self._socket, [data], files)
-
-    def _start(self) -> None:
-        self._end()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                self._child = subprocess.Popen(
-                    Workers(self._user()).command(CHILD, []),
-                    cwd="/",
-                    env=ENVIRONMENT,
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-            except OSError:
-                ours.close()
-                raise
-        self._socket = ours
-
-    def _end(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        if self._child is not None:
-            with suppress(OSError):  # it may be another user's, who ends when the socket is closed
-                self._child.kill()
-            self._child.wait()
-        self._socket = self._child = None
-
     def end(self) -> None:
         """End the process; the next question starts another one."""
-        with self._guard:
-            self._end()
+        self._nursery.end()
 
 
 PROBER = Prober()  # of this process

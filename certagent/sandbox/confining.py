@@ -22,8 +22,7 @@ CAPSET = {"x86_64": 126, "aarch64": 91}.get(os.uname().machine, -1)
 CAP_VERSION, CAP_NET_BIND_SERVICE, PRIVILEGED = 0x20080522, 10, 1024
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 ABI_VERSION, PATH_BENEATH, NET_PORT = 1, 1, 2
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
-IOCTL_DEV, TRUNCATE = 1 << 15, 1 << 14
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE, IOCTL_DEV = 1, 2, 4, 8, 1 << 14, 1 << 15
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 FS_BITS = (0, 13, 14, 15, 15, 16)  # how many file rights each ABI knows; the last one applies to all later ones
 NET_ABI, SCOPE_ABI = 4, 6
@@ -67,7 +66,7 @@ class Profile:
 
     `programs`: it may execute what it may read (`read`, and /usr). `connect`: TCP ports besides 443, 53 and those of
     the URLs it was given; None: any. `bind`: ports it may listen on; one under 1024 keeps the capability for it.
-    `datagrams`: it may use UDP, to resolve names.
+    `datagrams`: it may use UDP, to resolve names. `network` False: it may make no socket.
     """
 
     programs: bool = False
@@ -76,6 +75,7 @@ class Profile:
     connect: tuple[int, ...] | None = ()
     bind: tuple[int, ...] = ()
     datagrams: bool = False
+    network: bool = True
     memory: int = 512 << 20  # bytes of address space; 0: no limit
 
 
@@ -111,9 +111,8 @@ class _CapData(ctypes.Structure):
 def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: float) -> tuple[Missing, ...]:
     """Give up everything but what the profile needs; return what this kernel could not do.
 
-    `area` stays writable; "": no place does.
-
-    `user` (uid, gid): the user that root becomes irrevocably. Raises OSError where it cannot: then the worker must end.
+    `area` stays writable; "": no place does. `user` (uid, gid): whom root becomes irrevocably.
+    Raises OSError where it cannot: then the worker must end.
     """
     prctl(SET_NO_NEW_PRIVS, 1)
     becomes = user if os.geteuid() == 0 else None
@@ -137,6 +136,7 @@ def _filter(profile: Profile, abi: int, *, dropped: bool) -> tuple[Missing, ...]
         files=not (profile.programs and dropped),
         listens=bool(profile.bind) or profile.programs,
         datagrams=profile.datagrams or profile.programs,
+        network=profile.network,
     )
     return () if filtered else (Missing("no seccomp: only user ids protect processes and file modes", not dropped),)
 
@@ -294,7 +294,7 @@ def _allow(ruleset: int, path: str, allowed: int) -> None:
 
 
 def _allow_ports(ruleset: int, profile: Profile) -> None:
-    for port in {DNS, HTTPS, *profile.connect} if profile.connect is not None else ():
+    for port in {DNS, HTTPS, *profile.connect} if profile.network and profile.connect is not None else ():
         LIBC.syscall(ADD_RULE, ruleset, NET_PORT, ctypes.byref(_Port(CONNECT, port)), 0)
     for port in profile.bind:
         LIBC.syscall(ADD_RULE, ruleset, NET_PORT, ctypes.byref(_Port(BIND, port)), 0)

@@ -29,6 +29,7 @@ SIGNALS = {
 }
 PROGRAMS = {"execve": (59, 221), "execveat": (322, 281), "fork": (57, -1), "vfork": (58, -1)}
 LISTENING = {"listen": (50, 201)}
+NETWORK = {"socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "accept": (43, 202), "accept4": (288, 242)}
 # Of a path, which Landlock does not judge; the forms that take an open file stay.
 FILES = {
     "chmod": (90, -1),
@@ -178,22 +179,31 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def deny(*, programs: bool, signals: bool, files: bool, listens: bool, datagrams: bool) -> bool:
+def deny(*, programs: bool, signals: bool, files: bool, listens: bool, datagrams: bool, network: bool = True) -> bool:
     """Refuse what is listed with EPERM from now on, for this thread and its children; return whether it holds.
 
     `programs`: executing stays allowed. `signals`: they are refused. `files`: modes and owners by path, and sockets of
     the file system (the agent's own control socket is one), are refused. `listens`: it may listen. `datagrams`: it may
-    use UDP.
+    use UDP. `network` False: it may make no socket.
     """
     words = {"programs": programs, "signals": signals, "files": files, "listens": listens, "datagrams": datagrams}
-    code = filter_of(os.uname().machine, **words)
+    code = filter_of(os.uname().machine, **words, network=network)
     if not code:
         return False
     filters = _Program(len(code) // 8, code)
     return int(ctypes.CDLL(None, use_errno=True).prctl(SET_SECCOMP, MODE_FILTER, ctypes.byref(filters), 0, 0)) == 0
 
 
-def filter_of(machine: str, *, programs: bool, signals: bool, files: bool, listens: bool, datagrams: bool) -> bytes:
+def filter_of(
+    machine: str,
+    *,
+    programs: bool,
+    signals: bool,
+    files: bool,
+    listens: bool,
+    datagrams: bool,
+    network: bool = True,
+) -> bytes:
     """Given what uname calls the machine, and what is allowed or refused as `deny` says, return the filter.
 
     b"" for a machine whose numbers are not known.
@@ -201,7 +211,13 @@ def filter_of(machine: str, *, programs: bool, signals: bool, files: bool, liste
     if machine not in MACHINES:
         return b""
     column, arch = MACHINES[machine]
-    given = ((PROGRAMS, not programs), (SIGNALS, signals), (FILES, files), (LISTENING, not listens))
+    given = (
+        (PROGRAMS, not programs),
+        (SIGNALS, signals),
+        (FILES, files),
+        (LISTENING, not listens),
+        (NETWORK, not network),
+    )
     tables = [ALWAYS, *(table for table, refused in given if refused)]
     numbers = [n[column] for table in tables for n in table.values() if n[column] >= 0]
     sockets = EVERY_FAMILY if not files else DATAGRAMS if datagrams else STREAMS
@@ -209,7 +225,14 @@ def filter_of(machine: str, *, programs: bool, signals: bool, files: bool, liste
     return program(
         arch,
         numbers,
-        (LIMITS, children, *(OWNERS if signals else ()), *((TIMES,) if files else ()), sockets, *FAST_OPEN),
+        (
+            LIMITS,
+            children,
+            *(OWNERS if signals else ()),
+            *((TIMES,) if files else ()),
+            *((sockets,) if network else ()),
+            *FAST_OPEN,
+        ),
     )
 
 

@@ -14,13 +14,13 @@ from certagent.x509.crl import crl_answer
 from certagent.x509.ends import End, ca_ends
 from certagent.x509.errors import X509Error
 from certagent.x509.files import cert_file, key_file
-from certagent.x509.handshake import handshake, memory_file
+from certagent.x509.handshake import handshake, memory_file, pair_pem
 from certagent.x509.jwe import read_jwk
 from certagent.x509.jws import sign_jws
 from certagent.x509.links import Link, chain_links
 from certagent.x509.making import generate_key, make_ca, make_csr, sign_csr
 from certagent.x509.ocsp import RevocationAnswer, ocsp_answer, ocsp_request
-from certagent.x509.parsing import matched, parse_certificates, parse_key, split_certificates
+from certagent.x509.parsing import parse_certificates, parse_key, split_certificates
 
 __all__ = [
     "End",
@@ -42,11 +42,11 @@ __all__ = [
     "key_file",
     "make_ca",
     "make_csr",
-    "matched",
     "memory_file",
     "merged",
     "ocsp_answer",
     "ocsp_request",
+    "pair_pem",
     "parse_certificates",
     "parse_key",
     "parse_request",

@@ -65,18 +65,25 @@ def _context(protocol: int, pair: tuple[bytes, bytes] | None, roots: bytes | Non
     return context
 
 
+def pair_pem(certs_pem: bytes, key_pem: bytes) -> bytes:
+    """A pair in one file. X509Error where Go cannot read the key. Without a key: b"".
+
+    OpenSSL's reader of PEM is not Go's: so what Go finds is written again.
+    """
+    written = "".join(ssl.DER_cert_to_PEM_cert(der) for kind, der in blocks(certs_pem) if kind == b"CERTIFICATE")
+    return written.encode() + (plain_key(key_pem) if key_pem else b"")
+
+
 @contextmanager
 def memory_file(certs_pem: bytes, key_pem: bytes) -> Iterator[str]:
     """A pair as a path in memory, for as long as the block lasts. X509Error where Go cannot read the key.
 
-    TLS libraries want paths, and a key touches no disk for it. OpenSSL's reader of PEM is not Go's: so what Go finds
-    is written again. Without a key: b"".
+    TLS libraries want paths, and a key touches no disk for it.
     """
-    written = "".join(ssl.DER_cert_to_PEM_cert(der) for kind, der in blocks(certs_pem) if kind == b"CERTIFICATE")
-    key = plain_key(key_pem) if key_pem else b""
+    pair = pair_pem(certs_pem, key_pem)
     handle = os.memfd_create("pair", os.MFD_CLOEXEC)
     with closing(os.fdopen(handle, "wb")) as file:
-        file.write(written.encode() + key)
+        file.write(pair)
         file.flush()
         yield f"/proc/self/fd/{handle}"
 

@@ -227,13 +227,3 @@ def parse_key(data: bytes) -> tuple[str, str]:
     """
     public = load_key(data).public_key()
     return sha256(public.public_bytes(*PRINTED)).hexdigest(), key_name(public)
-
-
-def matched(cert: bytes | None, key: bytes | None) -> bool:
-    """Whether a key belongs to the first certificate of a file; what is missing or cannot be parsed matches nothing."""
-    if cert is None or key is None:
-        return False
-    try:
-        return parse_certificates(cert)[0].spki == parse_key(key)[0]
-    except X509Error:
-        return False

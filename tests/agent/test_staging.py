@@ -8,7 +8,7 @@ from certagent.certs_dir import Scanner
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import InFlight, Snapshot
 from tests.core.building import policy, want
-from tests.making import filled
+from tests.making import filled, keyed
 from tests.moments import now
 
 
@@ -17,7 +17,7 @@ def test_staged_pair_waits_for_end_of_its_issuance(tmp_path: Path) -> None:
     certs = tmp_path / "certs"
     ca = filled(certs)
     store, at = Store(str(certs)), now()
-    store.stage("node", *ca.pair())
+    store.stage("node", *keyed(ca.pair()))
     scan, staging, rules = Scanner().scan(str(certs), at), Staging(store, str(certs)), policy(want("ca"), want("node"))
     seen = Snapshot(scan.directory, scan.pairs)
     for kind, stem, expected in (("issue", "node", []), ("issue", "ui", ["node"]), ("probe", "node", ["node"])):

@@ -10,6 +10,7 @@ import pytest
 from certagent import x509
 from certagent.authority.backends.local import LocalAuthority, span
 from certagent.authority.errors import AuthorityError
+from tests.making import matched
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -85,7 +86,7 @@ def test_embedded_ca_key_and_certificate_match() -> None:
     """A certificate belongs to its own key; a damaged file matches nothing."""
     (cert, key), (_, other) = x509.make_ca("one", DAY, NOW), x509.make_ca("other", DAY, NOW)
     pairs = [(cert, key), (cert, other), (b"", key), (cert, b""), (key, cert)]
-    assert [True, False, False, False, False] == [x509.matched(*pair) for pair in pairs]
+    assert [True, False, False, False, False] == [matched(*pair) for pair in pairs]
 
 
 @pytest.mark.parametrize(("life", "early"), [(20, 1), (1199, 59.95), (1200, 60), (86400, 60)])

@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -69,6 +71,8 @@ WRAP(int, chmod, (const char *a, mode_t b), (a, b))
 WRAP(int, ftruncate64, (int a, off_t b), (a, b))
 WRAP(ssize_t, write, (int a, const void *b, size_t c), (a, b, c))
 WRAP(ssize_t, pwrite64, (int a, const void *b, size_t c, off_t d), (a, b, c, d))
+WRAP(ssize_t, sendfile64, (int a, int b, off64_t *c, size_t d), (a, b, c, d))
+WRAP(int, memfd_create, (const char *a, unsigned b), (a, b))
 WRAP(ssize_t, read, (int a, void *b, size_t c), (a, b, c))
 WRAP(int, fstat64, (int a, struct stat64 *b), (a, b))
 WRAP(int, fstatat64, (int a, const char *b, struct stat64 *c, int d), (a, b, c, d))

@@ -6,6 +6,7 @@ what did not hold, as JSON.
 
 import ctypes
 import errno
+import gc
 import json
 import os
 import shutil
@@ -21,11 +22,11 @@ from certagent.certs_dir.swap import Store, pending, restrict
 from certagent.certs_dir.swap.files import digest
 from certagent.certs_dir.swap.stored import Draft
 from certagent.core.facts import Attempt
+from certagent.keys import Key
 from certagent.posix.errors import HostError
 from certagent.state.authority_state import AuthorityState
 from certagent.state.ledger import Ledger
-from certagent.x509 import matched
-from tests.making import Ca, filled
+from tests.making import Ca, filled, inside, keyed, matched
 from tests.moments import now
 
 LIBRARY = ctypes.CDLL(None)
@@ -97,9 +98,9 @@ def rotated(certs: Path, ca: Ca) -> None:
     """Three generations, and a pair that is staged."""
     store = Store(str(certs), KEEP)
     for _ in range(KEEP):
-        store.stage("node", *ca.pair())
+        store.stage("node", *keyed(ca.pair()))
         install(certs)
-    store.stage("node", *ca.pair())
+    store.stage("node", *keyed(ca.pair()))
 
 
 def install(certs: Path) -> None:
@@ -114,14 +115,14 @@ def first(certs: Path, ca: Ca) -> None:
     """A pair that is staged where there was none."""
     for file in certs.glob("node.*"):
         file.unlink()
-    Store(str(certs)).stage("node", *ca.pair())
+    Store(str(certs)).stage("node", *keyed(ca.pair()))
 
 
 def staged(certs: Path, ca: Ca) -> None:
     """One that is staged, with one generation."""
-    Store(str(certs)).stage("node", *ca.pair())
+    Store(str(certs)).stage("node", *keyed(ca.pair()))
     install(certs)
-    Store(str(certs)).stage("node", *ca.pair())
+    Store(str(certs)).stage("node", *keyed(ca.pair()))
 
 
 def interrupted(certs: Path, ca: Ca) -> None:
@@ -146,12 +147,12 @@ def backwards(certs: Path, ca: Ca) -> None:
 
 def waiting(certs: Path, ca: Ca) -> None:
     """A request that waits."""
-    pending.keep(str(certs), "ui", "mark", Draft(csr=b"a CSR", key=ca.pair("ui")[1]))
+    pending.keep(str(certs), "ui", "mark", Draft(csr=b"a CSR", key=Key.of(ca.pair("ui")[1])))
 
 
 def keep(certs: Path) -> None:
     """A request, read back and replaced."""
-    pending.keep(str(certs), "ui", "other", Draft(csr=b"a CSR", key=b"a key"))
+    pending.keep(str(certs), "ui", "other", Draft(csr=b"a CSR", key=Key.of(b"a key")))
     assert pending.kept(str(certs), "ui", "other") is not None
 
 
@@ -205,7 +206,7 @@ SCENARIOS = (
     Scenario(name="swap without exchange", prepare=staged, step=install, without=b" renameat2 "),
     Scenario(name="first installation", prepare=first, step=install),
     Scenario(name="swap that prunes", prepare=rotated, step=install),
-    Scenario(name="staging", prepare=staged, step=lambda c: Store(str(c)).stage("node", b"crt", b"key")),
+    Scenario(name="staging", prepare=staged, step=lambda c: Store(str(c)).stage("node", b"crt", Key.of(b"key"))),
     Scenario(name="discard", prepare=staged, step=lambda c: Store(str(c)).discard("node", "it is bad")),
     Scenario(
         name="rollback", prepare=rotated, step=lambda c: Store(str(c), KEEP).rollback("node", 2, 0o600, (None, None))
@@ -249,6 +250,11 @@ def armed(step: Step, certs: Path, fault: Fault, without: bytes) -> list[str]:
     return [str(LIBRARY.name_of(n).decode()).strip() for n in range(count)]
 
 
+def leaked(before: set[str]) -> int:
+    """How many descriptors there are that were not there before."""
+    return len(set(os.listdir("/proc/self/fd")) - before)
+
+
 def fresh(template: Path, place: Path) -> Path:
     """A copy of the template."""
     shutil.rmtree(place, ignore_errors=True)
@@ -278,8 +284,10 @@ class Trial:
         certs = fresh(self.template, self.place)
         before = set(os.listdir("/proc/self/fd"))
         armed(self.scenario.step, certs, fault, self.scenario.without)
-        if leaked := set(os.listdir("/proc/self/fd")) - before:
-            yield f"{len(leaked)} descriptors leaked"
+        if leaked(before):
+            gc.collect()  # the descriptor of a key ends with its value, which an error may hold in a circle
+        if count := leaked(before):
+            yield f"{count} descriptors leaked"
         if self.scenario.name == "retirement":
             return
         swapping = "swap" in self.scenario.name or "first" in self.scenario.name
@@ -328,7 +336,7 @@ def spared(certs: Path, old: object, new: object) -> bool:
         return True
     area = certs / AREA
     rows = Store(str(certs)).staged()
-    whole = [matched(row.cert, row.key) for row in rows] == [True]
+    whole = [matched(row.cert, inside(row.key)) for row in rows] == [True]
     return live(certs) == old and not (area / "intent").exists() and whole
 
 

@@ -14,10 +14,10 @@ import pytest
 from certagent.certs_dir.swap import Store, restrict
 from certagent.certs_dir.swap.files import digest
 from certagent.certs_dir.swap.modes import Found, refusal
+from certagent.keys import Key
 from certagent.posix.directory import SharedError
 from certagent.posix.errors import HostError
-from certagent.x509 import matched
-from tests.making import Ca, filled, put
+from tests.making import Ca, filled, inside, keyed, matched, put
 
 NOBODY = 65534
 
@@ -39,7 +39,7 @@ def modes(certs: Path) -> set[int]:
 def swapped(store: Store, ca: Ca, stem: str = "node") -> tuple[bytes, bytes]:
     """One whole swap."""
     pair = ca.pair(stem)
-    store.stage(stem, *pair)
+    store.stage(stem, *keyed(pair))
     store.install(stem, (digest(pair[0]), digest(pair[1])), 0o600, (None, None))
     return pair
 
@@ -49,8 +49,8 @@ def test_swap_installs_staged_pair(certs: Path) -> None:
     ca = filled(certs)
     store = Store(str(certs))
     before, pair = live(certs), ca.pair()
-    store.stage("node", *pair)
-    assert [("node", *pair)] == [(row.stem, row.cert, row.key) for row in store.staged()]
+    store.stage("node", *keyed(pair))
+    assert [("node", *pair)] == [(row.stem, row.cert, inside(row.key)) for row in store.staged()]
     assert live(certs) == before
     store.install("node", (digest(pair[0]), digest(pair[1])), 0o600, (None, None))
     assert live(certs) == pair
@@ -65,7 +65,7 @@ def test_swap_installs_only_judged_bytes(certs: Path) -> None:
     ca = filled(certs)
     store, before = Store(str(certs)), live(certs)
     judged, put_there = ca.pair(), ca.pair()
-    store.stage("node", *put_there)
+    store.stage("node", *keyed(put_there))
     with pytest.raises(HostError, match="staged files changed"):
         store.install("node", (digest(judged[0]), digest(judged[1])), 0o600, (None, None))
     assert live(certs) == before
@@ -81,8 +81,9 @@ def test_swap_beside_staging_of_another_pair(certs: Path) -> None:
     def stage() -> None:
         while not end.is_set():
             try:
-                Store(str(certs)).stage("ui", *pairs[1])
-                assert [(row.cert, row.key) for row in Store(str(certs)).staged() if row.stem == "ui"] == [pairs[1]]
+                Store(str(certs)).stage("ui", *keyed(pairs[1]))
+                rows = Store(str(certs)).staged()
+                assert [(row.cert, inside(row.key)) for row in rows if row.stem == "ui"] == [pairs[1]]
             except (OSError, AssertionError) as error:
                 failures.append(str(error))
 
@@ -90,7 +91,7 @@ def test_swap_beside_staging_of_another_pair(certs: Path) -> None:
     job.start()
     store = Store(str(certs))
     for _ in range(40):
-        store.stage("node", *pairs[0])
+        store.stage("node", *keyed(pairs[0]))
         store.install("node", (digest(pairs[0][0]), digest(pairs[0][1])), 0o600, (None, None))
     end.set()
     job.join()
@@ -115,7 +116,7 @@ def test_discard_keeps_certificate_removes_key(certs: Path) -> None:
     """The certificate is kept in the staging area with the reason, the key is removed."""
     ca = filled(certs)
     store = Store(str(certs))
-    store.stage("node", *ca.pair())
+    store.stage("node", *keyed(ca.pair()))
     store.discard("node", "it is bad")
     assert store.staged() == ()
     kept = certs / ".certagent" / "refused"
@@ -150,7 +151,7 @@ def test_generation_mismatched_pair_is_not_kept(certs: Path) -> None:
 def torn(certs: Path, ca: Ca) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
     """A swap that stopped after the key: (old, new)."""
     old, new = live(certs), ca.pair()
-    Store(str(certs)).stage("node", *new)
+    Store(str(certs)).stage("node", *keyed(new))
     os.rename(certs / ".certagent" / "staged" / "node.key", certs / "node.key")
     (certs / ".certagent" / "intent").write_text("{}")
     return old, new
@@ -201,7 +202,7 @@ def test_recovery_removes_spare_staged_key(certs: Path) -> None:
     """A staged key without a certificate is removed by recovery."""
     filled(certs)
     store = Store(str(certs))
-    store.stage("node", b"x", b"y")
+    store.stage("node", b"x", Key.of(b"y"))
     (certs / ".certagent" / "staged" / "node.crt").unlink()
     (certs / ".certagent" / "staged" / ".node.key.new").write_text("half")
     store.recover()
@@ -262,7 +263,7 @@ def linked(certs: Path) -> Path:
 
 OPERATIONS: dict[str, Callable[[Store], object]] = {
     "lock": Store.lock,
-    "stage": lambda store: store.stage("node", b"x", b"y"),
+    "stage": lambda store: store.stage("node", b"x", Key.of(b"y")),
     "recover": Store.recover,
     "remove": lambda store: store.remove_all(("node",)),
     "restrict": lambda store: restrict(store.path, "node.key", 0o600),
@@ -295,7 +296,7 @@ def test_staging_area_symlink_is_refused(certs: Path) -> None:
     elsewhere.mkdir()
     (certs / ".certagent").symlink_to(elsewhere)
     with pytest.raises(HostError, match="cannot use"):
-        Store(str(certs)).stage("node", b"x", b"y")
+        Store(str(certs)).stage("node", b"x", Key.of(b"y"))
     assert list(elsewhere.iterdir()) == []
 
 

@@ -17,8 +17,9 @@ from certagent.certs_dir.swap.stored import Draft
 from certagent.certs_dir.verdicts import Verdicts
 from certagent.certs_dir.verify import store_of
 from certagent.core.facts import Trust
+from certagent.keys import Key
 from certagent.posix.errors import HostError
-from tests.making import Ca, filled
+from tests.making import Ca, filled, inside, keyed
 from tests.moments import now
 
 
@@ -71,7 +72,7 @@ PLACES = [
 
 def staged(store: Store, ca: Ca) -> tuple[str, str]:
     pair = ca.pair()
-    store.stage("node", *pair)
+    store.stage("node", *keyed(pair))
     return digest(pair[0]), digest(pair[1])
 
 
@@ -95,8 +96,10 @@ def everything(certs: Path, ca: Ca) -> None:
         assert digest((certs / "node.crt").read_bytes()) != digests[0]
         staged(store, ca)
         store.discard("node", "it is bad")
-        pending.keep(path, "ui", "mark", Draft(csr=b"a CSR", key=b"a key"))
-        assert pending.kept(path, "ui", "mark") == Draft(csr=b"a CSR", key=b"a key")
+        pending.keep(path, "ui", "mark", Draft(csr=b"a CSR", key=Key.of(b"a key")))
+        draft = pending.kept(path, "ui", "mark")
+        assert draft is not None
+        assert (draft.csr, inside(draft.key)) == (b"a CSR", b"a key")
         pending.only(path, frozenset({"ui"}))
         pending.forget(path, "ui")
     finally:
@@ -133,7 +136,7 @@ def test_odd_entries_of_staging_area_are_named(tmp_path: Path) -> None:
     staged(store, ca)
     store.discard("node", "it is bad")
     staged(store, ca)
-    pending.keep(path, "ui", "mark", Draft(csr=b"a CSR", key=b"a key"))
+    pending.keep(path, "ui", "mark", Draft(csr=b"a CSR", key=Key.of(b"a key")))
     for ours in ("intent", ".intent.new", "staged/.ui.key.new", "pending/.ui.csr.new", "refused/.ui.reason.new"):
         (area / ours).write_text("")
     (area / "taking").mkdir()
@@ -158,7 +161,7 @@ def test_staging_area_directory_in_place_of_file_gets_another_name(tmp_path: Pat
     for _ in range(2):
         (area / "staged" / "ui.crt").unlink(missing_ok=True)
         full(str(area / "staged" / "ui.crt"))
-        store.stage("ui", *ca.pair("ui"))
+        store.stage("ui", *keyed(ca.pair("ui")))
     assert store.odd() == ("staged/ui.crt.odd", "staged/ui.crt1.odd")
     assert (area / "staged" / "ui.crt.odd" / "inner" / "file").read_text() == "somebody's"
 

@@ -10,7 +10,7 @@ import pytest
 
 from certagent.certs_dir.swap import Store
 from certagent.certs_dir.swap.files import digest
-from tests.making import filled
+from tests.making import filled, keyed
 from tests.waiting import DEADLINE
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def test_swap_never_removes_a_name_from_the_directory(tmp_path: Path) -> None:
         assert time.monotonic() < until, (swaps, enough)
         enough = enough or bool(select([loader.stdout], [], [], 0)[0])
         pair = pairs[swaps % 2]
-        store.stage("node", *pair)
+        store.stage("node", *keyed(pair))
         store.install("node", (digest(pair[0]), digest(pair[1])), 0o600, (None, None))
         swaps += 1
     assert loader.communicate(b"end\n")[0] == b"enough\n0\n"

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from certagent.certs_dir.swap import Store
-from certagent.x509 import matched
-from tests.making import filled
+from tests.making import filled, keyed, matched
 
 pytestmark = pytest.mark.slow
 CALLS = ("openat", "rename", "renameat", "renameat2", "fsync", "fchmod", "unlinkat", "mkdirat", "write", "close")
@@ -72,7 +71,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certs-dir with a sound pair staged over a live one."""
     certs = tmp_path_factory.mktemp("swap") / "certs"
     ca = filled(certs)
-    Store(str(certs)).stage("node", *ca.pair())
+    Store(str(certs)).stage("node", *keyed(ca.pair()))
     return certs
 
 

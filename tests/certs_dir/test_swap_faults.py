@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from certagent.certs_dir.swap import Store
-from certagent.x509 import matched
 from tests.certs_dir.test_swap_crash import SCRIPT, boundaries, fresh, keys, program, strace
-from tests.making import filled
+from tests.making import filled, keyed, matched
 
 pytestmark = pytest.mark.slow
 FAULTS = {
@@ -31,7 +30,7 @@ def test_swap_error_at_every_call_recovers(tmp_path: Path) -> None:
     template = tmp_path / "template"
     ca = filled(template)
     new = ca.pair()
-    Store(str(template)).stage("node", *new)
+    Store(str(template)).stage("node", *keyed(new))
     old = pair(template)
     points = boundaries(fresh(template, tmp_path / "count"), "node", "write")
     assert {"write", "fsync"} <= {call for call, _ in points}

@@ -18,7 +18,7 @@ from certagent.core.facts import Trust
 from certagent.core.names import CLIENT_NODE, NODE, Name
 from certagent.core.policy import Want
 from certagent.core.roles import Role
-from tests.making import Ca, filled, make_ca, put
+from tests.making import Ca, filled, keyed, make_ca, put
 from tests.moments import now
 from tests.system.running import open_tmp
 
@@ -70,7 +70,7 @@ def test_pre_install_ui_verified_by_system_roots(tmp_path: Path, public: Ca) -> 
     """The facts of a staged `ui` are established by the same roots; those of a staged node are not."""
     bundles = {"ca": make_ca("house").cert}
     for name, stem, good in ((UI, "ui", True), (NODE, "node", False)):
-        cert, key = public.pair(stem)
+        cert, key = keyed(public.pair(stem))
         want = Want(name, ("public",), server=True, client=False, roots=str(tmp_path / "roots.pem"))
         pair = staged.pair_fact(stem, cert, key, 0.0)
         assert pair is not None

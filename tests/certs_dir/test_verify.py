@@ -29,7 +29,7 @@ from certagent.core.policy import Owner, Policy, Want
 from certagent.core.rules import refusal
 from certagent.operations.authority_test import StepError, accepted, trust_store
 from certagent.operations.check import Target, check
-from tests.making import Ca, cross_signed, filled, make_ca, put
+from tests.making import Ca, cross_signed, filled, keyed, make_ca, put
 from tests.moments import now
 
 STEMS = ("node", "ui", "client.root", "client.node", "client-tenant.7")
@@ -127,7 +127,7 @@ def tried(policy: Policy, stem: str, pair: tuple[bytes, bytes]) -> str:
     want = policy.want(stem)
     assert want is not None
     try:
-        accepted(want, *pair, trust_store(Absent(), policy, want, now()), now())  # type: ignore[arg-type]
+        accepted(want, *keyed(pair), trust_store(Absent(), policy, want, now()), now())  # type: ignore[arg-type]
     except StepError as error:
         return error.step
     return ""
@@ -158,7 +158,7 @@ def test_verify_scan_gate_check_and_trial_agree(
     with directory(bundles, leaves) as path:
         policy = policy_of(path, split=split)
         for stem, (name, usages) in leaves.items():
-            Store(str(path)).stage(stem, *pair_of(stem, name, usages))
+            Store(str(path)).stage(stem, *keyed(pair_of(stem, name, usages)))
         seen, by_check = scanned(path, policy), checked(path, policy)
         document = check(Target(policy, LoaderFlags(), 0, (0,)))
         live = {p.name.stem: p.trust for p in seen.pairs if not p.name.is_bundle}
@@ -185,7 +185,7 @@ def test_dual_purpose_node_not_verified_by_live_client_ca_is_refused(tmp_path: P
     house = filled(path, "node")
     (path / "ca-client.crt").write_bytes(make_ca("clients").cert)
     policy = replace_wants(policy_of(path, split=False), NODE)
-    Store(str(path)).stage("node", *house.pair("node", days=60))
+    Store(str(path)).stage("node", *keyed(house.pair("node", days=60)))
     seen = scanned(path, policy)
     assert seen.staged[0].pair.trust is not None
     assert (seen.staged[0].pair.trust.bundle, bool(seen.staged[0].pair.trust.problem)) == ("ca-client", True)

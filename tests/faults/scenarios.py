@@ -10,7 +10,7 @@ from certagent import x509
 from certagent.certs_dir.swap import Store
 from tests.faults.calls import Nursery, Plan
 from tests.faults.trees import STEMS, Tree
-from tests.making import Ca, filled, make_ca
+from tests.making import Ca, filled, keyed, make_ca
 from tests.moments import now
 from tests.system.test_dropbox import PEOPLE
 
@@ -92,7 +92,7 @@ def torn_forward(tree: Tree, nursery: Nursery) -> None:
     """A swap was interrupted between the two renames; the certificate is still staged."""
     healthy(tree, nursery)
     ca = Ca((tree.base / "ca/ca.crt").read_bytes(), (tree.base / "ca/ca.key").read_bytes(), now())
-    Store(str(tree.certs)).stage("node", *ca.pair("node", names=("localhost", "127.0.0.1")))
+    Store(str(tree.certs)).stage("node", *keyed(ca.pair("node", names=("localhost", "127.0.0.1"))))
     os.rename(tree.area / "staged/node.key", tree.certs / "node.key")
     (tree.area / "intent").write_text('{"stem": "node"}')
 
@@ -113,7 +113,7 @@ def torn_back(tree: Tree, nursery: Nursery) -> None:
 def discard(tree: Tree, nursery: Nursery) -> None:
     """What is staged is of a CA that nobody trusts."""
     healthy(tree, nursery)
-    Store(str(tree.certs)).stage("node", *make_ca("another").pair("node"))
+    Store(str(tree.certs)).stage("node", *keyed(make_ca("another").pair("node")))
 
 
 def people(tree: Tree) -> Ca:

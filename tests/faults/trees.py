@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from certagent.x509 import matched
+from tests.making import matched
 from tests.system.running import Host
 
 KEY = b"PRIVATE KEY"

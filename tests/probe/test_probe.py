@@ -278,7 +278,7 @@ def test_probe_child_offers_the_pair_that_it_is_handed() -> None:
 
 def statuses() -> list[dict[str, str]]:
     """What the kernel says of each process that probes, and of its children."""
-    pids = subprocess.run(["pgrep", "-f", "certagent.probe.child"], capture_output=True, text=True, check=True)
+    pids = subprocess.run(["pgrep", "-f", "certagent.sandbox.forking"], capture_output=True, text=True, check=True)
     found = []
     for pid in pids.stdout.split():
         with suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8") as file:

@@ -18,6 +18,7 @@ from certagent.core.decide import decide
 from certagent.core.facts import Pair, Request, Snapshot
 from certagent.core.predict import forecast, predict
 from certagent.events import Log
+from certagent.keys import Key
 from certagent.state.ledger import Ledger
 from tests.system.running import Host
 from tests.waiting import wait_until
@@ -173,7 +174,9 @@ def test_predicted_discard(host: Host, deciding: Deciding) -> None:
     elsewhere.base.mkdir()
     elsewhere.write()
     elsewhere.once()
-    Store(str(host.certs)).stage("node", *((elsewhere.certs / f"node.{n}").read_bytes() for n in ("crt", "key")))
+    Store(str(host.certs)).stage(
+        "node", (elsewhere.certs / "node.crt").read_bytes(), Key.of((elsewhere.certs / "node.key").read_bytes())
+    )
     deciding.holds(deciding.planned(act.RejectStaged))
 
 

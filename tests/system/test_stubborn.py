@@ -26,6 +26,7 @@ from certagent.events import Log
 from certagent.posix.clock import clock
 from certagent.state.ledger import Ledger
 from tests.core.building import process, served
+from tests.making import keyed
 from tests.system.running import ME, Host, open_tmp
 from tests.waiting import wait_until
 
@@ -162,7 +163,7 @@ def test_staged_pair_blocked_uses_constant_memory(host: Host) -> None:
     host.make_certs()
     store, policy = Store(str(host.certs)), load(str(host.config)).policies[0]
     cert, key = x509.make_ca("root", timedelta(days=30), datetime.now(UTC))
-    store.stage("node", cert, key)
+    store.stage("node", *keyed((cert, key)))
     staging, now = Staging(store, policy.path), datetime.now(UTC)
     scan = Scanner().scan(policy.path, now)
     seen = Snapshot(scan.directory, scan.pairs, scan.unmanaged_files)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from certagent import x509
+from certagent import keys, x509
 from certagent.authority.client import CertificateAuthority, Order
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending
-from certagent.certs_dir import read_live
+from certagent.certs_dir import read_live, read_live_key
 from certagent.certs_dir.swap import Store, pending
 from certagent.certs_dir.swap.stored import Draft
 from certagent.core import actions as act
@@ -133,14 +133,14 @@ class Issuing:
         except (OSError, x509.X509Error):
             return b""
 
-    def _live_key(self, action: act.Issue) -> bytes | None:
-        return read_live(self.policy.path, f"{action.subject}.key") if action.reuse_key else None
+    def _live_key(self, action: act.Issue) -> keys.Key | None:
+        return read_live_key(self.policy.path, f"{action.subject}.key") if action.reuse_key else None
 
     def _drafted(self, action: act.Issue, style: "_Style") -> Draft:
         """The request that waits for this very want, or new ones, kept before anybody is asked."""
         path, stem = self.policy.path, action.subject
         live = self._live_key(action)
-        spki = x509.parse_key(live)[0] if live else ""
+        spki = keys.examined(live).spki or "" if live else ""
         mark = mark_of(action, spki, style.challenge)
         found = pending.kept(path, stem, mark)
         if found is not None and not self._used(found, stem):
@@ -154,9 +154,9 @@ class Issuing:
         if draft.key is None:
             return False
         live = self._live(stem)
-        return bool(live) and x509.parse_certificates(live)[0].spki == x509.parse_key(draft.key)[0]
+        return bool(live) and x509.parse_certificates(live)[0].spki == keys.examined(draft.key).spki
 
-    def _stage(self, want: Want, chain: bytes, key: bytes | None) -> None:
+    def _stage(self, want: Want, chain: bytes, key: keys.Key | None) -> None:
         """Record a pair as issued by this agent before it is staged, so that it is known after a crash in between."""
         stem, leaf, now = want.name.stem, x509.parse_certificates(chain)[0], clock()
         self.ledger.own(self.policy.path, Adopted(stem, leaf.fingerprint, want.digest), now)
@@ -169,11 +169,15 @@ def mark_of(action: act.Issue, spki: str, challenge: str) -> str:
     return sha256(repr(parts).encode()).hexdigest()
 
 
-def _made(action: act.Issue, live: bytes | None, style: "_Style") -> Draft:
+def _made(action: act.Issue, live: keys.Key | None, style: "_Style") -> Draft:
     """A request by a new key or the live one."""
     want = action.want
-    key = live or x509.generate_key(want.key)
     subject = want.principal or (action.names[0] if action.names else None)
     common_name = subject if style.common_name else None
-    csr = x509.make_csr(key, common_name, action.names, unit=want.name.kind.unit, challenge=style.challenge)
-    return Draft(csr=csr, key=None if live else key)
+    wanted = keys.Subject(
+        common_name=common_name, names=action.names, unit=want.name.kind.unit, challenge=style.challenge
+    )
+    if live is not None:
+        return Draft(csr=keys.requested(live, wanted), key=None)
+    csr, key = keys.drafted(want.key, wanted)
+    return Draft(csr=csr, key=key)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from certagent import keys, x509
 from certagent import process as procs
-from certagent import x509
 from certagent.agent.jobs.issue import Issuing
 from certagent.authority.client import CertificateAuthority
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Renewal
-from certagent.certs_dir import read_live
+from certagent.certs_dir import read_live, read_live_key
 from certagent.certs_dir.swap import Store
 from certagent.core import actions as act
 from certagent.core.facts import Attempt, PassedOver, Process, Served, Window
@@ -119,9 +119,9 @@ class Work:
             return asking.probe(action.host, action.port, action.kind, action.process, clock())
         pem = read_live(self.policy.path, f"{action.client}.crt")
         fingerprint = x509.parse_certificates(pem)[0].fingerprint
-        with x509.memory_file(pem, read_live(self.policy.path, f"{action.client}.key")) as path:
-            offer = asking.Offer(stem=action.client, fingerprint=fingerprint, path=path)
-            return asking.probe(action.host, action.port, action.kind, action.process, clock(), offer)
+        pair = keys.pair_file(pem, read_live_key(self.policy.path, f"{action.client}.key"))
+        offer = asking.Offer(stem=action.client, fingerprint=fingerprint, path=f"/proc/self/fd/{pair.fileno()}")
+        return asking.probe(action.host, action.port, action.kind, action.process, clock(), offer)
 
     def revocation(self, action: act.AskRevocation) -> RevocationResult:
         """Ask the responders; every leaf that is still there gets a fact, whatever happens."""

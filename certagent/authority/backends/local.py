@@ -11,10 +11,12 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from shlex import quote
 
-from certagent import x509
+from certagent import keys, x509
 from certagent.authority.errors import AuthorityError
 from certagent.core.facts import Leaf
+from certagent.posix.closing import close
 from certagent.posix.directory import sync_directory
+from certagent.posix.errors import IrregularFileError
 from certagent.posix.trusted import distrust
 
 BACKDATE = timedelta(seconds=60)
@@ -51,7 +53,7 @@ class LocalAuthority:
         """Why nothing can be signed although the certificate is there: its key is missing, unreadable or exposed."""
         try:
             self._guard()
-            self._read(self._key)
+            self._read_key()
         except AuthorityError as error:
             return str(error)
         return None
@@ -100,13 +102,14 @@ class LocalAuthority:
 
     def _make(self, now: datetime) -> None:
         name = f"certagent local CA {os.urandom(3).hex()} {os.uname().nodename}"[:64]  # two CAs never share a name
-        cert, key = x509.make_ca(name, self._ca_lifetime, now, self._kind)
-        for path, data in ((self._key, key), (self._cert, cert)):
+        cert, key = keys.create_ca(name, self._ca_lifetime, now, self._kind)
+        for path, data in ((self._key, key), (self._cert, keys.Key.of(cert))):
             fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
+            try:
+                data.write(fd)
                 os.fsync(fd)
+            finally:
+                close(fd)
         for path in (self._key, self._cert):
             os.rename(f"{path}.new", path)
         self._settle()
@@ -114,7 +117,7 @@ class LocalAuthority:
     def _finish(self) -> None:
         """Complete a CA after a crash between the two renames: the certificate still has its temporary name."""
         waiting = f"{self._cert}.new"
-        if self.exists() or not os.path.exists(waiting) or not x509.matched(self._read(waiting), self._read(self._key)):
+        if self.exists() or not os.path.exists(waiting) or not keys.matched(self._read(waiting), self._read_key()):
             return
         os.rename(waiting, self._cert)
         self._settle()
@@ -132,7 +135,15 @@ class LocalAuthority:
                     raise AuthorityError(f"cannot read {path}: it is not a regular file")
                 return file.read(LIMIT)
         except OSError as error:
-            raise AuthorityError(f"cannot read {path}: {error.strerror}; make it readable for the agent") from error
+            raise _closed(path, error) from error
+
+    def _read_key(self) -> keys.Key:
+        try:
+            return keys.Key.read(os.open(self._key, READ))
+        except IrregularFileError as error:
+            raise AuthorityError(f"cannot read {self._key}: it is not a regular file") from error
+        except OSError as error:
+            raise _closed(self._key, error) from error
 
     def roots(self) -> bytes:
         """The CA's own certificates, as PEM. Raises AuthorityError."""
@@ -168,16 +179,8 @@ class LocalAuthority:
         self._guard()
         begin, end = span(now, lifetime or self._lifetime)
         try:
-            return x509.sign_csr(
-                csr_pem,
-                self._read(self._cert),
-                self._read(self._key),
-                server=server,
-                client=client,
-                not_before=begin,
-                not_after=end,
-                urls=self._urls,
-            )
+            terms = keys.Terms(server=server, client=client, not_before=begin, not_after=end, urls=self._urls)
+            return keys.sign_csr(csr_pem, self._read(self._cert), self._read_key(), terms)
         except (x509.X509Error, ValueError) as error:
             raise AuthorityError(f"cannot sign with {self._cert}: {error}") from error
 
@@ -190,6 +193,10 @@ class LocalAuthority:
         for path in (self._key, self._cert):
             if problem := distrust(path) if os.path.exists(path) else "":
                 raise AuthorityError(f"cannot use the CA in {self._directory}: {problem}, if you know who made it")
+
+
+def _closed(path: str, error: OSError) -> AuthorityError:
+    return AuthorityError(f"cannot read {path}: {error.strerror}; make it readable for the agent")
 
 
 def span(now: datetime, life: timedelta) -> tuple[datetime, datetime]:

@@ -5,17 +5,25 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from certagent import x509
+from certagent import keys, x509
 from certagent.authority.client.interface import Order
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Request
-from certagent.certs_dir import read_live
+from certagent.certs_dir import read_live, read_live_key
 
 
 def live_key(order: Order) -> bytes:
-    """The live key of the pair that is asked for. Raises AuthorityError."""
+    """The live key of the pair that is asked for, for a worker that shows it to the CA. Raises AuthorityError."""
     try:
         return read_live(order.certs_dir, f"{order.stem}.key")
+    except OSError as error:
+        raise AuthorityError(f"cannot read {order.stem}.key: {error.strerror}", kind="credentials") from error
+
+
+def _opened(order: Order) -> keys.Key:
+    """The same without its bytes."""
+    try:
+        return read_live_key(order.certs_dir, f"{order.stem}.key")
     except OSError as error:
         raise AuthorityError(f"cannot read {order.stem}.key: {error.strerror}", kind="credentials") from error
 
@@ -29,7 +37,7 @@ def proof_of(module: str, request: Request, order: Order, now: datetime) -> str:
     if wanted is None:
         return ""
     try:
-        return x509.sign_jws(live_key(order), *wanted)
+        return keys.proof(_opened(order), *wanted)
     except x509.X509Error as error:
         raise AuthorityError(f"cannot sign with {order.stem}.key: {error}", kind="credentials") from error
 

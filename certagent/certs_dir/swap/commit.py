@@ -12,8 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from certagent.certs_dir.swap.area import INTENT, STAGED, Area
-from certagent.certs_dir.swap.files import finish, is_directory, read, readable, remove, write
+from certagent.certs_dir.swap.files import finish, is_directory, read_key, readable_key, remove, write
 from certagent.core.obstacles import remedy, told
+from certagent.keys import Key
 from certagent.posix.errors import HostError, reason
 from certagent.posix.exchange import exchange
 from certagent.posix.flags import fixed
@@ -79,16 +80,19 @@ def _key_over(live: int, staged: int, file: str) -> Undo:
     except FileNotFoundError:
         os.rename(file, file, src_dir_fd=staged, dst_dir_fd=live)
         return lambda: os.rename(file, file, src_dir_fd=live, dst_dir_fd=staged)
-    previous, new = readable(live, file), read(staged, file)
+    previous, new = readable_key(live, file), read_key(staged, file)
     os.rename(file, file, src_dir_fd=staged, dst_dir_fd=live)
-    return lambda: _written_again(live, staged, file, (previous, info), new or b"")
+    return lambda: _written_again(live, staged, file, (previous, info), new)
 
 
-def _written_again(live: int, staged: int, file: str, before: tuple[bytes | None, os.stat_result], new: bytes) -> None:
+def _written_again(
+    live: int, staged: int, file: str, before: tuple[Key | None, os.stat_result], new: Key | None
+) -> None:
     previous, info = before
     if previous is None:
         raise HostError(f"{file} was not a file that can be read")
     write(staged, file, previous)
     finish(staged, file, stat.S_IMODE(info.st_mode), (info.st_uid, info.st_gid))
     os.rename(file, file, src_dir_fd=staged, dst_dir_fd=live)
-    write(staged, file, new)
+    if new is not None:
+        write(staged, file, new)

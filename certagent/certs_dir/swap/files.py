@@ -3,12 +3,15 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
+from typing import TypeVar
 
-from certagent.certs_dir.reading import IrregularFileError, read_fd
+from certagent.certs_dir.reading import read_fd
+from certagent.keys import Key, examined
 from certagent.posix.closing import close
-from certagent.posix.errors import HostError
+from certagent.posix.errors import HostError, IrregularFileError
 from certagent.posix.owner import privileged
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -16,11 +19,14 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 NOT_A_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR})
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 ASIDE = ".odd"  # the end of a name that was given to something that stood in the place of our file
+T = TypeVar("T")
 Ids = tuple[int | None, int | None]
 
 
-def digest(data: bytes | None) -> str:
-    """SHA-256; "" for None."""
+def digest(data: bytes | Key | None) -> str:
+    """SHA-256; "" for None. Raises HostError where a key cannot be examined."""
+    if isinstance(data, Key):
+        return examined(data).digest
     return "" if data is None else sha256(data).hexdigest()
 
 
@@ -29,8 +35,17 @@ def read(directory: int, name: str) -> bytes | None:
 
     Raises OSError where that is not known: what could not be read is not absent.
     """
+    return _taken(directory, name, read_fd)
+
+
+def read_key(directory: int, name: str) -> Key | None:
+    """The same of a key."""
+    return _taken(directory, name, Key.read)
+
+
+def _taken(directory: int, name: str, take: Callable[[int], T]) -> T | None:
     try:
-        return read_fd(os.open(name, READ, dir_fd=directory))
+        return take(os.open(name, READ, dir_fd=directory))
     except IrregularFileError:
         return None
     except OSError as error:
@@ -41,16 +56,25 @@ def read(directory: int, name: str) -> bytes | None:
 
 def readable(directory: int, name: str) -> bytes | None:
     """The same; None also for a file that cannot be read twice in a row. Raises OSError for want of resources."""
+    return _twice(lambda: read(directory, name))
+
+
+def readable_key(directory: int, name: str) -> Key | None:
+    """The same of a key."""
+    return _twice(lambda: read_key(directory, name))
+
+
+def _twice(look: Callable[[], T | None]) -> T | None:
     for _ in range(2):
         try:
-            return read(directory, name)
+            return look()
         except OSError as error:
             if error.errno in EXHAUSTED:
                 raise
     return None
 
 
-def write(directory: int, name: str, data: bytes) -> None:
+def write(directory: int, name: str, data: bytes | Key) -> None:
     """Create a file with mode 0600 and sync it to disk; then give it its name by a rename. A failure leaves nothing."""
     temporary = f".{name}.new"
     remove(directory, temporary)
@@ -64,10 +88,12 @@ def write(directory: int, name: str, data: bytes) -> None:
     os.fsync(directory)
 
 
-def _fill(fd: int, data: bytes) -> None:
+def _fill(fd: int, data: bytes | Key) -> None:
     """Write, sync and close."""
     try:
-        rest = memoryview(data)
+        if isinstance(data, Key):
+            data.write(fd)
+        rest = memoryview(b"" if isinstance(data, Key) else data)
         while rest:
             rest = rest[os.write(fd, rest) :]
         os.fsync(fd)

@@ -6,7 +6,7 @@ made.
 """
 
 from certagent.certs_dir.swap.area import PENDING, exists
-from certagent.certs_dir.swap.files import read, remove, write
+from certagent.certs_dir.swap.files import read, read_key, remove, write
 from certagent.certs_dir.swap.stored import Draft
 from certagent.certs_dir.swap.sweep import changing
 
@@ -27,7 +27,7 @@ def kept(path: str, stem: str, mark: str) -> Draft | None:
         found = read(fd, f"{stem}.csr")
         if found is None or not found.startswith(f"{mark}\n".encode()):
             return None
-        return Draft(csr=found.partition(b"\n")[2], key=read(fd, f"{stem}.key"))
+        return Draft(csr=found.partition(b"\n")[2], key=read_key(fd, f"{stem}.key"))
 
 
 def forget(path: str, stem: str) -> None:

@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 
-from certagent import x509
 from certagent.certs_dir.swap import generations
 from certagent.certs_dir.swap.area import INTENT, OLD, STAGED, Area
 from certagent.certs_dir.swap.commit import end
-from certagent.certs_dir.swap.files import finish, read, readable, write
+from certagent.certs_dir.swap.files import finish, read, read_key, readable, readable_key, write
 from certagent.certs_dir.swap.sweep import tidy
+from certagent.keys import matched
 from certagent.posix.errors import HostError, reason
 from certagent.posix.exchange import exchange
 
@@ -71,10 +71,10 @@ def _raise(failed: dict[str, Exception], swapped: str) -> None:
 
 def _heal(area: Area, staged: int, stem: str) -> str | None:
     """Given a stem whose live pair does not match, go forward with the staged certificate, else back."""
-    cert, key = read(area.live, f"{stem}.crt"), read(area.live, f"{stem}.key")
-    if key is None or x509.matched(cert, key):
+    cert, key = read(area.live, f"{stem}.crt"), read_key(area.live, f"{stem}.key")
+    if key is None or matched(cert, key):
         return None
-    if not x509.matched(readable(staged, f"{stem}.crt"), key):
+    if not matched(readable(staged, f"{stem}.crt"), key):
         return _back(area, staged, stem, cert)
     try:
         finish(staged, f"{stem}.crt", 0o644, (None, None))
@@ -96,7 +96,7 @@ def _put_back(area: Area, staged: int, file: str) -> None:
 
 
 def _back(area: Area, staged: int, stem: str, cert: bytes | None) -> str | None:
-    if x509.matched(cert, readable(staged, f"{stem}.key")):
+    if matched(cert, readable_key(staged, f"{stem}.key")):
         _put_back(area, staged, f"{stem}.key")
         os.fsync(area.live)
         os.fsync(staged)
@@ -109,7 +109,7 @@ def _back(area: Area, staged: int, stem: str, cert: bytes | None) -> str | None:
         except OSError as error:  # an older one may do; if none does, this one is tried again
             unread = error
             continue
-        if old and old.key is not None and old.cert == cert and x509.matched(old.cert, old.key):
+        if old and old.key is not None and old.cert == cert and matched(old.cert, old.key):
             write(staged, f"{stem}.key", old.key)
             os.rename(f"{stem}.key", f"{stem}.key", src_dir_fd=staged, dst_dir_fd=area.live)
             os.fsync(area.live)

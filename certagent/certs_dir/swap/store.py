@@ -10,11 +10,12 @@ from contextlib import suppress
 from certagent.certs_dir.swap import generations, recovery, sweep
 from certagent.certs_dir.swap.area import AREA, INTENT, LOCK, OLD, PENDING, REFUSED, STAGED, Area, exists, opened
 from certagent.certs_dir.swap.commit import commit, forbid_obstacles
-from certagent.certs_dir.swap.files import Ids, digest, finish, is_directory, read, remove, write
+from certagent.certs_dir.swap.files import Ids, digest, finish, is_directory, read, read_key, remove, write
 from certagent.certs_dir.swap.odd import odd_entries
-from certagent.certs_dir.swap.stored import Stored
+from certagent.certs_dir.swap.stored import Kept, Stored
 from certagent.certs_dir.swap.sweep import changing
 from certagent.core.roles import BUNDLES
+from certagent.keys import Key
 from certagent.posix import locks
 from certagent.posix.errors import HostError
 from certagent.posix.responding import required
@@ -30,7 +31,7 @@ class Store:
         self.path = path
         self.keep = keep
 
-    def stage(self, stem: str, cert: bytes, key: bytes | None) -> None:
+    def stage(self, stem: str, cert: bytes, key: Key | None) -> None:
         """Leave a pair staged. The certificate comes last, so that a staged one always has its key.
 
         `key` None: a bundle, or the live key stays.
@@ -65,8 +66,8 @@ class Store:
         """Install a staged pair. Raises HostError unless the staged bytes are the ones that were checked."""
         with changing(self.path) as area, area.sub(STAGED) as staged:
             recovery.recover(area)
-            cert, key = read(staged, f"{stem}.crt"), read(staged, f"{stem}.key")
-            judged = None if stem in BUNDLES else key if key is not None else read(area.live, f"{stem}.key")
+            cert, key = read(staged, f"{stem}.crt"), read_key(staged, f"{stem}.key")
+            judged = None if stem in BUNDLES else key if key is not None else read_key(area.live, f"{stem}.key")
             if (digest(cert), digest(judged)) != digests:
                 raise HostError(f"cannot install {stem}: the staged files changed after the pre-install checks")
             self._swap(area, staged, stem, key_mode if key is not None else None, owner)
@@ -95,7 +96,7 @@ class Store:
         with opened(self.path, make=False) as area:
             return odd_entries(area, generations.marks(area))
 
-    def generations(self) -> tuple[Stored, ...]:
+    def generations(self) -> tuple[Kept, ...]:
         """Every generation kept."""
         if not exists(self.path, OLD):
             return ()

@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from certagent import x509
 from certagent.certs_dir.swap.area import GUARDS, INTENT, OLD, PENDING, REFUSED, STAGED, TAKING, Area, opened
-from certagent.certs_dir.swap.files import readable, remove
+from certagent.certs_dir.swap.files import readable, readable_key, remove
+from certagent.keys import Key, matched
+from certagent.posix.errors import HostError
 
 
 @contextmanager
@@ -76,11 +77,11 @@ def keys_alone(names: Iterable[str], other: str = ".crt") -> list[str]:
 
 def _forget_answered(area: Area) -> None:
     """Remove requests whose key is in use, or staged: a crash came between the answer and its removal."""
-    with suppress(OSError), area.found(PENDING) as pending, area.found(STAGED) as staged:
+    with suppress(OSError, HostError), area.found(PENDING) as pending, area.found(STAGED) as staged:
         if pending is None:
             return
         for stem in key_stems(os.listdir(pending)):
-            if _in_use(readable(pending, f"{stem}.key"), stem, (area.live, staged)):
+            if _in_use(readable_key(pending, f"{stem}.key"), stem, (area.live, staged)):
                 _remove(area, PENDING, [f"{stem}.csr", f"{stem}.key"])
 
 
@@ -89,9 +90,9 @@ def key_stems(names: Iterable[str]) -> list[str]:
     return [n.removesuffix(".key") for n in names if n.endswith(".key")]
 
 
-def _in_use(key: bytes | None, stem: str, places: Iterable[int | None]) -> bool:
-    """Whether a key is that of the stem's certificate in one of these directories. Raises OSError."""
-    return any(x509.matched(readable(fd, f"{stem}.crt"), key) for fd in places if fd is not None)
+def _in_use(key: Key | None, stem: str, places: Iterable[int | None]) -> bool:
+    """Whether a key is that of the stem's certificate in one of these directories. Raises OSError, HostError."""
+    return any(matched(readable(fd, f"{stem}.crt"), key) for fd in places if fd is not None)
 
 
 def _remove(area: Area, place: str, names: Iterable[str]) -> None:
