@@ -1,5 +1,7 @@
 """The pools of jobs: what asks a CA never takes the place of a signal, a probe or a scan."""
 
+import io
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +13,16 @@ from typing import Any
 import pytest
 
 from certagent.agent.jobs.pool import WORKERS, Jobs
-from certagent.core.facts import InFlight
+from certagent.agent.jobs.work import ProcessScan, Work
+from certagent.certs_dir.swap import Store
+from certagent.core.actions import Probe
+from certagent.core.facts import InFlight, Served
+from certagent.events import Log
+from certagent.posix.clock import clock
+from certagent.process import start_ticks
+from certagent.revocation.checker import Revoking
+from certagent.state.ledger import Ledger
+from tests.core.building import policy
 from tests.waiting import wait_until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -113,3 +124,18 @@ def test_jobs_without_threads_keep_the_agent_running(tmp_path: Path) -> None:
     words = [sys.executable, "-c", LONELY, str(tmp_path)]
     ran = subprocess.run(words, capture_output=True, text=True, cwd=top, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "still here\n", "")
+
+
+def test_probe_of_process_that_ended_finds_the_processes(tmp_path: Path) -> None:
+    """What answered then, or did not, says nothing of that process: a restart is no failure."""
+    work = Work(
+        policy(),
+        {},
+        Ledger.looking(str(tmp_path / "ledger.db")),
+        Store(str(tmp_path)),
+        Log(io.StringIO(), "text", clock),
+        Revoking(str(tmp_path), list),
+    )
+    ours, ended = f"{os.getpid()}:{start_ticks(os.getpid())}", f"{os.getpid()}:1"
+    answers = [work.probe(Probe("127.0.0.1", 1, "sql", who, "", "")) for who in (ours, ended)]
+    assert [type(answer) for answer in answers] == [Served, ProcessScan]

@@ -6,10 +6,10 @@ the last signal to its process: an older handshake says nothing about what is on
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
-from certagent.core.facts import Pair, Process, Served, Snapshot
+from certagent.core.facts import Attempt, Pair, Process, Served, Snapshot
 from certagent.core.facts.history import VERIFIED
 from certagent.core.serving import (
     changed_at,
@@ -26,6 +26,7 @@ from certagent.core.timing import PROOF_WAIT
 
 Kind = Literal["none-needed", "pending", "served", "accepted", "metric", "advertised", "handshake", "tls", "sent"]
 Answers = Mapping[tuple[str, str, str], Served]  # by process, client pair ("" without one) and address
+MOURNED = timedelta(minutes=10)  # how long a process that ended after a signal is an alarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,20 @@ def awaited(snapshot: Snapshot, now: datetime) -> bool:
     """Whether a signal was sent so recently that its process may still be verified by waiting."""
     last = [sent[-1] for p in snapshot.processes if (sent := snapshot.history.signals(p))]
     return any(a.outcome in {"asked", "unproven"} and now - a.at < PROOF_WAIT for a in last)
+
+
+def ended(snapshot: Snapshot, now: datetime) -> Attempt | None:
+    """The newest signal, where its process is gone since, without an answer, and no other was started: for a while.
+
+    A process that was started since has loaded what was on disk then. What it serves is not known until it was asked.
+    """
+    last = [a for a in snapshot.attempts if a.kind == "reload"][-1:]
+    looked, alive = snapshot.processes_at, {p.identity for p in snapshot.processes}
+    if not last or looked is None or last[0].outcome != "unproven" or last[0].subject in alive:
+        return None
+    if not last[0].at < looked or now - last[0].at > MOURNED:
+        return None
+    return None if any(p.started > last[0].at for p in snapshot.processes) else last[0]
 
 
 def silent(snapshot: Snapshot, process: Process) -> bool:

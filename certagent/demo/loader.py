@@ -37,6 +37,7 @@ class Flags:
     root_login: bool = True
     debug_user: bool = False
     sql_server: bool = False  # of a tenant: `mt start-sql`
+    no_login: str = ""  # a user without the privilege
 
     @classmethod
     def of(cls, mapping: str, node_dn: str, environ: Mapping[str, str]) -> "Flags":
@@ -45,7 +46,7 @@ class Flags:
         skip = environ.get("COCKROACH_SKIP_KEY_PERMISSION_CHECK", "") in YES
         release = environ.get("STANDIN_RELEASE", "")
         old = bool(release) and tuple(int(part) for part in release.split(".")[:2]) <= OLD
-        return cls(mapped, node_dn, skip, old)
+        return cls(mapped, node_dn, skip, old, no_login=environ.get("STANDIN_NO_LOGIN", ""))
 
 
 @dataclass(frozen=True, slots=True)

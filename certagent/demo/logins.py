@@ -50,4 +50,4 @@ def may_call(who: Shown | None, flags: Flags) -> bool:
 
 def may_log_in(user: str, who: Shown, flags: Flags) -> bool:
     """Whether a client with that certificate is let in as that user."""
-    return who.is_user(user) and (user != "debug_user" or flags.debug_user)
+    return who.is_user(user) and user != flags.no_login and (user != "debug_user" or flags.debug_user)

@@ -8,7 +8,8 @@ For tests, in the environment: STANDIN_START_AFTER (a file for which it waits), 
 STANDIN_DEAF (a reload changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets an answer; `sql` or
 `http`: none on that port), STANDIN_FAITHFUL (handshakes fail with any other node pair than the first one),
 STANDIN_ROTATIONS (its metrics say when a reload last changed each file, as those of cockroach 26.3),
-STANDIN_RELEASE (24.1: it loads as that version does, and names it in its metrics).
+STANDIN_RELEASE (24.1: it loads as that version does, and names it in its metrics), STANDIN_NO_LOGIN (a user who may not
+log in).
 """
 
 import argparse

@@ -7,7 +7,7 @@ files.
 """
 
 from certagent.process.arguments import Arguments, parse, terms_of
-from certagent.process.finding import find, start_ticks, started_at
+from certagent.process.finding import find, has_ended, start_ticks, started_at
 from certagent.process.inspecting import running
 from certagent.process.listing import listed
 from certagent.process.passed_over import passed_over
@@ -15,6 +15,7 @@ from certagent.process.passed_over import passed_over
 __all__ = [
     "Arguments",
     "find",
+    "has_ended",
     "listed",
     "parse",
     "passed_over",

@@ -59,10 +59,27 @@ def candidates(rule: ProcessRule, oldest: float | None = None) -> list[int]:
     return [pid for pid, name in listing.names if named(name, rule.names)]
 
 
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat after the name: the state is the first. Raises OSError if there is none."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read(4096).rpartition(b")")[2].split()
+
+
 def start_ticks(pid: int) -> int:
     """Field 22 of /proc/PID/stat. Raises OSError if there is none."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read(4096).rpartition(b")")[2].split()[19])
+    return int(_stat(pid)[19])
+
+
+def has_ended(identity: str) -> bool:
+    """Whether a process that was there (`Process.identity`) has ended; one that cannot be read may be there."""
+    pid, _, start = identity.partition(":")
+    try:
+        fields = _stat(int(pid))
+        return fields[0] in {b"Z", b"X"} or int(fields[19]) != int(start)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)

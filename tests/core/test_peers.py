@@ -1,6 +1,7 @@
 """What servers, clients and other nodes make of files that load and verify."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -189,6 +190,35 @@ def test_login_refused_by_a_flag_is_one_finding() -> None:
         seen = snapshot(pair("ca"), *live, processes=(process(terms=flags),), served=(told,))
         plan = decide(policy(want("ca"), root), seen, NOW)
         assert [f.code for f in plan.findings if f.file == "client.root.crt"] == expected
+
+
+TURNED_AWAY = served(client="client.root", client_fingerprint="client.root-1", outcome="refused")
+FAULTS = [
+    ("another user", {"common_names": ("bob",)}, {"sqlstate": "28000"}, "cert.principal"),
+    ("expired", {"not_after": NOW - DAY / 2}, {}, "cert.expired"),
+    ("not valid yet", {"not_before": NOW + DAY / 2}, {}, "cert.not-yet-valid"),
+    ("for servers only", {"eku": ("serverAuth",)}, {}, "cert.eku"),
+]
+
+
+@pytest.mark.parametrize(("label", "fault", "answer", "code"), FAULTS, ids=[row[0] for row in FAULTS])
+def test_client_certificate_that_servers_refuse_is_one_finding(label: str, fault: Any, answer: Any, code: str) -> None:
+    """What is wrong with the certificate is said; that a server refuses it follows."""
+    live = pair("client.root", leaf("client.root", **fault))
+    seen = snapshot(pair("ca"), live, processes=(process(),), served=(replace(TURNED_AWAY, **answer),))
+    plan = decide(policy(want("ca"), want("client.root")), seen, NOW)
+    found = [f.code for f in plan.findings if f.file == "client.root.crt" and f.code != "renewal.overdue"]
+    assert found == [code], label
+
+
+def test_client_certificate_of_untrusted_ca_is_one_finding() -> None:
+    """The bundle on disk does not verify it either: the finding about the file names the bundle."""
+    untrusted = replace(pair("client.root"), trust=Trust("ca", "its issuer is not in the bundle"))
+    for live, bundle in ((untrusted, True), (pair("client.root"), False)):
+        seen = snapshot(pair("ca"), live, processes=(process(),), served=(TURNED_AWAY,))
+        plan = decide(policy(want("ca"), want("client.root")), seen, NOW)
+        [found] = [f for f in plan.findings if f.file == "client.root.crt"]
+        assert (found.code, "ca.crt" in found.message) == ("cert.untrusted", bundle)
 
 
 def test_bundle_of_another_ca_is_one_finding_for_each_pair() -> None:

@@ -206,6 +206,28 @@ def test_reload_in_progress_is_no_alarm() -> None:
     assert ["warning"] == [f.severity for f in plan(sent(STALE, 1, 12 * SECOND)).findings]
 
 
+def test_process_that_was_restarted_since_sighup_is_no_alarm() -> None:
+    """Its successor loads what is on disk: until it was asked, what it serves is not known, and nothing is stale."""
+    signalled = sent(STALE, 1, 20 * SECOND)
+    for state in ("starting", "serving"):
+        fresh = process(pid=200, start=9000, started=NOW - 5 * SECOND, state=state)
+        found = replace(signalled, processes=(fresh,), served=())
+        assert "served.stale" not in {f.code for f in plan(found).findings}
+
+
+def test_process_that_ended_since_sighup_is_alarm() -> None:
+    """Where nothing was started since: another node of the same directory, older than the signal, is no successor.
+
+    It is looked for again soon, since it may be a restart.
+    """
+    signalled, other = sent(STALE, 1, 20 * SECOND), process(pid=200, start=9000, started=NOW - DAY)
+    for left in ((), (other,)):
+        made = plan(replace(signalled, processes=left, served=()))
+        assert [("served.stale", "critical")] == [(f.code, f.severity) for f in made.findings if f.severity != "info"]
+        assert made.wake_at is not None
+        assert made.wake_at <= NOW + 2 * SECOND
+
+
 def test_reload_sighup_excludes_probe() -> None:
     """The answer after the signal is the one that counts: no probe is sent with it, none while it is in flight."""
     old = tuple(replace(s, at=NOW - DAY) for s in OLD)

@@ -13,7 +13,7 @@ import pytest
 from certagent.core.facts import Process
 from certagent.core.policy import Owner, ProcessRule
 from certagent.demo.launch import StandIn
-from certagent.process import find, start_ticks, started_at
+from certagent.process import find, has_ended, start_ticks, started_at
 from tests.system.running import Host
 from tests.waiting import wait_until
 
@@ -182,6 +182,19 @@ def test_process_start_time_is_never_late() -> None:
     told = [started_at(start_ticks(child.pid)).timestamp() for _ in range(20)]
     child.communicate(b"\n")
     assert before - 0.02 <= max(told) <= after + 0.02
+
+
+def test_process_that_ended_is_told_from_one_that_runs() -> None:
+    """A zombie has ended, and so has one whose number another process has now; what cannot be read is not known."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = f"{child.pid}:{start_ticks(child.pid)}"
+    assert [has_ended(who) for who in (identity, f"{child.pid}:1", "", "x:y")] == [False, True, False, False]
+    assert child.stdin is not None
+    child.stdin.close()
+    wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "Z", "a zombie")
+    assert has_ended(identity)
+    child.wait()
+    assert has_ended(identity)
 
 
 @pytest.mark.slow

@@ -82,13 +82,17 @@ def test_root_of_same_subject_at_deaf_server_is_not_verified(host: Host) -> None
 
 
 def test_login_refused_after_valid_tls_is_finding(host: Host) -> None:
-    """A pair of another user that TLS accepts: it is not called `accepted`, and the finding names the log-in."""
+    """A user without the privilege: it is not called `accepted`, and the finding names the log-in.
+
+    Of a pair of another user the certificate is at fault. That is the one finding, and it is not `accepted` either.
+    """
     ca = deployed(host)
-    with host.server() as cockroach, host.agent():
+    with host.server(environ={"STANDIN_NO_LOGIN": "root"}) as cockroach, host.agent():
         served(host, cockroach)
-        wait_until(lambda: proof(host, "client.root") == "accepted", "accepted")
-        replace(host.certs, "client.root", pair(ca, "client.app"))
         wait_until(lambda: "login.refused" in host.codes(), "a finding")
+        assert proof(host, "client.root") == "pending"
+        replace(host.certs, "client.root", pair(ca, "client.app"))
+        wait_until(lambda: {"login.refused", "cert.principal"} & set(host.codes()) == {"cert.principal"}, "one finding")
         assert proof(host, "client.root") == "pending"
 
 

@@ -113,8 +113,16 @@ class Work:
         self.ledger.finish(row, "failed" if problem else "unproven", problem or action.reason)
         self._say("reload.failed" if problem else "reload.sent", file, problem or action.reason)
 
-    def probe(self, action: act.Probe) -> Served:
-        """One handshake, with a client pair where the action names one."""
+    def probe(self, action: act.Probe) -> Served | ProcessScan:
+        """One handshake; where the process has ended meanwhile, which processes there are now.
+
+        What then answered or did not says nothing of that process, and a restart is no failure.
+        """
+        found = self._handshake(action)
+        return self.scan(urgent=True) if procs.has_ended(action.process) else found
+
+    def _handshake(self, action: act.Probe) -> Served:
+        """With a client pair where the action names one."""
         if not action.client:
             return asking.probe(action.host, action.port, action.kind, action.process, clock())
         pem = read_live(self.policy.path, f"{action.client}.crt")

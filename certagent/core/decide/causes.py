@@ -4,6 +4,7 @@ from certagent.core.catalogue import (
     CA_MISSING,
     CERT_LOGIN,
     CERT_MISSING,
+    CERT_PRINCIPAL,
     CERT_UNTRUSTED,
     LOGIN_REFUSED,
     RENEWAL_REFUSED,
@@ -18,12 +19,13 @@ from certagent.core.view import View
 def last(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """All findings without those that other questions found of the same cause.
 
-    A server refuses the log-in of a user whose certificate its flags exclude. A certificate that no server would accept
-    is not missing.
+    A server refuses the log-in of a user whose certificate its flags exclude, or is another user's. A certificate that
+    no server would accept is not missing.
     """
     excluded = {f.file for f in findings if f.rule is CERT_LOGIN or f.remedy == WITHOUT_ROOT.format(stem_of(f.file))}
     refused = {f.file for f in findings if f.rule is RENEWAL_REFUSED} & excluded
-    following = {LOGIN_REFUSED: excluded, CERT_MISSING: refused}
+    others = {f.file for f in findings if f.rule is CERT_PRINCIPAL}
+    following = {LOGIN_REFUSED: excluded | others, CERT_MISSING: refused}
     return tuple(f for f in findings if f.file not in following.get(f.rule, ()))
 
 

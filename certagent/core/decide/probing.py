@@ -7,25 +7,34 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from certagent.core.actions import Probe, Scan
-from certagent.core.catalogue import CERT_UNTRUSTED, LOGIN_REFUSED, SERVED_UNREACHABLE
+from certagent.core.catalogue import (
+    CERT_EKU,
+    CERT_EXPIRED,
+    CERT_NOT_YET_VALID,
+    CERT_UNTRUSTED,
+    LOGIN_REFUSED,
+    SERVED_UNREACHABLE,
+)
 from certagent.core.decide.part import Part, total
 from certagent.core.facts import Listener, Process, Served, Snapshot
-from certagent.core.proof import silent, since
+from certagent.core.proof import ended, silent, since
+from certagent.core.rules import pair_findings
 from certagent.core.serving import differs, looked, port_kind
 from certagent.core.view import View
 
 SCAN_EVERY = timedelta(seconds=30)
-SCAN_STARTING, YOUNG = timedelta(seconds=2), timedelta(minutes=2)  # a process in start-up is looked at more often
+SCAN_STARTING, YOUNG = timedelta(seconds=2), timedelta(minutes=2)  # a process in start-up, or to be restarted
 PROBE_EVERY = timedelta(minutes=5)
 WRONG_EVERY = timedelta(seconds=30)  # an address that does not answer, or answers otherwise
 FIRST_AGAIN = timedelta(milliseconds=5)
+INVALID = frozenset({CERT_EXPIRED, CERT_NOT_YET_VALID, CERT_EKU, CERT_UNTRUSTED})  # a client's certificate
 
 
 def part(view: View) -> Part:
     """Scans and probes that are due, and findings about ports that do not answer."""
     parts = [_scan(view)]
     parts += _probes(view)
-    parts.append(_unreachable(view.snapshot))
+    parts.append(_unreachable(view))
     return total(parts)
 
 
@@ -36,7 +45,7 @@ def _scan(view: View) -> Part:
     if at is not None and _outdated(view, at):
         return Part((Scan("search for the processes again after a swap or a command", urgent=True),))
     young = any(p.state == "starting" and view.now - p.started < YOUNG for p in view.snapshot.processes)
-    every = SCAN_STARTING if young else SCAN_EVERY
+    every = SCAN_STARTING if young or ended(view.snapshot, view.now) else SCAN_EVERY
     if at is None or view.now - at >= every or at > view.now:
         return Part((Scan("search for the processes that use the directory"),))
     return Part(wakes=(at + every,))
@@ -98,7 +107,15 @@ def _other_client(snapshot: Snapshot, last: Served) -> bool:
     return pair is not None and pair.leaf is not None and pair.leaf.fingerprint != last.client_fingerprint
 
 
-def _unreachable(snapshot: Snapshot) -> Part:
+def _invalid(view: View, stem: str) -> bool:
+    """Whether the certificate is at fault itself, which is a finding of its own: that servers refuse it follows."""
+    pair = view.pair(stem)
+    found = pair_findings(view.want(stem), pair, view.now) if pair else ()
+    return any(f.rule in INVALID for f in found)
+
+
+def _unreachable(view: View) -> Part:
+    snapshot = view.snapshot
     alive = {p.identity: p for p in snapshot.processes if not _announced(p)}
     found = []
     for served in snapshot.served:
@@ -112,7 +129,7 @@ def _unreachable(snapshot: Snapshot) -> Part:
         elif served.client and served.sqlstate:
             message = f"{served.address} refuses the log-in with {served.client}.crt: {served.reason}"
             found.append(LOGIN_REFUSED.found(f"{served.client}.crt", message))
-        elif served.client and served.outcome == "refused":
+        elif served.client and served.outcome == "refused" and not _invalid(view, served.client):
             message = f"{served.address} refuses {served.client}.crt: {served.reason}"
             remedy = "add the issuer to the server's bundle of client CAs"
             found.append(CERT_UNTRUSTED.found(f"{served.client}.crt", message, remedy=remedy))

@@ -15,7 +15,7 @@ from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Attempt, Pair, Process, Request, Served, Snapshot
 from certagent.core.findings import Finding
-from certagent.core.proof import answers, owners, silent, unloaded, unverified
+from certagent.core.proof import answers, ended, owners, silent, unloaded, unverified
 from certagent.core.requests import after
 from certagent.core.serving import arrived, differs, expected, material, of_process
 from certagent.core.spans import stamp
@@ -23,7 +23,6 @@ from certagent.core.timing import PROOF_WAIT, RELOAD_TRIES, reload_retry_at
 from certagent.core.view import View
 
 BEFORE_ROLLBACK = timedelta(seconds=2)
-MOURNED = timedelta(minutes=10)
 REQUESTED = "requested by an operator"
 LOG = "see the log of the process; a restart loads what is on disk"
 AGAIN = "see the log of the process; certagent repeats the SIGHUP"
@@ -62,14 +61,11 @@ def part(view: View) -> Part:
 
 def _ended(view: View) -> tuple[Finding, ...]:
     """A process that is gone since our signal to it, which it never answered, is an alarm of its own for a while."""
-    last = [a for a in view.snapshot.attempts if a.kind == "reload"][-1:]
-    looked, alive = view.snapshot.processes_at, {p.identity for p in view.snapshot.processes}
-    if not last or looked is None or last[0].outcome != "unproven" or last[0].subject in alive:
+    last = ended(view.snapshot, view.now)
+    if last is None:
         return ()
-    if not last[0].at < looked or view.now - last[0].at > MOURNED:
-        return ()
-    pid = last[0].subject.partition(":")[0]
-    message = f"pid {pid} has ended since the SIGHUP of {stamp(last[0].at)}, without having served what is on disk"
+    pid = last.subject.partition(":")[0]
+    message = f"pid {pid} has ended since the SIGHUP of {stamp(last.at)}, without having served what is on disk"
     return (SERVED_STALE.found("node.crt", message, "critical", "see the log of the process, then start it again"),)
 
 
