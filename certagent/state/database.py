@@ -31,6 +31,7 @@ from typing import Any
 
 OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 PAGES = 250  # of the log, 1 MiB: then its pages are moved into the file
+CACHE = 256  # KiB of pages in memory, of each open ledger; SQLite's own choice is 2 MiB
 Statement = tuple[str, Sequence[Any]]
 Rows = list[tuple[Any, ...]]
 
@@ -74,6 +75,8 @@ class Database:
         except sqlite3.OperationalError:  # a log was left, and there is no room for its index
             self.isolate()
         self.arrange()
+        with self._guard:
+            self._small()
 
     def arrange(self) -> None:
         """Use a write-ahead log where the file system can have one, else a rollback journal; where neither, stay."""
@@ -100,7 +103,12 @@ class Database:
                 self._base.close()
                 self._base = _connected(self._path)
                 raise
+            self._small()
             self._alone = True
+
+    def _small(self) -> None:
+        """Keep few pages in memory; said after the first access, which may fail where the disk is full."""
+        self._base.execute(f"pragma cache_size = -{CACHE}")
 
     def _begin(self) -> None:
         """Go over to a log, and see whether anything can be written."""

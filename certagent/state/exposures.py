@@ -54,7 +54,9 @@ class Exposures:
         """Write what is owed, as far as the disk lets."""
         with self._guard, suppress(HostError):
             if self._owed:
-                self._ledger.write((SCHEMA, ()), *(self._adding(e) for e in self._owed.values()))
+                added = [self._adding(e) for e in self._owed.values()]
+                cap = self._ledger.caps.due("exposed", self._directory, len(added))
+                self._ledger.write((SCHEMA, ()), *added, *cap)
                 self._owed = {}
 
     def _adding(self, e: Exposure) -> Statement:

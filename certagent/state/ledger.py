@@ -10,13 +10,13 @@ import sqlite3
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from certagent.core.facts import Adopted, Attempt
 from certagent.posix.errors import HostError
 from certagent.state.database import Database, Rows, Statement
-from certagent.state.rows import attempt_of, ended, moment, outcome_of, row_of
+from certagent.state.rows import attempt_of, ended, moment, outcome_of, row_of, shown
 from certagent.state.statements import (
     ATTEMPTS,
     FAILURES,
@@ -26,12 +26,15 @@ from certagent.state.statements import (
     PER_SUBJECT,
     RECENT,
     SCHEMA,
+    Caps,
     adopting,
+    owning,
     pruning,
 )
 
 LEDGER = "ledger.db"  # in the state directory
 VERSION = 1
+MOST_OWED = 1000  # attempts that could not be written, whose later rows are remembered
 CRASHED = "the agent stopped before the result was known"
 
 
@@ -49,6 +52,7 @@ class Ledger:
         self._rows: dict[int, int] = {}  # the rows that they got later
         self._bad: dict[tuple[str, str], datetime] = {}  # quarantined when, and not written yet
         self._last = 0
+        self.caps = Caps()
 
     @classmethod
     def writing(cls, path: str) -> "Ledger":
@@ -167,6 +171,7 @@ class Ledger:
         for row, (directory, attempt) in sorted(self._owed.items(), reverse=True):
             if row < 0:
                 self._rows[row] = self._insert(directory, attempt)
+                self._rows.pop(row + MOST_OWED, None)
             else:
                 self._update(row, outcome_of(attempt), attempt.reason, attempt.about, attempt.retry_at)
             with self._guard:
@@ -195,7 +200,7 @@ class Ledger:
     def issued(self, directory: str) -> frozenset[str]:
         """Fingerprints that this agent asked for."""
         sql = "select fingerprint from issued where directory = ? order by at desc limit ?"
-        return frozenset(str(r[0]) for r in self.execute(sql, directory, RECENT))
+        return frozenset(fingerprint for (fingerprint,) in self.execute(sql, directory, RECENT))
 
     def adopted(self, directory: str) -> tuple[Adopted, ...]:
         """What was wanted of the pairs that others made, as first seen, and of our own."""
@@ -204,12 +209,11 @@ class Ledger:
 
     def adopt(self, directory: str, adopted: Adopted, at: datetime) -> None:
         """Remember what was wanted of a pair; of each name the newest few."""
-        self.write(*adopting(directory, adopted, at))
+        self.write(*adopting(directory, adopted, at), *self.caps.due("adopted", directory))
 
     def own(self, directory: str, adopted: Adopted, at: datetime) -> None:
         """Record a certificate as issued by this agent, and what was wanted of it."""
-        row = (directory, adopted.stem, adopted.fingerprint, at.timestamp())
-        self.write(("insert or ignore into issued values (?, ?, ?, ?)", row), *adopting(directory, adopted, at))
+        self.write(*owning(directory, adopted, at), *self.caps.due("adopted", directory))
 
     def quarantined(self, directory: str) -> frozenset[str]:
         """Fingerprints that were rolled back."""
@@ -232,7 +236,6 @@ class Ledger:
 
         `id` gives their order; what could not be written yet has a negative one.
         """
-        names = ("id", "certs_dir", "kind", "subject", "at", "outcome", "reason", "digest")
         sql = (
             "select id, directory, kind, subject, at, replace(outcome, 'interrupted', 'failed'), reason, digest"
             " from attempts where ? in ('', directory) and ? in ('', subject) order by id desc limit ?"
@@ -242,12 +245,7 @@ class Ledger:
             for row, (where, a) in sorted(self._owed.items())
             if row < 0 and directory in ("", where) and subject in ("", a.subject)
         ]
-        found = [*owed, *self.execute(sql, directory, subject, limit)]
-        rows = [dict(zip(names, r, strict=True)) for r in found[:limit]]
-        for row in rows:
-            at = datetime.fromtimestamp(row["at"], UTC)
-            row["at"] = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
-        return rows
+        return shown([*owed, *self.execute(sql, directory, subject, limit)][:limit])
 
     def newest(self, before: datetime | None = None) -> datetime | None:
         """When the newest attempt was; with `before`, the newest not after that."""
@@ -257,7 +255,8 @@ class Ledger:
     def prune(self, now: datetime) -> None:
         """Forget what is older than 400 days, and all but the newest of a leaf that lives for minutes."""
         end = (now - KEEP).timestamp()
-        old = (pruning(table, end) for table in ("attempts", "issued"))
+        ends = {"attempts": end, "issued": end, "quarantined": 0.0}
+        old = (pruning(table, end) for table, end in ends.items())
         self.write(*old, (FORGET_FAILURES, (FAILURES,)), synced=False)
 
 

@@ -46,6 +46,18 @@ def ended(attempt: Attempt, outcome: Any, reason: str, digest: str, retry_at: da
     return replace(ending, outcome="failed" if broken_off else outcome, **known)  # type: ignore[arg-type]
 
 
+SHOWN = ("id", "certs_dir", "kind", "subject", "at", "outcome", "reason", "digest")
+
+
+def shown(rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Attempts as they are shown in a history, with the time in RFC 3339."""
+    found = [dict(zip(SHOWN, row, strict=True)) for row in rows]
+    for row in found:
+        at = datetime.fromtimestamp(row["at"], UTC)
+        row["at"] = at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return found
+
+
 def written(window: Window) -> str:
     """A window as `START/END EXPLANATION`, an ISO 8601 interval and the CA's words."""
     return f"{window.start.isoformat()}/{window.end.isoformat()} {window.explanation}".strip()

@@ -45,5 +45,6 @@ class Scopes:
         with suppress(HostError):
             for stem, (uris, at) in tuple(self._owed.items()):
                 row = (self._directory, stem, json.dumps(uris), at.timestamp())
-                self._ledger.write((SCHEMA, ()), ("insert or replace into scopes values (?, ?, ?, ?)", row))
+                added = ("insert or replace into scopes values (?, ?, ?, ?)", row)
+                self._ledger.write((SCHEMA, ()), added, *self._ledger.caps.due("scopes", self._directory))
                 self._owed.pop(stem, None)

@@ -1,5 +1,6 @@
 """The tables of the ledger, which have been the same since the first version, and its longer statements."""
 
+import threading
 from datetime import datetime, timedelta
 
 from certagent.core.facts import Adopted
@@ -21,18 +22,23 @@ INSERT = """
 insert into attempts (directory, kind, subject, at, outcome, reason, digest, retry_at)
 values (?, ?, ?, ?, ?, ?, ?, ?) returning id
 """
+# Only what they are counted by is sorted: twenty thousand whole rows would take 4 MB for a moment.
 ATTEMPTS = """
-select id, kind, subject, at, outcome, reason, digest, retry_at from (
-  select *, row_number() over (partition by kind, subject order by id desc) as age
-  from (select * from attempts where directory = ? order by id desc limit ?))
-where age <= ? order by id
+select id, kind, subject, at, outcome, reason, digest, retry_at from attempts where id in (
+  select id from (
+    select id, row_number() over (partition by kind, subject order by id desc) as age
+    from (select id, kind, subject from attempts where directory = ? order by id desc limit ?))
+  where age <= ?)
+order by id
 """
-NEWEST = """
-delete from adopted where directory = ? and stem = ? and rowid not in (
-  select rowid from adopted where directory = ? and stem = ? order by rowid desc limit ?)
+INSTALLED = """
+select digest from attempts
+where directory = ? and subject = ? and kind in ('install', 'rollback') and outcome = 'ok' order by id desc limit 2
 """
 RECENT = 20_000
 PER_SUBJECT = 30
+PER_DIRECTORY = 50_000  # rows of its names: four times as many as pairs are examined
+CAPPED_EVERY = 500
 MOST = 100_000
 FAILURES = 500  # of each pair: an outage of weeks adds one a minute, and must not hide what else was done
 FORGET_FAILURES = """
@@ -47,12 +53,58 @@ KEEP = timedelta(days=400)
 
 def adopting(directory: str, adopted: Adopted, at: datetime) -> tuple[Statement, ...]:
     """What remembers a pair, and of its name only the newest few."""
-    of = (directory, adopted.stem)
-    values = (*of, adopted.fingerprint, adopted.want, at.timestamp())
-    return (("insert or ignore into adopted values (?, ?, ?, ?, ?)", values), (NEWEST, (*of, *of, PER_SUBJECT)))
+    values = (directory, adopted.stem, adopted.fingerprint, adopted.want, at.timestamp())
+    return (
+        ("insert or ignore into adopted values (?, ?, ?, ?, ?)", values),
+        newest("adopted", directory, adopted.stem),
+    )
+
+
+def owning(directory: str, own: Adopted, at: datetime) -> tuple[Statement, ...]:
+    """What remembers a certificate that this agent requested, and of its name only the newest few."""
+    values = (directory, own.stem, own.fingerprint, at.timestamp())
+    return (
+        ("insert or ignore into issued values (?, ?, ?, ?)", values),
+        newest("issued", directory, own.stem),
+        *adopting(directory, own, at),
+    )
+
+
+def newest(table: str, directory: str, stem: str) -> Statement:
+    """Forget all but the newest few of a name; what is installed stays, however many requests failed since."""
+    of = (directory, stem)
+    sql = (
+        f"delete from {table} where directory = ? and stem = ? and rowid not in"  # noqa: S608 - our own words
+        f" (select rowid from {table} where directory = ? and stem = ? order by rowid desc limit ?)"
+        f" and fingerprint not in ({INSTALLED})"
+    )
+    return (sql, (*of, *of, PER_SUBJECT, *of))
+
+
+def capping(table: str, directory: str) -> Statement:
+    """Forget all but the newest rows of a directory, whatever names its files had. What is there is noticed again."""
+    oldest = f"select rowid from {table} where directory = ? order by rowid desc limit 1 offset ?"  # noqa: S608 - our own words
+    sql = f"delete from {table} where directory = ? and rowid <= ({oldest})"  # noqa: S608 - our own words
+    return (sql, (directory, directory, PER_DIRECTORY))
+
+
+class Caps:
+    """When the rows about names have to be capped: with the first of a process, and then with every so many."""
+
+    def __init__(self) -> None:
+        """Nothing was written yet."""
+        self._guard = threading.Lock()
+        self._written: dict[tuple[str, str], int] = {}  # rows since the last time, by table and directory
+
+    def due(self, table: str, directory: str, rows: int = 1) -> tuple[Statement, ...]:
+        """What has to be written along with so many rows about names of a directory."""
+        with self._guard:
+            written = self._written.get((table, directory), CAPPED_EVERY) + rows
+            self._written[table, directory] = 0 if written > CAPPED_EVERY else written
+        return (capping(table, directory),) if written > CAPPED_EVERY else ()
 
 
 def pruning(table: str, end: float) -> Statement:
     """What forgets rows from before a moment, and all but the newest of a leaf that lives for minutes."""
-    newest = f"select rowid from {table} order by rowid desc limit {MOST}"  # noqa: S608 - our own words
-    return (f"delete from {table} where at < ? or rowid not in ({newest})", (end,))  # noqa: S608 - our own words
+    oldest = f"select rowid from {table} order by rowid desc limit 1 offset {MOST}"  # noqa: S608 - our own words
+    return (f"delete from {table} where at < ? or rowid <= ({oldest})", (end,))  # noqa: S608 - our own words

@@ -222,6 +222,18 @@ def test_ledger_keeps_newest_request_of_each_name(path: str) -> None:
     assert Adopted("ui", "f", "want") in found
 
 
+def test_ledger_keeps_what_is_installed_however_many_requests_failed(path: str) -> None:
+    """A CA whose answers are never installed does not make the live certificate another tool's."""
+    ledger = Ledger.writing(path)
+    ledger.own("/certs", Adopted("node", "live", "want"), NOW)
+    ledger.attempt("/certs", Attempt("install", "node", NOW, "ok", fingerprint="live"))
+    for number in range(3 * PER_SUBJECT):
+        ledger.own("/certs", Adopted("node", f"f{number}", "want"), NOW + timedelta(seconds=number))
+    newest = {f"f{number}" for number in range(2 * PER_SUBJECT, 3 * PER_SUBJECT)}
+    assert ledger.issued("/certs") == {"live", *newest}
+    assert {a.fingerprint for a in ledger.adopted("/certs")} == {"live", *newest}
+
+
 class Full(Ledger):
     """A disk that is full until `insert` is called the second time, while which the attempt ends."""
 
