@@ -5,6 +5,7 @@ Each directory has a thread of its own (reconciler.py); nothing here waits for o
 Locks: one per state directory and one per certs-dir, both flocks of the kernel, so that no stale lock exists.
 """
 
+import gc
 import threading
 import time
 from collections.abc import Iterable
@@ -148,6 +149,7 @@ class Service:
         self._told = self._ledger.problem
 
     def _prune(self, now: datetime) -> None:
+        gc.collect()  # what was there at the start is left out (start.py), so this takes a millisecond
         try:
             self._ledger.prune(now)
         except HostError as error:
@@ -225,9 +227,8 @@ class Service:
         self._remote.change(inboxes(fresh), self._file.path, lambda: prepare(fresh))
         with suppress(RuntimeError):  # no thread available: the result from the start is kept
             threading.Thread(target=self.try_workers, name="worker-probe", daemon=True).start()
-        self._log.emit(
-            "config.loaded", file=self._file.path, reason=f"certs directories: {len(self._directories)}{later}"
-        )
+        reason = f"certs directories: {len(self._directories)}{later}"
+        self._log.emit("config.loaded", file=self._file.path, reason=reason)
 
     def wait_until_looked(self, seconds: float) -> None:
         """Wait until every certs-dir was looked at, at most so long."""

@@ -98,6 +98,27 @@ def behind(skipped: list[str]) -> str:
     )
 
 
+class _Roots:
+    """The roots of the system at the moment of a scan, and whether a verdict asked for them.
+
+    Not a part of the scan: one that refers to itself stays in memory until the garbage collector finds it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        """Nothing is read yet."""
+        self._source, self.asked = source, False
+
+    @cached_property
+    def found(self) -> system_roots.Roots | None:
+        """As of the first time that they were needed."""
+        return self._source()
+
+    def ask(self) -> system_roots.Roots | None:
+        """For a verdict."""
+        self.asked = True
+        return self.found
+
+
 class _Scan:
     """What one scan of one directory verifies by."""
 
@@ -108,20 +129,15 @@ class _Scan:
         self.skipped: list[str] = []  # the stems that are not verified, because it is too much for one scan
         self.gone = False  # whether a file was there before and cannot be read any more
         self._whole = self._left = left
-        self.fd, self.now, self._source, self._asked = fd, now, source, False
-        self._store = store_of(pairs, lambda file: read_file(fd, file), roots=self._ask, split=split)
+        self.fd, self.now, self._roots = fd, now, _Roots(source)
+        self._store = store_of(pairs, lambda file: read_file(fd, file), roots=self._roots.ask, split=split)
         digests = {p.name.stem: p.cert.digest for p in pairs if p.cert}
         self.marks = (self._store.split, *((stem, digests[stem]) for stem in self._store.bundles))
-
-    @cached_property
-    def roots(self) -> system_roots.Roots | None:
-        """The roots of the system, at this moment."""
-        return self._source()
 
     @property
     def mark(self) -> tuple[system_roots.Mark, str]:
         """What changes when a verdict by the roots may change."""
-        return system_roots.mark_of(self.roots), f"{self.now:%Y%m%d}"
+        return system_roots.mark_of(self._roots.found), f"{self.now:%Y%m%d}"
 
     def verdict(self, pair: Pair, leaf: Leaf) -> Kept | None:
         """The verdict on a live certificate; None where its file is gone, or the budget does not suffice for it."""
@@ -133,12 +149,12 @@ class _Scan:
         if not self._affordable(cert):
             self.skipped.append(pair.name.stem)
             return None
-        self._asked = False
+        self._roots.asked = False
         found = trust(pair.name, leaf, cert, self._store, self.now)
         if found is not None and found.bundle in self._store.gone:
             self.gone = True
             return None
-        return Kept(trust=found, asked=self.mark if self._asked else None)
+        return Kept(trust=found, asked=self.mark if self._roots.asked else None)
 
     def undecided(self, pair: Pair, leaf: Leaf) -> Trust | None:
         """What is said of one that is not verified yet."""
@@ -152,7 +168,3 @@ class _Scan:
             return False
         self._left -= cost
         return True
-
-    def _ask(self) -> system_roots.Roots | None:
-        self._asked = True
-        return self.roots
