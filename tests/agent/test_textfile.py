@@ -1,8 +1,11 @@
 """The text file of metrics: complete at every moment, readable for the exporter, and never put where others lead it."""
 
 import os
+import pwd
+import shutil
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,10 @@ import pytest
 from certagent.agent.textfile import Textfile, write_file
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
+from tests.servers.process import missing
+from tests.servers.prometheus import INSTALL
+from tests.system.hanging import Deaf
+from tests.system.running import open_tmp
 from tests.waiting import wait_until
 
 NAME = "certagent-config.prom"
@@ -111,3 +118,61 @@ def test_textfile_follows_the_setting(place: Path) -> None:
     wait_until(lambda: not textfile.findings(clock()), "the finding is resolved")
     assert written(textfile, str(place)) == []
     assert (place / "certagent-db1.prom").read_text() == "a 1\n"
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_textfile_on_hung_mount_delays_nobody(place: Path) -> None:
+    """A directory that does not respond is the finding, nobody waits, and the file comes with the end of the mount."""
+    textfile = Textfile("config", lambda: "a 1\n")
+    with Deaf(place):
+        textfile.turned(str(place), clock())
+        said = wait_until(lambda: [f.message for f in textfile.findings(clock())], "the finding appears")
+        textfile.turned(str(place), clock())
+    assert said[0].startswith(f"metrics are not written: {place} has not responded since ")
+    wait_until((place / NAME).exists, "the file is written")
+    wait_until(lambda: not textfile.findings(clock()), "the finding is resolved")
+
+
+def as_user(uid: int, task: Callable[[], None]) -> str:
+    """What a task raises in a child that has become another user; "" where it raises nothing."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+        try:
+            task()
+        except Exception as error:  # noqa: BLE001 - it is what the parent asks for
+            os.write(writer, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as said:
+        text = said.read().decode()
+    os.waitpid(child, 0)
+    return text
+
+
+@pytest.mark.root
+@pytest.mark.real
+def test_textfile_in_the_directory_of_the_package() -> None:
+    """Debian's directories of the exporter, as docs/monitoring.md opens them: the agent writes, a stranger does not."""
+    try:
+        reader = pwd.getpwnam("prometheus").pw_uid
+    except KeyError:
+        missing("user prometheus", INSTALL)
+    base, agent, stranger = open_tmp(), 4_000_001, 4_000_002
+    above, directory = base / "prometheus", base / "prometheus" / "node-exporter"
+    directory.mkdir(parents=True)
+    os.chown(above, reader, reader)
+    above.chmod(0o755)
+    os.chown(directory, 0, agent)
+    directory.chmod(0o1775)
+    write = partial(write_file, str(directory), NAME, "a 1\n")
+    assert as_user(agent, write) == ""
+    assert (directory / NAME).stat().st_uid == agent
+    assert "PermissionError" in as_user(stranger, write)
+    os.chown(above, stranger, stranger)
+    assert f"HostError: {above} belongs to" in as_user(agent, write)
+    shutil.rmtree(base)
