@@ -32,6 +32,19 @@ clients = ["root"]
 """.replace("HOST", socket.gethostname())  # which cockroach advertises
 
 
+METRICS = """
+[metrics]
+textfile = "/var/lib/prometheus/node-exporter"
+listen = "127.0.0.1:9464"
+"""
+OF_METRICS = {
+    "textfile": "644 cockroach",
+    "port_sandbox": "CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2",
+    "port_user": "certagent-metrics",
+    "port_without": "active",
+}
+
+
 def of(state: str) -> str:
     """The configuration of a further agent, with its state and its socket below a directory."""
     places = f'[agent]\nstate_dir = "/var/lib/{state}"\nsocket = "/run/{state}/control.sock"'
@@ -80,15 +93,16 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
 
 
-def documented(before: str) -> str:
-    """The commands that docs/operations.md shows below this line."""
-    after = (ROOT / "docs" / "operations.md").read_text().split(before)[1].lstrip("\n")
+def shown(page: str, before: str) -> str:
+    """The commands that a page of the documents shows below this line."""
+    after = (ROOT / "docs" / page).read_text().split(before)[1].lstrip("\n")
     return "".join(f"{line.strip()}\n" for line in after.split("\n\n")[0].splitlines())
 
 
 def test_systemd_units_are_booted(tmp_path: Path) -> None:
     """Ready when notified; confined, it renews, signals and verifies as cockroach; reloads; a hang is restarted.
 
+    It writes metrics for node_exporter, and certagent-metrics serves them, also when no agent runs: 503.
     Beside it certagent@second, whose state is that of 0.1, moved as documented: whichever starts or stops first, each
     keeps its state and its socket. Last the root unit, for a server of another user in a directory of root's.
     """
@@ -97,10 +111,12 @@ def test_systemd_units_are_booted(tmp_path: Path) -> None:
     reachable(tmp_path)
     for unit in (ROOT / "systemd").glob("*.service"):
         shutil.copy(unit, tmp_path)
-    (tmp_path / "config.toml").write_text(CONFIG)
+    (tmp_path / "config.toml").write_text(CONFIG + METRICS)
+    opened = [line for line in shown("monitoring.md", "On Debian:").splitlines() if not line.startswith("apt-get ")]
+    (tmp_path / "textfile").write_text("\n".join(opened))
     (tmp_path / "second.toml").write_text(SECOND)
     (tmp_path / "root.toml").write_text(ROOTS)
-    (tmp_path / "upgrade").write_text(documented("once for each NAME:").replace("NAME", "second"))
+    (tmp_path / "upgrade").write_text(shown("operations.md", "once for each NAME:").replace("NAME", "second"))
     shutil.copy(INSIDE, tmp_path / "inside")
     booted = subprocess.run([str(BOOT), str(tmp_path)], check=False, timeout=240)
     output = (tmp_path / "output").read_text() if (tmp_path / "output").exists() else ""
@@ -115,6 +131,7 @@ def test_systemd_units_are_booted(tmp_path: Path) -> None:
     assert told["owners"] == "cockroach"
     assert min(int(told["restarts"]), int(told["watchdog"])) >= 1
     assert {k: v for k, v in told.items() if k.startswith("second_")} == OF_SECOND
+    assert {k: v for k, v in told.items() if k in OF_METRICS} == OF_METRICS
     assert {k: v for k, v in told.items() if k.startswith("root_")} == OF_ROOT
     for log, times in (("server.log", 2), ("rooted.log", 1)):
         reloads = [e for e in rows(tmp_path / log) if e["event"] == "reload"]

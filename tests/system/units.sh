@@ -23,6 +23,11 @@ server() {
         /usr/bin/python3 -m certagent.demo.server start --certs-dir "$2" \
         --advertise-addr localhost --ports-file "$3/ports.json" --log "$3/log"
 }
+metrics() {
+    exec 3<> /dev/tcp/127.0.0.1/9464
+    printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
+    cat <&3
+}
 second() { certagent "$@" -c /etc/certagent/second.toml; }
 
 useradd --system --home-dir /var/lib/cockroach cockroach
@@ -37,6 +42,9 @@ install -d -m 0755 -o cockroach -g cockroach /var/lib/cockroach
 install -d -m 0700 -o cockroach -g cockroach /var/lib/cockroach/certs
 install -d -m 0755 -o second -g second /srv/second
 install -d -m 0700 -o second -g second /srv/second/certs
+# the directory of node_exporter, as its package makes it, opened as documented
+install -d -m 0755 -o root -g root /var/lib/prometheus/node-exporter
+bash -euo pipefail /mnt/textfile
 # the drop-in that the unit shows
 printf '[Service]\nReadWritePaths=/srv/second\n' > /etc/systemd/system/certagent@second.service.d/place.conf
 # the same unit, a shorter wait
@@ -76,6 +84,13 @@ systemctl reload certagent@second
 until_true 'journalctl -u certagent@second -o cat | grep config.loaded'
 tell second_to_others "$(runuser -u nobody -- certagent status -c /etc/certagent/second.toml | grep -c 'agent pid')"
 
+until_true 'test -e /var/lib/prometheus/node-exporter/certagent-config.prom'
+tell textfile "$(stat -c '%a %U' /var/lib/prometheus/node-exporter/certagent-config.prom)"
+systemctl start certagent-metrics
+until_true 'metrics | grep ^certagent_last_turn_timestamp_seconds'
+tell port_sandbox "$(sandbox certagent-metrics)"
+tell port_user "$(stat -c %U "/proc/$(shows certagent-metrics MainPID)")"
+
 first=$(shows certagent MainPID)
 kill -STOP "$first"
 until_true "test \$(shows certagent MainPID) != $first -a \$(shows certagent MainPID) != 0 -a \$(shows certagent ActiveState) = active"
@@ -86,6 +101,8 @@ tell renewed_after "$(certagent renew node)"
 
 systemctl stop certagent
 tell stopped "$(shows certagent Result)"
+until_true 'metrics | grep "503 Service Unavailable"'
+tell port_without "$(shows certagent-metrics ActiveState)"
 tell second_beside "$(second status | grep -c 'agent pid')"
 systemctl restart certagent@second
 tell second_renewed_after "$(second renew node)"
