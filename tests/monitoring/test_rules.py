@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from certagent.core.metrics import FAMILIES
+from tests.documented import all_blocks
 from tests.monitoring.dashboard import expressions
 from tests.servers.prometheus import promtool
 
@@ -33,13 +34,19 @@ def selected(expression: str) -> Iterator[tuple[str, set[str]]]:
             yield name, set(MATCHER.findall(matchers))
 
 
-EXPRESSIONS = [*rules(), *expressions()]
+def documented() -> list[str]:
+    """The expressions that the documents show, one a line."""
+    return [line for block in all_blocks() if block.language == "promql" for line in block.text.splitlines()]
+
+
+EXPRESSIONS = [*rules(), *expressions(), *documented()]
 
 
 def test_rules_and_dashboard_were_found() -> None:
     """The tests below are about all of them."""
     assert len(rules()) == RULES.read_text().count("- alert: ")
     assert len(expressions()) > 20
+    assert len(documented()) > 10
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
