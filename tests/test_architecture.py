@@ -43,7 +43,7 @@ ROOMS = {  # the one import table: each room, and the rooms that it may import; 
     "agent": "core posix x509 config events process state sandbox keys probe control certs_dir revocation authority "
     "operations",
     "demo": "x509",
-    "cli": "core posix config state sandbox control certs_dir operations agent demo",
+    "cli": "core posix config events state sandbox control certs_dir operations agent demo",
     "__main__": "cli",
 }
 APART = {"authority/backends": "authority/client"}  # a worker asks a CA; it has nothing of the daemon's side

@@ -28,6 +28,7 @@ VERBS = {  # each verb, and its module here
     "history": "history",
     "recover": "recover",
     "explain": "explain",
+    "schema": "schema",
     "advise": "advise",
     "retire": "retire",
     "authority": "authority",

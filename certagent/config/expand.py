@@ -10,6 +10,7 @@ from certagent.config.cross_check import Places, cross_check, normalise
 from certagent.config.lines import placed
 from certagent.config.metrics import Metrics, digest, metrics
 from certagent.config.reader import (
+    LIST,
     ConfigError,
     RedactedValueError,
     Table,
@@ -18,6 +19,7 @@ from certagent.config.reader import (
     duration,
     flag,
     one_of,
+    takes,
     texts,
 )
 from certagent.config.schema import (
@@ -80,14 +82,14 @@ def build(
     """
     errors: list[str] = []
     top = Table("", document, errors)
-    settings = _settings(top.sub("agent"))
+    settings = settings_of(top.sub("agent"))
     found = metrics(top.meant("metrics"))
     authorities = _authorities(top.meant("authority"))
     listed = top.get("certs_dir", _tables, [])
     if not listed and not any(e.startswith("certs_dir: ") for e in errors):
         top.error("certs_dir", "at least one [[certs_dir]] is required")
     tables = [Table(f"certs_dir[{i}]", values, errors) for i, values in enumerate(listed)]
-    policies = tuple(_policy(table, host, settings, authorities) for table in tables)
+    policies = tuple(policy_of(table, host, settings, authorities) for table in tables)
     top.done()
     directories = [p.path for p in policies if p.path != NOWHERE]
     places = Places(state_dir=settings.state_dir, socket=settings.socket, textfile=found.textfile)
@@ -107,13 +109,15 @@ def _authorities(tables: Table) -> dict[str, AuthorityConfig]:
     return found
 
 
+@takes({"type": "array"})
 def _tables(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise RedactedValueError("write [[certs_dir]], with double brackets")
     return value
 
 
-def _settings(table: Table) -> Settings:
+def settings_of(table: Table) -> Settings:
+    """`[agent]`."""
     found = Settings(
         table.get("state_dir", absolute, "/var/lib/certagent"),
         table.get("socket", _socket, "/run/certagent/control.sock"),
@@ -128,6 +132,7 @@ def _settings(table: Table) -> Settings:
     return found
 
 
+@takes({"type": "string", "pattern": "^/", "maxLength": LONGEST_SOCKET})
 def _socket(value: Any) -> str:
     found = absolute(value)
     if len(found.encode()) > LONGEST_SOCKET:
@@ -143,6 +148,7 @@ def _own_worker() -> Owner:
         return SHARED_WORKER
 
 
+@takes({"type": "string"})
 def _worker(value: Any) -> Owner:
     found = owner(value)
     if found.uid == 0:
@@ -150,7 +156,8 @@ def _worker(value: Any) -> Owner:
     return found
 
 
-def _policy(table: Table, host: str, settings: Settings, authorities: dict[str, AuthorityConfig]) -> Policy:
+def policy_of(table: Table, host: str, settings: Settings, authorities: dict[str, AuthorityConfig]) -> Policy:
+    """One `[[certs_dir]]`."""
     path = table.require("path", absolute, NOWHERE)
     who = table.require("owner", owner, NOBODY)
     layout: Layout = table.get("layout", one_of("standard", "split-node", "split-ca", "tenant", "client"), "standard")
@@ -203,6 +210,7 @@ def _source(name: Name, default: tuple[str, ...], clients: tuple[str, ...], of_u
     return {"authority": default, "client_authority": clients, "ui": of_ui, "none": ()}[name.kind.issuer]
 
 
+@takes(LIST)
 def _clients(value: Any) -> tuple[Name, ...]:
     """Users, as the pairs that they are kept in. Raises RedactedValueError for one that makes no file name."""
     found = [names.of_user(user) for user in texts(value)]

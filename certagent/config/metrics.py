@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from certagent.config.reader import Table, absolute, text
+from certagent.config.reader import Table, absolute, takes, text
 
 PORTS = 1 << 16
 SHOWN = 12  # hex digits of a digest
@@ -28,6 +28,7 @@ def metrics(table: Table) -> Metrics:
     return found
 
 
+@takes({"type": "string", "pattern": ":[0-9]+$"})
 def listen(value: Any) -> str:
     """HOST:PORT of a loopback address. Raises ValueError."""
     address(text(value))

@@ -12,7 +12,18 @@ from fractions import Fraction
 from typing import Any
 
 from certagent.config import remote
-from certagent.config.reader import RedactedValueError, Table, absolute, duration, flag, one_of, text, texts
+from certagent.config.reader import (
+    LIST,
+    RedactedValueError,
+    Table,
+    absolute,
+    duration,
+    flag,
+    one_of,
+    takes,
+    text,
+    texts,
+)
 from certagent.core.facts.certificates import is_scope
 from certagent.core.hosts import normalised
 from certagent.core.policy import OcspRule, Owner, ProcessRule, RenewAt
@@ -75,10 +86,12 @@ def authority(table: Table, name: str) -> AuthorityConfig:
     return AuthorityConfig(name, kind, options)
 
 
+@takes({"type": "string"})
 def _kind(value: Any) -> str:
     return str(one_of("local", *remote.kinds(), "none")(value))
 
 
+@takes({"type": "string"})
 def owner(value: Any) -> Owner:
     """User or user:group, as they are known on this host; or their numbers, where they have no name (OpenShift)."""
     user, _, group = text(value).partition(":")
@@ -112,6 +125,7 @@ def _group(group: str) -> int:
         raise RedactedValueError(f"there is no group {group!r} on this host: create it or name another one") from error
 
 
+@takes(LIST)
 def san(value: Any) -> tuple[str, ...]:
     """DNS names in lower case and without a final dot, and IPs in canonical text."""
     given = texts(value)
@@ -128,6 +142,7 @@ def san(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+@takes(LIST)
 def uris(value: Any) -> tuple[str, ...]:
     """URI SANs: the scheme, then anything printable without a space; those of `crdb` as cockroach reads them."""
     given = texts(value)
@@ -144,6 +159,7 @@ def _is_address(value: str) -> bool:
     return True
 
 
+@takes({"type": "string", "pattern": "^([0-9]+/[0-9]+|[0-9]*[1-9][0-9]*[smhd])$"})
 def renew_at(value: Any) -> RenewAt:
     """A fraction of the lifetime, or a duration before expiry."""
     if isinstance(value, str) and re.fullmatch(r"\d+/\d+", value):
@@ -160,6 +176,7 @@ def renew_at(value: Any) -> RenewAt:
         raise ValueError(f'{error}, or a fraction of the lifetime such as "2/3"') from error
 
 
+@takes(LIST)
 def probe(value: Any) -> tuple[tuple[str, int, Any], ...]:
     """A list of "host:port", "/sql" or "/http" behind it where it is known."""
     found = {item: PROBE.fullmatch(item) for item in texts(value)}
@@ -199,5 +216,6 @@ def ocsp(table: Table, configured: tuple[str, ...] = ()) -> OcspRule:
     return rule
 
 
+@takes({"type": "string", "pattern": "^(/|$)"})
 def _pid_file(value: Any) -> str:
     return absolute(value) if value else ""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from certagent.config.reader import Table, absolute, duration, flag, meant, mode, one_of, text, texts
+from certagent.config.reader import LIST, Table, absolute, duration, flag, meant, mode, one_of, takes, text, texts
 from certagent.config.schema import KEYS, AuthorityConfig, owner, renew_at, san, uris
 from certagent.core.names import Name
 from certagent.core.policy import Owner, RenewAt, Want
@@ -71,6 +71,7 @@ def _roots(table: Table, name: Name) -> str:
     return found
 
 
+@takes(LIST)
 def names_of(value: Any) -> tuple[str, ...] | None:
     """DNS names and addresses; None is the default, the names of the live certificate."""
     return san(value)

@@ -97,6 +97,8 @@ def test_debian_package_has_what_a_host_needs(package: Path) -> None:
         "usr/lib/sysusers.d/certagent.conf",
         "usr/lib/tmpfiles.d/certagent.conf",
         "usr/share/bash-completion/completions/certagent",
+        "usr/share/certagent/schemas/config.json",
+        "usr/share/certagent/schemas/status.json",
         "usr/share/doc/certagent/README.md",
         "usr/share/doc/certagent/certagent.cdx.json",
         "usr/share/doc/certagent/changelog.gz",

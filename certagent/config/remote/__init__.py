@@ -16,7 +16,18 @@ from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from certagent.config.reader import RedactedValueError, Table, absolute, duration, flag, text, texts
+from certagent.config.reader import (
+    DURATION_SHAPE,
+    RedactedValueError,
+    Shape,
+    Table,
+    absolute,
+    duration,
+    flag,
+    takes,
+    text,
+    texts,
+)
 from certagent.core.endpoints import barred
 
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
@@ -93,6 +104,10 @@ class CaType:
     traits: Callable[[RemoteConfig], Traits] = lambda _: Traits()
 
 
+FINGERPRINT_SHAPE: Shape = {"type": "string", "pattern": "^([0-9A-Fa-f]{2}:?){32}$"}
+
+
+@takes(FINGERPRINT_SHAPE)
 def fingerprint(value: Any) -> str:
     """A SHA-256 in hex, colons and capitals allowed."""
     found = text(value).replace(":", "").lower()
@@ -101,11 +116,13 @@ def fingerprint(value: Any) -> str:
     return found
 
 
+@takes({"type": ["string", "array"], "pattern": FINGERPRINT_SHAPE["pattern"], "items": FINGERPRINT_SHAPE})
 def fingerprints(value: Any) -> tuple[str, ...]:
     """One, or several: what is pinned changes while the old one is still in use."""
     return tuple(fingerprint(v) for v in texts(value))
 
 
+@takes({"type": "string", "pattern": "^(/.*|credential:[A-Za-z0-9_.-]+|env:[A-Za-z_][A-Za-z0-9_]*)$"})
 def source(value: Any) -> str:
     """Where a secret is: a file, `credential:NAME` of systemd, `env:NAME`."""
     if not isinstance(value, str) or not SOURCE.fullmatch(value):
@@ -115,11 +132,13 @@ def source(value: Any) -> str:
     return value
 
 
+@takes(DURATION_SHAPE)
 def seconds(value: Any) -> float:
     """A duration, as seconds."""
     return duration(value).total_seconds()
 
 
+@takes({"type": "string", "pattern": "^https?://[^\\s/@]+(/\\S*)?$"})
 def url(value: Any) -> str:
     """An http or https URL without credentials in it."""
     found = text(value)

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from certagent.config.reader import absolute, flag, one_of, text, texts
+from certagent.config.reader import LIST, absolute, flag, one_of, takes, text, texts
 from certagent.config.remote import CaType, RemoteConfig, Setting, Traits, seconds, url
 
 PORTS = 1 << 16
@@ -13,6 +13,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 LONGEST_TTL = 86400
 
 
+@takes(LIST)
 def contacts(value: Any) -> tuple[str, ...]:
     """Mail addresses."""
     found = texts(value)
@@ -21,6 +22,7 @@ def contacts(value: Any) -> tuple[str, ...]:
     return tuple(v if v.startswith("mailto:") else f"mailto:{v}" for v in found)
 
 
+@takes({"type": "integer", "minimum": 1, "maximum": PORTS - 1})
 def port(value: Any) -> int:
     """A TCP port."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < PORTS:
@@ -28,6 +30,7 @@ def port(value: Any) -> int:
     return value
 
 
+@takes({"type": "integer", "minimum": 1, "maximum": LONGEST_TTL})
 def ttl(value: Any) -> int:
     """Seconds of a DNS record's life."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LONGEST_TTL:
@@ -35,6 +38,7 @@ def ttl(value: Any) -> int:
     return value
 
 
+@takes({"type": "string"})
 def server(value: Any) -> str:
     """A host or address, with a port where it is not 53."""
     found = text(value)
@@ -43,6 +47,7 @@ def server(value: Any) -> str:
     return found
 
 
+@takes({"type": "string"})
 def name(value: Any) -> str:
     """A DNS name, without its last dot."""
     found = text(value).rstrip(".")
@@ -51,6 +56,7 @@ def name(value: Any) -> str:
     return found
 
 
+@takes(LIST)
 def command(value: Any) -> tuple[str, ...]:
     """A program by its absolute path, and its first arguments."""
     found = texts(value)
@@ -59,6 +65,7 @@ def command(value: Any) -> tuple[str, ...]:
     return found
 
 
+@takes({"type": "string", "pattern": "^(/|$)"})
 def directory(value: Any) -> str:
     """An absolute path, or nothing."""
     return absolute(value) if value else ""

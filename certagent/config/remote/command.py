@@ -3,12 +3,13 @@
 import re
 from typing import Any
 
-from certagent.config.reader import absolute, texts
+from certagent.config.reader import LIST, absolute, takes, texts
 from certagent.config.remote import CaType, RemoteConfig, Setting, Traits
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@takes(LIST)
 def argv(value: Any) -> list[str]:
     """A program by its absolute path, and its arguments: no shell in between."""
     found = [value] if isinstance(value, str) else value
@@ -19,6 +20,7 @@ def argv(value: Any) -> list[str]:
     return found
 
 
+@takes({"type": "object", "additionalProperties": {"type": "string"}})
 def environment(value: Any) -> dict[str, str]:
     """A table of variables; names that begin with CERTAGENT_ are reserved."""
     if not isinstance(value, dict) or not all(isinstance(v, str) and "\0" not in v for v in value.values()):
@@ -29,6 +31,7 @@ def environment(value: Any) -> dict[str, str]:
     return dict(value)
 
 
+@takes(LIST)
 def paths(value: Any) -> list[str]:
     """Absolute paths."""
     return [absolute(v) for v in texts(value)]

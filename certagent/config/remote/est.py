@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from certagent.config.reader import flag, one_of, text
+from certagent.config.reader import flag, one_of, takes, text
 from certagent.config.remote import CaType, RemoteConfig, Setting, Traits, url
 
 LABEL = re.compile(r"[A-Za-z0-9._~-]*")
 
 
+@takes({"type": "string", "pattern": f"^{LABEL.pattern}$"})
 def label(value: Any) -> str:
     """An additional path segment (RFC 7030, section 3.2.2)."""
     found = text(value)

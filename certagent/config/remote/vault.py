@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from certagent.config.reader import one_of, text
+from certagent.config.reader import one_of, takes, text
 from certagent.config.remote import CaType, RemoteConfig, Setting, url
 
 NEEDS = {"token": ("token",), "approle": ("role_id", "secret_id"), "cert": ()}
 
 
+@takes({"type": "string"})
 def path(value: Any) -> str:
     """A mount's path, without slashes around it."""
     found = text(value).strip("/")
