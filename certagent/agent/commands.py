@@ -70,7 +70,10 @@ class Commands:
                 limit = max(0, min(int(arguments.get("limit", 50)), MOST_ROWS))
                 return {"ok": True, "rows": self.ledger.history(certs_dir, file, limit)}
             case "advise-ocsp":
-                return {"ok": True, "document": advise(self._managed(certs_dir))}
+                return {
+                    "ok": True,
+                    "document": advise(self._managed(certs_dir), allow_private=bool(arguments.get("allow_private"))),
+                }
             case "renew" | "rollback" | "reload":
                 row, force = self.ledger.last(), bool(arguments.get("force"))
                 request = Request(command, file, clock(), force=force, row=row)

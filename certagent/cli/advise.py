@@ -26,6 +26,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "--certs-dir", default="", metavar="DIR", help="check this directory; it need not be configured"
     )
+    parser.add_argument(
+        "--allow-private", action="store_true", help="ask responders at loopback, link-local and private addresses too"
+    )
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -40,7 +43,8 @@ def run(arguments: argparse.Namespace) -> Reply:
 def _from_daemon(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """The agent may read more than this user; if it refuses or does not manage the directory, this process tries."""
     certs_dir = os.path.abspath(arguments.certs_dir) if arguments.certs_dir else ""
-    answer = ask(arguments.config, "advise-ocsp", patience=LONGEST, certs_dir=certs_dir)
+    given = {"certs_dir": certs_dir, "allow_private": arguments.allow_private}
+    answer = ask(arguments.config, "advise-ocsp", patience=LONGEST, **given)
     return answer["document"] if answer and answer.get("ok") else None
 
 
@@ -50,7 +54,7 @@ def _by_ourselves(arguments: argparse.Namespace) -> dict[str, Any]:
 
     policies = _known(arguments.config) if arguments.certs_dir else read_config(arguments.config).policies
     try:
-        return advise(chosen(policies, arguments.certs_dir))
+        return advise(chosen(policies, arguments.certs_dir), allow_private=arguments.allow_private)
     except HostError as error:
         raise Stopped(complaint(error, USAGE)) from error
 

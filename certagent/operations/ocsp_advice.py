@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +15,14 @@ from certagent.posix.errors import HostError
 from certagent.revocation.checker import Revoking
 
 
-def advise(directories: Sequence[tuple[str, OcspRule]]) -> dict[str, Any]:
-    """Given certs-dirs and what each cluster's mode is, return the advice; HostError where one cannot be read."""
+def advise(directories: Sequence[tuple[str, OcspRule]], *, allow_private: bool = False) -> dict[str, Any]:
+    """Given certs-dirs and what each cluster's mode is, return the advice; HostError where one cannot be read.
+
+    `allow_private`: addresses that are not public may be asked, whatever the configuration says.
+    """
+    directories = [
+        (path, replace(rule, allow_private=rule.allow_private or allow_private)) for path, rule in directories
+    ]
     found = [advice.directory(path, rule, _ask(path, rule, clock())) for path, rule in directories]
     return advice.document(found, clock())
 

@@ -2,12 +2,14 @@
 
 import errno
 import os
+import sqlite3
 from contextlib import suppress
 
 from certagent.posix.errors import HostError
 from certagent.posix.locks import lock, unlock
 from certagent.state.database import Database
 from certagent.state.ledger import LEDGER, Ledger
+from certagent.state.marking import mark_words
 from certagent.state.ownership import refuse_foreign
 from certagent.state.patient import PatientDatabase
 
@@ -32,6 +34,8 @@ class StateDirectory:
         ledger = Ledger.writing(os.path.join(self._path, LEDGER))
         with suppress(HostError):  # a full disk: open attempts still count as failed
             ledger.close_interrupted()
+        with suppress(sqlite3.Error):  # the same: it is done at the next start
+            mark_words(ledger.database)
         return ledger.database
 
     def unlock(self) -> None:

@@ -23,9 +23,11 @@ from urllib3.exceptions import (
 )
 
 from certagent import x509
+from certagent.authority.backends.acme.net import Net
 from certagent.authority.backends.http import Http, Reply, broken, by_name, direct, message, permitted, retry_after
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Tls
+from certagent.core.words import withheld
 from tests.moments import now
 from tests.servers.process import closed_port
 from tests.servers.tls import ServerPair, server_pair
@@ -131,6 +133,19 @@ def test_http_failure_reports_innermost_reason(error: Exception, kind: str, word
     """The endpoint is untrusted or absent; the innermost reason is reported."""
     found = broken("URL", error)
     assert (kind, True) == (found.kind, str(found).startswith(words)), str(found)
+
+
+@pytest.mark.parametrize("url", ["http://ca.example.com/hvs.abc", "https://127.0.0.1:1/hvs.abc", "gopher:hvs.abc"])
+def test_http_url_that_a_ca_names_is_its_own_text(url: str) -> None:
+    """A URL of an ACME directory or order is withheld from readers who are not trusted; a configured one is shown."""
+    net = Net(Http(Tls(), 20.0), None, lambda: datetime.now(UTC))
+    with pytest.raises(AuthorityError) as caught:
+        net.get(url)
+    assert (f"«{url}»" in str(caught.value), "hvs" in withheld(str(caught.value))) == (True, False)
+    net.configured = url
+    with pytest.raises(AuthorityError) as caught:
+        net.get(url)
+    assert url in withheld(str(caught.value))
 
 
 def test_http_redirect_is_named_not_followed() -> None:

@@ -2,12 +2,18 @@
 
 import time
 from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from certagent import revocation as ocsp
+from certagent import x509
+from certagent.core.policy import OcspRule
+from certagent.operations.ocsp_advice import advise
 from certagent.revocation.addresses import NOT_PUBLIC, is_public, may_be_public
 from certagent.revocation.fetching import Fetch, FetchError, fetch
+from tests.making import make_ca
 from tests.revocation.responders import Script, counted, reply, responder, sending
 from tests.revocation.test_ocsp import CA, GOOD, LEAF, links
 
@@ -120,3 +126,19 @@ def test_ocsp_worker_refuses_private_responders_by_default() -> None:
         found = [ocsp.ask(ocsp.asker(), [question], 20.0, reach=reach)[0][0] for reach in ways]
     assert [a.status for a in found] == ["unreachable", "good", "good"]
     assert "allow_private = true in [certs_dir.ocsp]" in found[0].reason
+
+
+@pytest.mark.slow
+def test_ocsp_advice_asks_private_responders_where_told(tmp_path: Path) -> None:
+    """A responder on this host that a certificate names gets no request, until --allow-private allows it."""
+    calls: list[int] = []
+    with responder(counted(sending(reply(b"rubbish")), calls)) as url:
+        house, key = make_ca(), x509.generate_key("ecdsa-p256")
+        csr = x509.make_csr(key, "node", ("localhost",))
+        span = {"not_before": house.at - timedelta(days=1), "not_after": house.at + timedelta(days=9)}
+        leaf = x509.sign_csr(csr, house.cert, house.key, server=True, client=True, urls=(url, ""), **span)
+        for name, data in (("ca.crt", house.cert), ("node.crt", leaf), ("node.key", key)):
+            (tmp_path / name).write_bytes(data)
+        told = [str(advise([(str(tmp_path), OcspRule(crl=False))], allow_private=given)) for given in (False, True)]
+    assert [NOT_PUBLIC in words for words in told] == [True, False]
+    assert len(calls) == 1

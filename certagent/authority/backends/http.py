@@ -39,8 +39,19 @@ REDIRECTS, CLIENT_ERRORS = range(300, 400), range(400, 500)
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request goes, and how messages call it."""
+
+    url: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, whatever its status. Header names are in lower case; one that came several times is joined by ", "."""
+    """An answer, whatever its status. Names of headers are in lower case; several of a name are joined by ", ".
+
+    `url` is for messages.
+    """
 
     url: str
     status: int
@@ -98,46 +109,48 @@ class Http:
         body: bytes | None = None,
         document: Any = None,
         headers: Mapping[str, str] | None = None,
+        named_by_ca: bool = False,
     ) -> Reply:
         """One request; `document` is sent as JSON. A redirect is an error, any other status is a reply.
 
-        Raises AuthorityError.
+        `named_by_ca`: the URL is the CA's own text, and messages show it as that. Raises AuthorityError.
         """
-        permitted(url, allow_http=self._allow_http)
+        place = Place(url, framed(shown(url, LONGEST)) if named_by_ca else url)
+        permitted(url, allow_http=self._allow_http, place=place.shown)
         payload, sent = message(body, document, headers or {})
         *others, last = self.tls.fingerprints or ("",)
         for pin in others:
             with suppress(urllib3.exceptions.SSLError):  # nothing is sent before the endpoint is recognised
-                return direct(self._tried(pin, method, url, payload, sent))
+                return direct(self._tried(pin, method, place, payload, sent))
         try:
-            return direct(self._tried(last, method, url, payload, sent))
+            return direct(self._tried(last, method, place, payload, sent))
         except urllib3.exceptions.SSLError as error:
-            raise broken(url, error) from error
+            raise broken(place.shown, error) from error
 
-    def _tried(self, pin: str, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+    def _tried(self, pin: str, method: str, place: "Place", body: bytes | None, headers: dict[str, str]) -> Reply:
         """By one of the fingerprints. Raises SSLError where the endpoint does not have it, else AuthorityError."""
         try:
-            return self._exchange(pin, method, url, body, headers)
+            return self._exchange(pin, method, place, body, headers)
         except urllib3.exceptions.SSLError:
             raise
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise broken(url, error) from error
+            raise broken(place.shown, error) from error
 
-    def _exchange(self, pin: str, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+    def _exchange(self, pin: str, method: str, place: "Place", body: bytes | None, headers: dict[str, str]) -> Reply:
         timeout = urllib3.Timeout(connect=min(CONNECT, self.left()), read=self.left())
         answer = self._pool(pin).request(
-            method, url, body=body, headers=headers, timeout=timeout, redirect=False, preload_content=False
+            method, place.url, body=body, headers=headers, timeout=timeout, redirect=False, preload_content=False
         )
         data = b""
         try:
             while part := answer.read1(1 << 16, decode_content=False):
                 data += part
                 if len(data) > self._limit:
-                    raise AuthorityError(f"cannot read the answer of {url}: over {self._limit} bytes", kind="malformed")
+                    raise _too_long(place.shown, self._limit)
                 self.left()
         finally:
             answer.close()
-        return Reply(url, answer.status, {k.lower(): answer.headers[k] for k in answer.headers}, data)
+        return Reply(place.shown, answer.status, {k.lower(): answer.headers[k] for k in answer.headers}, data)
 
 
 def message(body: bytes | None, document: Any, headers: Mapping[str, str]) -> tuple[bytes | None, dict[str, str]]:
@@ -168,10 +181,17 @@ def direct(reply: Reply) -> Reply:
     return reply
 
 
-def permitted(url: str, *, allow_http: bool) -> None:
-    """Only https, and http to this host (or where `allow_http` says so). Raises AuthorityError."""
+def _too_long(place: str, limit: int) -> AuthorityError:
+    return AuthorityError(f"cannot read the answer of {place}: over {limit} bytes", kind="malformed")
+
+
+def permitted(url: str, *, allow_http: bool, place: str = "") -> None:
+    """Only https, and http to this host (or where `allow_http` says so). Raises AuthorityError.
+
+    `place`: how messages call the URL.
+    """
     if why := barred(url, allow_http=allow_http):
-        raise AuthorityError(f"cannot ask {url[:200]}: {why}", kind="tls")
+        raise AuthorityError(f"cannot ask {place or url[:200]}: {why}", kind="tls")
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:

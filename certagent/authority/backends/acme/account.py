@@ -205,6 +205,7 @@ def registration(
 
 def directory(net: Net, url: str) -> messages.Directory:
     """What the server offers. Raises AuthorityError."""
+    net.configured = url
     with mapped(net, f"read the ACME directory {url}"):
         found = ClientV2.get_directory(url, net)
         for name in ("newNonce", "newAccount", "newOrder"):

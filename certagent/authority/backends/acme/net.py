@@ -45,7 +45,10 @@ class Document(JSONDeSerializable):
 
 
 class Net(ClientNetwork):
-    """Requests of one account. `retry_at` is the Retry-After of the last answer."""
+    """Requests of one account. `retry_at` is the Retry-After of the last answer.
+
+    `configured`: the only URL that is not the CA's own text.
+    """
 
     def __init__(self, http: Http, key: JWK | None, now: Callable[[], datetime]) -> None:
         """Without a key only GET is possible."""
@@ -53,13 +56,16 @@ class Net(ClientNetwork):
         super().__init__(key, alg=ALGORITHMS[kind], user_agent="certagent")
         self._http, self._now = http, now
         self.retry_at: datetime | None = None
+        self.configured = ""
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         del args
         body = kwargs.get("data")
         body = body.encode() if isinstance(body, str) else body
         _hide(body)
-        reply = self._http.request(method, url, body=body, headers=kwargs.get("headers"))
+        reply = self._http.request(
+            method, url, body=body, headers=kwargs.get("headers"), named_by_ca=url != self.configured
+        )
         self.retry_at = retry_after(reply, self._now())
         if reply.status >= BAD and not _problem(reply):  # an answer of a proxy in front of the CA
             raise refusal(reply, "ask the ACME server", self._now())
