@@ -464,3 +464,12 @@ def test_config_owner_by_uid_without_group_is_error() -> None:
     """A uid without a name that is not this process's own has no known group: the remedy is to write one."""
     with pytest.raises(ValueError, match="write 1000850000:GROUP"):
         owner("1000850000")
+
+
+@pytest.mark.parametrize("written", ["client.root", "root.crt", "root.key", "client.root.crt", "client.root.key"])
+def test_config_client_is_a_user_not_a_file(written: str) -> None:
+    """Who names the file of a pair is told the user to write; a user with a dot stays one."""
+    [told] = errors(BASE.replace('clients = ["root"]', f'clients = ["{written}"]'))
+    assert "name the user, not its file: write 'root'" in told
+    dotted = read(BASE.replace('clients = ["root"]', 'clients = ["ro.ot"]'))
+    assert "client.ro.ot" in {want.name.stem for want in dotted.policies[0].wants}

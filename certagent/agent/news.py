@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 # no line in the log: looking, and repairs of modes, which have a line of their own, once a minute
 QUIET = frozenset({"probe", "scan", "presume", "askwindow", "askrevocation", "restrict", "expose"})
 
+SAID = {  # where the word of the interface is no sentence
+    "proven": "verified",
+    "decline": "cancelled the command for",
+    "discard": "set aside",
+    "adopt": "took over",
+    "recordscope": "took note of the tenants of",
+}
+
 
 class News:
     """Of one certs directory; only its thread uses it."""
@@ -51,5 +59,6 @@ class News:
 
 
 def step(action: Action) -> str:
-    """One word and what it was done to: "install node"."""
-    return f"{word_of(action)} {shown(subject_of(action))}".strip()
+    """What was done, and what it was done to: "install node"."""
+    word = word_of(action)
+    return f"{SAID.get(word, word)} {shown(subject_of(action))}".strip()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
 from certagent.agent.config_file import Reloading
@@ -156,9 +157,8 @@ class Service:
             self._log.emit("ledger.failed", reason=str(error))
 
     def _rejected(self) -> tuple[Finding, ...]:
-        if self.config_problem is None:
-            return ()
-        return (CONFIG_REJECTED.found("", self.config_problem, remedy=f"certagent config check -c {self._file.path}"),)
+        remedy, problem = f"certagent config check -c {quote(self._file.path)}", self.config_problem
+        return () if problem is None else (CONFIG_REJECTED.found("", problem, remedy=remedy),)
 
     @property
     def _threads(self) -> list[Reconciler]:

@@ -215,10 +215,16 @@ def _clients(value: Any) -> tuple[Name, ...]:
     """Users, as the pairs that they are kept in. Raises RedactedValueError for one that makes no file name."""
     found = [names.of_user(user) for user in texts(value)]
     bad = [n.reason for n in found if isinstance(n, names.Unknown)]
+    bad += [f"name the user, not its file: write {user!r}" for name in texts(value) if (user := _user(name)) != name]
     bad += [f"no SQL user has capital letters: write {user.lower()!r}" for user in texts(value) if user != user.lower()]
     if bad:
         raise RedactedValueError("; ".join(bad))
     return tuple(n for n in found if isinstance(n, Name))
+
+
+def _user(name: str) -> str:
+    """The user that was meant where a file is named."""
+    return name.removesuffix(".crt").removesuffix(".key").removeprefix("client.")
 
 
 def _layout(layout: Layout) -> set[Name]:

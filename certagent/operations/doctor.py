@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from shlex import quote
 
 from certagent.certs_dir.access import denied
 from certagent.config import Config, LocalConfig
@@ -147,7 +148,7 @@ def owned(policy: Policy, user: str) -> Line | None:
         why = denied(policy.path, errno.EACCES, write=True)
     message = f"{policy.path}: {why.cause or f'{user} may not change it'}"
     return Line(
-        check="directory", outcome="failed", message=message, remedy=why.advice or f"chown {user} {policy.path}"
+        check="directory", outcome="failed", message=message, remedy=why.advice or f"chown {user} {quote(policy.path)}"
     )
 
 
