@@ -3,7 +3,6 @@
 So may the name service that knows its users (owner = "...").
 """
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from certagent.config.cross_check import normalise
 from certagent.posix.background import BackgroundReader
 from certagent.posix.directory import stat_key
 from certagent.posix.trusted import distrust
+from certagent.state.ownership import agent_of
 
 
 def load_trusted(path: str, resolved: Callable[[str], str] = normalise, *, checking: bool = False) -> Config:
@@ -26,7 +26,7 @@ def load_trusted(path: str, resolved: Callable[[str], str] = normalise, *, check
     config = load(path, resolved)
     owners: set[int] = set()
     with suppress(OSError):
-        owners = {os.stat(config.settings.state_dir).st_uid} if checking else set()
+        owners = {agent_of(config.settings.state_dir)} if checking else set()
     try:
         problem = distrust(path, owners)
     except OSError as error:

@@ -37,7 +37,8 @@ from certagent.sandbox.user import choose, unprivileged
 from certagent.sandbox.worker_process import Workers, adopt_orphans
 from certagent.state.authority_state import AuthorityState
 from certagent.state.directory import StateDirectory
-from certagent.state.ledger import LEDGER, Ledger
+from certagent.state.ledger import Ledger
+from certagent.state.ownership import LEDGER
 
 CLOSED_WITHIN = 2.0
 WRITTEN_WITHIN = 2.0

@@ -155,14 +155,18 @@ def named(path: str, setting: str, default: str, table: str = "agent") -> str:
 
 def owner_of(path: str, socket: str) -> int | None:
     """The agent's user: who owns its state directory, or, where there is none, the directory of its socket."""
-    for place in (named(path, "state_dir", DEFAULT_STATE), os.path.dirname(socket)):
-        try:
-            if not _responds(place):
-                continue
-            return os.stat(place).st_uid
-        except OSError:
-            continue
+    from certagent.state.ownership import agent_of
+
+    asked = ((named(path, "state_dir", DEFAULT_STATE), agent_of), (os.path.dirname(socket), _owner))
+    for place, owner in asked:
+        with suppress(OSError):
+            if _responds(place):
+                return owner(place)
     return None
+
+
+def _owner(place: str) -> int:
+    return os.stat(place).st_uid
 
 
 def _responds(place: str) -> bool:

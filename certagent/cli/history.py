@@ -55,7 +55,8 @@ def reply_of(rows: list[dict[str, Any]]) -> Reply:
 def _kept(path: str, stem: str, limit: int) -> list[dict[str, Any]]:
     """What the ledger holds, without a daemon. Raises Stopped."""
     from certagent.posix.errors import HostError
-    from certagent.state.ledger import LEDGER, Ledger
+    from certagent.state.ledger import Ledger
+    from certagent.state.ownership import LEDGER
 
     ledger = os.path.join(read_config(path).settings.state_dir, LEDGER)
     try:

@@ -1,7 +1,6 @@
 """Change the account that an authority has with its ACME CA: replace its key, or deactivate it."""
 
 import os
-from contextlib import suppress
 from datetime import datetime
 
 from certagent.authority.client import Remote, authorities_of
@@ -12,7 +11,7 @@ from certagent.config.remote import RemoteConfig
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import AuthorityState
-from certagent.state.ledger import LEDGER
+from certagent.state.ownership import agent_of
 
 OPERATIONS: dict[str, Operation] = {"rollover": "rollover", "deactivate": "deactivate"}
 STEPS = 3  # a rollover is two requests
@@ -51,14 +50,9 @@ def permitted(config: Config, name: str, operation: str) -> Operation:
 
 
 def as_the_agent(state_dir: str) -> None:
-    """Act as the agent's user: a file of another user would lock the agent out of its own account. Raises HostError.
-
-    The agent's user is the owner of the ledger: the directory may be root's, where several agents share it.
-    """
+    """Act as the agent's user: a file of another user would lock the agent out of its own account. Raises HostError."""
     try:
-        owner = os.stat(state_dir).st_uid
-        with suppress(FileNotFoundError):
-            owner = os.stat(os.path.join(state_dir, LEDGER)).st_uid
+        owner = agent_of(state_dir)
     except OSError as error:
         raise HostError(f"cannot read {state_dir}: {error.strerror}") from error
     if owner != os.geteuid():

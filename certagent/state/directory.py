@@ -8,9 +8,9 @@ from contextlib import suppress
 from certagent.posix.errors import HostError
 from certagent.posix.locks import lock, unlock
 from certagent.state.database import Database
-from certagent.state.ledger import LEDGER, Ledger
+from certagent.state.ledger import Ledger
 from certagent.state.marking import mark_words
-from certagent.state.ownership import refuse_foreign
+from certagent.state.ownership import LEDGER, refuse_foreign
 from certagent.state.patient import PatientDatabase
 
 

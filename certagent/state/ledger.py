@@ -32,7 +32,6 @@ from certagent.state.statements import (
     pruning,
 )
 
-LEDGER = "ledger.db"  # in the state directory
 VERSION = 1
 MOST_OWED = 1000  # attempts that could not be written, whose later rows are remembered
 CRASHED = "the agent stopped before the result was known"

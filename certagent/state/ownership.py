@@ -8,11 +8,13 @@ one that only root can write, so that nobody can make one before.
 import os
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from certagent.posix.errors import HostError
 from certagent.posix.owner import name_of
 
 Entry = tuple[str, int]  # a path, and the uid of its owner
+LEDGER = "ledger.db"  # in the state directory
 AUTHORITIES = "authority"  # a directory of one file for each authority
 
 
@@ -24,6 +26,17 @@ def refuse_foreign(state_dir: str) -> None:
     own = os.geteuid()
     if problem := foreign_directory(state_dir, os.stat(state_dir).st_uid, own) or foreign(_entries(state_dir), own):
         raise HostError(problem)
+
+
+def agent_of(state_dir: str) -> int:
+    """The uid of the agent whose state directory that is: its owner, and in one of root's the owner of the ledger.
+
+    Raises OSError.
+    """
+    owner = os.stat(state_dir).st_uid
+    with suppress(FileNotFoundError, PermissionError):
+        return owner or os.stat(os.path.join(state_dir, LEDGER), follow_symlinks=False).st_uid
+    return owner
 
 
 def foreign_directory(path: str, uid: int, own: int) -> str | None:
