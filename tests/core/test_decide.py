@@ -633,3 +633,19 @@ def test_bundle_that_cannot_be_used_is_one_finding(kind: Literal["unparsable", "
     rules = policy(want("ca"), want(), want("client.root"))
     made = plan(snapshot(without_leaf(kind), *untrusted), rules)
     assert [f.file for f in made.findings if f.code.startswith("cert.")] == ["ca.crt"]
+
+
+@pytest.mark.parametrize(
+    ("why", "authorities", "severity"),
+    [
+        (Why.KUBERNETES, (), "info"),
+        (Why.MOUNT, (), "info"),
+        (Why.KUBERNETES, ("house",), "warning"),
+        (Why.FORBIDDEN, (), "warning"),
+    ],
+)
+def test_externally_managed_as_configured_is_no_warning(why: Why, authorities: tuple[str, ...], severity: str) -> None:
+    """Where another tool rotates and no authority is configured, there is nothing to do."""
+    volume = replace(snapshot().directory, observe_only=ObserveOnly(why, "links through ..data"))
+    made = decide(policy(want("ca", authorities=authorities)), snapshot(directory=volume), NOW)
+    assert [f.severity for f in made.findings if f.code == "dir.foreign"] == [severity]

@@ -20,7 +20,7 @@ from certagent.core.catalogue import (
 )
 from certagent.core.decide.ca_keys import of_cas
 from certagent.core.decide.part import Part
-from certagent.core.facts import Directory, Snapshot
+from certagent.core.facts import Directory, ObserveOnly, Snapshot, Why
 from certagent.core.findings import Finding
 from certagent.core.policy import Policy
 from certagent.core.spans import stamp
@@ -58,8 +58,7 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         message = f"{path} cannot be read: {directory.problem}"
         found.append(DIR_MISSING.found(path, message, remedy=directory.advice or remedy))
     if directory.observe_only and not directory.problem:
-        only = directory.observe_only
-        found.append(DIR_FOREIGN.found(path, only.reason, remedy=only.remedy))
+        found.append(_observed(policy, directory.observe_only, path))
     if directory.managed and not directory.problem and directory.uid != policy.owner.uid:
         who = "root" if directory.uid == 0 else f"uid {directory.uid}"
         message = f"{path} belongs to {who}, but owner = {policy.owner.user!r} is configured"
@@ -76,6 +75,14 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         message = f"the mode is {directory.mode:04o}, so other users may replace files in the directory"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {quote(path)}"))
     return found
+
+
+def _observed(policy: Policy, only: ObserveOnly, path: str) -> Finding:
+    """Why nothing is changed there; where the configuration has another tool rotate, that is as it should be."""
+    if only.why in (Why.KUBERNETES, Why.MOUNT) and not any(w.authorities for w in policy.wants):
+        remedy = "nothing to do: the tool that manages the files renews them"
+        return DIR_FOREIGN.found(path, only.reason, "info", remedy)
+    return DIR_FOREIGN.found(path, only.reason, remedy=only.remedy)
 
 
 def _odd(path: str, odd: tuple[str, ...]) -> Finding:
