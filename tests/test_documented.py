@@ -14,8 +14,10 @@ from io import StringIO
 import pytest
 
 from certagent.cli import VERBS, parser
+from certagent.core.catalogue import FINDINGS
 from certagent.events import EVENTS, Log
 from tests.documented import COMMANDS, OTHERS, Block, all_blocks, inline, pages
+from tests.parsing import ROOT
 
 BLOCKS = all_blocks()
 PLACEHOLDERS = {  # what stands in a command for a value of the reader's
@@ -88,3 +90,18 @@ def test_documented_log_lines_have_the_logs_fields() -> None:
         stream = StringIO()
         Log(stream, "json", lambda: datetime(2026, 11, 24, tzinfo=UTC)).emit(row["event"], reason="x")
         assert list(json.loads(stream.getvalue())) == list(row)
+
+
+RUNBOOK = ROOT / "docs" / "runbook.md"
+CRITICAL = [code for code, rule in FINDINGS.items() if "critical" in rule.severities]
+
+
+def test_runbook_has_each_critical_finding() -> None:
+    """One section for each code that can be critical, and none for a code that cannot."""
+    assert sorted(re.findall(r"^### `(.*)`$", RUNBOOK.read_text(), re.MULTILINE)) == sorted(CRITICAL)
+
+
+def test_runbook_section_says_what_to_do() -> None:
+    """No section is empty or a heading alone."""
+    _, *sections = re.split(r"^### .*$", RUNBOOK.read_text(), flags=re.MULTILINE)
+    assert all(len(re.split(r"^## ", section, flags=re.MULTILINE)[0].split()) > 12 for section in sections)

@@ -50,11 +50,27 @@ systemctl stop cockroach
 certagent init --json > /mnt/told.init_stopped
 systemctl start cockroach
 
+# what an operator has at hand: the root of the CA, a secret, and a CA's endpoint on this host
+for place in /root/checkout/new-root.pem /root/checkout/root.pem /var/lib/cockroach/certs/new-root.pem; do
+    cp /var/lib/certagent/ca/ca.crt "$place"
+done
+echo role > /root/role-id
+chgrp cockroach /var/lib/prometheus/node-exporter
+chmod 1775 /var/lib/prometheus/node-exporter
+systemctl start prometheus-node-exporter
+printf '[metrics]\ntextfile = "/var/lib/prometheus/node-exporter"\nlisten = "127.0.0.1:9464"\n' >> /etc/certagent/config.toml
+systemctl start certagent certagent-metrics
+until_true 'curl -sf http://127.0.0.1:9464/metrics'
+until_true 'curl -s http://127.0.0.1:9100/metrics | grep certagent_'
+openssl s_server -accept 9000 -cert /var/lib/cockroach/certs/node.crt -key /var/lib/cockroach/certs/node.key -quiet &
+server=$!
+
 cd /root/checkout
 for block in /mnt/blocks/*.sh; do
     bash "$block" > "$block.out" 2>&1 < /dev/null
 done
 cd /
+kill $server
 
 # certagent doctor: a unit whose sandbox shuts a directory that its configuration names, and the remedy as it says
 systemctl restart certagent

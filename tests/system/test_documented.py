@@ -29,8 +29,6 @@ ELSEWHERE = {  # what is not run here, by its page and the beginning of its firs
     ("docs/operations.md", "systemctl stop certagent@NAME"): "test_systemd_units_are_booted runs it on a state of 0.1",
     ("docs/operations.md", "systemctl stop certagent-root"): "needs the state of 0.1 of the other unit, or one of root",
     ("docs/monitoring.md", "apt-get install prometheus-node-exporter"): "downloads; tests/install does it",
-    ("docs/monitoring.md", "ls -l"): "needs [metrics] in the configuration: test_systemd_units_are_booted has it",
-    ("docs/monitoring.md", "systemctl enable --now certagent-metrics"): "the same; test_systemd_units_are_booted",
     ("docs/authorities/vault.md", "bao secrets enable"): "test_documented_openbao_setup runs it on a real OpenBao",
     ("docs/authorities/cfssl.md", "cfssl serve"): "a server; test_private_cas runs it in this way",
 }

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from certagent.cli import main
-from tests.making import filled
+from tests.documented import all_blocks
+from tests.making import filled, make_ca, put
 from tests.system.running import ME, Host, looked, open_tmp
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 NOTHING = {"adopt", "presume", "reload"}  # a file that changed in the moment of a process's start is loaded again
@@ -225,6 +227,49 @@ def test_init_directory_of_root_with_keys_of_cockroach(shared: Host) -> None:
         (made,) = init("--certs-dir", str(shared.certs))["configurations"]
         assert (made["user"], f"chown www-data {shared.certs}" in made["toml"]) == ("www-data", True)
         assert looked("config", "check", "-c", str(adopted(shared.base, made["toml"]))).returncode == 0
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+def test_kubernetes_volume_as_documented(shared: Host) -> None:
+    """The configuration of docs/kubernetes.md on a volume as the kubelet makes it: observed, reloaded, verified.
+
+    Its files are root's with the group of the process and mode 0440; nothing is wrong, and nothing is written there.
+    """
+    block = next(b.text for b in all_blocks() if b.page == "docs/kubernetes.md" and b.language == "toml")
+    group = pwd.getpwnam("www-data").pw_gid
+    ca = make_ca()
+    for version in ("..1", "..2"):
+        (shared.certs / version).mkdir(parents=True)
+        (shared.certs / version / "ca.crt").write_bytes(ca.cert)
+        put(shared.certs / version, "node", ca.pair("node"))
+        (shared.certs / version).chmod(0o755)
+        for file in (shared.certs / version).iterdir():
+            os.chown(file, 0, group)
+            file.chmod(0o440)
+    shared.certs.chmod(0o755)
+    (shared.certs / "..data").symlink_to("..1")
+    for name in ("ca.crt", "node.crt", "node.key"):
+        (shared.certs / name).symlink_to(f"..data/{name}")
+    for was, now in (
+        ("/cockroach/cockroach-certs", shared.certs),
+        ('"/state', f'"{shared.base}'),
+        ("cockroach", "www-data"),
+    ):
+        block = block.replace(was, str(now))
+    shared.config.write_text(block.replace("www-data-certs", "cockroach-certs"))
+    before = sorted(p.name for p in shared.certs.iterdir())
+    with shared.server(user="www-data", flags=("--advertise-addr", "localhost")) as server, shared.agent():
+        wait_until(lambda: shared.file("node")["proof"] == "served", "the volume is served")
+        first = server.served()
+        (shared.certs / "..new").symlink_to("..2")
+        (shared.certs / "..new").rename(shared.certs / "..data")
+        wait_until(
+            lambda: server.served() != first and shared.file("node")["proof"] == "served", "the renewal is served"
+        )
+        found = {f["code"]: f["severity"] for f in shared.status()["certs_dirs"][0]["findings"]}
+    assert found == {"dir.foreign": "info"}
+    assert before == sorted(p.name for p in shared.certs.iterdir())
 
 
 def test_init_volume_of_kubernetes(host: Host) -> None:

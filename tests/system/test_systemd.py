@@ -96,7 +96,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def shown(page: str, before: str) -> str:
     """The commands that a page of the documents shows below this line."""
     after = (ROOT / "docs" / page).read_text().split(before)[1].lstrip("\n")
-    return "".join(f"{line.strip()}\n" for line in after.split("\n\n")[0].splitlines())
+    return "".join(f"{line.strip()}\n" for line in after.split("\n\n")[0].splitlines() if not line.startswith("```"))
 
 
 def test_systemd_units_are_booted(tmp_path: Path) -> None:
