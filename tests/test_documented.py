@@ -88,7 +88,8 @@ def test_documented_log_lines_have_the_logs_fields() -> None:
     for row in shown:
         assert row["event"] in EVENTS
         stream = StringIO()
-        Log(stream, "json", lambda: datetime(2026, 11, 24, tzinfo=UTC)).emit(row["event"], reason="x")
+        about = {key: row.get(key, "") for key in ("certs_dir", "file", "reason", "remedy")}
+        Log(stream, "json", lambda: datetime(2026, 11, 24, tzinfo=UTC)).emit(row["event"], **about)
         assert list(json.loads(stream.getvalue())) == list(row)
 
 

@@ -11,7 +11,7 @@ from certagent.core.findings import Finding, Severity
 from certagent.events import EVENTS, Log, changes, row_of
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
-FIELDS = {"ts", "level", "event", "certs_dir", "file", "reason", "remedy", "pid"}
+FIELDS = {"ts", "level", "event", "certs_dir", "file", "reason", "host", "pid", "version"}
 
 
 def logged(form: str = "json", **fields: object) -> str:
@@ -25,7 +25,8 @@ def test_event_has_the_common_fields(name: str) -> None:
     """Every event of the catalogue is one JSON line with the common fields and its own."""
     own = {field: "warning" if field == "severity" else 1 for field in EVENTS[name].fields}
     row = json.loads(logged(name=name, certs_dir="/c", file="node", reason="r", **own))
-    assert set(row) == FIELDS | set(own)
+    assert set(row) - {"remedy"} == FIELDS | set(own)
+    assert ("remedy" in row) == bool(EVENTS[name].remedy)
     assert (row["ts"], row["event"]) == ("2026-11-24T12:00:00.123Z", name)
     assert row["level"] in {"info", "warning", "error"}
 
@@ -50,8 +51,30 @@ def test_event_line_cannot_be_injected(text: str) -> None:
 def test_event_text_names_finding_code() -> None:
     """`explain` takes the code; without a file the line has no gap."""
     told = logged("text", name="finding.appeared", code="key.mode", severity="critical", file="node.key", reason="r")
-    assert told.split("error   ")[1].startswith("finding.appeared key.mode node.key: r")
+    assert told.startswith("2026-11-24 12:00:00Z error   finding.appeared key.mode node.key: r")
     assert logged("text", name="agent.started", reason="r").endswith("info    agent.started: r\n")
+
+
+def test_event_text_names_directory_and_each_file_once() -> None:
+    """With two certs directories a line says which one it is about; a file that the reason names is not repeated."""
+    about = {"certs_dir": "/c", "file": "f", "reason": "f is bad"}
+    told = logged("text", name="finding.appeared", code="c", severity="info", **about)
+    assert told == "2026-11-24 12:00:00Z info    /c: finding.appeared c: f is bad\n"
+    assert logged("text", certs_dir="/c", file="/c", reason="r").endswith("info    /c: pair.installed: r\n")
+
+
+def test_event_without_empty_fields() -> None:
+    """What is empty is left out."""
+    assert not {"", None} & set(json.loads(logged(name="agent.started", reason="r")).values())
+    assert "certs_dir" not in json.loads(logged(name="agent.started"))
+
+
+def test_event_level_may_be_another_one() -> None:
+    """What the agent is about to mend itself is no error."""
+    stream = io.StringIO()
+    Log(stream, "json", lambda: NOW).emit("finding.appeared", "info", code="c", severity="critical")
+    row = json.loads(stream.getvalue())
+    assert (row["level"], row["severity"]) == ("info", "critical")
 
 
 def test_event_with_private_key_is_not_written() -> None:
@@ -102,10 +125,10 @@ def test_event_level_follows_severity() -> None:
 def test_event_row_is_made_of_its_arguments() -> None:
     """Time, directory and facts are arguments; the catalogue's remedy is used unless another one is given."""
     about = {"certs_dir": "/c", "file": "node", "reason": "r", "remedy": ""}
-    row = row_of("reload.unproven", NOW, 7, about, {})
-    assert ("2026-11-24T12:00:00.123Z", "warning", 7) == (row["ts"], row["level"], row["pid"])
+    row = row_of("reload.unproven", NOW, about, {})
+    assert ("2026-11-24T12:00:00.123Z", "warning") == (row["ts"], row["level"])
     assert "see the log of the process" == row["remedy"]
-    assert "do this" == row_of("reload.unproven", NOW, 7, about | {"remedy": "do this"}, {})["remedy"]
+    assert "do this" == row_of("reload.unproven", NOW, about | {"remedy": "do this"}, {})["remedy"]
 
 
 def test_log_withholds_the_words_of_a_ca() -> None:

@@ -52,6 +52,7 @@ def run(service: Service, *, file: Reloading, wake: Wake, notifier: Notifier, lo
             notifier.reloading()
             service.reload(fresh)
         service.check(read=not reasons or not OWN.issuperset(reasons))
+        log.settle()
         _wake(service, reasons)
         if (jump := jumps.jumped()) is not None:
             log.emit("clock.jumped", reason=f"the wall clock jumped by {jump:.0f} s")

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from certagent.core.actions import Action, shown, subject_of, word_of
 from certagent.core.decide import severity
 from certagent.core.findings import Finding
+from certagent.core.mending import mending
 from certagent.core.spans import span
 from certagent.core.view import Planned
-from certagent.events import Log, changes
+from certagent.events import Level, Log, changes
 from certagent.posix.clock import clock
 
 if TYPE_CHECKING:
@@ -34,20 +35,36 @@ class News:
         self._path, self._log = path, log
         self._said: tuple[Finding, ...] = ()
         self._appeared: dict[tuple[str, str], datetime] = {}  # findings that are not resolved yet
+        self._expected: set[tuple[str, str]] = set()  # those that the agent is about to mend, as was said
 
     def say(self, found: Planned, done: Iterable[Action]) -> None:
         """Log what changed since the last call."""
-        news = changes(self._said, found.plan.findings)
+        news = self._news(found)
         self._said = found.plan.findings
         for event, f in news:
-            about = {"code": f.code, "severity": f.severity}
-            reason = self._reason(event, f)
-            self._log.emit(event, certs_dir=self._path, file=f.file, reason=reason, remedy=f.remedy, **about)
+            self._tell(event, f, expected=event != "finding.cleared" and mending(f, found))
         steps = [step(a) for a in done if word_of(a) not in QUIET]
         if steps or news:
             reason = ", ".join(dict.fromkeys(steps)) or "findings changed"
             worst = severity(found.plan)
             self._log.emit("converged", certs_dir=self._path, reason=reason, actions=len(steps), severity=worst)
+
+    def _news(self, found: Planned) -> list[tuple[str, Finding]]:
+        """What appeared, changed and cleared; what was expected to be mended and was not is news, too."""
+        news = changes(self._said, found.plan.findings)
+        known = {(f.code, f.file) for _, f in news}
+        late = [f for f in found.plan.findings if (f.code, f.file) in self._expected - known and not mending(f, found)]
+        return news + [("finding.changed", f) for f in late]
+
+    def _tell(self, event: str, f: Finding, *, expected: bool) -> None:
+        """What is about to be mended is no error: it is one as soon as that failed."""
+        key = (f.code, f.file)
+        (self._expected.add if expected else self._expected.discard)(key)
+        remedy = "" if event == "finding.cleared" or expected else f.remedy
+        level: Level | None = "info" if expected else None
+        reason = self._reason(event, f)
+        about = {"code": f.code, "severity": f.severity}
+        self._log.emit(event, level, certs_dir=self._path, file=f.file, reason=reason, remedy=remedy, **about)
 
     def _reason(self, event: str, finding: Finding) -> str:
         """The finding's own sentence; of one that was resolved also how long it lasted."""

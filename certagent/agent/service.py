@@ -176,7 +176,7 @@ class Service:
         for event, path, f in news:
             reason = f.message if event == "finding.appeared" else f"{path} is checked again"
             about = {"code": f.code, "severity": f.severity}
-            self._log.emit(event, certs_dir=path, file=f.file, reason=reason, remedy=f.remedy, **about)
+            self._log.emit(event, None, certs_dir=path, file=f.file, reason=reason, remedy=f.remedy, **about)
 
     def _known(self, thread: Reconciler) -> Planned | None:
         """What is known of a directory, and said where that is too old."""

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Literal, TextIO
 
 from certagent.agent.commands import Commands
 from certagent.agent.config_file import Reloading
@@ -28,7 +28,7 @@ from certagent.core.catalogue import AGENT_DOWN
 from certagent.core.exits import exit_code
 from certagent.core.findings import Finding
 from certagent.core.metrics import agent_of
-from certagent.events import Log, log_form
+from certagent.events import Form, Log, log_form
 from certagent.keys import KEEPER
 from certagent.posix.clock import clock
 from certagent.posix.prctl import close_memory
@@ -108,9 +108,9 @@ def _common(clocks: Clocks, log: Log, wake: Callable[[str], None], service: Call
     )
 
 
-def start(config: Config, path: str, stream: TextIO, form: str, *, once: float | None) -> int:
+def start(config: Config, path: str, stream: TextIO, form: Form | Literal["auto"], *, once: float | None) -> int:
     """Run the agent, or with `once` (seconds) converge once; return the exit code. Raises HostError, OSError."""
-    log = Log(stream, log_form(stream) if form == "auto" else "json" if form == "json" else "text", clock)
+    log = Log(stream, log_form(stream, os.environ) if form == "auto" else form, clock)
     wake = Wake(config.settings.rescan.total_seconds())
     if once is None:
         close_memory()

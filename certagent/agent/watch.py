@@ -189,7 +189,7 @@ class Watch:
         parent = os.path.dirname(real)
         above = self._add(instance, parent, os.fsencode(os.path.basename(real)))
         if not self._add(instance, real) and above:
-            missing = WATCH_DEGRADED.found("", f"{path} does not exist and cannot be watched", remedy="")
+            missing = WATCH_DEGRADED.found("", f"{path} does not exist and cannot be watched", remedy=f"create {path}")
             self._problems = (*self._problems, missing)
 
     def _add(self, instance: InotifyFD, directory: str, only: bytes = b"") -> bool:

@@ -14,9 +14,8 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "--deadline", type=seconds, default=120.0, metavar="TIME", help="with --once: how long to wait (default 120s)"
     )
-    parser.add_argument(
-        "--log", choices=("auto", "json", "text"), default=None, help="format of the log (default: as configured)"
-    )
+    forms, about = ("auto", "journal", "json", "text"), "format of the log (default: as configured)"
+    parser.add_argument("--log", choices=forms, default=None, help=about)
     parser.set_defaults(run=run)
 
 

@@ -39,7 +39,7 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def line() -> dict[str, Any]:
-    """A line of the log: what every line has, and the fields that some events add."""
+    """A line of the log: what every line has, what is left out where it is empty, and the fields of some events."""
     from certagent.core.documents import DRAFT, MOMENT, NUMBER, TEXT
     from certagent.events import EVENTS, Level
 
@@ -48,11 +48,16 @@ def line() -> dict[str, Any]:
         "ts": MOMENT,
         "level": {"enum": list(get_args(Level))},
         "event": {"enum": list(EVENTS)},
-        "certs_dir": TEXT,
-        "file": TEXT,
-        "reason": TEXT,
-        "remedy": TEXT,
+        "version": TEXT,
+        "host": TEXT,
         "pid": NUMBER,
     }
+    some = dict.fromkeys(("certs_dir", "file", "reason", "remedy"), TEXT) | {"left_out": NUMBER}
     title = "a line of certagent's log"
-    return {"$schema": DRAFT, "title": title, "type": "object", "required": list(always), "properties": own | always}
+    return {
+        "$schema": DRAFT,
+        "title": title,
+        "type": "object",
+        "required": list(always),
+        "properties": own | some | always,
+    }

@@ -51,7 +51,7 @@ class Settings:
     socket: str
     rescan: timedelta
     enforce: Literal["repair", "report"]
-    log: Literal["auto", "json", "text"]
+    log: Literal["auto", "journal", "json", "text"]
     socket_others: Literal["read-only", "refuse"]
     worker_user: Owner  # whom a worker becomes where the agent is root
     resident: bool  # `certagent run` should be running; else a timer runs `run --once`
@@ -123,7 +123,7 @@ def settings_of(table: Table) -> Settings:
         table.get("socket", _socket, "/run/certagent/control.sock"),
         table.get("rescan", duration, timedelta(seconds=30)),
         table.get("enforce", one_of("repair", "report"), "repair"),
-        table.get("log", one_of("auto", "json", "text"), "auto"),
+        table.get("log", one_of("auto", "journal", "json", "text"), "auto"),
         table.get("socket_others", one_of("read-only", "refuse"), "read-only"),
         table.get("worker_user", _worker, _own_worker()),
         table.get("resident", flag, True),

@@ -4,9 +4,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from certagent.events.messages import rendered
 from tests.public.pinning import outputs
 
 GOLDEN = Path(__file__).parent / "golden"
+CATALOGUE = Path(__file__).parents[2] / "systemd" / "certagent.catalog"
 
 
 def main() -> None:
@@ -18,6 +20,7 @@ def main() -> None:
         (GOLDEN / stale).unlink()
     for name, text in found.items():
         (GOLDEN / name).write_text(text, encoding="utf-8")
+    CATALOGUE.write_text(rendered(), encoding="utf-8")
     print(f"{len(found)} golden files", file=sys.stderr)
 
 

@@ -22,6 +22,7 @@ from tests.waiting import DEADLINE, wait_until
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 Event = dict[str, Any]
+EMPTY = dict.fromkeys(("certs_dir", "file", "reason", "remedy"), "")  # left out of a line where they are
 LOOKING = ("status", "plan", "check", "history")
 
 
@@ -162,7 +163,7 @@ class Agent:
                 log.seek(self.read)
                 lines = log.read().split(b"\n")[:-1]
             self.read += sum(len(line) + 1 for line in lines)
-            self.rows += [json.loads(line) for line in lines if line.startswith(b"{")]
+            self.rows += [EMPTY | json.loads(line) for line in lines if line.startswith(b"{")]
         return [r for r in self.rows if name in ("", r["event"])]
 
     def wait_event(self, name: str, test: Callable[[Event], bool] = lambda _: True, count: int = 1) -> Event:

@@ -86,6 +86,12 @@ OF_SECOND = {
     "second_last": "renew node: done: no cockroach process uses this directory; nothing to verify",
     "second_owners": "second second",
 }
+OF_JOURNAL = {
+    "journal_installed": "ca client.root node",
+    "journal_errors": "0",  # a first deployment
+    "journal_priority": "4",
+    "journal_explains": "1",
+}
 INSIDE = Path(__file__).with_name("units.sh")
 
 
@@ -113,6 +119,7 @@ def test_systemd_units_are_booted(tmp_path: Path) -> None:
         shutil.copy(unit, tmp_path)
     (tmp_path / "config.toml").write_text(CONFIG + METRICS)
     (tmp_path / "textfile").write_text(shown("monitoring.md", "Then let the agent's user write there:"))
+    shutil.copy(ROOT / "systemd" / "certagent.catalog", tmp_path)
     (tmp_path / "second.toml").write_text(SECOND)
     (tmp_path / "root.toml").write_text(ROOTS)
     (tmp_path / "upgrade").write_text(shown("operations.md", "once for each NAME:").replace("NAME", "second"))
@@ -135,3 +142,4 @@ def test_systemd_units_are_booted(tmp_path: Path) -> None:
     for log, times in (("server.log", 2), ("rooted.log", 1)):
         reloads = [e for e in rows(tmp_path / log) if e["event"] == "reload"]
         assert [(e["ok"], e["sender_uid"]) for e in reloads] == [(True, int(told["uid"]))] * times, log
+    assert {k: v for k, v in told.items() if k.startswith("journal_")} == OF_JOURNAL

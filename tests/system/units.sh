@@ -72,6 +72,14 @@ until_true 'test -e /var/lib/cockroach/certs/client.root.crt'
 server cockroach /var/lib/cockroach/certs /var/lib/cockroach
 until_true served
 tell renewed "$(certagent renew node)"
+# the log: native fields, priorities, and explanations from the message catalogue
+install -D -m 0644 /mnt/certagent.catalog /usr/lib/systemd/catalog/certagent.catalog
+journalctl --update-catalog
+journalctl --flush --sync || true
+tell journal_installed "$(journalctl CERTAGENT_EVENT=pair.installed _SYSTEMD_UNIT=certagent.service -o cat --output-fields=CERTAGENT_FILE | sort -u | xargs)"
+tell journal_errors "$(journalctl -u certagent -p err -o cat SYSLOG_IDENTIFIER=certagent | wc -l)"
+tell journal_priority "$(journalctl CERTAGENT_EVENT=ca.created _SYSTEMD_UNIT=certagent.service -o cat --output-fields=PRIORITY)"
+tell journal_explains "$(journalctl -x --no-pager CERTAGENT_EVENT=ca.created _SYSTEMD_UNIT=certagent.service | grep -c 'What to do: keep a backup')"
 tell status "$(shows certagent StatusText)"
 systemctl reload certagent
 until_true 'journalctl -u certagent -o cat | grep config.loaded'
