@@ -225,7 +225,7 @@ def test_recover_exits_by_matching_pairs(paths: tuple[str, ...], code: int, erro
     ("number", "sentence"),
     [
         (errno.EAGAIN, "nothing done: cannot lock; the running agent recovers by itself"),
-        (errno.EACCES, "nothing done: cannot lock; run this command as the owner or as root"),
+        (errno.EACCES, "nothing done: cannot lock; run this command as the agent's user"),
         (errno.EIO, "nothing done: cannot lock"),
     ],
 )

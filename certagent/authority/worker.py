@@ -62,7 +62,7 @@ def main() -> int:
 
 def _probed(user: tuple[int, int] | None) -> bytes:
     """Everything is given up, and nothing asked."""
-    return json.dumps([asdict(missing) for missing in confine(Profile(), user, os.getcwd(), 10)]).encode()
+    return json.dumps([asdict(missing) for missing in confine(Profile(), user, os.environ["TMPDIR"], 10)]).encode()
 
 
 def _answered(kind: str, user: tuple[int, int] | None, out: int) -> bytes:
@@ -73,7 +73,7 @@ def _answered(kind: str, user: tuple[int, int] | None, out: int) -> bytes:
     start_resolver(user, RESOLVER_SECONDS)  # before there is a secret in this process
     request, secrets, state = load_question(sys.stdin.buffer.readline())
     hide(*hidden(request, secrets), shortest=SHORTEST)
-    confine(profile_of(backend, request), user, os.getcwd(), request.timeout)
+    confine(profile_of(backend, request), user, os.environ["TMPDIR"], request.timeout)
     answer = redacted(answer_of(backend, request, secrets, state, _saving(out, state)), hidden(request, secrets))
     return dump_answer(answer, state)
 

@@ -2,17 +2,20 @@
 
 Only `certagent check` uses it, and changes nothing; the agent never follows a link out of the directory. A link may
 lead to anything: each name is examined before it is opened, opened without blocking, examined again, and read up to a
-limit. The kernel resolves the paths and links of a process's directory in the root of that process. Rejected: chroot
-into that root, which only root can do, and which an exception would leave the program in.
+limit. The kernel resolves the paths and links of a process's directory in the root of that process. Where we are root,
+a child that has become the user opens each of them and hands the descriptor over. Rejected: chroot into that root,
+which only root can do, and which an exception would leave the program in.
 """
 
 import errno
+import json
 import os
+import socket
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 from certagent import x509
@@ -24,14 +27,15 @@ from certagent.certs_dir.verify import store_of, trust
 from certagent.core import names
 from certagent.core.facts import CertFile, Directory, FileKind, KeyFile, Pair
 from certagent.core.names import Name
+from certagent.posix.as_user import apart, becomes_other, forked
 from certagent.posix.closing import close
 from certagent.posix.errors import IrregularFileError
 from certagent.posix.openat import IN_ROOT, open_within
-from certagent.posix.owner import acting_as
 
 LIMIT = 4 << 20  # of one file; the bundle of every CA the browsers know is 0.2 MiB
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 LOOK = os.O_PATH | os.O_CLOEXEC
+LONGEST = 1 << 16  # bytes of a question: a path has 4 KiB at most
 AGAIN = 8  # times that a path whose directories are being renamed is resolved again
 
 
@@ -43,21 +47,57 @@ class Runner:
     gid: int
     groups: tuple[int, ...] | None = None
 
+    @property
+    def user(self) -> tuple[int, int]:
+        """Its uid and gid."""
+        return self.uid, self.gid
+
 
 class Place:
-    """Where paths are resolved: our own root, or that of a process."""
+    """Where paths are resolved: our own root, or that of a process; and with whose rights."""
 
-    def __init__(self, root: str = "") -> None:
+    def __init__(self, runner: Runner, root: str = "") -> None:
         """`root` is a directory such as /proc/PID/root, "" for our own. Raises OSError."""
         self._root = os.open(root, LOOK | os.O_DIRECTORY) if root else -1
+        self._opener: socket.socket | None = None
+        if becomes_other(runner.user):
+            self._opener, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._child = forked(runner.user, partial(self._serve, theirs), runner.groups)
 
     def close(self) -> None:
-        """Close the root."""
+        """Close the root, and end the child."""
         if self._root >= 0:
             close(self._root)
+        if self._opener is not None:
+            self._opener.close()
+            os.waitpid(self._child, 0)
 
     def open(self, path: str, flags: int) -> int:
         """Open an absolute path, links followed. Raises OSError."""
+        if self._opener is None:
+            return self._opened(path, flags)
+        self._opener.send(json.dumps([path, flags]).encode())
+        code, fds, _flags, _address = socket.recv_fds(self._opener, LONGEST, 1)
+        if not fds:
+            number = int(code or errno.EIO)
+            raise OSError(number, os.strerror(number))
+        return fds[0]
+
+    def _serve(self, asked: socket.socket) -> None:
+        """In the child: open what is asked for, until the parent is gone."""
+        if self._opener is not None:
+            self._opener.close()
+        while question := asked.recv(LONGEST):
+            try:
+                fd = self._opened(*json.loads(question))
+            except OSError as error:
+                asked.send(str(error.errno or errno.EIO).encode())
+                continue
+            socket.send_fds(asked, [b"0"], [fd])
+            close(fd)
+
+    def _opened(self, path: str, flags: int) -> int:
         if self._root < 0:
             return os.open(path, flags)
         for _ in range(AGAIN):
@@ -90,15 +130,15 @@ def load(
     `configured_roots`: the file of roots for `ui`, "" for the system's. `split`: `client.node` is configured.
     """
     try:
-        place = Place(root)
+        place = Place(runner, root)
     except OSError as error:
         return Scan(Directory(path, exists=True, problem=error.strerror))
     try:
-        with acting_as(runner.uid, runner.gid, runner.groups):
-            try:
-                loaded = _load(place, path)
-            except OSError as error:
-                return Scan(unreadable(path, error, here=not root))
+        try:
+            loaded = _load(place, path)
+        except OSError as error:
+            why = partial(unreadable, path, error, here=not root)
+            return Scan(Directory(**apart(runner.user, lambda: asdict(why()), runner.groups)))
         roots = cache(lambda: _roots_in(place) if root else system_roots.load(configured_roots))
         return replace(loaded.scan, pairs=_verified(loaded, roots, now, split=split))
     finally:

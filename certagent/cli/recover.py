@@ -67,11 +67,7 @@ def undone(error: "HostError") -> str:
     """Given why nothing was done, return the sentence; a lock is not a failure, because a running agent has it."""
     held, denied = error.errno == errno.EAGAIN, error.errno in DENIED
     more = (
-        "; the running agent recovers by itself"
-        if held
-        else "; run this command as the owner or as root"
-        if denied
-        else ""
+        "; the running agent recovers by itself" if held else "; run this command as the agent's user" if denied else ""
     )
     return f"nothing done: {error}{more}"
 

@@ -10,10 +10,11 @@ import pwd
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
+from dataclasses import asdict
 from shlex import quote
 
-from certagent.certs_dir.access import denied
+from certagent.certs_dir.access import Denied, denied
 from certagent.config import Config, LocalConfig
 from certagent.config.remote import RemoteConfig
 from certagent.core.doctor import (
@@ -29,10 +30,10 @@ from certagent.core.doctor import (
 )
 from certagent.core.policy import Policy
 from certagent.core.units import parent
+from certagent.posix.as_user import apart
 from certagent.posix.errors import HostError
 from certagent.posix.exchange import exchange
 from certagent.posix.openat import IN_ROOT, open_within
-from certagent.posix.owner import acting_as
 from certagent.posix.responding import FRESH, responds
 from certagent.process.finding import find
 from certagent.sandbox.confining import landlock_abi
@@ -122,8 +123,7 @@ class View:
         if need.of_directory or self._ids is None or os.geteuid() not in {0, self._ids[0]}:
             return "ok"
         right = os.R_OK | (os.W_OK if need.write else 0)
-        with acting_as(*self._ids):
-            may = os.access(need.path, right, effective_ids=True)
+        may = apart(self._ids, lambda: os.access(need.path, right))
         return "ok" if may or not os.path.lexists(need.path) else "denied"
 
     def close(self) -> None:
@@ -141,15 +141,21 @@ def owned(policy: Policy, user: str) -> Line | None:
         return None
     if not responds(policy.path, FRESH) or not os.path.isdir(policy.path):
         return None
-    who = acting_as(account.pw_uid, account.pw_gid) if os.geteuid() == 0 else nullcontext()
-    with who:
-        if os.access(policy.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-            return None
-        why = denied(policy.path, errno.EACCES, write=True)
+    found = apart((account.pw_uid, account.pw_gid), lambda: _denied(policy.path))
+    if found is None:
+        return None
+    why = Denied(**found)
     message = f"{policy.path}: {why.cause or f'{user} may not change it'}"
     return Line(
         check="directory", outcome="failed", message=message, remedy=why.advice or f"chown {user} {quote(policy.path)}"
     )
+
+
+def _denied(path: str) -> dict[str, str] | None:
+    """Why this process may not change a directory; None where it may."""
+    if os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        return None
+    return asdict(denied(path, errno.EACCES, write=True))
 
 
 def kernel(config: Config | None, user: str) -> Iterator[Line]:
@@ -177,13 +183,16 @@ def _exchanges(policy: Policy) -> str | None:
     try:
         if os.stat(above).st_dev != os.stat(policy.path).st_dev:
             return None
-        with (
-            acting_as(policy.owner.uid, policy.owner.gid),
-            tempfile.TemporaryDirectory(prefix=".certagent-", dir=above) as at,
-        ):
-            return _tried(at)
+        found: str = apart((policy.owner.uid, policy.owner.gid), lambda: _tried_in(above))
     except (OSError, HostError):
         return None
+    return found
+
+
+def _tried_in(above: str) -> str:
+    """Raises OSError where nothing can be made there."""
+    with tempfile.TemporaryDirectory(prefix=".certagent-", dir=above) as at:
+        return _tried(at)
 
 
 def _tried(at: str) -> str:

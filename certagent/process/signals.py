@@ -1,21 +1,17 @@
-"""SIGHUP as the owner of the directory: from a child with that user's ids, through a pidfd, under a deadline.
+"""SIGHUP as the user of the process: from a child with that user's ids, through a pidfd, under a deadline.
 
-Rejected: os.kill (it may hit another process that got the same pid), fork in this threaded process (55 of 200 children
-hung), effective ids only (they could still signal root's processes). The owner may SIGSTOP its own child, so the wait
-has a deadline.
+The kernel then permits no signal to any other user's process, whatever is mistaken here. Rejected: CAP_KILL, which
+permits each; os.kill (it may hit another process that got the same pid); fork in this threaded process (55 of 200
+children hung). The user may SIGSTOP its own child, so the wait has a deadline.
 """
 
 import os
 import select
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
-from certagent.posix.owner import kill
+from certagent.posix.as_user import run_as
+from certagent.posix.errors import HostError
 from certagent.process.finding import ids_of
-
-CHILD = str(Path(__file__).with_name("hup_child.py"))
 
 
 def send_hup(pid: int, start: int, uid: int, gid: int, deadline: float = 5.0) -> str | None:
@@ -40,7 +36,11 @@ def never(pid: int, own: int) -> str | None:
 def _as_owner(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:
     if os.getresuid() == (uid, uid, uid):
         return _directly(pidfd)
-    return _send(pidfd, uid, gid, deadline)
+    try:
+        run_as((uid, gid), ["hup", str(pidfd)], (pidfd,), deadline)
+    except HostError as error:
+        return f"the signal failed: {error}"
+    return None
 
 
 def _refusal(pidfd: int, pid: int, start: int, uid: int) -> str | None:
@@ -74,19 +74,3 @@ def _directly(pidfd: int) -> str | None:
     except OSError as error:
         return f"the signal failed: {error.strerror}"
     return None
-
-
-def _send(pidfd: int, uid: int, gid: int, deadline: float) -> str | None:
-    words = [sys.executable, "-I", "-S", CHILD, str(pidfd), str(uid), str(gid)]
-    with subprocess.Popen(
-        words, pass_fds=(pidfd,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as child:
-        try:
-            _, errors = child.communicate(timeout=deadline)
-        except subprocess.TimeoutExpired:
-            kill(child, uid, gid)
-            return f"the child that sends the signal did not finish within {deadline:g} s"
-    if child.returncode == 0:
-        return None
-    last = errors.decode("utf-8", "replace").strip().splitlines()
-    return f"the signal failed: {last[-1] if last else child.returncode}"

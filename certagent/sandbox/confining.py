@@ -111,21 +111,21 @@ class _CapData(ctypes.Structure):
 def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: float) -> tuple[Missing, ...]:
     """Give up everything but what the profile needs; return what this kernel could not do.
 
-    `area` stays writable; "": no place does. `user` (uid, gid): whom root becomes irrevocably.
-    Raises OSError where it cannot: then the worker must end.
+    `area` stays writable, and is where it works; "": no place does. `user` (uid, gid): whom root becomes
+    irrevocably. Raises OSError where it cannot: then the worker must end.
     """
     prctl(SET_NO_NEW_PRIVS, 1)
     becomes = user if os.geteuid() == 0 else None
-    dropped = becomes is not None
     if becomes is not None:
         _become(*becomes, capabilities(profile))
+    os.chdir(area or "/")
     with suppress(OSError):
         prctl(SET_PDEATHSIG, SIGKILL)
         prctl(SET_DUMPABLE, 0)
     _limit(profile, timeout)
     abi = landlock_abi()
-    missing = lacking(abi, _landlock(profile, abi, area) if abi else "", dropped=dropped)
-    return (*missing, *_filter(profile, abi, dropped=dropped))
+    missing = lacking(abi, _landlock(profile, abi, area) if abi else "", dropped=becomes is not None)
+    return (*missing, *_filter(profile, abi, dropped=becomes is not None))
 
 
 def _filter(profile: Profile, abi: int, *, dropped: bool) -> tuple[Missing, ...]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from certagent.posix.owner import privileged
 from certagent.sandbox.user import unprivileged
 from certagent.sandbox.worker_process import ENVIRONMENT, Workers
 
@@ -48,7 +47,7 @@ class Nursery:
     def _start(self) -> None:
         self._end()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, privileged():
+        with theirs:
             try:
                 self._child = subprocess.Popen(
                     Workers(self._user()).command(FORKING, [self._module]),

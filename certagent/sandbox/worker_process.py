@@ -8,6 +8,7 @@ rights before it uses the network.
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -16,12 +17,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from certagent.posix.errors import HostError, StoppingError
-from certagent.posix.owner import acting_as
+from certagent.posix.as_user import run_as
+from certagent.posix.errors import HostError, StoppingError, reason
 from certagent.posix.prctl import SET_CHILD_SUBREAPER, prctl
 from certagent.sandbox.exchange import GRACE, Told, exchange
 
@@ -106,29 +107,37 @@ class Workers:
         try:
             yield place
         finally:
-            with self._as_user():
+            if self.user is None:
                 shutil.rmtree(place, ignore_errors=True)
+            elif os.path.lexists(place):  # no worker was started in it
+                with suppress(HostError):
+                    run_as(self.user, ["remove", place])
 
     def _made(self) -> str:
         """A directory that its user may enter: the temporary directory of the agent's starter may be closed to it."""
         problem = ""
         for parent in dict.fromkeys((tempfile.gettempdir(), *PLACES)):
             try:
-                with self._as_user():
+                if self.user is None:
                     return tempfile.mkdtemp(prefix=PREFIX, dir=parent)
-            except OSError as error:
-                problem = f"{parent}: {error.strerror}"
+                place = os.path.join(parent, PREFIX + secrets.token_hex(8))
+                run_as(self.user, ["make", place])
+            except (OSError, HostError) as error:
+                problem = f"{parent}: {reason(error)}"
+            else:
+                return place
         raise HostError(f"cannot create a temporary directory for a worker: {problem}")
 
-    def _as_user(self) -> AbstractContextManager[None]:
-        """With the user's effective ids: root without CAP_CHOWN, CAP_KILL and CAP_DAC_OVERRIDE has no power over it."""
-        return acting_as(*self.user) if self.user else nullcontext()
+    def _kill(self, pid: int, *place: str) -> None:
+        """The whole group: as ourselves before it dropped, as its user since; and its directory, where it is given.
 
-    def _kill(self, pid: int) -> None:
-        """The whole group: as ourselves before it dropped, as its user since."""
-        for who in (nullcontext(), self._as_user()):
-            with who, suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
+        Root without CAP_KILL and CAP_DAC_OVERRIDE, as in the unit, has no power over either.
+        """
+        with suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        if self.user is not None:
+            with suppress(HostError):
+                run_as(self.user, ["end", str(pid), *place])
 
     @contextmanager
     def _started(self, command: list[str], place: str, *, listens: bool) -> Iterator["subprocess.Popen[bytes]"]:
@@ -139,7 +148,7 @@ class Workers:
                     raise StoppingError("cannot ask: the agent is stopping")
                 child = subprocess.Popen(
                     command,
-                    cwd=place,
+                    cwd=place if self.user is None else "/",
                     env=ENVIRONMENT | {"HOME": place, "TMPDIR": place} | environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -153,12 +162,12 @@ class Workers:
         try:
             yield child
         finally:
-            self._end(child)
+            self._end(child, place)
 
-    def _end(self, child: "subprocess.Popen[bytes]") -> None:
+    def _end(self, child: "subprocess.Popen[bytes]", place: str) -> None:
         """Nothing of it outlives the request: the whole group is killed before its leader is waited for."""
         with self._guard:
-            self._kill(child.pid)
+            self._kill(child.pid, place)
             self._running.discard(child.pid)
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:

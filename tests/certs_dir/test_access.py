@@ -2,12 +2,13 @@
 
 import errno
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from certagent.certs_dir.access import Denied, denied
-from certagent.posix.owner import acting_as
+from certagent.posix.as_user import apart
 from certagent.sandbox.user import unprivileged
 
 
@@ -22,33 +23,33 @@ def opened(tmp_path: Path) -> Path:
     return certs
 
 
+def as_other(user: tuple[int, int], certs: Path, *, write: bool = False) -> Denied:
+    return Denied(**apart(user, lambda: asdict(denied(str(certs), errno.EACCES, write=write))))
+
+
 @pytest.mark.root
 def test_access_denied_names_the_path_component(tmp_path: Path) -> None:
     """The user, the exact component, its owner and mode; the remedy is chown of the directory, chmod above it."""
     certs, who = opened(tmp_path), unprivileged()
     certs.parent.chmod(0o700)
-    with acting_as(*who):
-        found = denied(str(certs), errno.EACCES)
+    found = as_other(who, certs)
     assert found.cause == f"nobody may not enter {certs.parent} (owner root, mode 0700)"
     assert found.advice == f"chmod o+x {certs.parent}"
     certs.parent.chmod(0o755)
     certs.chmod(0o700)
-    with acting_as(*who):
-        assert denied(str(certs), errno.EACCES).advice == f"chown nobody {certs}"
+    assert as_other(who, certs).advice == f"chown nobody {certs}"
     os.chown(certs, *who)
     for mode, advice in ((0o600, f"chmod u+x {certs}"), (0o100, f"chmod u+r {certs}")):
         certs.chmod(mode)
-        with acting_as(*who):
-            assert denied(str(certs), errno.EACCES).advice == advice
+        assert as_other(who, certs).advice == advice
 
 
 @pytest.mark.root
 def test_access_read_only_directory_denies_changes(tmp_path: Path) -> None:
     """It can be judged; only changes are denied. Allowed access has no cause."""
     certs = opened(tmp_path)
-    with acting_as(*unprivileged()):
-        assert denied(str(certs), errno.EACCES) == Denied()
-        found = denied(str(certs), errno.EACCES, write=True)
+    assert as_other(unprivileged(), certs) == Denied()
+    found = as_other(unprivileged(), certs, write=True)
     assert found == Denied(
         cause=f"nobody may not write {certs} (owner root, mode 0755)", advice=f"chown nobody {certs}"
     )

@@ -17,7 +17,7 @@ from certagent.core.facts import LoaderFlags
 from certagent.core.policy import Owner, Policy
 from certagent.demo.loader import Flags, dual_purpose_problem, load
 from certagent.operations.check import Target, check
-from certagent.posix.owner import acting_as
+from certagent.posix.as_user import apart
 from tests.certs_dir.test_certs import HOSTILE
 from tests.making import Ca, filled, make_ca
 
@@ -186,11 +186,13 @@ def loader_says(path: Path, terms: LoaderFlags) -> dict[str, bool]:
     """What the stand-in takes, run as the user."""
     old = terms.release is not None and terms.release <= (24, 1)
     flags = Flags(dict(terms.principal_map), terms.node_dn, terms.skip_key_check, old)
-    with acting_as(UID, GID, [GID]):
+
+    def taking() -> dict[str, bool]:
         material = load(str(path), flags, GID)
-    taken = {f"{stem}.crt": not entry.error for stem, entry in material.entries.items()}
-    if dual_purpose_problem(material):
-        taken["node.crt"] = False
+        found = {f"{stem}.crt": not entry.error for stem, entry in material.entries.items()}
+        return found | ({"node.crt": False} if dual_purpose_problem(material) else {})
+
+    taken = apart((UID, GID), taking, [GID])
     return {n.name: taken.get(n.name, False) for n in path.iterdir() if n.name.endswith(".crt")}
 
 

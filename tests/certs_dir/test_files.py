@@ -5,15 +5,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from certagent.certs_dir.swap import Store, restrict
 from certagent.certs_dir.swap.files import digest
-from certagent.certs_dir.swap.modes import Found, refusal
+from certagent.certs_dir.swap.modes import refusal
 from certagent.keys import Key
 from certagent.posix.directory import SharedError
 from certagent.posix.errors import HostError
@@ -318,25 +316,17 @@ def test_restrict_regular_file_only(certs: Path) -> None:
     assert matched(*live(certs))
 
 
-def found(**changes: Any) -> Found:
-    """A regular file with one name, in a directory of root's, unless changed."""
-    return replace(Found(regular=True, names=1, as_root=True, exposed=False), **changes)
-
-
 REFUSED = [
-    ("regular, one name", found(), None),
-    ("a link, a FIFO, a device", found(regular=False), "cannot restrict node.key: it is not a regular file"),
-    ("two names, as root", found(names=2), "cannot restrict node.key as root: it has 2 hard links; remove the others"),
-    ("two names, as the owner", found(names=2, as_root=False), None),
-    (
-        "no protected hard links",
-        found(exposed=True),
-        "cannot restrict node.key as root: fs.protected_hardlinks is 0; set it to 1",
-    ),
+    ("regular, one name", True, 1, True, None),
+    ("a link, a FIFO, a device", False, 1, True, "cannot restrict node.key: it is not a regular file"),
+    ("two names, as root", True, 2, True, "cannot restrict node.key as root: it has 2 hard links; remove the others"),
+    ("two names, as the owner", True, 2, False, None),
 ]
 
 
-@pytest.mark.parametrize(("what", "reason"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_restrict_hard_link_is_refused_for_root(what: Found, reason: str | None) -> None:
+@pytest.mark.parametrize(
+    ("regular", "names", "as_root", "why"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+def test_restrict_hard_link_is_refused_for_root(regular: bool, names: int, as_root: bool, why: str | None) -> None:
     """Root does not change a file that another user may have hard-linked; an owner can do no more than that."""
-    assert reason == refusal("node.key", what)
+    assert refusal("node.key", regular=regular, names=names, as_root=as_root) == why

@@ -1,7 +1,9 @@
-"""SIGHUP through a pidfd, from a child that has become the owner; every refusal."""
+"""SIGHUP through a pidfd, from a child that has become the user; every refusal."""
 
+import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from certagent.posix.as_user import CHILD
 from certagent.process import start_ticks
-from certagent.process.signals import CHILD, send_hup
+from certagent.process.signals import send_hup
 from tests.sandbox.test_worker import FEW
+from tests.system.running import open_tmp
 from tests.waiting import wait_until
 
 LISTEN = """
@@ -56,7 +60,7 @@ def test_sighup_child_cannot_signal_another_user() -> None:
     process = listener()
     uid = pwd.getpwnam("nobody").pw_uid
     pidfd = os.pidfd_open(process.pid)
-    words = [sys.executable, "-I", "-S", CHILD, str(pidfd), str(uid), str(uid)]
+    words = [sys.executable, "-I", "-S", CHILD, str(uid), str(uid), "hup", str(pidfd)]
     done = subprocess.run(words, pass_fds=(pidfd,), capture_output=True, text=True, check=False)
     os.close(pidfd)
     assert "Operation not permitted" in done.stderr
@@ -110,27 +114,38 @@ def test_sighup_child_has_a_deadline() -> None:
     uid = pwd.getpwnam("nobody").pw_uid
     process = listener(str(uid))
     problem = send_hup(process.pid, start_ticks(process.pid), uid, uid, deadline=0.0)
-    assert problem == "the child that sends the signal did not finish within 0 s"
+    assert problem == f"the signal failed: the child of uid {uid} did not finish within 0 s"
     process.kill()
     process.communicate()
 
 
-AS_FEW = """
-import subprocess
-from certagent.posix.owner import kill
-child = subprocess.Popen(["sleep", "600"], user=65534, group=65534, extra_groups=[])
-try:
-    child.kill()
-except PermissionError:
-    print("refused")
-kill(child, 65534, 65534)
-print(child.wait(30))
+STOPPED = """
+import json, sys
+from certagent.posix import as_user
+from certagent.posix.errors import HostError
+as_user.CHILD = sys.argv[1]
+told = []
+for uid in [65534] * (as_user.MOST_LEFT + 1) + [65533]:
+    try:
+        as_user.run_as((uid, uid), ["remove", "/nowhere"], (), 0.5)
+    except HostError as error:
+        told.append(str(error))
+print(json.dumps([told, [child.pid for _, child in as_user._left]]))
 """
 
 
 @pytest.mark.root
-def test_sighup_child_with_owner_uid_is_ended_as_owner() -> None:
-    """Root without CAP_KILL, as in the unit, may not kill a child that has become the owner; as the owner it may."""
-    command = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", AS_FEW]
+def test_children_that_their_user_stops_are_few() -> None:
+    """Root without CAP_KILL, as in the unit, cannot end what its user has stopped: four are left."""
+    base = open_tmp()
+    child = base / "child.py"
+    child.write_text(Path(CHILD).read_text().replace("VERBS[verb](*words)", "os.kill(os.getpid(), signal.SIGSTOP)"))
+    command = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", STOPPED, str(child)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.stdout.split() == ["refused", "-9"], done.stderr
+    told, left = json.loads(done.stdout)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(base)
+    late = "the child of uid {} did not finish within 0.5 s"
+    refused = "4 children of uid 65534 do not finish; who stops them?"
+    assert told == [*[late.format(65534)] * 4, refused, late.format(65533)]

@@ -54,7 +54,7 @@ def main() -> int:
     WAYS.get(how, lambda: None)()
     match how:
         case "hang as nobody":
-            confine(Profile(), (65534, 65534), os.getcwd(), 60)
+            confine(Profile(), (65534, 65534), os.environ["TMPDIR"], 60)
             with open("left.txt", "w") as file:
                 file.write("something")
             signal.pause()

@@ -167,7 +167,7 @@ def main() -> int:
         missing: tuple[Missing, ...] = ()
     else:
         resolving.start(user, 30)
-        missing = confine(Profile(connect=(given["ca"],)), user, os.getcwd(), 30)
+        missing = confine(Profile(connect=(given["ca"],)), user, os.environ["TMPDIR"], 30)
     answer = {
         "missing": [asdict(m) for m in missing],
         "uid": os.geteuid(),

@@ -1,4 +1,4 @@
-"""The staging area `.certagent` and its directories, by fd and as the owner of the certs-dir."""
+"""The staging area `.certagent` and its directories, by fd."""
 
 import errno
 import os
@@ -12,7 +12,6 @@ from certagent.certs_dir.swap.files import put_aside, remove
 from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
-from certagent.posix.owner import acting_as
 from certagent.posix.responding import FRESH, responds
 
 AREA, STAGED, OLD, REFUSED, INTENT, LOCK = ".certagent", "staged", "old", "refused", "intent", "lock"
@@ -134,19 +133,17 @@ def exists(path: str, below: str = "") -> bool:
 
 @contextmanager
 def opened(path: str, *, make: bool = True) -> Iterator[Area]:
-    """The area of a certs-dir, acting as its owner. Raises HostError."""
+    """The area of a certs-dir. Raises HostError; SharedError where root must not change it."""
     try:
         live = open_directory(path, change=True)
     except OSError as error:
         raise HostError(f"cannot open {path}: {error.strerror}", error.errno) from error
     try:
-        info = os.fstat(live)
-        with acting_as(info.st_uid, info.st_gid):
-            area = _area(path, live, info.st_uid, make=make)
-            try:
-                yield Area(path, live, area)
-            finally:
-                close(area)
+        area = _area(path, live, os.fstat(live).st_uid, make=make)
+        try:
+            yield Area(path, live, area)
+        finally:
+            close(area)
     finally:
         close(live)
 

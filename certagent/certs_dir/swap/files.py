@@ -12,7 +12,6 @@ from certagent.certs_dir.reading import read_fd
 from certagent.keys import Key, examined
 from certagent.posix.closing import close
 from certagent.posix.errors import HostError, IrregularFileError
-from certagent.posix.owner import privileged
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -135,10 +134,9 @@ def finish(directory: int, name: str, mode: int, owner: Ids) -> None:
     try:
         info = os.fstat(fd)
         uid, gid = final_owner(info, name, owner)
-        with privileged():
-            if (uid, gid) != (info.st_uid, info.st_gid):
-                os.fchown(fd, uid, gid)
-            os.fchmod(fd, mode)
+        if (uid, gid) != (info.st_uid, info.st_gid):
+            os.fchown(fd, uid, gid)
+        os.fchmod(fd, mode)
         os.fsync(fd)
     finally:
         close(fd)
