@@ -261,21 +261,25 @@ def test_renewal_refused_for_lost_ca_remedy_is_restore() -> None:
 
 
 def test_embedded_ca_that_does_not_exist_beside_other_bundle_warns_months_ahead() -> None:
-    """The bundle of `cockroach cert` is there: an embedded CA is not made then, and the remedy is to copy that CA."""
+    """A bundle is there: an embedded CA is not made then, and the remedy is to copy the CA of the bundle.
+
+    Whoever made the bundle, `cockroach cert` or this agent while its configuration named another directory.
+    """
     none = known("local", roots=(), uncreated=True)
     fresh, due = (replace(found, authorities=none, issued=frozenset()) for found in (FRESH, DUE))
-    assert said(fresh) == [("authority.unusable", "warning", "node.crt")]
+    for found in (fresh, replace(FRESH, authorities=none)):
+        assert said(found) == [("authority.unusable", "warning", "node.crt")]
     [copy] = [r for r in remedies(fresh) if "copy the ca.crt and ca.key" in r]
     refused = replace(due, attempts=(tried("refused"),))
     assert copy in {f.remedy for f in decide(policy(), refused, NOW).findings if f.code == "renewal.refused"}
 
 
 def test_embedded_ca_that_comes_with_its_bundle_is_no_finding() -> None:
-    """Without a bundle it is made. A bundle that the agent made is its own, and `ui` needs none."""
+    """Without a bundle it is made, and `ui` needs none."""
     none = known("local", roots=(), uncreated=True)
     without = snapshot(replace(pair("ca"), cert=None), pair(), pair("client.root"))
     alone = replace(snapshot(pair("ca"), pair("ui")), issued=frozenset())
-    for found, rules in ((without, RULES), (FRESH, RULES), (alone, policy(want("ui")))):
+    for found, rules in ((without, RULES), (alone, policy(want("ui")))):
         assert "authority.unusable" not in {code for code, _, _ in said(replace(found, authorities=none), rules)}
 
 

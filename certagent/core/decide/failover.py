@@ -142,13 +142,12 @@ def findings(view: View, want: Want, blamed: set[str]) -> tuple[Finding, ...]:
 
 
 def _uncreated(snapshot: Snapshot, want: Want, known: Authority) -> str | None:
-    """Why an embedded CA that does not exist is not made: the bundle came from elsewhere, and would not verify it."""
+    """Why an embedded CA that does not exist is not made: there is a bundle already, which would not verify it."""
     if not known.uncreated or want.name.kind.system_roots:
         return None
     split = is_split(snapshot.pairs, wanted=not want.client)
     bundles = (snapshot.pair(stem) for stem in bundles_for(want.name, snapshot.listed_bundles, split=split))
-    there = [b.leaf for b in bundles if b is not None and b.leaf is not None]
-    if not there or any(leaf.fingerprint in snapshot.issued for leaf in there):
+    if all(bundle is None or bundle.leaf is None for bundle in bundles):
         return None
     return "its CA does not exist, and a new one is made only with the first trust bundle, which is there already"
 
