@@ -5,18 +5,16 @@ import os
 import shutil
 import socket
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.documented import all_blocks
-from tests.servers.process import ROOT, missing, program
+from tests.packages.building import INSTALL, cloned, run
+from tests.servers.process import ROOT, program
 from tests.system.test_owners import reachable
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
-INSTALL = "tests/install"
 BOOT = ROOT / "tests" / "servers" / "systemd" / "boot"
 LIFE = Path(__file__).with_name("life.sh")
 FORMER = "0.1.9"
@@ -34,42 +32,6 @@ authority = "house"
 names = ["localhost", "127.0.0.1", "{socket.gethostname()}"]
 clients = ["root"]
 """
-
-
-def run(*words: str | Path, **more: Any) -> str:
-    """What a program prints; its stderr with a failure."""
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, **more)
-    assert done.returncode == 0, f"{words}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-    return done.stdout
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clone:
-    """A clean clone, and what was built in it."""
-
-    path: Path
-
-    def make(self, what: str, **more: Any) -> Path:
-        run("make", "-C", self.path, what, **more)
-        suffix = {"deb": ".deb", "rpm": ".rpm"}[what]
-        return next(p for p in (self.path / "dist").iterdir() if p.suffix == suffix)
-
-
-def cloned(path: Path) -> Clone:
-    run("git", "clone", "--quiet", ROOT, path)
-    return Clone(path=path)
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    if not os.path.exists("/usr/bin/python3.11"):
-        missing("python3.11 of Debian 12", INSTALL)
-    return cloned(tmp_path_factory.mktemp("clone") / "certagent")
-
-
-@pytest.fixture(scope="module")
-def package(clone: Clone) -> Path:
-    return clone.make("deb")
 
 
 def test_debian_package_is_the_same_when_built_again(package: Path, tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ def missing(what: str, install: str) -> NoReturn:
     (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {what} here: {install}")
 
 
-def program(name: str, install: str) -> str:
-    """Where a program is: in PATH, or in the virtual environment `.servers/NAME`."""
-    found = shutil.which(name) or shutil.which(name, path=str(SERVERS / name / "bin"))
+def program(name: str, install: str, place: str | None = None) -> str:
+    """Where a program is: in PATH, or in the virtual environment `.servers/PLACE`, which mostly has its name."""
+    found = shutil.which(name) or shutil.which(name, path=str(SERVERS / (place or name) / "bin"))
     return found or missing(name, install)
 
 
