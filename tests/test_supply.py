@@ -1,6 +1,8 @@
 """The lock: every distribution that pip may install on a host has a pinned version and hashes."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -52,3 +54,20 @@ def test_locks_agree_on_versions() -> None:
     developer = pinned("developer")
     for lock in ("program", "host"):
         assert pinned(lock).items() <= developer.items()
+
+
+@pytest.mark.parametrize(("made", "old"), [("2020-02-29", True), ("2099-01-01", False)])
+def test_lock_age_is_told(tmp_path: Path, made: str, old: bool) -> None:
+    """CI says how old the lock is, and warns after 90 days: a lock by itself never makes a day's build fail."""
+    shutil.copy(TOP / "requirements" / "age", tmp_path)
+    (tmp_path / "host.txt").write_text(f"# Made on {made} by `make lock`; not edited by hand.\n")
+    told = subprocess.run([tmp_path / "age"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"the lock of the dependencies is -?\d+ days old\n", told.stdout)
+    assert ("make lock" in told.stderr) == old
+
+
+def test_lock_without_a_date_fails(tmp_path: Path) -> None:
+    """A lock whose age cannot be told is an error of CI: nobody wrote it by `make lock`."""
+    shutil.copy(TOP / "requirements" / "age", tmp_path)
+    (tmp_path / "host.txt").write_text("certifi==1\n")
+    assert subprocess.run([tmp_path / "age"], capture_output=True, check=False).returncode != 0
