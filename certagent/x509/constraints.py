@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from certagent.x509.gourl import labels_of
+
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address | Network
 N = TypeVar("N", str, Address)
@@ -174,7 +176,8 @@ def _mailed(mail: str, subtree: str) -> bool:
 
 
 def _valid(name: str) -> bool:
-    return not name.endswith(".") and all("!" <= c <= "~" for c in name)
+    """Whether a name can be compared: no label is empty, and each character can be seen."""
+    return labels_of(name) is not None
 
 
 def _host(uri: str) -> str:

@@ -428,6 +428,15 @@ def special(rng: random.Random) -> Iterator[Case]:
         issue(zero, zero),
         openssl="RFC 5280 does not count self-issued intermediates; Go counts every one",
     )
+    within = replace(root, permitted=dns("example.com"))
+    for name in ("a..example.com", "..example.com", "*..example.com", ".example.com"):
+        yield Case(
+            (f"an empty label beneath constraints: {name}",),
+            issue(replace(leaf, dns=(name,)), within),
+            issue(within, within),
+            openssl="a name with an empty label is refused beneath any constraint; OpenSSL compares its end",
+            go="a later Go than 1.19 refuses a leading dot too; the stricter verdict is ours" if name[0] == "." else "",
+        )
     wild = replace(leaf, dns=("*.example.com",))
     barred = replace(root, excluded=dns("db1.example.com"))
     yield Case(
