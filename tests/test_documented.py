@@ -16,6 +16,7 @@ import pytest
 from certagent.cli import VERBS, parser
 from certagent.core.catalogue import FINDINGS
 from certagent.events import EVENTS, Log
+from tests import settings
 from tests.documented import COMMANDS, OTHERS, Block, all_blocks, inline, pages
 from tests.parsing import ROOT
 
@@ -106,3 +107,13 @@ def test_runbook_section_says_what_to_do() -> None:
     """No section is empty or a heading alone."""
     _, *sections = re.split(r"^### .*$", RUNBOOK.read_text(), flags=re.MULTILINE)
     assert all(len(re.split(r"^## ", section, flags=re.MULTILINE)[0].split()) > 12 for section in sections)
+
+
+def test_documented_settings_are_the_schemas() -> None:
+    """The tables of docs/configuration.md are what `python -m tests.settings` writes."""
+    assert settings.PAGE.read_text() == settings.page(), "run python -m tests.settings"
+
+
+def test_documented_settings_each_say_what_they_are_for() -> None:
+    """No row without a word: config.example.toml has a comment beside each setting."""
+    assert [row for row in settings.tables().splitlines() if row.endswith("|  |")] == []
