@@ -6,13 +6,15 @@ import io
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import Literal, NoReturn, TextIO
 
 from certagent.agent.commands import Commands
 from certagent.agent.config_file import Reloading
 from certagent.agent.directories import Directories, aside, wait_for
 from certagent.agent.loop import run, run_once
+from certagent.agent.outer import Inner, divided
 from certagent.agent.reconciler import Common
 from certagent.agent.service import Service
 from certagent.agent.steady import Clocks
@@ -41,6 +43,7 @@ from certagent.state.ledger import Ledger
 from certagent.state.ownership import LEDGER
 
 CLOSED_WITHIN = 2.0
+STANDARD = (0, 1, 2)  # descriptors
 WRITTEN_WITHIN = 2.0
 FOREIGN = 5.0  # seconds that a single observation waits for files that may be on another machine
 
@@ -110,6 +113,9 @@ def _common(clocks: Clocks, log: Log, wake: Callable[[str], None], service: Call
 
 def start(config: Config, path: str, stream: TextIO, form: Form | Literal["auto"], *, once: float | None) -> int:
     """Run the agent, or with `once` (seconds) converge once; return the exit code. Raises HostError, OSError."""
+    inner = divided(config, path)
+    if isinstance(inner, int):
+        return inner
     log = Log(stream, log_form(stream, os.environ) if form == "auto" else form, clock)
     wake = Wake(config.settings.rescan.total_seconds())
     if once is None:
@@ -121,19 +127,29 @@ def start(config: Config, path: str, stream: TextIO, form: Form | Literal["auto"
     atexit.register(ledger.close)  # a job that still runs records its end first
     agent = put_together(config, path, ledger, log, wake.put)
     try:
-        code = _started(agent, wake, once)
+        code = _started(agent, wake, once, inner)
     finally:
         ended = agent.service.stop()
         agent.events.stop()
         wake.stop()
-    if not ended:  # a thread waits in the kernel for a mount that hangs: nobody waits for it
+    if not ended or inner is not None:  # a thread may wait in the kernel for a mount that hangs: nobody waits for it
         wait_for([aside(ledger.close), aside(state.unlock)], CLOSED_WITHIN)
-        stream.flush()
-        os._exit(code)
+        _leave(stream, code, inner)
     return code
 
 
-def _started(agent: Agent, wake: Wake, once: float | None) -> int:
+def _leave(stream: TextIO, code: int, inner: Inner | None) -> NoReturn:
+    """End, or let go of what others wait for where this process cannot end before the mount does."""
+    stream.flush()
+    if inner is not None:
+        inner.stopped(code)
+    for fd in STANDARD:
+        with suppress(OSError):
+            os.close(fd)
+    os._exit(code)
+
+
+def _started(agent: Agent, wake: Wake, once: float | None, inner: Inner | None) -> int:
     agent.service.take_locks()
     agent.service.try_workers()
     if once is not None:
@@ -141,10 +157,10 @@ def _started(agent: Agent, wake: Wake, once: float | None) -> int:
         agent.service.textfile.turned(agent.service.config.metrics.textfile, clock())
         agent.service.textfile.wait(WRITTEN_WITHIN)
         return exit_code(agent.service.status(None))
-    return _forever(agent, wake)
+    return _forever(agent, wake, Notifier(os.environ, inner.notify if inner else None))
 
 
-def _forever(agent: Agent, wake: Wake) -> int:
+def _forever(agent: Agent, wake: Wake, notifier: Notifier) -> int:
     settle_memory()
     adopt_orphans()
     settings, log = agent.service.config.settings, agent.log
@@ -153,7 +169,7 @@ def _forever(agent: Agent, wake: Wake) -> int:
     wake.signals()
     log.emit("agent.started", reason=f"configuration {agent.file.path}, certs directories: {len(agent.directories)}")
     try:
-        run(agent.service, file=agent.file, wake=wake, notifier=Notifier(os.environ), log=log)
+        run(agent.service, file=agent.file, wake=wake, notifier=notifier, log=log)
     finally:
         log.emit("agent.stopping", reason="received a request to stop")
         control.stop()

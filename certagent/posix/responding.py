@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from certagent.posix.mounts import MOUNTS, hanging_point, hanging_points
 
@@ -70,6 +70,13 @@ class _Child:
             self._process.wait(0.1)
 
 
+class _Turn:
+    """What those hold who touch below the same mount; it is forgotten with the last of them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 class Touchers:
     """The children of this process: an idle one at most, and one for each mount that hangs."""
 
@@ -79,7 +86,7 @@ class Touchers:
         self._guard = threading.Lock()
         self._idle: list[_Child] = []
         self._hung: dict[str, _Child] = {}  # by mount point
-        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by mount point
+        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()  # by mount point
         self._good: dict[str, float] = {}  # by path: when it answered
 
     def responds(self, path: str, fresh: float = 0.0) -> bool:
@@ -92,12 +99,17 @@ class Touchers:
     def touchable(self, path: str, point: str) -> bool:
         """Whether a path below a mount that may hang can be touched now."""
         with self._guard:
-            turn = self._turns[point]
-        with turn:
+            turn = self._turns.setdefault(point, _Turn())
+        with turn.lock:
             good = not self._still_hung(point) and self._touched(path, point)
         if good:
-            self._good[path] = time.monotonic()
+            self._note(path, time.monotonic())
         return good
+
+    def _note(self, path: str, now: float) -> None:
+        """It answered just now; answers that no longer count are forgotten, since processes come and go."""
+        with self._guard:
+            self._good = {known: at for known, at in self._good.items() if now - at < FRESH} | {path: now}
 
     def wait(self, path: str) -> None:
         """Wait until a path answers; in a thread that may wait for ever."""

@@ -1,10 +1,14 @@
 """A mount that hangs as a network's does: FUSE, whose daemon never answers. Whoever looks below it waits."""
 
 import ctypes
+import errno
 import os
+import select
+import stat
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +18,7 @@ import pytest
 
 DETACH = 2
 INIT, DESTROY = 26, 38
+LOOKUP, FORGET, GETATTR, STATFS, OPENDIR, READDIR, RELEASEDIR, BATCH_FORGET = 1, 2, 3, 17, 27, 28, 29, 42
 IN_HEADER = struct.Struct("<IIQQIIII")  # len, opcode, unique, nodeid, uid, gid, pid, padding
 OUT_HEADER = struct.Struct("<IiQ")  # len, error, unique
 LARGEST = 1 << 20
@@ -76,6 +81,48 @@ class Deaf(Hung):
         self._over.set()
         self._reader.join()
         super().__exit__(kind, error, trace)
+
+
+class Fading(Deaf):
+    """An empty directory that nothing can be made in, until it goes deaf in the middle of a pass.
+
+    That is at the first request of which `late` says so, given the thread that waits for it.
+    """
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(place)
+        self.late: Callable[[int], bool] = lambda _thread: False
+        self.deaf = threading.Event()
+
+    def _read(self) -> None:
+        while not self._over.is_set():
+            if not select.select([self._fd], [], [], 0.01)[0]:
+                continue
+            with suppress(BlockingIOError, FileNotFoundError, InterruptedError):
+                request = os.read(self._fd, LARGEST)
+                _, opcode, unique, _, _, _, thread, _ = IN_HEADER.unpack_from(request)
+                if opcode == INIT:
+                    self._answer(request)
+                elif opcode not in {FORGET, BATCH_FORGET} and not self.deaf.is_set():
+                    if self.late(thread):
+                        self.deaf.set()
+                    else:
+                        self._empty(opcode, unique)
+
+    def _empty(self, opcode: int, unique: int) -> None:
+        """What an empty directory answers."""
+        now = int(time.time())
+        attributes = struct.pack("<6Q10I", 1, 0, 0, now, now, now, 0, 0, 0, stat.S_IFDIR | 0o700, 2, 0, 0, 0, 4096, 0)
+        bodies = {
+            GETATTR: struct.pack("<QII", 0, 0, 0) + attributes,
+            OPENDIR: bytes(16),
+            READDIR: b"",
+            RELEASEDIR: b"",
+            STATFS: bytes(80),
+        }
+        error = 0 if opcode in bodies else -(errno.ENOENT if opcode == LOOKUP else errno.EROFS)
+        body = bodies.get(opcode, b"")
+        os.write(self._fd, OUT_HEADER.pack(OUT_HEADER.size + len(body), error, unique) + body)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.hanging import Deaf, Hung
+from tests.system.hanging import Deaf, Fading, Hung
 from tests.system.running import ME, Agent, Host
 from tests.waiting import wait_until
 
@@ -100,6 +100,36 @@ def test_hung_directory_stops_nothing_else(host: Host, other: Path, kind: type[H
             assert found[str(host.certs)]["actions"] == []
             assert "path.hung" in {f["code"] for f in found[str(host.certs)]["findings"]}
             assert host.run("recover", str(other)).returncode == 0
+            stops(agent)
+
+
+def agents(agent: Agent) -> list[int]:
+    """The processes that are the agent: the one that was started, and where it is divided the other one."""
+    assert agent.process is not None
+    outer = agent.process.pid
+    inner = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()
+    return [outer, *map(int, inner)]
+
+
+def test_directory_that_hangs_in_the_middle_of_a_pass_stops_nothing_else(host: Host, other: Path) -> None:
+    """The agent's own thread waits for a request that was read: all the same, SIGTERM and kill -9 included.
+
+    What cannot end holds no lock and no output of the agent, so that the next one starts.
+    """
+    with Fading(host.certs) as mount:
+        with host.agent() as agent:
+            at_rest(host)
+            outer, inner = agents(agent)
+            mount.late = lambda thread: Path(f"/proc/{inner}/task/{thread}").exists()
+            wait_until(mount.deaf.is_set, "it hangs")
+            stalled(host, agent)
+            repaired(other)
+            renewed(host, other)
+            stops(agent)
+            assert Path(f"/proc/{inner}").exists()
+            assert not Path(f"/proc/{outer}").exists()
+        with host.agent() as agent:
+            repaired(other)
             stops(agent)
 
 
