@@ -64,7 +64,7 @@ test-any-day: setup
 
 # CERTAGENT_FAULTS=long: each point of each scenario; docs/reliability.md says what the default form leaves out.
 test-faults: setup
-	$(BIN)/python -m pytest --numprocesses=auto tests/faults
+	$(BIN)/python -m pytest --numprocesses=$(TWICE_THE_CORES) tests/faults
 
 # Without what takes over a quarter of a second, which `make test` runs: whole processes, and simulated days and years.
 # One process: a second one would import and collect everything again, which takes as long as half of the tests. pytest

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -152,6 +153,11 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off_t at) {
     OF(fd);
     DO("write", (long)size, syscall(SYS_pwrite64, fd, data, size, at));
 }
+ssize_t sendfile64(int out, int in, off64_t *at, size_t size) {
+    OF(out);
+    DO("write", (long)size, syscall(SYS_sendfile, out, in, at, size));
+}
+ssize_t sendfile(int, int, off_t *, size_t) __attribute__((alias("sendfile64")));
 ssize_t pwrite(int, const void *, size_t, off_t) __attribute__((alias("pwrite64")));
 
 static int moved(int from, const char *old, int to, const char *new, unsigned flags) {

@@ -21,7 +21,7 @@ from tests.faults.forms import LONG
 from tests.system.running import Agent, Host
 from tests.waiting import wait_until
 
-ROTATIONS, WARM = (1500, 1500) if LONG else (400, 150)
+ROTATIONS, WARM = (1500, 1500) if LONG else (200, 100)
 CHAOS = 20 * 60.0 if LONG else 60.0  # seconds
 SLOPE = 0.5  # KB of private memory for each rotation
 
@@ -54,6 +54,7 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+@pytest.mark.xdist_group("rotations")
 def test_rotations_leave_nothing_behind(bench: Bench, counted: Counted) -> None:
     """Descriptors, threads and files do not grow; in the long form private memory by less than half a kilobyte each.
 
@@ -129,6 +130,7 @@ class Chaos:
         agent.process.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.xdist_group("chaos")
 def test_chaos_fails_no_handshake(tmp_path: Path, counted: Counted) -> None:
     """Mutual TLS connections are verified all the time; in the end everything is as it should be."""
     seed = int(os.environ.get("CERTAGENT_SEED", "0")) or (random.SystemRandom().randrange(1, 1 << 32) if LONG else 7)
