@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from certagent.cli import VERBS, guarded, main, parser, plan, status
+from certagent.cli import VERBS, guarded, main, parser, plan
 from certagent.cli.common import Reply, owner_of, show
 from certagent.cli.plan import text
-from certagent.core.decide import decide
-from certagent.core.status import document, plan_document
-from certagent.core.view import Planned
-from tests.core.building import NOW, pair, policy, process, revocation, served, snapshot, want
+from certagent.core.status import plan_document
+from tests.core.building import NOW, pair, policy, process, served, snapshot
 
 CONFIG = """
 [agent]
@@ -62,34 +60,6 @@ def test_history_limit_takes_a_positive_number(said: str, capsys: pytest.Capture
         main(["history", f"--limit={said}"])
     assert ended.value.code == 64
     assert "is not a number of 1 or more" in capsys.readouterr().err
-
-
-def test_status_shows_revocation_if_asked_about() -> None:
-    """The text has a column for it as soon as a responder was asked, with its age; none while OCSP is off."""
-    told = (revocation("node-1", "good"),)
-    for revocations, cells in ((told, ["good, 0 s ago", "-"]), ((), [])):
-        found = snapshot(pair("node"), pair("client.root"), revocations=revocations)
-        rules = policy(want("node"), want("client.root"))
-        planned = Planned(policy=rules, snapshot=found, plan=decide(rules, found, NOW))
-        lines = status.text(document([planned], NOW, None)).split("\n")
-        head = next(n for n, line in enumerate(lines) if "expires" in line)
-        assert ("revocation" in lines[head]) is bool(cells)
-        assert [line.endswith(c) for line, c in zip(lines[head + 1 :], cells, strict=False)] == [True] * len(cells)
-
-
-def test_status_names_addresses_that_keep_a_file_unverified() -> None:
-    """Each address once, with its unverified files; a reload that cannot be verified is shown as sent."""
-    rules = policy(want("ca"), want("node"))
-    for outcome, lines in (
-        ("unreachable", ["  not yet verified by 127.0.0.1:26257: node"]),
-        ("served", []),
-    ):
-        answer = served("node-1" if outcome == "served" else "", outcome=outcome)
-        found = snapshot(pair("ca"), pair("node"), processes=(process(),), served=(answer,))
-        planned = Planned(policy=rules, snapshot=found, plan=decide(rules, found, NOW))
-        told = status.text(document([planned], NOW, None)).split("\n")
-        assert [line for line in told if "not yet verified" in line] == lines
-        assert any(line.endswith("reload sent, cannot be verified for this file") for line in told)
 
 
 def test_plan_new_process_is_no_work() -> None:

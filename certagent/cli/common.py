@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from certagent.cli.showing import painted
 from certagent.core.spelling import printable
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def show(reply: Reply, *, as_json: bool) -> int:
     if reply.error:
         print(harmless(reply.error), file=sys.stderr)
     if (words := said(reply, as_json=as_json)) is not None:
-        print(harmless(words))
+        print(harmless(words) if as_json else painted(harmless(words), sys.stdout, os.environ))
     return reply.code
 
 

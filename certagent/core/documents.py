@@ -12,6 +12,7 @@ from certagent.core.facts.records import Attempt
 from certagent.core.facts.revocation import Answer, Status, Verdict
 from certagent.core.findings import Severity
 from certagent.core.policy import OcspRule, Policy
+from certagent.core.renewals import Outcome as Ended
 from certagent.core.trial import Step
 
 Shape = dict[str, Any]
@@ -81,6 +82,7 @@ FILE = record(
     not_after=maybe(MOMENT),
     chain_ends=maybe(MOMENT),
     chain_ends_by=maybe(TEXT),
+    serial=maybe(TEXT),
     subject=maybe(TEXT),
     issuer=maybe(TEXT),
     sans=rows(TEXT),
@@ -90,6 +92,8 @@ FILE = record(
     window=maybe(record(start=MOMENT, end=MOMENT, explanation=TEXT)),
     attempts=NUMBER,
     last_attempt=maybe(ATTEMPT),
+    last_renewal=maybe(record(at=MOMENT, outcome=words(Ended), authority=TEXT, reason=TEXT)),
+    rolled_back=maybe(record(at=MOMENT, fingerprint=TEXT, reason=TEXT)),
     proof=words(proof.Kind),
     owed=rows(TEXT),
     revocation=maybe(REVOCATION),
@@ -101,12 +105,14 @@ FILE = record(
 PROCESS = record(
     pid=NUMBER,
     user=TEXT,
+    command=TEXT,
     state=field(Process, "state"),
     listeners=rows(TEXT),
     last_signal=maybe(ATTEMPT),
     owed=rows(TEXT),
 )
 STATUS = record(
+    host=TEXT,
     severity=SEVERITY,
     now=MOMENT,
     daemon=maybe(record(pid=NUMBER, started=MOMENT, version=TEXT, config=TEXT, config_problem=maybe(TEXT))),

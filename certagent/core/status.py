@@ -1,7 +1,7 @@
 """snapshot x plan -> the JSON document that `certagent status --json` prints."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +12,10 @@ from certagent.core.findings import Finding
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.proof import Proof, answers, proofs, unverified
+from certagent.core.renewals import last_renewal, taken_back
 from certagent.core.served import anchors, chain_ends, key_of
 from certagent.core.serving import expected
-from certagent.core.spelling import spelled
+from certagent.core.spelling import printable, spelled
 from certagent.core.view import Planned, View
 
 
@@ -25,11 +26,14 @@ def rfc3339(at: datetime | None) -> str | None:
 
 def document(parts: Iterable[Planned], now: datetime, daemon: dict[str, Any] | None) -> dict[str, Any]:
     """Given every certs-dir's policy, snapshot and plan, return the whole status."""
+    parts = list(parts)
     dirs = [
         {**certs_dir(p.policy, p.snapshot, _true(p.plan, daemon), now), "checked_at": rfc3339(p.checked)} for p in parts
     ]
     worst = worst_of(d["severity"] for d in dirs)
-    return {"version": 1, "severity": worst, "now": rfc3339(now), "daemon": daemon, "certs_dirs": spelled(dirs)}
+    host = next((p.policy.host for p in parts), "")
+    about = {"version": 1, "host": printable(host), "severity": worst, "now": rfc3339(now), "daemon": daemon}
+    return {**about, "certs_dirs": spelled(dirs)}
 
 
 def _true(plan: Plan, daemon: dict[str, Any] | None) -> Plan:
@@ -89,6 +93,7 @@ def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]
         "not_after": rfc3339(leaf.not_after) if leaf else None,
         "chain_ends": rfc3339(effective.not_after) if effective else None,
         "chain_ends_by": pair.ends_by or None,
+        "serial": f"{leaf.serial:x}" if leaf else None,
         "subject": leaf.subject if leaf else None,
         "issuer": leaf.issuer if leaf else None,
         "sans": list(leaf.sans) if leaf else [],
@@ -98,6 +103,8 @@ def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]
         "window": _window(snapshot, want.name.stem, leaf),
         "attempts": _attempts(view, want.name.stem),
         "last_attempt": _attempt(history.last(want.name.stem)),
+        "last_renewal": _renewal(view, want.name.stem),
+        "rolled_back": _taken_back(view, want.name.stem),
         "proof": verified.kind,
         "owed": list(verified.owed),
         "revocation": _revocation(snapshot, leaf),
@@ -106,6 +113,16 @@ def _file(view: View, want: Want, pair: Pair, verified: Proof) -> dict[str, Any]
         "anchors": list(anchors(snapshot, pair, answers)),
         "cas": [_ca(c) for c in pair.cert.certificates] if pair.cert and want.name.is_bundle else [],
     }
+
+
+def _renewal(view: View, stem: str) -> dict[str, Any] | None:
+    found = last_renewal(view.history, stem)
+    return {**asdict(found), "at": rfc3339(found.at)} if found else None
+
+
+def _taken_back(view: View, stem: str) -> dict[str, Any] | None:
+    found = taken_back(view.snapshot, stem)
+    return {**asdict(found), "at": rfc3339(found.at)} if found else None
 
 
 def _ca(ca: Leaf) -> dict[str, Any]:
@@ -181,6 +198,7 @@ def _process(snapshot: Snapshot, process: Process) -> dict[str, Any]:
     return {
         "pid": process.pid,
         "user": process.user,
+        "command": process.command,
         "state": process.state,
         "listeners": ports,
         "last_signal": _attempt(sent[-1] if sent else None),

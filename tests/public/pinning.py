@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from tests.public.making import DAY, Workshop, this_minute
 
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(?:Z| UTC|\+00:00)")
 SPAN = re.compile(r"\b(?:(\d+) days?, )?(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+SERIAL = re.compile(r'"serial": "[0-9a-f]+"')
 HEX = re.compile(r"\b(?:[0-9a-f]{12}|[0-9a-f]{64})\b")
 QUARTER, SOON = DAY / 4, timedelta(minutes=5)
 GRAINS = (timedelta(hours=1), DAY, 10 * DAY)
@@ -115,7 +117,8 @@ def surroundings(**more: str) -> Iterator[None]:
 
 def named(text: str, shop: Workshop, base: str) -> str:
     """What was said, with a name for every path, moment, duration and fingerprint."""
-    text = text.replace(base, "DIR")
+    text = SERIAL.sub('"serial": "SERIAL"', text.replace(base, "DIR"))
+    text = text.replace(f'"host": "{socket.gethostname()}"', '"host": "HOST"')
     text = STAMP.sub(lambda m: moment(datetime.fromisoformat(f"{m[1]}T{m[2]}{m[3] or ''}+00:00") - shop.now), text)
     text = SPAN.sub(lambda m: span(timedelta(int(m[1] or 0), float(m[4]), 0, 0, int(m[3]), int(m[2]))), text)
     return HEX.sub(lambda m: material(m[0], shop.known), text)

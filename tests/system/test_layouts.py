@@ -184,7 +184,7 @@ def test_ui_by_public_ca_needs_its_roots(host: Host) -> None:
     host.once()
     assert not (host.certs / "ui.crt").exists()  # the second CA is not among the system's roots
     assert [a["outcome"] for a in host.history("install") if a["subject"] == "ui"][:1] == ["refused"]
-    assert '`roots = "FILE"` under [certs_dir.file.ui]' in host.run("status").stdout
+    assert '`roots = "FILE"` under [certs_dir.file.ui]' in " ".join(host.run("status").stdout.split())
     configure(host, text + f'roots = "{host.base}/public/ca.crt"\n')
     with host.server() as server, host.agent():
         wait_until(lambda: host.run("renew", "ui", "--force").returncode == 0, "issued")
