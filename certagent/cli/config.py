@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> Reply:
         document = {"version": 1, "ok": False, "errors": list(error.errors), "warnings": []}
         return Reply(USAGE, None, document, "" if arguments.json else "\n".join(error.errors))
     paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
-    warnings = _missing(config, arguments.config)
+    warnings = lacking(config, arguments.config)
     verdict = "ok" if not warnings else "valid, but this host lacks what it names"
     summary = f"{arguments.config}: {verdict}: certs directories: {paths}; authorities: {names}"
     document = {"version": 1, "ok": True, "errors": [], "warnings": warnings}
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> Reply:
     return Reply(INCOMPLETE if warnings else 0, summary, document, told)
 
 
-def _missing(config: "Config", path: str) -> list[str]:
+def lacking(config: "Config", path: str) -> list[str]:
     """What the host lacks, each with its line in the file."""
     from certagent.config.lines import lines_of, placed
     from certagent.operations.incomplete import missing

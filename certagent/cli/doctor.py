@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> Reply:
 def examined(arguments: argparse.Namespace) -> Iterator["Line"]:
     """Every line, in the order in which one depends on another."""
     from certagent.agent.wake import clock_synchronised
+    from certagent.cli.config import lacking
     from certagent.core.doctor import PROPERTIES, Line, of_clock, of_unit
     from certagent.core.units import unit_reading
     from certagent.operations.doctor import kernel
@@ -66,6 +67,7 @@ def examined(arguments: argparse.Namespace) -> Iterator["Line"]:
         paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
         message = f"{path}: certs directories: {paths}; authorities: {names}"
         yield Line(check="configuration", outcome="ok", message=message)
+        yield from (Line(check="configuration", outcome="warning", message=each) for each in lacking(config, path))
     unit = arguments.unit.removesuffix(".service") or unit_reading(path)
     says = properties(f"{unit}.service", *PROPERTIES) if unit else {}
     user = _user(path, says)

@@ -12,7 +12,7 @@ import pytest
 from tests.system.running import Host, looked, open_tmp
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("usual_umask")]
 BAO = """[authority.bao]
 type = "vault"
 url = "https://127.0.0.1:1"
@@ -37,7 +37,6 @@ def outcomes(lines: dict[str, list[dict[str, Any]]]) -> dict[str, set[str]]:
     return {check: {line["outcome"] for line in rows} - {"untested"} for check, rows in lines.items()}
 
 
-@pytest.mark.usefixtures("usual_umask")
 def test_doctor_healthy_host(host: Host) -> None:
     """With an agent and a server nothing fails; the socket, the lock, the CA and the server are named."""
     host.write()
@@ -55,7 +54,6 @@ def test_doctor_healthy_host(host: Host) -> None:
     assert lines["unit"][0]["outcome"] == "untested"
 
 
-@pytest.mark.usefixtures("usual_umask")
 def test_doctor_names_what_is_wrong_with_its_remedy(host: Host) -> None:
     """No agent, a secret that is missing, a CA that does not answer: one line each; --offline asks no CA."""
     token = host.base / "token"
@@ -78,7 +76,6 @@ def test_doctor_names_what_is_wrong_with_its_remedy(host: Host) -> None:
     assert {line["outcome"] for line in doctor(host, "--offline")["CA"]} == {"untested"}
 
 
-@pytest.mark.usefixtures("usual_umask")
 def test_doctor_another_agent_holds_the_directory(host: Host) -> None:
     """An agent with another state directory manages it: its pid, and that one of the two must stop."""
     host.write()
@@ -96,7 +93,6 @@ def test_doctor_another_agent_holds_the_directory(host: Host) -> None:
     ]
 
 
-@pytest.mark.usefixtures("usual_umask")
 def test_doctor_mistake_in_configuration(host: Host) -> None:
     """Every mistake is a line; what needs no configuration is examined regardless."""
     host.config.write_text(host.config.read_text().replace("rescan", "rescam").replace("'local'", "'locl'"))
@@ -129,7 +125,6 @@ def shared() -> Iterator[Host]:
 
 
 @pytest.mark.root
-@pytest.mark.usefixtures("usual_umask")
 def test_doctor_of_root_examines_as_the_agents_user(shared: Host) -> None:
     """A directory and a secret of root's are named for the agent's user, who may not use them."""
     token = shared.base / "token"
