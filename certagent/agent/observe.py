@@ -11,10 +11,11 @@ from hashlib import sha256
 from certagent.certs_dir import read_live, read_live_key
 from certagent.certs_dir import staged as facts
 from certagent.certs_dir import system_roots as roots
+from certagent.certs_dir.budget import LIMITS, Comparisons
 from certagent.certs_dir.loaded import judge_loaded
 from certagent.certs_dir.swap import Store
 from certagent.certs_dir.swap.files import digest
-from certagent.certs_dir.swap.stored import Stored
+from certagent.certs_dir.swap.stored import Kept, Stored
 from certagent.certs_dir.verify import TrustStore, store_of
 from certagent.core.facts import Generation, Loaded, Pair, Snapshot, Staged
 from certagent.core.policy import Policy
@@ -79,9 +80,10 @@ class Records:
 class Staging:
     """Reads one store; keeps what it established until the bytes or the bundles change."""
 
-    def __init__(self, store: Store, path: str) -> None:
-        """Nothing is read before `add`."""
-        self._store = store
+    def __init__(self, store: Store, path: str, comparisons: int = LIMITS.comparisons) -> None:
+        """Nothing is read before `add`. `comparisons`: of names with name constraints in one check."""
+        self._store, self._most = store, comparisons
+        self._comparisons = Comparisons(comparisons)
         self._path = path
         self._system: roots.Roots | None = None
         self._judged: dict[tuple[object, ...], Staged] = {}
@@ -94,7 +96,7 @@ class Staging:
 
         `system`: the roots that may verify `ui` in addition to `ca.crt`; None: not read yet.
         """
-        self._system = system
+        self._system, self._comparisons = system, Comparisons(self._most)
         staging = {job.subject for job in snapshot.in_flight if job.kind == "issue"}  # what the ledger says came before
         rows = tuple(row for row in self._store.staged() if row.stem not in staging)
         self._before, self._judged = self._judged, {}  # an entry is checked every minute for weeks, and kept only once
@@ -109,12 +111,24 @@ class Staging:
         key = (tuple(known), self._verified_by(snapshot, policy, system), int(now.timestamp()) // 60)
         if known and self._loaded[0] != key:
             store = self._store_of(snapshot, policy, system)
+            newest_first = reversed(tuple(known))
+            affordable = [material for material in newest_first if self._afford_loaded(known[material])]
             found = [
-                judge_loaded(material, files, snapshot.pairs, store, now=now, read=self._live)
-                for material, files in known.items()
+                judge_loaded(material, known[material], snapshot.pairs, store, now=now, read=self._live)
+                for material in reversed(affordable)
             ]
             self._loaded = (key, tuple(found))
         return replace(snapshot, loaded=self._loaded[1] if known else ())
+
+    def _afford_loaded(self, files: Files) -> bool:
+        bundles = [data for stem, data in files.items() if pair_is_bundle(stem)]
+        return all(self._comparisons.afford(data, bundles) for data in files.values())
+
+    def _afford(self, row: Stored | Kept, store: TrustStore, live: list[tuple[Pair, bytes]]) -> bool:
+        """Whether what is staged or kept is verified in this check; a bundle has to verify what is live."""
+        if pair_is_bundle(row.stem):
+            return all(self._comparisons.afford(data, (row.cert,)) for _, data in live)
+        return self._comparisons.afford(row.cert, store.bundles.values())
 
     def _verified_by(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None) -> tuple[object, ...]:
         """What changes when a verdict on a kept certificate, or on what it verifies, may change."""
@@ -133,7 +147,15 @@ class Staging:
         if self._generations[0] != key:
             store = self._store_of(snapshot, policy, self._system)
             live = self._verified(snapshot, now)
-            found = [facts.generation(row, snapshot.quarantined, live, store, now) for row in self._store.generations()]
+            rows = self._store.generations()
+            newest = sorted(rows, key=lambda row: -row.at)
+            behind = {id(row) for row in newest if not self._afford(row, store, live)}
+            found = [
+                facts.unverified_generation(row, snapshot.quarantined)
+                if id(row) in behind
+                else facts.generation(row, snapshot.quarantined, live, store, now)
+                for row in rows
+            ]
             self._generations = (key, tuple(g for g in found if g is not None))
         return self._generations[1]
 
@@ -153,7 +175,14 @@ class Staging:
             is_split(snapshot.pairs, wanted=policy.split),
             int(now.timestamp()) // 60,
         )
-        return self._once(mark, lambda: self._establish(snapshot, policy, replace(row, key=kept_key), now), now)
+        row = replace(row, key=kept_key)
+        if mark not in self._before and not self._afford_staged(snapshot, policy, row, now):
+            return facts.unverified(row, snapshot.issued)
+        return self._once(mark, lambda: self._establish(snapshot, policy, row, now), now)
+
+    def _afford_staged(self, snapshot: Snapshot, policy: Policy, row: Stored, now: datetime) -> bool:
+        live = self._verified(snapshot, now) if pair_is_bundle(row.stem) else []
+        return self._afford(row, self._store_of(snapshot, policy, self._system), live)
 
     def _once(self, mark: tuple[object, ...], establish: Callable[[], Staged | None], now: datetime) -> Staged | None:
         """What was established before; again of a leaf that is not valid yet, or while a bundle cannot be read."""

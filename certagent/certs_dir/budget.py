@@ -10,6 +10,7 @@ can push a wanted pair out.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from certagent import x509
 from certagent.core import names
 from certagent.core.names import stem_of
 
@@ -24,6 +25,22 @@ class Limits:
 
 
 LIMITS = Limits()
+
+
+class Comparisons:
+    """How many comparisons of names with name constraints are left in one check."""
+
+    def __init__(self, most: int = LIMITS.comparisons) -> None:
+        """None was made yet."""
+        self._most = self._left = most
+
+    def afford(self, cert: bytes, bundles: Iterable[bytes | None]) -> bool:
+        """Whether a certificate is verified in this check. One always is: the verifier has a limit of its own."""
+        cost = x509.comparisons(cert, bundles)
+        if cost > self._left and self._left < self._most:
+            return False
+        self._left -= cost
+        return True
 
 
 def ordered(files: Iterable[str], first: frozenset[str]) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from certagent import keys, x509
 from certagent.certs_dir.swap.generations import file_of
-from certagent.certs_dir.swap.stored import Kept
+from certagent.certs_dir.swap.stored import Kept, Stored
 from certagent.certs_dir.verify import TrustStore, refusals, trust
 from certagent.core import names
 from certagent.core.facts import Generation, KeyFile, Leaf, LoaderFlags, Pair, Staged, Trust
@@ -17,6 +17,8 @@ from certagent.core.names import Name
 from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER, users
 from certagent.core.roles import SYSTEM
+
+PUT_OFF = Trust(names.CA.stem, "its names and name constraints take more comparisons than one check makes", unread=True)
 
 
 def pair_fact(stem: str, cert: bytes, key: keys.Key | None, at: float) -> Pair | None:
@@ -45,6 +47,24 @@ def generation(
         return Generation(kept.number, pair, at, bad, judged.breaks)
     verdict = trust(pair.name, pair.leaf, kept.cert, store, now) if pair.leaf else None
     return Generation(kept.number, replace(pair, trust=verdict), at, bad)
+
+
+def unverified_generation(kept: Kept, quarantined: frozenset[str]) -> Generation | None:
+    """An earlier pair of whose chain nothing is known: it takes more comparisons than are left in this check."""
+    pair = _pair(kept.stem, kept.cert, kept.key, kept.at)
+    if pair is None:
+        return None
+    bad = pair.leaf is not None and pair.leaf.fingerprint in quarantined
+    return Generation(kept.number, replace(pair, trust=PUT_OFF), datetime.fromtimestamp(kept.at, UTC), bad)
+
+
+def unverified(row: Stored, issued: frozenset[str]) -> Staged | None:
+    """The same of a staged pair: a later check verifies it."""
+    pair = pair_fact(row.stem, row.cert, row.key, row.at)
+    if pair is None:
+        return None
+    asked = pair.leaf is not None and pair.leaf.fingerprint in issued
+    return Staged(replace(pair, trust=PUT_OFF), datetime.fromtimestamp(row.at, UTC), asked)
 
 
 def judge(

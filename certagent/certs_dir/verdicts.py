@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from certagent import x509
 from certagent.certs_dir import system_roots
-from certagent.certs_dir.budget import LIMITS
+from certagent.certs_dir.budget import LIMITS, Comparisons
 from certagent.certs_dir.reading import read_file
 from certagent.certs_dir.verify import store_of, trust
 from certagent.core.facts import Leaf, Pair, Trust
@@ -128,7 +127,7 @@ class _Scan:
         """The roots are asked for where they are needed, once. `left`: how many names may be compared."""
         self.skipped: list[str] = []  # the stems that are not verified, because it is too much for one scan
         self.gone = False  # whether a file was there before and cannot be read any more
-        self._whole = self._left = left
+        self._comparisons = Comparisons(left)
         self.fd, self.now, self._roots = fd, now, _Roots(source)
         self._store = store_of(pairs, lambda file: read_file(fd, file), roots=self._roots.ask, split=split)
         digests = {p.name.stem: p.cert.digest for p in pairs if p.cert}
@@ -146,7 +145,7 @@ class _Scan:
         except OSError:
             self.gone = True
             return None
-        if not self._affordable(cert):
+        if not self._comparisons.afford(cert, self._store.bundles.values()):
             self.skipped.append(pair.name.stem)
             return None
         self._roots.asked = False
@@ -160,11 +159,3 @@ class _Scan:
         """What is said of one that is not verified yet."""
         steps = self._store.verifications(pair.name, leaf)
         return Trust(steps[0].bundle, unread=True) if steps else None
-
-    def _affordable(self, cert: bytes) -> bool:
-        """One certificate is always verified: the verifier has a limit of its own."""
-        cost = x509.comparisons(cert, self._store.bundles.values())
-        if cost > self._left and self._left < self._whole:
-            return False
-        self._left -= cost
-        return True
