@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from certagent.core.metrics import FAMILIES
 from tests.monitoring.dashboard import expressions
@@ -58,6 +59,24 @@ def test_promtool_accepts_the_metrics(tmp_path: Path) -> None:
     assert "certagent_last_turn_timestamp_seconds" in file
     assert "certagent_last_turn_timestamp_seconds" not in printed.stdout
     assert len([line for line in file.splitlines() if not line.startswith("#")]) <= 40
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.usefixtures("usual_umask")
+def test_two_agents_of_a_host_share_no_series(tmp_path: Path) -> None:
+    """node_exporter takes the files of both: each has a name of its own, and no series is in both."""
+    first, directory = place(tmp_path)
+    second = Host(tmp_path / "second")
+    second.base.mkdir()
+    second.config = second.base / "second.toml"
+    second.write(extra=f'[metrics]\ntextfile = "{directory}"')
+    assert (first.once().returncode, second.once().returncode) == (0, 0)
+    exporter, port = node_exporter(directory, tmp_path / "exporter.log")
+    with exporter:
+        said = urllib3.request("GET", f"http://{LOCALHOST}:{port}/metrics").data.decode()
+    assert "node_textfile_scrape_error 0" in said
+    assert {f'certagent_status{{agent="{agent}"}} 0' for agent in ("config", "second")} <= set(said.splitlines())
 
 
 @pytest.mark.real
