@@ -14,6 +14,7 @@ from certagent.authority.client import AuthorityCache, CertificateAuthority
 from certagent.config import Config
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy
+from certagent.posix.as_user import join
 from certagent.posix.background import BackgroundReader
 from certagent.posix.responding import PATIENCE
 from certagent.state.ledger import Ledger
@@ -58,6 +59,7 @@ class Directories:
 
     def adopt(self, config: Config) -> None:
         """Go by this configuration: directories that stay keep what they know. Starts no thread."""
+        join(gid for policy in config.policies for gid in policy.groups)
         authorities = self._authorities(config)
         cache = AuthorityCache(config.authorities, authorities, lambda: self._wake("authorities read"), self._cache)
         before, threads, adopted = dict(self.threads), dict[str, Reconciler](), list[threading.Event]()

@@ -130,6 +130,12 @@ class Policy:
         """The want for that name."""
         return self._by_stem.get(stem)
 
+    @property
+    def groups(self) -> frozenset[int]:
+        """The groups that keys of root's are given to."""
+        owners = (self.owner, *(w.key_owner for w in self.wants if w.key_owner))
+        return frozenset(o.gid for o in owners if o.uid == 0)
+
     def repairs_in(self, directory: Directory) -> bool:
         """Whether modes of keys are repaired there, and not only reported; a wrong owner is only ever reported."""
         return self.enforce == "repair" and directory.managed

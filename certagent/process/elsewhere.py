@@ -10,12 +10,12 @@ LISTEN = "0A"
 TABLES = ("tcp", "tcp6")
 
 
-def listening_elsewhere(pid: int) -> tuple[int, ...]:
-    """The ports on which a process listens in a network namespace that is not ours."""
+def listening_elsewhere(pid: int, known: frozenset[str] | None = None) -> tuple[int, ...]:
+    """The ports on which a process listens in a network namespace that is not ours. `known`: its sockets, if known."""
     try:
         if os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net"):
             return ()
-        own, found = _sockets(pid), set[int]()
+        own, found = _sockets(pid) if known is None else known, set[int]()
         for table in TABLES:
             with open(f"/proc/{pid}/net/{table}") as file:
                 found |= ports(file, own)

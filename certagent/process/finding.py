@@ -17,6 +17,7 @@ from certagent.posix.responding import required, responds_for
 from certagent.posix.trusted import distrust
 from certagent.process.advertising import hostname_of
 from certagent.process.arguments import Arguments, parse, release_in
+from certagent.process.by_user import SeenByUser, seen_by_user
 from certagent.process.classify import (
     Ids,
     PidFile,
@@ -89,6 +90,7 @@ class ProcessDetails:
     exe: str  # its path
     environ: Mapping[str, str]
     cwd: str
+    asked: SeenByUser | None = None  # its own user, where we may not see it ourselves
 
 
 def _examine(pid: int, device: int, inode: int, rule: ProcessRule, owner: Owner) -> Process | None:
@@ -97,7 +99,8 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule, owner: Owner)
         if known is None:
             return None
         process, base, argv = known
-        details, ids = insides(process), ids_of(pid)
+        ids = ids_of(pid)
+        details = insides(process) or _asked(base, ids, owner)
     except (psutil.Error, OSError, ValueError, KeyError):
         return None
     if details is None:
@@ -110,7 +113,16 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule, owner: Owner)
     base = replace(base, command=f"{exe} {said.subcommand}", terms=terms)
     if problem := stranger(base, ids, owner):
         return replace(base, state="forbidden", problem=problem)
-    return _look(base, process, said, rule)
+    return _look(base, process, said, rule, details.asked)
+
+
+def _asked(base: Process, ids: Ids, owner: Owner) -> ProcessDetails | None:
+    """What the user of a process sees; no other user than the configured ones is asked. Raises OSError."""
+    found = None if stranger(base, ids, owner) else seen_by_user(base.pid, (base.uid, base.gid))
+    if found is None:
+        return None
+    exe = os.readlink(f"/proc/{base.pid}/exe")
+    return ProcessDetails(exe, found.environ, cwd_of(base.pid), found)
 
 
 def seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
@@ -183,10 +195,20 @@ def same_directory(pid: int, cwd: str, certs_dir: str, device: int, inode: int) 
     return (info.st_dev, info.st_ino) == (device, inode)
 
 
-def _look(base: Process, process: psutil.Process, said: Arguments | None, rule: ProcessRule) -> Process:
-    """State and listeners."""
-    addresses = _addresses(process)
-    if not addresses and not rule.probe and (elsewhere := listening_elsewhere(base.pid)):
+def _look(
+    base: Process,
+    process: psutil.Process,
+    said: Arguments | None,
+    rule: ProcessRule,
+    asked: SeenByUser | None = None,
+) -> Process:
+    """State and listeners, as we see them or its user does."""
+    addresses = list(asked.addresses) if asked else _addresses(process)
+    if (
+        not addresses
+        and not rule.probe
+        and (elsewhere := listening_elsewhere(base.pid, asked.sockets if asked else None))
+    ):
         return out_of_reach(base, elsewhere)
     return judged(base, listeners_of(addresses, said), _hup_masks(base.pid), rule, os.geteuid())
 
@@ -216,8 +238,9 @@ def _hup_masks(pid: int) -> tuple[bool, bool]:
 def _by_pid_file(rule: ProcessRule, owner: Owner) -> Process | None:
     try:
         named_by, process, base = _pid_file(rule.pid_file)
-        exe, said = _visible(process)
         name, ids = comm(str(base.pid)), ids_of(base.pid)
+        details = insides(process) or _asked(base, ids, owner)
+        exe, said = _visible(process, details)
         distrusted = distrust(rule.pid_file, (base.uid,))
     except (OSError, ValueError, LookupError, psutil.Error):
         return None
@@ -228,12 +251,11 @@ def _by_pid_file(rule: ProcessRule, owner: Owner) -> Process | None:
     )
     problem = stranger(base, ids, owner) or not_meant(file, base) or misnamed(base, name, exe, said, file.path, rule)
     found = meant_by_file(base, file.path, said, problem)
-    return found if found.problem else _look(found, process, None, rule)
+    return found if found.problem else _look(found, process, None, rule, details.asked if details else None)
 
 
-def _visible(process: psutil.Process) -> tuple[str, Arguments | None]:
+def _visible(process: psutil.Process, details: ProcessDetails | None) -> tuple[str, Arguments | None]:
     """The program's name and arguments; "" and None where they are denied to us. Raises psutil.Error, OSError."""
-    details = insides(process)
     if details is None:
         return "", None
     said = parse(process.cmdline(), details.environ, hostname_of(process.pid))

@@ -16,6 +16,7 @@ from certagent.keys import Key
 from certagent.posix.directory import SharedError
 from certagent.posix.errors import HostError
 from tests.making import Ca, filled, inside, keyed, matched, put
+from tests.sandbox.test_worker import FEW
 
 NOBODY = 65534
 
@@ -285,6 +286,28 @@ def test_root_changes_nothing_where_others_may_write(
     with pytest.raises(SharedError, match="root changes nothing in"):
         operation(store)
     assert {path: path.lstat().st_ctime_ns for path in certs.iterdir()} == before
+
+
+GIVE = """
+import sys
+from certagent.certs_dir.swap import Store
+from certagent.posix.as_user import join
+join([65534])
+store = Store(sys.argv[1])
+store.lock()
+store.rollback("node", 1, 0o640, (0, 65534))
+"""
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+def test_swap_gives_root_key_to_group_without_cap_chown(certs: Path) -> None:
+    """With the capabilities of the root unit: it is in the group itself, and so may give its own files to it."""
+    swapped(Store(str(certs)), filled(certs))
+    command = ["setpriv", f"--bounding-set={FEW}", f"--inh-caps={FEW}", sys.executable, "-c", GIVE, str(certs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    info = (certs / "node.key").stat()
+    assert (info.st_uid, info.st_gid, info.st_mode & 0o777) == (0, 65534, 0o640), done.stderr
 
 
 def test_staging_area_symlink_is_refused(certs: Path) -> None:

@@ -289,7 +289,7 @@ def test_worker_listening_socket_only_for_challenge() -> None:
     assert ("LISTEN" in asks, asks.endswith("[]")) == (False, True)
 
 
-FEW = "-all,+setuid,+setgid,+sys_ptrace,+dac_read_search"  # those of certagent-root.service
+FEW = "-all,+setuid,+setgid,+sys_ptrace"  # those of certagent-root.service
 AS_FEW = """
 from certagent.sandbox.worker_process import Workers
 from certagent.posix.errors import HostError

@@ -126,9 +126,38 @@ def test_key_root_group_0640_is_issued_and_kept(shared: Host) -> None:
         assert agent.events("mode.repaired") == []
 
 
+LOCK = """
+import fcntl, os, sys
+os.setuid(int(sys.argv[2]))
+os.mkdir(f"{sys.argv[1]}/.certagent", 0o700)
+file = open(f"{sys.argv[1]}/.certagent/lock", "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked(certs: Path, uid: int) -> Iterator[None]:
+    """The owner of a directory holds the lock of its staging area, if the directory is its own."""
+    if certs.stat().st_uid != uid:
+        yield
+        return
+    words = [sys.executable, "-c", LOCK, str(certs), str(uid)]
+    holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"locked\n"
+    yield
+    holder.communicate()
+
+
 @pytest.mark.parametrize("parent", [False, True], ids=["directory", "parent"])
 def test_root_leaves_directory_of_owner_alone(shared: Host, parent: bool) -> None:
-    """One critical finding names the owner's unit; nothing is written, asked or signalled, and no command is taken."""
+    """One critical finding names the owner's unit; nothing is written, asked or signalled, and no command is taken.
+
+    The owner holds the lock of the directory, and has given the name of a key to a file of root's: the agent starts,
+    serves its own directory, and that file stays what it was.
+    """
     certs, account = directory(shared, USERS[0]), pwd.getpwnam(USERS[0])
     filled(certs)
     for path in certs.iterdir():
@@ -140,22 +169,25 @@ def test_root_leaves_directory_of_owner_alone(shared: Host, parent: bool) -> Non
         home.mkdir()
         os.chown(home, account.pw_uid, account.pw_gid)
         certs = certs.rename(home / "certs")
-    shared.certs = certs
-    shared.write(owner=f'"{USERS[0]}"')
-    with shared.server(user=USERS[0], certs=certs) as server:
+    shared.certs, own = certs, for_group(shared, USERS[1])
+    shared.write(owner=f'"{USERS[0]}"', extra=SECOND.format(path=own, user=USERS[1]))
+    with shared.server(user=USERS[0], certs=certs) as server, locked(certs, account.pw_uid):
         (certs / "node.key").chmod(0o604)
+        (certs / "stolen.key").write_text("root's own")
+        (certs / "stolen.key").chmod(0o640)
         before = kept(certs)
         assert shared.once().returncode == 2
         with shared.agent() as agent:
             found = agent.wait_event("finding.appeared", lambda e: e["certs_dir"] == str(certs))
             [told] = shared.status()["certs_dirs"][0]["findings"]
+            wait_until(lambda: shared.file("node", own)["fingerprint"], "the other directory is served")
             assert (told["code"], told["severity"]) == ("dir.foreign", "critical")
             assert (
                 f"/etc/certagent/{USERS[0]}.toml, then: systemctl enable --now certagent@{USERS[0]}" in told["remedy"]
             )
             assert "an agent that is root serves only what root alone can write" in found["reason"]
             for command in (("renew", "node"), ("rollback", "node"), ("reload",)):
-                refused = shared.run(*command)
+                refused = shared.run(*command, "--certs-dir", str(certs))
                 assert (refused.returncode, "root alone" in refused.stderr) == (1, True), refused.stderr
         assert [e["event"] for e in server.log()] == ["started"]
     assert kept(certs) == before

@@ -64,6 +64,7 @@ authority = "house"
 )
 OF_ROOT = {
     "root_renewed": "renew node: verified: served",
+    "root_sandbox": "CapEff: 00000000000800c0 NoNewPrivs: 1 Seccomp: 2",
     "root_key": "root:cockroach 640",
     "root_owners": "root",
     "root_left_alone": "dir.foreign",

@@ -126,6 +126,7 @@ until_true 'test -e /srv/rooted/certs/client.root.crt'
 server rooted /srv/rooted/certs /srv/rooted/log
 until_true 'served -c /etc/certagent/root.toml'
 tell root_renewed "$(certagent renew node --certs-dir /srv/rooted/certs -c /etc/certagent/root.toml)"
+tell root_sandbox "$(sandbox certagent-root)"
 tell root_key "$(stat -c '%U:%G %a' /srv/rooted/certs/node.key)"
 tell root_owners "$(owners /srv/rooted/certs)"
 found=$(status -c /etc/certagent/root.toml | grep -A1 'critical dir.foreign /var/lib/cockroach/certs')
