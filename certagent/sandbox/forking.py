@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from certagent.posix.prctl import close_memory
 from certagent.sandbox.loading import load_whole
 from certagent.sandbox.worker_process import user_of
 
@@ -34,6 +35,7 @@ def main() -> int:
     if (user := user_of(who)) is not None:
         load_whole(*module.LIBRARIES)  # perhaps the other user cannot read the interpreter
         _become(*user)
+    close_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person who ends the agent at a terminal: it ends this one
     with socket.socket(fileno=os.dup(0)) as asked:
         _serve(asked, module.answer)

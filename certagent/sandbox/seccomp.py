@@ -96,6 +96,18 @@ ALWAYS = {
     # out of the process group that is killed when the request ends
     "setsid": (112, 157),
     "setpgid": (109, 154),
+    # what stays when the request has ended, or is the memory of other processes of the same user
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    # of which a user has few, and the log of the kernel
+    "inotify_init": (253, -1),
+    "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
+    "syslog": (103, 116),
     # of any process of the same user: without privilege that is cockroach itself
     "setpriority": (141, 140),
     "ioprio_set": (251, 30),
@@ -165,6 +177,8 @@ OWNERS = (
 )
 # The times of an open file, whose path is then no path at all, but not those of a path.
 TIMES = Rule((280, 88), (Test(argument=1, only=(0,)), Test(argument=1, high=True, only=(0,))))
+# PR_SET_PDEATHSIG, PR_SET_DUMPABLE: it ends with its parent, and no other process of its user looks into it.
+ATTRIBUTES = Rule((157, 167), (Test(argument=0, refused=(1, 4)),))
 LIMITS = Rule((302, 261), (Test(argument=0, only=(0,)),))
 # In a user namespace of its own everybody has all capabilities, and with them what of the kernel only root reaches:
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. The flags of clone3 are in memory, where no filter
@@ -227,6 +241,7 @@ def filter_of(
         numbers,
         (
             LIMITS,
+            *(() if programs else (ATTRIBUTES,)),
             children,
             *(OWNERS if signals else ()),
             *((TIMES,) if files else ()),

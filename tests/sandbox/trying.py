@@ -19,12 +19,26 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from certagent.posix.prctl import SET_DUMPABLE, SET_PDEATHSIG, prctl
 from certagent.revocation import child
 from certagent.sandbox import Missing, Profile, confine, resolving
 
 IPPROTO_MPTCP = 262
 PTRACE_ATTACH = 16
 F_SETSIG, FIOSETOWN = 10, 0x8901
+
+
+MACHINE = ("x86_64", "aarch64").index(os.uname().machine)
+CALLS = {
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+    "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
+    "syslog": (103, 116),
+}
 
 
 def attempt(action: Callable[[], Any]) -> str:
@@ -91,6 +105,13 @@ def forked() -> None:
         os._exit(0)
 
 
+def called(name: str, *words: Any) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(CALLS[name][MACHINE], *words) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def descriptors() -> list[int]:
     found = []
     for fd in range(64):
@@ -142,6 +163,16 @@ def attempts(key: str, pid: int, control: str, port: int) -> dict[str, str]:
         "move the process to one processor": lambda: os.sched_setaffinity(pid, {0}),
         "idle the process": lambda: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0)),
         "change a key's times": lambda: os.utime(key, (0, 0)),
+        "leave shared memory behind": lambda: called("shmget", 0, ctypes.c_size_t(4096), 0o1600),
+        "attach the memory of others": lambda: called("shmat", 0, None, 0),
+        "leave semaphores behind": lambda: called("semget", 0, 1, 0o1600),
+        "leave messages behind": lambda: called("msgget", 0, 0o1600),
+        "leave a queue behind": lambda: called("mq_open", b"certagent-worker", os.O_CREAT | os.O_RDWR, 0o600, None),
+        "use up the watches of the user": lambda: called("inotify_init1", 0),
+        "watch every file": lambda: called("fanotify_init", 0, 0),
+        "read the log of the kernel": lambda: called("syslog", 3, ctypes.create_string_buffer(64), 64),
+        "outlive the agent": lambda: prctl(SET_PDEATHSIG, 0),
+        "be traced again": lambda: prctl(SET_DUMPABLE, 1),
         "become root": lambda: os.setresuid(0, 0, 0),
         "use a gigabyte": lambda: bytearray(1 << 30),
     }
