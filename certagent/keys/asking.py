@@ -21,6 +21,7 @@ MOST = 4  # children at a time
 START = 30.0  # seconds that a loaded machine may take to start one
 LONGEST = 60.0  # seconds of one operation: the longest makes an RSA key
 TRIES = 2
+EXAMINE = "examine"
 UNUSED = 60.0  # seconds after which nothing waits for another request
 LARGEST = 16 << 20  # bytes of an answer
 SLOW = f"cannot use a key: that takes longer than {LONGEST:g} s"
@@ -34,7 +35,7 @@ class Keeper:
         """Starts nothing yet."""
         self._nursery = nursery or Nursery(CHILD)
         self._apart = False
-        self._idle: list[socket.socket] = []
+        self._idle: dict[bool, list[socket.socket]] = {True: [], False: []}  # by whether they parse the files of others
         self._guard = threading.Lock()
         self._slots = threading.BoundedSemaphore(MOST)
         self._used = 0.0  # when something was asked last, by the monotonic clock
@@ -52,9 +53,9 @@ class Keeper:
     def end(self) -> None:
         """End the children and the process that makes them."""
         with self._guard:
-            for session in self._idle:
+            for session in (*self._idle[True], *self._idle[False]):
                 session.close()
-            self._idle.clear()
+            self._idle = {True: [], False: []}
         self._nursery.end()
 
     def ask(self, name: str, given: dict[str, Any], files: list[int]) -> Any:
@@ -79,7 +80,7 @@ class Keeper:
         """What a child says, one that waits or a new one. OSError where none can be started, else HostError."""
         request = os.memfd_create("request", os.MFD_CLOEXEC)
         try:
-            while (session := self._waiting()) is not None:
+            while (session := self._waiting(name)) is not None:
                 with suppress(OSError):  # it ended meanwhile, for it had nothing to do
                     return self._told(session, name, given, [request, *files])
             for _ in range(TRIES):
@@ -90,9 +91,11 @@ class Keeper:
         finally:
             close(request)
 
-    def _waiting(self) -> socket.socket | None:
+    def _waiting(self, name: str) -> socket.socket | None:
+        """A child that waits for such a request; what examines the files of a directory never has the key of a CA."""
         with self._guard:
-            return self._idle.pop() if self._idle else None
+            idle = self._idle[name == EXAMINE]
+            return idle.pop() if idle else None
 
     def _started(self) -> socket.socket:
         """A new child that has given up its rights. Raises OSError."""
@@ -124,7 +127,7 @@ class Keeper:
             session.close()
             raise HostError(SLOW)
         with self._guard:
-            self._idle.append(session)
+            self._idle[name == EXAMINE].append(session)
         return _result(os.pread(files[0], LARGEST, 0))
 
 

@@ -136,6 +136,15 @@ def test_keys_child_that_was_killed_is_replaced(apart: Keeper) -> None:
     assert asked(apart, "examine", {}, key) == before
 
 
+def test_keys_of_a_ca_are_not_where_files_are_parsed(apart: Keeper) -> None:
+    """The child that examines the keys of a directory is another one than the child that signs."""
+    key = Key.of(make_ca().key)
+    for _ in range(2):
+        apart.ask("examine", {}, [key.fileno()])
+        apart.ask("request", SUBJECT, [key.fileno()])
+    assert len([row for row in statuses() if row["PPid"] == str(apart._nursery.pid)]) == 2
+
+
 def test_keys_unused_process_ends_and_starts_again() -> None:
     """A minute after the last request no process is left; the next one starts another."""
     keeper, key = Keeper(), Key.of(make_ca().key)

@@ -7,10 +7,14 @@ from certagent.authority.errors import AuthorityError
 from certagent.core.facts import Leaf
 
 MOST = 64  # certificates of one answer
+LARGEST = 1 << 20  # characters of one answer: a longer certificate file is never read back
 
 
 def certificates(authority: str, pem_text: str) -> tuple[tuple[Leaf, bytes], ...]:
     """Given what an authority sent, return each certificate and its PEM. Raises AuthorityError."""
+    if len(pem_text) > LARGEST:
+        message = f"cannot use what authority {authority} sent: over {LARGEST} bytes, the limit of a certificate file"
+        raise AuthorityError(message, kind="malformed")
     try:
         found = x509.split_certificates(pem_text.encode("utf-8", "replace"))
     except x509.X509Error as error:
