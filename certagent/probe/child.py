@@ -1,4 +1,4 @@
-"""One probe, in a child of its own: it resolves a name, gives up everything but the port that it asks, and answers.
+"""One probe, in a child of its own: it gives up everything but the port that it asks, resolves a name, and answers.
 
 What a server sends is parsed here alone. Rejected: threads of the agent, in which bytes that are slow to parse stop
 everything.
@@ -9,7 +9,7 @@ import encodings.punycode  # noqa: F401 - both resolve a name, when perhaps no m
 import json
 import os
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from certagent.probe.exchange import Client, exchanged
@@ -31,8 +31,10 @@ def allowed(timeout: float) -> float:
 def answer(question: dict[str, Any], files: list[int]) -> None:
     """Make the probe; the first file is the pipe for what was found, a second one has a client pair to offer."""
     host, port, timeout = question["host"], question["port"], question["timeout"]
+    profile = Profile(connect=(port,), memory=MEMORY)
+    confine(replace(profile, datagrams=True), None, "", timeout)
     addresses = resolved(host, port)
-    confine(Profile(connect=(port,), memory=MEMORY), None, "", timeout)
+    confine(profile, None, "", timeout)  # the server's bytes need no UDP
     pair = f"/proc/self/fd/{files[1]}" if len(files) == FILES else ""
     client = Client(user=question["user"], path=pair) if pair else None
     found = exchanged(addresses, question["kind"], client, timeout)

@@ -38,8 +38,16 @@ def main() -> int:
     close_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person who ends the agent at a terminal: it ends this one
     with socket.socket(fileno=os.dup(0)) as asked:
+        _close_input()
         _serve(asked, module.answer)
     return 0
+
+
+def _close_input() -> None:
+    """No child has the socket of the requests, by which it would get the descriptors of others."""
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    os.close(nothing)
 
 
 def _become(uid: int, gid: int) -> None:

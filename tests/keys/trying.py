@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,20 @@ def tried(path: str) -> dict[str, Callable[[], object]]:
     }
 
 
+def is_open(fd: int) -> bool:
+    """Whether there is such a descriptor."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 def answer(question: dict[str, Any], files: list[int]) -> None:
     """Answer with the names of what could be done."""
     confine(PROFILE, None, "", PROCESSOR)
-    done = []
+    done = [f"descriptor {fd}" for fd in range(3, 256) if fd not in files and is_open(fd)]
+    done += [f"socket {fd}" for fd in range(3) if is_open(fd) and stat.S_ISSOCK(os.fstat(fd).st_mode)]
     for name, attempt in tried(question["path"]).items():
         try:
             attempt()
