@@ -212,7 +212,7 @@ def directory_fact(path: str, fd: int) -> Directory:
     interrupted, mode = _is_there(fd, f"{AREA}/intent"), stat.S_IMODE(info.st_mode)
     only = _externally_managed(fd)
     found = Directory(path, True, info.st_dev, info.st_ino, info.st_uid, info.st_gid, mode, only, interrupted)
-    return replace(found, fixed=fixed(fd))
+    return replace(found, fixed=fixed(fd), read_only=bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY))
 
 
 def _externally_managed(fd: int) -> ObserveOnly | None:

@@ -516,6 +516,20 @@ def test_unmanaged_files_and_wide_directories_are_findings() -> None:
     assert {"name.unknown", "watch.degraded", "dir.mode"} <= set(codes(made))
 
 
+@pytest.mark.parametrize(
+    ("why", "read_only", "told"),
+    [(Why.KUBERNETES, True, False), (Why.KUBERNETES, False, True), (Why.READ_ONLY, True, True), (None, False, True)],
+)
+def test_directory_mode_of_kubelets_read_only_volume_is_no_finding(
+    why: Why | None, *, read_only: bool, told: bool
+) -> None:
+    """The kubelet makes its volumes 1777. Elsewhere a read-only mount says nothing of the writers behind it."""
+    found = snapshot(pair("ca"), pair())
+    only = None if why is None else ObserveOnly(why, "so it is")
+    wide = replace(found.directory, mode=0o3777, observe_only=only, read_only=read_only)
+    assert ("dir.mode" in codes(plan(replace(found, directory=wide)))) is told
+
+
 def test_rollback_on_request_picks_newest_usable_generation() -> None:
     """An operator's rollback goes to the newest usable generation: not expired, not quarantined, not the live one."""
     kept = (generation(number=1), generation(number=2), generation(number=3, not_after=NOW - DAY))

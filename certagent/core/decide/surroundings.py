@@ -26,7 +26,6 @@ from certagent.core.policy import Policy
 from certagent.core.spans import stamp
 from certagent.core.view import View
 
-SHARED_WRITE = 0o022
 SHOWN = 3  # of what is odd in the staging area
 UNFINISHED = "a swap stopped half-way and could be neither finished nor undone: a key may not match its certificate"
 # What other tools call the files: Kubernetes' secrets of type tls, as cert-manager writes them, and PostgreSQL.
@@ -71,7 +70,7 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         found.append(INSTALL_BLOCKED.found(path, UNFINISHED, remedy="certagent recover, which says what prevents it"))
     if directory.too_large:
         found.append(DIR_TOO_LARGE.found(path, directory.too_large))
-    if directory.mode & SHARED_WRITE:
+    if directory.shared:
         message = f"the mode is {directory.mode:04o}, so other users may replace files in the directory"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {quote(path)}"))
     return found

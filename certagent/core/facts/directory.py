@@ -5,6 +5,8 @@ from enum import Enum
 
 from certagent.core.obstacles import Fixed
 
+SHARED_WRITE = 0o022
+
 
 class Why(Enum):
     """Why a certs-dir is observed only: what is said of it, and the remedy."""
@@ -61,12 +63,19 @@ class Directory:
     too_large: str = ""  # what was not examined, because there is too much
     not_directory: bool = False  # the problem: the path, or a part of it, is not a directory
     fixed: Fixed = ""  # why nothing in it can be replaced
+    read_only: bool = False  # mounted so, here: whatever its mode, nobody replaces a file through this mount
     odd: tuple[str, ...] = ()  # what stands in its staging area and is not certagent's
 
     @property
     def managed(self) -> bool:
         """Whether this agent may change what is in it."""
         return self.observe_only is None
+
+    @property
+    def shared(self) -> bool:
+        """Whether other users may replace files. The kubelet makes its volumes 1777, and mounts each read-only."""
+        volume = self.observe_only is not None and self.observe_only.why is Why.KUBERNETES
+        return bool(self.mode & SHARED_WRITE) and not (volume and self.read_only)
 
     @property
     def left_alone(self) -> bool:
