@@ -134,12 +134,14 @@ def test_plan_of_missing_directory_is_unknown() -> None:
     assert "dir.missing /certs: m" in (reply.text or "")
 
 
-ATTEMPT = {"at": "2026-01-01T00:00:00Z", "kind": "issue", "subject": "node", "outcome": "ok", "reason": "due"}
+ATTEMPT = {"certs_dir": "/c", "at": "2026-01-01T00:00:00Z", "kind": "issue", "subject": "node", "outcome": "ok"}
+ATTEMPT |= {"reason": "due", "digest": "house"}
+SHOWN = "/c\n  when                  file  what\n  2026-01-01 00:00:00Z  node  issued by house: due"
 
 
 @pytest.mark.parametrize(
     ("rows", "told"),
-    [([], "no attempts yet"), ([ATTEMPT], "2026-01-01T00:00:00Z issue    node           ok        due")],
+    [([], "no attempts yet"), ([ATTEMPT], SHOWN)],
 )
 def test_history_lists_attempts(rows: list[dict[str, Any]], told: str) -> None:
     """A line for each attempt, and a sentence for none."""

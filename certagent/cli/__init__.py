@@ -11,7 +11,17 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, cast
 
-from certagent.cli.common import INTERNAL, USAGE, Reply, Stopped, config_option, default_config, require_named, show
+from certagent.cli.common import (
+    INTERNAL,
+    USAGE,
+    Reply,
+    Stopped,
+    Ticker,
+    config_option,
+    default_config,
+    require_named,
+    show,
+)
 
 VERBS = {  # each verb, and its module here
     "init": "init",
@@ -36,6 +46,11 @@ VERBS = {  # each verb, and its module here
     "demo": "demo",
     "completion": "completion",
 }
+
+
+ANSWERING = frozenset(  # once, when everything is known
+    {"status", "plan", "check", "history", "advise", "authority", "recover", "doctor", "init"}
+)
 
 
 class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg] # generic in typeshed only
@@ -109,6 +124,9 @@ def _reply(arguments: argparse.Namespace) -> Reply:
         return Reply(text=f"certagent {__version__}")
     try:
         require_named(arguments.config)
-        return cast("Reply", arguments.run(arguments))
+        if arguments.verb not in ANSWERING or getattr(arguments, "watch", False):
+            return cast("Reply", arguments.run(arguments))
+        with Ticker(f"certagent {arguments.verb}", sys.stderr):
+            return cast("Reply", arguments.run(arguments))
     except Stopped as stopped:
         return stopped.reply

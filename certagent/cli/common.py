@@ -8,8 +8,10 @@ import argparse
 import json
 import os
 import sys
+import threading
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
 
 from certagent.cli.showing import painted
 from certagent.core.spelling import printable
@@ -221,6 +223,33 @@ def local_service(path: str, *, silent: bool) -> "Service":
             else error
         )
         raise Stopped(complaint(why, UNKNOWN)) from error
+
+
+class Ticker:
+    """While a command takes longer than a second, a line on a terminal says so."""
+
+    AFTER = 1.0
+
+    def __init__(self, what: str, stream: TextIO) -> None:
+        """`what` is waited for."""
+        self._what, self._progress, self._done = what, Progress(stream), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True) if stream.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self._thread is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        begin = time.monotonic()
+        while not self._done.wait(self.AFTER):
+            self._progress.show(f"{self._what}: working", time.monotonic() - begin)
+        self._progress.clear()
 
 
 class Progress:

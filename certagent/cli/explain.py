@@ -4,6 +4,38 @@ import argparse
 import difflib
 
 from certagent.cli.common import USAGE, Reply, complaint, json_option
+from certagent.cli.showing import width, wrapped
+
+LOOK = {  # how to see for oneself: by code, else by its area
+    "name": "ls -l DIR; certagent check --certs-dir DIR",
+    "cert": "certagent check --certs-dir DIR; openssl x509 -in DIR/NAME.crt -noout -text",
+    "key": "ls -l DIR/NAME.key; certagent check --certs-dir DIR",
+    "ca": "certagent status (each CA of a bundle by its key); openssl storeutl -noout -text -certs DIR/ca.crt",
+    "layout": "certagent plan; certagent check --certs-dir DIR",
+    "dir": "namei -l DIR; findmnt -T DIR; systemctl show certagent -p ReadWritePaths -p ProtectHome",
+    "served": "certagent status; openssl s_client -connect HOST:PORT -starttls postgres -showcerts",
+    "login": "certagent status; the log of cockroach",
+    "process": "certagent status; ps -o pid,user,args -C cockroach; certagent check --pid PID",
+    "authority": "certagent authority test NAME; certagent doctor",
+    "renewal": "certagent history NAME; certagent plan; certagent authority test NAME",
+    "install": "certagent history NAME; lsattr -d DIR DIR/*; findmnt -T DIR",
+    "worker": "certagent doctor; uname -r; cat /sys/kernel/security/lsm",
+    "ocsp": "certagent advise ocsp",
+    "clock": "timedatectl; chronyc tracking",
+    "ledger": "df STATE_DIR; df -i STATE_DIR; ls -ld STATE_DIR",
+    "config": "certagent config check; journalctl -u certagent CERTAGENT_EVENT=config.rejected",
+    "path": "findmnt -T PATH; timeout 5 stat PATH",
+    "agent": "systemctl status certagent; journalctl -u certagent -n 50",
+    "metrics": "ls -ld TEXTFILE_DIR; df TEXTFILE_DIR; certagent metrics",
+    "watch": "sysctl fs.inotify; journalctl -u certagent",
+}
+PAGES = {
+    "metrics": "metrics.md",
+    "ocsp": "ocsp.md",
+    "authority": "authorities.md",
+    "layout": "layouts.md",
+    "config": "configuration.md",
+}
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,5 +59,9 @@ def run(arguments: argparse.Namespace) -> Reply:
         hint = f"did you mean {near[0]}?" if near else "`certagent explain` lists all codes"
         return complaint(f"there is no code {code!r}; {hint}", USAGE)
     rule = FINDINGS[code]
+    look, page = LOOK.get(code) or LOOK[rule.area], PAGES.get(rule.area, "findings.md")
     document = {"version": 1, "code": code, "means": rule.means, "source": rule.source, "remedy": rule.advice}
-    return Reply(0, f"{code}: {rule.means}\n  rule: {rule.source}\n  remedy: {rule.advice}", document)
+    document |= {"look": look, "page": f"docs/{page}"}
+    about = (f"{code}: {rule.means}", f"  rule: {rule.source}", f"  remedy: {rule.advice}")
+    more = (f"  look: {look}", f"  severity: {' or '.join(rule.severities)}", f"  more: docs/{page}")
+    return Reply(0, "\n".join(part for line in (*about, *more) for part in wrapped(line, width(), 4)), document)

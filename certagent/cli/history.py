@@ -15,7 +15,7 @@ from certagent.cli.common import (
     read_config,
     stem_of,
 )
-from certagent.core.actions import shown
+from certagent.cli.history_text import text
 from certagent.core.spelling import spelled
 
 MOST = 1 << 31
@@ -48,8 +48,7 @@ def run(arguments: argparse.Namespace) -> Reply:
 
 def reply_of(rows: list[dict[str, Any]]) -> Reply:
     """Given the attempts, newest first, return what is said."""
-    told = "\n".join(line(r) for r in rows) or "no attempts yet"
-    return Reply(0, told, {"version": 1, "attempts": rows})
+    return Reply(0, text(rows), {"version": 1, "attempts": rows})
 
 
 def _kept(path: str, stem: str, limit: int) -> list[dict[str, Any]]:
@@ -63,8 +62,3 @@ def _kept(path: str, stem: str, limit: int) -> list[dict[str, Any]]:
         return Ledger.looking(ledger).history("", stem, limit)
     except HostError as error:
         raise Stopped(complaint(error, UNKNOWN)) from error
-
-
-def line(row: dict[str, Any]) -> str:
-    """One attempt for people."""
-    return f"{row['at']} {row['kind']:<8} {shown(row['subject']):<14} {row['outcome']:<9} {row['reason']}"

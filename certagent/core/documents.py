@@ -236,7 +236,7 @@ COMMAND = record(state={"enum": ["proven", "pending", "refused"]}, reason=TEXT)
 COMMAND["properties"]["owed"] = rows(TEXT)
 RULE: Shape = {"type": "array", "items": [TEXT, TEXT, TEXT], "minItems": 3, "maxItems": 3}
 CODES = record(version={"const": 1}, codes={"type": "object", "additionalProperties": RULE})
-CODE = record(version={"const": 1}, code=TEXT, means=TEXT, source=TEXT, remedy=TEXT)
+CODE = record(version={"const": 1}, code=TEXT, means=TEXT, source=TEXT, remedy=TEXT, look=TEXT, page=TEXT)
 RECOVERED: Shape = {"type": "array", "items": [FLAG, TEXT], "minItems": 2, "maxItems": 2}
 PROPOSAL = record(
     unit=TEXT, user=TEXT, path=TEXT, certs_dirs=rows(TEXT), drop_in=rows(TEXT), next=rows(TEXT), toml=TEXT
