@@ -9,22 +9,25 @@ import grp
 import os
 import pwd
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from shlex import quote
 
 from certagent.certs_dir import Runner, load
+from certagent.certs_dir.lock import closed
 from certagent.certs_dir.scanner import Scan
 from certagent.config.reader import RedactedValueError
 from certagent.config.schema import owner, san
 from certagent.core import toml
 from certagent.core.adoption import Found, hosts_in
-from certagent.core.facts import Directory, Pair, Process
+from certagent.core.facts import Directory, ObserveOnly, Pair, Process
 from certagent.core.policy import Owner, ProcessRule
 from certagent.core.proposal import Proposal, grouped, proposed
 from certagent.core.units import DEFAULT_USER, unit_of
 from certagent.operations.systemd import command_in, properties, units
 from certagent.posix.clock import clock
 from certagent.posix.directory import identity
+from certagent.posix.errors import HostError
 from certagent.posix.owner import name_of
 from certagent.process.finding import find
 from certagent.process.servers import Server, foreign, of_unit, servers
@@ -201,7 +204,16 @@ def _notes(path: str, place: Directory, who: Owner, used_by: list[Server]) -> li
         found.append(f"it does not exist yet: install -d -m 0700 -o {who.user} {quote(path)}")
     if place.problem:
         found.append(f"it cannot be read: {place.problem}")
+    if who.uid == os.geteuid() == 0 and place.exists and (shut := _shared(path)):
+        found.append(f"{shut.reason}: {shut.remedy}")
     if place.observe_only:
         only = place.observe_only
         found.append(f"{only.reason}: certagent writes nothing there; it reloads and verifies (docs/kubernetes.md)")
     return found
+
+
+def _shared(path: str) -> ObserveOnly | None:
+    """Why an agent that is root would change nothing there, None if it would."""
+    with suppress(OSError, HostError):
+        return closed(path)
+    return None

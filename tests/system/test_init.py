@@ -282,3 +282,31 @@ def test_init_volume_of_kubernetes(host: Host) -> None:
     assert "certagent writes nothing there" in made["toml"]
     assert made["drop_in"] == []
     assert looked("config", "check", "-c", str(adopted(host.base, made["toml"]))).returncode == 0
+
+
+@pytest.mark.root
+def test_init_root_agent_that_would_change_nothing(shared: Host) -> None:
+    """Keys of root's in a directory that somebody else may write: init says what the root agent needs."""
+    shared.certs.mkdir()
+    filled(shared.certs, "node")
+    given(shared.certs, "root", "www-data", 0o775)
+    (shared.certs / "node.key").chmod(0o640)
+    with shared.server(user="www-data"):
+        (made,) = init("--certs-dir", str(shared.certs))["configurations"]
+    assert made["user"] == "root"
+    assert f"chmod go-w {shared.certs}" in made["toml"]
+
+
+@pytest.mark.root
+def test_init_server_in_a_container(shared: Host) -> None:
+    """Its path leads to another directory out here: it is not adopted, and the note says where init must run."""
+    inside = shared.base / "inside"
+    inside.mkdir()
+    filled(inside, "node")
+    shared.certs.mkdir()
+    prefix = ("unshare", "--mount", "sh", "-c", f'mount --bind {inside} {shared.certs} && exec "$@"', "sh")
+    with shared.server(prefix=prefix) as server:
+        found = init()
+    (note,) = [note for note in found["notes"] if f"pid {server.process.pid} " in note]
+    assert f"uses {shared.certs}, which is another directory, or none, outside its container" in note
+    assert all(str(shared.certs) not in made["certs_dirs"] for made in found["configurations"])
