@@ -2,6 +2,7 @@
 # from an installation of 0.1 by hand to purge. What is found goes to /mnt/told, a JSON row each.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
+echo 'APT::Get::Assume-Yes "true";' > /etc/apt/apt.conf.d/yes
 
 until_true() {
     for _ in $(seq 300); do
@@ -16,7 +17,7 @@ until_true() {
 tell() { printf '{"%s": "%s"}\n' "$1" "$2" >> /mnt/told; }
 shows() { systemctl show "$1" -p "$2" --value; }
 served() { certagent status | grep '^  node .* served'; }
-apt() { apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
+documented() { (cd /root && bash -euo pipefail "/mnt/$1"); } # a block of docs/install.md, as it is written
 certs=/var/lib/cockroach/certs
 digest() { find "$@" -type f ! -path '*/.certagent/*' | LC_ALL=C sort | xargs cat | sha256sum; }
 
@@ -28,9 +29,10 @@ install -d /opt/certagent/bin /etc/bash_completion.d /etc/certagent
 touch /etc/systemd/system/certagent.service /etc/bash_completion.d/certagent
 ln -s /opt/certagent/bin/certagent /usr/bin/certagent
 
-apt install -y /mnt/before.deb 2>&1 | tee /mnt/installing
+cp /mnt/before.deb "/root/$(cat /mnt/name)"
+documented install 2>&1 | tee /mnt/installing
 tell hides "$(grep -c 'hides the unit' /mnt/installing)"
-bash -euo pipefail /mnt/by-hand
+documented by-hand
 tell left "$(find /opt/certagent /etc/bash_completion.d/certagent /etc/systemd/system/certagent.service 2> /dev/null)"
 tell installed "$(certagent --version)"
 tell idle "$(shows certagent ActiveState) $(systemctl is-enabled certagent)"
@@ -46,8 +48,7 @@ systemctl reset-failed certagent
 
 cp -r /mnt/lib /opt/standin # the server that stands in for cockroach
 install -m 0644 /mnt/config.toml /etc/certagent/config.toml
-certagent config check
-systemctl enable --quiet --now certagent
+documented start
 until_true "test -e $certs/client.root.crt"
 systemd-run --quiet --unit=cockroach --uid=cockroach --gid=cockroach --setenv=HOME=/var/lib/cockroach \
     --setenv=PYTHONPATH=/opt/standin /usr/bin/python3 -m certagent.demo.server start --certs-dir "$certs" \
@@ -59,17 +60,20 @@ tell confined "$(certagent status --json | grep -c worker.unconfined)"
 # upgrade: what ran runs again, by the new version; nothing is issued or reloaded for it
 before=$(digest "$certs" /var/lib/certagent/ca)
 reloads=$(grep -c '"reload"' /var/lib/cockroach/log)
-apt install -y /mnt/after.deb
+cp /mnt/after.deb "/root/$(cat /mnt/name)"
+documented upgrade
 tell upgraded "$(certagent --version) $(shows certagent ActiveState)"
 until_true served
 tell daemon "$(certagent status --json | grep -c '"version": "0.1.9"')"
 test "$before" = "$(digest "$certs" /var/lib/certagent/ca)" && tell kept_by_upgrade yes
 tell reloads "$(($(grep -c '"reload"' /var/lib/cockroach/log) - reloads))"
 tell renewed_after "$(certagent renew node)"
+certagent renew node --json > /mnt/said.command
+for verb in status plan check history; do certagent "$verb" --json > "/mnt/said.$verb" || true; done
 
 # remove: stopped; configuration, state and certificates stay, and cockroach serves on
 before=$(digest "$certs" /var/lib/certagent/ca /etc/certagent)
-apt remove -y certagent
+documented remove
 tell removed "$(shows certagent ActiveState) $(shows certagent LoadState)"
 tell program "$(find /usr/lib/certagent /usr/bin/certagent 2> /dev/null)"
 test "$before" = "$(digest "$certs" /var/lib/certagent/ca /etc/certagent)" && tell kept_by_remove yes
@@ -79,7 +83,7 @@ tell server "$(shows cockroach ActiveState)"
 # purge: configuration and state go; a certs directory stays wherever it is
 before=$(digest "$certs")
 install -d /var/lib/certagent-second/certs && touch /var/lib/certagent-second/certs/node.crt
-apt purge -y certagent 2>&1 | tee /mnt/purging
+documented purge 2>&1 | tee /mnt/purging
 tell stays "$(grep -c 'certagent-second stays' /mnt/purging)"
 tell places "$(find /etc/certagent /var/lib/certagent /var/lib/certagent-second/certs/node.crt 2> /dev/null | xargs)"
 tell links "$(find /etc/systemd/system -name 'certagent*')"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from tests.documented import all_blocks
 from tests.packages.building import INSTALL, cloned, run
+from tests.public.test_schemas import problems
 from tests.servers.process import ROOT, program
 from tests.system.test_owners import reachable
 
@@ -72,6 +74,10 @@ def test_debian_package_has_what_a_host_needs(package: Path) -> None:
         "usr/share/man/man5/certagent.toml.5.gz",
         "usr/share/zsh/vendor-completions/_certagent",
     } - names == set()
+    documents = {
+        line.partition("file:/")[2] for p in (ROOT / "systemd").iterdir() for line in p.read_text().splitlines()
+    }
+    assert documents - {""} - names == set()
     assert {row[1] for row in listed} == {"root/root"}
     assert [row[5] for row in listed if row[0][0] != "l" and row[0][8] == "w"] == []
 
@@ -92,10 +98,33 @@ def former(package: Path, base: Path) -> Path:
     return made
 
 
-def documented(first: str) -> str:
-    """The commands of the block of docs/install.md that begins like this."""
-    (found,) = [b for b in all_blocks() if b.page == "docs/install.md" and b.first.startswith(first)]
-    return found.commands
+SAID = ("command", "status", "plan", "check", "history")  # as the agent answers, held to their schemas
+PAGE = [b.commands for b in all_blocks() if b.page == "docs/install.md"]
+STATES = re.compile(r"^certagent (plan|status)$", re.MULTILINE)  # they end with 1 or 2 for what they find
+
+
+def blocks(base: Path) -> None:
+    """The blocks of docs/install.md that are run on the host; the configuration is one that was written by hand."""
+    install, upgrade = (b for b in PAGE if b.startswith("apt-get install ./"))
+    found = {"install": install, "upgrade": upgrade}
+    for name, first in {
+        "by-hand": "rm -f",
+        "start": "certagent init",
+        "remove": "apt-get remove",
+        "purge": "apt-get purge",
+    }.items():
+        (found[name],) = (b for b in PAGE if b.startswith(first))
+    found["start"] = found["start"].partition("\n")[2]
+    for name, text in found.items():
+        (base / name).write_text(STATES.sub(r"\g<0> || test $? -lt 3", text))
+
+
+def test_debian_package_has_the_name_that_documents_show(package: Path) -> None:
+    """A new version changes it there, too."""
+    architecture = package.stem.rpartition("_")[2]
+    assert {b.split()[-1] for b in PAGE if b.startswith("apt-get install ./") and "\n" not in b.strip()} == {
+        f"./{package.name}".replace(architecture, "amd64")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +141,16 @@ def test_debian_package_is_installed_upgraded_removed_and_purged(package: Path, 
     former(package, tmp_path)
     shutil.copy(package, tmp_path / "after.deb")
     (tmp_path / "config.toml").write_text(CONFIG)
-    (tmp_path / "by-hand").write_text(documented("rm -f /etc/systemd"))
+    blocks(tmp_path)
+    (tmp_path / "name").write_text(package.name)
     shutil.copy(LIFE, tmp_path / "inside")
     reachable(tmp_path)
     booted = subprocess.run([str(BOOT), str(tmp_path), str(clean)], check=False, timeout=240)
     output = (tmp_path / "output").read_text() if (tmp_path / "output").exists() else ""
     assert booted.returncode == 0, (tmp_path / "console").read_text()[-2000:]
     assert (tmp_path / "status").read_text().strip() == "0", output
+    said = {p.suffix[1:]: json.loads(p.read_text()) for p in tmp_path.glob("said.*")}
+    assert {name: problems(name, document) for name, document in said.items()} == {name: [] for name in SAID}
     told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
     assert {key: value for row in told for key, value in row.items()} == {
         "hides": "1",

@@ -1,4 +1,4 @@
-"""The wheel, by pip and by pipx."""
+"""The wheel, by pip and by pipx: the blocks of docs/install.md, in a clean clone."""
 
 import os
 import subprocess
@@ -8,42 +8,62 @@ from pathlib import Path
 import pytest
 
 from certagent import __version__
+from tests.documented import all_blocks
 from tests.servers.process import ROOT, program
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
+PAGE = [b.commands for b in all_blocks() if b.page == "docs/install.md"]
+SAID = f"certagent {__version__}\n"
 
 
-def run(*words: str | Path, **more: str) -> str:
-    done = subprocess.run(
-        list(map(str, words)), capture_output=True, text=True, check=False, cwd="/", env={**os.environ, **more}
-    )
-    assert done.returncode == 0, f"{words}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+def run(script: str | Path, at: Path, **more: str) -> str:
+    """What a script prints, in a directory."""
+    words = ["bash", "-euo", "pipefail", "-c", str(script)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=at, env={**os.environ, **more})
+    assert done.returncode == 0, f"{script}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
 
 
+def block(first: str) -> str:
+    """The block that begins like this."""
+    (found,) = [b for b in PAGE if b.startswith(first)]
+    return found
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `make wheel` does, by the pip of the tests: that of the checkout would be installed first."""
-    clone = tmp_path_factory.mktemp("clone") / "certagent"
-    run("git", "clone", "--quiet", ROOT, clone)
-    (clone / ".venv").symlink_to(Path(sys.prefix))
-    run(clone / "deploy" / "wheel", Path(sys.prefix) / "bin" / "pip", clone / "dist")
-    return next((clone / "dist").iterdir())
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """After `make wheel`, with the virtual environment of the tests in the place of one of its own."""
+    base = tmp_path_factory.mktemp("clone")
+    run(f"git clone --quiet '{ROOT}' certagent", base)
+    (base / "certagent" / ".venv").symlink_to(sys.prefix)
+    (base / "certagent" / ".venv" / ".program").touch()
+    run(block("make wheel"), base / "certagent")
+    return base / "certagent"
 
 
-def test_wheel_in_clean_environment_works_with_locked_distributions(wheel: Path, tmp_path: Path) -> None:
-    """As docs/install.md says; the program needs nothing of the checkout."""
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
-    pip = (tmp_path / "venv" / "bin" / "pip", "install", "--quiet")
-    run(*pip, "--require-hashes", "-r", ROOT / "requirements" / "host.txt")
-    run(*pip, "--no-deps", wheel)
-    assert run(tmp_path / "venv" / "bin" / "certagent", "--version") == f"certagent {__version__}\n"
-    assert "fish" in run(tmp_path / "venv" / "bin" / "certagent", "completion", "fish")
+def test_wheel_with_locked_distributions(clone: Path, tmp_path: Path) -> None:
+    """The program needs nothing of the checkout then."""
+    run(block("python3 -m venv"), clone)
+    certagent = clone / "venv" / "bin" / "certagent"
+    assert run(f"'{certagent}' --version", tmp_path) == SAID
+    assert "certagent" in run(f"'{certagent}' completion fish", tmp_path)
 
 
-def test_wheel_is_installed_by_pipx(wheel: Path, tmp_path: Path) -> None:
-    """With an extra, from the file."""
+def test_wheel_by_pipx(clone: Path, tmp_path: Path) -> None:
+    """From the file; the directory that is checked has nothing, which `check` says with 2."""
+    program("pipx", "tests/install")
+    (clone / "certs").mkdir()
     places = {"PIPX_HOME": str(tmp_path / "home"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
-    run(program("pipx", "tests/install"), "install", f"{wheel}[completion]", **places)
-    assert run(tmp_path / "bin" / "certagent", "--version") == f"certagent {__version__}\n"
-    assert "certagent" in run(tmp_path / "bin" / "certagent", "completion", "bash")
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    said = run(f"{block('pipx install').rstrip()} || test $? = 2", clone, PATH=path, **places)
+    assert "node.crt is missing" in said
+    assert run(f"'{tmp_path}/bin/certagent' --version", tmp_path) == SAID
+
+
+def test_wheel_takes_extras(clone: Path) -> None:
+    """The name of the file with the extras behind it, as the text says."""
+    wheel = next((clone / "dist").iterdir()).name
+    page = (ROOT / "docs" / "install.md").read_text()
+    assert f"`./dist/{wheel}[acme,completion]`" in page
+    words = f"-m pip install --quiet --dry-run --no-deps './dist/{wheel}[acme,completion]'"
+    run(f"'{sys.executable}' {words}", clone)
