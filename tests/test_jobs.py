@@ -70,6 +70,19 @@ def test_jobs_run_up_to_the_worker_limit() -> None:
         jobs.stop()
 
 
+def test_job_has_a_thread_only_while_it_runs() -> None:
+    """None before, its own meanwhile, none when it is done: what is idle costs nothing."""
+    before = set(threading.enumerate())
+    threads: list[threading.Thread] = []
+    jobs = Jobs(lambda *_: None)
+    assert set(threading.enumerate()) <= before
+    for kind in ("scan", "issue", "reload"):
+        jobs.submit(InFlight(kind, "x", NOW), lambda: threads.append(threading.current_thread()))  # type: ignore[arg-type]
+    wait_until(lambda: len(threads) == 3 and not any(t.is_alive() for t in threads), "they are done")
+    assert not jobs.busy
+    jobs.stop()
+
+
 def test_jobs_run_once_at_a_time() -> None:
     """The same work is not started twice; a failure is reported first, the end last."""
     go, told = threading.Event(), []
