@@ -10,7 +10,7 @@ import pytest
 from certagent import x509
 from certagent.authority.backends.local import LocalAuthority, span
 from certagent.authority.errors import AuthorityError
-from tests.making import matched
+from tests.making import make_ca, matched
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -18,6 +18,12 @@ DAY = timedelta(days=1)
 
 def local(path: Path, *, create: bool = True) -> LocalAuthority:
     return LocalAuthority(str(path / "ca"), create, DAY, 10 * DAY)
+
+
+def trusted(ca: LocalAuthority) -> bytes:
+    """What a trust bundle would get of it."""
+    ca.ensure(NOW)
+    return ca.roots()
 
 
 def test_embedded_ca_concurrent_creation_makes_one(tmp_path: Path) -> None:
@@ -107,6 +113,7 @@ def test_embedded_ca_key_readable_by_others_signs_nothing(tmp_path: Path) -> Non
     assert authority.issue(csr, NOW, server=True, client=True, lifetime=None)
 
 
+@pytest.mark.usefixtures("usual_umask")
 def test_embedded_ca_roots_follow_file(tmp_path: Path) -> None:
     """None before the file exists; parsed again when the file changes; a damaged file is an error."""
     authority, cert = local(tmp_path), tmp_path / "ca" / "ca.crt"
@@ -121,3 +128,23 @@ def test_embedded_ca_roots_follow_file(tmp_path: Path) -> None:
     cert.write_bytes(b"no PEM")
     with pytest.raises(AuthorityError, match=r"cannot use .*ca\.crt"):
         authority.known_roots()
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("planted", ["directory", "files", "certificate", "empty directory"])
+def test_embedded_ca_of_another_user_is_not_trusted(tmp_path: Path, planted: str) -> None:
+    """What another user put in the place of the CA is in no trust bundle, signs nothing and gets no key."""
+    stranger = make_ca("a stranger's")
+    (tmp_path / "ca").mkdir(mode=0o700)
+    if planted != "empty directory":
+        (tmp_path / "ca" / "ca.crt").write_bytes(stranger.cert)
+    if planted in {"directory", "files"}:
+        (tmp_path / "ca" / "ca.key").write_bytes(stranger.key)
+        (tmp_path / "ca" / "ca.key").chmod(0o600)
+    for path in (*(tmp_path / "ca").iterdir(), *([tmp_path / "ca"] if planted != "files" else [])):
+        os.chown(path, 64001, 64001)
+    names = sorted(os.listdir(tmp_path / "ca"))
+    with pytest.raises(AuthorityError, match=r"cannot use the CA in .*chown root"):
+        trusted(local(tmp_path))
+    assert sorted(os.listdir(tmp_path / "ca")) == names

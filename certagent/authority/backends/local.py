@@ -81,6 +81,7 @@ class LocalAuthority:
         """Several certs-dirs may ask concurrently: only under the lock an incomplete CA is visible, after a crash."""
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            self._own()
             with self._held():
                 if os.path.exists(self._key):
                     self._finish()
@@ -146,7 +147,8 @@ class LocalAuthority:
             raise _closed(self._key, error) from error
 
     def roots(self) -> bytes:
-        """The CA's own certificates, as PEM. Raises AuthorityError."""
+        """The CA's own certificates, as PEM, unless others made them or could change them. Raises AuthorityError."""
+        self._own()
         return self._read(self._cert)
 
     def known_roots(self) -> tuple[Leaf, ...]:
@@ -186,12 +188,14 @@ class LocalAuthority:
 
     def _guard(self) -> None:
         """Nothing is signed with a key that others may read, or of a CA that others made. Raises AuthorityError."""
-        if not os.path.exists(self._key):
-            return
-        if stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
+        if os.path.exists(self._key) and stat.S_IMODE(os.stat(self._key).st_mode) & TOO_WIDE:
             raise AuthorityError(f"cannot use {self._key}: other users may read it; chmod 0600 {quote(self._key)}")
-        for path in (self._key, self._cert):
-            if problem := distrust(path) if os.path.exists(path) else "":
+        self._own()
+
+    def _own(self) -> None:
+        """A CA that others made, or could exchange, is neither used nor trusted. Raises AuthorityError."""
+        for path in (self._directory, self._key, self._cert):
+            if problem := distrust(path) if os.path.lexists(path) else "":
                 raise AuthorityError(f"cannot use the CA in {self._directory}: {problem}, if you know who made it")
 
 
