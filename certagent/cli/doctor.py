@@ -71,7 +71,11 @@ def examined(arguments: argparse.Namespace) -> Iterator["Line"]:
     unit = arguments.unit.removesuffix(".service") or unit_reading(path)
     says = properties(f"{unit}.service", *PROPERTIES) if unit else {}
     user = _user(path, says)
-    if unit:
+    if config and not config.settings.resident and not arguments.unit:
+        yield Line(
+            check="unit", outcome="untested", message="resident = false: a timer runs the agent, not a unit of ours"
+        )
+    elif unit:
         owners = {p.path: p.owner.user for p in config.policies} if config else {}
         yield from of_unit(unit, path, owners, says)
     else:
@@ -113,7 +117,7 @@ def _with(
 
     yield from _sandbox(config, unit, says, user)
     yield from (line for p in config.policies if (line := owned(p, user)))
-    status, line = _status(arguments.config, config.settings.socket)
+    status, line = _status(arguments.config, config.settings.socket, resident=config.settings.resident)
     yield line
     daemon = (status or {}).get("daemon")
     yield from holders(config, daemon["pid"] if daemon else None)
@@ -140,7 +144,7 @@ def _sandbox(config: "Config", unit: str, says: dict[str, str], user: str) -> It
     view.close()
 
 
-def _status(path: str, socket: str) -> "tuple[dict[str, Any] | None, Line]":
+def _status(path: str, socket: str, *, resident: bool) -> "tuple[dict[str, Any] | None, Line]":
     """What the agent says; without one, what can be seen without it."""
     from certagent.core.doctor import Line
 
@@ -154,9 +158,10 @@ def _status(path: str, socket: str) -> "tuple[dict[str, Any] | None, Line]":
     except Stopped as stopped:
         message = stopped.reply.error.removeprefix("certagent: ")
         return None, Line(check="socket", outcome="failed", message=message, remedy="systemctl restart the agent")
-    silent = Line(
-        check="socket", outcome="warning", message=f"no agent answers at {socket}", remedy="systemctl start certagent"
-    )
+    message = f"no agent answers at {socket}"
+    silent = Line(check="socket", outcome="warning", message=message, remedy="systemctl start certagent")
+    if not resident:
+        silent = Line(check="socket", outcome="untested", message=f"{message}; none is expected (resident = false)")
     try:
         service = local_service(path, silent=False)
     except Stopped as stopped:

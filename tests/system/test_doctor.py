@@ -93,6 +93,15 @@ def test_doctor_another_agent_holds_the_directory(host: Host) -> None:
     ]
 
 
+def test_doctor_agent_that_a_timer_runs(host: Host) -> None:
+    """resident = false: neither a unit nor an answer is expected, and nothing about them is wrong."""
+    host.write(agent="resident = false")
+    host.once()
+    lines = doctor(host, "--offline")
+    assert [lines[check][0]["outcome"] for check in ("unit", "socket")] == ["untested", "untested"]
+    assert not any("agent.down" in line["message"] for rows in lines.values() for line in rows)
+
+
 def test_doctor_mistake_in_configuration(host: Host) -> None:
     """Every mistake is a line; what needs no configuration is examined regardless."""
     host.config.write_text(host.config.read_text().replace("rescan", "rescam").replace("'local'", "'locl'"))
