@@ -21,7 +21,7 @@ from certagent.authority.client import AuthorityCache, CertificateAuthority
 from certagent.certs_dir import Scanner
 from certagent.certs_dir.lock import DirectoryLock, barred
 from certagent.certs_dir.swap import Store, pending
-from certagent.certs_dir.system_roots import Roots, load
+from certagent.certs_dir.system_roots import Roots, load, load_trusted
 from certagent.core import actions
 from certagent.core.clock import believable
 from certagent.core.facts import Clock, Snapshot
@@ -96,7 +96,7 @@ class World:
     def _reading(self, path: str) -> BackgroundReader[Roots]:
         what = f"roots of ui in {self.policy.path}: {path}"
         wake = partial(self._inbox.wake, "roots read")
-        return BackgroundReader(what, partial(load, path), wake, lambda: (path,))
+        return BackgroundReader(what, partial(load_trusted, path), wake, lambda: (path,))
 
     def _roots_of_ui(self) -> Roots | None:
         """The roots that may verify `ui` besides `ca.crt`: the system's or the configured ones; None: not read yet."""

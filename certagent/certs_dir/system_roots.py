@@ -7,11 +7,13 @@ directory of hashed names; every distribution that has one also has the file.
 import os
 import ssl
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
 from certagent import x509
 from certagent.posix import directory
+from certagent.posix.trusted import distrust
 
 PLACES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -28,16 +30,25 @@ UNREAD: Mark = ("", -1, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The roots of a file as PEM, and a mark that changes when the file changes."""
+    """The roots of a file as PEM, and a mark that changes when the file changes; or why they are not used."""
 
     mark: Mark
     pem: bytes
+    problem: str = ""
 
 
 def load(configured: str = "") -> Roots:
     """The configured file, else the system's. Never raises; a path on a network mount may block the caller."""
     at = stat_key(configured)
     return Roots(at, _read(at))
+
+
+def load_trusted(configured: str) -> Roots:
+    """The same of a configured file for an agent that acts by it: none of it where another user could change it."""
+    with suppress(OSError):
+        if problem := distrust(configured):
+            return Roots((f"{configured}: {problem}", 0, 0, 0), b"", problem)
+    return load(configured)
 
 
 def mark_of(found: Roots | None) -> Mark:

@@ -129,10 +129,15 @@ def _by(step: Verification, cert: bytes, store: TrustStore, at: datetime) -> Tru
     if system is None:
         return Trust(SYSTEM, unread=True)
     other = x509.verify_chain(cert, system.pem, step.usage, at)
-    if other is None:
-        return Trust(SYSTEM)
+    return Trust(SYSTEM) if other is None else Trust(step.bundle, _neither(problem, other, system.problem))
+
+
+def _neither(problem: str, other: str, unused: str) -> str:
+    """Why neither a bundle verifies a certificate, nor the system's roots, which may be `unused` for a reason."""
+    if unused:
+        return f"{problem}; the configured roots are not used: {unused}"
     too = "the system's roots do not verify it either"
-    return Trust(step.bundle, f"{problem}; {too}" if other == problem else f"{problem}; {too}: {other}")
+    return f"{problem}; {too}" if other == problem else f"{problem}; {too}: {other}"
 
 
 def _problem(step: Verification, cert: bytes, bundles: Bundles, at: datetime) -> str | None:

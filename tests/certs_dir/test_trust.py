@@ -41,6 +41,21 @@ def public(tmp_path: Path) -> Ca:
     return ca
 
 
+@pytest.mark.usefixtures("usual_umask")
+def test_ui_roots_that_others_may_write_are_not_used(tmp_path: Path, public: Ca) -> None:
+    """The agent verifies by the configured file until another user may change it; then it says so, at the next look."""
+    directory, scanner, file = tmp_path / "certs", Scanner(), tmp_path / "roots.pem"
+    filled(directory, "node")
+    put(directory, "ui", public.pair("ui"))
+    file.chmod(0o644)
+    scanner.verdicts.roots = partial(roots.load_trusted, str(file))
+    assert trust_of(scanner, directory, "ui") == Trust("system")
+    file.chmod(0o666)
+    refused = trust_of(scanner, directory, "ui")
+    assert refused is not None
+    assert f"the configured roots are not used: everybody may write {file}; chmod go-w {file}" in str(refused.problem)
+
+
 def test_ui_verified_by_system_roots(tmp_path: Path, public: Ca) -> None:
     """`ui` builds to the roots file if ca.crt does not verify it; `node` never; and the verdict follows the file."""
     directory, scanner = tmp_path / "certs", Scanner()
