@@ -93,22 +93,22 @@ def test_keys_every_operation_is_tested() -> None:
     assert {*questions(make_ca()), "request", "proof", "ca", "draft", "sign"} == {*OPERATIONS}
 
 
-def statuses() -> list[dict[str, str]]:
-    """What the kernel says of each child that has keys."""
-    pattern = f"certagent.sandbox.forking.*{CHILD}"
-    pids = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
+def statuses(keeper: Keeper) -> list[dict[str, str]]:
+    """What the kernel says of each child of a keeper."""
+    parent = str(keeper._nursery.pid)
+    pids = subprocess.run(["pgrep", "-P", parent], capture_output=True, text=True, check=False)
     found = []
     for pid in pids.stdout.split():
         with suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8") as file:
             row = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
             found.append(row | {"core": Path(f"/proc/{pid}/limits").read_text(encoding="utf-8")})
-    return [row for row in found if row["PPid"] != str(os.getpid())]
+    return found
 
 
 def test_keys_child_is_confined(apart: Keeper) -> None:
     """It has a filter of system calls, no new rights, no capability and no core file."""
     asked(apart, "examine", {}, Key.of(b"x"))
-    [row] = [row for row in statuses() if row["Seccomp"] == "2"][:1]
+    [row] = [row for row in statuses(apart) if row["Seccomp"] == "2"][:1]
     assert (row["NoNewPrivs"], row["CapEff"]) == ("1", "0" * 16)
     [core] = [line.split() for line in row["core"].splitlines() if line.startswith("Max core")]
     assert core[4:6] == ["0", "0"]
@@ -130,7 +130,7 @@ def test_keys_child_that_was_killed_is_replaced(apart: Keeper) -> None:
     """One that ended while it waited costs nothing: the next question goes to another one."""
     key = Key.of(make_ca().key)
     before = asked(apart, "examine", {}, key)
-    for row in statuses():
+    for row in statuses(apart):
         with suppress(ProcessLookupError):
             os.kill(int(row["Pid"]), signal.SIGKILL)
     assert asked(apart, "examine", {}, key) == before
@@ -142,7 +142,7 @@ def test_keys_of_a_ca_are_not_where_files_are_parsed(apart: Keeper) -> None:
     for _ in range(2):
         apart.ask("examine", {}, [key.fileno()])
         apart.ask("request", SUBJECT, [key.fileno()])
-    assert len([row for row in statuses() if row["PPid"] == str(apart._nursery.pid)]) == 2
+    assert len([row for row in statuses(apart) if row["State"][0] != "Z"]) == 2
 
 
 def test_keys_unused_process_ends_and_starts_again() -> None:
