@@ -53,12 +53,28 @@ ANSWERING = frozenset(  # once, when everything is known
 )
 
 
+COMMAND = "Exit code: 0 done and verified, 1 refused or not verified in time, 3 no agent. Example: "
+EPILOGS = {
+    "status": "Exit code: 0 ok or info, 1 warning, 2 critical, 3 unknown. Example: certagent status --short",
+    "plan": "Exit code: 0 nothing to do, 2 work or a critical finding, 3 unknown. Example: certagent plan -c NEW.toml",
+    "check": "Exit code: 0 ok or info, 1 warning, 2 critical, 3 the files may not be read."
+    " Example: certagent check --certs-dir /var/lib/cockroach/certs --user cockroach",
+    "renew": f"{COMMAND}certagent renew node --wait 2m",
+    "rollback": f"{COMMAND}certagent rollback node",
+    "reload": f"{COMMAND}certagent reload --wait 2m",
+    "history": "Example: certagent history node --limit 10",
+    "explain": "Example: certagent explain served.stale",
+    "run": "Exit code: 0 told to stop, 3 it cannot start; with --once that of `certagent status`.",
+}
+
+
 class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg] # generic in typeshed only
     """Sub-commands whose own --help says what the list says of them."""
 
     def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
-        """As argparse does."""
-        return cast("argparse.ArgumentParser", super().add_parser(name, description=options.get("help"), **options))
+        """As argparse does, with the exit codes and an example below the options."""
+        about = {"description": options.get("help"), "epilog": EPILOGS.get(name), **options}
+        return cast("argparse.ArgumentParser", super().add_parser(name, **about))
 
 
 class Parser(argparse.ArgumentParser):
