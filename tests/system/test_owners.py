@@ -79,7 +79,10 @@ def owners(path: Path) -> set[int]:
 
 
 def test_sighup_only_to_server_of_the_group(shared: Host) -> None:
-    """Root's agent, root's files: the receiver sees its own uid as the sender, the neighbour gets no signal."""
+    """Root's agent, root's files: the receiver sees its own uid as the sender, the neighbour gets no signal.
+
+    Nor does a process of the neighbour that calls itself cockroach and names the directory: it has no say at all.
+    """
     first, second = (for_group(shared, user) for user in USERS)
     shared.certs = first
     shared.write(owner=f'"root:{USERS[0]}"', extra=SECOND.format(path=second, user=USERS[1]))
@@ -88,6 +91,7 @@ def test_sighup_only_to_server_of_the_group(shared: Host) -> None:
     with (
         shared.server("one", user=USERS[0], certs=first) as one,
         shared.server("two", user=USERS[1], certs=second) as two,
+        stranger(f"--certs-dir={first}", user=USERS[1]) as intruder,
         shared.agent(),
     ):
         for path in (first, second):
@@ -97,6 +101,9 @@ def test_sighup_only_to_server_of_the_group(shared: Host) -> None:
         assert [(e["ok"], e["sender_uid"]) for e in reloads] == [(True, pwd.getpwnam(USERS[0]).pw_uid)]
         assert [e["event"] for e in two.log()] == ["started"]
         assert shared.file("node", first)["fingerprint"] == one.served() != two.served()
+        found = {p["pid"]: p["state"] for d in shared.status()["certs_dirs"][:1] for p in d["processes"]}
+        assert found == {one.process.pid: "serving", intruder: "forbidden"}
+        assert [a["kind"] for a in shared.history("rollback")] == []
 
 
 def test_renew_ambiguous_directory_is_refused(shared: Host) -> None:
@@ -234,13 +241,15 @@ STRANGER = "import ctypes, signal; ctypes.CDLL(None).prctl(15, b'cockroach'); pr
 
 
 @contextmanager
-def stranger(*words: str) -> Iterator[int]:
-    """Root's process called cockroach, whose insides are denied to others."""
-    process = subprocess.Popen([sys.executable, "-c", STRANGER, "start", *words], stdout=subprocess.PIPE)
+def stranger(*words: str, user: str | None = None) -> Iterator[int]:
+    """A process called cockroach, root's or a user's: SIGHUP would end it. Its insides are denied to others."""
+    command = ["/usr/bin/python3", "-c", STRANGER, "start", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, user=user)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"on\n"
         yield process.pid
+        assert process.poll() is None
     finally:
         process.kill()
         process.communicate()
