@@ -47,6 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         group = "machine" if item.path.stem in ONE_AT_A_TIME else str(item.path.relative_to(item.config.rootpath))
+        if "package" in getattr(item, "fixturenames", ()):
+            group = "package"  # which is built once
         item.add_marker(pytest.mark.xdist_group(group))
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=starts)

@@ -40,6 +40,8 @@ tell worker "$(getent passwd certagent-worker | cut -d: -f6-)"
 tell verified "$(dpkg --verify certagent)"
 tell compiled "$(find /usr/lib/certagent -name '*.pyc' | grep -c cpython-311 | sed 's/.*/yes/')"
 
+tell catalogue "$(journalctl --list-catalog | grep -c certagent | sed 's/^[1-9].*/yes/')"
+
 # the first start without a configuration says what is missing, and is not tried again
 systemctl start certagent 2> /dev/null || true
 until_true 'test "$(shows certagent ActiveState)" = failed'
