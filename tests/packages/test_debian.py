@@ -15,6 +15,7 @@ from tests.packages.building import INSTALL, cloned, run
 from tests.public.test_schemas import problems
 from tests.servers.process import ROOT, program
 from tests.system.test_owners import reachable
+from tests.test_docs import LINK
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
 BOOT = ROOT / "tests" / "servers" / "systemd" / "boot"
@@ -100,6 +101,17 @@ def former(package: Path, base: Path) -> Path:
 
 
 SAID = ("command", "status", "plan", "check", "history")  # as the agent answers, held to their schemas
+
+
+def test_debian_package_has_what_its_documents_link_to(package: Path, tmp_path: Path) -> None:
+    """A reader of /usr/share/doc/certagent finds every page, example and rule that a page names."""
+    run("dpkg-deb", "--extract", package, tmp_path)
+    pages = [*(tmp_path / "usr" / "share" / "doc" / "certagent").rglob("*.md")]
+    assert len(pages) > 20
+    broken = [(p.name, link) for p in pages for link in LINK.findall(p.read_text()) if not (p.parent / link).exists()]
+    assert broken == []
+
+
 PAGE = [b.commands for b in all_blocks() if b.page == "docs/install.md"]
 STATES = re.compile(r"^certagent (plan|status)$", re.MULTILINE)  # they end with 1 or 2 for what they find
 
