@@ -170,5 +170,5 @@ def under(policy: Policy, terms: tuple[LoaderFlags, ...]) -> Policy:
 
 
 def on_terms_of(policy: Policy, processes: tuple[Process, ...]) -> Policy:
-    """The policy under the flags and the environment of the processes that were found."""
-    return under(policy, tuple(p.terms for p in processes))
+    """The policy under the flags and the environment of the processes that were found; strangers have no say."""
+    return under(policy, tuple(p.terms for p in processes if not p.strange))

@@ -94,7 +94,7 @@ def ended(snapshot: Snapshot, now: datetime) -> Attempt | None:
         return None
     if not last[0].at < looked or now - last[0].at > MOURNED:
         return None
-    return None if any(p.started > last[0].at for p in snapshot.processes) else last[0]
+    return None if any(p.started > last[0].at for p in snapshot.own_processes) else last[0]
 
 
 def silent(snapshot: Snapshot, process: Process) -> bool:

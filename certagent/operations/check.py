@@ -67,9 +67,10 @@ def configured_target(policy: Policy, terms: LoaderFlags) -> Target:
     """A certs-dir of the configuration, judged by the flags of the process that owns it, where one runs."""
     try:
         info = os.stat(policy.path)
-        owners = procs.find(info.st_dev, info.st_ino, policy.process, policy.owner)
+        found = procs.find(info.st_dev, info.st_ino, policy.process, policy.owner)
+        owners = [p for p in found if not p.strange]
     except OSError:
-        owners = ()
+        owners = []
     return Target(policy, owners[0].terms if owners else terms, policy.owner.gid, serving=bool(owners))
 
 

@@ -20,6 +20,7 @@ TRUTH = frozenset({"1", "t", "T", "TRUE", "True", "true"})  # Go's strconv.Parse
 TRUE = TRUTH | {""}
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 RELEASE = re.compile(r"cockroach[-_.]?v?([0-9]{2})\.([0-9])(?![0-9])")
+LONGEST_PATH = 4096  # bytes: the kernel takes none that is longer
 PORT = re.compile(r"[0-9]{1,5}")  # another user may pass any number of digits
 
 
@@ -126,13 +127,24 @@ def terms_of(argv: Sequence[str], environ: Mapping[str, str], hostname: str = ""
     )
 
 
+def _expanded(path: str, environ: Mapping[str, str]) -> str:
+    """A path with its variables, cut where no path is so long: another user may name a long one a thousand times."""
+    found, end = "", 0
+    for one in VARIABLE.finditer(path):
+        found += path[end : one.start()] + environ.get(one.group(1) or one.group(2), "")[:LONGEST_PATH]
+        end = one.end()
+        if len(found) > LONGEST_PATH:
+            return found[:LONGEST_PATH]
+    return (found + path[end:])[:LONGEST_PATH]
+
+
 def parse(argv: Sequence[str], environ: Mapping[str, str], hostname: str = "") -> Arguments:
     """Given argv and environment of a process, and its host's name if known, return what they say of its certs-dir."""
     insecure = flag(argv, "insecure")
     certs = (
         flag(argv, "certs-dir") or environ.get("COCKROACH_CERTS_DIR") or f"{environ.get('HOME', '')}/.cockroach-certs"
     )
-    certs = VARIABLE.sub(lambda m: environ.get(m.group(1) or m.group(2), ""), certs)
+    certs = _expanded(certs[:LONGEST_PATH], environ)
     http = (flag(argv, "http-addr") or "").rpartition(":")[2]
     value = insecure if insecure is not None and insecure.lower() in {"", "true", "false"} else "true"
     return Arguments(

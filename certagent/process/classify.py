@@ -49,15 +49,20 @@ def serves(exe: str, said: Arguments) -> bool:
     return exe not in SHELLS and bool(said.subcommand) and not said.insecure
 
 
+def is_strange(ids: Ids, owner: Owner) -> bool:
+    """Given whose process it is and the configured owner, return whether anybody may have started it."""
+    if set(ids.uids) == {owner.uid}:
+        return False
+    return not (owner.uid == 0 and owner.gid != 0 and len(set(ids.uids)) == 1 and owner.gid in ids.gids)
+
+
 def stranger(base: Process, ids: Ids, owner: Owner) -> str:
     """Given a process, its ids and the configured owner, return why it gets no signal and no say, or "".
 
     Anybody may call a program cockroach and name the directory. So real, effective and saved uid are the owner's; where
     the keys are root's (root:GROUP, 0640), the process may be of any user who is in that group.
     """
-    if set(ids.uids) == {owner.uid}:
-        return ""
-    if owner.uid == 0 and owner.gid != 0 and len(set(ids.uids)) == 1 and owner.gid in ids.gids:
+    if not is_strange(ids, owner):
         return ""
     who = base.user if len(set(ids.uids)) == 1 else f"uids {', '.join(map(str, ids.uids))}"
     whose = f"{owner.user}, nor in its group" if owner.uid == 0 else owner.user
@@ -170,7 +175,7 @@ def meant_by_file(base: Process, file: str, said: Arguments | None, problem: str
     """
     if problem:
         advice = f"correct `pid_file` in [certs_dir.process], or who writes {file}"
-        return replace(base, state="forbidden", problem=problem, advice=advice)
+        return replace(base, state="forbidden", problem=problem, advice=advice, strange=True)
     return replace(base, terms=said.terms) if said and said.subcommand else base
 
 

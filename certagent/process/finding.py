@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -24,6 +25,7 @@ from certagent.process.classify import (
     hidden,
     hup_masks,
     ids_in,
+    is_strange,
     judged,
     listeners_of,
     meant_by_file,
@@ -36,8 +38,10 @@ from certagent.process.classify import (
 )
 from certagent.process.elsewhere import listening_elsewhere
 from certagent.process.listing import LISTINGS, comm
+from certagent.process.words import argv_of, environ_of, program_of
 
 PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+MOST_STRANGERS = 50
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -50,7 +54,8 @@ def find(device: int, inode: int, rule: ProcessRule, owner: Owner, oldest: float
     if rule.pid_file:
         found = [p for p in [_by_pid_file(rule, owner)] if p is not None]
     else:
-        found = [p for pid in candidates(rule, oldest) if (p := _examine(pid, device, inode, rule, owner)) is not None]
+        pids = worth_a_look(candidates(rule, oldest), owner)
+        found = [p for pid in pids if (p := _examine(pid, device, inode, rule, owner)) is not None]
     return tuple(sorted(found, key=lambda p: p.pid))
 
 
@@ -58,6 +63,15 @@ def candidates(rule: ProcessRule, oldest: float | None = None) -> list[int]:
     """The processes that are worth a close look, by their names, in a listing that is not older than that."""
     listing = LISTINGS.since(time.monotonic() if oldest is None else oldest)
     return [pid for pid, name in listing.names if named(name, rule.names)]
+
+
+def worth_a_look(pids: Iterable[int], owner: Owner) -> list[int]:
+    """All that are the owner's, and some strangers, who are only told of: anybody may start ten thousand."""
+    own, others = list[int](), list[int]()
+    for pid in pids:
+        with suppress(OSError, ValueError, KeyError):  # it is gone
+            (others if is_strange(ids_of(pid), owner) else own).append(pid)
+    return [*own, *others[:MOST_STRANGERS]]
 
 
 def _stat(pid: int) -> list[bytes]:
@@ -104,7 +118,8 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule, owner: Owner)
     except (psutil.Error, OSError, ValueError, KeyError):
         return None
     if details is None:
-        return _hidden(base, parse(argv, {}), device, inode)
+        strange = bool(stranger(base, ids, owner))
+        return _hidden(replace(base, strange=strange), parse(argv, {}), device, inode)
     said = parse(argv, details.environ, hostname_of(pid))
     exe = os.path.basename(details.exe)
     if not serves(exe, said) or not same_directory(pid, details.cwd, said.certs_dir, device, inode):
@@ -112,7 +127,7 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule, owner: Owner)
     terms = replace(said.terms, release=release_in(details.exe) or said.terms.release)
     base = replace(base, command=f"{exe} {said.subcommand}", terms=terms)
     if problem := stranger(base, ids, owner):
-        return replace(base, state="forbidden", problem=problem)
+        return replace(base, state="forbidden", problem=problem, strange=True)
     return _look(base, process, said, rule, details.asked)
 
 
@@ -130,14 +145,14 @@ def seen(pid: int) -> tuple[psutil.Process, Process, list[str]] | None:
     process = psutil.Process(pid)
     if process.status() == psutil.STATUS_ZOMBIE or pid == os.getpid():
         return None
-    return process, _base(process), process.cmdline()
+    return process, _base(process), argv_of(pid)
 
 
 def insides(process: psutil.Process) -> ProcessDetails | None:
     """None where they are denied to us. Raises psutil.Error, OSError where it is gone."""
     try:
         exe = os.readlink(f"/proc/{process.pid}/exe")
-        return ProcessDetails(exe, process.environ(), cwd_of(process.pid))
+        return ProcessDetails(exe, environ_of(process.pid), cwd_of(process.pid))
     except (psutil.AccessDenied, PermissionError):
         return None
 
@@ -258,7 +273,7 @@ def _visible(process: psutil.Process, details: ProcessDetails | None) -> tuple[s
     """The program's name and arguments; "" and None where they are denied to us. Raises psutil.Error, OSError."""
     if details is None:
         return "", None
-    said = parse(process.cmdline(), details.environ, hostname_of(process.pid))
+    said = parse(argv_of(process.pid), details.environ, hostname_of(process.pid))
     return details.exe, replace(said, terms=replace(said.terms, release=release_in(details.exe) or said.terms.release))
 
 
@@ -272,4 +287,5 @@ def _pid_file(path: str) -> tuple[os.stat_result, psutil.Process, Process]:
         raise ValueError("never signalled")
     if process.status() == psutil.STATUS_ZOMBIE:
         raise psutil.ZombieProcess(pid)
-    return info, process, replace(_base(process), command=process.name(), found_by="pid_file")
+    command = program_of(pid, argv_of(pid))
+    return info, process, replace(_base(process), command=command, found_by="pid_file")

@@ -12,6 +12,7 @@ from certagent.posix.owner import name_of
 from certagent.process.advertising import hostname_of
 from certagent.process.arguments import flag, parse, release_in
 from certagent.process.finding import cwd_of
+from certagent.process.words import argv_of, environ_of, program_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def running(pid: int) -> Running:
 def _insides(pid: int) -> ProcessDetails:
     """Raises psutil.Error, OSError."""
     process = psutil.Process(pid)
-    argv, environ, comm = process.cmdline(), process.environ(), process.name()
+    argv, environ = argv_of(pid), environ_of(pid)
+    comm = program_of(pid, argv)
     cwd, exe = cwd_of(pid), os.readlink(f"/proc/{pid}/exe")
     ids = (process.uids().effective, process.gids().real, _groups(pid))
     return ProcessDetails(argv, environ, comm, cwd, *ids, exe, hostname_of(pid))

@@ -10,7 +10,7 @@ from certagent.core.policy import Owner, ProcessRule
 from certagent.posix.responding import FRESH, required, responds
 from certagent.process.arguments import parse
 from certagent.process.classify import SHELLS
-from certagent.process.finding import PID_FILE, candidates, insides, seen
+from certagent.process.finding import PID_FILE, candidates, insides, seen, worth_a_look
 
 
 def passed_over(rule: ProcessRule, owner: Owner, oldest: float | None = None) -> tuple[PassedOver, ...]:
@@ -21,7 +21,7 @@ def passed_over(rule: ProcessRule, owner: Owner, oldest: float | None = None) ->
     if rule.pid_file:
         return _pid_file(rule.pid_file)
     found = []
-    for pid in candidates(rule, oldest):
+    for pid in worth_a_look(candidates(rule, oldest), owner):
         with suppress(psutil.Error, OSError):
             if one := _examined(pid, owner):
                 found.append(one)

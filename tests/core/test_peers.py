@@ -177,6 +177,22 @@ def test_disallowed_root_is_one_finding() -> None:
             assert bool(declined) == ("requests" in changes)
 
 
+@pytest.mark.parametrize("flags", [{"root_login": False}, {"node_dn": "CN=x"}, {"principal_map": (("node", "x"),)}])
+def test_flags_of_a_stranger_count_for_nothing(flags: dict[str, Any]) -> None:
+    """Anybody may start a process that names the directory: the plan is what it is without."""
+    wants = (want("ca"), want(), want("client.node"), want("client.root"))
+    due = {"not_before": NOW - 25 * DAY, "not_after": NOW + 5 * DAY}
+    pairs = [pair(x.name.stem, leaf(x.name.stem, **due)) for x in wants[1:]]
+    stranger = process(pid=99, uid=7, state="forbidden", terms=LoaderFlags(**flags), strange=True)
+    for own in ((), (process(),)):
+        plan, told = (
+            decide(policy(*wants, layout="split-node"), snapshot(pair("ca"), *pairs, processes=who), NOW)
+            for who in (own, (stranger, *own))
+        )
+        assert plan.actions == told.actions
+        assert {f.code for f in told.findings} - {f.code for f in plan.findings} <= {"process.other-user"}
+
+
 def test_login_refused_by_a_flag_is_one_finding() -> None:
     """The refusal of the log-in follows from the flag, which a finding names already; other refusals stay."""
     terms = LoaderFlags(root_login=False)

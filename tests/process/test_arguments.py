@@ -25,6 +25,11 @@ ROWS = [
     ("demo --certs-dir=/c --insecure", {}, Arguments("demo", "/c", insecure=True, http_port=8080)),
     ("start --certs-dir=/c --insecure=false", {}, Arguments("start", "/c", insecure=False, http_port=8080)),
     (
+        f"start --certs-dir=/{'$A' * 2000}",
+        {"A": "a" * 100_000},
+        Arguments("start", f"/{'a' * 4095}", insecure=False, http_port=8080),
+    ),
+    (
         "start --certs-dir=${BASE}/$NODE",
         {"BASE": "/b", "NODE": "n1"},
         Arguments("start", "/b/n1", insecure=False, http_port=8080),

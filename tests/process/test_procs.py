@@ -14,6 +14,7 @@ from certagent.core.facts import Process
 from certagent.core.policy import Owner, ProcessRule
 from certagent.demo.launch import StandIn
 from certagent.process import find, has_ended, start_ticks, started_at
+from certagent.process.finding import MOST_STRANGERS, worth_a_look
 from tests.system.running import Host
 from tests.waiting import wait_until
 
@@ -213,3 +214,28 @@ def test_pid_file_of_other_user_is_refused(host: Host, running: StandIn) -> None
     link = host.base / "link"
     link.symlink_to(pid_file)
     assert owners(host.base, ProcessRule(pid_file=str(link))) == ()
+
+
+@pytest.mark.root
+def test_process_of_a_stranger_is_marked(tmp_path: Path) -> None:
+    """Whether or not we may inspect it; so nothing goes by its flags."""
+    words = ("start", f"--certs-dir={tmp_path}", "--disallow-root-login")
+    body = "libc = ctypes.CDLL(None); os.setuid(65534); libc.prctl(4, {}); print(flush=True); sys.stdin.read()"
+    for dumpable in (0, 1):
+        code = NAMED.format(more="os, sys", body=body.format(dumpable))
+        made = [sys.executable, "-c", code, *words]
+        with subprocess.Popen(made, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            (found,) = owners(tmp_path)
+            assert (found.pid, found.state, found.strange) == (process.pid, "forbidden", True)
+            process.communicate()
+
+
+def test_process_of_the_owner_is_seen_behind_any_number_of_strangers() -> None:
+    """All of the owner's are looked at, and fifty of those that anybody may have started."""
+    mine = os.getpid()
+    nobody = Owner("nobody", 4_000_000_000, 4_000_000_000)
+    me = Owner("", os.getuid(), os.getgid())
+    assert worth_a_look([mine] * 60, me) == [mine] * 60
+    assert worth_a_look([mine] * 60 + [1 << 30], nobody) == [mine] * MOST_STRANGERS

@@ -53,7 +53,7 @@ def carried_over_bundle(snapshot: Snapshot, want: Want) -> str:
         return ""
     before = of.bundle_in(snapshot.bundles - {want.name.stem})
     clients = [p for p in snapshot.pairs if p.leaf and (is_client(p.name) or (p.name == NODE and is_node(snapshot, p)))]
-    return before if before in snapshot.bundles and (clients or snapshot.processes) else ""
+    return before if before in snapshot.bundles and (clients or snapshot.own_processes) else ""
 
 
 def first_of(view: View, want: Want, authority: str) -> bool:
@@ -82,7 +82,7 @@ def keep_dual_purpose(view: View, want: Want) -> Want:
     live = view.pair(NODE.stem)
     if want.name != NODE or want.client or not is_node(view.snapshot, live) or not not_in_use(view):
         return want
-    mapped = {a for p in view.snapshot.processes for a, b in p.terms.principal_map if b == NODE_USER}
+    mapped = {a for p in view.snapshot.own_processes for a, b in p.terms.principal_map if b == NODE_USER}
     named = [name for name in (live.principals if live else ()) if name in mapped]
     return replace(want, client=True, principal=named[0] if named else NODE_USER)
 
@@ -107,7 +107,7 @@ def waits(view: View, staged: Staged) -> Part | None:
 
 def is_node(snapshot: Snapshot, pair: Pair | None) -> bool:
     """Whether other nodes, with the flags of our own processes, would take the pair's leaf for a node."""
-    terms = {p.terms for p in snapshot.processes} or {LoaderFlags()}
+    terms = {p.terms for p in snapshot.own_processes} or {LoaderFlags()}
     if pair is None or pair.leaf is None:
         return False
     return not any(refused_principal(pair.name, NODE_USER, pair.leaf, t) for t in terms)
@@ -118,7 +118,7 @@ def not_in_use(view: View) -> str | None:
     pair = view.pair(CLIENT_NODE.stem)
     if pair is None or not _sound(pair, view.now) or not is_node(view.snapshot, pair):
         return "client.node.crt is missing or invalid"
-    slow = [p.pid for p in view.snapshot.processes if not _has_loaded(view.snapshot, p, pair)]
+    slow = [p.pid for p in view.snapshot.own_processes if not _has_loaded(view.snapshot, p, pair)]
     return f"pid {slow[0]} has not loaded client.node.crt yet" if slow else None
 
 

@@ -53,6 +53,7 @@ class Process:
     terms: LoaderFlags = LoaderFlags()
     problem: str | None = None
     advice: str = ""  # the remedy of the problem, where it is known
+    strange: bool = False  # anybody may have started it: it gets no signal, and nothing goes by its flags
     by_probe: bool = False  # its listeners are those of `probe`: it counts as serving once one of them has answered
 
     @property

@@ -51,6 +51,11 @@ class Snapshot:
         """The live pair of that name."""
         return self._by_stem.get(stem)
 
+    @cached_property
+    def own_processes(self) -> tuple[Process, ...]:
+        """The processes without strangers: those whose flags and state something may go by."""
+        return tuple(p for p in self.processes if not p.strange)
+
     def renewal(self, stem: str) -> Request | None:
         """An operator's `renew` of that name, which waits."""
         return next((r for r in self.requests if r.kind == "renew" and r.subject == stem), None)
