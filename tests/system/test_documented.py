@@ -30,6 +30,10 @@ ELSEWHERE = {  # what is not run here, by its page and the beginning of its firs
     ("docs/operations.md", "systemctl stop certagent-root"): "needs the state of 0.1 of the other unit, or one of root",
     ("docs/monitoring.md", "apt-get install prometheus-node-exporter"): "downloads; tests/install does it",
     ("docs/authorities/vault.md", "bao secrets enable"): "test_documented_openbao_setup runs it on a real OpenBao",
+    (
+        "docs/kubernetes.md",
+        "make deb",
+    ): "needs a registry and a cluster; tests/packages/test_kubernetes renders the patch",
     ("docs/authorities/cfssl.md", "cfssl serve"): "a server; test_private_cas runs it in this way",
 }
 OTHER_TESTS = {"docs/install.md": "tests/packages runs them"}  # whole pages

@@ -129,7 +129,7 @@ tell root_renewed "$(certagent renew node --certs-dir /srv/rooted/certs -c /etc/
 tell root_sandbox "$(sandbox certagent-root)"
 tell root_key "$(stat -c '%U:%G %a' /srv/rooted/certs/node.key)"
 tell root_owners "$(owners /srv/rooted/certs)"
-found=$(status -c /etc/certagent/root.toml | grep -A1 'critical dir.foreign /var/lib/cockroach/certs')
+found=$(status --json -c /etc/certagent/root.toml | grep -A4 '"code": "dir.foreign"')
 tell root_left_alone "$(grep -o 'dir.foreign' <<< "$found")"
 tell root_names "$(grep -o 'systemctl enable --now certagent@cockroach' <<< "$found")"
 tell root_changed "$(find /var/lib/cockroach/certs -newercm /run/before | wc -l)"
