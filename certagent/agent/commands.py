@@ -134,6 +134,7 @@ class Commands:
         """Put an operator's command where decide sees it; HostError where it names nothing here, or several things."""
         worlds = self.directories.worlds  # as they are now, whatever configuration is taken meanwhile
         found = addressed([w.policy for w in worlds.values()], request, certs_dir)
+        self.service.wait_until_looked(FIRST_LOOK)  # before that nothing says whether the command can succeed
         if len(found) == 1 and (last := worlds[found[0]].last):
             possible(last, request)
         for path in found:
