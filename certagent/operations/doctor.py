@@ -31,6 +31,7 @@ from certagent.core.doctor import (
 from certagent.core.policy import Policy
 from certagent.core.units import parent
 from certagent.posix.as_user import apart
+from certagent.posix.directory import opened
 from certagent.posix.errors import HostError
 from certagent.posix.exchange import exchange
 from certagent.posix.openat import IN_ROOT, open_within
@@ -183,6 +184,8 @@ def _exchanges(policy: Policy) -> str | None:
     try:
         if os.stat(above).st_dev != os.stat(policy.path).st_dev:
             return None
+        if os.geteuid() == 0 == policy.owner.uid:
+            opened(above, change=True)  # whoever may rename in it would have root write elsewhere
         found: str = apart((policy.owner.uid, policy.owner.gid), lambda: _tried_in(above))
     except (OSError, HostError):
         return None

@@ -9,6 +9,7 @@ import grp
 import os
 import pwd
 import socket
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from shlex import quote
@@ -111,6 +112,10 @@ def _found(path: str, used_by: list[Server], user: str, *, asked: bool) -> Found
         return f"{path}: its name is not UTF-8, so a configuration cannot name it"
     scan = _scanned(path)
     spec, agent = _owner(scan, used_by, user)
+    if scan.directory.uid == 0 and agent != "root" and scan.directory.mode & stat.S_IWOTH and not asked:
+        return (
+            f"{path}: it is root's, and everybody may write it: {agent} may have put the keys there only to be adopted"
+        )
     try:
         who = owner(spec)
     except (ValueError, RedactedValueError) as error:

@@ -153,6 +153,20 @@ def test_doctor_of_root_examines_as_the_agents_user(shared: Host) -> None:
     assert [line["outcome"] for line in lines["CA"]] == ["untested"]
 
 
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_doctor_of_root_makes_nothing_where_others_may_write(shared: Host, mode: int) -> None:
+    """Whoever may rename in the directory above could have root empty a file elsewhere."""
+    shared.write(owner='"root"')
+    shared.make_certs()
+    shared.base.chmod(mode)
+    os.utime(shared.base, (1, 1))
+    lines = doctor(shared)
+    assert "kernel" in lines
+    assert (shared.base.stat().st_mtime == 1) is (mode != 0o755)
+
+
 def test_doctor_prints_a_line_at_a_time(host: Host) -> None:
     """For people: a mark, what it is about, what was found and what to do, in one line each."""
     host.make_certs()

@@ -198,6 +198,20 @@ def test_init_two_owners_and_a_stranger(shared: Host) -> None:
 
 
 @pytest.mark.root
+def test_init_does_not_give_a_common_directory_to_whoever_put_keys_there(shared: Host) -> None:
+    """As /tmp: the configuration would say that it is to be given to that user."""
+    shared.certs.mkdir()
+    filled(shared.certs, "node")
+    given(shared.certs, "www-data")
+    os.chown(shared.certs, 0, 0)
+    shared.certs.chmod(0o1777)
+    with shared.server(user="www-data"):
+        found = init()
+    assert str(shared.certs) not in [d for c in found["configurations"] for d in c["certs_dirs"]]
+    assert [note for note in found["notes"] if str(shared.certs) in note and "everybody may write it" in note]
+
+
+@pytest.mark.root
 def test_init_keys_of_root_for_a_group(shared: Host) -> None:
     """A directory that only root can write, keys root:GROUP 0640: the root agent, with that mode for new keys."""
     shared.certs.mkdir()
