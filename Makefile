@@ -7,7 +7,7 @@ TWICE_THE_CORES := $(shell echo $$((2 * $$(nproc))))
 
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup program demo test test-any-day test-faults unit coverage others lint lock sbom deb rpm wheel bench clean
+.PHONY: setup program demo test test-any-day test-faults unit coverage others lint lock sbom site deb rpm wheel bench clean
 
 # The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
 program: .venv/.program
@@ -34,6 +34,15 @@ sbom: .venv/release/.made
 	mkdir -p build
 	.venv/release/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 	    --output-file build/certagent.cdx.json requirements/host.txt
+
+# docs/ as a site that any web server, or a browser by file://, can show: build/site. A broken link fails it.
+site: .venv/site/.made
+	NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --strict --quiet
+
+.venv/site/.made: requirements/site.txt
+	$(PYTHON) -m venv .venv/site
+	.venv/site/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/site.txt
+	touch $@
 
 .venv/release/.made: requirements/release.txt
 	$(PYTHON) -m venv .venv/release
