@@ -283,6 +283,46 @@ def test_embedded_ca_that_comes_with_its_bundle_is_no_finding() -> None:
         assert "authority.unusable" not in {code for code, _, _ in said(replace(found, authorities=none), rules)}
 
 
+EMPTY = snapshot(replace(pair("ca"), cert=None), authorities=known("local", roots=(), uncreated=True))
+
+
+def test_signing_pair_waits_for_embedded_ca() -> None:
+    """No bundle verifies it, so none has to be there first; its CA does, and is created with the first bundle."""
+    rules = policy(want("ca"), want("tenant-signing.7"))
+    assert asked(EMPTY, rules) == ["ca"]
+    blocked = {(b.subject, b.reason.partition("; ")[2]) for b in decide(rules, EMPTY, NOW).blocked}
+    why = "the CA of authority 'house' does not exist yet; it is created together with ca.crt"
+    assert blocked == {("tenant-signing.7", why)}
+    assert said(EMPTY, rules) == []
+    there = replace(EMPTY, authorities=known("local"))
+    assert asked(there, rules) == ["ca", "tenant-signing.7"]
+    installed = replace(snapshot(pair("ca")), authorities=EMPTY.authorities)
+    assert asked(installed, rules) == ["tenant-signing.7"], "its files may have been read before it was created"
+
+
+@pytest.mark.parametrize("bundle", ["ca-client", "ca-client-tenant", "ca-ui"])
+def test_signing_pair_waits_for_whichever_bundle_creates_its_ca(bundle: str) -> None:
+    """The CA of clients, of tenants or of the DB Console may be another one than that of `ca.crt`."""
+    own = replace(EMPTY.authorities[0], name="own")
+    rules = policy(want("ca"), want(bundle, authorities=("own",)), want("tenant-signing.7", authorities=("own", "x")))
+    assert asked(replace(EMPTY, authorities=(own,)), rules) == ["ca", bundle]
+
+
+def test_client_waits_for_embedded_ca_while_other_bundle_is_there() -> None:
+    """A bundle that was put there by hand verifies clients; the CA that is to issue them is still being created."""
+    rules = policy(want("ca"), want("client.root"))
+    found = replace(snapshot(pair("ca-client")), authorities=EMPTY.authorities)
+    assert asked(found, rules) == ["ca"]
+
+
+def test_signing_pair_of_ca_that_nothing_creates_is_asked_for() -> None:
+    """No bundle here comes from that authority, or others show that its CA is lost: the answer says what to do."""
+    rules = policy(want("ca", authorities=("other",)), want("tenant-signing.7"))
+    assert asked(EMPTY, rules) == ["ca", "tenant-signing.7"]
+    lost = replace(EMPTY, pairs=(*EMPTY.pairs, pair()))
+    assert "tenant-signing.7" in asked(lost, policy(want("ca"), want("tenant-signing.7")))
+
+
 def test_embedded_ca_that_expired_is_named_with_its_file() -> None:
     """It signs nothing that is valid: no renewal is tried, and the finding says expired, when, and which file.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.process import missing, program
-from tests.system.running import Host
+from tests.system.running import ME, Host
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -105,3 +105,37 @@ def test_trial_of_lost_ca_fails(host: Host) -> None:
     document = host.json("authority", "test", "house")
     assert not document["ok"]
     assert document["note"] == ""
+
+
+TENANT = """
+[certs_dir.file."client-tenant.7"]
+names = ["localhost"]
+[certs_dir.file."tenant-signing.7"]
+authority = "house"
+"""
+OTHER = """
+[[certs_dir]]
+path = "{path}"
+owner = "{owner}"
+layout = "split-ca"
+authority = "house"
+client_authority = "house"
+names = ["localhost"]
+[certs_dir.file.ui]
+authority = "house"
+names = ["localhost"]
+"""
+
+
+def test_first_run_creates_embedded_ca_before_pairs(host: Host) -> None:
+    """Two directories with bundles and pairs of one CA that does not exist: each file is asked for once, none fails."""
+    other = host.base / "other"
+    other.mkdir(mode=0o700)
+    extra = TENANT + OTHER.format(path=other, owner=ME)
+    host.write(layout='"tenant"', names="[]", clients="[]", extra=extra)
+    done = host.once()
+    assert done.returncode == 0, done.stdout
+    found = sorted((a["certs_dir"], a["subject"], a["outcome"]) for a in host.history("issue"))
+    mine, theirs = ("ca", "client-tenant.7", "tenant-signing.7"), ("ca", "ca-client", "client.node", "node", "ui")
+    wanted = [(str(host.certs), s, "ok") for s in mine] + [(str(other), s, "ok") for s in theirs]
+    assert found == sorted(wanted)

@@ -178,6 +178,13 @@ def ending_cas(a: Asking) -> Block | None:
     return Block(why, severity="critical" if late else "warning", remedy=failover.ROTATE)
 
 
+def uncreated_ca(a: Asking) -> Block | None:
+    """The embedded CA is created with a trust bundle: a pair that no bundle verifies would be asked for before that."""
+    bundle = "" if a.want.name.is_bundle else layouts.creating(a.view, a.choice.authority)
+    why = f"the CA of authority {a.choice.authority!r} does not exist yet; it is created together with {bundle}.crt"
+    return _block(why if bundle else None)
+
+
 def pausing(a: Asking) -> Block | None:
     """The authority answers later, or the last attempt failed."""
     if a.choice.at is None:

@@ -69,6 +69,16 @@ def first_of(view: View, want: Want, authority: str) -> bool:
     return all(k.bundle_in(others) in others for k in hanging)
 
 
+def creating(view: View, authority: str) -> str:
+    """The stem of the missing bundle here with which an embedded CA is created; "" where none will be."""
+    known = next((a for a in view.snapshot.authorities if a.name == authority), None)
+    if known is None or not known.uncreated:
+        return ""
+    made = (w for w in view.policy.wants if w.name.is_bundle and w.authorities[:1] == (authority,))
+    missing = (w for w in made if w.name.stem not in view.snapshot.bundles)
+    return next((w.name.stem for w in missing if first_of(view, w, authority)), "")
+
+
 def is_client(name: Name) -> bool:
     """Whether it is a pair that servers take for a client's, whatever else is there."""
     return "client" in name.kind.verified_as

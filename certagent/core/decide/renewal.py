@@ -10,12 +10,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from certagent.core.actions import Adopt, Issue, RejectCommand
-from certagent.core.catalogue import (
-    CERT_KEY,
-    CERT_SAN,
-    KEY_MISMATCH,
-    RENEWAL_REFUSED,
-)
+from certagent.core.catalogue import CERT_KEY, CERT_SAN, KEY_MISMATCH, RENEWAL_REFUSED
 from certagent.core.decide import failover, guards, layouts, outlook, sans
 from certagent.core.decide.causes import by_cause
 from certagent.core.decide.generations import going_back, paced
@@ -57,6 +52,7 @@ POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
     (guards.disallowed_user, Outcome.REFUSED),
     (guards.untrusted_authorities, Outcome.REFUSED),
     (guards.ending_cas, Outcome.REFUSED),
+    (guards.uncreated_ca, Outcome.BLOCKED),
     (guards.pausing, Outcome.BLOCKED),
     (guards.revoked_again, Outcome.BLOCKED),
     (guards.exposed_again, Outcome.BLOCKED),
