@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from certagent.agent.service import begin
 from certagent.agent.start import put_together
 from certagent.certs_dir.swap import Store
 from certagent.config import load
@@ -103,7 +102,8 @@ class Deciding:
         self.world.take_lock()
 
     def look(self) -> Snapshot:
-        begin(self.readings(), clock())
+        for reading in self.readings():
+            reading.begin(clock())
         wait_until(lambda: not any(r.since for r in self.readings()), "all is read")
         return self.world.observe(clock())
 
