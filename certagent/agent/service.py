@@ -18,17 +18,18 @@ from typing import Any
 from certagent.agent.config_file import Reloading
 from certagent.agent.converge import settled
 from certagent.agent.directories import Directories, wait_for
+from certagent.agent.problems import crashes, hung
 from certagent.agent.reconciler import Common, Reconciler
 from certagent.agent.textfile import Textfile
 from certagent.agent.watch import RemoteWatch
 from certagent.authority.client import hangs, inboxes, prepare, unconfined
 from certagent.config import Config, ConfigError
 from certagent.config.remote import RemoteConfig
-from certagent.core.catalogue import CONFIG_REJECTED, PATH_HUNG
+from certagent.core.catalogue import CONFIG_REJECTED
 from certagent.core.decide import severity, worst_of
 from certagent.core.findings import Finding
 from certagent.core.stalled import limit, stalled, unresponsive, with_stalled
-from certagent.core.status import document, plan_document, rfc3339
+from certagent.core.status import document, plan_document
 from certagent.core.view import Planned
 from certagent.keys import KEEPER
 from certagent.posix.background import BackgroundReader
@@ -38,6 +39,7 @@ from certagent.posix.responding import PATIENCE, TOUCHERS, responds
 from certagent.probe.asking import PROBER
 from certagent.sandbox.worker_process import Workers
 from certagent.state.ledger import Ledger
+from certagent.state.starts import Starts
 
 PRUNE_EVERY = 1000
 PLANNED_WITHIN = 2.0  # seconds that `plan` waits for directories that are just being checked
@@ -66,6 +68,7 @@ class Service:
         self.findings: tuple[Finding, ...] = ()  # what the agent does without
         self._file, self._directories, self._workers = file, directories, workers
         self._ledger, self._remote, self.textfile = ledger, remote, textfile
+        self.starts = Starts(ledger)
         self._log, self._clocks, self._go = common.log, common.clocks, common.go
         self.turned: datetime | None = None  # when the main loop did so last
         self._passes = 0
@@ -106,7 +109,8 @@ class Service:
         self.read()
         for reading in self._readings():
             reading.wait(max(0.0, end - time.monotonic()))
-        self.findings = (*known, *self._unconfined, *hung(self._readings(), clock()))
+        now = clock()
+        self.findings = (*known, *self._unconfined, *hung(self._readings(), now), *crashes(self.starts, now))
         for thread in self._threads:
             threading.Thread(target=thread.look, name="look", daemon=True).start()
         wait_for([thread.looked for thread in self._threads], LOOKED_WITHIN)
@@ -121,6 +125,7 @@ class Service:
             *self._remote.problems(),
             *self._unconfined,
             *hung(self._readings(), clock()),
+            *crashes(self.starts, clock()),
             *self._rejected(),
             *self.textfile.findings(clock()),
         )
@@ -292,9 +297,3 @@ def tried(config: Config, workers: Workers) -> tuple[Finding, ...]:
     if any(isinstance(a.options, RemoteConfig) for a in authorities) or any(p.ocsp.mode != "off" for p in policies):
         return unconfined(workers, [policy.path for policy in policies if responds(policy.path)])
     return ()
-
-
-def hung(readings: Iterable[BackgroundReader[Any]], now: datetime) -> tuple[Finding, ...]:
-    """What has not answered for longer than a disk of this host takes."""
-    found = [f"{r.what}: not responding since {rfc3339(r.since)}" for r in readings if hangs(r, now)]
-    return (PATH_HUNG.found("", "; ".join(found)),) if found else ()

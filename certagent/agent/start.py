@@ -167,9 +167,11 @@ def _forever(agent: Agent, wake: Wake, notifier: Notifier) -> int:
     control = Control(settings.socket, others=settings.socket_others, answer=agent.commands.answer)
     control.start()
     wake.signals()
+    agent.service.starts.begin(clock())  # from here on SIGTERM is a stop
     log.emit("agent.started", reason=f"configuration {agent.file.path}, certs directories: {len(agent.directories)}")
     try:
         run(agent.service, file=agent.file, wake=wake, notifier=notifier, log=log)
+        agent.service.starts.end()
     finally:
         log.emit("agent.stopping", reason="received a request to stop")
         control.stop()

@@ -207,6 +207,9 @@ AGENT_DOWN = Rule("agent.down",
     "no agent runs, so nothing is renewed, reloaded or verified; critical: a renewal is due", AGENT,
     "systemctl start certagent; journalctl -u certagent says why it ended", ("warning", "critical"),
     remedy="systemctl start certagent, or certagent run; journalctl -u certagent says why it ended")
+AGENT_RESTARTING = Rule("agent.restarting",
+    "the agent ended unexpectedly and was started again, three times within ten minutes", AGENT,
+    "journalctl -u certagent says why it ended", WARNING)
 METRICS_UNWRITABLE = Rule("metrics.unwritable",
     "the file of metrics cannot be written, so monitoring does not see this agent", AGENT,
     "correct `textfile` in [metrics], or let the agent's user write the directory", WARNING)
