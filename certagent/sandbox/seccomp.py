@@ -48,6 +48,7 @@ FILES = {
     "lremovexattr": (198, 15),
     "setxattrat": (463, 463),
     "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
 }
 ALWAYS = {
     "ptrace": (101, 117),
@@ -62,6 +63,7 @@ ALWAYS = {
     "unshare": (272, 97),
     "setns": (308, 268),
     "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
     "move_mount": (429, 429),
     "fsopen": (430, 430),
     "fsconfig": (431, 431),
@@ -178,7 +180,8 @@ OWNERS = (
 # The times of an open file, whose path is then no path at all, but not those of a path.
 TIMES = Rule((280, 88), (Test(argument=1, only=(0,)), Test(argument=1, high=True, only=(0,))))
 # PR_SET_PDEATHSIG, PR_SET_DUMPABLE: it ends with its parent, and no other process of its user looks into it.
-ATTRIBUTES = Rule((157, 167), (Test(argument=0, refused=(1, 4)),))
+# PR_SET_NAME, PR_SET_MM: it may have the user of cockroach, and must not look like one with arguments of its choice.
+ATTRIBUTES = Rule((157, 167), (Test(argument=0, refused=(1, 4, 15, 35)),))
 LIMITS = Rule((302, 261), (Test(argument=0, only=(0,)),))
 # In a user namespace of its own everybody has all capabilities, and with them what of the kernel only root reaches:
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. The flags of clone3 are in memory, where no filter

@@ -26,6 +26,7 @@ from certagent.sandbox import Missing, Profile, confine, resolving
 IPPROTO_MPTCP = 262
 PTRACE_ATTACH = 16
 F_SETSIG, FIOSETOWN = 10, 0x8901
+SET_NAME = 15
 
 
 MACHINE = ("x86_64", "aarch64").index(os.uname().machine)
@@ -173,6 +174,7 @@ def attempts(key: str, pid: int, control: str, port: int) -> dict[str, str]:
         "read the log of the kernel": lambda: called("syslog", 3, ctypes.create_string_buffer(64), 64),
         "outlive the agent": lambda: prctl(SET_PDEATHSIG, 0),
         "be traced again": lambda: prctl(SET_DUMPABLE, 1),
+        "be called cockroach": called_cockroach,
         "become root": lambda: os.setresuid(0, 0, 0),
         "use a gigabyte": lambda: bytearray(1 << 30),
     }
@@ -186,6 +188,11 @@ def allowed(port: int) -> dict[str, str]:
         "connect to the CA": attempt(lambda: connected(socket.AF_INET, ("127.0.0.1", port))),
         "read what resolves names": attempt(read("/etc/hosts")),
     }
+
+
+def called_cockroach() -> None:
+    if ctypes.CDLL(None).prctl(SET_NAME, b"cockroach") != 0:
+        raise PermissionError
 
 
 def main() -> int:
