@@ -152,6 +152,28 @@ def test_config_check_names_what_the_host_lacks(
 
 
 @pytest.mark.usefixtures("usual_umask")
+def test_config_check_refuses_the_secrets_that_a_request_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A private key, by its name or by a link; and where there is an agent, what others could change."""
+    token, key, link, others = (tmp_path / name for name in ("token", "node.key", "link", "others"))
+    (tmp_path / "state").mkdir(mode=0o700)
+    token.write_text("s.token\n")
+    key.write_bytes(make_ca().key)
+    link.symlink_to(key)
+    others.mkdir()
+    (others / "token").write_text("s.token\n")
+    others.chmod(0o777)
+    assert told_of(tmp_path, f"{VAULT}token = '{token}'\n", capsys) == (0, "")
+    for place, told in ((key, "/node.key contains a private key"), (link, "/link contains a private key")):
+        code, said = told_of(tmp_path, f"{VAULT}token = '{place}'\n", capsys)
+        assert (code, told in said) == (1, True), said
+    for setting in ("token = '{}'", "token = 'credential:t'\ntls_roots = '{}'"):
+        code, said = told_of(tmp_path, f"{VAULT}{setting.format(others / 'token')}\n", capsys)
+        assert (code, "everybody may write /others; chmod go-w /others" in said) == (1, True), said
+
+
+@pytest.mark.usefixtures("usual_umask")
 def test_config_check_names_an_embedded_ca_that_cannot_be_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

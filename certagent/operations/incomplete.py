@@ -10,20 +10,25 @@ from datetime import datetime
 from shlex import quote
 
 from certagent import x509
+from certagent.authority.client.secrets import has_private_key
 from certagent.certs_dir.lock import closed
 from certagent.config import AuthorityConfig, Config, LocalConfig
 from certagent.config.remote import RemoteConfig
 from certagent.core.policy import Policy
 from certagent.core.spans import stamp
 from certagent.posix.owner import name_of
+from certagent.posix.trusted import distrust
 
 
 def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[str, ...]:
     """Given a configuration, the environment and the time, return a sentence for each, after the path of its key."""
+    agent = _user_of(config.settings.state_dir)
     found = [
-        f"authority.{a.name}.{each}" for a in config.authorities.values() for each in _of_authority(a, environ, now)
+        f"authority.{a.name}.{each}"
+        for a in config.authorities.values()
+        for each in _of_authority(a, environ, now, agent)
     ]
-    root = _is_roots(config.settings.state_dir)
+    root = os.geteuid() == agent == 0
     found += [
         f"certs_dir[{n}].{each}"
         for n, policy in enumerate(config.policies)
@@ -32,28 +37,31 @@ def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[
     return tuple(found)
 
 
-def _is_roots(state_dir: str) -> bool:
-    """Whether the agent is root, as far as its state directory says it; only root can ask what root would do."""
+def _user_of(state_dir: str) -> int | None:
+    """The user of the agent, as far as its state directory says it; None before its first start."""
     try:
-        return os.geteuid() == os.stat(state_dir).st_uid == 0
+        return os.stat(state_dir).st_uid
     except OSError:
-        return False
+        return None
 
 
-def _of_authority(authority: AuthorityConfig, environ: Mapping[str, str], now: datetime) -> Iterator[str]:
+def _of_authority(
+    authority: AuthorityConfig, environ: Mapping[str, str], now: datetime, agent: int | None
+) -> Iterator[str]:
     made = authority.options
     if isinstance(made, LocalConfig):
         yield from _of_embedded(made, now)
     elif isinstance(made, RemoteConfig):
         for key, source in made.secrets.items():
-            yield from _of_secret(key, source, environ)
+            yield from _of_secret(key, source, environ, agent)
         files = {"tls_roots": made.tls_roots, "issuing_roots": made.issuing_roots}
         files |= {"client_cert": made.client_cert, "client_key": made.client_key}
         for key, path in files.items():
             yield from _of_file(key, path)
+            yield from _trusted(key, path, agent)
 
 
-def _of_secret(key: str, source: str, environ: Mapping[str, str]) -> Iterator[str]:
+def _of_secret(key: str, source: str, environ: Mapping[str, str], agent: int | None) -> Iterator[str]:
     kind, _, name = source.partition(":")
     if kind == "env" and not environ.get(name):
         yield f"{key}: the environment has no {name}; the agent needs it: Environment= or EnvironmentFile= of its unit"
@@ -61,6 +69,16 @@ def _of_secret(key: str, source: str, environ: Mapping[str, str]) -> Iterator[st
         yield from _of_file(key, os.path.join(directory, name))
     elif source.startswith("/"):
         yield from _of_file(key, source)
+        yield from _trusted(key, source, agent)
+        if has_private_key(source):
+            yield f"{key}: {source} contains a private key, which would be sent to the CA"
+
+
+def _trusted(key: str, path: str, agent: int | None) -> Iterator[str]:
+    """Who else than root and the agent's user could exchange the file: the agent would refuse it."""
+    with suppress(OSError):
+        if path and agent is not None and (problem := distrust(path, (agent,))):
+            yield f"{key}: {problem}"
 
 
 def _of_file(key: str, path: str) -> Iterator[str]:

@@ -45,6 +45,15 @@ def token_of(setting: str, path: str, text: str) -> str:
     return text.strip()
 
 
+def has_private_key(path: str) -> bool:
+    """Whether a small regular file, where we may read it, is none whose content may be sent to a CA."""
+    try:
+        with open(path, "rb", opener=lambda name, _: os.open(name, OPEN)) as file:
+            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and PRIVATE.encode() in file.read(LIMIT)
+    except OSError:
+        return False
+
+
 def read_file(setting: str, path: str, limit: int = LARGEST) -> str:
     """A small regular file as text. Raises HostError, which names the setting and never quotes the file."""
     try:
