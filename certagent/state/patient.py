@@ -113,7 +113,7 @@ class PatientDatabase(Database):
                 self._running_since = time.monotonic()
                 try:
                     call.work()
-                except (sqlite3.Error, HostError, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - who asked gets it; calls that wait here need this thread
                     call.error = error
                 finally:
                     self._running_since = None

@@ -55,6 +55,22 @@ def test_database_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
     base.close()
 
 
+def test_question_that_cannot_be_asked_harms_nobody_else(tmp_path: Path) -> None:
+    """A byte that is no text, as any user may send it, and a call that waits behind it: each gets its own answer."""
+    base = PatientDatabase(str(tmp_path), lambda: Database.writing(str(tmp_path / "x.db")))
+    base.open()
+    thread = base._thread
+    with pytest.raises(UnicodeEncodeError):
+        base.rows("select ?", "\ud800")
+    assert base.rows("select ?", 7) == [(7,)]
+    with pytest.raises(UnicodeEncodeError):
+        base.commit((("create table t (x)", ()), ("insert into t values (?)", ("\ud800",))), synced=True)
+    base.commit((("create table t (x)", ()), ("insert into t values (?)", (7,))), synced=True)
+    assert base.rows("select x from t") == [(7,)]
+    assert base._thread is thread
+    base.close()
+
+
 def test_database_that_was_never_opened_closes() -> None:
     """An agent that never had its state directory ends as any other."""
 
