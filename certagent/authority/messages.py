@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from certagent.authority.contact import CONTACTS, Contact
 from certagent.authority.errors import KINDS, AuthorityError, Kind
 
 LAST_MOMENT = 2.0**36  # the year 4147
@@ -107,6 +108,7 @@ class Failure:
     kind: str
     reason: str
     retry_at: float | None = None
+    contact: str = "none"
 
 
 Answer = Issued | Roots | Renewal | Pending | Done | Failure
@@ -171,7 +173,7 @@ LONGEST_REASON = 1000
 DEEPEST = 16  # levels of a state: an ACME account has three
 MOST_STATE = 1 << 18  # characters of a state as JSON
 WORDS = frozenset({"reason", "explanation", "note", "kind"})
-TEXTS = frozenset({"chain", "note", "pem", "reason", "kind", "explanation"})
+TEXTS = frozenset({"chain", "note", "pem", "reason", "kind", "explanation", "contact"})
 
 
 def load_answer(data: bytes) -> tuple[Answer, State]:
@@ -212,11 +214,13 @@ def _number(name: str, value: Any) -> bool:
 
 def failure_of(error: AuthorityError) -> Failure:
     """An error as an answer."""
-    return Failure(error.kind, str(error), error.retry_at.timestamp() if error.retry_at else None)
+    at = error.retry_at.timestamp() if error.retry_at else None
+    return Failure(error.kind, str(error), at, error.contact)
 
 
 def error_of(failure: Failure) -> AuthorityError:
     """An answer as the error that it was."""
     at = None if failure.retry_at is None else datetime.fromtimestamp(failure.retry_at, UTC)
     kind: Kind = next((k for k in KINDS if k == failure.kind), "failed")
-    return AuthorityError(failure.reason, kind=kind, retry_at=at)
+    contact: Contact = next((c for c in CONTACTS if c == failure.contact), "none")
+    return AuthorityError(failure.reason, kind=kind, retry_at=at, contact=contact)

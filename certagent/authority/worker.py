@@ -129,8 +129,9 @@ def answer_of(
     """Ask; whatever goes wrong is an answer too."""
     signal.signal(signal.SIGALRM, _over)
     signal.setitimer(signal.ITIMER_REAL, max(request.timeout, 0.1))
+    http = Http(request.tls, request.timeout)
     try:
-        context = Context(secrets, state, Http(request.tls, request.timeout), lambda: datetime.now(UTC), save)
+        context = Context(secrets, state, http, lambda: datetime.now(UTC), save)
         answer: Answer = backend.ask(request, context)
     except AuthorityError as error:
         answer = failure_of(error)
@@ -141,7 +142,7 @@ def answer_of(
         answer = Failure("failed", f"cannot use what the CA answered: {type(error).__name__}: {why}")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return answer
+    return replace(answer, contact=http.contact.value) if isinstance(answer, Failure) else answer
 
 
 def _over(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -64,18 +64,17 @@ def by_ourselves(config: Any, name: str, certs_dir: str) -> dict[str, Any]:
 
 def text(document: dict[str, Any]) -> str:
     """The steps for people."""
-    from certagent.core.trial import MEANING
-
     lines = [
         f"authority {document['authority']} ({document['type']}), as for {document['file']} of {document['certs_dir']}"
     ]
+    failed = next((i for i, step in enumerate(document["steps"]) if step["outcome"] == "failed"), 0)
     marks = {"ok": "ok     ", "failed": "FAILED ", "untried": "-      "}
     lines += [
         (
-            f"  {marks[step['outcome']]} {step['name']:<12}"
-            f" {step['reason'] or (MEANING[step['name']] if step['outcome'] == 'ok' else 'not tested')}"
+            f"  {marks[step['outcome']]} {_seconds(step)} {step['name']:<12}"
+            f" {step['reason'] or _meaning(step, reached=i < failed)}"
         )
-        for step in document["steps"]
+        for i, step in enumerate(document["steps"])
     ]
     if document["certificate"]:
         shown = document["certificate"]
@@ -83,3 +82,15 @@ def text(document: dict[str, Any]) -> str:
     if document.get("note"):
         lines.append(f"  {document['note']}")
     return "\n".join(lines)
+
+
+def _seconds(step: dict[str, Any]) -> str:
+    return "         " if step["seconds"] is None else f"{step['seconds']:7.3f} s"
+
+
+def _meaning(step: dict[str, Any], *, reached: bool) -> str:
+    from certagent.core.trial import MEANING
+
+    if step["outcome"] == "ok":
+        return MEANING[step["name"]]
+    return "not known: the failure does not tell" if reached else "not reached"

@@ -228,7 +228,7 @@ TRIAL = record(
     certs_dir=TEXT,
     file=TEXT,
     ok=FLAG,
-    steps=rows(record(name=TEXT, outcome=field(Step, "outcome"), reason=TEXT)),
+    steps=rows(record(name=TEXT, outcome=field(Step, "outcome"), reason=TEXT, seconds=maybe({"type": "number"}))),
     certificate=maybe(record(subject=TEXT, issuer=TEXT, sans=rows(TEXT), key=TEXT)),
     note=TEXT,
 )

@@ -1,5 +1,6 @@
 """Test an authority: ask it for a certificate with a throw-away key, run every pre-install check, install nothing."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -20,13 +21,26 @@ from certagent.core.facts.certificates import is_scope
 from certagent.core.policy import Policy, Want
 from certagent.core.roles import SYSTEM
 from certagent.core.rules import refusal
-from certagent.core.trial import FAILS, steps, unknown_steps
+from certagent.core.trial import STEPS, place, steps
 from certagent.core.trust import bundles_for
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import SharedOnly
 
 NOT_YET = "the CA does not exist yet: certagent creates it with the first trust bundle; this was one to throw away"
+
+
+class _Watch:
+    """How long each step took that ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def ended(self, step: str) -> None:
+        """Take note that a step ended, well or not, and those before it."""
+        now = time.monotonic()
+        self.seconds[step], self._since = round(now - self._since, 3), now
 
 
 class StepError(Exception):
@@ -51,14 +65,17 @@ def trial(
     if authority is None:
         raise HostError(f"cannot test authority {name!r}: type none asks no CA")
     policy, want = _wanted(config, name, certs_dir)
-    found, leaf, note = steps("", ""), None, ""
+    leaf, note, watch = None, "", _Watch()
     with TemporaryDirectory(prefix="certagent-test-") as scratch:
         try:
             if rehearsed := _rehearsed(authority, policy, scratch, clock()):
                 authority, note = rehearsed, NOT_YET
-            leaf = _tried(authority, policy, want, clock)
+            leaf = _tried(authority, policy, want, clock, watch)
+            watch.ended(STEPS[-1])
+            found = steps("", "", (), watch.seconds)
         except StepError as error:
-            found = steps(error.step, error.reason, error.unknown_steps)
+            watch.ended(error.step)
+            found = steps(error.step, error.reason, error.unknown_steps, watch.seconds)
     return {
         "version": 1,
         "authority": name,
@@ -95,15 +112,17 @@ def _wanted(config: Config, name: str, certs_dir: str) -> tuple[Policy, Want]:
 
 
 def _tried(
-    authority: CertificateAuthority, policy: Policy, want: Want, clock: Callable[[], datetime]
+    authority: CertificateAuthority, policy: Policy, want: Want, clock: Callable[[], datetime], watch: _Watch
 ) -> dict[str, Any]:
     if isinstance(authority, Remote):
         try:
             authority.ready()
         except AuthorityError as error:
             raise StepError("settings", str(error)) from error
+    watch.ended("settings")
     try:
         chain, key = _issued(authority, policy, want, clock())
+        watch.ended("answer")
         store = trust_store(authority, policy, want, clock())
     except AuthorityError as error:
         raise _failed(error, endpoint=authority.endpoint) from error
@@ -129,7 +148,8 @@ def _failed(error: AuthorityError, *, endpoint: bool) -> StepError:
     """The step that failed; a cause on this host means that the CA was not asked."""
     if isinstance(error.__cause__, HostError):
         return StepError("settings", str(error))
-    return StepError(FAILS[error.kind], str(error), unknown_steps(error.kind, endpoint=endpoint))
+    step, unknown = place(error.kind, error.contact, endpoint=endpoint)
+    return StepError(step, str(error), unknown)
 
 
 def _issued(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> tuple[bytes, keys.Key]:

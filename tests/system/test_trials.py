@@ -67,6 +67,51 @@ def test_trial_of_broken_ca_names_reached_step(host: Host) -> None:
         assert ("untried", "untried", "failed") == (found["credentials"], found["policy"], found["answer"])
 
 
+@pytest.mark.parametrize(
+    ("key", "why"), [("xy" * 16, "auth_key: it is not hex"), ("", "auth_key"), (None, "No such file")]
+)
+def test_trial_with_unusable_local_credential_asks_nobody(host: Host, key: str | None, why: str) -> None:
+    """The CA is there, and is not asked: the fault is in the settings of this host, and nothing is called reachable."""
+    with answering(200, b"{}") as url:
+        configure(host, url)
+        (host.base / "auth.key").unlink()
+        if key is not None:
+            (host.base / "auth.key").write_text(key)
+        assert ["failed", *["untried"] * 7] == list(outcomes(host).values())
+        said = host.run("authority", "test", "pki").stdout
+    assert why in said
+    assert ("trusted" in said, said.count("not reached")) == (False, 7)
+
+
+STEP = """
+[authority.pki]
+type = "step"
+url = "{url}"
+provisioner = "agents"
+provisioner_key = "{base}/jwk.json"
+issuing_roots = "{base}/none.pem"
+"""
+VAULT = """
+[authority.pki]
+type = "vault"
+url = "{url}"
+role = "nodes"
+token = "{base}/jwk.json"
+"""
+
+
+@pytest.mark.parametrize(
+    "table", [STEP.replace('issuing_roots = "{base}/none.pem"\n', ""), STEP, VAULT], ids=["jwk", "roots", "token"]
+)
+def test_trial_with_unusable_key_of_a_provisioner_asks_nobody(host: Host, table: str) -> None:
+    """What is no JWK, no token of one line, or names a file that is missing: the same for every type of CA."""
+    (host.base / "jwk.json").write_text("no key\nof any kind")
+    with answering(200, b"{}") as url:
+        host.write(house=table.format(url=url, base=host.base), authority='"pki"')
+        host.make_certs()
+        assert ["failed", *["untried"] * 7] == list(outcomes(host).values())
+
+
 @pytest.mark.parametrize("line", ["#!/nowhere", "#!/bin/sh\nexit 3", "#!/bin/sh\necho no"])
 def test_trial_of_failing_program_skips_endpoint(host: Host, line: str) -> None:
     """A program that cannot be run, fails, or prints no certificate: the endpoint step stays unknown."""

@@ -21,6 +21,7 @@ from typing import Any
 
 import urllib3
 
+from certagent.authority.contact import Contacted
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Tls
 from certagent.authority.redaction import shown
@@ -73,8 +74,9 @@ class Reply:
 class Http:
     """Requests to one CA, all under one deadline."""
 
-    def __init__(self, tls: Tls, timeout: float, limit: int = LIMIT) -> None:
+    def __init__(self, tls: Tls, timeout: float, limit: int = LIMIT, contact: Contacted | None = None) -> None:
         """`timeout` (seconds) is that of everything together."""
+        self.contact = contact or Contacted()
         self._end = time.monotonic() + timeout
         self.tls, self._limit, self._allow_http = tls, limit, tls.allow_http
         self._pools: dict[str, urllib3.PoolManager] = {}
@@ -88,11 +90,12 @@ class Http:
             proxy = self.tls.proxy
             made = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
             self._pools[pin] = passing_over(made)
+        self.contact.asked()
         return self._pools[pin]
 
     def over(self, tls: Tls) -> "Http":
         """The same deadline and cap, and another way to recognise the endpoint. Raises AuthorityError."""
-        return Http(tls, self.left(), self._limit)
+        return Http(tls, self.left(), self._limit, self.contact)
 
     def left(self) -> float:
         """Seconds until the deadline. Raises AuthorityError when it is over."""
@@ -141,6 +144,7 @@ class Http:
         answer = self._pool(pin).request(
             method, place.url, body=body, headers=headers, timeout=timeout, redirect=False, preload_content=False
         )
+        self.contact.answered(trusted=not self.tls.unverified)
         data = b""
         try:
             while part := answer.read1(1 << 16, decode_content=False):

@@ -252,9 +252,8 @@ class Remote:
             raise AuthorityError(str(error), kind="credentials") from error
 
     def _not(self, expected: str) -> AuthorityError:
-        return AuthorityError(
-            f"cannot use the answer of authority {self._name}: it is not {expected}", kind="malformed"
-        )
+        message = f"cannot use the answer of authority {self._name}: it is not {expected}"
+        return AuthorityError(message, kind="malformed", contact="answered")
 
     def _ask(self, request: Request, certs_dir: str, stem: str, now: datetime) -> Answer:
         """One question; what the backend wants remembered is remembered. Raises AuthorityError."""
