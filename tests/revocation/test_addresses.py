@@ -42,6 +42,7 @@ PRIVATE = [
     "64:ff9b::7f00:1",
     "2002:7f00:1::",
     "2001:0:7f00:1::",
+    "192.0.0.192",
     "no address",
     "",
 ]
@@ -70,6 +71,11 @@ def test_ocsp_address_is_public(address: str) -> None:
         ("a.localhost", False),
         ("10.0.0.1", False),
         ("[::1]", False),
+        ("127.1", False),
+        ("0x7F.1", False),
+        ("2130706433", False),
+        ("0177.0.0.1", False),
+        ("1.example", True),
     ],
 )
 def test_ocsp_host_behind_a_proxy(host: str, expected: bool) -> None:
