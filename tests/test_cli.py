@@ -157,7 +157,7 @@ def test_state_directory_not_creatable_is_named(tmp_path: Path, capsys: pytest.C
 def test_plan_of_missing_directory_shows_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 3; the finding and its remedy are in the plan, and no time without a meaning."""
     assert main(["plan", "-c", configured(tmp_path)]) == 3
-    told = capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
     assert f"dir.missing {tmp_path}/certs: " in told
     assert "remedy: install -d" in told
     assert "next check" not in told

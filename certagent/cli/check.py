@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from certagent.cli.common import USAGE, Reply, complaint, config_option, json_option, read_config
+from certagent.cli.showing import findings_of, width, wrapped
 
 if TYPE_CHECKING:
     from certagent.operations.check import Target
@@ -23,6 +24,7 @@ FLAGS = {  # of cockroach, for a directory whose process does not run
     "sql-addr": "ADDR",
     "http-addr": "ADDR",
 }
+ROOM = 30  # columns that a verdict needs
 SWITCHES = ("allow-debug-user", "disallow-root-login")
 
 
@@ -109,25 +111,29 @@ def _malformed(maps: list[str], subjects: list[str]) -> str:
     return ""
 
 
-def text(document: dict[str, Any]) -> str:
-    """One directory for people: a line per file, then a line and a remedy per finding."""
+def text(document: dict[str, Any], columns: int = 0) -> str:
+    """One directory for people, in so many columns (0: those of the terminal): its files, then its findings."""
+    columns = columns or width()
     whose = f"pid {document['pid']}, " if document["pid"] else ""
-    lines = [f"{document['certs_dir']} ({whose}user {document['user']}): {document['severity']}"]
-    rows = [("FILE", "ROLE", "USER", "UNTIL", "COCKROACH")] if document["files"] else []
-    rows += [_row(f) for f in document["files"]]
-    widths = [max(len(r[i]) for r in rows) for i in range(4)] if rows else []
-    lines += ["  " + "  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]) for r in rows]
+    lines = wrapped(f"{document['certs_dir']} ({whose}user {document['user']}): {document['severity']}", columns)
+    lines += _files(document["files"], columns)
     if document["start"]["accepted"] is None:
-        lines.append(f"  whether a node would start is not known: {document['start']['reason']}")
+        lines += wrapped(f"  whether a node would start is not known: {document['start']['reason']}", columns)
     elif not document["start"]["accepted"]:
-        lines.append(f"  a node would not start with this directory: {document['start']['reason']}")
+        lines += wrapped(f"  a node would not start with this directory: {document['start']['reason']}", columns)
     elif document["start"]["reason"]:
-        lines.append(f"  whether a node would start depends on its version: {document['start']['reason']}")
-    lines += [
-        f"  {f['severity']} {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}"
-        for f in document["findings"]
-    ]
-    return "\n".join(_printable(line) for line in lines)
+        lines += wrapped(f"  whether a node would start depends on its version: {document['start']['reason']}", columns)
+    return "\n".join(_printable(line) for line in (*lines, *findings_of(document["findings"], columns)))
+
+
+def _files(files: list[dict[str, Any]], columns: int) -> list[str]:
+    """A row per file; a verdict that does not fit goes on below itself, or further in where little room is left."""
+    rows = [("FILE", "ROLE", "USER", "UNTIL", "COCKROACH"), *map(_row, files)] if files else []
+    widths = [max(len(r[i]) for r in rows) for i in range(4)] if rows else []
+    before = sum(widths) + 2 * len(widths)
+    hang = before if columns - before >= ROOM else 6
+    table = ["  " + "  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[4]]) for r in rows]
+    return [part for line in table for part in wrapped(line, columns, hang)]
 
 
 def _row(file: dict[str, Any]) -> tuple[str, str, str, str, str]:
@@ -143,4 +149,4 @@ def _row(file: dict[str, Any]) -> tuple[str, str, str, str, str]:
 
 def _printable(line: str) -> str:
     """Names of files and certificates are untrusted: no control character reaches the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in line)
+    return "".join(c if c.isprintable() else "?" for c in line)

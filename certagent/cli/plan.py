@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from certagent.cli.common import UNKNOWN, Reply, ask, config_option, json_option, local_service
+from certagent.cli.showing import findings_of, width, wrapped
 from certagent.core.actions import shown
 from certagent.core.catalogue import DIR_MISSING
 
@@ -50,26 +51,30 @@ def _observed(path: str, *, silent: bool) -> dict[str, Any]:
     return document
 
 
-def text(document: dict[str, Any]) -> str:
-    """The plan for people."""
-    lines = []
+def text(document: dict[str, Any], columns: int = 0) -> str:
+    """The plan for people, in so many columns (0: those of the terminal)."""
+    columns, lines = columns or width(), list[str]()
     for directory in document["certs_dirs"]:
-        work = [a for a in directory["actions"] if a["action"] not in LOOKS]
-        lines.append(f"{directory['path']}: {_count(len(work))} to do now, {_count(len(directory['held']))} blocked")
-        lines += [f"  {_step(a)}" for a in directory["actions"]]
-        later = [a for a in directory["steps"] if a not in directory["actions"]]
-        lines += [f"    then {_step(a)}" for a in later if a["action"] not in LOOKS]
-        lines += [
-            f"  blocked: {h['action']} {shown(h['file'])}: {h['reason']}"
-            + (f" (until {_time(h['at'])})" if h["at"] else "")
-            for h in directory["held"]
-        ]
+        lines += [part for line in _steps(directory) for part in wrapped(line, columns)]
         if not directory["actions"]:
-            critical = [f for f in directory["findings"] if f["severity"] == "critical"]
-            lines += [f"  {f['code']} {f['file']}: {f['message']}\n      remedy: {f['remedy']}" for f in critical]
+            lines += findings_of([f for f in directory["findings"] if f["severity"] == "critical"], columns)
         if directory["wake_at"]:
             lines.append(f"  next check: {_time(directory['wake_at'])}")
     return "\n".join(lines)
+
+
+def _steps(directory: dict[str, Any]) -> list[str]:
+    """What is to do in one directory, and what is blocked."""
+    work = [a for a in directory["actions"] if a["action"] not in LOOKS]
+    lines = [f"{directory['path']}: {_count(len(work))} to do now, {_count(len(directory['held']))} blocked"]
+    lines += [f"  {_step(a)}" for a in directory["actions"]]
+    later = [a for a in directory["steps"] if a not in directory["actions"]]
+    lines += [f"    then {_step(a)}" for a in later if a["action"] not in LOOKS]
+    return lines + [
+        f"  blocked: {h['action']} {shown(h['file'])}: {h['reason']}"
+        + (f" (until {_time(h['at'])})" if h["at"] else "")
+        for h in directory["held"]
+    ]
 
 
 def _count(number: int) -> str:
