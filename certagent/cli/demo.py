@@ -8,7 +8,7 @@ from certagent.cli.common import Reply
 NEXT = """now try:
   {program} check --certs-dir DIR --user NAME   check an existing certs directory; changes nothing
   {program} explain key.mode                    what a finding means, and its remedy
-then read docs/operations.md to install the service, and config.example.toml for every setting"""
+then read docs/install.md to install the service, and config.example.toml for every setting"""
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
