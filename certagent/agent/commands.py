@@ -28,6 +28,7 @@ from certagent.state.authority_state import SharedOnly
 from certagent.state.ledger import Ledger
 
 MOST_ROWS = 10_000
+ANOTHER = "other-configuration"
 FIRST_LOOK = 4.0  # seconds that a status query waits for it: under the five of its client
 ROTATION = "copy a bundle with the old and the new CA certificates to every node, then renew the certificates"
 
@@ -82,6 +83,9 @@ class Commands:
                 return {"ok": True, "at": rfc3339(request.at), "row": row, "certs_dir": path}
             case "clear":
                 return {"ok": True, "certs_dir": self._clear(file, certs_dir, peer)}
+            case "authority-test" if not self._same_file(str(arguments.get("config", self.path))):
+                error = "cannot test an authority: the agent runs with another configuration"
+                return {"ok": False, "error": error, "code": ANOTHER}
             case "authority-test":
                 name = str(arguments.get("name", ""))
                 return {"ok": True, "document": authority_test(self.service.config, self.workers, name, certs_dir)}

@@ -29,6 +29,7 @@ from certagent.core.findings import Finding
 from certagent.core.policy import Policy
 from certagent.events import Log
 from certagent.posix.background import BackgroundReader
+from certagent.posix.directory import SharedError
 from certagent.posix.errors import HostError
 from certagent.revocation.checker import Revoking
 from certagent.state.exposures import Exposures
@@ -194,6 +195,8 @@ class World:
             return known
         try:
             return self._staging.add(known, self.policy, self._roots_of_ui(), now)
+        except SharedError:  # an agent that is root has this from its lock; root who only looks is no such agent
+            return known
         except (HostError, OSError) as error:
             return replace(
                 known,

@@ -39,9 +39,11 @@ def reply_of(answer: dict[str, Any]) -> Reply:
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
+    """By the agent, if it runs with this configuration and answers this user; otherwise by this process."""
     about = {"name": arguments.name, "certs_dir": arguments.certs_dir.rstrip("/")}
-    answer = ask(arguments.config, "authority-test", patience=LONGEST, **about)
-    if answer is not None and answer.get("code") != "forbidden":
+    file = os.path.realpath(arguments.config)
+    answer = ask(arguments.config, "authority-test", patience=LONGEST, config=file, **about)
+    if answer is not None and answer.get("code") not in {"forbidden", "other-configuration"}:
         return answer
     return by_ourselves(read_config(arguments.config), **about)
 

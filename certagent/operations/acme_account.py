@@ -9,6 +9,7 @@ from certagent.authority.messages import Done, Operation
 from certagent.config import Config
 from certagent.config.remote import RemoteConfig
 from certagent.posix.errors import HostError
+from certagent.posix.owner import name_of
 from certagent.sandbox.worker_process import Workers
 from certagent.state.authority_state import AuthorityState
 from certagent.state.ownership import agent_of
@@ -56,4 +57,6 @@ def as_the_agent(state_dir: str) -> None:
     except OSError as error:
         raise HostError(f"cannot read {state_dir}: {error.strerror}") from error
     if owner != os.geteuid():
-        raise HostError(f"cannot use {state_dir}: it belongs to uid {owner}; start the agent, or run this as that user")
+        raise HostError(
+            f"cannot use {state_dir}: it belongs to {name_of(owner)}; start the agent, or run this as {name_of(owner)}"
+        )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -115,6 +116,18 @@ def test_plan_of_another_configuration(host: Host) -> None:
         assert (shown.returncode, "issue client.app: client.app.crt is missing" in shown.stdout) == (2, True)
         assert host.run("plan").returncode == 0
         assert sorted(os.listdir(host.certs)) == before
+
+
+def test_authority_test_of_another_configuration(host: Host) -> None:
+    """The agent does not answer with its own CA of that name: the file that -c names is tested."""
+    host.once()
+    with host.agent():
+        changed = host.base / "changed.toml"
+        changed.write_text(re.sub("/ca'\ncreate = true", "/absent'", host.config.read_text()))
+        command = [sys.executable, "-m", "certagent", "authority", "test", "house", "-c", str(changed)]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert (shown.returncode, "/absent" in shown.stdout) == (1, True), shown
+        assert host.run("authority", "test", "house").returncode == 0
 
 
 def test_renew_rollback_reload_verified_exit_0(host: Host) -> None:

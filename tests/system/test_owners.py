@@ -202,6 +202,20 @@ def test_root_leaves_directory_of_owner_alone(shared: Host, parent: bool) -> Non
     assert (warned.returncode, "path: an agent that is root serves only" in warned.stderr) == (1, True)
 
 
+def test_root_who_looks_is_not_taken_for_the_agent(shared: Host) -> None:
+    """While no agent runs, `status` and `plan` of root do not blame the owner's directory, which has a staging area."""
+    shared.certs, account = directory(shared, USERS[0]), pwd.getpwnam(USERS[0])
+    filled(shared.certs)
+    (shared.certs / ".certagent").mkdir(mode=0o700)
+    for path in shared.certs.iterdir():
+        os.chown(path, account.pw_uid, account.pw_gid)
+    shared.write(owner=f'"{USERS[0]}"')
+    [told] = shared.status()["certs_dirs"]
+    codes = {f["code"] for f in told["findings"]}
+    assert ("agent.down" in codes, "dir.foreign" in codes) == (True, False)
+    assert "dir.foreign" not in shared.run("plan").stdout
+
+
 def test_root_lets_go_of_directory_that_is_given_away(shared: Host) -> None:
     """Served until others can write it, from the next turn on no longer, and again once root alone can."""
     shared.write()
