@@ -99,6 +99,8 @@ def test_one_typo_is_one_error(wrong: str, right: str, told: str, tmp_path: Path
         ('type = "none"', "type stands twice"),
         ("[authority.house]", "[authority.house] stands twice"),
         ("lifetime = 3 3", "Expected newline"),
+        ("; a comment", "a comment begins with #"),
+        ("// a comment", "a comment begins with #"),
     ],
 )
 def test_line_that_is_not_toml_is_explained(line: str, told: str, tmp_path: Path) -> None:

@@ -134,6 +134,11 @@ def test_plan_of_missing_directory_is_unknown() -> None:
     assert "dir.missing /certs: m" in (reply.text or "")
 
 
+def test_history_of_file_without_attempts_names_it() -> None:
+    """Who mistypes a name is not told that nothing was ever attempted."""
+    assert history.reply_of([], "nod").text == "no attempts for nod yet; certagent status lists what is managed"
+
+
 ATTEMPT = {"certs_dir": "/c", "at": "2026-01-01T00:00:00Z", "kind": "issue", "subject": "node", "outcome": "ok"}
 ATTEMPT |= {"reason": "due", "digest": "house"}
 SHOWN = "/c\n  when                  file  what\n  2026-01-01 00:00:00Z  node  issued by house: due"

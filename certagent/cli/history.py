@@ -43,12 +43,13 @@ def run(arguments: argparse.Namespace) -> Reply:
     stem = stem_of(arguments.file)
     answer = ask(arguments.config, "history", file=stem, limit=arguments.limit)
     rows = answer["rows"] if answer and answer["ok"] else _kept(arguments.config, stem, arguments.limit)
-    return reply_of([spelled(row) for row in rows])
+    return reply_of([spelled(row) for row in rows], stem)
 
 
-def reply_of(rows: list[dict[str, Any]]) -> Reply:
-    """Given the attempts, newest first, return what is said."""
-    return Reply(0, text(rows), {"version": 1, "attempts": rows})
+def reply_of(rows: list[dict[str, Any]], stem: str = "") -> Reply:
+    """Given the attempts, newest first, of one pair or ("") of all, return what is said."""
+    none = f"no attempts for {stem} yet; certagent status lists what is managed"
+    return Reply(0, none if stem and not rows else text(rows), {"version": 1, "attempts": rows})
 
 
 def _kept(path: str, stem: str, limit: int) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 Rejected: msgspec and pydantic. One stops at the first error, the other costs more memory than the whole loop.
 """
 
+import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,12 +31,15 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise ConfigError(
-            (f"{path}: cannot be read: {error.strerror}; name another file with -c or CERTAGENT_CONFIG",)
-        ) from error
+        remedy = f"{_written(error)}name another file with -c or CERTAGENT_CONFIG"
+        raise ConfigError((f"{path}: cannot be read: {error.strerror}; {remedy}",)) from error
     lines = lines_of(data.decode("utf-8-sig", "replace"))
     found = build(path, document_of(path, data), socket.gethostname(), resolved, lines)
     return replace(found, policies=tuple(replace(p, machine=_machine()) for p in found.policies))
+
+
+def _written(error: OSError) -> str:
+    return "write it (certagent init prints one for this host), or " if error.errno == errno.ENOENT else ""
 
 
 def document_of(path: str, data: bytes) -> dict[str, Any]:

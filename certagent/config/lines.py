@@ -75,6 +75,7 @@ def _meant(problem: str, line: str) -> str:
     name, value = (key[1], key[2]) if key else (line.strip(), "")
     said = (
         (problem.startswith("Cannot"), f"{name} stands twice, or as a value and as a table"),
+        (line.lstrip()[:1] == ";" or line.lstrip()[:2] == "//", "a comment begins with #"),
         (CURLY.search(line), 'write straight quotation marks: "'),
         (BOOLEAN.match(value), f"{name}: write true or false, in lower case and without quotation marks"),
         (DURATION.match(value), f'{name}: put it in quotation marks, as in "30d"'),
