@@ -176,11 +176,11 @@ def test_trial_not_made_exits_64_or_3(code: str, exits: int) -> None:
 @pytest.mark.parametrize(("good", "mark"), [(True, "ok     "), (False, "FAILED ")])
 def test_trial_exits_by_steps(good: bool, mark: str) -> None:
     """0 if every step worked, else 1."""
-    steps = [{"outcome": "ok" if good else "failed", "name": "settings", "reason": "because"}]
+    steps = [{"outcome": "ok" if good else "failed", "name": "settings", "reason": "because", "seconds": 0.25}]
     about = {"authority": "house", "type": "local", "file": "node", "certs_dir": "/certs", "certificate": None}
     reply = authority.reply_of({"document": {**about, "ok": good, "steps": steps}})
     assert reply.code == (0 if good else 1)
-    assert str(reply.text).splitlines()[1] == f"  {mark} settings     because"
+    assert str(reply.text).splitlines()[1] == f"  {mark}   0.250 s settings     because"
 
 
 def verdict(path: str, severity: str) -> dict[str, Any]:
