@@ -183,7 +183,8 @@ def test_watched_status_is_shown_again(tmp_path: Path) -> None:
     """Until Ctrl-C, whose exit code is the usual one."""
     file = tmp_path / "c.toml"
     file.write_text(CONFIG.format(base=tmp_path, owner=tmp_path.owner()))
-    command = [sys.executable, "-m", "certagent", "status", "--short", "--watch", "10ms", "-c", str(file)]
+    heeding = ["env", "--default-signal=INT"]  # a shell's job in the background ignores it, and so would its children
+    command = [*heeding, sys.executable, "-m", "certagent", "status", "--short", "--watch", "10ms", "-c", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         lines = [watching.stdout.readline() for _ in range(3)]
