@@ -7,8 +7,11 @@ for that are the same.
 import json
 import os
 import pwd
+import select
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +21,7 @@ from certagent.posix.errors import HostError
 
 CHILD = str(Path(__file__).with_name("as_user_child.py"))
 PATIENCE = 5.0
+TASK = 30.0  # seconds for what a command has done
 User = tuple[int, int]  # uid, gid
 MOST_LEFT = 4
 _left: list[tuple[int, "subprocess.Popen[bytes]"]] = []  # by uid: children that did not finish in time
@@ -55,18 +59,22 @@ def _abandon(uid: int, child: "subprocess.Popen[bytes]") -> None:
     _left.append((uid, child))
 
 
-def apart(user: User, task: Callable[[], Any], groups: Sequence[int] | None = None) -> Any:
+def apart(user: User, task: Callable[[], Any], groups: Sequence[int] | None = None, deadline: float = TASK) -> Any:
     """Do a task as a user, and return what it returned, by way of JSON. For commands, which have one thread.
 
-    In this process, where we are not root or the user is. Raises HostError where the task raises anything.
+    In this process, where we are not root or the user is. Raises HostError where the task raises anything, or is not
+    done in time: its user may stop the child.
     """
     if not becomes_other(user):
         return task()
     reading, writing = os.pipe()
     pid = forked(user, lambda: _tell(writing, task), groups)
     os.close(writing)
-    with os.fdopen(reading, "rb") as file:
-        told = file.read()
+    told = _heard(reading, time.monotonic() + deadline)
+    if told is None:
+        with suppress(PermissionError):
+            os.kill(pid, signal.SIGKILL)
+        raise HostError(f"the child of uid {user[0]} did not finish within {deadline:g} s")
     os.waitpid(pid, 0)
     try:
         found = json.loads(told)
@@ -75,6 +83,18 @@ def apart(user: User, task: Callable[[], Any], groups: Sequence[int] | None = No
     if "error" in found:
         raise HostError(found["error"])
     return found["done"]
+
+
+def _heard(reading: int, end: float) -> bytes | None:
+    """All that comes through a pipe until its other end is closed; None where it is not by then (monotonic)."""
+    told = b""
+    with os.fdopen(reading, "rb", buffering=0) as file:
+        while select.select([file], [], [], max(0.0, end - time.monotonic()))[0]:
+            part = file.read(1 << 16)
+            if not part:
+                return told
+            told += part
+    return None
 
 
 def _tell(writing: int, task: Callable[[], Any]) -> None:
