@@ -10,12 +10,12 @@ import pytest
 from certagent.certs_dir.access import Denied, denied
 from certagent.posix.as_user import apart
 from certagent.sandbox.user import unprivileged
+from tests.making import open_way
 
 
 def opened(tmp_path: Path) -> Path:
     """A path that everybody may walk, as far as the tests' own directories go."""
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
+    open_way(tmp_path)
     certs = tmp_path / "part" / "certs"
     certs.mkdir(parents=True)
     for made in (certs.parent, certs):

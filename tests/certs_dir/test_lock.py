@@ -13,7 +13,7 @@ from certagent.core.facts import Directory, ObserveOnly, Snapshot, Why
 from certagent.posix.as_user import apart
 from certagent.posix.errors import HostError
 from certagent.sandbox.user import unprivileged
-from tests.making import filled
+from tests.making import filled, open_way
 
 VOLUME = ObserveOnly(Why.KUBERNETES, "links through ..data")
 
@@ -67,8 +67,7 @@ def test_lock_directory_not_writable_is_reported(tmp_path: Path) -> None:
     """EACCES does not mean another agent or another tool: this agent may not change the directory, and says so."""
     certs = tmp_path / "certs"
     certs.mkdir()
-    for folder in (certs, tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
+    open_way(certs)
     user, group = unprivileged()
     held = holding(certs)
 
