@@ -180,7 +180,10 @@ def test_trial_exits_by_steps(good: bool, mark: str) -> None:
     about = {"authority": "house", "type": "local", "file": "node", "certs_dir": "/certs", "certificate": None}
     reply = authority.reply_of({"document": {**about, "ok": good, "steps": steps}})
     assert reply.code == (0 if good else 1)
-    assert str(reply.text).splitlines()[1] == f"  {mark}   0.250 s settings     because"
+    assert str(reply.text).splitlines()[1] == f"  {mark} settings     because (0.250 s)"
+    before = [{k: v for k, v in steps[0].items() if k != "seconds"}]
+    untimed = authority.reply_of({"document": {**about, "ok": good, "steps": before}})
+    assert str(untimed.text).splitlines()[1] == f"  {mark} settings     because", "of an agent of an earlier version"
 
 
 def verdict(path: str, severity: str) -> dict[str, Any]:

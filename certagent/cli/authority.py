@@ -73,8 +73,8 @@ def text(document: dict[str, Any]) -> str:
     marks = {"ok": "ok     ", "failed": "FAILED ", "untried": "-      "}
     lines += [
         (
-            f"  {marks[step['outcome']]} {_seconds(step)} {step['name']:<12}"
-            f" {step['reason'] or _meaning(step, reached=i < failed)}"
+            f"  {marks[step['outcome']]} {step['name']:<12}"
+            f" {step['reason'] or _meaning(step, reached=i < failed)}{_seconds(step)}"
         )
         for i, step in enumerate(document["steps"])
     ]
@@ -87,7 +87,9 @@ def text(document: dict[str, Any]) -> str:
 
 
 def _seconds(step: dict[str, Any]) -> str:
-    return "         " if step["seconds"] is None else f"{step['seconds']:7.3f} s"
+    """How long it took; an agent of an earlier version does not say."""
+    seconds = step.get("seconds")
+    return "" if seconds is None else f" ({seconds:.3f} s)"
 
 
 def _meaning(step: dict[str, Any], *, reached: bool) -> str:
