@@ -135,6 +135,7 @@ def test_first_run_creates_embedded_ca_before_pairs(host: Host) -> None:
     host.write(layout='"tenant"', names="[]", clients="[]", extra=extra)
     done = host.once()
     assert done.returncode == 0, done.stdout
+    assert done.stdout.count('"ca.created"') == 1
     found = sorted((a["certs_dir"], a["subject"], a["outcome"]) for a in host.history("issue"))
     mine, theirs = ("ca", "client-tenant.7", "tenant-signing.7"), ("ca", "ca-client", "client.node", "node", "ui")
     wanted = [(str(host.certs), s, "ok") for s in mine] + [(str(other), s, "ok") for s in theirs]

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from certagent import keys, x509
 from certagent.authority.client import CertificateAuthority, Order
+from certagent.authority.client.local import Embedded
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending
 from certagent.certs_dir import read_live, read_live_key
@@ -90,13 +91,14 @@ class Issuing:
         later = (
             self.authorities[a] for a in action.want.authorities if a != action.authority and a in self.authorities
         )
-        existed, first = authority.pinned, action.first
+        first = action.first
         roots = [one.bundle(path, stem, clock(), first=first) for one in (authority, *(a for a in later if a.pinned))]
-        self._created(authority, action, existed=existed)
+        self._created(authority, action)
         self._stage(action.want, x509.merged(*roots, *carried_over), None)
 
-    def _created(self, authority: CertificateAuthority, action: act.Issue, *, existed: bool) -> None:
-        if authority.pinned and not existed:
+    def _created(self, authority: CertificateAuthority, action: act.Issue) -> None:
+        """Say so once, whichever of the jobs that ran at that moment created it."""
+        if isinstance(authority, Embedded) and authority.take_created():
             self._say("ca.created", action.subject, f"the embedded CA of authority {action.authority} was created")
 
     def _leaf(self, authority: CertificateAuthority, action: act.Issue) -> Pending | None:
@@ -107,9 +109,8 @@ class Issuing:
         )
         order = Order.of(self.policy.path, action.want, action.names, draft.csr, self._live(action.subject))
         order = replace(order, forced=action.forced)
-        existed = authority.pinned
         answer = self._answered(authority, order)
-        self._created(authority, action, existed=existed)
+        self._created(authority, action)
         if isinstance(answer, Pending):
             return answer
         self._stage(action.want, answer, draft.key)

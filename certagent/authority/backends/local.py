@@ -42,12 +42,19 @@ class LocalAuthority:
         """Touches nothing. `urls`: OCSP responder and revocation list to write into leaves."""
         self._directory, self._create, self._kind = directory, create, key
         self._lifetime, self._ca_lifetime, self._urls = lifetime, ca_lifetime, urls
+        self._made: list[bool] = []  # one for each CA that was made here, until somebody says so
         self._known: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
         self._cert, self._key = os.path.join(directory, cert_file), os.path.join(directory, key_file)
 
     def exists(self) -> bool:
         """Whether there is a CA."""
         return os.path.exists(self._cert)
+
+    def take_created(self) -> bool:
+        """Whether it was made since this was last asked: of several jobs that needed it, one is told."""
+        with suppress(IndexError):
+            return self._made.pop()
+        return False
 
     def closed(self) -> str | None:
         """Why nothing can be signed although the certificate is there: its key is missing, unreadable or exposed."""
@@ -125,6 +132,7 @@ class LocalAuthority:
 
     def _settle(self) -> None:
         """Both names survive a power cut, and so does the directory, which may be new."""
+        self._made.append(True)
         sync_directory(self._directory)
         with suppress(OSError):  # the agent's user may not read it
             sync_directory(os.path.dirname(self._directory))

@@ -41,6 +41,10 @@ class Embedded:
         """Its directory."""
         return (self._directory,)
 
+    def take_created(self) -> bool:
+        """Whether it was made since this was last asked."""
+        return self._ca.take_created()
+
     def challenge(self) -> str:
         """It wants none."""
         return ""
