@@ -37,6 +37,7 @@ from certagent.posix.prctl import close_memory
 from certagent.posix.responding import required
 from certagent.sandbox.user import choose, unprivileged
 from certagent.sandbox.worker_process import Workers, adopt_orphans
+from certagent.state import ownership
 from certagent.state.authority_state import AuthorityState
 from certagent.state.directory import StateDirectory
 from certagent.state.ledger import Ledger
@@ -60,12 +61,17 @@ class Agent:
     events: Events
 
 
-def put_together(config: Config, path: str, ledger: Ledger, log: Log, wake: Callable[[str], None]) -> Agent:
-    """Given a configuration and the file that it was read from, return an agent; `wake` only puts."""
+def put_together(
+    config: Config, path: str, ledger: Ledger, log: Log, wake: Callable[[str], None], others: tuple[int, ...] = ()
+) -> Agent:
+    """Given a configuration and the file that it was read from, return an agent; `wake` only puts.
+
+    `others`: whose files are believed by an agent that only looks, besides root's and its own.
+    """
     settings = config.settings
     choose((settings.worker_user.uid, settings.worker_user.gid))
     workers = Workers(unprivileged())
-    state = AuthorityState(os.path.join(settings.state_dir, "authority"))
+    state = AuthorityState(os.path.join(settings.state_dir, "authority"), others=others)
     file, events = Reloading(path, wake), Events(settings.rescan.total_seconds())
     textfile = Textfile(agent_of(path), lambda: commands.metrics())  # noqa: PLW0108 - they are made below
     common = _common(Clocks(ledger), log, wake, lambda: service)
@@ -196,10 +202,19 @@ def look(config: Config, path: str, *, silent: bool = False) -> Service:
     """
     required(config.settings.state_dir)
     ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
-    service = put_together(config, path, ledger, Log(io.StringIO(), "text", clock), lambda _reason: None).service
+    agent = _agent_there(config.settings.state_dir)
+    service = put_together(config, path, ledger, Log(io.StringIO(), "text", clock), lambda _reason: None, agent).service
     service.try_workers()
     service.look(FOREIGN, *down(config.settings, silent=silent))
     return service
+
+
+def _agent_there(state_dir: str) -> tuple[int, ...]:
+    """The user of the agent that has run here; (): none has yet."""
+    try:
+        return (ownership.agent_of(state_dir),)
+    except OSError:
+        return ()
 
 
 def down(settings: Settings, *, silent: bool) -> tuple[Finding, ...]:

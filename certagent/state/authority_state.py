@@ -38,11 +38,14 @@ def sound(document: object) -> bool:
 class AuthorityState:
     """The files of all authorities; safe to use from several threads."""
 
-    def __init__(self, directory: str, patience: float = PATIENCE) -> None:
+    def __init__(self, directory: str, patience: float = PATIENCE, others: tuple[int, ...] = ()) -> None:
         """Touches nothing; the directory is made with the first thing to remember.
 
-        `patience`: how many seconds to wait for another process that writes.
+        `patience`: how many seconds to wait for another process that writes. `others`: whose files an authority
+        believes besides root's and this process's: of the agent's user, for who only looks on its behalf. Never where
+        something is sent: that user could have put a link to root's files there.
         """
+        self.others = others
         self._directory, self._patience = directory, patience
         self._guard = threading.Lock()
         self._first: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)

@@ -216,6 +216,23 @@ def test_root_who_looks_is_not_taken_for_the_agent(shared: Host) -> None:
     assert "dir.foreign" not in shared.run("plan").stdout
 
 
+def test_root_who_looks_believes_what_the_agent_believes(shared: Host) -> None:
+    """A CA and a token of the agent's user are not blamed for being its own: `chown root` would break the agent."""
+    account, token = pwd.getpwnam(USERS[0]), shared.base / "token"
+    token.write_text("secret")
+    token.chmod(0o600)
+    extra = f"[authority.vault]\ntype = 'vault'\nurl = 'http://127.0.0.1:1'\nrole = 'r'\ntoken = '{token}'"
+    shared.write(authority='["house", "vault"]', house=extra)
+    done = shared.once()
+    assert (shared.base / "ca" / "ca.key").exists(), done.stderr
+    shared.write(owner=f'"{USERS[0]}"', authority='["house", "vault"]', house=extra)
+    for path in (shared.base / "state", shared.base / "ca", shared.certs, token):
+        subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", path], check=True)
+    assert "authority.unusable" not in shared.codes()
+    os.chown(token, pwd.getpwnam(USERS[1]).pw_uid, -1)
+    assert "authority.unusable" in shared.codes()
+
+
 def test_root_lets_go_of_directory_that_is_given_away(shared: Host) -> None:
     """Served until others can write it, from the next turn on no longer, and again once root alone can."""
     shared.write()

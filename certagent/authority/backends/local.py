@@ -38,11 +38,17 @@ class LocalAuthority:
         cert_file: str = "ca.crt",
         key_file: str = "ca.key",
         urls: tuple[str, str] = ("", ""),
+        *,
+        others: tuple[int, ...] = (),
     ) -> None:
-        """Touches nothing. `urls`: OCSP responder and revocation list to write into leaves."""
+        """Touches nothing. `urls`: OCSP responder and revocation list to write into leaves.
+
+        `others`: uids that may have made it, besides root and this process's: of the agent, for who only looks.
+        """
         self._directory, self._create, self._kind = directory, create, key
         self._lifetime, self._ca_lifetime, self._urls = lifetime, ca_lifetime, urls
         self._made: list[bool] = []  # one for each CA that was made here, until somebody says so
+        self._others = others
         self._known: tuple[tuple[int, int], tuple[Leaf, ...]] = ((0, 0), ())
         self._cert, self._key = os.path.join(directory, cert_file), os.path.join(directory, key_file)
 
@@ -203,7 +209,7 @@ class LocalAuthority:
     def _own(self) -> None:
         """A CA that others made, or could exchange, is neither used nor trusted. Raises AuthorityError."""
         for path in (self._directory, self._key, self._cert):
-            if problem := distrust(path) if os.path.lexists(path) else "":
+            if problem := distrust(path, self._others) if os.path.lexists(path) else "":
                 raise AuthorityError(f"cannot use the CA in {self._directory}: {problem}, if you know who made it")
 
 

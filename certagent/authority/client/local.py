@@ -29,7 +29,9 @@ class Embedded:
         c, self._book, self._config = config, book, config
         self._creates = config.create
         self._name, self._directory = name, c.directory
-        self._ca = LocalAuthority(c.directory, c.create, c.lifetime, c.ca_lifetime, c.key, c.ca_cert, c.ca_key, c.urls)
+        self._ca = LocalAuthority(
+            c.directory, c.create, c.lifetime, c.ca_lifetime, c.key, c.ca_cert, c.ca_key, c.urls, others=book.others
+        )
 
     @property
     def pinned(self) -> bool:

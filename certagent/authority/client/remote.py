@@ -240,14 +240,15 @@ class Remote:
 
     def _file(self, setting: str, path: str) -> str:
         try:
-            return read_file(f"authority.{self._name}.{setting}", path) if path else ""
+            return read_file(f"authority.{self._name}.{setting}", path, others=self._book.others) if path else ""
         except HostError as error:
             raise AuthorityError(str(error), kind="credentials") from error
 
     def _secrets(self, named: Mapping[str, str]) -> dict[str, str]:
         """Given where each of them is, return them. Raises AuthorityError."""
         try:
-            return {k: read_secret(f"authority.{self._name}.{k}", at, os.environ) for k, at in named.items()}
+            others, of = self._book.others, f"authority.{self._name}"
+            return {k: read_secret(f"{of}.{k}", at, os.environ, others) for k, at in named.items()}
         except HostError as error:
             raise AuthorityError(str(error), kind="credentials") from error
 

@@ -6,7 +6,7 @@ the agent contains no secret.
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from certagent.posix.errors import HostError
 from certagent.posix.trusted import distrust
@@ -17,7 +17,7 @@ LARGEST = 1 << 20  # of a bundle of roots
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
-def read_secret(setting: str, source: str, environ: Mapping[str, str]) -> str:
+def read_secret(setting: str, source: str, environ: Mapping[str, str], others: Iterable[int] = ()) -> str:
     """Given a setting and where it says its secret is, return it without white space around. Raises HostError."""
     kind, _, name = source.partition(":")
     if kind == "env":
@@ -32,7 +32,7 @@ def read_secret(setting: str, source: str, environ: Mapping[str, str]) -> str:
                 f"cannot read {setting}: systemd passed no credentials; add LoadCredential={name}:/path to the unit"
             )
         source = os.path.join(directory, name)
-    return token_of(setting, source, read_file(setting, source, LIMIT))
+    return token_of(setting, source, read_file(setting, source, LIMIT, others))
 
 
 def token_of(setting: str, path: str, text: str) -> str:
@@ -54,10 +54,13 @@ def has_private_key(path: str) -> bool:
         return False
 
 
-def read_file(setting: str, path: str, limit: int = LARGEST) -> str:
-    """A small regular file as text. Raises HostError, which names the setting and never quotes the file."""
+def read_file(setting: str, path: str, limit: int = LARGEST, others: Iterable[int] = ()) -> str:
+    """A small regular file as text. Raises HostError, which names the setting and never quotes the file.
+
+    `others`: uids that are trusted besides root's and this process's.
+    """
     try:
-        if problem := distrust(path):
+        if problem := distrust(path, others):
             raise HostError(f"cannot use {setting}: {problem}")
         fd = os.open(path, OPEN)
     except OSError as error:
