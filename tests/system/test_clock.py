@@ -7,10 +7,12 @@ has no wall clock.
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 DAY = 86400
 SOURCE = Path(__file__).with_name("clock.c")
+WORDS = 64  # bytes of the file that it maps
 
 
 class Clock:
@@ -31,19 +34,37 @@ class Clock:
             missing("C compiler", "apt-get install -y gcc libc6-dev")
         self.library, self.file = base / "clock.so", base / "clock"
         subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", self.library, SOURCE], check=True)
+        self.file.write_bytes(bytes(WORDS))
         self.set(0)
+        self.interpreter = interpreter(base / "shim", {"LD_PRELOAD": self.library, "CLOCK_SHIM": self.file})
 
     def set(self, offset: float, *, synchronised: bool = False) -> None:
-        fresh = self.file.with_suffix(".new")
-        fresh.write_text(f"{int(offset)} {int(synchronised)}")
-        fresh.rename(self.file)
+        words = f"{int(offset)} {int(synchronised)}".encode()
+        with open(self.file, "r+b", buffering=0) as file:  # in place: processes have it mapped
+            file.write(words.ljust(WORDS, b"\0"))
 
     def to(self, year: int) -> None:
         self.set(datetime(year, 6, 1, tzinfo=UTC).timestamp() - time.time())
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        return ("/usr/bin/env", f"LD_PRELOAD={self.library}", f"CLOCK_SHIM={self.file}")
+        """Before the interpreter's path, which is replaced."""
+        return (str(self.interpreter.with_name("instead")),)
+
+
+def interpreter(base: Path, environ: dict[str, Path]) -> Path:
+    """Make this interpreter with an environment of its own, also where it starts itself with none."""
+    made = base / "bin" / "python"
+    made.parent.mkdir(parents=True)
+    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", base)
+    (base / "lib").symlink_to(Path(sys.prefix) / "lib")
+    words = "".join(f"export {name}={quote(str(value))}\n" for name, value in environ.items())
+    real = quote(os.path.realpath(sys.executable))
+    made.write_text(f'#!/bin/bash\n{words}exec -a {quote(str(made))} {real} "$@"\n')
+    made.with_name("instead").write_text(f'#!/bin/bash\nshift\nexec {quote(str(made))} "$@"\n')
+    for script in made.parent.iterdir():
+        script.chmod(0o755)
+    return made
 
 
 @pytest.fixture
