@@ -47,12 +47,12 @@ def test_process_with_endless_arguments_is_not_read(tmp_path: Path) -> None:
 
 def test_process_arguments_are_whole() -> None:
     """As they were given, up to the limit."""
-    words = ["-c", "print(flush=True); input()", "a b", "", "x" * (LONGEST >> 1)]
+    words = ["/bin/sh", "-c", "echo begun; read -r line", "a b", "", "x" * (LONGEST >> 1)]
     pipe, environ = subprocess.PIPE, {"A": "b=c", "E": ""}
-    with subprocess.Popen([sys.executable, *words], stdin=pipe, stdout=pipe, env=environ) as process:
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, env=environ) as process:
         assert process.stdout is not None
         process.stdout.readline()  # the kernel says what they are after it has begun the program
-        assert argv_of(process.pid) == [sys.executable, *words]
+        assert argv_of(process.pid) == words
         assert environ_of(process.pid) == environ
         process.communicate(b"\n")
 
