@@ -5,7 +5,6 @@ So may the name service that knows its users (owner = "...").
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +13,7 @@ from certagent.config.cross_check import normalise
 from certagent.posix.background import BackgroundReader
 from certagent.posix.directory import stat_key
 from certagent.posix.trusted import distrust
-from certagent.state.ownership import agent_of
+from certagent.state.ownership import agent_there
 
 
 def load_trusted(path: str, resolved: Callable[[str], str] = normalise, *, checking: bool = False) -> Config:
@@ -24,11 +23,9 @@ def load_trusted(path: str, resolved: Callable[[str], str] = normalise, *, check
     agent that runs as that user.
     """
     config = load(path, resolved)
-    owners: set[int] = set()
-    with suppress(OSError):
-        owners = {agent_of(config.settings.state_dir)} if checking else set()
+    agent = agent_there(config.settings.state_dir) if checking else None
     try:
-        problem = distrust(path, owners)
+        problem = distrust(path, () if agent is None else (agent,))
     except OSError as error:
         problem = str(error)
     if problem:

@@ -37,11 +37,10 @@ from certagent.posix.prctl import close_memory
 from certagent.posix.responding import required
 from certagent.sandbox.user import choose, unprivileged
 from certagent.sandbox.worker_process import Workers, adopt_orphans
-from certagent.state import ownership
 from certagent.state.authority_state import AuthorityState
 from certagent.state.directory import StateDirectory
 from certagent.state.ledger import Ledger
-from certagent.state.ownership import LEDGER
+from certagent.state.ownership import LEDGER, agent_there
 
 CLOSED_WITHIN = 2.0
 STANDARD = (0, 1, 2)  # descriptors
@@ -202,19 +201,13 @@ def look(config: Config, path: str, *, silent: bool = False) -> Service:
     """
     required(config.settings.state_dir)
     ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
-    agent = _agent_there(config.settings.state_dir)
-    service = put_together(config, path, ledger, Log(io.StringIO(), "text", clock), lambda _reason: None, agent).service
+    agent = agent_there(config.settings.state_dir)
+    others = () if agent is None else (agent,)
+    log = Log(io.StringIO(), "text", clock)
+    service = put_together(config, path, ledger, log, lambda _reason: None, others).service
     service.try_workers()
     service.look(FOREIGN, *down(config.settings, silent=silent))
     return service
-
-
-def _agent_there(state_dir: str) -> tuple[int, ...]:
-    """The user of the agent that has run here; (): none has yet."""
-    try:
-        return (ownership.agent_of(state_dir),)
-    except OSError:
-        return ()
 
 
 def down(settings: Settings, *, silent: bool) -> tuple[Finding, ...]:

@@ -18,11 +18,12 @@ from certagent.core.policy import Policy
 from certagent.core.spans import stamp
 from certagent.posix.owner import name_of
 from certagent.posix.trusted import distrust
+from certagent.state.ownership import agent_there
 
 
 def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[str, ...]:
     """Given a configuration, the environment and the time, return a sentence for each, after the path of its key."""
-    agent = _user_of(config.settings.state_dir)
+    agent = agent_there(config.settings.state_dir)
     found = [
         f"authority.{a.name}.{each}"
         for a in config.authorities.values()
@@ -35,14 +36,6 @@ def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[
         for each in _of_directory(policy, root=root)
     ]
     return tuple(found)
-
-
-def _user_of(state_dir: str) -> int | None:
-    """The user of the agent, as far as its state directory says it; None before its first start."""
-    try:
-        return os.stat(state_dir).st_uid
-    except OSError:
-        return None
 
 
 def _of_authority(

@@ -39,6 +39,13 @@ def agent_of(state_dir: str) -> int:
     return owner
 
 
+def agent_there(state_dir: str) -> int | None:
+    """The same, and None where no agent has run yet or its directory cannot be examined."""
+    with suppress(OSError):
+        return agent_of(state_dir)
+    return None
+
+
 def foreign_directory(path: str, uid: int, own: int) -> str | None:
     """Given a state directory, its owner and the agent's user, return why it is not used, or None."""
     if uid in {own, 0}:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from certagent.state.ownership import LEDGER, agent_of
+from certagent.state.ownership import LEDGER, agent_of, agent_there
 
 pytestmark = pytest.mark.root
 ONE, OTHER = 64001, 64002
@@ -32,3 +32,9 @@ def test_agent_of_ledger_that_is_a_link_is_not_its_target(tmp_path: Path) -> Non
     os.symlink("/etc/passwd", tmp_path / LEDGER)
     os.lchown(tmp_path / LEDGER, ONE, ONE)
     assert agent_of(str(tmp_path)) == ONE
+
+
+def test_agent_that_never_ran_has_no_user(tmp_path: Path) -> None:
+    """Without a state directory nobody is taken for it."""
+    assert agent_there(str(tmp_path / "none")) is None
+    assert agent_there(str(tmp_path)) == tmp_path.stat().st_uid
