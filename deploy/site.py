@@ -2,6 +2,7 @@
 
 import re
 from pathlib import PurePosixPath
+from posixpath import normpath
 from typing import Any
 
 LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
@@ -14,19 +15,8 @@ def on_page_markdown(markdown: str, *, page: Any, files: Any, **_: Any) -> str:
     def told(match: re.Match[str]) -> str:
         text, target = match.groups()
         path = target.partition("#")[0]
-        if not path or "://" in target or files.get_file_from_path(str(normal(here / path))):
+        if not path or "://" in target or files.get_file_from_path(normpath(here / path)):
             return match.group()
         return text
 
     return LINK.sub(told, markdown)
-
-
-def normal(path: PurePosixPath) -> PurePosixPath:
-    """Without `..`, where it stays below docs/."""
-    found: list[str] = []
-    for part in path.parts:
-        if part == ".." and found and found[-1] != "..":
-            found.pop()
-        else:
-            found.append(part)
-    return PurePosixPath(*found)
