@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.process import ROOT, program
+from tests.system.booted import configured
 from tests.system.running import open_tmp
 from tests.system.test_owners import reachable
 
@@ -17,21 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
 ROLE = ROOT / "deploy" / "ansible"
 HOSTS = ("host1", "host2", "host3")
 FLEET = Path(__file__).with_name("fleet")
-CONFIG = """\
-[agent]
-rescan = "1s"
-[authority.house]
-type = "local"
-directory = "/var/lib/certagent/ca"
-create = true
-[[certs_dir]]
-path = "/var/lib/cockroach/certs"
-owner = "cockroach"
-authority = "house"
-names = ["localhost", "127.0.0.1", "{{ ansible_facts.hostname }}"]
-clients = ["root"]
-{{ more | default('') }}
-"""
+CONFIG = configured("{{ ansible_facts.hostname }}") + "{{ more | default('') }}\n"
 INVENTORY = """\
 cockroachdb:
   hosts:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
@@ -14,27 +13,13 @@ from tests.documented import all_blocks
 from tests.packages.building import INSTALL, cloned, run
 from tests.public.test_schemas import problems
 from tests.servers.process import ROOT, program
+from tests.system.booted import BOOT, configured
 from tests.system.test_owners import reachable
 from tests.test_docs import LINK
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
-BOOT = ROOT / "tests" / "servers" / "systemd" / "boot"
 LIFE = Path(__file__).with_name("life.sh")
 FORMER = "0.1.9"
-CONFIG = f"""
-[agent]
-rescan = "1s"
-[authority.house]
-type = "local"
-directory = "/var/lib/certagent/ca"
-create = true
-[[certs_dir]]
-path = "/var/lib/cockroach/certs"
-owner = "cockroach"
-authority = "house"
-names = ["localhost", "127.0.0.1", "{socket.gethostname()}"]
-clients = ["root"]
-"""
 
 
 def test_debian_package_is_the_same_when_built_again(package: Path, tmp_path: Path) -> None:
@@ -153,7 +138,7 @@ def test_debian_package_is_installed_upgraded_removed_and_purged(package: Path, 
     """From 0.1 by hand to purge, under systemd: certificates are verified, and no certs directory is ever touched."""
     former(package, tmp_path)
     shutil.copy(package, tmp_path / "after.deb")
-    (tmp_path / "config.toml").write_text(CONFIG)
+    (tmp_path / "config.toml").write_text(configured())
     blocks(tmp_path)
     (tmp_path / "name").write_text(package.name)
     shutil.copy(LIFE, tmp_path / "inside")

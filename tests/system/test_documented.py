@@ -15,10 +15,10 @@ import pytest
 
 from tests.documented import Block, all_blocks
 from tests.servers.process import ROOT, missing
+from tests.system.booted import BOOT
 from tests.system.test_owners import reachable
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
-BOOT = ROOT / "tests" / "servers" / "systemd" / "boot"
 STATES = re.compile(r"certagent (?:status|plan|check|doctor|advise|run)\b")  # which end with 1 or 2 for what they found
 VALUES = {  # what stands in a block for a value of the reader's
     "4711": "$(pgrep -x cockroach | head -n 1)",

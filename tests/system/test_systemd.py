@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,12 @@ from typing import Any
 import pytest
 
 from tests.servers.process import ROOT, missing
+from tests.system.booted import BOOT, configured
 from tests.system.test_owners import reachable
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.real]
 INSTALL = "apt-get install -y systemd dbus"
-BOOT = ROOT / "tests" / "servers" / "systemd" / "boot"
-CONFIG = """
-[agent]
-rescan = "1s"
-[authority.house]
-type = "local"
-directory = "/var/lib/certagent/ca"
-create = true
-[[certs_dir]]
-path = "/var/lib/cockroach/certs"
-owner = "cockroach"
-authority = "house"
-names = ["localhost", "127.0.0.1", "HOST"]
-clients = ["root"]
-""".replace("HOST", socket.gethostname())  # which cockroach advertises
+CONFIG = configured()
 
 
 METRICS = """
