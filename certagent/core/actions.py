@@ -114,6 +114,22 @@ class AssumeLoaded:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookAt:
+    """Look at one member over TLS: offer it a pair of this host, and take note of what it serves. A job."""
+
+    address: str  # host:port
+    offers: str  # the stem of the pair that is offered
+    staged: bool  # the staged pair of that name, else the live one
+    fingerprint: str  # of its leaf: the host refuses to offer another
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        """One look runs at a time for each member and leaf."""
+        return f"{self.address} {self.fingerprint}"
+
+
 @dataclass(frozen=True, slots=True)
 class RecordProof:
     """Record that a reload is verified: the process serves what is on disk."""

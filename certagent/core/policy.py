@@ -99,6 +99,17 @@ class OcspRule:
     configured: tuple[str, ...] = ()  # URLs that the configuration itself names: they may be anywhere
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationRule:
+    """How a change of the root that signs a node's pairs proceeds, and who has to take part in it."""
+
+    peers: tuple[str, ...] | None = None  # host:port; (): this node is alone; None: by `peers_file`, else by --join
+    peers_file: str = ""  # a file with one address a line
+    soak: timedelta = timedelta(minutes=10)  # how long the first node serves the new pair before the others follow
+    canary: bool = False  # this host is the first one; else the host of the lowest hash is
+    outside_clients: bool = True  # clients of other hosts connect: their trust needs the word of a person
+
+
 @dataclass(frozen=True)
 class Policy:
     """One `[[certs_dir]]` of the configuration, layout and defaults worked in."""
@@ -114,6 +125,7 @@ class Policy:
     keep: int = 5  # generations
     terms: tuple[LoaderFlags, ...] = ()
     ocsp: OcspRule = OcspRule()
+    rotation: RotationRule = RotationRule()
     machine: str = ""  # seeds the jitter, too: hosts that are made from one image may have one name
 
     @property

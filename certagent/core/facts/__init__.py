@@ -18,6 +18,7 @@ from certagent.core.facts.certificates import (
 )
 from certagent.core.facts.directory import Directory, ObserveOnly, Why
 from certagent.core.facts.history import History, counted
+from certagent.core.facts.members import Look, Members, Word
 from certagent.core.facts.processes import Listener, LoaderFlags, PassedOver, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Exposure, InFlight, Repair, Request, Window
 from certagent.core.facts.revocation import Answer, Checked, Revocation
@@ -43,6 +44,8 @@ __all__ = [
     "Listener",
     "Loaded",
     "LoaderFlags",
+    "Look",
+    "Members",
     "ObserveOnly",
     "Pair",
     "PassedOver",
@@ -56,5 +59,6 @@ __all__ = [
     "Trust",
     "Why",
     "Window",
+    "Word",
     "counted",
 ]

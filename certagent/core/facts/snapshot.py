@@ -8,6 +8,7 @@ from functools import cached_property
 from certagent.core.facts.certificates import File, Generation, KeyFile, Leaf, Loaded, Pair, Staged
 from certagent.core.facts.directory import Directory
 from certagent.core.facts.history import History, completed
+from certagent.core.facts.members import Members, Word
 from certagent.core.facts.processes import PassedOver, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Exposure, InFlight, Repair, Request
 from certagent.core.facts.revocation import Revocation
@@ -29,6 +30,8 @@ class Snapshot:
     passed_over: tuple[PassedOver, ...] = ()  # where there is no process
     processes_at: datetime | None = None  # when they were looked for; None: never
     served: tuple[Served, ...] = ()
+    members: Members = field(default_factory=Members)
+    words: tuple[Word, ...] = ()  # oldest first
     attempts: tuple[Attempt, ...] = ()  # oldest first
     adopted: tuple[Adopted, ...] = ()
     issued: frozenset[str] = field(
