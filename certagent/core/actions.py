@@ -60,9 +60,7 @@ class Issue:
     names: tuple[str, ...]  # the SANs to ask for
     reuse_key: bool
     reason: str
-    carried_over_bundle: str = (
-        ""  # a bundle: the stem of the one whose CAs come along, for the clients that were verified by it
-    )
+    carried_over_bundle: str = ""  # a bundle: the stem of the one whose CAs come along, for clients of before
     first: bool = False  # a bundle: nothing here shows that its CA existed before, so an embedded one may be made
     forced: bool = False  # an operator wants no pause that follows failures
 
@@ -121,6 +119,7 @@ class LookAt:
     address: str  # host:port
     offers: str  # the stem of the pair that is offered
     staged: bool  # the staged pair of that name, else the live one
+    generation: int = 0  # the pair of that generation instead; 0: none
     fingerprint: str  # of its leaf: the host refuses to offer another
     reason: str
 

@@ -20,6 +20,7 @@ class Look:
     outcome: Literal["accepted", "refused", "silent"]
     reason: str = ""  # the member's own alert where it refused; else why nothing is known
     served: str = ""  # the fingerprint of the leaf that it serves; "" where it showed none
+    served_since: datetime | None = None  # since when every look has shown that leaf; None: since this one
     anchors: tuple[str, ...] = ()  # the spki of every CA, live or staged here, to which the served chain leads
     ca_ends: int = 0  # of its metric security_certificate_expiration_ca, seconds since 1970; 0: not read
 
@@ -28,11 +29,12 @@ class Look:
 class Members:
     """Who else belongs to the cluster, as far as this host knows, and the newest look for each pair that was offered.
 
-    `listed` never contains this host itself.
+    `listed` never contains this host itself. Looks at its own ports are among the looks, by their addresses.
     """
 
     source: Literal["peers", "peers_file", "join", ""] = ""  # "": nothing says who they are
     listed: tuple[str, ...] = ()  # host:port of each, IPv6 hosts in brackets
+    own: str = ""  # the address by which the others list this host; "": not known
     problem: str | None = None  # why the list cannot be read
     live: int | None = None  # liveness_livenodes of the own process, this node included; None: not read
     live_at: datetime | None = None  # when it was read
