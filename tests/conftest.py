@@ -72,6 +72,16 @@ def pytest_sessionfinish() -> None:
     parsing.forget()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, bool, bool]:
+    """A root agent, or a command that only looks, joins the groups of keys: the next test is not in them."""
+    before = os.getgroups()
+    done = yield
+    if os.getgroups() != before:
+        os.setgroups(before)
+    return done
+
+
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """A process of pytest-xdist cannot report what goes wrong at its end: it collects garbage after each file."""
     if "PYTEST_XDIST_WORKER" in os.environ and (nextitem is None or nextitem.path != item.path):

@@ -275,7 +275,9 @@ STRANGER = "import ctypes, signal; ctypes.CDLL(None).prctl(15, b'cockroach'); pr
 def stranger(*words: str, user: str | None = None) -> Iterator[int]:
     """A process called cockroach, root's or a user's: SIGHUP would end it. Its insides are denied to others."""
     command = ["/usr/bin/python3", "-c", STRANGER, "start", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, user=user)
+    groups = None if user is None else []  # not ours: where the keys are of one of them, it would be a server
+    group = None if user is None else pwd.getpwnam(user).pw_gid
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, user=user, group=group, extra_groups=groups)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"on\n"
