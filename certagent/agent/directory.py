@@ -36,6 +36,7 @@ from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import LoadedFiles
 from certagent.state.scopes import Scopes
+from certagent.state.words import Words
 
 if TYPE_CHECKING:
     from certagent.core.view import Planned
@@ -63,7 +64,8 @@ class World:
         self._scanner = Scanner()
         self._exposures = Exposures(ledger, policy.path)
         self._scopes = Scopes(ledger, policy.path)
-        self._records = Records(ledger, policy.path, self._exposures, self._scopes)
+        self.words = Words(ledger, policy.path)
+        self._records = Records(ledger, policy.path, self._exposures, self._scopes, self.words)
         self._loaded_files = LoadedFiles(ledger, policy.path)
         store = Store(policy.path)
         self._revoking = Revoking(policy.path, lambda: [(row.stem, row.cert) for row in store.staged()])

@@ -26,15 +26,16 @@ from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import Files
 from certagent.state.scopes import Scopes
+from certagent.state.words import Words
 
 
 class Records:
     """What the ledger knows of one certs-dir, read again after the ledger changed."""
 
-    def __init__(self, ledger: Ledger, path: str, exposures: Exposures, scopes: Scopes) -> None:
+    def __init__(self, ledger: Ledger, path: str, exposures: Exposures, scopes: Scopes, words: Words) -> None:
         """Nothing is read before `add`."""
         self._ledger, self._path, self._exposures = ledger, path, exposures
-        self._scopes = scopes
+        self._scopes, self._words = scopes, words
         self._known: tuple[int, Snapshot] | None = None
 
     def add(self, snapshot: Snapshot) -> Snapshot:
@@ -53,6 +54,7 @@ class Records:
             quarantined=known.quarantined,
             exposures=known.exposures,
             scopes=known.scopes,
+            words=known.words,
         )
 
     def _before(self, snapshot: Snapshot) -> Snapshot:
@@ -72,6 +74,7 @@ class Records:
                 quarantined=ledger.quarantined(path),
                 exposures=self._exposures.all(),
                 scopes=self._scopes.all(),
+                words=self._words.all(),
             )
             self._known = (changes, found)
         return self._known[1]
