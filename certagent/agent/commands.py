@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from certagent import __version__
+from certagent.agent.bundles import OF_BUNDLES, BundleCommands
 from certagent.agent.directories import Directories
 from certagent.agent.service import Service, planned
 from certagent.config import Config
@@ -48,7 +49,8 @@ class Commands:
     def answer(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
         """Given a command and who asks, return the answer as JSON."""
         try:
-            answer = self._answer(command, arguments, peer)
+            made = self._about_roots if command in OF_BUNDLES else self._answer
+            answer = made(command, arguments, peer)
             return answer if peer.trusted else {key: withheld(value) for key, value in answer.items()}
         except HostError as error:
             return {"ok": False, "error": str(error), "code": "refused"}
@@ -93,6 +95,12 @@ class Commands:
                 name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
                 return {"ok": True, "note": self._account(name, operation, peer)}
         raise HostError(f"cannot {command!r}: unknown command")
+
+    def _about_roots(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        """The answers about trust bundles, once the directories were looked at."""
+        self.service.wait_until_looked(FIRST_LOOK)
+        bundles = BundleCommands(directories=self.directories, ledger=self.ledger, log=self.log)
+        return bundles.answer(command, arguments, peer)
 
     def status(self) -> dict[str, Any]:
         """The status document, with what it says of this agent."""

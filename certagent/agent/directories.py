@@ -94,6 +94,11 @@ class Directories:
         if (thread := self.threads.get(path)) is not None:
             thread.wake(reason)
 
+    def do(self, path: str, task: Callable[[], None]) -> threading.Event | None:
+        """Have the thread of one directory do something between two passes; the event is set when it is done."""
+        thread = self.threads.get(path)
+        return thread.do(task) if thread else None
+
     def wake_all(self, reason: str) -> None:
         """Have every directory checked now."""
         for thread in self.threads.values():

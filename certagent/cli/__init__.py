@@ -35,6 +35,7 @@ VERBS = {  # each verb, and its module here
     "rollback": "commands",
     "reload": "commands",
     "clear": "clear",
+    "bundle": "bundle",
     "history": "history",
     "recover": "recover",
     "explain": "explain",
@@ -62,6 +63,8 @@ EPILOGS = {
     "renew": f"{COMMAND}certagent renew node --wait 2m",
     "rollback": f"{COMMAND}certagent rollback node",
     "reload": f"{COMMAND}certagent reload --wait 2m",
+    "bundle": "Exit code: 0 done, or nothing to do, 1 refused or not installed in time, 3 no agent."
+    " Example: certagent bundle add new-root.pem",
     "history": "Example: certagent history node --limit 10",
     "explain": "Example: certagent explain served.stale",
     "run": "Exit code: 0 told to stop, 3 it cannot start; with --once that of `certagent status`.",

@@ -36,6 +36,7 @@ WORDS = {
     ("window", "ok"): "the CA named a renewal window",
     ("window", "refused"): "the CA names no renewal window",
 }
+COMMANDS = {"refused": " cancelled", "failed": " failed"}  # what an operator asked for, and what became of it
 
 
 def text(rows: list[Row], columns: int = 0) -> str:
@@ -55,7 +56,7 @@ def text(rows: list[Row], columns: int = 0) -> str:
 def _what(row: Row) -> str:
     about = str(row["digest"])
     if row["kind"] == "command":
-        return f"{about} cancelled"
+        return about + COMMANDS.get(row["outcome"], "")
     words = WORDS.get((row["kind"], row["outcome"]), f"{row['kind']} {row['outcome']}")
     return words.format(about=about or "its authority", short=about[:FINGERPRINT])
 

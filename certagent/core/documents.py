@@ -6,7 +6,7 @@ of the types from which the document is made.
 
 from typing import Any, get_args, get_type_hints
 
-from certagent.core import advice, doctor, proof
+from certagent.core import advice, bundles, doctor, proof
 from certagent.core.facts.processes import Process, Served
 from certagent.core.facts.records import Attempt
 from certagent.core.facts.revocation import Answer, Status, Verdict
@@ -234,6 +234,22 @@ TRIAL = record(
 )
 COMMAND = record(state={"enum": ["proven", "pending", "refused"]}, reason=TEXT)
 COMMAND["properties"]["owed"] = rows(TEXT)
+AUTHORITY_CERTIFICATE = {"subject": TEXT, "fingerprint": TEXT, "not_after": MOMENT}
+BUNDLE = record(
+    version={"const": 1},
+    certs_dir=TEXT,
+    bundle=TEXT,
+    cas=rows(record(**AUTHORITY_CERTIFICATE, needed_by=rows(TEXT), unseen=rows(TEXT))),
+)
+BUNDLE_CHANGE = record(
+    version={"const": 1}, certs_dir=TEXT, bundle=TEXT, state={"enum": list(get_args(bundles.State))}, reason=TEXT
+)
+BUNDLE_CHANGE["properties"] |= {
+    "added": rows(record(**AUTHORITY_CERTIFICATE)),
+    "there": rows(record(**AUTHORITY_CERTIFICATE)),
+    "removed": rows(record(**AUTHORITY_CERTIFICATE)),
+    "waits": rows(TEXT),
+}
 RULE: Shape = {"type": "array", "items": [TEXT, TEXT, TEXT], "minItems": 3, "maxItems": 3}
 CODES = record(version={"const": 1}, codes={"type": "object", "additionalProperties": RULE})
 CODE = record(version={"const": 1}, code=TEXT, means=TEXT, source=TEXT, remedy=TEXT, look=TEXT, page=TEXT)
@@ -249,6 +265,7 @@ DOCUMENTS: dict[str, Shape] = {
     "check": {"$schema": DRAFT, "title": "certagent check --json", "anyOf": [CHECKED, SEVERAL]},
     "history": document("certagent history --json", HISTORY),
     "command": document("certagent renew, rollback and reload --json", COMMAND),
+    "bundle": {"$schema": DRAFT, "title": "certagent bundle --json", "anyOf": [BUNDLE, BUNDLE_CHANGE]},
     "explain": {"$schema": DRAFT, "title": "certagent explain --json", "anyOf": [CODES, CODE]},
     "advise-ocsp": document("certagent advise ocsp --json", ADVICE),
     "authority-test": document("certagent authority test --json", TRIAL),

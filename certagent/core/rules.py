@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from shlex import quote
 
+from certagent.core.bundles import replacing
 from certagent.core.catalogue import (
     CA_EXPIRED,
     CA_EXPIRES_SOON,
@@ -289,8 +290,8 @@ def refusal(
 def _bundle_problem(staged: Staged, live: Pair | None, now: datetime) -> str | None:
     if staged.breaks:
         return f"live certificates would no longer verify: {', '.join(staged.breaks)}"
-    if live is not None and live.cert is not None:
-        return "a renewal never replaces an existing trust bundle"
+    if problem := replacing(staged, live):
+        return problem
     cas = staged.pair.cert.certificates if staged.pair.cert else ()
     if not any(ca.is_ca and ca.not_before <= now < ca.not_after for ca in cas):
         return "the new bundle contains no valid CA certificate"

@@ -103,12 +103,12 @@ def _arranged(pool: list[Certificate], spki: str) -> bytes:
 
 def _issued(certificate: Certificate, by: Certificate) -> bool:
     """By that intermediate: never by a root."""
-    return by.subject == certificate.issuer and not _self_signed(by) and _signed(certificate, by)
+    return by.subject == certificate.issuer and not _self_signed(by) and signed_by(certificate, by)
 
 
 def _self_signed(certificate: Certificate) -> bool:
     """A root; not a cross-signed one whose issuer has the same subject, as every CA of `cockroach cert` has."""
-    return certificate.subject == certificate.issuer and _signed(certificate, certificate)
+    return certificate.subject == certificate.issuer and signed_by(certificate, certificate)
 
 
 def is_root(pem: bytes) -> bool:
@@ -119,7 +119,8 @@ def is_root(pem: bytes) -> bool:
         raise X509Error("unparsable", f"a certificate in it cannot be used: {reason_of(error)}") from error
 
 
-def _signed(certificate: Certificate, issuer: Certificate) -> bool:
+def signed_by(certificate: Certificate, issuer: Certificate) -> bool:
+    """Whether the key of the issuer made the signature of the certificate, and the names fit."""
     try:
         certificate.verify_issued_by(issuer)
     except REFUSALS:

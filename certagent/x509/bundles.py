@@ -3,6 +3,7 @@
 from datetime import datetime
 from hashlib import sha256
 
+from certagent.x509.answers import signed_by
 from certagent.x509.certificate import Certificate, read
 from certagent.x509.chain import Usage, authorities, verify_chain
 from certagent.x509.errors import REFUSALS, X509Error
@@ -10,6 +11,7 @@ from certagent.x509.node import node_of
 from certagent.x509.parsing import PRINTED, load_certificates
 from certagent.x509.pem import pooled
 
+MOST_ROOTED = 128  # certificates whose issuers are looked for among each other
 MOST_ANCHORS = 16  # CAs of one bundle that are tried alone
 
 
@@ -17,6 +19,24 @@ def merged(*bundles: bytes) -> bytes:
     """Given bundles as PEM, return one with the certificates of all, in order, each once. Raises X509Error."""
     found = [c.pem for bundle in bundles for c in load_certificates(bundle)]
     return b"".join(dict.fromkeys(found))
+
+
+def rooted(added: bytes, bundle: bytes) -> frozenset[str]:
+    """Given certificates as PEM, return the fingerprints of those that are self-signed or lead to one that is known.
+
+    Known are these certificates and those of the bundle. Nothing is said of more than a few. Raises X509Error.
+    """
+    new = load_certificates(added)
+    left = [*new, *load_certificates(bundle)]
+    if len(left) > MOST_ROOTED:
+        return frozenset()
+    found = [c for c in left if signed_by(c, c)]
+    reached = list(found)
+    while reached:
+        issuers, left = reached, [c for c in left if c not in found]
+        reached = [c for c in left if any(c.issuer == i.subject and signed_by(c, i) for i in issuers)]
+        found += reached
+    return frozenset(sha256(c.der).hexdigest() for c in found if c in new)
 
 
 def usable(bundle_pem: bytes) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from certagent.cli import commands, main
+from certagent.cli import bundle, commands, main
 from certagent.cli.schema import schema
 from certagent.core.documents import DOCUMENTS
 from certagent.events import EVENTS, Log
@@ -24,6 +24,7 @@ from tests.public.making import Workshop, this_minute
 from tests.public.pinning import run
 from tests.public.renew import GOLDEN
 from tests.servers.process import program
+from tests.test_bundle_verb import ENDS as BUNDLE_ENDS
 from tests.test_config_example import EXAMPLE, SETTING
 from tests.test_docs import CONFIGURATIONS
 
@@ -163,6 +164,14 @@ def test_schema_fits_how_a_command_ended(outcome: dict[str, Any]) -> None:
     told = commands.reply_of(commands.Command("renew", "node", "", 0, ""), outcome, 1.0)
     assert problems("command", told.document) == []
     assert problems("command", {**outcome, "version": 1, "state": "served"}) != []
+
+
+@pytest.mark.parametrize(("answer", "state", "reason"), [row[:3] for row in BUNDLE_ENDS])
+def test_schema_fits_how_a_bundle_was_changed(answer: dict[str, Any], state: str, reason: str) -> None:
+    """However it ended; and what `show` prints."""
+    document = bundle.reply_of(answer, state, reason).document
+    assert problems("bundle", document) == []
+    assert undescribed(schema("bundle"), document) == []
 
 
 @pytest.mark.parametrize("event", EVENTS)

@@ -11,6 +11,7 @@ from certagent.core.decide.renewal import due, live_findings
 from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Leaf, Pair, Snapshot, Staged
 from certagent.core.names import CLIENT_NODE
+from certagent.core.needs import unproven
 from certagent.core.policy import Want
 from certagent.core.remaining import aged
 from certagent.core.rules import refusal
@@ -106,6 +107,8 @@ def _refused(view: View, want: Want, staged: Staged) -> str | None:
     if other := layouts.another_ca(view, want, _anchors(staged)):
         return other
     asked = _asked(view, want, live)
+    if want.name.is_bundle and (why := unproven(view, staged, live)):
+        return f"it drops a CA that may be needed: {why}"
     limits = limit(view.snapshot, want, live or Pair(want.name)).uris
     return refusal(layouts.keep_dual_purpose(view, want), staged, live, asked, view.now, limits)
 
