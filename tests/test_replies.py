@@ -124,6 +124,22 @@ def test_plan_exits_by_its_work(actions: tuple[str, ...], code: int) -> None:
     assert plan.reply_of(planned(*actions)).code == code
 
 
+def finding(severity: str) -> dict[str, str]:
+    return {"code": "dir.foreign", "severity": severity, "file": "/certs", "message": "m", "remedy": "r"}
+
+
+@pytest.mark.parametrize(("severity", "code"), [("info", 0), ("warning", 0), ("critical", 2)])
+@pytest.mark.parametrize("actions", [(), ("probe",)])
+def test_plan_exits_by_critical_findings(severity: str, code: int, actions: tuple[str, ...]) -> None:
+    """A critical one is shown, also beside a probe; of warnings it says only that there are some."""
+    document = planned(*actions)
+    document["certs_dirs"][0]["findings"] = [finding(severity)]
+    reply = plan.reply_of(document)
+    assert reply.code == code
+    assert ("critical dir.foreign /certs: m" in (reply.text or "")) == (severity == "critical")
+    assert ("1 warning: see certagent status" in (reply.text or "")) == (severity == "warning")
+
+
 def test_plan_of_missing_directory_is_unknown() -> None:
     """What would be done there cannot be said: neither nothing, nor work."""
     document = planned()

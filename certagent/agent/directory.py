@@ -24,7 +24,7 @@ from certagent.certs_dir.swap import Store, pending
 from certagent.certs_dir.system_roots import Roots, load, load_trusted
 from certagent.core import actions
 from certagent.core.clock import believable
-from certagent.core.facts import Clock, Snapshot
+from certagent.core.facts import Clock, ObserveOnly, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Policy
 from certagent.events import Log
@@ -116,6 +116,10 @@ class World:
     def retry_lock(self) -> None:
         """As `take_lock`, without raising: the problem is a fact of the next observation."""
         self._lock.retry()
+
+    def presume(self, problem: ObserveOnly) -> None:
+        """Without the lock: what would keep the agent from changing this directory."""
+        self._lock.problem = problem
 
     def unlock(self) -> None:
         """Let another agent have the directory, where the thread that holds the lock never answers."""

@@ -26,8 +26,8 @@ from certagent.authority.client import hangs, inboxes, prepare, unconfined
 from certagent.config import Config, ConfigError
 from certagent.config.remote import RemoteConfig
 from certagent.core.catalogue import CONFIG_REJECTED
-from certagent.core.decide import severity, worst_of
-from certagent.core.findings import Finding
+from certagent.core.decide import severity
+from certagent.core.findings import Finding, worst_of
 from certagent.core.stalled import limit, stalled, unresponsive, with_stalled
 from certagent.core.status import document, plan_document
 from certagent.core.view import Planned

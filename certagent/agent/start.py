@@ -23,6 +23,7 @@ from certagent.agent.textfile import Textfile
 from certagent.agent.wake import Wake
 from certagent.agent.watch import Events, RemoteWatch
 from certagent.authority.client import authorities_of
+from certagent.certs_dir.lock import barred_to
 from certagent.config import Config
 from certagent.config.expand import Settings
 from certagent.control.server import Control
@@ -204,7 +205,11 @@ def look(config: Config, path: str, *, silent: bool = False) -> Service:
     agent = agent_there(config.settings.state_dir)
     others = () if agent is None else (agent,)
     log = Log(io.StringIO(), "text", clock)
-    service = put_together(config, path, ledger, log, lambda _reason: None, others).service
+    may_not = {p.path: only for p in config.policies if agent is not None and (only := barred_to(agent, p.path))}
+    made = put_together(config, path, ledger, log, lambda _reason: None, others)
+    for place, only in may_not.items():
+        made.directories.worlds[place].presume(only)
+    service = made.service
     service.try_workers()
     service.look(FOREIGN, *down(config.settings, silent=silent))
     return service

@@ -3,14 +3,16 @@
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from shlex import quote
 
 from certagent.core.obstacles import FLAGS, Fixed, remedy
+from certagent.posix.as_user import User, apart
 from certagent.posix.closing import close
 from certagent.posix.flags import fixed
 from certagent.posix.owner import name_of
+from certagent.posix.responding import FRESH, responds
 
 HOMES = ("/home", "/root", "/run/user")  # that ProtectHome= of a unit hides, or makes read-only
 READING, WRITING = (("read", os.R_OK),), (("write", os.W_OK),)
@@ -33,6 +35,24 @@ def denied(path: str, code: int | None, *, write: bool = False) -> Denied:
         return _forbidden(path, name_of(os.geteuid()), write=write) if code in {errno.EACCES, errno.EPERM} else Denied()
     except OSError:
         return Denied()
+
+
+def denied_to(user: User, path: str) -> Denied | None:
+    """Why a user may not change a directory; None where it may, the directory is not there, or we cannot say.
+
+    For commands, which have one thread: another user is a child of ours. Raises HostError where that does not answer.
+    """
+    if os.geteuid() not in {0, user[0]} or not responds(path, FRESH) or not os.path.isdir(path):
+        return None
+    found = apart(user, lambda: _denied(path))
+    return None if found is None else Denied(**found)
+
+
+def _denied(path: str) -> dict[str, str] | None:
+    """Why this process may not change a directory; None where it may."""
+    if os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        return None
+    return asdict(denied(path, errno.EACCES, write=True))
 
 
 def _read_only(path: str) -> Denied:

@@ -1,11 +1,12 @@
 """The agent changes a certs-dir only while it holds its lock."""
 
 import errno
+import pwd
 from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn
 
-from certagent.certs_dir.access import denied
+from certagent.certs_dir.access import denied, denied_to
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import ObserveOnly, Snapshot, Why
 from certagent.posix import locks
@@ -31,6 +32,15 @@ def barred(path: str, error: HostError | OSError) -> ObserveOnly:
     said = str(error) if isinstance(error, HostError) else f"cannot use the staging area: {error.strerror}"
     found = denied(path, error.errno, write=True)
     return ObserveOnly(WHY.get(error.errno or 0, Why.UNUSABLE), said, found.cause, found.advice)
+
+
+def barred_to(agent: int, path: str) -> ObserveOnly | None:
+    """Why the agent of that user will not be able to change a certs-dir, for commands that look before it runs."""
+    with suppress(KeyError, HostError):
+        found = denied_to((agent, pwd.getpwuid(agent).pw_gid), path)
+        said = f"cannot use {path}/.certagent: Permission denied"
+        return ObserveOnly(Why.FORBIDDEN, said, found.cause, found.advice) if found else None
+    return None
 
 
 def handed_over(error: SharedError) -> str:

@@ -57,7 +57,8 @@ ANSWERING = frozenset(  # once, when everything is known
 COMMAND = "Exit code: 0 done and verified, 1 refused or not verified in time, 3 no agent. Example: "
 EPILOGS = {
     "status": "Exit code: 0 ok or info, 1 warning, 2 critical, 3 unknown. Example: certagent status --short",
-    "plan": "Exit code: 0 nothing to do, 2 work or a critical finding, 3 unknown. Example: certagent plan -c NEW.toml",
+    "plan": "Exit code: 0 nothing to do (a warning or a blocked action does not count), 2 work or a critical finding,"
+    " 3 unknown. Example: certagent plan -c NEW.toml",
     "check": "Exit code: 0 ok or info, 1 warning, 2 critical, 3 the files may not be read."
     " Example: certagent check --certs-dir /var/lib/cockroach/certs --user cockroach",
     "renew": f"{COMMAND}certagent renew node --wait 2m",

@@ -36,10 +36,10 @@ def run(arguments: argparse.Namespace) -> Reply:
 def reply_of(document: dict[str, Any]) -> Reply:
     """Given the plan, return the reply; observing and recording is not work. A missing directory has no plan.
 
-    What is critical needs somebody, also where nothing can be done about it now.
+    What is critical needs somebody, also where nothing can be done about it now. A warning does not: `status` has it.
     """
     unknown = any(f["code"] == DIR_MISSING.code for d in document["certs_dirs"] for f in d["findings"])
-    work = any(a["action"] not in LOOKS for d in document["certs_dirs"] for a in d["actions"])
+    work = any(map(_work, document["certs_dirs"]))
     critical = any(f["severity"] == "critical" for d in document["certs_dirs"] for f in d["findings"])
     return Reply(UNKNOWN if unknown else 2 if work or critical else 0, text(document), document)
 
@@ -56,8 +56,9 @@ def text(document: dict[str, Any], columns: int = 0) -> str:
     columns, lines = columns or width(), list[str]()
     for directory in document["certs_dirs"]:
         lines += [part for line in _steps(directory) for part in wrapped(line, columns)]
-        if not directory["actions"]:
+        if not _work(directory):
             lines += findings_of([f for f in directory["findings"] if f["severity"] == "critical"], columns)
+        lines += _warnings(directory)
         if directory["wake_at"]:
             lines.append(f"  next check: {_time(directory['wake_at'])}")
     return "\n".join(lines)
@@ -65,7 +66,7 @@ def text(document: dict[str, Any], columns: int = 0) -> str:
 
 def _steps(directory: dict[str, Any]) -> list[str]:
     """What is to do in one directory, and what is blocked."""
-    work = [a for a in directory["actions"] if a["action"] not in LOOKS]
+    work = _work(directory)
     lines = [f"{directory['path']}: {_count(len(work))} to do now, {_count(len(directory['held']))} blocked"]
     lines += [f"  {_step(a)}" for a in directory["actions"]]
     later = [a for a in directory["steps"] if a not in directory["actions"]]
@@ -75,6 +76,17 @@ def _steps(directory: dict[str, Any]) -> list[str]:
         + (f" (until {_time(h['at'])})" if h["at"] else "")
         for h in directory["held"]
     ]
+
+
+def _warnings(directory: dict[str, Any]) -> list[str]:
+    """That there are some, which change no exit code here."""
+    count = sum(f["severity"] == "warning" for f in directory["findings"])
+    return [f"  {count} warning{'s' * (count > 1)}: see certagent status"] if count else []
+
+
+def _work(directory: dict[str, Any]) -> list[dict[str, Any]]:
+    """The actions that change something."""
+    return [a for a in directory["actions"] if a["action"] not in LOOKS]
 
 
 def _count(number: int) -> str:

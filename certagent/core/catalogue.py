@@ -112,7 +112,8 @@ DIR_MISSING = Rule("dir.missing", "the certs directory does not exist or cannot 
 DIR_MODE = Rule("dir.mode", "other users may replace files of the certs directory", AGENT, "chmod go-w DIR", WARNING)
 DIR_FOREIGN = Rule("dir.foreign", "certagent changes nothing in the certs directory: the files are externally managed"
     " (Kubernetes' ..data, a single-file bind mount), another agent manages it, or this agent cannot write to it;"
-    " critical: the agent runs as root, and others can write the directory, or one above it",
+    " critical: the agent runs as root, and others can write the directory, or one above it; or it could mend what is"
+    " critical, were it allowed to",
     AGENT, "as the finding says; for externally managed files, use an authority of type none",
     ("warning", "info", "critical"))
 DIR_OWNER = Rule("dir.owner", "the certs directory does not belong to the configured `owner`", AGENT,

@@ -4,14 +4,21 @@ What a decision asks of a finding (is the certificate unusable, does it differ f
 one remedy it) is a field of its rule, never a set of codes kept elsewhere.
 """
 
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, replace
 from enum import Flag, auto
-from typing import Literal
+from typing import Literal, get_args
 
 from certagent.core.names import stem_of
 
 Severity = Literal["ok", "info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 ELSE = "which needs a running agent: systemctl start certagent, or certagent run"
+
+
+def worst_of(severities: Iterable[str]) -> str:
+    """The worst of several severities, "ok" of none."""
+    return max(severities, key=SEVERITIES.index, default="ok")
 
 
 class Is(Flag):

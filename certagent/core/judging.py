@@ -23,9 +23,9 @@ from certagent.core.catalogue import (
     KEY_OWNER,
     OF_DIRECTORIES,
 )
-from certagent.core.decide import SEVERITIES, decide, worst_of
+from certagent.core.decide import decide
 from certagent.core.facts import LoaderFlags, Pair, Snapshot
-from certagent.core.findings import Finding, Is
+from certagent.core.findings import SEVERITIES, Finding, Is, worst_of
 from certagent.core.loading import Verdict, start_doubt, start_problem, verdicts
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy, Want, under

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from certagent.core.actions import Action, Blocked, Plan, subject_of, word_of
-from certagent.core.decide import decide, severity, worst_of
+from certagent.core.decide import decide, severity
 from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
-from certagent.core.findings import Finding
+from certagent.core.findings import Finding, worst_of
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.proof import Proof, answers, proofs, unverified

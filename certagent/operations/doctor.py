@@ -4,17 +4,15 @@ It creates two empty files beside a certs directory for a moment: only a file sy
 two files in one step.
 """
 
-import errno
 import os
 import pwd
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from shlex import quote
 
-from certagent.certs_dir.access import Denied, denied
+from certagent.certs_dir.access import denied_to
 from certagent.config import Config, LocalConfig
 from certagent.config.remote import RemoteConfig
 from certagent.core.doctor import (
@@ -140,23 +138,13 @@ def owned(policy: Policy, user: str) -> Line | None:
         account = pwd.getpwnam(user)
     except KeyError:
         return None
-    if not responds(policy.path, FRESH) or not os.path.isdir(policy.path):
+    why = denied_to((account.pw_uid, account.pw_gid), policy.path)
+    if why is None:
         return None
-    found = apart((account.pw_uid, account.pw_gid), lambda: _denied(policy.path))
-    if found is None:
-        return None
-    why = Denied(**found)
     message = f"{policy.path}: {why.cause or f'{user} may not change it'}"
     return Line(
         check="directory", outcome="failed", message=message, remedy=why.advice or f"chown {user} {quote(policy.path)}"
     )
-
-
-def _denied(path: str) -> dict[str, str] | None:
-    """Why this process may not change a directory; None where it may."""
-    if os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        return None
-    return asdict(denied(path, errno.EACCES, write=True))
 
 
 def kernel(config: Config | None, user: str) -> Iterator[Line]:

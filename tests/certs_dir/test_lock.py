@@ -2,18 +2,21 @@
 
 import errno
 import os
+import pwd
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from certagent.certs_dir.lock import DirectoryLock
+from certagent.certs_dir.lock import DirectoryLock, barred_to
 from certagent.certs_dir.swap import Store
 from certagent.core.facts import Directory, ObserveOnly, Snapshot, Why
 from certagent.posix.as_user import apart
 from certagent.posix.errors import HostError
 from certagent.sandbox.user import unprivileged
 from tests.making import filled, open_way
+from tests.system.running import open_tmp
 
 VOLUME = ObserveOnly(Why.KUBERNETES, "links through ..data")
 
@@ -137,3 +140,23 @@ def test_lock_read_only_file_system_is_reported(tmp_path: Path) -> None:
         held.release()
     finally:
         subprocess.run(["umount", "-l", certs], check=False)
+
+
+@pytest.mark.root
+def test_directory_is_barred_to_the_agent_of_another_user(tmp_path: Path) -> None:
+    """A command says before the agent runs what will keep it from changing the directory, and nothing where it may."""
+    nobody, certs = pwd.getpwnam("nobody"), open_tmp() / "certs"
+    try:
+        certs.mkdir()
+        certs.chmod(0o755)
+        found = barred_to(nobody.pw_uid, str(certs))
+        assert found is not None
+        assert (found.why, found.remedy) == (Why.FORBIDDEN, f"chown nobody {certs}")
+        assert f"nobody may not write {certs} (owner root, mode 0755)" in found.reason
+        assert barred_to(os.geteuid(), str(certs)) is None
+        assert barred_to(1999999, str(certs)) is None
+        os.chown(certs, nobody.pw_uid, nobody.pw_gid)
+        assert barred_to(nobody.pw_uid, str(certs)) is None
+        assert barred_to(nobody.pw_uid, str(tmp_path / "none")) is None
+    finally:
+        shutil.rmtree(certs.parent)

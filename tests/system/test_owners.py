@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.making import filled
-from tests.system.running import Host, open_tmp
+from tests.system.running import Host, looked, open_tmp
 from tests.waiting import DEADLINE, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
@@ -337,3 +337,22 @@ def test_unprivileged_user_without_daemon_gets_unknown(shared: Host) -> None:
         done = subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, check=False, timeout=120)
         told = done.stdout + done.stderr
         assert (code, True, True) == (done.returncode, "Permission denied" in told, "run this" in told), told
+
+
+def test_directory_of_root_is_the_cause_of_what_is_missing(shared: Host) -> None:
+    """Without an agent `plan` and `status` name what will prevent it, once, first, and nothing that it will not do."""
+    user = pwd.getpwnam(USERS[0])
+    shared.write(owner=f'"{USERS[0]}"', clients="[]")
+    shared.certs.mkdir()
+    shared.certs.chmod(0o755)
+    (shared.base / "state").mkdir()
+    os.chown(shared.base / "state", user.pw_uid, user.pw_gid)
+    document = shared.json("plan")["certs_dirs"][0]
+    assert document["actions"] == []
+    [cause] = [f for f in document["findings"] if f["severity"] == "critical"]
+    assert (cause["code"], cause["remedy"]) == ("dir.foreign", f"chown {USERS[0]} {shared.certs}")
+    assert cause["message"].endswith("does not create ca.crt, node.crt")
+    printed = looked("plan", "-c", str(shared.config))
+    assert (printed.returncode, "critical dir.foreign" in printed.stdout) == (2, True)
+    os.chown(shared.certs, user.pw_uid, user.pw_gid)
+    assert {a["action"] for a in shared.json("plan")["certs_dirs"][0]["actions"]} >= {"issue"}

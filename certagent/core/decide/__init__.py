@@ -23,7 +23,6 @@ installed -> the one before: every handshake fails since the signal, and an earl
     installation has to pass (`generations.going_back`).
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from certagent.core.actions import Action, Install, Plan, Probe, Recover, Reload, Rollback
@@ -37,6 +36,7 @@ from certagent.core.decide import (
     modes,
     obstacles,
     peers,
+    prevented,
     probing,
     reloading,
     renewal,
@@ -47,6 +47,7 @@ from certagent.core.decide import (
 )
 from certagent.core.decide.part import total
 from certagent.core.facts import Snapshot
+from certagent.core.findings import SEVERITIES, worst_of
 from certagent.core.policy import Policy, on_terms_of
 from certagent.core.view import View
 
@@ -54,7 +55,6 @@ QUESTIONS = (
     modes, exposure, ca_keys, tenants, renewal, layouts, install, obstacles, reloading, probing, peers, windows,
     revocation,
 )  # fmt: skip
-SEVERITIES = ("ok", "info", "warning", "critical")
 
 
 def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
@@ -67,9 +67,8 @@ def decide(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     view = commands.without(view, taken_back)
     if snapshot.directory.exists and not snapshot.directory.problem and not snapshot.directory.left_alone:
         part += total([each.part(view) for each in QUESTIONS])
-    findings = sorted(
-        causes.last(tuple(dict.fromkeys(part.findings))), key=lambda f: (-SEVERITIES.index(f.severity), f.file, f.code)
-    )
+    followed = prevented.below_cause(view, causes.last(tuple(dict.fromkeys(part.findings))))
+    findings = sorted(followed, key=lambda f: (-SEVERITIES.index(f.severity), f.file, f.code))
     future = [at for at in part.wakes if at > now]
     return Plan(_one_at_a_time(part.actions), part.blocked, tuple(findings), min(future, default=None))
 
@@ -91,8 +90,3 @@ def _one_at_a_time(actions: tuple[Action, ...]) -> tuple[Action, ...]:
 def severity(plan: Plan) -> str:
     """The worst severity among the findings, "ok" without any."""
     return worst_of(f.severity for f in plan.findings)
-
-
-def worst_of(severities: Iterable[str]) -> str:
-    """The worst of several severities, "ok" of none."""
-    return max(severities, key=SEVERITIES.index, default="ok")

@@ -24,6 +24,14 @@ class Why(Enum):
         """One clause, and one remedy."""
         self.says, self.remedy = says, remedy
 
+    @property
+    def prevents(self) -> bool:
+        """Whether the agent is meant to change the directory, and cannot.
+
+        Else another tool or agent manages it, or should.
+        """
+        return self in {Why.FORBIDDEN, Why.READ_ONLY, Why.FULL, Why.UNUSABLE}
+
 
 @dataclass(frozen=True, slots=True)
 class ObserveOnly:
