@@ -90,6 +90,8 @@ class Acting:
                 self.jobs.submit(InFlight("reload", action.subject, now), lambda: self.work.reload(action))
             case actions.Probe():
                 self.jobs.submit(InFlight("probe", action.subject, now), lambda: self.asked(action))
+            case actions.LookAt():
+                self.jobs.submit(InFlight("look", action.subject, now), lambda: self.work.look(action))
             case actions.Rollback():
                 self._rollback(action, now)
             case actions.Scan():

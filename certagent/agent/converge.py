@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from certagent.agent.directory import World
-from certagent.core.actions import Action, AskRevocation, AskWindow, Plan, Probe, Scan
+from certagent.core.actions import Action, AskRevocation, AskWindow, LookAt, Plan, Probe, Scan
 from certagent.core.decide import decide, modes
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy
@@ -12,7 +12,7 @@ from certagent.core.proof import awaited
 from certagent.core.view import View
 
 ROUNDS = 40
-ASKED = (Scan, Probe, AskWindow, AskRevocation)
+ASKED = (Scan, Probe, AskWindow, AskRevocation, LookAt)
 LOOKS = 2
 AT_LEAST = timedelta(milliseconds=2)
 

@@ -13,6 +13,7 @@ from certagent.core.facts import (
     Clock,
     InFlight,
     Listener,
+    Look,
     PassedOver,
     Process,
     Repair,
@@ -22,6 +23,7 @@ from certagent.core.facts import (
     Snapshot,
 )
 from certagent.core.findings import Finding
+from certagent.core.looks import newest, of_interest
 from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
 from certagent.core.serving import with_release
@@ -40,7 +42,7 @@ class Cleared:
     file: str
 
 
-Message = Served | ProcessScan | RevocationResult | Request | Cleared | JobFailed
+Message = Served | Look | ProcessScan | RevocationResult | Request | Cleared | JobFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Memory:
     passed_over: tuple[PassedOver, ...] = ()
     processes_at: datetime | None = None
     served: dict[tuple[str, str, str], Served] = field(default_factory=dict)
+    looks: tuple[Look, ...] = ()  # the newest at each member with each pair
     revocations: dict[str, Revocation] = field(default_factory=dict)  # by the leaf's fingerprint
     answered: set[str] = field(default_factory=set)  # processes that answered a handshake once: past their start
     repairs: list[Repair] = field(default_factory=list)
@@ -78,6 +81,8 @@ class Memory:
                 self.served[(message.process, message.address, message.client)] = message
                 if message.outcome != "unreachable":
                     self.answered.add(message.process)
+            case Look():
+                self.looks = newest(self.looks, message)
             case RevocationResult():
                 self.revocations |= {r.fingerprint: r for r in message.revocations}
             case ProcessScan():
@@ -123,6 +128,7 @@ class Memory:
             pairs = (*known.pairs, *(s.pair for s in known.staged))
             here = {p.leaf.fingerprint for p in pairs if p.leaf}
             self.revocations = {k: r for k, r in self.revocations.items() if k in here}
+        self.looks = of_interest(self.looks, known)
         self.repairs = [r for r in self.repairs[-MOST_REPAIRS:] if abs(now - r.at) < REMEMBERED]
         requests = (replace(r, at=min(r.at, now)) for r in self.requests)  # where the clock was set back since
         self.requests = [r for r in requests if not fulfilled(r, known.attempts) and not self._moot(r)]
@@ -149,6 +155,7 @@ class Memory:
             passed_over=self.passed_over,
             processes_at=self.processes_at,
             served=tuple(self.served.values()),
+            members=replace(known.members, looks=self.looks),
             revocations=tuple(self.revocations.values()) if policy.ocsp.mode != "off" else (),
             repairs=tuple(self.repairs),
             requests=tuple(self.requests),

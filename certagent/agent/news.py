@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 # no line in the log: looking, and repairs of modes, which have a line of their own, once a minute
-QUIET = frozenset({"probe", "scan", "presume", "askwindow", "askrevocation", "restrict", "expose"})
+QUIET = frozenset({"probe", "lookat", "scan", "presume", "askwindow", "askrevocation", "restrict", "expose"})
 
 SAID = {  # where the word of the interface is no sentence
     "proven": "verified",

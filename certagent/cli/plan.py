@@ -10,7 +10,7 @@ from certagent.core.actions import shown
 from certagent.core.catalogue import DIR_MISSING
 
 LOOKS = frozenset(
-    {"probe", "scan", "askwindow", "askrevocation", "adopt", "recordscope", "presume", "proven"}
+    {"probe", "lookat", "scan", "askwindow", "askrevocation", "adopt", "recordscope", "presume", "proven"}
 )  # only read, record
 
 

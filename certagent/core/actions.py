@@ -249,6 +249,7 @@ Action = (
     | RecordProof
     | Reload
     | Probe
+    | LookAt
     | Rollback
     | Scan
     | AskWindow

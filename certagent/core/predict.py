@@ -17,6 +17,7 @@ from certagent.core.actions import (
     Expose,
     Install,
     Issue,
+    LookAt,
     Probe,
     Quarantine,
     RecordProof,
@@ -50,6 +51,7 @@ from certagent.core.facts import (
     Staged,
     Trust,
 )
+from certagent.core.looks import predicted
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
@@ -107,6 +109,8 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _reloaded(snapshot, action, now)
         case Probe():
             return _probed(snapshot, action, now)
+        case LookAt():
+            return predicted(snapshot, action, now)
         case Rollback():
             return _rolled_back(snapshot, action, now)
         case Scan():
@@ -224,12 +228,11 @@ def _is_ip(name: str) -> bool:
 def _put(snapshot: Snapshot, pair: Pair, attempt: Attempt) -> Snapshot:
     """The pair goes live; what stood there becomes a generation."""
     before = snapshot.pair(pair.name.stem)
-    pairs = [p for p in snapshot.pairs if p.name != pair.name] + [pair]
+    pairs = sorted((*(p for p in snapshot.pairs if p.name != pair.name), pair), key=lambda p: p.name.stem)
     number = max((g.number for g in snapshot.generations if g.pair.name == pair.name), default=0) + 1
     gone = before is not None and before.leaf is not None and before.leaf.fingerprint in snapshot.quarantined
     kept = (Generation(number, before, attempt.at, gone),) if before and before.matched else ()
-    ordered = tuple(sorted(pairs, key=lambda p: p.name.stem))
-    return _tried(replace(snapshot, pairs=ordered, generations=(*snapshot.generations, *kept)), attempt)
+    return _tried(replace(snapshot, pairs=tuple(pairs), generations=(*snapshot.generations, *kept)), attempt)
 
 
 def _installed(snapshot: Snapshot, action: Install, now: datetime) -> Snapshot:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from certagent.keys.child import DONE, READY, SECONDS
@@ -21,11 +22,12 @@ MOST = 4  # children at a time
 START = 30.0  # seconds that a loaded machine may take to start one
 LONGEST = 60.0  # seconds of one operation: the longest makes an RSA key
 TRIES = 2
-EXAMINE = "examine"
+EXAMINE, STRANGERS = "examine", "led"  # what parses files of a directory, and what a stranger sent
 UNUSED = 60.0  # seconds after which nothing waits for another request
 LARGEST = 16 << 20  # bytes of an answer
 SLOW = f"cannot use a key: that takes longer than {LONGEST:g} s"
 BROKEN = "cannot use a key: the process that does it ended, or gave a malformed answer"
+NO_CHILD = "no process can be started that reads what others sent"
 
 
 class Keeper:
@@ -35,7 +37,7 @@ class Keeper:
         """Starts nothing yet."""
         self._nursery = nursery or Nursery(CHILD)
         self._apart = False
-        self._idle: dict[bool, list[socket.socket]] = {True: [], False: []}  # by whether they parse the files of others
+        self._idle: dict[str, list[socket.socket]] = {}  # by whose bytes they parse: "" for our own alone
         self._guard = threading.Lock()
         self._slots = threading.BoundedSemaphore(MOST)
         self._used = 0.0  # when something was asked last, by the monotonic clock
@@ -53,21 +55,24 @@ class Keeper:
     def end(self) -> None:
         """End the children and the process that makes them."""
         with self._guard:
-            for session in (*self._idle[True], *self._idle[False]):
+            for session in chain.from_iterable(self._idle.values()):
                 session.close()
-            self._idle = {True: [], False: []}
+            self._idle = {}
         self._nursery.end()
 
     def ask(self, name: str, given: dict[str, Any], files: list[int]) -> Any:
         """The result of an operation. X509Error and ValueError as the operation raises them; HostError without one.
 
-        A machine that can start no further process does it here: its certificates are worth more than this guard.
+        A machine that can start no further process does it here: its certificates are worth more than this guard. Only
+        what a stranger sent is read by a child or not at all.
         """
         found = None
         if self._apart:
             self._used = time.monotonic()
             with suppress(OSError), self._slots:
                 found = self._asked(name, given, files)
+        if found is None and self._apart and name == STRANGERS:
+            raise HostError(NO_CHILD)
         if found is None:
             found = perform(name, given, files)
         if "problem" not in found:
@@ -92,9 +97,12 @@ class Keeper:
             close(request)
 
     def _waiting(self, name: str) -> socket.socket | None:
-        """A child that waits for such a request; what examines the files of a directory never has the key of a CA."""
+        """A child that waits for such a request.
+
+        What examines the files of a directory never has the key of a CA; what reads a stranger's bytes has no key.
+        """
         with self._guard:
-            idle = self._idle[name == EXAMINE]
+            idle = self._idle.get(_class(name))
             return idle.pop() if idle else None
 
     def _started(self) -> socket.socket:
@@ -127,8 +135,13 @@ class Keeper:
             session.close()
             raise HostError(SLOW)
         with self._guard:
-            self._idle[name == EXAMINE].append(session)
+            self._idle.setdefault(_class(name), []).append(session)
         return _result(os.pread(files[0], LARGEST, 0))
+
+
+def _class(name: str) -> str:
+    """Which operations share a child."""
+    return name if name in {EXAMINE, STRANGERS} else ""
 
 
 def _heard(session: socket.socket, seconds: float) -> bytes | None:

@@ -115,6 +115,13 @@ def _proof(given: Given, files: list[int]) -> str:
     return x509.sign_jws(_read(files[0]), given["header"], given["claims"])
 
 
+def _led(given: Given, _files: list[int]) -> list[str]:
+    """What a stranger served is read here, in a child that never has a key."""
+    served = [bytes_of(der) or b"" for der in given["served"]]
+    bundle = bytes_of(given["bundle"]) or b""
+    return list(x509.led_to(served, bundle, datetime.fromisoformat(given["at"])))
+
+
 OPERATIONS: dict[str, Operation] = {
     "examine": _examined,
     "draft": _drafted,
@@ -124,4 +131,5 @@ OPERATIONS: dict[str, Operation] = {
     "ca": _ca,
     "sign": _signed,
     "proof": _proof,
+    "led": _led,
 }

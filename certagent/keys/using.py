@@ -1,12 +1,13 @@
 """The operations as functions of keys: what each gives, and what it raises."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from certagent import x509
 from certagent.core.facts import File, KeyFile
-from certagent.keys.asking import KEEPER
+from certagent.keys.asking import KEEPER, STRANGERS
 from certagent.keys.key import Key
 from certagent.keys.operations import bytes_of, text_of
 from certagent.posix.errors import HostError
@@ -89,6 +90,12 @@ def handshake(certs: bytes, key: Key, *, server_roots: bytes | None, client_root
     roots = {"server_roots": text_of(server_roots), "client_roots": text_of(client_roots)}
     problem: str | None = KEEPER.ask("handshake", {"certs": text_of(certs), **roots}, [key.fileno()])
     return problem
+
+
+def led_to(served: Sequence[bytes], bundle: bytes, at: datetime) -> tuple[str, ...]:
+    """As x509.led_to. The child that reads what a stranger served never has a key. Raises X509Error, HostError."""
+    given = {"served": [text_of(der) for der in served], "bundle": text_of(bundle), "at": at.isoformat()}
+    return tuple(KEEPER.ask(STRANGERS, given, []))
 
 
 def pair_file(certs: bytes, key: Key) -> Key:

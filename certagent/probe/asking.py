@@ -129,7 +129,7 @@ def _outcome(row: dict[str, Any]) -> Outcome:
     return Outcome(
         outcome=outcomes[outcomes.index(row["outcome"])],
         fingerprint=_digest(row["fingerprint"]) if row["fingerprint"] else "",
-        reason=_printable(row["reason"]),
+        reason=printable(row["reason"]),
         metrics=_metrics(*row["metrics"]),
         login=_login(*row["login"]),
         way=ways[ways.index(row["way"])],
@@ -147,7 +147,7 @@ def _release(major: Any, minor: Any) -> tuple[int, int]:
 
 
 def _login(granted: Any, sqlstate: Any, message: Any) -> Login:
-    return Login(granted is True, _printable(sqlstate)[:5], _printable(message))
+    return Login(granted is True, printable(sqlstate)[:5], printable(message))
 
 
 def _number(value: Any, end: int) -> int:
@@ -168,7 +168,8 @@ def _digest(value: Any) -> str:
     return str(value)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Given what a child wrote for people, return it in one line, cut."""
     return "".join(c if c.isprintable() else " " for c in text[:LONGEST])
 
 

@@ -9,10 +9,12 @@ import encodings.punycode  # noqa: F401 - both resolve a name, when perhaps no m
 import json
 import os
 import socket
+import time
 from dataclasses import asdict, replace
 from typing import Any
 
-from certagent.probe.exchange import Client, exchanged
+from certagent.probe.exchange import Client, Outcome, exchanged
+from certagent.probe.looking import Found, looked
 from certagent.sandbox import Profile, confine
 
 FILES = 2
@@ -21,6 +23,7 @@ MEMORY = 512 << 20
 WHOLE = 3.0  # times `timeout`: the handshake, the names of CAs, and what a loaded machine adds
 START = 5.0
 LIBRARIES = ("certagent.probe",)
+LOOK = "look"  # at a member, in place of the kind of a port
 
 
 def allowed(timeout: float) -> float:
@@ -31,13 +34,17 @@ def allowed(timeout: float) -> float:
 def answer(question: dict[str, Any], files: list[int]) -> None:
     """Make the probe; the first file is the pipe for what was found, a second one has a client pair to offer."""
     host, port, timeout = question["host"], question["port"], question["timeout"]
+    end = time.monotonic() + timeout
     profile = Profile(connect=(port,), memory=MEMORY)
     confine(replace(profile, datagrams=True), None, "", timeout)
     addresses = resolved(host, port)
     confine(profile, None, "", timeout)  # the server's bytes need no UDP
     pair = f"/proc/self/fd/{files[1]}" if len(files) == FILES else ""
-    client = Client(user=question["user"], path=pair) if pair else None
-    found = exchanged(addresses, question["kind"], client, timeout)
+    if question["kind"] == LOOK:  # one deadline holds for all of it, the name included
+        found: Outcome | Found = looked(addresses, pair, end)
+    else:
+        client = Client(user=question["user"], path=pair) if pair else None
+        found = exchanged(addresses, question["kind"], client, timeout)
     with os.fdopen(files[0], "wb") as out:
         out.write(json.dumps(asdict(found)).encode())
 

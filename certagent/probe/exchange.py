@@ -83,19 +83,20 @@ def ways(kind: Kind) -> tuple[Way, ...]:
     return ("sql", "http") if kind == "auto" else (kind,)
 
 
-def _unverified() -> ssl.SSLContext:
+def unverified() -> ssl.SSLContext:
+    """For a peer whose certificate is compared, not verified."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _connected(addresses: Sequence[tuple[str, int]], end: float) -> socket.socket:
-    """A connection to the first of them that takes one. Raises OSError."""
+def connected(addresses: Sequence[tuple[str, int]], end: float) -> socket.socket:
+    """A connection to the first of them that takes one; each gets its share of the time. Raises OSError."""
     problem = OSError("no address")
-    for address in addresses:
+    for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
         try:
-            return socket.create_connection(address, max(0.001, end - time.monotonic()))
+            return socket.create_connection(address, max(0.001, (end - time.monotonic()) / left))
         except OSError as error:
             problem = error
     raise problem
@@ -103,18 +104,18 @@ def _connected(addresses: Sequence[tuple[str, int]], end: float) -> socket.socke
 
 def _names(addresses: Sequence[tuple[str, int]], end: float) -> tuple[str, ...]:
     try:
-        with _connected(addresses, end) as raw:
+        with connected(addresses, end) as raw:
             return advertised(Wire(raw, end))
     except OSError:
         return ()
 
 
 def _ask(addresses: Sequence[tuple[str, int]], way: Way, client: Client | None, end: float) -> Outcome:
-    context = _unverified()
+    context = unverified()
     try:
         if client is not None:
             context.load_cert_chain(client.path)  # OpenSSL refuses a key or digest that is too weak to be offered
-        with _connected(addresses, end) as raw:
+        with connected(addresses, end) as raw:
             if way == "sql":
                 ssl_request(Wire(raw, end))
             return _handshake(raw, context, client, way, end)

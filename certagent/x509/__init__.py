@@ -8,7 +8,7 @@ import warnings
 
 from certagent.x509.acme import challenge_pair, renewal_id
 from certagent.x509.answers import arranged, is_root, parse_request, request_der, roots_of, same_identity
-from certagent.x509.bundles import anchors, merged, rooted, usable
+from certagent.x509.bundles import anchors, led_to, merged, rooted, usable
 from certagent.x509.chain import Usage, comparisons, undecided, verify_chain
 from certagent.x509.crl import crl_answer
 from certagent.x509.ends import End, ca_ends
@@ -40,6 +40,7 @@ __all__ = [
     "handshake",
     "is_root",
     "key_file",
+    "led_to",
     "make_ca",
     "make_csr",
     "memory_file",

@@ -1,14 +1,15 @@
 """Build trust bundles, and find the CAs of a bundle that a leaf chains to."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 
 from certagent.x509.answers import signed_by
 from certagent.x509.certificate import Certificate, read
 from certagent.x509.chain import Usage, authorities, verify_chain
-from certagent.x509.errors import REFUSALS, X509Error
+from certagent.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.x509.node import node_of
-from certagent.x509.parsing import PRINTED, load_certificates
+from certagent.x509.parsing import PRINTED, facts_of, load_certificates
 from certagent.x509.pem import pooled
 
 MOST_ROOTED = 128  # certificates whose issuers are looked for among each other
@@ -70,6 +71,22 @@ def anchors(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> 
         return tuple(dict.fromkeys(sha256(ca.shown.public_key().public_bytes(*PRINTED)).hexdigest() for ca in good))
     except (X509Error, *REFUSALS):
         return ()
+
+
+def led_to(served: Sequence[bytes], bundle_pem: bytes, at: datetime) -> tuple[str, ...]:
+    """Given the chain that a server sent as DER and a bundle, return the spki of every CA that verifies it alone.
+
+    () where none does. The moment is moved into the validity of the leaf: that it has expired, the server's own agent
+    says. Raises X509Error.
+    """
+    try:
+        leaf, chain = facts_of(read(served[0])), b"".join(node_of(read(der)).certificate.pem for der in served)
+        at = min(max(at, leaf.not_before), leaf.not_after)
+        known = usable(bundle_pem)
+        roots = merged(known) if known else b""
+        return anchors(chain, roots, "server", at) if verify_chain(chain, roots, "server", at) is None else ()
+    except (IndexError, *REFUSALS) as error:
+        raise X509Error("unparsable", reason_of(error)) from error
 
 
 def _above(own: list[Certificate], roots: list[Certificate]) -> list[Certificate]:

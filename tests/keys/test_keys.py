@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -38,6 +39,11 @@ def apart() -> Iterator[Keeper]:
     made.end()
 
 
+def pems(cert: bytes) -> list[bytes]:
+    """The certificates of a file, as a server sends them."""
+    return [ssl.PEM_cert_to_DER_cert(pem.decode()) for _, pem in x509.split_certificates(cert)]
+
+
 def asked(keeper: Keeper, name: str, given: dict[str, Any], *of: Key) -> Any:
     """The result of an operation, or what it raises."""
     try:
@@ -50,8 +56,10 @@ def questions(ca: Ca) -> dict[str, tuple[dict[str, Any], tuple[Key, ...]]]:
     """One question to each operation whose answer is always the same."""
     cert, key = keyed(ca.pair())
     roots = {"server_roots": text_of(ca.cert), "client_roots": None}
+    served = [text_of(der) for der in pems(cert)]
     return {
         "examine": ({}, (key,)),
+        "led": ({"served": served, "bundle": text_of(ca.cert), "at": now().isoformat()}, ()),
         "handshake": ({"certs": text_of(cert), **roots}, (key,)),
         "pair": ({"certs": text_of(cert)}, (key, Key())),
     }
@@ -91,6 +99,13 @@ def test_keys_child_makes_key_request_and_leaf(apart: Keeper, kind: str) -> None
 def test_keys_every_operation_is_tested() -> None:
     """The questions above name each of them."""
     assert {*questions(make_ca()), "request", "proof", "ca", "draft", "sign"} == {*OPERATIONS}
+
+
+class Full(Nursery):
+    """A machine that can start no further process."""
+
+    def _start(self) -> None:
+        raise BlockingIOError
 
 
 def statuses(keeper: Keeper) -> list[dict[str, str]]:
@@ -145,6 +160,28 @@ def test_keys_of_a_ca_are_not_where_files_are_parsed(apart: Keeper) -> None:
     assert len([row for row in statuses(apart) if row["State"][0] != "Z"]) == 2
 
 
+def test_keys_are_never_where_the_bytes_of_strangers_are_parsed() -> None:
+    """What a member of the cluster served is read by a child of its own, which gets no key before or afterwards."""
+    keeper, key = Keeper(), Key.of(make_ca().key)
+    keeper.apart()
+    try:
+        for _ in range(2):
+            keeper.ask("examine", {}, [key.fileno()])
+            keeper.ask("request", SUBJECT, [key.fileno()])
+            keeper.ask("led", questions(make_ca())["led"][0], [])
+        assert {name: len(waiting) for name, waiting in keeper._idle.items()} == {"examine": 1, "": 1, "led": 1}
+    finally:
+        keeper.end()
+
+
+def test_bytes_of_strangers_are_not_parsed_here_for_want_of_a_process() -> None:
+    """A key is worth more than its guard; what somebody sent is not."""
+    keeper = Keeper(Full(CHILD))
+    keeper.apart()
+    with pytest.raises(HostError, match="no process can be started"):
+        keeper.ask("led", questions(make_ca())["led"][0], [])
+
+
 def test_keys_unused_process_ends_and_starts_again() -> None:
     """A minute after the last request no process is left; the next one starts another."""
     keeper, key = Keeper(), Key.of(make_ca().key)
@@ -162,11 +199,6 @@ def test_keys_unused_process_ends_and_starts_again() -> None:
 
 def test_keys_without_a_process_are_used_here() -> None:
     """A machine that can start no further process keeps its certificates."""
-
-    class Full(Nursery):
-        def _start(self) -> None:
-            raise BlockingIOError
-
     keeper = Keeper(Full(CHILD))
     keeper.apart()
     ca = make_ca()

@@ -14,14 +14,15 @@ from typing import Any
 from certagent.core.facts import InFlight
 
 WORKERS = 4
-POOLS = {"issue": "ca", "window": "ca", "reload": "signal"}  # everything else: "look"
+POOLS = {"issue": "ca", "window": "ca", "reload": "signal", "look": "member"}  # everything else: "probe"
+MEMBERS = 2  # looks at members at a time: a certs directory has hundreds of them, and none is in a hurry
 
 
 class _Pool:
     """At most so many threads at a time; what comes then waits for one of them."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, most: int) -> None:
+        self._name, self._most = name, most
         self._lock = threading.Lock()
         self._waiting: deque[Callable[[], None]] = deque()
         self._threads = 0
@@ -33,7 +34,7 @@ class _Pool:
             if self._stopped:
                 raise RuntimeError("the pool has ended")
             self._waiting.append(work)
-            if self._threads == WORKERS:
+            if self._threads == self._most:
                 return
             self._threads += 1
         try:
@@ -73,8 +74,9 @@ class Jobs:
     """
 
     def __init__(self, done: Callable[[str, str, Any, Exception | None], None]) -> None:
-        """Three pools: a CA that hangs takes no probe's place, and neither that of a signal."""
-        self._pools = {name: _Pool(name) for name in ("ca", "signal", "look")}
+        """Four pools: a CA or a member that hangs takes no probe's place, and neither that of a signal."""
+        sizes = {"ca": WORKERS, "signal": WORKERS, "probe": WORKERS, "member": MEMBERS}
+        self._pools = {name: _Pool(name, most) for name, most in sizes.items()}
         self._running: dict[tuple[str, str], InFlight] = {}
         self._lock = threading.Lock()
         self._done = done
@@ -87,7 +89,7 @@ class Jobs:
                 return False
             self._running[key] = fact
         try:
-            self._pools[POOLS.get(fact.kind, "look")].submit(lambda: self._run(key, fact, work))
+            self._pools[POOLS.get(fact.kind, "probe")].submit(lambda: self._run(key, fact, work))
         except RuntimeError:  # no thread available
             with self._lock:
                 del self._running[key]

@@ -1,4 +1,4 @@
-"""The jobs themselves: issue, reload, probe, scan, window, revocation. Each runs off the deciding thread.
+"""The jobs themselves: issue, reload, probe, look, scan, window, revocation. Each runs off the deciding thread.
 
 The result of an issuance (issue.py) or a signal goes to the ledger and the staging area; what a probe or a scan found
 is returned.
@@ -13,13 +13,14 @@ from typing import Literal
 from certagent import keys, x509
 from certagent import process as procs
 from certagent.agent.jobs.issue import Issuing
+from certagent.agent.jobs.looking import Looking
 from certagent.authority.client import CertificateAuthority
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Renewal
 from certagent.certs_dir import read_live, read_live_key
 from certagent.certs_dir.swap import Store
 from certagent.core import actions as act
-from certagent.core.facts import Attempt, PassedOver, Process, Served, Window
+from certagent.core.facts import Attempt, Look, PassedOver, Process, Served, Window
 from certagent.core.policy import Policy
 from certagent.events import Log
 from certagent.posix.clock import clock
@@ -55,7 +56,7 @@ class ProcessScan:
 class JobFailed:
     """A job that ended with an internal error."""
 
-    kind: Literal["issue", "reload", "probe", "scan", "window", "revocation"]
+    kind: Literal["issue", "reload", "probe", "scan", "window", "revocation", "look"]
     subject: str
 
 
@@ -130,6 +131,10 @@ class Work:
         pair = keys.pair_file(pem, read_live_key(self.policy.path, f"{action.client}.key"))
         offer = asking.Offer(stem=action.client, fingerprint=fingerprint, path=f"/proc/self/fd/{pair.fileno()}")
         return asking.probe(action.host, action.port, action.kind, action.process, clock(), offer)
+
+    def look(self, action: act.LookAt) -> Look | None:
+        """One handshake with a member of the cluster; see looking.py."""
+        return Looking(self.policy.path, self.store).look(action)
 
     def revocation(self, action: act.AskRevocation) -> RevocationResult:
         """Ask the responders; every leaf that is still there gets a fact, whatever happens."""

@@ -103,6 +103,13 @@ class Store:
         with opened(self.path, make=False) as area:
             return generations.kept(area)
 
+    def kept(self, stem: str, number: int) -> Stored | None:
+        """One generation; None where there is none, or it cannot be read."""
+        if not exists(self.path, OLD):
+            return None
+        with opened(self.path, make=False) as area:
+            return generations.read_one(area, stem, number)
+
     def rollback(self, stem: str, number: int, key_mode: int, owner: Ids) -> None:
         """Install a generation again, in the same way as any pair. Raises HostError, OSError."""
         with changing(self.path) as area, area.sub(STAGED) as staged:

@@ -9,8 +9,8 @@ from typing import Literal
 class Look:
     """What one member answered to one TLS handshake on its SQL and RPC port, in which it was offered one pair.
 
-    `outcome`: "accepted" (the handshake and one read after it succeeded with the pair), "refused" (TLS began, and the
-    member or its certificate ended it), "silent" (no connection, no TLS, or no answer in time: nothing is known).
+    `outcome`: "accepted" (the handshake and one read after it succeeded with the pair), "refused" (the member
+    ended it with an alert), "silent" (no connection, no TLS, no alert, or no answer in time: nothing is known).
     """
 
     address: str  # host:port, as listed

@@ -80,7 +80,7 @@ class Adopted:
 class InFlight:
     """A job that runs now, off the deciding thread."""
 
-    kind: Literal["issue", "reload", "probe", "scan", "window", "revocation"]
+    kind: Literal["issue", "reload", "probe", "scan", "window", "revocation", "look"]
     subject: str
     since: datetime
 

@@ -1,0 +1,113 @@
+"""One look at a member of the cluster: a handshake in which it is offered a pair, and one read after it.
+
+Under TLS 1.3 a server refuses a client's certificate after the client's side of the handshake is done, so only that
+read shows it. What is sent to have an answer is a start-up message without a user: nobody tries to log in.
+"""
+
+import base64
+import ssl
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from certagent.probe.exchange import PROTOCOL, connected, unreachable, unverified
+from certagent.probe.pgwire import NotPgwireError, ssl_request
+from certagent.probe.wire import Wire
+
+START_UP = struct.pack("!II", 9, PROTOCOL) + b"\0"
+MOST_CERTIFICATES = 16
+MOST_DER = 1 << 18  # bytes of a chain
+Result = Literal["accepted", "refused", "silent"]
+NO_ALERT = "it closed the connection after the handshake, without an alert"
+ALERT = "ALERT_"
+ALERTS = {  # RFC 8446, section 6, as OpenSSL names them: what each says of the pair that was offered
+    "UNKNOWN_CA": 'alert "unknown CA": its trust bundle does not verify this certificate',
+    "BAD_CERTIFICATE": 'alert "bad certificate": it does not accept this certificate',
+    "CERTIFICATE_UNKNOWN": 'alert "certificate unknown": it does not accept this certificate',
+    "UNSUPPORTED_CERTIFICATE": 'alert "unsupported certificate": it does not accept a certificate of this kind',
+    "CERTIFICATE_EXPIRED": 'alert "certificate expired": by its clock this certificate is not valid',
+    "CERTIFICATE_REVOKED": 'alert "certificate revoked": it takes this certificate for revoked',
+    "CERTIFICATE_REQUIRED": 'alert "certificate required": it saw no client certificate',
+    "ACCESS_DENIED": 'alert "access denied": it verified this certificate, and lets nobody in with it',
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """How the handshake ended, why, and the chain that the member served: each certificate as DER, in base64."""
+
+    outcome: Result
+    reason: str = ""
+    chain: tuple[str, ...] = ()
+
+
+def looked(addresses: Sequence[tuple[str, int]], pair: str, end: float) -> Found:
+    """Offer a pair (a path that has certificate and key) and return what came of it, before `end` (monotonic)."""
+    context = unverified()
+    try:
+        context.load_cert_chain(pair)
+    except OSError as error:  # OpenSSL refuses a key or digest that is too weak to be offered
+        return Found(outcome="silent", reason=f"this pair cannot be offered: {unreachable(error).reason}")
+    try:
+        with connected(addresses, end) as raw:
+            ssl_request(Wire(raw, end))
+            with context.wrap_socket(raw, do_handshake_on_connect=False) as tls:
+                return _offered(tls, end)
+    except NotPgwireError as error:
+        return Found(outcome="silent", reason=unreachable(error).reason)
+    except OSError as error:
+        return Found(outcome="silent", reason=ended(error)[1])
+
+
+def _offered(tls: ssl.SSLSocket, end: float) -> Found:
+    chain: tuple[str, ...] = ()
+    try:
+        tls.settimeout(max(0.001, end - time.monotonic()))
+        tls.do_handshake()
+        chain = tuple(base64.b64encode(der).decode() for der in served(tls))
+        _answered(Wire(tls, end))
+    except OSError as error:
+        outcome, reason = ended(error)
+        return Found(outcome=outcome, reason=reason, chain=chain)
+    return Found(outcome="accepted", chain=chain)
+
+
+def _answered(wire: Wire) -> None:
+    """Raises OSError unless the member answers in TLS, whatever it says."""
+    with suppress(ConnectionError, ssl.SSLEOFError):  # it has closed already, and its alert waits to be read
+        wire.send(START_UP)
+    if not wire.some(1):
+        raise ConnectionResetError(NO_ALERT)
+
+
+def served(tls: ssl.SSLSocket) -> list[bytes]:
+    """The chain that a peer sent, the leaf first. Python 3.13 has a public method for it."""
+    inner: Any = tls if hasattr(tls, "get_unverified_chain") else tls._sslobj  # type: ignore[attr-defined]
+    read = inner.get_unverified_chain
+    found = [c if isinstance(c, bytes) else ssl.PEM_cert_to_DER_cert(c.public_bytes()) for c in read() or ()]
+    found = found[:MOST_CERTIFICATES]
+    return found if sum(map(len, found)) <= MOST_DER else found[:1]
+
+
+def ended(error: OSError) -> tuple[Result, str]:
+    """Given what ended a handshake, return what is known: only an alert of the member refuses the pair."""
+    if isinstance(error, TimeoutError):
+        return "silent", "no answer in time"
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "silent", "it closed the connection during the handshake, without an alert"
+    if isinstance(error, ssl.SSLError):
+        name = error.reason or str(error)
+        return "refused" if ALERT in name else "silent", said(name)
+    return "silent", error.strerror or str(error) or type(error).__name__
+
+
+def said(name: str) -> str:
+    """Given OpenSSL's name of a problem, return it in plain words."""
+    _, alert, which = name.partition(ALERT)
+    words = (which or name).lower().replace("_", " ")
+    if not alert:
+        return f"TLS failed: {words}"
+    return ALERTS.get(which, f'alert "{words}"')
