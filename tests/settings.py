@@ -91,7 +91,7 @@ def tables() -> str:
     parts += [("[metrics]", rows(top["metrics"], plain(top["metrics"]), said, "metrics"))]
     parts += [("[[certs_dir]]", rows(directory, plain(directory), said, "certs_dir"))]
     parts += [("[certs_dir.file.NAME]", rows(file, plain(file), said, "certs_dir.file.node", "certs_dir.file.ui"))]
-    for name in ("process", "ocsp"):
+    for name in ("process", "ocsp", "rotation"):
         table = directory["properties"][name]
         parts.append((f"[certs_dir.{name}]", rows(table, plain(table), said, f"certs_dir.{name}")))
     local = by_type["local"]

@@ -12,6 +12,7 @@ import pytest
 
 from certagent.config import Config, ConfigError, build, document_of, load
 from certagent.config.schema import owner
+from certagent.core.policy import RotationRule
 
 BASE = """
 [authority.house]
@@ -51,6 +52,31 @@ ROWS = [
         "a layout that is none",
         BASE + 'layout = "splitca"',
         "layout: must be one of standard, split-node, split-ca, tenant, client; did you mean 'split-ca'?",
+    ),
+    (
+        "a member with a port that is none",
+        BASE + "[certs_dir.rotation]\npeers = ['db2:26257', 'db3:0']",
+        "certs_dir[0].rotation.peers: 'db3:0': '0' is no port from 1 to 65535",
+    ),
+    (
+        "a member that is no address",
+        BASE + "[certs_dir.rotation]\npeers = 'https://db2'",
+        "rotation.peers: 'https://db2': write host:port, such as db2:26257 or [2001:db8::2]:26257",
+    ),
+    (
+        "members in two places",
+        BASE + "[certs_dir.rotation]\npeers = ['db2']\npeers_file = '/etc/peers'",
+        "rotation.peers_file: name the members in `peers` or in `peers_file`, not in both",
+    ),
+    (
+        "a relative file of members",
+        BASE + "[certs_dir.rotation]\npeers_file = 'peers'",
+        "rotation.peers_file: must be an absolute path",
+    ),
+    (
+        "an unknown setting of the rotation",
+        BASE + "[certs_dir.rotation]\npeer = ['db2']",
+        "rotation.peer: unknown setting; did you mean 'peers'?",
     ),
     (
         "split-ca without a client authority",
@@ -473,3 +499,23 @@ def test_config_client_is_a_user_not_a_file(written: str) -> None:
     assert "name the user, not its file: write 'root'" in told
     dotted = read(BASE.replace('clients = ["root"]', 'clients = ["ro.ot"]'))
     assert "client.ro.ot" in {want.name.stem for want in dotted.policies[0].wants}
+
+
+def test_members_have_a_port_and_one_spelling() -> None:
+    """Each once, in its order; one alone may be a text; none at all is a node that is alone."""
+    rows = [
+        ("['DB2', 'db2:26257', '[2001:DB8::3]', '10.0.0.3:1']", ("db2:26257", "[2001:db8::3]:26257", "10.0.0.3:1")),
+        ("'db2'", ("db2:26257",)),
+        ("[]", ()),
+    ]
+    for written, expected in rows:
+        found = read(f"{BASE}[certs_dir.rotation]\npeers = {written}\n").policies[0].rotation
+        assert (found.peers, found.peers_file) == (expected, "")
+
+
+def test_rotation_without_settings() -> None:
+    """Nothing says who the members are: the server's arguments may."""
+    assert read(BASE).policies[0].rotation == RotationRule()
+    own = "[certs_dir.rotation]\npeers_file = '/etc/peers/'\nsoak = '1h'\ncanary = true\noutside_clients = false\n"
+    expected = RotationRule(peers_file="/etc/peers", soak=timedelta(hours=1), canary=True, outside_clients=False)
+    assert read(BASE + own).policies[0].rotation == expected

@@ -11,11 +11,11 @@ from certagent.config import remote
 from certagent.config.expand import NOBODY, policy_of, settings_of
 from certagent.config.metrics import metrics
 from certagent.config.reader import SHAPES, UNITS, Asked, OneOf, Shape, Table, mode
-from certagent.config.schema import authority, ocsp, process
+from certagent.config.schema import authority, ocsp, process, rotation
 from certagent.config.wanted import want_of
 from certagent.core.names import NODE
 
-BELOW = ("metrics", "certs_dir", "file", "process", "ocsp")
+BELOW = ("metrics", "certs_dir", "file", "process", "ocsp", "rotation")
 DRAFT = "http://json-schema.org/draft-07/schema#"  # the newest that editors' TOML plugins know
 
 
@@ -23,14 +23,14 @@ def schema() -> Shape:
     """The schema of the whole configuration."""
     agent = Table("agent", {}, [])
     settings = settings_of(agent)
-    exported, directory, file, of_process, of_ocsp = (Table(name, {}, []) for name in BELOW)
+    exported, directory, file, *tables = (Table(name, {}, []) for name in BELOW)
     metrics(exported)
     policy_of(directory, "", settings, {})
     want_of(file, NODE, (), None, NOBODY, {}, split=False)
-    process(of_process)
-    ocsp(of_ocsp)
-    below = {"process": _table(of_process), "ocsp": _table(of_ocsp), "file": {"additionalProperties": _table(file)}}
-    below["file"]["type"] = "object"
+    for read, table in zip((process, ocsp, rotation), tables, strict=True):
+        read(table)
+    below = {table.path: _table(table) for table in tables}
+    below["file"] = {"type": "object", "additionalProperties": _table(file)}
     authorities = {"oneOf": [_authority(kind) for kind in ("local", "none", *remote.kinds())]}
     return {
         "$schema": DRAFT,

@@ -29,6 +29,7 @@ from certagent.config.schema import (
     ocsp,
     owner,
     process,
+    rotation,
 )
 from certagent.config.wanted import asked, names_of, want_of
 from certagent.core import names
@@ -172,6 +173,7 @@ def policy_of(table: Table, host: str, settings: Settings, authorities: dict[str
         process(table.sub("process")),
         table.get("generations", count, 5),
         ocsp=ocsp(table.sub("ocsp"), _responders(authorities)),
+        rotation=rotation(table.sub("rotation")),
     )
     table.done()
     return policy

@@ -10,7 +10,7 @@ from certagent.config.reader import Table, absolute, takes, text
 
 PORTS = 1 << 16
 SHOWN = 12  # hex digits of a digest
-OF_ONE_HOST = frozenset({"names", "probe"})  # settings that differ between hosts which are configured alike
+OF_ONE_HOST = frozenset({"names", "probe", "canary"})  # settings that differ between hosts which are configured alike
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,10 @@ from certagent.config.reader import (
     text,
     texts,
 )
+from certagent.core.addresses import address
 from certagent.core.facts.certificates import is_scope
 from certagent.core.hosts import normalised
-from certagent.core.policy import OcspRule, Owner, ProcessRule, RenewAt
+from certagent.core.policy import OcspRule, Owner, ProcessRule, RenewAt, RotationRule
 from certagent.core.principals import scope_of
 
 PORTS = 1 << 16
@@ -191,7 +192,7 @@ def process(table: Table) -> ProcessRule:
     """`[certs_dir.process]`."""
     rule = ProcessRule(
         table.get("names", texts, ("cockroach",)),
-        table.get("pid_file", _pid_file, ""),
+        table.get("pid_file", _perhaps_absolute, ""),
         table.get("probe", probe, ()),
         table.get("reload", flag, True),
     )
@@ -216,6 +217,35 @@ def ocsp(table: Table, configured: tuple[str, ...] = ()) -> OcspRule:
     return rule
 
 
+@takes(LIST)
+def peers(value: Any) -> tuple[str, ...]:
+    """Addresses of members, each once and with its port."""
+    found, problems = [], []
+    for one in texts(value):
+        try:
+            found.append(address(one))
+        except ValueError as error:
+            problems.append(f"{one!r}: {error}")
+    if problems:
+        raise RedactedValueError("; ".join(problems))
+    return tuple(dict.fromkeys(found))
+
+
+def rotation(table: Table) -> RotationRule:
+    """`[certs_dir.rotation]`."""
+    rule = RotationRule(
+        peers=table.get("peers", peers, None),
+        peers_file=table.get("peers_file", _perhaps_absolute, ""),
+        soak=table.get("soak", duration, timedelta(minutes=10)),
+        canary=table.get("canary", flag, False),
+        outside_clients=table.get("outside_clients", flag, True),
+    )
+    if rule.peers is not None and rule.peers_file:
+        table.error("peers_file", "name the members in `peers` or in `peers_file`, not in both")
+    table.done()
+    return rule
+
+
 @takes({"type": "string", "pattern": "^(/|$)"})
-def _pid_file(value: Any) -> str:
+def _perhaps_absolute(value: Any) -> str:
     return absolute(value) if value else ""

@@ -7,11 +7,14 @@ SQL_PORT = 26257
 PORTS = 1 << 16
 LONGEST_HOST = 253
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
+WRITE = "write host:port, such as db2:26257 or [2001:db8::2]:26257"
 DIGITS = re.compile(r"[0-9]{1,5}")
 
 
 def address(text: str) -> str:
     """Given a host, perhaps with a port, return it with one and in one spelling. Raises ValueError with the reason."""
+    if "/" in text:
+        raise ValueError(WRITE)
     host, port = _parted(text)
     if not DIGITS.fullmatch(port) or not 0 < int(port) < PORTS:
         raise ValueError(f"{port!r} is no port from 1 to 65535")
@@ -54,7 +57,7 @@ def _host(host: str) -> str:
 
 def _name(host: str) -> str:
     if not HOST.fullmatch(host) or ".." in host:
-        raise ValueError("write host:port, such as db2:26257 or [2001:db8::2]:26257")
+        raise ValueError(WRITE)
     if host.rstrip(".").rpartition(".")[2].isdigit():
         raise ValueError("a name that ends in a number is neither an address nor a DNS name")
     return host.lower().removesuffix(".")
