@@ -46,6 +46,7 @@ def configured(base: Path) -> str:
 def test_option_c_before_or_after_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`certagent -c FILE VERB` is `certagent VERB -c FILE`."""
     file = configured(tmp_path)
+    (tmp_path / "certs").mkdir(mode=0o700)
     assert main(["-c", file, "config", "check"]) == 0
     assert main(["config", "check", "-c", file]) == 0
     first, second = capsys.readouterr().out.splitlines()
@@ -68,6 +69,33 @@ def test_plan_new_process_is_no_work() -> None:
     told = text({"certs_dirs": [{"path": "/certs", **plan_document(policy(), found, NOW)}]})
     assert "/certs: nothing to do now, nothing blocked" in told
     assert "presume" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["statsu"], "status"),
+        (["-c", "FILE", "paln"], "plan"),
+        (["config", "chekc"], "check"),
+        (["authority", "tset", "house"], "test"),
+        (["authority", "account", "house", "rolover"], "rollover"),
+        (["completion", "bsh"], "bash"),
+    ],
+)
+def test_word_that_is_mistyped_names_the_one_that_is_meant(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Verbs and their words: exit 64, and what is similar."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert (ended.value.code, capsys.readouterr().err.endswith(f"; did you mean {meant!r}?\n")) == (64, True)
+
+
+def test_word_that_is_like_no_other_names_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(SystemExit):
+        main(["xyzzy"])
+    assert "did you mean" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", [["run"], ["config", "check"], ["authority", "test"], ["retire"]])

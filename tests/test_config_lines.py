@@ -197,6 +197,42 @@ def test_config_check_names_an_embedded_ca_that_cannot_be_used(
     assert told_of(tmp_path, house, capsys)[0] == 1
 
 
+def checked_text(base: Path, text: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The same of a whole file."""
+    file = base / "c.toml"
+    file.write_text(f"[agent]\nstate_dir = '{base}/state'\nsocket = '{base}/s'\n{text}")
+    code = main(["config", "check", "-c", str(file)])
+    return code, capsys.readouterr().err.replace(str(base), "")
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_config_check_warns_of_a_directory_that_does_not_exist(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the remedy, or the name beside it that is probably meant; exit 0, because it may be made later."""
+    own = DIRECTORY.replace("/certs", f"{tmp_path}/certs")
+    code, said = checked_text(tmp_path, HEAD + own, capsys)
+    create = f"create it: install -d -m 0700 -o {ME} /certs"
+    assert (code, said) == (0, f"/c.toml:8: certs_dir[0].path: /certs does not exist; {create}\n")
+    (tmp_path / "cert").mkdir()
+    assert checked_text(tmp_path, HEAD + own, capsys)[1].endswith("/certs does not exist; did you mean /cert?\n")
+    (tmp_path / "certs").mkdir()
+    assert checked_text(tmp_path, HEAD + own, capsys) == (0, "")
+    code, said = checked_text(tmp_path, f"[metrics]\ntextfile = '{tmp_path}/collector'\n{HEAD}{own}", capsys)
+    assert (code, said[:58]) == (0, "/c.toml:5: metrics.textfile: /collector does not exist; it")
+    roots = f"[certs_dir.file.ui]\nroots = '{tmp_path}/roots.pem'\n"
+    code, said = checked_text(tmp_path, HEAD + own + roots, capsys)
+    assert (code, said) == (1, "/c.toml:12: certs_dir[0].file.ui.roots: /roots.pem does not exist\n")
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_config_check_names_a_directory_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing will ever be in it: exit 1."""
+    (tmp_path / "certs").write_text("x")
+    code, said = checked_text(tmp_path, HEAD + DIRECTORY.replace("/certs", f"{tmp_path}/certs"), capsys)
+    assert (code, said) == (1, "/c.toml:8: certs_dir[0].path: /certs is not a directory\n")
+
+
 @pytest.mark.root
 @pytest.mark.usefixtures("usual_umask")
 def test_config_check_names_a_directory_of_another_owner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,3 +241,53 @@ def test_config_check_names_a_directory_of_another_owner(tmp_path: Path, capsys:
     os.chown(tmp_path / "certs", 65534, 65534)
     code, said = told_of(tmp_path, 'type = "local"\ncreate = true\n', capsys)
     assert (code, "certs_dir[0].owner: /certs belongs to nobody: write 'nobody', or chown " in said) == (1, True)
+
+
+PLACES = [
+    (
+        "agent",
+        'names = ["a"]',
+        "agent.names: unknown setting; it belongs in [[certs_dir]] or [certs_dir.file.NAME] or [c",
+    ),
+    ("agent", 'textfile = "/x"', "agent.textfile: unknown setting; it belongs in [metrics]"),
+    ("metrics", 'socket = "/x"', "metrics.socket: unknown setting; it belongs in [agent]"),
+    ("process", 'clients = ["a"]', "certs_dir[0].process.clients: unknown setting; it belongs in [[certs_dir]]"),
+    ("ocsp", 'pid_file = "/x"', "certs_dir[0].ocsp.pid_file: unknown setting; it belongs in [certs_dir.process]"),
+    ("file.node", 'layout = "tenant"', "certs_dir[0].file.node.layout: unknown setting; it belongs in [[certs_dir]]"),
+    ("house", 'renew_at = "1/2"', "authority.house.renew_at: unknown setting; it belongs in [certs_dir.file.NAME]"),
+    ("house", 'role = "r"', "authority.house.role: unknown setting; it belongs in [authority.NAME] of type vault"),
+    ("house", 'proxy = "http://a"', "authority.house.proxy: unknown setting; it belongs in [authority.NAME]"),
+    ("certs_dir", 'pid_file = "/x"', "certs_dir[0].pid_file: unknown setting; it belongs in [certs_dir.process]"),
+    (
+        "certs_dir",
+        "create = true",
+        "certs_dir[0].create: unknown setting; it belongs in [authority.NAME] of type local",
+    ),
+    ("certs_dir", "[process]", "process: unknown setting; it belongs in [[certs_dir]]: write [certs_dir.process]"),
+    ("certs_dir", "[file.ui]", "file: unknown setting; it belongs in [[certs_dir]]: write [certs_dir.file.NAME]"),
+    ("certs_dir", "[certs_dir.agent]", "certs_dir[0].agent: unknown setting; it belongs in a table of its own: write "),
+    ("certs_dir", "[rotation]", "rotation: unknown setting; it belongs in [[certs_dir]]: write [certs_dir.rotation]"),
+    ("certs_dir", 'pid_fiel = "/x"', "certs_dir[0].pid_fiel: unknown setting; did you mean 'pid_file' in [certs_dir."),
+]
+
+
+@pytest.mark.parametrize(("table", "setting", "told"), PLACES)
+def test_setting_in_the_wrong_table_says_where_it_belongs(table: str, setting: str, told: str, tmp_path: Path) -> None:
+    """Every table: by the settings that each of them has; a similar name elsewhere if none here is."""
+    heads = {"house": "", "certs_dir": "", "agent": "[agent]", "metrics": "[metrics]"}
+    head = heads.get(table, f"[certs_dir.{table}]")
+    own = f"{head}\n{setting}\n"
+    house, directory = (own, "") if table in {"house", "agent", "metrics"} else ("", own)
+    (found,) = errors(tmp_path, HEAD + house + DIRECTORY + directory)
+    assert found.partition(": ")[2].startswith(told), found
+
+
+def test_setting_that_no_table_has_is_unknown(tmp_path: Path) -> None:
+    """Nothing is guessed."""
+    assert errors(tmp_path, f"{HEAD}{DIRECTORY}frobnicate = 1\n") == [":8: certs_dir[0].frobnicate: unknown setting"]
+
+
+def test_required_setting_in_the_wrong_table_is_one_error(tmp_path: Path) -> None:
+    """It is not missing as well where it belongs."""
+    (found,) = errors(tmp_path, f"[agent]\nowner = '{ME}'\n{HEAD}" + DIRECTORY.replace(f'owner = "{ME}"\n', ""))
+    assert found == ":2: agent.owner: unknown setting; it belongs in [[certs_dir]]"

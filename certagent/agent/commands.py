@@ -87,7 +87,7 @@ class Commands:
                 return {"ok": True, "certs_dir": self._clear(file, certs_dir, peer)}
             case "authority-test" if not self._same_file(str(arguments.get("config", self.path))):
                 error = "cannot test an authority: the agent runs with another configuration"
-                return {"ok": False, "error": error, "code": ANOTHER}
+                return {"ok": False, "error": error, "code": ANOTHER, "config": self.path}
             case "authority-test":
                 name = str(arguments.get("name", ""))
                 return {"ok": True, "document": authority_test(self.service.config, self.workers, name, certs_dir)}

@@ -88,6 +88,18 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options)
         self.register("action", "parsers", Verbs)
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse does, with the word that is probably meant."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            from difflib import get_close_matches
+
+            if near := get_close_matches(str(value), [str(choice) for choice in action.choices or ()], 1):
+                message = f"unknown: {value!r}; did you mean {near[0]!r}?"
+                raise argparse.ArgumentError(action, message) from error
+            raise
+
     def error(self, message: str) -> NoReturn:
         """Print the usage and the reason."""
         self.print_usage(sys.stderr)

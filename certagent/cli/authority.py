@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from typing import Any
 
 from certagent.cli import account
@@ -45,11 +46,21 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     answer = ask(arguments.config, "authority-test", patience=LONGEST, config=file, **about)
     if answer is not None and answer.get("code") not in {"forbidden", "other-configuration"}:
         return answer
-    return by_ourselves(read_config(arguments.config), **about)
+    running = str(answer.get("config", "")) if answer else ""
+    return by_ourselves(read_config(arguments.config), _typed(file, **about), running, **about)
 
 
-def by_ourselves(config: Any, name: str, certs_dir: str) -> dict[str, Any]:
-    """The trial in this process, without an agent; or why there is none."""
+def _typed(file: str, name: str, certs_dir: str) -> str:
+    """The command, for somebody else to type."""
+    words = ["certagent", "authority", "test", name, *(["--certs-dir", certs_dir] if certs_dir else []), "-c", file]
+    return shlex.join(words)
+
+
+def by_ourselves(config: Any, command: str, running: str, name: str, certs_dir: str) -> dict[str, Any]:
+    """The trial in this process, without an agent; or why there is none.
+
+    `running`: the configuration of the agent that runs, where it is another one.
+    """
     from certagent.agent.commands import authority_test
     from certagent.operations.acme_account import as_the_agent
     from certagent.posix.errors import HostError
@@ -58,7 +69,7 @@ def by_ourselves(config: Any, name: str, certs_dir: str) -> dict[str, Any]:
     user, state_dir = config.settings.worker_user, config.settings.state_dir
     try:
         if os.path.lexists(state_dir):
-            as_the_agent(state_dir)
+            as_the_agent(state_dir, command, running)
         return {"document": authority_test(config, Workers((user.uid, user.gid)), name, certs_dir)}
     except HostError as error:
         return {"error": str(error), "code": "refused"}

@@ -25,7 +25,8 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(arguments: argparse.Namespace) -> Reply:
     """Exit 0 if the configuration is valid, 1 if the host lacks what it names, 64 with all errors.
 
-    Both go to stderr, with --json into the document.
+    Both go to stderr, with --json into the document. A directory that does not exist yet is a warning and exit 0: a
+    configuration may be installed, and checked by Ansible's `validate`, before cockroach's certs directory is made.
     """
     from certagent.agent.config_file import load_trusted
     from certagent.config import ConfigError
@@ -36,20 +37,23 @@ def run(arguments: argparse.Namespace) -> Reply:
         document = {"version": 1, "ok": False, "errors": list(error.errors), "warnings": []}
         return Reply(USAGE, None, document, "" if arguments.json else "\n".join(error.errors))
     paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
-    warnings = lacking(config, arguments.config)
-    verdict = "ok" if not warnings else "valid, but this host lacks what it names"
-    summary = f"{arguments.config}: {verdict}: certs directories: {paths}; authorities: {names}"
+    lacking, later = lacked(config, arguments.config)
+    warnings = [*lacking, *later]
+    verdict = "valid, but this host lacks what it names" if lacking else "ok, but not all of it exists yet"
+    summary = f"{arguments.config}: {verdict if warnings else 'ok'}: certs directories: {paths}; authorities: {names}"
     document = {"version": 1, "ok": True, "errors": [], "warnings": warnings}
     told = "" if arguments.json else "\n".join(warnings)
-    return Reply(INCOMPLETE if warnings else 0, summary, document, told)
+    return Reply(INCOMPLETE if lacking else 0, summary, document, told)
 
 
-def lacking(config: "Config", path: str) -> list[str]:
-    """What the host lacks, each with its line in the file."""
+def lacked(config: "Config", path: str) -> tuple[list[str], list[str]]:
+    """What the host lacks, and which directories do not exist yet, each with its line in the file."""
     from certagent.config.lines import lines_of, placed
-    from certagent.operations.incomplete import missing
+    from certagent.operations.incomplete import awaited, missing
     from certagent.posix.clock import clock
 
     with open(path, encoding="utf-8-sig") as file:
         lines = lines_of(file.read())
-    return [placed(path, each, lines) for each in missing(config, os.environ, clock())]
+    found = missing(config, os.environ, clock()), awaited(config)
+    lacking, later = ([placed(path, each, lines) for each in said] for said in found)
+    return lacking, later

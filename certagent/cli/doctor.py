@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> Reply:
 def examined(arguments: argparse.Namespace) -> Iterator["Line"]:
     """Every line, in the order in which one depends on another."""
     from certagent.agent.wake import clock_synchronised
-    from certagent.cli.config import lacking
+    from certagent.cli.config import lacked
     from certagent.core.doctor import PROPERTIES, Line, of_clock, of_unit
     from certagent.core.units import unit_reading
     from certagent.operations.doctor import kernel
@@ -67,7 +67,8 @@ def examined(arguments: argparse.Namespace) -> Iterator["Line"]:
         paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
         message = f"{path}: certs directories: {paths}; authorities: {names}"
         yield Line(check="configuration", outcome="ok", message=message)
-        yield from (Line(check="configuration", outcome="warning", message=each) for each in lacking(config, path))
+        lacking, _ = lacked(config, path)  # of a directory that does not exist yet `dir.missing` says more
+        yield from (Line(check="configuration", outcome="warning", message=each) for each in lacking)
     unit = arguments.unit.removesuffix(".service") or unit_reading(path)
     says = properties(f"{unit}.service", *PROPERTIES) if unit else {}
     user = _user(path, says)

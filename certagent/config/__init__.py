@@ -34,8 +34,14 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
         remedy = f"{_written(error)}name another file with -c or CERTAGENT_CONFIG"
         raise ConfigError((f"{path}: cannot be read: {error.strerror}; {remedy}",)) from error
     lines = lines_of(data.decode("utf-8-sig", "replace"))
-    found = build(path, document_of(path, data), socket.gethostname(), resolved, lines)
+    found = build(path, document_of(path, data), socket.gethostname(), resolved, lines, _explained)
     return replace(found, policies=tuple(replace(p, machine=_machine()) for p in found.policies))
+
+
+def _explained(errors: list[str]) -> list[str]:
+    from certagent.config.belonging import with_homes
+
+    return with_homes(errors)
 
 
 def _written(error: OSError) -> str:

@@ -5,7 +5,7 @@ of it: `certagent config check` says that.
 """
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certagent.config import remote
 from certagent.config.expand import NOBODY, policy_of, settings_of
@@ -14,6 +14,9 @@ from certagent.config.reader import SHAPES, UNITS, Asked, OneOf, Shape, Table, m
 from certagent.config.schema import authority, ocsp, process, rotation
 from certagent.config.wanted import want_of
 from certagent.core.names import NODE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BELOW = ("metrics", "certs_dir", "file", "process", "ocsp", "rotation")
 DRAFT = "http://json-schema.org/draft-07/schema#"  # the newest that editors' TOML plugins know
@@ -27,7 +30,8 @@ def schema() -> Shape:
     metrics(exported)
     policy_of(directory, "", settings, {})
     want_of(file, NODE, (), None, NOBODY, {}, split=False)
-    for read, table in zip((process, ocsp, rotation), tables, strict=True):
+    readers: tuple[Callable[[Table], object], ...] = (process, ocsp, rotation)
+    for read, table in zip(readers, tables, strict=True):
         read(table)
     below = {table.path: _table(table) for table in tables}
     below["file"] = {"type": "object", "additionalProperties": _table(file)}

@@ -75,11 +75,12 @@ def build(
     host: str = "",
     resolved: Callable[[str], str] = normalise,
     lines: Mapping[str, int] = MappingProxyType({}),
+    explained: Callable[[list[str]], list[str]] = list,
 ) -> Config:
     """Given a parsed document and the name of the host, return the configuration. Raises ConfigError with every error.
 
     By its name a host has a jitter of its own. `resolved`: where a path leads; without it no link is looked through.
-    `lines`: of the keys in the file.
+    `lines`: of the keys in the file. `explained`: the errors with what only a mistake makes worth finding out.
     """
     errors: list[str] = []
     top = Table("", document, errors)
@@ -96,7 +97,7 @@ def build(
     places = Places(state_dir=settings.state_dir, socket=settings.socket, textfile=found.textfile)
     errors += cross_check(places, authorities, directories, resolved)
     if errors:
-        raise ConfigError(tuple(placed(path, e, lines) for e in errors))
+        raise ConfigError(tuple(placed(path, e, lines) for e in explained(errors)))
     return Config(settings, authorities, policies, found, digest(document))
 
 

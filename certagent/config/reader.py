@@ -11,6 +11,7 @@ T = TypeVar("T")
 D = TypeVar("D")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MOST = 1000
+UNKNOWN_SETTING = "unknown setting"
 LONGEST_SHOWN = 100  # of a value that is wrong
 DURATION = re.compile(r"(\d+)([smhd])")
 
@@ -120,7 +121,7 @@ class Table:
             near = difflib.get_close_matches(key, self.settings, 1)
             for name in (n for n in near if n not in self.values):
                 self.errors[:] = [e for e in self.errors if not e.startswith(f"{self._of(name)}: ")]
-            self.error(key, f"unknown setting{meant(key, self.settings)}")
+            self.error(key, f"{UNKNOWN_SETTING}{meant(key, self.settings)}")
 
     def _of(self, key: str) -> str:
         """The path of a key."""

@@ -50,13 +50,23 @@ def permitted(config: Config, name: str, operation: str) -> Operation:
     return OPERATIONS[operation]
 
 
-def as_the_agent(state_dir: str) -> None:
-    """Act as the agent's user: a file of another user would lock the agent out of its own account. Raises HostError."""
+def as_the_agent(state_dir: str, command: str = "", running: str = "") -> None:
+    """Act as the agent's user: a file of another user would lock the agent out of its own account. Raises HostError.
+
+    `command`: what was typed. `running`: the configuration of the agent that runs, where it is another one.
+    """
     try:
         owner = agent_of(state_dir)
     except OSError as error:
         raise HostError(f"cannot read {state_dir}: {error.strerror}") from error
     if owner != os.geteuid():
-        raise HostError(
-            f"cannot use {state_dir}: it belongs to {name_of(owner)}; start the agent, or run this as {name_of(owner)}"
-        )
+        raise HostError(another_user(state_dir, name_of(owner), command, running, root=os.geteuid() == 0))
+
+
+def another_user(state_dir: str, user: str, command: str, running: str, *, root: bool) -> str:
+    """Given whose state it is, what was typed, and what the agent runs with, return why not, and how."""
+    how = f"{f'runuser -u {user} --' if root else f'sudo -u {user}'} {command}" if command else ""
+    run = f"run this as {user}" + (f": {how}" if how else "")
+    if running:
+        return f"cannot use {state_dir}: it belongs to {user}, whose agent runs with {running}; {run}"
+    return f"cannot use {state_dir}: it belongs to {user}; start the agent, or {run}"

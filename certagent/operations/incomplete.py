@@ -1,12 +1,14 @@
 """What a valid configuration names and this host does not have: files, variables, a CA, the owner's directory.
 
-Whether the agent's user may read a file is not asked: this may be another user.
+A certs directory or a collector's directory that does not exist is told apart: another program may make it later, and
+the agent then begins by itself. Whether the agent's user may read a file is not asked: this may be another user.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
+from difflib import get_close_matches
 from shlex import quote
 
 from certagent import x509
@@ -36,6 +38,42 @@ def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[
         for each in _of_directory(policy, root=root)
     ]
     return tuple(found)
+
+
+def awaited(config: Config) -> tuple[str, ...]:
+    """Given a configuration, return a sentence for each directory that does not exist yet, after its key."""
+    found = [
+        f"certs_dir[{n}].path: {policy.path} does not exist; {_created(policy)}"
+        for n, policy in enumerate(config.policies)
+        if _absent(policy.path)
+    ]
+    place = config.metrics.textfile
+    if place and _absent(place):
+        found.append(f"metrics.textfile: {place} does not exist; it is --collector.textfile.directory of node_exporter")
+    return tuple(found)
+
+
+def _absent(path: str) -> bool:
+    """Whether a path leads to nothing; who may not look there cannot say."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _created(policy: Policy) -> str:
+    """What to do about a certs directory that does not exist: a similar name beside it may be meant."""
+    parent, name = os.path.split(policy.path)
+    beside: list[str] = []
+    with suppress(OSError), os.scandir(parent) as entries:
+        beside = [entry.name for entry in entries if entry.is_dir()]
+    near = get_close_matches(name, beside, 1)
+    if near:
+        return f"did you mean {os.path.join(parent, near[0])}?"
+    return f"create it: install -d -m 0700 -o {policy.owner.user} {quote(policy.path)}"
 
 
 def _of_authority(
@@ -106,7 +144,12 @@ def _of_directory(policy: Policy, *, root: bool) -> Iterator[str]:
 
     `root`: the agent is root, who serves only what root alone can write.
     """
+    if policy.roots:
+        yield from _of_file("file.ui.roots", policy.roots)
     with suppress(OSError):
+        if not os.path.isdir(policy.path) and os.path.lexists(policy.path):
+            yield f"path: {policy.path} is not a directory"
+            return
         if root and (only := closed(policy.path)):
             yield f"path: {only.reason}; {only.remedy}"
             return
