@@ -116,7 +116,7 @@ class Policy:
 
     path: str
     owner: Owner
-    host: str  # seeds the jitter: the host's name
+    host: str  # its name; it seeds the jitter, too
     wants: tuple[Want, ...] = ()
     layout: Literal["standard", "split-node", "split-ca", "tenant", "client"] = "standard"
     enforce: Literal["repair", "report"] = "repair"
@@ -126,7 +126,7 @@ class Policy:
     terms: tuple[LoaderFlags, ...] = ()
     ocsp: OcspRule = OcspRule()
     rotation: RotationRule = RotationRule()
-    machine: str = ""  # seeds the jitter, too: hosts that are made from one image may have one name
+    machine: str = ""  # the machine-id, for the jitter: hosts that are made from one image may have one name
 
     @property
     def seed(self) -> str:

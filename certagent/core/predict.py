@@ -99,7 +99,7 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             tried = Attempt("install", action.stem, now, "refused", action.reason, retry_at=action.again_at)
             return _tried(replace(snapshot, staged=kept), tried)
         case Adopt():
-            adopted = Adopted(action.stem, action.fingerprint, action.want)
+            adopted = Adopted(action.stem, action.fingerprint, action.want, now)
             return replace(snapshot, adopted=(*snapshot.adopted, adopted))
         case AssumeLoaded() | RecordProof():
             outcome: Literal["ok", "presumed"] = "ok" if isinstance(action, RecordProof) else "presumed"
@@ -171,7 +171,7 @@ def _issued(snapshot: Snapshot, action: Issue, now: datetime) -> Snapshot:
         snapshot = replace(snapshot, authorities=tuple(_known(a, action.authority, leaf) for a in snapshot.authorities))
     staged = (*snapshot.staged, Staged(pair, now, asked=True))
     issued = snapshot.issued | ({leaf.fingerprint} if leaf else set())
-    adopted = (Adopted(action.subject, leaf.fingerprint, action.want.digest),) if leaf else ()
+    adopted = (Adopted(action.subject, leaf.fingerprint, action.want.digest, now),) if leaf else ()
     attempt = Attempt("issue", action.subject, now, "ok", action.reason, authority=action.authority)
     return _tried(replace(snapshot, staged=staged, issued=issued, adopted=(*snapshot.adopted, *adopted)), attempt)
 

@@ -1,11 +1,12 @@
 """When: renewal points, backoff, jitter, the emergency point. All of them functions of their arguments.
 
-Jitter is a hash of host and file, never random: two runs agree, a fleet spreads, and `status` can show the
-moment. Rejected: random jitter (not testable, not visible) and doubling without a cap (cert-manager reached 32
-h between tries).
+Jitter is a hash of machine, host, directory and file (`Policy.seed`), never random: two runs agree, a fleet spreads,
+and `status` can show the moment. bench/fleet.py has the same in arrays, for 10^6 hosts. Rejected: random jitter (not
+testable, not visible), doubling without a cap (cert-manager reached 32 h between tries), and a jitter of 5 % alone:
+certificates that were issued together would be renewed together, year after year, at ten times the mean rate.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from hashlib import sha256
 from typing import Literal
@@ -16,9 +17,13 @@ from certagent.core.policy import Want
 from certagent.core.windows import not_before
 
 NOTHING = History()
+NONE = timedelta(0)
 SHORT = timedelta(days=10)
 FLOOR = timedelta(seconds=15)
 CEILING = timedelta(hours=6)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+USUAL, SOONER = Fraction(2, 3), Fraction(1, 2)  # of the lifetime; the second one under ten days
+BACKDATED = 40  # a CA may date a leaf back by a 40th of its lifetime: Let's Encrypt by an hour, step-ca by a minute
 ONCE_EXPIRED = timedelta(seconds=40)  # the jitter makes a minute of it, at most
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ASSUMED_LIFETIME = timedelta(days=30)
@@ -42,21 +47,25 @@ def emergency_at(leaf: Leaf) -> datetime:
     return leaf.not_after - lifetime(leaf) / 20
 
 
-def renew_at(want: Want, leaf: Leaf, host: str, history: History = NOTHING) -> datetime:
-    """Given a leaf and what was attempted, return when to renew it.
+def renew_at(want: Want, leaf: Leaf, seed: str, history: History = NOTHING, known: datetime | None = None) -> datetime:
+    """Given a leaf, what was attempted and since when the agent has known the leaf, return when to renew it.
 
-    At a point of the window that its CA suggests; without one at 2/3 of its lifetime (1/2 under ten days), less up to
-    1/20 of jitter. An explicit `renew_at` that is earlier than the window wins; the emergency point wins over all.
+    At a point of the window that its CA suggests; without one at a point of the grid of this host and file (`_grid`).
+    An explicit `renew_at` has a point of its own, less up to 1/20 of the lifetime, and wins where it is earlier than
+    the window; the emergency point wins over all.
     Not before a quarter of what was left of a leaf when it was installed is over: one that a CA dates far back, or
     whose CA's clock is far behind ours, is due by its dates from its first moment, and so would the next one be.
     """
     least = _not_at_once(history, want.name.stem, leaf)
-    own = max(_own_point(want, leaf, host), least)
-    point = _window_point(history, want.name.stem, leaf, host)
+    own = max(_own_point(want, leaf, seed, known or leaf.not_before), least)
+    point = _window_point(history, want.name.stem, leaf, seed)
     if point is None:
         return own
-    explicit = want.renew_at.before is not None or want.renew_at.fraction is not None
-    return min(point, max(emergency_at(leaf), least), own if explicit else point)
+    return min(point, max(emergency_at(leaf), least), own if _explicit(want) else point)
+
+
+def _explicit(want: Want) -> bool:
+    return want.renew_at.before is not None or want.renew_at.fraction is not None
 
 
 def _not_at_once(history: History, stem: str, leaf: Leaf) -> datetime:
@@ -66,33 +75,66 @@ def _not_at_once(history: History, stem: str, leaf: Leaf) -> datetime:
     return at + (leaf.not_after - at) / 4 if leaf.not_before < at < leaf.not_after else leaf.not_before
 
 
-def _window_point(history: History, stem: str, leaf: Leaf, host: str) -> datetime | None:
+def _window_point(history: History, stem: str, leaf: Leaf, seed: str) -> datetime | None:
     window = history.window(stem, leaf.fingerprint)
     if window is None:
         return None
-    point = window.start + (window.end - window.start) * unit(host, stem, leaf.fingerprint)
+    point = window.start + (window.end - window.start) * unit(seed, stem, leaf.fingerprint)
     return max(point, not_before(history, stem) or point)
 
 
-def _own_point(want: Want, leaf: Leaf, host: str) -> datetime:
-    """An explicit duration that is longer than the leaf lives is brought in to a third of the lifetime: no storm."""
+def _own_point(want: Want, leaf: Leaf, seed: str, known: datetime) -> datetime:
+    draw = unit(seed, want.name.stem)
+    point = _jittered(want, leaf, draw) if _explicit(want) else _grid(leaf, draw, known)
+    return min(point, emergency_at(leaf))
+
+
+def _jittered(want: Want, leaf: Leaf, draw: float) -> datetime:
+    """What is configured, less up to 1/20 of the lifetime.
+
+    A duration that is longer than the leaf lives is brought in to a third of the lifetime: no storm.
+    """
     life = lifetime(leaf)
     if want.renew_at.before is not None:
         point = max(leaf.not_after - want.renew_at.before, leaf.not_before + life / 3)
     else:
-        fraction = want.renew_at.fraction or (Fraction(1, 2) if life < SHORT else Fraction(2, 3))
-        point = leaf.not_before + life * float(fraction)
-    return min(point - life / 20 * unit(host, want.name.stem), emergency_at(leaf))
+        point = leaf.not_before + life * float(want.renew_at.fraction or _fraction(life))
+    return point - life / 20 * draw
+
+
+def _fraction(life: timedelta) -> Fraction:
+    return SOONER if life < SHORT else USUAL
+
+
+def _grid(leaf: Leaf, draw: float, known: datetime) -> datetime:
+    """The first point after half of the fraction: from a third to two thirds of the lifetime, a quarter to a half.
+
+    The points of a host and file lie half the fraction apart, all over time. A fleet that was issued together is
+    therefore spread evenly by its first renewal, and from then on each host renews after exactly the fraction. A leaf
+    counts from when the agent had it, as far as CAs date back: by its notBefore it would be renewed after half of that.
+    One that is past its point when the agent first sees it waits for the next point, and never beyond the fraction less
+    a jitter: a fleet that begins to use the agent, or this grid, is not due at that moment.
+    """
+    life = lifetime(leaf)
+    fraction = _fraction(life)
+    step = life * fraction.numerator / (2 * fraction.denominator)
+    early = leaf.not_before + min(max(known - leaf.not_before, NONE), life / BACKDATED) + step
+    since = max(early, known)
+    point = since + step - (since - EPOCH - step * draw) % step
+    latest = leaf.not_before + step * 2 - life / 20 * draw
+    return point if since == early else min(point, latest)
 
 
 def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, seed: str) -> datetime | None:
     """Given what failed since the last success, return when to ask again; None: nothing failed, ask now.
 
-    From min(15 s, lifetime/200) doubling up to min(6 h, remaining/20), never below that floor, and times 0.5 to 1.5 by
-    a hash of `seed`; a minute at most once expired. Not before a moment that the CA named (Retry-After), and not all
-    hosts at that very moment. An answer that could not be installed was a certificate, and CAs limit their number: the
-    next one waits an hour at least, then twice as long each time, up to a day. An attempt that the agent's own end
-    broke off says nothing of the CA: it is made again immediately, but the next such waits.
+    From min(15 s, lifetime/200) doubling up to 6 h, or a quarter of the time since the first failure where that is
+    longer: the longer a CA was away, the more hosts wait for it, and the wider they spread. At most remaining/20, never
+    below that floor, and times 0.5 to 1.5 by a hash of `seed`; a minute at most once expired. Not before a moment that
+    the CA named (Retry-After), and not all hosts at that very moment. An answer that could not be installed was a
+    certificate, and CAs limit their number: the next one waits an hour at least, then twice as long each time, up to a
+    day. An attempt that the agent's own end broke off says nothing of the CA: it is made again immediately, but the
+    next such waits.
     """
     delaying = counted(failed)
     if not delaying:
@@ -100,8 +142,9 @@ def retry_at(failed: tuple[Attempt, ...], want: Want, leaf: Leaf | None, seed: s
     last = delaying[-1]
     life = lifetime(leaf) if leaf else (want.lifetime or ASSUMED_LIFETIME)
     floor = min(FLOOR, life / 200)
-    remaining = (leaf.not_after - last.at) if leaf else timedelta(0)
-    cap = min(CEILING, remaining / 20) if remaining > timedelta(0) else ONCE_EXPIRED
+    remaining = (leaf.not_after - last.at) if leaf else NONE
+    away = (last.at - delaying[0].at) / 4
+    cap = min(max(CEILING, away), remaining / 20) if remaining > NONE else ONCE_EXPIRED
     delay = Backoff(floor, max(cap, floor)).after(len(delaying))
     draw = unit(seed, want.name.stem, len(delaying))
     named = max(last.retry_at or last.at, _after_answers(delaying, want, remaining))

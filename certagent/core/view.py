@@ -53,8 +53,9 @@ class View:
         return self.snapshot.history
 
     def renew_at(self, want: Want, leaf: Leaf) -> datetime:
-        """When to renew a live leaf, given as `Pair.effective`."""
-        return renew_at(want, leaf, self.policy.host, self.history)
+        """When to renew a live leaf, given as `Pair.effective`. One of which nothing is recorded is seen now."""
+        known = self.snapshot.known_since.get((want.name.stem, leaf.fingerprint), self.now)
+        return renew_at(want, leaf, self.policy.seed, self.history, known)
 
     def running(self, kind: str, subject: str | None = None) -> InFlight | None:
         """A job of that kind that runs now: one about that subject, where a subject is given."""

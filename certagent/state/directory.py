@@ -5,6 +5,7 @@ import os
 import sqlite3
 from contextlib import suppress
 
+from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.posix.locks import lock, unlock
 from certagent.state.database import Database
@@ -12,6 +13,7 @@ from certagent.state.ledger import Ledger
 from certagent.state.marking import mark_words
 from certagent.state.ownership import LEDGER, refuse_foreign
 from certagent.state.patient import PatientDatabase
+from certagent.state.renewing import begin_renewing
 
 
 class StateDirectory:
@@ -36,6 +38,7 @@ class StateDirectory:
             ledger.close_interrupted()
         with suppress(sqlite3.Error):  # the same: it is done at the next start
             mark_words(ledger.database)
+            begin_renewing(ledger.database, clock())
         return ledger.database
 
     def unlock(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from certagent.core.facts import Adopted, Attempt
 from certagent.posix.errors import HostError
 from certagent.state.database import Database, Rows, Statement
+from certagent.state.renewing import KNOWN, THERE, UNKNOWN
 from certagent.state.rows import attempt_of, ended, moment, outcome_of, row_of, shown
 from certagent.state.statements import (
     ATTEMPTS,
@@ -202,9 +203,9 @@ class Ledger:
         return frozenset(fingerprint for (fingerprint,) in self.execute(sql, directory, RECENT))
 
     def adopted(self, directory: str) -> tuple[Adopted, ...]:
-        """What was wanted of the pairs that others made, as first seen, and of our own."""
-        sql = "select stem, fingerprint, want from adopted where directory = ? order by at"
-        return tuple(Adopted(*r) for r in self.execute(sql, directory))
+        """What was wanted of the pairs that others made, as first seen, and of our own; since when each is known."""
+        rows = self.execute(KNOWN if self.execute(THERE) else UNKNOWN, directory)
+        return tuple(Adopted(stem, mark, want, moment(at)) for stem, mark, want, at in rows)
 
     def adopt(self, directory: str, adopted: Adopted, at: datetime) -> None:
         """Remember what was wanted of a pair; of each name the newest few."""

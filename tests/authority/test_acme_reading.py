@@ -10,6 +10,8 @@ import dns.name
 import dns.rcode
 import pytest
 from acme import messages
+from hypothesis import given
+from hypothesis import strategies as st
 
 from certagent import x509
 from certagent.authority.backends.acme.account import agreed, registration
@@ -314,6 +316,19 @@ def test_acme_failed_validations_are_limited_to_five_in_an_hour() -> None:
     assert {"accounts"} == set(shared) - {k for k in shared if k.startswith("failed validation")}
     failures(shared, 500)
     assert {"accounts": {}} == shared
+
+
+@given(st.lists(st.floats(0.01, 40), min_size=6, max_size=60))
+def test_acme_failed_validations_are_five_in_any_hour_however_often_it_is_asked(pauses: list[float]) -> None:
+    """Whenever a name is asked for that fails each time, no hour sees a sixth failure, and the next one is allowed."""
+    shared, failed, now = dict[str, Any](), list[float](), 0.0
+    for pause in pauses:
+        now += pause
+        if failures(shared, now).until(LIMITED) is None:
+            failures(shared, now).add(LIMITED)
+            failed.append(now)
+    assert all(later - earlier >= 59.99 for earlier, later in zip(failed, failed[5:], strict=False))
+    assert len(failed) >= min(len(pauses), 5)
 
 
 def test_acme_failed_validation_of_the_future_is_no_failure() -> None:

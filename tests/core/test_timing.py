@@ -33,8 +33,8 @@ def tried(outcome: str = "failed", at: timedelta = timedelta(0), kind: str = "is
 
 
 POINTS = [
-    ("two thirds", RenewAt(), 30 * DAY, 20 * DAY),
-    ("a half under ten days", RenewAt(), 9 * DAY, 4.5 * DAY),
+    ("explicit two thirds", RenewAt(fraction=Fraction(2, 3)), 30 * DAY, 20 * DAY),
+    ("an explicit half", RenewAt(fraction=Fraction(1, 2)), 9 * DAY, 4.5 * DAY),
     ("an explicit fraction", RenewAt(fraction=Fraction(1, 3)), 30 * DAY, 10 * DAY),
     ("a duration before expiry", RenewAt(before=7 * DAY), 30 * DAY, 23 * DAY),
     ("a duration longer than the leaf lives", RenewAt(before=90 * DAY), 30 * DAY, 10 * DAY),
@@ -43,7 +43,7 @@ POINTS = [
 
 @pytest.mark.parametrize(("label", "rule", "life", "point"), POINTS, ids=[r[0] for r in POINTS])
 def test_renewal_point_follows_rule_and_jitter(label: str, rule: RenewAt, life: timedelta, point: timedelta) -> None:
-    """The renewal point is where the rule puts it, less a jitter of at most 5 % of the lifetime."""
+    """The configured renewal point is where the rule puts it, less a jitter of at most 5 % of the lifetime."""
     cert = leaf(not_before=NOW, not_after=NOW + life)
     at = renew_at(want(renew_at=rule), cert, "db1")
     assert NOW + point - life / 20 < at <= NOW + point, label
@@ -87,6 +87,24 @@ def test_backoff_bounds(count: int, life: timedelta, left: int) -> None:
     assert at is not None
     assert floor / 2 <= at - NOW <= max(cap, floor) * 1.5
     assert remaining > timedelta(0) or at - NOW <= timedelta(minutes=1)
+
+
+@given(st.integers(1, 30), st.integers(60, 20 * 86400), st.integers(1, 400))
+def test_backoff_after_a_long_outage_spreads_the_fleet(count: int, away: int, days: int) -> None:
+    """A pause is a quarter of the outage where that is over 6 h, and 5 % of what is left at most."""
+    first = tried(at=-away * SECOND)
+    failed = (first, *(tried() for _ in range(count)))
+    left = days * DAY
+    at = retry_at(failed, want(), leaf(not_before=NOW - left, not_after=NOW + left), "db1")
+    assert at is not None
+    pause = min(15 * SECOND * 2.0**count, max(timedelta(hours=6), away * SECOND / 4), left / 20)
+    assert pause / 2 <= at - NOW <= pause * 1.5
+
+
+def test_backoff_of_a_clock_that_was_set_back_is_the_usual_one() -> None:
+    """A first failure that lies in the future makes no pause shorter."""
+    failed = (tried(at=9 * DAY), *(tried() for _ in range(20)))
+    assert retry_at(failed, want(), leaf(), "db1") == retry_at((tried(),) * 21, want(), leaf(), "db1")
 
 
 def test_backoff_grows() -> None:

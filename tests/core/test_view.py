@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from certagent.core import decide
-from certagent.core.facts import Attempt, History, InFlight
+from certagent.core.facts import Adopted, Attempt, History, InFlight
 from certagent.core.timing import renew_at
 from certagent.core.view import View
-from tests.core.building import NOW, pair, policy, snapshot
+from tests.core.building import DAY, NOW, pair, policy, snapshot
 from tests.parsing import nodes
 
 JOBS = (InFlight("issue", "node", NOW), InFlight("probe", "100:5000", NOW), InFlight("issue", "ui", NOW))
@@ -46,7 +46,18 @@ def test_view_renewal_point_follows_history() -> None:
     mine = Attempt("install", "node", NOW, "ok", fingerprint=live.leaf.fingerprint)
     others = Attempt("install", "ui", NOW, "ok", fingerprint=live.leaf.fingerprint)
     view = View(policy=policy(), snapshot=snapshot(live, attempts=(mine, others)), now=NOW)
-    assert renew_at(want, live.leaf, "db1", History((mine,))) == view.renew_at(want, live.leaf)
+    assert renew_at(want, live.leaf, policy().seed, History((mine,)), NOW) == view.renew_at(want, live.leaf)
+
+
+def test_view_renewal_point_counts_from_when_a_leaf_was_known() -> None:
+    """As it was recorded, by stem and certificate; one of which nothing is recorded is seen now."""
+    live, want = pair("node"), policy().wants[1]
+    assert live.leaf is not None
+    mark = live.leaf.fingerprint
+    for known, at in ((NOW - DAY, NOW - DAY), (None, NOW)):
+        rows = (Adopted("ui", mark, "", NOW), Adopted("node", "another", "", NOW), Adopted("node", mark, "", known))
+        view = View(policy=policy(), snapshot=snapshot(live, adopted=rows), now=NOW)
+        assert renew_at(want, live.leaf, policy().seed, known=at) == view.renew_at(want, live.leaf)
 
 
 def test_decisions_take_a_view() -> None:

@@ -122,6 +122,11 @@ def place(base: Path, shop: Workshop) -> Place:
     return found
 
 
+def steady(*stems: str) -> str:
+    """Their tables: renewed at 2/3 by the configuration's word, because the point of the grid depends on the host."""
+    return "".join(f'[certs_dir.file."{stem}"]\nrenew_at = "2/3"\n' for stem in stems)
+
+
 STANDARD = 'path = "{base}/certs"\nauthority = "house"\nnames = ["db1.example.com", "10.0.0.5"]\n'
 
 
@@ -130,14 +135,14 @@ def healthy(at: Place) -> None:
     at.bundle("ca", at.house)
     at.put("node", at.leaf("node", SERVER))
     at.client("root")
-    at.configure(STANDARD + 'clients = ["root"]\n')
+    at.configure(STANDARD + 'clients = ["root"]\n' + steady("node", "client.root"))
 
 
 def key_mode(at: Place) -> None:
     """A key that others may read."""
     at.bundle("ca", at.house)
     at.put("node", at.leaf("node", SERVER), mode=0o644)
-    at.configure(STANDARD)
+    at.configure(STANDARD + steady("node"))
 
 
 def expired(at: Place) -> None:
@@ -145,7 +150,7 @@ def expired(at: Place) -> None:
     at.bundle("ca", at.house, at.shop.ca("old house", (-3600, -10)))
     at.put("node", at.leaf("node", Leaf(names=NAMES, days=EXPIRED)))
     at.client("root", days=ENDING)
-    at.configure(STANDARD + 'clients = ["root"]\n')
+    at.configure(STANDARD + 'clients = ["root"]\n' + steady("node", "client.root"))
 
 
 def mismatched(at: Place) -> None:
@@ -153,7 +158,7 @@ def mismatched(at: Place) -> None:
     at.bundle("ca", at.house)
     at.put("node", at.leaf("node", SERVER), key=at.leaf("other", SERVER))
     at.failed("node")
-    at.configure(STANDARD)
+    at.configure(STANDARD + steady("node"))
 
 
 def split_node(at: Place) -> None:
@@ -162,7 +167,9 @@ def split_node(at: Place) -> None:
     at.put("node", at.leaf("node", Leaf(names=NAMES, usages=("server",))))
     at.client("node", days=OVERDUE)
     at.put("client.root", at.leaf("client.app", Leaf(user="app", usages=("client",), days=CLIENTS["root"])))
-    at.configure(STANDARD + 'layout = "split-node"\nclients = ["root"]\n')
+    at.configure(
+        STANDARD + 'layout = "split-node"\nclients = ["root"]\n' + steady("node", "client.node", "client.root")
+    )
 
 
 def split_ca(at: Place) -> None:
@@ -176,6 +183,7 @@ def split_ca(at: Place) -> None:
         at.client(user, ca=people)
     at.client("app")
     more = 'layout = "split-ca"\nclient_authority = "people"\nclients = ["root", "app", "report"]\n'
+    more += steady("node", *(f"client.{user}" for user in ("node", "root", "app", "report")))
     at.configure(STANDARD + more, authorities='[authority.people]\ntype = "local"\ndirectory = "{base}/people"\n')
 
 
@@ -194,8 +202,8 @@ def ui(at: Place) -> None:
         at.put("node", at_home, into=name)
         at.put("ui", made, into=name)
         line = f'roots = "{{base}}/roots/{roots}.crt"\n' if roots else ""
-        own = '[certs_dir.file.ui]\nauthority = "public"\nnames = ["console.example.com"]\n' + line
-        tables.append(STANDARD.replace("/certs", f"/{name}") + own)
+        own = '[certs_dir.file.ui]\nauthority = "public"\nnames = ["console.example.com"]\nrenew_at = "2/3"\n' + line
+        tables.append(STANDARD.replace("/certs", f"/{name}") + steady("node") + own)
     at.configure(*tables, authorities='[authority.public]\ntype = "local"\ndirectory = "{base}/public"\n')
 
 
@@ -223,7 +231,7 @@ def odd_files(at: Place) -> None:
         at.write(f"certs/{stranger}", b"", 0o644)
     at.write("house/ca.crt", b"no certificate\n", 0o644)
     at.failed("client.root", "client.folder", "client.empty", "client.words")
-    at.configure(STANDARD + 'clients = ["root", "folder", "empty", "words"]\n')
+    at.configure(STANDARD + 'clients = ["root", "folder", "empty", "words"]\n' + steady("node", "client.root"))
 
 
 def history(at: Place) -> None:
@@ -246,7 +254,7 @@ def history(at: Place) -> None:
     mine = [(str(at.certs), stem, known[stem], at.at(-90)) for stem in ("node", "client.root")]
     at.ledger("issued", [*mine, (str(at.certs), "client.app", known["client.app staged"], at.at(0))])
     at.ledger("quarantined", [(str(at.certs), known["node generation 2"], at.at(-30))])
-    at.configure(STANDARD + 'clients = ["app", "root"]\n')
+    at.configure(STANDARD + 'clients = ["app", "root"]\n' + steady("node", "client.app", "client.root"))
 
 
 def _attempts(at: Place) -> list[tuple[object, ...]]:
@@ -282,9 +290,9 @@ def changed(at: Place) -> None:
     known = {name: fingerprint for fingerprint, name in at.shop.known.items()}
     at.ledger("issued", [(str(at.certs), "node", known["node"], at.at(-30))])
     names = STANDARD.replace('"10.0.0.5"', '"10.0.0.5", "db1", "new.example.com"')
-    own = '[certs_dir.file.node]\nkey = "ecdsa-p384"\nlifetime = "60d"\n[certs_dir.ocsp]\nmode = "strict"\n'
-    own += "allow_private = true\n"
-    at.configure(names + 'clients = ["root"]\n' + own)
+    own = '[certs_dir.file.node]\nkey = "ecdsa-p384"\nlifetime = "60d"\nrenew_at = "2/3"\n'
+    own += '[certs_dir.ocsp]\nmode = "strict"\nallow_private = true\n'
+    at.configure(names + 'clients = ["root"]\n' + steady("client.root") + own)
 
 
 CASES: dict[str, Callable[[Place], None]] = {

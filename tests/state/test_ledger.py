@@ -12,6 +12,7 @@ import pytest
 from certagent.core.facts import Adopted, Attempt, Window
 from certagent.posix.errors import HostError
 from certagent.state.ledger import Ledger
+from certagent.state.renewing import begin_renewing
 from certagent.state.rows import written
 from certagent.state.statements import PER_SUBJECT
 
@@ -117,6 +118,18 @@ def test_ledger_adopted_issued_quarantined_once(path: str) -> None:
         ledger.quarantine("/certs", "f3", NOW)
     assert ledger.adopted("/certs") == (Adopted("node", "f1", "want"), Adopted("node", "f2", "want"))
     assert (ledger.issued("/certs"), ledger.quarantined("/certs")) == (frozenset({"f2"}), frozenset({"f3"}))
+
+
+def test_ledger_knows_leaves_since_it_renews_by_the_grid(path: str) -> None:
+    """A leaf of an earlier version counts as known since then: its point of the grid may be over. Recorded once."""
+    ledger = Ledger.writing(path)
+    ledger.own("/certs", Adopted("node", "old", "want"), NOW)
+    assert [None] == [a.at for a in ledger.adopted("/certs")]
+    for days in (5, 6):
+        begin_renewing(ledger.database, NOW + timedelta(days=days))
+    ledger.own("/certs", Adopted("node", "new", "want"), NOW + timedelta(days=7))
+    for known in (ledger, Ledger.looking(path)):
+        assert [NOW + timedelta(days=days) for days in (5, 7)] == [a.at for a in known.adopted("/certs")]
 
 
 def test_ledger_newer_schema_is_refused(path: str) -> None:

@@ -38,12 +38,12 @@ class Subject:
     known: Revocation | None  # the newest answer
     staged_at: datetime | None = None  # None: it is live
 
-    def ask_at(self, rule: OcspRule, host: str) -> datetime | None:
+    def ask_at(self, rule: OcspRule, seed: str) -> datetime | None:
         """When to ask again: at nextUpdate, within the bounds; None: never asked yet."""
         known, since = self.known, self.staged_at
         if known is None:
             return None
-        least = rule.min_interval * (1 + 0.1 * unit(host, self.stem, "ocsp"))
+        least = rule.min_interval * (1 + 0.1 * unit(seed, self.stem, "ocsp"))
         if known.status == "revoked":
             return known.at + rule.max_interval
         if known.status != "good" or known.by_ocsp in {"unknown", "unreachable"}:
@@ -84,8 +84,8 @@ def _subject(view: View, pair: Pair, staged_at: datetime | None = None) -> Subje
 def _asking(view: View, subjects: list[Subject]) -> Part:
     if view.running("revocation"):
         return Part()
-    rule, host = view.policy.ocsp, view.policy.host
-    times = [(s, s.ask_at(rule, host)) for s in subjects if names_responder(rule, s.cert)]
+    rule, seed = view.policy.ocsp, view.policy.seed
+    times = [(s, s.ask_at(rule, seed)) for s in subjects if names_responder(rule, s.cert)]
     due = dict.fromkeys((s.stem, s.leaf.fingerprint) for s, at in times if at is None or at <= view.now)
     later = tuple(at for _, at in times if at is not None and at > view.now)
     if not due:

@@ -74,6 +74,7 @@ class Adopted:
     stem: str
     fingerprint: str
     want: str  # digest of the Want
+    at: datetime | None = field(default=None, compare=False)  # since when it is known; None: it was not recorded
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,11 @@ class Snapshot:
         return History(completed(self.attempts, live))
 
     @cached_property
+    def known_since(self) -> Mapping[tuple[str, str], datetime]:
+        """Since when the agent has known each leaf, by stem and fingerprint, where that was recorded."""
+        return {(a.stem, a.fingerprint): a.at for a in self.adopted if a.at is not None}
+
+    @cached_property
     def revocation(self) -> Mapping[str, Revocation]:
         """What is known of each leaf, by its fingerprint."""
         return {r.fingerprint: r for r in self.revocations}
