@@ -148,6 +148,8 @@ PROCESS_OTHER_USER = Rule("process.other-user",
     ("warning", "info"))
 PROCESS_PID_FILE = Rule("process.pid-file", "the configured `pid_file` does not lead to a process", AGENT,
     "correct `pid_file`, or have cockroach write it (--pid-file)", ("warning", "info"))
+PROCESS_PROBE = Rule("process.probe", "`probe` names an address on which the process does not listen", AGENT,
+    "correct `probe` in [certs_dir.process], or leave it out: certagent finds the ports by itself", WARNING)
 AUTHORITY_UNTRUSTED = Rule("authority.untrusted",
     "the root of an authority is not in the trust bundle", AGENT,
     "add its root to the bundle on every node, or remove it from `authority`", WARNING)

@@ -106,7 +106,7 @@ def judged(
     if not caught:
         return replace(base, state="starting", listeners=listeners)
     if listeners:
-        return replace(base, state="serving", listeners=asked)
+        return replace(base, state="serving", listeners=asked, seen=listeners if rule.probe else ())
     if rule.probe:
         return replace(base, state="starting", listeners=asked, by_probe=True)
     if mine not in {0, base.uid}:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, ObserveOnly, PassedOver, Snapshot, Why
+from certagent.core.facts import Attempt, Listener, ObserveOnly, PassedOver, Served, Snapshot, Why
 from certagent.core.policy import Owner
-from tests.core.building import DAY, NOW, OWNER, file, generation, policy, process, snapshot
+from tests.core.building import DAY, NOW, OWNER, file, generation, policy, process, served, snapshot
 
 MINUTE = timedelta(minutes=1)
 HUNG = "pid 100"
@@ -60,6 +60,44 @@ def test_process_starting_over_five_minutes_is_warning() -> None:
         assert said(found) == [("process.starting", severity)]
         remedies = {f.remedy for f in decide(policy(), found, NOW).findings if f.code == "process.starting"}
         assert any("probe" in remedy for remedy in remedies) == (severity == "warning")
+
+
+def test_process_starting_without_an_answer_of_probe_names_it() -> None:
+    """`probe` is set, and wrong: the remedy is another one."""
+    found = starting(6 * MINUTE, by_probe=True)
+    found = replace(found, processes=(replace(found.processes[0], listeners=(Listener("127.0.0.1", 9),)),))
+    [finding] = [f for f in decide(policy(), found, NOW).findings if f.code == "process.starting"]
+    assert "no address of `probe` has answered (127.0.0.1:9): no SIGHUP" in finding.message
+    assert finding.remedy.startswith("correct `probe`")
+
+
+def misnamed(*answers: Served, **changes: Any) -> Snapshot:
+    seen = (Listener("127.0.0.1", 26257), Listener("127.0.0.1", 8080))
+    return snapshot(processes=(process(**{"listeners": PROBED, "seen": seen, **changes}),), served=answers)
+
+
+PROBED = (Listener("127.0.0.1", 9, "sql"),)
+THERE = "127.0.0.1:9"
+
+
+def test_probe_beside_a_process_that_listens_elsewhere_is_said() -> None:
+    """Before anything is asked, as without an agent: both are named, and `served.unreachable` is not said as well."""
+    asked = (served(address=THERE, outcome="unreachable", reason="Connection refused"), served("x", address=THERE))
+    for answers in ((), asked[:1], asked[1:]):
+        found = misnamed(*answers)
+        [finding] = [f for f in decide(policy(), found, NOW).findings if f.code == "process.probe"]
+        assert (finding.file, finding.severity) == ("pid 100", "warning")
+        assert finding.message == "`probe` names 127.0.0.1:9, but pid 100 listens on 127.0.0.1:26257, 127.0.0.1:8080"
+        assert "served.unreachable" not in {code for code, _ in said(found, "served")}
+
+
+def test_probe_that_is_right_is_not_said() -> None:
+    """A port that the process has, one that is forwarded to it, and a process whose ports nobody sees."""
+    ours = (Listener("db1.example.com", 26257),)
+    for found in (misnamed(listeners=ours), misnamed(served(address=THERE)), misnamed(seen=())):
+        assert "process.probe" not in {f.code for f in decide(policy(), found, NOW).findings}
+    closed = misnamed(served(address="db1.example.com:26257", outcome="unreachable"), listeners=ours)
+    assert said(closed, "served") == [("served.unreachable", "warning")]
 
 
 ROOT = Owner("root", 0, 0)

@@ -155,6 +155,7 @@ def test_process_owner_state(
     found: Process = judged(BASE, listeners, hup, rule, mine)
     assert found.by_probe == (state == "starting" and seen == (Listener("127.0.0.1", 26257, "sql"),) and hup == CAUGHT)
     assert (found.state, found.listeners) == (state, seen)
+    assert found.seen == ((SQL,) if rule.probe and state == "serving" else ())
     assert (found.problem is not None) is (state in {"ignoring", "forbidden"})
 
 

@@ -13,6 +13,7 @@ from certagent.core.catalogue import (
     CERT_NOT_YET_VALID,
     CERT_UNTRUSTED,
     LOGIN_REFUSED,
+    PROCESS_PROBE,
     SERVED_UNREACHABLE,
 )
 from certagent.core.decide.part import Part, total
@@ -34,7 +35,7 @@ def part(view: View) -> Part:
     """Scans and probes that are due, and findings about ports that do not answer."""
     parts = [_scan(view)]
     parts += _probes(view)
-    parts.append(_unreachable(view))
+    parts += [_unreachable(view), _misnamed(view)]
     return total(parts)
 
 
@@ -117,9 +118,10 @@ def _invalid(view: View, stem: str) -> bool:
 def _unreachable(view: View) -> Part:
     snapshot = view.snapshot
     alive = {p.identity: p for p in snapshot.processes if not _announced(p)}
+    wrong = {i: _elsewhere(snapshot, p) for i, p in alive.items()}
     found = []
     for served in snapshot.served:
-        if served.process not in alive:
+        if served.process not in alive or served.address in wrong.get(served.process, ()):
             continue
         if served.outcome == "unreachable":
             message = f"{served.address} of pid {alive[served.process].pid} cannot be verified: {served.reason}"
@@ -133,4 +135,30 @@ def _unreachable(view: View) -> Part:
             message = f"{served.address} refuses {served.client}.crt: {served.reason}"
             remedy = "add the issuer to the server's bundle of client CAs"
             found.append(CERT_UNTRUSTED.found(f"{served.client}.crt", message, remedy=remedy))
+    return Part(findings=tuple(found))
+
+
+def _elsewhere(snapshot: Snapshot, process: Process) -> tuple[str, ...]:
+    """The addresses of `probe` whose port the process does not listen on.
+
+    One that serves what is on disk is right all the same: something forwards it.
+    """
+    ports = {port.port for port in process.seen}
+    right = {
+        s.address
+        for s in snapshot.served
+        if s.process == process.identity and s.outcome == "served" and not differs(snapshot, s)
+    }
+    named = (port for port in process.listeners if ports and port.port not in ports)
+    return tuple(port.address for port in named if port.address not in right)
+
+
+def _misnamed(view: View) -> Part:
+    """Where `probe` is wrong: what is asked there says nothing of the process."""
+    found = []
+    for process in view.snapshot.processes:
+        if wrong := _elsewhere(view.snapshot, process):
+            seen = ", ".join(port.address for port in process.seen)
+            message = f"`probe` names {', '.join(wrong)}, but pid {process.pid} listens on {seen}"
+            found.append(PROCESS_PROBE.found(f"pid {process.pid}", message))
     return Part(findings=tuple(found))

@@ -22,6 +22,7 @@ from certagent.core.view import View
 
 GRACE = timedelta(minutes=5)  # a node that joins a large cluster listens within seconds
 PROBE = "set `probe` in [certs_dir.process] to an address where it can be asked"
+WRONG = "correct `probe` in [certs_dir.process]: an address where the process answers a TLS handshake"
 RULES = {
     "insecure": (PROCESS_INSECURE, "warning"),
     "other-user": (PROCESS_OTHER_USER, "info"),  # it may use another directory
@@ -55,8 +56,12 @@ def _state(view: View, process: Process) -> Finding:
         if view.now - process.started < GRACE:
             message = f"pid {process.pid} is starting; a SIGHUP now could kill it"
             return PROCESS_STARTING.found(file, message)
-        message = f"pid {process.pid} has run since {stamp(process.started)}, and no port of it can be seen: no SIGHUP"
-        return PROCESS_STARTING.found(file, f"{message} is sent", "warning", PROBE)
+        since = f"pid {process.pid} has run since {stamp(process.started)}, and"
+        if process.by_probe:
+            named = ", ".join(port.address for port in process.listeners)
+            message = f"{since} no address of `probe` has answered ({named}): no SIGHUP is sent"
+            return PROCESS_STARTING.found(file, message, "warning", WRONG)
+        return PROCESS_STARTING.found(file, f"{since} no port of it can be seen: no SIGHUP is sent", "warning", PROBE)
     if process.state == "forbidden" and process.found_by == "arguments" and owner.uid not in {0, process.uid}:
         message = f"pid {process.pid} runs as {process.user}, not as {owner.user}: this agent can neither inspect nor"
         return PROCESS_OTHER_USER.found(file, f"{message} signal it")

@@ -54,6 +54,7 @@ class Process:
     problem: str | None = None
     advice: str = ""  # the remedy of the problem, where it is known
     strange: bool = False  # anybody may have started it: it gets no signal, and nothing goes by its flags
+    seen: tuple[Listener, ...] = ()  # where it listens, where `listeners` are those of `probe` instead
     by_probe: bool = False  # its listeners are those of `probe`: it counts as serving once one of them has answered
 
     @property
