@@ -7,7 +7,7 @@ TWICE_THE_CORES := $(shell echo $$((2 * $$(nproc))))
 
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup program demo test test-any-day test-faults unit coverage others lint lock sbom site deb rpm wheel bench clean
+.PHONY: setup program demo test test-any-day test-faults streams unit coverage others lint lock sbom site deb rpm wheel bench clean
 
 # The program alone: what `make demo` needs. The developers' tools come on top of it, for everything else.
 program: .venv/.program
@@ -74,6 +74,10 @@ test-any-day: setup
 # CERTAGENT_FAULTS=long: each point of each scenario; docs/reliability.md says what the default form leaves out.
 test-faults: setup
 	$(BIN)/python -m pytest --numprocesses=$(TWICE_THE_CORES) tests/faults
+
+# Handshakes of a fleet while its certificates change, one row a scenario. WORDS: --json, --postgres, --seed N, names.
+streams: setup
+	$(BIN)/python -m tests.streams $(WORDS)
 
 # Without what takes over a quarter of a second, which `make test` runs: whole processes, and simulated days and years.
 # One process: a second one would import and collect everything again, which takes as long as half of the tests. pytest

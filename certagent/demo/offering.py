@@ -5,6 +5,7 @@ import ctypes
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from certagent.demo.loader import Entry, Material
 from certagent.x509 import X509Error, memory_file, usable
@@ -61,6 +62,12 @@ def context_of(what: Offer) -> ssl.SSLContext:
     if what.protocols:
         context.set_alpn_protocols(what.protocols)
     return context
+
+
+@lru_cache(maxsize=8)
+def built(what: Offer) -> ssl.SSLContext:
+    """As `context_of`, once for what is loaded: it takes as long as the handshake. A failure is not remembered."""
+    return context_of(what)
 
 
 def _ask_clients(context: ssl.SSLContext, bundles: Sequence[bytes]) -> None:

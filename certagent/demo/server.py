@@ -1,8 +1,8 @@
 """A TLS server that stands in for cockroach: it loads, serves and reloads by cockroach's rules.
 
 SQL port (pgwire SSLRequest, client certificates verified; also the RPC of other nodes) and HTTP port
-(`/_status/vars`). As in Go the TLS configuration is built at each handshake from the bytes loaded last: a mismatched
-pair is loaded silently and then fails every new connection. Before the server listens, SIGHUP kills it.
+(`/_status/vars`). As in Go the TLS configuration is built at the first handshake from the bytes loaded last: a
+mismatched pair is loaded silently and then fails every new connection. Before the server listens, SIGHUP kills it.
 
 For tests, in the environment: STANDIN_START_AFTER (a file for which it waits), STANDIN_RELOAD_DELAY (seconds),
 STANDIN_DEAF (a reload changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no connection gets an answer; `sql` or
@@ -23,13 +23,13 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from certagent.demo.loader import Flags, LoadError, Material, load, reload_problem, start_problem
 from certagent.demo.logins import Shown, may_call, may_log_in, shown_by
-from certagent.demo.offering import context_of, offer, tls_problem
+from certagent.demo.offering import built, offer, tls_problem
 
 PR_SET_NAME, PR_SET_DUMPABLE = 15, 4
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
@@ -143,7 +143,7 @@ class Server:
             if self._faithless():
                 raw.recv(4096)
             elif what := offer(self.material, spoken):
-                with context_of(what).wrap_socket(raw, server_side=True) as tls:
+                with built(what).wrap_socket(raw, server_side=True) as tls:
                     {"sql": self._sql, "rpc": self._rpc, "http": self._http}[spoken](tls)
 
     def _faithless(self) -> bool:
@@ -233,8 +233,8 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """Start, listen, then wait for signals."""
+def main(beside: Callable[[Server], None] = lambda _: None) -> None:
+    """Start, listen, begin what the server does `beside` that, then wait for signals."""
     arguments = options().parse_args()
     ctypes.CDLL(None).prctl(PR_SET_NAME, b"cockroach")
     quirks = Quirks.of(os.environ)
@@ -250,6 +250,7 @@ def main() -> None:
     if quirks.ignore_hup:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server.log("started", **ports)
+    beside(server)
     while (info := signal.sigwaitinfo(SIGNALS)).si_signo == signal.SIGHUP:
         server.reload(info.si_uid)
 

@@ -118,15 +118,17 @@ class Host:
 class Agent:
     """A running daemon."""
 
+    python, environ, cwd = sys.executable, None, None
+
     def __init__(self, host: Host, log: Path, prefix: tuple[str, ...]) -> None:
         self.host, self.log_path, self.prefix = host, log, prefix
         self.process: subprocess.Popen[bytes] | None = None
         self.read, self.rows = 0, list[Event]()  # of the log: bytes, and the events in them
 
     def __enter__(self) -> Self:
-        command = [*self.prefix, sys.executable, "-m", "certagent", "run", "--log", "json", "-c", str(self.host.config)]
+        command = [*self.prefix, self.python, "-m", "certagent", "run", "--log", "json", "-c", str(self.host.config)]
         with open(note(self.log_path), "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environ, cwd=self.cwd)
         try:
             wait_until(lambda: self.events("agent.started") or self.ended(), "the agent starts")
             assert not self.ended(), self.log_path.read_text()
