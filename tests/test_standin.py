@@ -23,7 +23,7 @@ from certagent.demo.loader import (
 )
 from certagent.demo.logins import Shown, shown_by
 from certagent.demo.offering import Offer, offer, tls_problem
-from certagent.demo.server import AUTHENTICATION_OK, Quirks, metrics_page, rpc_answer, sql_answer
+from certagent.demo.server import AUTHENTICATION_OK, Quirks, live_nodes, metrics_page, rpc_answer, sql_answer
 from certagent.demo.story import ROTATIONS, Rotated, rotated, withstood
 from tests.making import Ca, make_ca
 
@@ -335,11 +335,20 @@ def test_standin_fifo_is_no_certificate(tmp_path: Path, house: Ca) -> None:
 def test_standin_metrics_name_what_is_loaded() -> None:
     """A line for each valid file, for each that a reload changed, and for the version where it is told."""
     loaded = Material({"node": Entry(b"x", b"y", not_after=7), "ui": Entry(error="ui.crt: broken")})
-    assert 'security_certificate_expiration_node{node_id="1"} 7\n' == metrics_page(loaded, {}, "")
-    assert metrics_page(loaded, {"client.node": 5}, "24.1").splitlines()[1:] == [
+    ends, live = 'security_certificate_expiration_node{node_id="1"} 7\n', 'liveness_livenodes{node_id="1"} 1\n'
+    assert ends + live == metrics_page(loaded, {}, "")
+    assert metrics_page(loaded, {"client.node": 5}, "24.1", "3").splitlines()[1:] == [
         'security_certificate_last_rotation_node_client{node_id="1"} 5',
         'build_timestamp{tag="v24.1.0",node_id="1"} 1.7e+09',
+        'liveness_livenodes{node_id="1"} 3',
     ]
+
+
+def test_standin_is_told_how_many_nodes_are_live(tmp_path: Path) -> None:
+    """By a number, or by a file, which may change while it runs; without either it is alone."""
+    file = tmp_path / "live"
+    file.write_text("5\n")
+    assert [live_nodes(given) for given in ("", "3", str(file))] == ["1", "3", "5"]
 
 
 @pytest.mark.parametrize(("user", "flags", "words"), [

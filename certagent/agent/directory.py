@@ -26,8 +26,10 @@ from certagent.core import actions
 from certagent.core.clock import believable
 from certagent.core.facts import Clock, ObserveOnly, Snapshot
 from certagent.core.findings import Finding
+from certagent.core.members import Listing, with_members
 from certagent.core.policy import Policy
 from certagent.events import Log
+from certagent.operations.peers_file import read_listing
 from certagent.posix.background import BackgroundReader
 from certagent.posix.directory import SharedError
 from certagent.posix.errors import HostError
@@ -60,6 +62,7 @@ class World:
         """Touches nothing."""
         self._ledger, self._log, self._inbox, self._jobs, self._lock = ledger, log, inbox, jobs, lock
         self._roots: BackgroundReader[Roots] | None = None  # those that the policy names
+        self._peers: BackgroundReader[Listing] | None = None  # what the file of members says
         self._memory = Memory()
         self._scanner = Scanner()
         self._exposures = Exposures(ledger, policy.path)
@@ -77,6 +80,8 @@ class World:
         """Take a policy for the same directory; what is known and what runs stays."""
         if policy.roots != self.policy.roots or self._roots is None:
             self._roots = self._reading(policy.roots) if policy.roots else None
+        if policy.rotation.peers_file != self.policy.rotation.peers_file or self._peers is None:
+            self._peers = self._reading_peers(policy.rotation.peers_file) if policy.rotation.peers_file else None
         self.policy, self._authorities = policy, cache
         store = Store(policy.path, policy.keep)
         self._staging = Staging(store, policy.path)
@@ -101,13 +106,18 @@ class World:
         wake = partial(self._inbox.wake, "roots read")
         return BackgroundReader(what, partial(load_trusted, path), wake, lambda: (path,))
 
+    def _reading_peers(self, path: str) -> BackgroundReader[Listing]:
+        what = f"the members of the cluster of {self.policy.path}: {path}"
+        wake = partial(self._inbox.wake, "members read")
+        return BackgroundReader(what, partial(read_listing, path), wake, lambda: (path,))
+
     def _roots_of_ui(self) -> Roots | None:
         """The roots that may verify `ui` besides `ca.crt`: the system's or the configured ones; None: not read yet."""
         return self._roots.found if self._roots else load()
 
     def readings(self) -> tuple[BackgroundReader[Any], ...]:
         """What is read in the background for this directory alone."""
-        return (self._roots,) if self._roots else ()
+        return tuple(reading for reading in (self._roots, self._peers) if reading)
 
     def take_lock(self) -> None:
         """Become the one agent that changes this directory. HostError names who holds it."""
@@ -188,8 +198,10 @@ class World:
         known = self._staged(replace(known, attempts=believable(known.attempts, now, memory.clock)), now)
         known = self._loaded(known, now)
         memory.forget(known, now)
+        remembered = memory.add(known, self.policy)
+        file = self._peers.found if self._peers else None
         return replace(
-            memory.add(known, self.policy),
+            with_members(remembered, self.policy.rotation, self.policy.host, file),
             ledger_problem=self._ledger.problem or known.ledger_problem,
             authorities=self._authorities.facts(now),
         )

@@ -40,7 +40,7 @@ def schema(name: str) -> dict[str, Any]:
 
 def line() -> dict[str, Any]:
     """A line of the log: what every line has, what is left out where it is empty, and the fields of some events."""
-    from certagent.core.documents import DRAFT, MOMENT, NUMBER, TEXT
+    from certagent.core.shapes import DRAFT, MOMENT, NUMBER, TEXT
     from certagent.events import EVENTS, Level
 
     own: dict[str, Any] = {field: {} for event in EVENTS.values() for field in event.fields}

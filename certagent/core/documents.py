@@ -4,61 +4,31 @@ A document may get a field that its schema does not have; a reader ignores it. T
 of the types from which the document is made.
 """
 
-from typing import Any, get_args, get_type_hints
+from typing import get_args
 
 from certagent.core import advice, bundles, doctor, proof
+from certagent.core.facts.members import Look
 from certagent.core.facts.processes import Process, Served
 from certagent.core.facts.records import Attempt
 from certagent.core.facts.revocation import Answer, Status, Verdict
 from certagent.core.findings import Severity
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.renewals import Outcome as Ended
+from certagent.core.shapes import (
+    DRAFT,
+    FLAG,
+    MOMENT,
+    NUMBER,
+    TEXT,
+    Shape,
+    document,
+    field,
+    maybe,
+    record,
+    rows,
+    words,
+)
 from certagent.core.trial import Step
-
-Shape = dict[str, Any]
-DRAFT = "http://json-schema.org/draft-07/schema#"
-TEXT: Shape = {"type": "string"}
-FLAG: Shape = {"type": "boolean"}
-NUMBER: Shape = {"type": "integer"}
-MOMENT: Shape = {"type": "string", "format": "date-time"}
-
-
-def words(literal: object) -> Shape:
-    """One of the words of a Literal."""
-    return {"enum": list(get_args(literal))}
-
-
-def field(owner: type, name: str) -> Shape:
-    """One of the words that a field of a dataclass may have."""
-    return words(get_type_hints(owner)[name])
-
-
-def rows(of: Shape) -> Shape:
-    """A list."""
-    return {"type": "array", "items": of}
-
-
-def record(**fields: Shape) -> Shape:
-    """An object that has all of these fields."""
-    return {"type": "object", "required": list(fields), "properties": fields}
-
-
-def maybe(shape: Shape) -> Shape:
-    """Something, or null."""
-    return {"anyOf": [shape, {"type": "null"}]}
-
-
-def document(title: str, shape: Shape) -> Shape:
-    """A whole document."""
-    fields = {"version": {"const": 1}, **shape["properties"]}
-    return {
-        "$schema": DRAFT,
-        "title": title,
-        **shape,
-        "required": ["version", *shape["required"]],
-        "properties": fields,
-    }
-
 
 SEVERITY: Shape = {"enum": [*get_args(Severity), "unknown"]}
 FINDING = record(code=TEXT, severity=words(Severity), file=TEXT, message=TEXT, remedy=TEXT)
@@ -111,6 +81,26 @@ PROCESS = record(
     last_signal=maybe(ATTEMPT),
     owed=rows(TEXT),
 )
+LOOK = record(
+    address=TEXT,
+    at=MOMENT,
+    offered=TEXT,
+    fingerprint=TEXT,
+    outcome=field(Look, "outcome"),
+    reason=TEXT,
+    served=maybe(TEXT),
+    served_since=maybe(MOMENT),
+    anchors=rows(TEXT),
+)
+MEMBERS = record(
+    source=maybe({"enum": ["peers", "peers_file", "join"]}),
+    listed=rows(TEXT),
+    own=maybe(TEXT),
+    problem=maybe(TEXT),
+    live=maybe(NUMBER),
+    live_at=maybe(MOMENT),
+    looks=rows(LOOK),
+)
 STATUS = record(
     host=TEXT,
     severity=SEVERITY,
@@ -126,6 +116,7 @@ STATUS = record(
             files=rows(FILE),
             processes=rows(PROCESS),
             processes_at=maybe(MOMENT),
+            members=MEMBERS,
             authorities=rows(record(name=TEXT, type=TEXT, note=TEXT, problem=maybe(TEXT), failed_attempts=NUMBER)),
             clock=record(sound=FLAG, synchronised=FLAG),
             checked_at=maybe(MOMENT),

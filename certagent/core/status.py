@@ -7,7 +7,7 @@ from typing import Any
 
 from certagent.core.actions import Action, Blocked, Plan, subject_of, word_of
 from certagent.core.decide import decide, severity
-from certagent.core.facts import Attempt, Authority, Leaf, Pair, Process, Served, Snapshot
+from certagent.core.facts import Attempt, Authority, Leaf, Look, Members, Pair, Process, Served, Snapshot
 from certagent.core.findings import Finding, worst_of
 from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
@@ -52,6 +52,7 @@ def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> 
         "files": _files(view),
         "processes": _processes(snapshot, now),
         "processes_at": rfc3339(snapshot.processes_at),
+        "members": _members(snapshot.members),
         "authorities": [_authority(snapshot, a) for a in snapshot.authorities],
         "clock": {"sound": snapshot.clock.sound, "synchronised": snapshot.clock.synchronised},
         "next": _next(view, plan),
@@ -202,6 +203,33 @@ def _process(snapshot: Snapshot, process: Process) -> dict[str, Any]:
         "state": process.state,
         "listeners": ports,
         "last_signal": _attempt(sent[-1] if sent else None),
+    }
+
+
+def _members(members: Members) -> dict[str, Any]:
+    """Who belongs to the cluster besides this host, and the newest look at each for each pair."""
+    return {
+        "source": members.source or None,
+        "listed": list(members.listed),
+        "own": members.own or None,
+        "problem": members.problem,
+        "live": members.live,
+        "live_at": rfc3339(members.live_at),
+        "looks": [_look(k) for k in sorted(members.looks, key=lambda k: (k.address, k.at))],
+    }
+
+
+def _look(look: Look) -> dict[str, Any]:
+    return {
+        "address": look.address,
+        "at": rfc3339(look.at),
+        "offered": look.stem,
+        "fingerprint": look.offered,
+        "outcome": look.outcome,
+        "reason": look.reason,
+        "served": look.served or None,
+        "served_since": rfc3339(look.served_since or look.at) if look.served else None,
+        "anchors": [key_of(spki) for spki in look.anchors],
     }
 
 

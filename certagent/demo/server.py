@@ -9,7 +9,7 @@ STANDIN_DEAF (a reload changes nothing), STANDIN_IGNORE_HUP, STANDIN_MUTE (no co
 `http`: none on that port), STANDIN_FAITHFUL (handshakes fail with any other node pair than the first one),
 STANDIN_ROTATIONS (its metrics say when a reload last changed each file, as those of cockroach 26.3),
 STANDIN_RELEASE (24.1: it loads as that version does, and names it in its metrics), STANDIN_NO_LOGIN (a user who may not
-log in).
+log in), STANDIN_LIVE_NODES (how many nodes its metrics call live: a number, or a file that has one).
 """
 
 import argparse
@@ -85,13 +85,21 @@ def sql_answer(message: bytes, who: Shown | None, flags: Flags) -> tuple[bytes, 
     return (AUTHENTICATION_OK if message else b""), True
 
 
-def metrics_page(material: Material, rotated: Mapping[str, int], release: str) -> str:
-    """Given what is loaded, when reloads changed files (seconds since 1970) and the version, return `/_status/vars`."""
+def live_nodes(configured: str) -> str:
+    """Given a number, or the path of a file that has it, return it; one node where nothing is configured."""
+    if configured.startswith("/"):
+        with open(configured) as file:
+            return file.read().strip()
+    return configured or "1"
+
+
+def metrics_page(material: Material, rotated: Mapping[str, int], release: str, live: str = "1") -> str:
+    """Given what is loaded, when reloads changed files, the version and how many nodes live, return `/_status/vars`."""
     held = {label: entry for stem, label in METRICS.items() if (entry := material.good(stem))}
     lines = [f'security_certificate_expiration_{label}{{node_id="1"}} {e.not_after}' for label, e in held.items()]
     lines += [f'security_certificate_last_rotation_{METRICS[s]}{{node_id="1"}} {at}' for s, at in rotated.items()]
     lines += [f'build_timestamp{{tag="v{release}.0",node_id="1"}} 1.7e+09'] if release else []
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, f'liveness_livenodes{{node_id="1"}} {live}', ""])
 
 
 class Server:
@@ -169,7 +177,8 @@ class Server:
     def _http(self, tls: ssl.SSLSocket) -> None:
         tls.recv(65536)
         rotated = self.rotated if self.quirks.rotations else {}
-        told = metrics_page(self.material, rotated, os.environ.get("STANDIN_RELEASE", ""))
+        live = live_nodes(os.environ.get("STANDIN_LIVE_NODES", ""))
+        told = metrics_page(self.material, rotated, os.environ.get("STANDIN_RELEASE", ""), live)
         tls.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + told.encode())
 
     def reload(self, uid: int) -> None:
@@ -226,6 +235,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--disallow-root-login", action="store_true")
     parser.add_argument("--allow-debug-user", action="store_true")
     parser.add_argument("--advertise-addr", default="")
+    parser.add_argument("--join", "-j", action="append", default=[], help="its metrics say how many nodes are live")
     parser.add_argument("--pid-file", default="")
     parser.add_argument("--ports-file", required=True, help="where the ports are written once it listens")
     parser.add_argument("--log", default=os.devnull)

@@ -35,7 +35,7 @@ def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[
     found += [
         f"certs_dir[{n}].{each}"
         for n, policy in enumerate(config.policies)
-        for each in _of_directory(policy, root=root)
+        for each in (*_of_directory(policy, root=root), *_of_members(policy, agent))
     ]
     return tuple(found)
 
@@ -137,6 +137,13 @@ def _of_embedded(made: LocalConfig, now: datetime) -> Iterator[str]:
         yield f"directory: {cert}: {error}"
     except OSError:
         return
+
+
+def _of_members(policy: Policy, agent: int | None) -> Iterator[str]:
+    """What is wrong with the file that names the members."""
+    if path := policy.rotation.peers_file:
+        yield from _of_file("rotation.peers_file", path)
+        yield from _trusted("rotation.peers_file", path, agent)
 
 
 def _of_directory(policy: Policy, *, root: bool) -> Iterator[str]:

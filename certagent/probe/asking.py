@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from certagent.core.facts import Listener, Served
 from certagent.probe.child import allowed
 from certagent.probe.exchange import Kind, Login, Outcome, Way
-from certagent.probe.metrics import LABEL, LAST_MOMENT, MOST_ROTATIONS, Metrics
+from certagent.probe.metrics import LABEL, LAST_MOMENT, MOST_NODES, MOST_ROTATIONS, Metrics
 from certagent.sandbox.nursery import Nursery
 from certagent.sandbox.user import unprivileged
 
@@ -111,6 +111,7 @@ def probe(
         sqlstate=found.login.sqlstate,
         rotations=found.metrics.rotations,
         release=found.metrics.release,
+        live_nodes=found.metrics.live,
     )
 
 
@@ -137,9 +138,10 @@ def _outcome(row: dict[str, Any]) -> Outcome:
     )
 
 
-def _metrics(expiry: Any, rotations: Any, release: Any) -> Metrics:
+def _metrics(expiry: Any, rotations: Any, release: Any, live: Any) -> Metrics:
     found = tuple((_label(label), _number(at, LAST_MOMENT)) for label, at in rotations[:MOST_ROTATIONS])
-    return Metrics(_number(expiry, LAST_MOMENT), found, _release(*release) if release else None)
+    nodes = None if live is None else _number(live, MOST_NODES)
+    return Metrics(_number(expiry, LAST_MOMENT), found, _release(*release) if release else None, nodes)
 
 
 def _release(major: Any, minor: Any) -> tuple[int, int]:

@@ -12,44 +12,50 @@ from typing import NamedTuple
 EXPIRY = b"security_certificate_expiration_node_client"
 ROTATION = b"security_certificate_last_rotation_"
 BUILD = b"build_timestamp"
+LIVE = b"liveness_livenodes"
 LABEL = re.compile(r"[a-z_]{1,40}")
 VALUE = re.compile(rb"[0-9.e+]{1,40}")
 TAG = re.compile(rb'(?:^|[^A-Za-z0-9_])tag="v([0-9]{1,3})\.([0-9]{1,3})[.-]')
 LONGEST = 1000  # of labels that are read
 MOST_ROTATIONS = 64
 LAST_MOMENT = 1 << 36  # the year 4147
+MOST_NODES = 1 << 20
 
 
 class Metrics(NamedTuple):
-    """What `/_status/vars` tells: the expiry of `client.node`, when reloads last changed each file, and the version."""
+    """What `/_status/vars` tells: the expiry of `client.node`, when reloads changed files, the version, live nodes."""
 
     expiry: int = 0
     rotations: tuple[tuple[str, int], ...] = ()
     release: tuple[int, int] | None = None
+    live: int | None = None
 
 
 def metrics_in(text: bytes) -> Metrics:
     """Given an answer, return what it tells; a line that is not a sample is passed over."""
-    expiry, release = 0, None
+    expiry, release, live = 0, None, None
     rotations: dict[str, int] = {}
     for name, labels, value in samples(text):
         if name == EXPIRY:
             expiry = expiry or value
         elif name == BUILD:
             release = release or release_in(labels)
+        elif name == LIVE:
+            live = value if live is None and value < MOST_NODES else live
         elif value and len(rotations) < MOST_ROTATIONS:
             rotations[name.removeprefix(ROTATION).decode()] = value
-    return Metrics(expiry, tuple(sorted(rotations.items())), release)
+    return Metrics(expiry, tuple(sorted(rotations.items())), release, live)
 
 
 def samples(text: bytes) -> Iterator[tuple[bytes, bytes, int]]:
     """Name, labels and value of each line that is of interest."""
     for line in text.split(b"\n"):
-        if not line.startswith((EXPIRY, ROTATION, BUILD)):
+        if not line.startswith((EXPIRY, ROTATION, BUILD, LIVE)):
             continue
         head, _, value = line.rstrip().rpartition(b" ")
         name, brace, labels = head.partition(b"{")
-        known = name in {EXPIRY, BUILD} or LABEL.fullmatch(name.removeprefix(ROTATION).decode("ascii", "replace"))
+        label = name.removeprefix(ROTATION).decode("ascii", "replace") if name.startswith(ROTATION) else ""
+        known = name in {EXPIRY, BUILD, LIVE} or LABEL.fullmatch(label)
         if known and VALUE.fullmatch(value) and (not brace or labels.endswith(b"}")):
             yield name, labels[:LONGEST], number(value)
 

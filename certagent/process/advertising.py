@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 
+from certagent.core.addresses import SQL_PORT, address
+
 LISTEN, ADVERTISE, HTTP = ("listen-addr", "host"), ("advertise-addr", "advertise-host"), ("http-addr", "http-host")
 LONGEST = 253  # of a DNS name
+MOST_JOINS = 10_000  # another user may pass any number
 OWN_DEFAULTS = frozenset({"demo", "mt start-sql"})  # these listen and advertise by other rules
 
 
@@ -22,6 +25,38 @@ def advertised(argv: Sequence[str], subcommand: str, hostname: str) -> tuple[str
     sql = told if given is not None else ""
     sql = _host(argv, "advertise-sql-addr") or sql or ("" if own else _host(argv, "sql-addr")) or told or name
     return tuple(dict.fromkeys(host for host in (told or name, sql, *_by_locality(argv)) if host and _dialled(host)))
+
+
+def advertised_at(argv: Sequence[str], subcommand: str, hostname: str) -> str:
+    """host:port that other nodes are told to dial; "" where it is not known, or is no address."""
+    given, listen = (_values(argv, *names)[-1:] or [""] for names in (ADVERTISE, LISTEN))
+    host = _host_of(given[0]) or _host_of(listen[0])
+    host = host if host and _dialled(host) else hostname
+    port = _port_of(given[0]) or _port_of(listen[0]) or str(SQL_PORT)
+    if subcommand in OWN_DEFAULTS or not host:
+        return ""
+    with suppress(ValueError):
+        return address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return ""
+
+
+def joins(argv: Sequence[str]) -> tuple[str, ...]:
+    """The addresses of `--join`: it may be given several times, and each time with several addresses."""
+    found: dict[str, None] = {}
+    for value in [*_values(argv, "join"), *_short(argv, "j")]:
+        for one in value.split(",")[:MOST_JOINS]:
+            with suppress(ValueError):
+                found[address(one.strip())] = None
+    return tuple(found)[:MOST_JOINS]
+
+
+def _short(argv: Sequence[str], letter: str) -> list[str]:
+    """Every value of a flag of one letter: -j db1, -jdb1 and -j=db1."""
+    found = []
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
+        if word.startswith(f"-{letter}"):
+            found.append(word[2:].removeprefix("=") or following)
+    return found
 
 
 def advertised_http(argv: Sequence[str]) -> str:
@@ -59,6 +94,10 @@ def _host(argv: Sequence[str], *names: str) -> str | None:
 
 def _host_of(address: str) -> str:
     return address[1:].partition("]")[0] if address.startswith("[") else address.partition(":")[0]
+
+
+def _port_of(written: str) -> str:
+    return written.rpartition("]")[2].rpartition(":")[2] if ":" in written.rpartition("]")[2] else ""
 
 
 def _dialled(host: str) -> bool:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from certagent.core.facts import LoaderFlags
-from certagent.process.advertising import advertised, advertised_http
+from certagent.core.facts import LoaderFlags, Place
+from certagent.process.advertising import advertised, advertised_at, advertised_http, joins
 
 SERVING = frozenset({"start", "start-single-node", "demo"})
 BARE = frozenset({"insecure", "logtostderr", "no-color", "redactable-logs", "background", "help", "h", "version"})
@@ -33,6 +33,7 @@ class Arguments:
     insecure: bool
     http_port: int
     terms: LoaderFlags = field(default_factory=LoaderFlags)
+    place: Place = field(default_factory=Place)
 
 
 def flags(argv: Sequence[str], name: str) -> list[str]:
@@ -147,10 +148,12 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], hostname: str = "") -
     certs = _expanded(certs[:LONGEST_PATH], environ)
     http = (flag(argv, "http-addr") or "").rpartition(":")[2]
     value = insecure if insecure is not None and insecure.lower() in {"", "true", "false"} else "true"
+    subcommand = _subcommand(argv)
     return Arguments(
-        _subcommand(argv),
+        subcommand,
         certs,
         insecure is not None and value in TRUE,
         int(http) if PORT.fullmatch(http) else 8080,
         terms_of(argv, environ, hostname),
+        Place(joins=joins(argv), advertised=advertised_at(argv, subcommand, hostname)),
     )

@@ -176,7 +176,7 @@ def meant_by_file(base: Process, file: str, said: Arguments | None, problem: str
     if problem:
         advice = f"correct `pid_file` in [certs_dir.process], or who writes {file}"
         return replace(base, state="forbidden", problem=problem, advice=advice, strange=True)
-    return replace(base, terms=said.terms) if said and said.subcommand else base
+    return replace(base, terms=said.terms, place=said.place) if said and said.subcommand else base
 
 
 def pid_file_problem(pid: int, file: str, distrusted: str) -> str:

@@ -37,6 +37,7 @@ from certagent.process.classify import (
     stranger,
 )
 from certagent.process.elsewhere import listening_elsewhere
+from certagent.process.interfaces import addresses_of
 from certagent.process.listing import LISTINGS, comm
 from certagent.process.words import argv_of, environ_of, program_of
 
@@ -125,7 +126,7 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule, owner: Owner)
     if not serves(exe, said) or not same_directory(pid, details.cwd, said.certs_dir, device, inode):
         return None
     terms = replace(said.terms, release=release_in(details.exe) or said.terms.release)
-    base = replace(base, command=f"{exe} {said.subcommand}", terms=terms)
+    base = replace(base, command=f"{exe} {said.subcommand}", terms=terms, place=said.place)
     if problem := stranger(base, ids, owner):
         return replace(base, state="forbidden", problem=problem, strange=True)
     return _look(base, process, said, rule, details.asked)
@@ -225,6 +226,7 @@ def _look(
         and (elsewhere := listening_elsewhere(base.pid, asked.sockets if asked else None))
     ):
         return out_of_reach(base, elsewhere)
+    base = replace(base, place=replace(base.place, addresses=addresses_of(base.pid)))
     return judged(base, listeners_of(addresses, said), _hup_masks(base.pid), rule, os.geteuid())
 
 

@@ -1,11 +1,12 @@
 """The status document: rows of a snapshot -> what it says of attempts, of the CA's window and of the next action."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, InFlight, Snapshot
+from certagent.core.facts import Attempt, InFlight, Look, Members, Snapshot
 from certagent.core.facts.records import Window
 from certagent.core.status import certs_dir
 from tests.core.building import DAY, NOW, pair, policy, snapshot, want
@@ -71,3 +72,26 @@ def test_status_attempt_subject_by_kind() -> None:
     """An issuance names an authority, an installation a certificate."""
     install = Attempt("install", "node", NOW, fingerprint="node-2", authority="house")
     assert (tried("ok").about, install.about) == ("house", "node-2")
+
+
+def test_status_shows_members_and_looks() -> None:
+    """The newest look at each for each pair, by address; what is not known is null."""
+    look = Look(address="db2:26257", at=NOW, stem="node", offered="f", outcome="refused", reason='alert "unknown CA"')
+    seen = replace(look, address="db1:26257", outcome="accepted", reason="", served="s", anchors=("a" * 64,))
+    world = snapshot(members=Members(source="join", listed=("db2:26257",), live=2, live_at=NOW, looks=(look, seen)))
+    found = certs_dir(policy(), world, decide(policy(), world, NOW), NOW)["members"]
+    assert (found["source"], found["listed"], found["own"], found["problem"]) == ("join", ["db2:26257"], None, None)
+    assert (found["live"], found["live_at"]) == (2, "2026-11-24T12:00:00.000Z")
+    first, second = found["looks"]
+    assert (first["address"], first["served"], first["served_since"], first["anchors"]) == (
+        "db1:26257",
+        "s",
+        "2026-11-24T12:00:00.000Z",
+        ["a" * 16],
+    )
+    assert (second["outcome"], second["reason"], second["served"], second["served_since"]) == (
+        "refused",
+        'alert "unknown CA"',
+        None,
+        None,
+    )

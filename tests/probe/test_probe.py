@@ -35,7 +35,7 @@ ANSWER: dict[str, Any] = {
     "outcome": "served",
     "fingerprint": "a" * 64,
     "reason": "",
-    "metrics": [7, [["node", 8]], [26, 3]],
+    "metrics": [7, [["node", 8]], [26, 3], 5],
     "login": [False, "", ""],
     "way": "http",
     "client_cas": ["b" * 64],
@@ -95,6 +95,25 @@ def test_probe_metrics_take_steps_in_proportion(shape: str) -> None:
 def test_probe_metrics_of_eight_mebibytes_end() -> None:
     """The text that took 35 minutes: a name and an open brace again and again."""
     assert metrics_in((NAME + b"{") * ((8 << 20) // (len(NAME) + 1))) == Metrics()
+
+
+@pytest.mark.parametrize(
+    ("text", "live"),
+    [
+        (b'liveness_livenodes{node_id="1"} 3\n', 3),
+        (b'liveness_livenodes{node_id="1",tenant="system"} 3.0\nliveness_livenodes{node_id="1",tenant="x"} 4\n', 3),
+        (b"liveness_livenodes 12\n", 12),
+        (b'liveness_livenodes{node_id="1"} 0\n', 0),
+        (b'liveness_livenodes{node_id="1"} 2e+06\n', None),
+        (b'liveness_livenodes{node_id="1"} many\n', None),
+        (b'liveness_livenodes_total{node_id="1"} 3\n', None),
+        (b"# TYPE liveness_livenodes gauge\n", None),
+        (b"", None),
+    ],
+)
+def test_probe_metrics_say_how_many_nodes_are_live(text: bytes, live: int | None) -> None:
+    """The gauge of that very name; a node that is not live itself says 0, and one that says nothing is not known."""
+    assert metrics_in(text) == Metrics(live=live)
 
 
 @given(st.binary(max_size=300), st.integers(0, 20))
@@ -336,7 +355,7 @@ def test_probe_process_that_was_killed_is_started_again() -> None:
 def test_probe_answer_of_a_child_is_read() -> None:
     """Each field as it was written."""
     found = outcome_of(json.dumps(ANSWER).encode())
-    assert (found.outcome, found.way, found.metrics) == ("served", "http", Metrics(7, (("node", 8),), (26, 3)))
+    assert (found.outcome, found.way, found.metrics) == ("served", "http", Metrics(7, (("node", 8),), (26, 3), 5))
 
 
 @pytest.mark.parametrize(
@@ -346,10 +365,14 @@ def test_probe_answer_of_a_child_is_read() -> None:
         {"outcome": []},
         {"fingerprint": "x"},
         {"reason": 5},
-        {"metrics": [1 << 40, [], None]},
-        {"metrics": [True, [], None]},
-        {"metrics": [1, [["A", 1]], None]},
-        {"metrics": [1, [], [1]]},
+        {"metrics": [1 << 40, [], None, None]},
+        {"metrics": [True, [], None, None]},
+        {"metrics": [1, [["A", 1]], None, None]},
+        {"metrics": [1, [], [1], None]},
+        {"metrics": [1, [], None, -1]},
+        {"metrics": [1, [], None, 1 << 20]},
+        {"metrics": [1, [], None, True]},
+        {"metrics": [1, [], None]},
         {"login": [True]},
         {"way": "auto"},
         {"client_cas": ["b"]},

@@ -35,7 +35,8 @@ class Members:
     source: Literal["peers", "peers_file", "join", ""] = ""  # "": nothing says who they are
     listed: tuple[str, ...] = ()  # host:port of each, IPv6 hosts in brackets
     own: str = ""  # the address by which the others list this host; "": not known
-    problem: str | None = None  # why the list cannot be read
+    here: int = 1  # nodes of this directory on this host: a directory may have several servers
+    problem: str | None = None  # why the list cannot be read, or is not complete
     live: int | None = None  # liveness_livenodes of the own process, this node included; None: not read
     live_at: datetime | None = None  # when it was read
     looks: tuple[Look, ...] = ()

@@ -36,6 +36,15 @@ class LoaderFlags:
     release: tuple[int, int] | None = None  # of cockroach; None: not known
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a node is in its cluster, by its arguments and its host."""
+
+    joins: tuple[str, ...] = ()  # --join: host:port of each
+    advertised: str = ""  # host:port that other nodes are told to dial; "": not known
+    addresses: tuple[str, ...] = ()  # of the host, in the canonical text of the ipaddress module
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process that owns the directory. `start` (clock ticks since boot) makes the pid unambiguous."""
@@ -55,6 +64,7 @@ class Process:
     advice: str = ""  # the remedy of the problem, where it is known
     strange: bool = False  # anybody may have started it: it gets no signal, and nothing goes by its flags
     seen: tuple[Listener, ...] = ()  # where it listens, where `listeners` are those of `probe` instead
+    place: Place = Place()
     by_probe: bool = False  # its listeners are those of `probe`: it counts as serving once one of them has answered
 
     @property
@@ -96,3 +106,4 @@ class Served:
     sqlstate: str = ""  # of a log-in that was refused
     rotations: tuple[tuple[str, int], ...] = ()  # by the metric's label: when a reload last changed that file
     release: tuple[int, int] | None = None  # of cockroach, by its metrics
+    live_nodes: int | None = None  # of the cluster, by its metrics; None: not read
