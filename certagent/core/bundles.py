@@ -5,11 +5,11 @@ when the first one ends, by which other nodes see that a bundle was loaded.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from certagent.core.facts import Leaf, Pair, Staged
+from certagent.core.facts import Authority, Leaf, Pair, Staged
 from certagent.core.spans import stamp
 
 State = Literal["unchanged", "dry-run", "installed", "refused", "pending"]  # of a command, when its waiting is over
@@ -94,3 +94,13 @@ def certificates(pair: Pair | None) -> tuple[Leaf, ...]:
 def marks(pair: Pair | None) -> set[str]:
     """The fingerprints of the same."""
     return {ca.fingerprint for ca in certificates(pair)}
+
+
+def widened(before: tuple[Leaf, ...], authority: Authority | None, made: Leaf) -> tuple[Leaf, ...]:
+    """Given a bundle and an authority, return the bundle as its roots would make it; `made` stands for unknown ones."""
+    roots = authority.roots if authority else ()
+    marks = {root.fingerprint for root in (*roots, *before)}
+    pins = [replace(made, fingerprint=pin) for pin in (authority.pins if authority else ()) if pin not in marks]
+    here = {ca.fingerprint for ca in before}
+    added = [ca for ca in (*roots, *pins) if ca.fingerprint not in here]
+    return (*(added or ([] if before else [made])), *before)

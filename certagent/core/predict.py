@@ -30,6 +30,7 @@ from certagent.core.actions import (
     Rollback,
     Scan,
 )
+from certagent.core.bundles import certificates, widened
 from certagent.core.decide import decide
 from certagent.core.facts import (
     Adopted,
@@ -209,15 +210,14 @@ def _imagined(snapshot: Snapshot, action: Issue, now: datetime) -> Pair:
     )
     when = int(now.timestamp() * 1e9)
     file = File(f"{stem}.crt", "file", 0o600, 0, 0, 1, 0, 0, when, when)
-    roots = next((a.roots for a in snapshot.authorities if a.name == action.authority), ())
+    known = next((a for a in snapshot.authorities if a.name == action.authority), None)
     if want.name.is_bundle:
-        before = snapshot.pair(action.carried_over_bundle) if action.carried_over_bundle else None
-        first, *rest = (*(roots or (leaf,)), *(before.cert.certificates if before and before.cert else ()))
+        first, *rest = widened(certificates(snapshot.pair(action.carried_over_bundle)), known, leaf)
         return Pair(want.name, CertFile(file, mark, first, tuple(rest)))
     cert = CertFile(file, mark, leaf)
     fresh = KeyFile(File(f"{stem}.key", "file", 0o600, 0, 0, 1, 0, 0, when, when), spki, spki, want.key)
     bundle = want.name.kind.bundle_in(snapshot.bundles)
-    trust = Trust(bundle, None, tuple(r.spki for r in roots)) if bundle else None
+    trust = Trust(bundle, None, tuple(r.spki for r in known.roots) if known else ()) if bundle else None
     return Pair(want.name, cert, reused or fresh, trust)
 
 

@@ -8,6 +8,7 @@ class Cause(Enum):
     """The kinds of reasons to ask for a certificate, or for a bundle."""
 
     MISSING = auto()  # a bundle
+    OVERLAP = auto()  # a bundle lacks a root that is pinned
     UNUSABLE = auto()
     FUTURE = auto()  # its validity begins long after now
     REVOKED = auto()

@@ -18,7 +18,7 @@ MOST_ANCHORS = 16  # CAs of one bundle that are tried alone
 
 def merged(*bundles: bytes) -> bytes:
     """Given bundles as PEM, return one with the certificates of all, in order, each once. Raises X509Error."""
-    found = [c.pem for bundle in bundles for c in load_certificates(bundle)]
+    found = [c.pem for bundle in bundles if bundle for c in load_certificates(bundle)]
     return b"".join(dict.fromkeys(found))
 
 

@@ -84,6 +84,27 @@ def test_bundle_add_refuses_what_is_not_to_be_trusted(running: tuple[Host, Any, 
     assert host.history("command") == []
 
 
+def test_pinned_root_is_added_to_the_bundle(running: tuple[Host, Any, Agent]) -> None:
+    """A person pins the new root in the configuration's file of roots: the rest follows, and no connection fails."""
+    host, cockroach, agent = running
+    new, old = make_ca("the next CA"), (host.certs / "ca.crt").read_bytes()
+    pinned, roots = file(host, "pinned.pem", old), Path(file(host, "roots.pem", old))
+    program = f"[authority.program]\ntype = 'command'\ncommand = ['/bin/false']\nissuing_roots = '{pinned}'"
+    host.write(house=program, authority='"program"')
+    agent.wait_event("config.loaded")
+    stream = Stream(cockroach, str(roots))
+    try:
+        file(host, "pinned.pem", old, new.cert)
+        wait_until(lambda: (host.certs / "ca.crt").read_bytes() == new.cert + old, "new and old")
+        agent.wait_event("reload.proven")
+    finally:
+        stream.stop()
+    assert (stream.failures, stream.connections > 0) == ([], True)
+    assert next(a["reason"] for a in host.history("issue") if a["subject"] == "ca").startswith(
+        "ca.crt lacks a pinned root of authority 'program': CN=the next CA"
+    )
+
+
 def test_bundle_without_agent_or_of_another_tool(host: Host) -> None:
     """Exit 3 without an agent. Where another tool rotates the files, the answer says what to do with it."""
     ca: Ca = make_ca("somebody's CA")

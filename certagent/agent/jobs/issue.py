@@ -85,16 +85,20 @@ class Issuing:
         return self._leaf(authority, action)
 
     def _bundle(self, authority: CertificateAuthority, action: act.Issue) -> None:
-        """Every pinned root of the whole fallback order: other hosts may have certificates of any of them."""
+        """Every pinned root of the whole fallback order: other hosts may have certificates of any of them.
+
+        Where a bundle is there already, it lacks a pinned root of this authority, and only that is asked for.
+        """
         stem, path = action.subject, self.policy.path
         carried_over = (read_live(path, f"{action.carried_over_bundle}.crt"),) if action.carried_over_bundle else ()
-        later = (
-            self.authorities[a] for a in action.want.authorities if a != action.authority and a in self.authorities
-        )
-        first = action.first
-        roots = [one.bundle(path, stem, clock(), first=first) for one in (authority, *(a for a in later if a.pinned))]
+        known = b"".join(carried_over) if action.carried_over_bundle == stem else b""
+        order = () if known else (a for a in action.want.authorities if a != action.authority)
+        later = (self.authorities[a] for a in order if a in self.authorities)
+        asked = (authority, *(a for a in later if a.pinned))
+        roots = [one.bundle(path, stem, clock(), first=action.first, known=known) for one in asked]
         self._created(authority, action)
-        self._stage(action.want, x509.merged(*roots, *carried_over), None)
+        added = [_lacking(each, known, clock()) for each in roots] if known else roots
+        self._stage(action.want, x509.merged(*added, *carried_over), None)
 
     def _created(self, authority: CertificateAuthority, action: act.Issue) -> None:
         """Say so once, whichever of the jobs that ran at that moment created it."""
@@ -162,6 +166,13 @@ class Issuing:
         stem, leaf, now = want.name.stem, x509.parse_certificates(chain)[0], clock()
         self.ledger.own(self.policy.path, Adopted(stem, leaf.fingerprint, want.digest), now)
         self.store.stage(stem, chain, key)
+
+
+def _lacking(roots: bytes, known: bytes, now: datetime) -> bytes:
+    """The valid ones of some roots that a bundle lacks: they stand in front of what is there."""
+    here = {leaf.fingerprint for leaf, _ in x509.split_certificates(known)}
+    found = x509.split_certificates(roots)
+    return b"".join(pem for leaf, pem in found if leaf.fingerprint not in here and leaf.is_ca and now < leaf.not_after)
 
 
 def mark_of(action: act.Issue, spki: str, challenge: str) -> str:

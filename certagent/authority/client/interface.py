@@ -60,10 +60,11 @@ class CertificateAuthority(Protocol):
     def fact(self) -> Authority:
         """What is known of it without asking."""
 
-    def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool) -> bytes:
-        """The roots for a bundle that is missing, as PEM: its own, or pinned ones.
+    def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool, known: bytes = b"") -> bytes:
+        """The roots for a bundle, as PEM: its own, or pinned ones.
 
-        `first`: nothing shows that its CA existed before, so an embedded one may be made.
+        `first`: nothing shows that its CA existed before, so an embedded one may be made. `known`: the bundle that is
+        there already.
         """
 
     def issue(self, order: Order, now: datetime) -> bytes | Pending:

@@ -78,7 +78,7 @@ class Embedded:
         )
         return f"there is no CA of authority {self._name!r} in {self._directory}: {how}"
 
-    def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool) -> bytes:  # noqa: ARG002 - always these
+    def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool, known: bytes = b"") -> bytes:  # noqa: ARG002 - always these
         """Its certificates. Raises AuthorityError where it is gone: another CA never replaces it without a message."""
         if not first or self._missing():
             self._existing()

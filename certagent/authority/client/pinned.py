@@ -25,6 +25,12 @@ def certificates(authority: str, pem_text: str) -> tuple[tuple[Leaf, bytes], ...
     return found
 
 
+def unknown(pins: tuple[str, ...], known: bytes) -> tuple[str, ...]:
+    """The pins of roots that are not in a bundle that is there already: the CA need show no other one."""
+    here = {leaf.fingerprint for leaf, _ in x509.split_certificates(known)} if known else set()
+    return tuple(pin for pin in pins if pin not in here)
+
+
 def pinned_roots(bundle: str, authority: str, file: bytes, pins: tuple[str, ...], ask: Callable[[], str]) -> bytes:
     """Every pinned root: those of the file, and each fingerprint's, of the file or of what the CA shows (`ask`).
 

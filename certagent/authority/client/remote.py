@@ -13,7 +13,7 @@ from certagent.authority.backends import dropbox
 from certagent.authority.client.interface import Order
 from certagent.authority.client.live import live_key, proof_of
 from certagent.authority.client.memory import Deliveries, Memory, registered
-from certagent.authority.client.pinned import certificates, pinned_roots
+from certagent.authority.client.pinned import certificates, pinned_roots, unknown
 from certagent.authority.client.secrets import read_file, read_secret
 from certagent.authority.errors import AuthorityError, Kind
 from certagent.authority.messages import (
@@ -159,16 +159,15 @@ class Remote:
             raise AuthorityError(f"cannot use issuing_roots of authority {self._name}: {path}: {error}") from error
         return self._roots[1]
 
-    def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool) -> bytes:  # noqa: ARG002 - it exists
+    def bundle(self, certs_dir: str, stem: str, now: datetime, *, first: bool, known: bytes = b"") -> bytes:  # noqa: ARG002 - it exists
         """Every pinned root: of a file, and what has a configured fingerprint of the file or what the CA shows.
 
         Raises AuthorityError if one is missing: in the middle of a rotation the other hosts may still need it.
         """
         c = self._config
         file = self._file("issuing_roots", c.issuing_roots).encode()
-        return pinned_roots(
-            f"{stem}.crt", self._name, file, c.issuing_fingerprints, lambda: self._shown(certs_dir, now)
-        )
+        pins = unknown(c.issuing_fingerprints, known)
+        return pinned_roots(f"{stem}.crt", self._name, file, pins, lambda: self._shown(certs_dir, now))
 
     def _shown(self, certs_dir: str, now: datetime) -> str:
         answer = self._ask(self._request("roots"), certs_dir, "", now)

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from certagent.core.catalogue import AUTHORITY_UNTRUSTED
 from certagent.core.decide import failover, layouts, sans
+from certagent.core.decide.overlap import lacking
 from certagent.core.decide.revocation import revoked_again_at
 from certagent.core.facts import Attempt, Pair, Request
 from certagent.core.findings import Severity
@@ -63,7 +64,8 @@ class Asking:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The authorities that may be asked."""
-        return failover.usable(self.view.snapshot, self.want)
+        found = lacking(self.view, self.want)
+        return (found.authority,) if found else failover.usable(self.view.snapshot, self.want)
 
     @cached_property
     def choice(self) -> failover.Choice:

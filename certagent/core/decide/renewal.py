@@ -15,6 +15,7 @@ from certagent.core.decide import failover, guards, layouts, outlook, sans
 from certagent.core.decide.causes import by_cause
 from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.guards import Asking, Block
+from certagent.core.decide.overlap import reasons_of_bundle
 from certagent.core.decide.part import Part, blocked, total
 from certagent.core.facts import Leaf, Pair, Snapshot
 from certagent.core.findings import Finding, Severity
@@ -228,8 +229,7 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
     """
     stem, leaf, effective = want.name.stem, pair.leaf, pair.effective
     if want.name.is_bundle:
-        if pair.cert is None:
-            yield Reason(Cause.MISSING, f"{stem}.crt is missing")
+        yield from reasons_of_bundle(view, want, pair)
         return
     yield from (Reason(Cause.UNUSABLE, f.message) for f in findings if f.rule.unusable)
     if leaf is not None and view.snapshot.clock.sound and of_the_future(leaf, view.now):
@@ -291,6 +291,7 @@ def _issue(a: Asking) -> Issue:
     bad = snapshot.revoked(pair.leaf) or snapshot.exposed_key(pair)
     reuse = want.reuse_key and not bad and pair.key is not None and pair.key.spki is not None
     names = (*sans.names(want, pair.leaf), *sans.uris(snapshot, want, pair))
-    carried_over = layouts.carried_over_bundle(snapshot, want)
-    first = want.name.is_bundle and layouts.first_of(a.view, want, a.choice.authority)
+    overlap = a.reason.kind is Cause.OVERLAP
+    carried_over = a.stem if overlap else layouts.carried_over_bundle(snapshot, want)
+    first = want.name.is_bundle and not overlap and layouts.first_of(a.view, want, a.choice.authority)
     return Issue(want, a.choice.authority, names, reuse, a.reason.sentence, carried_over, first, a.forced)
