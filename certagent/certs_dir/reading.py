@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-from dataclasses import replace
 
 from certagent import keys, x509
 from certagent.core import spelling
@@ -13,7 +12,7 @@ from certagent.core.roles import BUNDLES
 from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import IrregularFileError
-from certagent.posix.flags import fixed
+from certagent.posix.flags import Fixed, fixed
 from certagent.posix.openat import BENEATH, NO_MAGICLINKS, open_within
 
 LIMIT = 1 << 20
@@ -86,8 +85,8 @@ def read_live_key(path: str, name: str) -> keys.Key:
         close(fd)
 
 
-def file_fact(name: str, info: os.stat_result) -> File:
-    """An lstat as a fact."""
+def file_fact(name: str, info: os.stat_result, fixed: Fixed = "") -> File:
+    """An lstat as a fact; `fixed`: why a rename cannot replace it."""
     return File(
         printable(name),
         KINDS.get(stat.S_IFMT(info.st_mode), "device"),
@@ -100,14 +99,15 @@ def file_fact(name: str, info: os.stat_result) -> File:
         info.st_mtime_ns,
         info.st_ctime_ns,
         info.st_nlink,
+        fixed,
     )
 
 
 def inside_fact(directory: int, name: str, info: os.stat_result) -> File:
     """A link that leads to a regular file inside the directory counts as that file; as cockroach's stat has it."""
+    if not stat.S_ISLNK(info.st_mode):
+        return file_fact(name, info, fixed(directory, name))
     fact = file_fact(name, info)
-    if fact.kind != "symlink":
-        return replace(fact, fixed=fixed(directory, name))
     try:
         fd = open_within(directory, name, os.O_PATH, INSIDE)
     except OSError:

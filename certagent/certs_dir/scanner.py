@@ -28,6 +28,7 @@ Entry = tuple[str, os.stat_result]
 ENDINGS = (".crt", ".key")
 OTHERS = 0o077
 Mark = tuple[str, int, int, int, int, int, int, int, int]
+Marked = tuple[Entry, Mark]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,39 +114,56 @@ class Scanner:
         marks = [mark_of(e) for e in entries]
         if self._last is not None and self._last[0] == marks and self.verdicts.hold(now):
             return replace(self._last[1], directory=directory)
-        pairs, unmanaged_files, loose_keys = self._sort(fd, entries, marks)
-        pairs = self.verdicts.of(fd, pairs, now, self.first)
+        files, unmanaged = _sorted(zip(entries, marks, strict=True))
+        pairs = self._pairs(fd, files, now)
+        loose_keys = tuple(self._key(fd, *file) for file in unmanaged if file[0][0].endswith(".key"))
+        self._forget_all_but(frozenset(marks))
         directory = replace(directory, too_large="; ".join(filter(None, (directory.too_large, self.verdicts.behind))))
-        scan = Scan(directory, pairs, tuple(unmanaged_files), tuple(loose_keys))
+        scan = Scan(directory, pairs, tuple(file_fact(*entry) for entry, _ in unmanaged), loose_keys)
         linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)  # a link's target changes without its mark
         self._last = None if linked or unread(scan) else (marks, scan)
         return scan
 
-    def _sort(
-        self, fd: int, entries: list[Entry], marks: list[Mark]
-    ) -> tuple[tuple[Pair, ...], list[File], list[KeyFile]]:
-        certs: dict[Name, CertFile] = {}
-        keys: dict[Name, KeyFile] = {}
-        unmanaged_files, loose_keys = [], []
-        certs_now, keys_now = {}, {}
-        for (name, info), mark in zip(entries, marks, strict=True):
-            parsed = names.parse(name[:-4])
-            if isinstance(parsed, names.Unknown):
-                unmanaged_files.append(file_fact(name, info))
-                if name.endswith(".key"):
-                    keys_now[mark] = self._keys.get(mark) or read_key(fd, name, inside_fact(fd, name, info))
-                    loose_keys.append(keys_now[mark])
-            elif name.endswith(".crt"):
-                known = self._certs.get(mark)
-                certs[parsed] = known or read_cert(fd, name, inside_fact(fd, name, info))
-                certs_now[mark] = certs[parsed]
-            else:
-                kept = self._keys.get(mark)
-                keys[parsed] = kept or read_key(fd, name, inside_fact(fd, name, info))
-                keys_now[mark] = keys[parsed]
-        self._certs, self._keys = _unlinked(certs_now), _unlinked(keys_now)
-        stems = sorted({*certs, *keys}, key=lambda n: n.stem)
-        return tuple(Pair(n, certs.get(n), keys.get(n)) for n in stems), unmanaged_files, loose_keys
+    def _pairs(self, fd: int, files: dict[Name, dict[str, Marked]], now: datetime) -> tuple[Pair, ...]:
+        """The pairs by name, each certificate with its verdict."""
+        order = sorted(files, key=lambda name: (name.stem not in self.first, name.stem))
+        basis = {n: self._pair(fd, n, files[n]) for n in order if n.is_bundle or n == names.CLIENT_NODE}
+        pairs = (basis.get(name) or self._pair(fd, name, files[name]) for name in order)
+        return tuple(sorted(self.verdicts.of(fd, tuple(basis.values()), pairs, now), key=lambda p: p.name.stem))
+
+    def _pair(self, fd: int, name: Name, files: dict[str, Marked]) -> Pair:
+        cert, key = files.get(".crt"), files.get(".key")
+        return Pair(name, self._cert(fd, *cert) if cert else None, self._key(fd, *key) if key else None)
+
+    def _cert(self, fd: int, entry: Entry, mark: Mark) -> CertFile:
+        if (known := self._certs.get(mark)) is None:
+            known = read_cert(fd, entry[0], inside_fact(fd, *entry))
+            _keep(self._certs, mark, known)
+        return known
+
+    def _key(self, fd: int, entry: Entry, mark: Mark) -> KeyFile:
+        if (known := self._keys.get(mark)) is None:
+            known = read_key(fd, entry[0], inside_fact(fd, *entry))
+            _keep(self._keys, mark, known)
+        return known
+
+    def _forget_all_but(self, marks: frozenset[Mark]) -> None:
+        self._certs = {mark: fact for mark, fact in self._certs.items() if mark in marks}
+        self._keys = {mark: fact for mark, fact in self._keys.items() if mark in marks}
+
+
+def _sorted(entries: Iterable[Marked]) -> tuple[dict[Name, dict[str, Marked]], list[Marked]]:
+    """The files of each pair and bundle, by ending, and those that are part of none."""
+    pairs: dict[Name, dict[str, Marked]] = {}
+    unmanaged = []
+    for file in entries:
+        stem, ending = file[0][0][:-4], file[0][0][-4:]
+        name = names.parse(stem)
+        if isinstance(name, names.Unknown):
+            unmanaged.append(file)
+        else:
+            pairs.setdefault(name, {})[ending] = file
+    return pairs, unmanaged
 
 
 def listed(fd: int, endings: tuple[str, ...] = ENDINGS) -> list[str]:
@@ -191,9 +209,10 @@ def unread(scan: Scan) -> bool:
     return any(file.problem_kind == "unreadable" for file in files)
 
 
-def _unlinked(facts: dict[Mark, F]) -> dict[Mark, F]:
+def _keep(facts: dict[Mark, F], mark: Mark, fact: F) -> None:
     """What need not be read again while its mark is the same: no link, and nothing that could not be read."""
-    return {m: fact for m, fact in facts.items() if not stat.S_ISLNK(m[6]) and fact.problem_kind != "unreadable"}
+    if not stat.S_ISLNK(mark[6]) and fact.problem_kind != "unreadable":
+        facts[mark] = fact
 
 
 def unreadable(path: str, error: OSError, *, here: bool = True) -> Directory:

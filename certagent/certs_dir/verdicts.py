@@ -1,6 +1,6 @@
 """Cache how each live certificate verifies: the same bytes again only after a CA becomes valid or expires."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -48,20 +48,20 @@ class Verdicts:
             return False
         return not self.behind and self._split_before == self.split and self._window[0] <= now < self._window[1]
 
-    def of(
-        self, fd: int, pairs: tuple[Pair, ...], now: datetime, first: frozenset[str] = frozenset()
-    ) -> tuple[Pair, ...]:
-        """Given a directory's fd and its pairs, return them, each certificate with its verdict; `first` come first."""
-        self._move_window(pairs, now)
+    def of(self, fd: int, basis: tuple[Pair, ...], pairs: Iterable[Pair], now: datetime) -> tuple[Pair, ...]:
+        """Given a directory's fd and its pairs, return them in their order, each certificate with its verdict.
+
+        `basis`: the bundles, and `client.node`. The others are taken one by one, so that a certificate that was just
+        read is verified before the next one is: what was parsed of it is still in memory.
+        """
+        before = self._known if self._window[0] <= now < self._window[1] else {}
         self._split_before = self.split
-        scan = _Scan(fd, pairs, self.roots, split=self.split, now=now, left=self._budget)
-        before, self._known, self._asked = self._known, {}, None
-        order = sorted(range(len(pairs)), key=lambda n: pairs[n].name.stem not in first)
-        judged = {n: self._judged(scan, before, pairs[n]) for n in order}
+        scan = _Scan(fd, basis, self.roots, split=self.split, now=now, left=self._budget)
+        self._known, self._asked = {}, None
+        judged = tuple(self._judged(scan, before, pair) for pair in pairs)
         self.behind = behind(scan.skipped)
-        if scan.gone:  # the next scan reads them again
-            self._window = (LAST, FIRST)
-        return tuple(judged[n] for n in range(len(pairs)))
+        self._window = (LAST, FIRST) if scan.gone else _window(judged, now)  # what is gone is read again
+        return judged
 
     def _judged(self, scan: "_Scan", before: dict[Key, Kept], pair: Pair) -> Pair:
         if pair.name.is_bundle or pair.cert is None or pair.leaf is None:
@@ -77,14 +77,13 @@ class Verdicts:
             self._asked = (kept.asked[0], scan.now + AGAIN)
         return replace(pair, trust=kept.trust)
 
-    def _move_window(self, pairs: tuple[Pair, ...], now: datetime) -> None:
-        certs = [(p.name.is_bundle, p.cert) for p in pairs if p.cert]
-        authorities = [c for bundle, cert in certs for c in (cert.certificates if bundle else cert.chain)]
-        turns = {t for c in authorities for t in (c.not_before, c.not_after)}
-        window = (max((t for t in turns if t <= now), default=FIRST), min((t for t in turns if t > now), default=LAST))
-        if window != self._window:
-            self._known = {}
-        self._window = window
+
+def _window(pairs: tuple[Pair, ...], now: datetime) -> tuple[datetime, datetime]:
+    """Since when, and until when, no CA of a directory begins or ends."""
+    certs = [(p.name.is_bundle, p.cert) for p in pairs if p.cert]
+    authorities = [c for bundle, cert in certs for c in (cert.certificates if bundle else cert.chain)]
+    turns = {t for c in authorities for t in (c.not_before, c.not_after)}
+    return max((t for t in turns if t <= now), default=FIRST), min((t for t in turns if t > now), default=LAST)
 
 
 def behind(skipped: list[str]) -> str:
@@ -122,15 +121,15 @@ class _Scan:
     """What one scan of one directory verifies by."""
 
     def __init__(
-        self, fd: int, pairs: tuple[Pair, ...], source: Source, *, split: bool, now: datetime, left: int
+        self, fd: int, basis: tuple[Pair, ...], source: Source, *, split: bool, now: datetime, left: int
     ) -> None:
         """The roots are asked for where they are needed, once. `left`: how many names may be compared."""
         self.skipped: list[str] = []  # the stems that are not verified, because it is too much for one scan
         self.gone = False  # whether a file was there before and cannot be read any more
         self._comparisons = Comparisons(left)
         self.fd, self.now, self._roots = fd, now, _Roots(source)
-        self._store = store_of(pairs, lambda file: read_file(fd, file), roots=self._roots.ask, split=split)
-        digests = {p.name.stem: p.cert.digest for p in pairs if p.cert}
+        self._store = store_of(basis, lambda file: read_file(fd, file), roots=self._roots.ask, split=split)
+        digests = {p.name.stem: p.cert.digest for p in basis if p.cert}
         self.marks = (self._store.split, *((stem, digests[stem]) for stem in self._store.bundles))
 
     @property

@@ -8,8 +8,8 @@ from certagent.x509.answers import signed_by
 from certagent.x509.certificate import Certificate, read
 from certagent.x509.chain import Usage, authorities, verify_chain
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
-from certagent.x509.node import node_of
-from certagent.x509.parsing import PRINTED, facts_of, load_certificates
+from certagent.x509.node import Node, node_of
+from certagent.x509.parsing import facts_of, load_certificates
 from certagent.x509.pem import pooled
 
 MOST_ROOTED = 128  # certificates whose issuers are looked for among each other
@@ -63,12 +63,9 @@ def anchors(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime) -> 
     CAs that the leaf's issuer names lead to are tried, and of those the first few: each trial reads them all.
     """
     try:
-        own = load_certificates(certs_pem)
-        roots = [node.certificate for node in authorities(bundle_pem).roots]
-        cas = roots if len(roots) == 1 else _above(own, roots)[:MOST_ANCHORS]
-        chain = b"\n".join([certs_pem.rstrip(), *(ca.pem for ca in cas)])
-        good = cas if len(roots) == 1 else [ca for ca in cas if verify_chain(chain, ca.pem, usage, at) is None]
-        return tuple(dict.fromkeys(sha256(ca.shown.public_key().public_bytes(*PRINTED)).hexdigest() for ca in good))
+        roots = authorities(bundle_pem).roots
+        good = roots if len(roots) == 1 else _sufficient(certs_pem, roots, usage, at)
+        return tuple(dict.fromkeys(sha256(node.spki).hexdigest() for node in good if node.spki))
     except (X509Error, *REFUSALS):
         return ()
 
@@ -89,13 +86,19 @@ def led_to(served: Sequence[bytes], bundle_pem: bytes, at: datetime) -> tuple[st
         raise X509Error("unparsable", reason_of(error)) from error
 
 
-def _above(own: list[Certificate], roots: list[Certificate]) -> list[Certificate]:
+def _sufficient(certs_pem: bytes, roots: tuple[Node, ...], usage: Usage, at: datetime) -> list[Node]:
+    cas = _above(load_certificates(certs_pem), roots)[:MOST_ANCHORS]
+    chain = b"\n".join([certs_pem.rstrip(), *(ca.certificate.pem for ca in cas)])
+    return [ca for ca in cas if verify_chain(chain, ca.certificate.pem, usage, at) is None]
+
+
+def _above(own: list[Certificate], roots: tuple[Node, ...]) -> list[Node]:
     """Given a leaf's file and a bundle, return what issuer names lead to in the bundle, in its order, or the leaf."""
     issuers: dict[bytes, set[bytes]] = {}
-    for certificate in (*own[1:], *roots):
+    for certificate in (*own[1:], *(root.certificate for root in roots)):
         issuers.setdefault(certificate.subject, set()).add(certificate.issuer)
     names = [own[0].issuer]
     for name in names:
         names += issuers.pop(name, set()).difference(names)
     reached = frozenset(names)
-    return [ca for ca in roots if ca.subject in reached or ca == own[0]]
+    return [ca for ca in roots if ca.subject in reached or ca.certificate == own[0]]

@@ -6,14 +6,24 @@ or written anew (rebuilt.py). Who prints it, names it or verifies its signature 
 
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.x509.oid import NameOID
 
 from certagent.x509 import gocert
 from certagent.x509.der import Reader
-from certagent.x509.errors import REFUSALS, X509Error, reason_of
+from certagent.x509.errors import REFUSALS, X509Error, reason_of, shown
 from certagent.x509.rebuilt import rebuilt
+
+
+class Text(NamedTuple):
+    """A name for people (RFC 4514), and its common names."""
+
+    whole: str
+    common_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,13 @@ class Certificate:
     def issuer(self) -> bytes:
         """DER."""
         return self.parsed.issuer
+
+    @property
+    def names(self) -> tuple[Text, Text]:
+        """Subject and issuer, as cryptography reads them."""
+        if self.as_it_stands:
+            return _name(self.subject), _name(self.issuer)
+        return _name(self.shown.subject.public_bytes()), _name(self.shown.issuer.public_bytes())
 
     @property
     def pem(self) -> bytes:
@@ -57,14 +74,14 @@ def read(der: bytes) -> Certificate:
     except REFUSALS as error:
         raise X509Error("unparsable", f"Go refuses a certificate in it: {reason_of(error)}") from error
     try:
-        return Certificate(der, _whole(x509.load_der_x509_certificate(der)), parsed, as_it_stands=True)
+        return _whole(Certificate(der, x509.load_der_x509_certificate(der), parsed, as_it_stands=True))
     except REFUSALS:
         return _read_anew(der, parsed)
 
 
 def _read_anew(der: bytes, parsed: gocert.Parsed) -> Certificate:
     try:
-        return Certificate(der, _whole(rebuilt(parsed)), parsed, as_it_stands=False)
+        return _whole(Certificate(der, rebuilt(parsed), parsed, as_it_stands=False))
     except REFUSALS as error:
         sentence = f"Go loads a certificate in it that certagent cannot read: {reason_of(error)}"
         raise X509Error("unread", sentence) from error
@@ -77,10 +94,17 @@ def public_bits(spki: bytes) -> bytes:
     return inner.bits()
 
 
-def _whole(certificate: x509.Certificate) -> x509.Certificate:
+def _whole(certificate: Certificate) -> Certificate:
     """The certificate, once all that cryptography reads late was read."""
-    _ = certificate.extensions, certificate.subject, certificate.issuer, certificate.not_valid_after_utc
+    _ = certificate.shown.extensions, certificate.shown.not_valid_after_utc, certificate.names
     return certificate
+
+
+@lru_cache(maxsize=4096)
+def _name(der: bytes) -> Text:
+    name = x509.Name.from_bytes(der)
+    common = tuple(str(a.value) for a in name.get_attributes_for_oid(NameOID.COMMON_NAME))
+    return Text(shown(name.rfc4514_string()), common)
 
 
 def _verify(certificate: Certificate, key: object) -> None:

@@ -18,7 +18,7 @@ from cryptography.x509.verification import Store
 
 from certagent.x509.constraints import names_problem
 from certagent.x509.errors import REFUSALS, X509Error, reason_of
-from certagent.x509.node import Node, node_of, text_of
+from certagent.x509.node import EMPTY, Node, node_of
 from certagent.x509.parsing import load_certificates, load_readable
 from certagent.x509.pem import pooled
 from certagent.x509.profile import chain_to
@@ -76,7 +76,7 @@ def verify_chain(certs_pem: bytes, bundle_pem: bytes, usage: Usage, at: datetime
 
 
 def _unissued(leaf: Node, bundle: Bundle) -> str:
-    sentence = f"its issuer {text_of(leaf.certificate.shown.issuer)} is not in the bundle"
+    sentence = f"its issuer {leaf.certificate.names[1].whole or EMPTY} is not in the bundle"
     if bundle.passed_over:
         sentence += (
             f"; Go ignores certificates with PEM headers ({bundle.passed_over} in the bundle): remove the header lines"

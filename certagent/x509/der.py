@@ -27,6 +27,8 @@ class Element:
 class Reader:
     """Elements that follow each other. Every method raises ValueError where the bytes are not what is asked for."""
 
+    __slots__ = ("_at", "_data")
+
     def __init__(self, data: bytes) -> None:
         """Start at the first byte."""
         self._data, self._at = data, 0
@@ -43,11 +45,19 @@ class Reader:
     def any(self) -> Element:
         """The next element, whatever it is."""
         data, at = self._data, self._at
-        start, length = self._header(at)
+        start, end = self._content(at)
+        self._at = end
+        return Element(data[at], data[start:end], data[at:end])
+
+    def _content(self, at: int) -> tuple[int, int]:
+        """Where the content of the element at a place begins and ends. Optimised: one that is short, as most are."""
+        data, start = self._data, at + 2
+        length = data[at + 1] if start <= len(data) else LONG_FORM
+        if length >= LONG_FORM or data[at] & HIGH_TAG == HIGH_TAG:
+            start, length = self._header(at)
         if start + length > len(data):
             raise ValueError("truncated element")
-        self._at = start + length
-        return Element(data[at], data[start : self._at], data[at : self._at])
+        return start, start + length
 
     def _header(self, at: int) -> tuple[int, int]:
         """Where the content of the element at a place begins, and how long it says it is."""
@@ -90,12 +100,9 @@ class Reader:
     def read(self, tag: int) -> bytes:
         """The content of the next element, which has this tag."""
         data, at = self._data, self._at
-        if not self.follows(tag):
+        if at >= len(data) or data[at] != tag:
             raise ValueError("unexpected element")
-        start, length = self._header(at)
-        if start + length > len(data):
-            raise ValueError("truncated element")
-        self._at = start + length
+        start, self._at = self._content(at)
         return data[start : self._at]
 
     def element(self, tag: int) -> bytes:
@@ -131,10 +138,9 @@ class Reader:
         """The next element as a string of bits, shifted so that the last one is the lowest."""
         content = self.read(BITS)
         unused = content[0] if content else BYTE
-        value = int.from_bytes(content[1:])
-        if unused >= BYTE or (len(content) == 1 and unused) or value & ((1 << unused) - 1):
+        if unused >= BYTE or (unused and (len(content) == 1 or content[-1] & ((1 << unused) - 1))):
             raise ValueError("malformed bit string")
-        return (value >> unused).to_bytes(len(content) - 1) if unused else content[1:]
+        return (int.from_bytes(content[1:]) >> unused).to_bytes(len(content) - 1) if unused else content[1:]
 
     def oid(self) -> bytes:
         """The next element as an object identifier: its content."""

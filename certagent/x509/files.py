@@ -12,16 +12,16 @@ from certagent.x509.pem import pooled
 
 def cert_file(file: File, data: bytes) -> CertFile:
     """Given the bytes of a certificate file, return its fact."""
-    digest, unread = sha256(data).hexdigest(), ""
+    digest, unread, bundle = sha256(data).hexdigest(), "", stem_of(file.name) in BUNDLES
     try:
-        if stem_of(file.name) in BUNDLES:
+        if bundle:
             found, unread = load_readable(data)
             first, *rest = map(facts_of, found)
         else:
             first, *rest = parse_certificates(data)
     except X509Error as error:
         return CertFile(file, digest, None, (), str(error), error.kind)
-    return CertFile(file, digest, first, tuple(rest), pooled=any(pooled(data)), unread=unread)
+    return CertFile(file, digest, first, tuple(rest), pooled=not bundle or any(pooled(data)), unread=unread)
 
 
 def key_file(file: File, data: bytes) -> KeyFile:

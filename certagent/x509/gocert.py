@@ -89,7 +89,7 @@ def parse(der: bytes) -> Parsed:
     algorithm = inner.read(SEQUENCE)
     if whole.read(SEQUENCE) != algorithm:
         raise ValueError("its two signature algorithm fields differ")
-    _identifier(Reader(algorithm))
+    _identifier(algorithm)
     issuer, validity, subject = inner.element(SEQUENCE), inner.inside(), inner.element(SEQUENCE)
     start, end = _time(validity), _time(validity)
     spki = inner.element(SEQUENCE)
@@ -98,7 +98,7 @@ def parse(der: bytes) -> Parsed:
     (issuer_text, usual), (subject_text, also) = _name(issuer), _name(subject)
     caveats = ["Go from 1.23 on refuses a negative serial number"] if serial < 0 else []
     caveats += ["some versions of Go refuse the kind of string in its name"] if not (usual and also) else []
-    caveats += [said for e in extensions if (said := check(e))]
+    caveats += [said for _, said in extensions if said]
     return Parsed(
         tbs=tbs,
         version=version,
@@ -111,7 +111,7 @@ def parse(der: bytes) -> Parsed:
         not_before=start,
         not_after=end,
         spki=spki,
-        extensions=extensions,
+        extensions=tuple(e for e, _ in extensions),
         signature=whole.bits(),
         caveat=caveats[0] if caveats else "",
     )
@@ -128,8 +128,10 @@ def _version(inner: Reader) -> int:
     return version
 
 
-def _identifier(reader: Reader) -> tuple[bytes, bytes | None]:
+@lru_cache(maxsize=64)
+def _identifier(content: bytes) -> tuple[bytes, bytes | None]:
     """An algorithm and its parameters."""
+    reader = Reader(content)
     algorithm = reader.oid()
     return algorithm, None if reader.empty else reader.any().whole
 
@@ -190,13 +192,15 @@ def _time(validity: Reader) -> datetime:
         year += 2000 if year < HALF else 1900
     hours, minutes = int(offset[:2]), int(offset[2:])
     numbers = [int(rest[i : i + 2]) for i in range(0, len(rest), 2)]
+    if offset == "0000":
+        return datetime(year, *numbers, tzinfo=UTC)  # type: ignore[misc,arg-type] # counted above
     away = timedelta(hours=hours, minutes=minutes) * (-1 if sign == "-" else 1)
     return datetime(year, *numbers, tzinfo=timezone(away)).astimezone(UTC)  # type: ignore[misc,arg-type] # counted above
 
 
 def _public_key(spki: Reader) -> None:
     """Go reads the keys of four kinds; of another one it asks nothing."""
-    kind, parameters = _identifier(spki.inside())
+    kind, parameters = _identifier(spki.read(SEQUENCE))
     key = spki.bits()
     if kind in KEYS:
         KEYS[kind](parameters or b"", key)
@@ -230,7 +234,8 @@ def _dsa(parameters: bytes, key: bytes) -> None:
         raise ValueError("its DSA key is not of positive numbers")
 
 
-def _extensions(inner: Reader, version: int) -> tuple[Extension, ...]:
+def _extensions(inner: Reader, version: int) -> tuple[tuple[Extension, str], ...]:
+    """Each extension, and which versions of Go refuse it."""
     if version >= V2:
         inner.optional(CONTEXT | 1)
         inner.optional(CONTEXT | 2)
@@ -239,13 +244,20 @@ def _extensions(inner: Reader, version: int) -> tuple[Extension, ...]:
         return ()
     found, several = [], Reader(wrapped).inside()
     while not several.empty:
-        one = several.inside()
-        oid = one.oid()
-        critical = one.boolean() if one.follows(BOOLEAN) else False
-        found.append(Extension(oid, critical, one.read(OCTETS)))
-    if len({e.oid for e in found}) < len(found):
+        found.append(_extension(several.read(SEQUENCE)))
+    if len({e.oid for e, _ in found}) < len(found):
         raise ValueError("it contains an extension twice")
     return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _extension(content: bytes) -> tuple[Extension, str]:
+    """One extension, and which versions of Go refuse it; kept, because most are the same in many certificates."""
+    one = Reader(content)
+    oid = one.oid()
+    critical = one.boolean() if one.follows(BOOLEAN) else False
+    found = Extension(oid, critical, one.read(OCTETS))
+    return found, check(found)
 
 
 OTHERS: dict[int, Callable[[Reader], object]] = {

@@ -8,7 +8,6 @@ from cryptography.x509.oid import ExtensionOID
 
 from certagent.x509.certificate import Certificate
 from certagent.x509.constraints import Names, Subtrees, names_of, subtrees_of
-from certagent.x509.errors import shown
 from certagent.x509.parsing import USAGES, public_half, signed_with
 
 HANDLED = frozenset(
@@ -29,6 +28,7 @@ HANDLED = frozenset(
     }
 )
 DIGESTS = frozenset({"sha256", "sha384", "sha512", ""})  # what Go takes in a signature; it never knew SHA-224
+EMPTY = "(empty)"
 VERIFYING = ("rsa-", "ecdsa-", "ed25519")  # keys that Go verifies signatures by
 
 
@@ -74,7 +74,7 @@ def node_of(loaded: Certificate) -> Node:
         der=loaded.der,
         subject=loaded.subject,
         issuer=loaded.issuer,
-        text=text_of(certificate.subject),
+        text=loaded.names[0].whole or EMPTY,
         spki=spki,
         start=certificate.not_valid_before_utc,
         end=certificate.not_valid_after_utc,
@@ -90,11 +90,6 @@ def node_of(loaded: Certificate) -> Node:
         names=names_of(sans) if isinstance(sans, x509.SubjectAlternativeName) else Names(),
         subtrees=subtrees_of(subtrees) if isinstance(subtrees, x509.NameConstraints) else None,
     )
-
-
-def text_of(name: x509.Name) -> str:
-    """A name for people."""
-    return shown(name.rfc4514_string()) or "(empty)"
 
 
 def _may_sign(value: x509.ExtensionType | None) -> bool:

@@ -13,12 +13,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID, SignatureAlgorithmOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, SignatureAlgorithmOID
 
 from certagent.core.facts import Leaf
 from certagent.x509 import pem
 from certagent.x509.certificate import Certificate, read
-from certagent.x509.errors import REFUSALS, X509Error, reason_of, shown
+from certagent.x509.errors import REFUSALS, X509Error, reason_of
 from certagent.x509.keys import load_key
 
 USAGES = {"1.3.6.1.5.5.7.3.1": "serverAuth", "1.3.6.1.5.5.7.3.2": "clientAuth", "2.5.29.37.0": "any"}
@@ -32,7 +32,13 @@ def load_certificates(data: bytes) -> list[Certificate]:
 
     As cockroach reads them: a block of any other type, a key among the certificates say, spoils the whole file.
     """
-    return [read(der) for der in _ders(data)]
+    return list(_loaded(data))
+
+
+@lru_cache(maxsize=4)
+def _loaded(data: bytes) -> tuple[Certificate, ...]:
+    """Kept for a moment: a verdict on one file reads it several times."""
+    return tuple(read(der) for der in _ders(data))
 
 
 def load_readable(data: bytes) -> tuple[list[Certificate], str]:
@@ -99,15 +105,15 @@ def facts_of(loaded: Certificate) -> Leaf:
     kind, spki = public_half(certificate)
     found = {type(e.value): e.value for e in certificate.extensions}
     dns, ips, uris = sans_of(found.get(x509.SubjectAlternativeName))
-    subject = _name(certificate.subject.public_bytes())
+    subject, issuer = loaded.names
     return Leaf(
         fingerprint=sha256(loaded.der).hexdigest(),
         spki=sha256(spki).hexdigest() if spki else "",
         serial=certificate.serial_number,
-        subject=subject[0],
-        issuer=_name(certificate.issuer.public_bytes())[0],
+        subject=subject.whole,
+        issuer=issuer.whole,
         subject_digest=sha256(loaded.subject).hexdigest(),
-        common_names=subject[1],
+        common_names=subject.common_names,
         dns=dns,
         ips=ips,
         not_before=certificate.not_valid_before_utc,
@@ -144,12 +150,6 @@ def signed_with(certificate: x509.Certificate) -> str:
     except UnsupportedAlgorithm:
         digest = None
     return digest.name if digest is not None else certificate.signature_algorithm_oid.dotted_string
-
-
-@lru_cache(maxsize=4096)
-def _name(der: bytes) -> tuple[str, tuple[str, ...]]:
-    name = x509.Name.from_bytes(der)
-    return shown(name.rfc4514_string()), tuple(str(a.value) for a in name.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
 class Sans(NamedTuple):

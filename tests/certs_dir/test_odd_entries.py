@@ -186,12 +186,12 @@ def test_file_that_vanishes_between_two_reads_is_not_judged(tmp_path: Path) -> N
     scan, verdicts = Scanner().scan(str(certs), now()), Verdicts()
     fd = os.open(certs, os.O_RDONLY)
     try:
-        [ca, node] = verdicts.of(fd, scan.pairs, now())
+        [ca, node] = verdicts.of(fd, scan.pairs, scan.pairs, now())
         assert (ca.trust, node.trust is not None, verdicts.hold(now())) == (None, True, True)
         kept = (certs / "node.crt").read_bytes()
         (certs / "node.crt").unlink()
         verdicts = Verdicts()
-        [_, node] = verdicts.of(fd, scan.pairs, now())
+        [_, node] = verdicts.of(fd, scan.pairs, scan.pairs, now())
         assert node.trust == Trust("ca", unread=True)
         assert not verdicts.hold(now())
     finally:
@@ -202,7 +202,7 @@ def test_file_that_vanishes_between_two_reads_is_not_judged(tmp_path: Path) -> N
     (certs / "node.crt").write_bytes(kept)
     verdicts, fd = Verdicts(), os.open(certs, os.O_RDONLY)
     try:
-        [_, node] = verdicts.of(fd, scan.pairs, now())
+        [_, node] = verdicts.of(fd, scan.pairs, scan.pairs, now())
         assert (node.trust, verdicts.hold(now())) == (Trust("ca", unread=True), False)
     finally:
         os.close(fd)
