@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import acme, idle, many, observe, repair, rotation, status, worker
+from bench import acme, crowd, deciding, idle, many, observe, repair, rotation, status, worker
 from bench.figures import table
 
 ALL = {
@@ -15,6 +15,8 @@ ALL = {
     "rotation": rotation,
     "status": status,
     "idle": idle,
+    "crowd": crowd,
+    "decide": deciding,
     "many": many,
     "observe": observe,
     "worker": worker,

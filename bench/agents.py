@@ -41,11 +41,12 @@ def until(condition: Callable[[], object]) -> float:
     return time.perf_counter()
 
 
-def prepared(base: Path) -> Path:
-    """A certs-dir with valid pairs; return the configuration's path."""
+def prepared(base: Path, *settings: str) -> Path:
+    """A certs-dir with valid pairs, with further settings of it; return the configuration's path."""
     (base / "certs").mkdir(mode=0o700)
     config = base / "config.toml"
-    config.write_text(CONFIG.format(base=base, user=pwd.getpwuid(os.getuid()).pw_name))
+    lines = (CONFIG.format(base=base, user=pwd.getpwuid(os.getuid()).pw_name), *settings)
+    config.write_text("\n".join(lines))
     subprocess.run(certagent("run", "--once", "-c", str(config)), check=True, capture_output=True)
     return config
 
