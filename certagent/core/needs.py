@@ -148,7 +148,7 @@ def _unseen_members(view: View, kept: set[str]) -> Iterator[str]:
         yield f"the other nodes: {members.problem}"
     elif not members.source and rule.peers != ():
         yield PEERS
-    elif members.live is not None and members.live > len(members.listed) + 1:
-        yield f"{members.live - len(members.listed) - 1} live nodes that are not listed"
+    elif members.live is not None and members.live > len(members.listed) + members.here:
+        yield f"{members.live - len(members.listed) - members.here} live nodes that are not listed"
     good = {look.address for look in _newest(view) if kept & set(look.anchors)}
     yield from (address for address in members.listed if address not in good)
