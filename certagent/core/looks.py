@@ -12,13 +12,19 @@ from certagent.core.names import NODE
 def newest(looks: Iterable[Look], look: Look) -> tuple[Look, ...]:
     """Given what is known and one look more, return the newest for each member and pair.
 
-    Since when the member has served its leaf is carried over from any look at it, whatever was offered.
+    Silence says nothing, so it does not take the place of an answer: beside that the newest silence is kept. Since when
+    the member has served its leaf is carried over from any look at it, whatever was offered.
     """
     known = tuple(looks)
     same = [k for k in known if k.address == look.address and k.served and k.served == _last_served(known, look)]
     begun = [k.served_since or k.at for k in same if k.served == look.served]
     new = replace(look, served_since=min(begun)) if begun else look
-    return (*(k for k in known if (k.address, k.offered) != (look.address, look.offered)), new)
+    return (*(k for k in known if not _replaces(new, k)), new)
+
+
+def _replaces(new: Look, known: Look) -> bool:
+    same = (new.address, new.offered) == (known.address, known.offered)
+    return same and (new.outcome != "silent" or known.outcome == "silent")
 
 
 def _last_served(known: tuple[Look, ...], look: Look) -> str:

@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from certagent.probe.exchange import PROTOCOL, connected, unreachable, unverified
@@ -21,6 +21,8 @@ START_UP = struct.pack("!II", 9, PROTOCOL) + b"\0"
 MOST_CERTIFICATES = 16
 MOST_DER = 1 << 18  # bytes of a chain
 Result = Literal["accepted", "refused", "silent"]
+HANDSHAKE, CERTIFICATE_REQUEST = 22, 13
+NOT_ASKED = "it asks clients for no certificate: this is no node, but perhaps a proxy"
 NO_ALERT = "it closed the connection after the handshake, without an alert"
 ALERT = "ALERT_"
 ALERTS = {  # RFC 8446, section 6, as OpenSSL names them: what each says of the pair that was offered
@@ -47,6 +49,7 @@ class Found:
 def looked(addresses: Sequence[tuple[str, int]], pair: str, end: float) -> Found:
     """Offer a pair (a path that has certificate and key) and return what came of it, before `end` (monotonic)."""
     context = unverified()
+    asked = _listening(context)
     try:
         context.load_cert_chain(pair)
     except OSError as error:  # OpenSSL refuses a key or digest that is too weak to be offered
@@ -55,11 +58,26 @@ def looked(addresses: Sequence[tuple[str, int]], pair: str, end: float) -> Found
         with connected(addresses, end) as raw:
             ssl_request(Wire(raw, end))
             with context.wrap_socket(raw, do_handshake_on_connect=False) as tls:
-                return _offered(tls, end)
+                found = _offered(tls, end)
     except NotPgwireError as error:
         return Found(outcome="silent", reason=unreachable(error).reason)
     except OSError as error:
         return Found(outcome="silent", reason=ended(error)[1])
+    if found.outcome == "accepted" and not asked:
+        return replace(found, outcome="silent", reason=NOT_ASKED)
+    return found
+
+
+def _listening(context: ssl.SSLContext) -> list[int]:
+    """A list that has an entry as soon as a server asks for a certificate: one that does not takes any pair."""
+    asked = list[int]()
+
+    def told(_tls: object, way: str, _version: int, content: int, kind: int, _data: bytes) -> None:
+        if (way, content, kind) == ("read", HANDSHAKE, CERTIFICATE_REQUEST):
+            asked.append(kind)
+
+    context._msg_callback = told  # type: ignore[attr-defined] # ssl has no public way to see it
+    return asked
 
 
 def _offered(tls: ssl.SSLSocket, end: float) -> Found:

@@ -23,8 +23,16 @@ def look(minute: int = 0, **changes: Any) -> Look:
 def test_look_takes_the_place_of_an_earlier_one_with_the_same_pair() -> None:
     """A look with another pair, or at another member, stays."""
     kept = (look(offered="node-2"), look(address="db3:26257"))
-    after = newest((look(), *kept), look(1, outcome="silent"))
-    assert after == (*kept, look(1, outcome="silent"))
+    after = newest((look(), *kept), look(1, outcome="refused"))
+    assert after == (*kept, look(1, outcome="refused"))
+
+
+def test_look_that_was_silent_takes_back_no_answer() -> None:
+    """What a member said stays known beside the newest silence, until it says something else."""
+    found = newest((look(),), look(1, outcome="silent"))
+    found = newest(found, look(2, outcome="silent"))
+    assert found == (look(), look(2, outcome="silent"))
+    assert newest(found, look(3, outcome="refused")) == (look(3, outcome="refused"),)
 
 
 def test_look_says_since_when_a_leaf_is_served() -> None:

@@ -93,6 +93,16 @@ def aborted(tls: ssl.SSLSocket) -> None:
     tls.close()
 
 
+def careless(connection: socket.socket) -> None:
+    """A proxy that ends TLS itself, and asks nobody for a certificate."""
+    connection.recv(8)
+    connection.sendall(b"S")
+    found = context()
+    found.verify_mode = ssl.CERT_NONE
+    with found.wrap_socket(connection, server_side=True) as tls:
+        answering(tls)
+
+
 SILENCE: dict[str, tuple[Talk, str]] = {
     "closes at once": (lambda _: None, "the port does not speak pgwire"),
     "refuses TLS": (lambda c: c.sendall(b"N"), "the port does not speak pgwire"),
@@ -103,6 +113,7 @@ SILENCE: dict[str, tuple[Talk, str]] = {
     "closes within the handshake": (lambda c: c.sendall(b"S"), ""),
     "closes after the handshake": (pgwire(closed), "it closed the connection after the handshake, without an alert"),
     "aborts after the handshake": (pgwire(aborted), ""),
+    "asks for no certificate": (careless, "it asks clients for no certificate: this is no node, but perhaps a proxy"),
 }
 
 
