@@ -5,6 +5,7 @@ among the addresses alone. A final dot stays in a certificate's name: no client 
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
@@ -14,6 +15,7 @@ Host = tuple[Literal["dns", "ip"], str]
 LONGEST_LABEL, LONGEST_NAME = 63, 253
 
 
+@lru_cache(maxsize=4096)
 def host(text: str) -> Host:
     """A configured name, as a value."""
     try:

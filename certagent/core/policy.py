@@ -110,6 +110,9 @@ class RotationRule:
     outside_clients: bool = True  # clients of other hosts connect: their trust needs the word of a person
 
 
+USUAL = frozenset({(), (LoaderFlags(),)})
+
+
 @dataclass(frozen=True)
 class Policy:
     """One `[[certs_dir]]` of the configuration, layout and defaults worked in."""
@@ -164,6 +167,11 @@ class Policy:
         return self.want(CLIENT_NODE.stem) is not None
 
     @cached_property
+    def by_terms(self) -> "dict[tuple[LoaderFlags, ...], Policy]":
+        """The same under the flags of the processes that run: every decision asks for it."""
+        return {}
+
+    @cached_property
     def bundles(self) -> frozenset[str]:
         """The stems of the trust bundles that are wanted."""
         return frozenset(w.name.stem for w in self.wants if w.name.is_bundle)
@@ -176,9 +184,14 @@ class Policy:
 def under(policy: Policy, terms: tuple[LoaderFlags, ...]) -> Policy:
     """Given the terms of the processes that load the directory, return the policy that judges by each of them."""
     known = tuple(dict.fromkeys(terms))
-    if known in {(), (LoaderFlags(),)}:
+    if known in USUAL:
         return policy
-    return replace(policy, terms=known, wants=tuple(replace(w, terms=known) for w in policy.wants))
+    found = policy.by_terms.get(known)
+    if found is None:
+        found = replace(policy, terms=known, wants=tuple(replace(w, terms=known) for w in policy.wants))
+        policy.by_terms.clear()  # only the processes that run now are asked about again
+        policy.by_terms[known] = found
+    return found
 
 
 def on_terms_of(policy: Policy, processes: tuple[Process, ...]) -> Policy:

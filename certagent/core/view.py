@@ -54,8 +54,17 @@ class View:
 
     def renew_at(self, want: Want, leaf: Leaf) -> datetime:
         """When to renew a live leaf, given as `Pair.effective`. One of which nothing is recorded is seen now."""
-        known = self.snapshot.known_since.get((want.name.stem, leaf.fingerprint), self.now)
-        return renew_at(want, leaf, self.policy.seed, self.history, known)
+        key = want.name.stem, leaf.fingerprint
+        found = self._renew_at.get((*key, leaf.not_after))
+        if found is None:
+            known = self.snapshot.known_since.get(key, self.now)
+            found = self._renew_at[*key, leaf.not_after] = renew_at(want, leaf, self.policy.seed, self.history, known)
+        return found
+
+    @cached_property
+    def _renew_at(self) -> dict[tuple[str, str, datetime], datetime]:
+        """By stem, leaf and end: one decision asks for that of a pair several times."""
+        return {}
 
     def running(self, kind: str, subject: str | None = None) -> InFlight | None:
         """A job of that kind that runs now: one about that subject, where a subject is given."""

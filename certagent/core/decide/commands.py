@@ -11,7 +11,7 @@ from datetime import timedelta
 from certagent.core.actions import RejectCommand
 from certagent.core.decide.gate import bar
 from certagent.core.decide.generations import going_back, nothing_to_go_back_to
-from certagent.core.decide.part import Part, total
+from certagent.core.decide.part import NOTHING, Part, total
 from certagent.core.facts import Process, Request
 from certagent.core.requests import after
 from certagent.core.view import View
@@ -26,6 +26,8 @@ def part(view: View) -> Part:
 
 def without(view: View, taken_back: Part) -> View:
     """The same without the cancelled commands, so that they have no effect on this plan."""
+    if not view.snapshot.requests:
+        return view
     gone = {(a.command, a.stem) for a in taken_back.actions if isinstance(a, RejectCommand)}
     left = tuple(r for r in view.snapshot.requests if (r.kind, r.subject) not in gone)
     return replace(view, snapshot=replace(view.snapshot, requests=left))
@@ -39,7 +41,7 @@ def _one(view: View, request: Request) -> Part:
     if why is None and view.now - request.at < LONGEST:
         return Part(wakes=(request.at + LONGEST,))
     if why is None and request.kind == "renew" and view.history.waiting(request.subject):
-        return Part()  # the CA has it
+        return NOTHING  # the CA has it
     reason = why or "not carried out within an hour; cancelled"
     return Part((RejectCommand(request.kind, request.subject, reason),))
 

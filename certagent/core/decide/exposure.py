@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from certagent.core.actions import Expose
 from certagent.core.catalogue import KEY_EXPOSED
 from certagent.core.decide.modes import key_files, repairs_of
-from certagent.core.decide.part import Part, total
+from certagent.core.decide.part import NOTHING, Part, total
 from certagent.core.facts import Exposure, File, Repair
 from certagent.core.findings import Finding
 from certagent.core.names import stem_of
@@ -52,7 +52,7 @@ def _begin(view: View, file: File, known: Exposure | None) -> datetime:
 
 def _new(file: File, key: str, repairs: list[Repair]) -> Part:
     if len(repairs) <= UNDONE:  # the first repair undoes what was there before
-        return Part()
+        return NOTHING
     first = repairs[0].since or repairs[0].at
     begun = Exposure(file=file.name, key=key, since=first, until=first, undone=-1, readable=NONE)
     return _expose(_grown(begun, repairs))

@@ -6,7 +6,7 @@ from certagent.core.actions import Install, RejectStaged
 from certagent.core.decide import layouts
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.obstacles import obstacle
-from certagent.core.decide.part import Part, blocked, total
+from certagent.core.decide.part import NOTHING, Part, blocked, total
 from certagent.core.decide.renewal import due, live_findings
 from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Leaf, Pair, Snapshot, Staged
@@ -24,7 +24,7 @@ from certagent.core.view import View
 def part(view: View) -> Part:
     """Install what passes the pre-install checks, reject the rest."""
     if not view.snapshot.directory.managed:
-        return Part()
+        return NOTHING
     asked = [r for r in view.snapshot.requests if r.kind == "rollback"]
     back = [going_back(view, r.subject, "requested by an operator") for r in asked]
     return total([_believed(view, staged) for staged in view.snapshot.staged]) + Part(tuple(b for b in back if b))
@@ -46,7 +46,7 @@ def _staged(view: View, staged: Staged) -> Part:
     if want is None:
         return Part((RejectStaged(stem, staged.pair.digests, "it is not configured"),))
     if not view.snapshot.clock.sound:
-        return Part()
+        return NOTHING
     live = view.pair(stem)
     reason = _never_again(view.snapshot, staged, live)
     held = _unread(view.snapshot, want, staged) or layouts.waits(view, staged)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from certagent.core.catalogue import LAYOUT_SUPERFLUOUS, LAYOUT_WAITING
 from certagent.core.decide import failover
-from certagent.core.decide.part import Part, blocked, total
+from certagent.core.decide.part import NOTHING, Part, blocked, total
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
 from certagent.core.facts.history import VERIFIED
 from certagent.core.findings import Finding, Severity
@@ -212,7 +212,7 @@ def _waiting(view: View) -> Part:
     want = view.want(CLIENT_NODE.stem)
     reason = another_ca(view, want) if want else None
     if reason is None or not view.snapshot.directory.managed:
-        return Part()
+        return NOTHING
     found = LAYOUT_WAITING.found(f"{CLIENT_NODE.stem}.crt", reason)
     return Part(findings=(found,)) + blocked("issue", CLIENT_NODE.stem, reason)
 
@@ -250,10 +250,10 @@ def _dual(view: View) -> Part:
     """A node certificate that is still a client certificate although `client.node` exists: its renewal narrows it."""
     want, live = view.want(NODE.stem), view.pair(NODE.stem)
     if want is None or want.client or live is None or live.leaf is None or not is_node(view.snapshot, live):
-        return Part()
+        return NOTHING
     usages = live.leaf.eku
     if not_in_use(view) or (usages is not None and not {"clientAuth", "any"} & set(usages)):
-        return Part()
+        return NOTHING
     message = f"servers still accept node.crt as the client {NODE_USER!r}, for which client.node.crt is used now"
     found = LAYOUT_SUPERFLUOUS.found("node.crt", message, remedy="certagent renew node", renews=True)
     if not want.issued_in(view.snapshot.directory):

@@ -11,7 +11,7 @@ from datetime import timedelta
 from certagent.core.actions import Restrict
 from certagent.core.backoff import Backoff
 from certagent.core.catalogue import KEY_MODE
-from certagent.core.decide.part import Part, blocked, total
+from certagent.core.decide.part import NOTHING, Part, blocked, total
 from certagent.core.facts import File, KeyFile, Repair, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.policy import Owner
@@ -43,7 +43,7 @@ def _key(view: View, file: File, key: KeyFile | None) -> Part:
     owner = want.key_owner if want and want.key_owner else view.policy.owner
     findings = tuple(key_file(file, owner, view.policy.terms, path=view.policy.path))
     if not findings:
-        return Part()
+        return NOTHING
     if not view.policy.repairs_in(view.snapshot.directory):
         return Part(findings=findings)
     fix = _repair(file, owner, want.key_mode if want else 0o600, view.snapshot.euid)

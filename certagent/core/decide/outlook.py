@@ -10,7 +10,7 @@ from certagent.core.catalogue import (
     RENEWAL_WAITING,
 )
 from certagent.core.decide import failover
-from certagent.core.decide.part import Part
+from certagent.core.decide.part import NOTHING, Part
 from certagent.core.facts import Attempt, Pair, counted
 from certagent.core.findings import Severity
 from certagent.core.policy import Want
@@ -29,7 +29,7 @@ def overdue(want: Want, pair: Pair, now: datetime) -> Part:
     """A pair with less than 5 % of its lifetime left."""
     leaf = pair.effective
     if leaf is None or want.name.is_bundle or now < emergency_at(leaf):
-        return Part()
+        return NOTHING
     ends = f"less than 5 % of the lifetime is left; it ends at {stamp(leaf.not_after)}"
     message = ends if now < leaf.not_after else f"the certificate expired at {stamp(leaf.not_after)}"
     return Part(findings=(RENEWAL_OVERDUE.found(f"{want.name.stem}.crt", f"renewal is overdue: {message}"),))
@@ -99,7 +99,7 @@ def _told(want: Want, count: int, how: str, attempts: list[Attempt]) -> str:
 def answers_later(want: Want, later: Attempt | None) -> Part:
     """A request that a CA accepted and answers later, `later`; None if there is none."""
     if later is None:
-        return Part()
+        return NOTHING
     stem = want.name.stem
     message = f"authority {later.authority} accepted the request and issues later: {later.reason}"
     return Part(findings=(RENEWAL_WAITING.found(f"{stem}.crt", message),))

@@ -18,12 +18,17 @@ class Part:
 
     def __add__(self, other: "Part") -> "Part":
         """Everything of both, in order."""
+        if other is NOTHING:
+            return self
         return Part(
             self.actions + other.actions,
             self.blocked + other.blocked,
             self.findings + other.findings,
             self.wakes + other.wakes,
         )
+
+
+NOTHING = Part()
 
 
 def total(parts: list[Part]) -> Part:

@@ -16,7 +16,7 @@ from certagent.core.catalogue import (
     PROCESS_PROBE,
     SERVED_UNREACHABLE,
 )
-from certagent.core.decide.part import Part, total
+from certagent.core.decide.part import NOTHING, Part, total
 from certagent.core.facts import Listener, Process, Served, Snapshot
 from certagent.core.proof import ended, silent, since
 from certagent.core.rules import pair_findings
@@ -41,7 +41,7 @@ def part(view: View) -> Part:
 
 def _scan(view: View) -> Part:
     if view.running("scan"):
-        return Part()
+        return NOTHING
     at = view.snapshot.processes_at
     if at is not None and _outdated(view, at):
         return Part((Scan("search for the processes again after a swap or a command", urgent=True),))
@@ -144,12 +144,14 @@ def _elsewhere(snapshot: Snapshot, process: Process) -> tuple[str, ...]:
     One that serves what is on disk is right all the same: something forwards it.
     """
     ports = {port.port for port in process.seen}
+    named = [port for port in process.listeners if ports and port.port not in ports]
+    if not named:
+        return ()
     right = {
         s.address
         for s in snapshot.served
         if s.process == process.identity and s.outcome == "served" and not differs(snapshot, s)
     }
-    named = (port for port in process.listeners if ports and port.port not in ports)
     return tuple(port.address for port in named if port.address not in right)
 
 

@@ -12,7 +12,7 @@ from certagent.core.catalogue import SERVED_STALE
 from certagent.core.decide import unserved
 from certagent.core.decide.gate import Bar, bar, restarts, undecided
 from certagent.core.decide.generations import going_back, paced
-from certagent.core.decide.part import Part, blocked, total
+from certagent.core.decide.part import NOTHING, Part, blocked, total
 from certagent.core.facts import Attempt, Pair, Process, Request, Served, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.proof import answers, ended, owners, silent, unloaded, unverified
@@ -52,7 +52,7 @@ class Stale:
 def part(view: View) -> Part:
     """Every process that uses the directory."""
     if view.snapshot.processes_at is None:
-        return Part()
+        return NOTHING
     ended = _ended(view)
     if not view.snapshot.processes:
         return Part(findings=ended) + unserved.nobody(view)
@@ -106,10 +106,10 @@ def _settled(view: View, process: Process, digest: str, sent: tuple[Attempt, ...
     if sent:
         shown = ", ".join(x.address for x in process.listeners)
         done = RecordProof(process.identity, digest, f"served by pid {process.pid}: {shown}")
-        return Part() if unverified(view.snapshot, process, answers(view.snapshot, view.now)) else Part((done,))
+        return NOTHING if unverified(view.snapshot, process, answers(view.snapshot, view.now)) else Part((done,))
     known = [s for s in of_process(view.snapshot, process) if not s.client]
     if len(known) < len(process.listeners) or view.history.signals(process):
-        return Part()
+        return NOTHING
     first = f"pid {process.pid} is new and serves what is on disk"
     return Part((AssumeLoaded(process.identity, digest, first),))
 
@@ -141,7 +141,7 @@ def _signal(view: View, process: Process, loading: Loading, barred: Bar | None) 
     sent, reason = loading.sent, loading.reason
     subject = process.identity
     if view.running("reload", subject):
-        return Part()
+        return NOTHING
     if not view.policy.process.reload:
         return blocked("reload", subject, f"{reason}; `reload = false` is configured")
     if barred is not None:

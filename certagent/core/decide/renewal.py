@@ -16,7 +16,7 @@ from certagent.core.decide.causes import by_cause
 from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.guards import Asking, Block
 from certagent.core.decide.overlap import reasons_of_bundle
-from certagent.core.decide.part import Part, blocked, total
+from certagent.core.decide.part import NOTHING, Part, blocked, total
 from certagent.core.facts import Leaf, Pair, Snapshot
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE
@@ -190,7 +190,7 @@ def _kept_key(want: Want, pair: Pair) -> tuple[Finding, ...]:
 def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) -> Part:
     """What is not due: when it will be, and what of the configuration waits until then."""
     if pair.leaf is None or not want.authorities or want.name.is_bundle:
-        return Part()
+        return NOTHING
     at = view.renew_at(want, pair.effective or pair.leaf)
     differs = [f for f in findings if f.rule.different]
     asking = Asking(view=view, want=want, pair=pair, reason=Reason(Cause.DUE, ""))
@@ -207,11 +207,11 @@ def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
 def _adoption(snapshot: Snapshot, want: Want, pair: Pair) -> Part:
     leaf = pair.leaf
     if leaf is None or want.name.is_bundle or not pair.matched or leaf.fingerprint in snapshot.issued:
-        return Part()
+        return NOTHING
     if any(a.stem == want.name.stem and a.fingerprint == leaf.fingerprint for a in snapshot.adopted):
-        return Part()
+        return NOTHING
     if limit(snapshot, want, pair).contradicted:
-        return Part()
+        return NOTHING
     return Part(
         (Adopt(want.name.stem, leaf.fingerprint, want.digest, "certagent did not issue this pair and adopts it"),)
     )

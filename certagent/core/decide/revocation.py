@@ -15,7 +15,7 @@ from typing import Literal
 
 from certagent.core.actions import AskRevocation, Quarantine
 from certagent.core.catalogue import OCSP_NO_URL, OCSP_REVOKED, OCSP_UNKNOWN, OCSP_UNREACHABLE
-from certagent.core.decide.part import Part, blocked
+from certagent.core.decide.part import NOTHING, Part, blocked
 from certagent.core.facts import CertFile, Checked, Leaf, Pair, Revocation, Snapshot, Staged
 from certagent.core.findings import Finding
 from certagent.core.policy import OcspRule
@@ -56,7 +56,7 @@ def part(view: View) -> Part:
     """Findings of what is known, and the question that is due."""
     rule = view.policy.ocsp
     if rule.mode == "off":
-        return Part()
+        return NOTHING
     subjects = [*_staged(view), *_live(view)]
     live = [s for s in subjects if s.staged_at is None]
     findings = tuple(f for s in live for f in findings_of(rule, s.stem, s.leaf, s.known))
@@ -83,7 +83,7 @@ def _subject(view: View, pair: Pair, staged_at: datetime | None = None) -> Subje
 
 def _asking(view: View, subjects: list[Subject]) -> Part:
     if view.running("revocation"):
-        return Part()
+        return NOTHING
     rule, seed = view.policy.ocsp, view.policy.seed
     times = [(s, s.ask_at(rule, seed)) for s in subjects if names_responder(rule, s.cert)]
     due = dict.fromkeys((s.stem, s.leaf.fingerprint) for s, at in times if at is None or at <= view.now)

@@ -1,7 +1,7 @@
 """Record for which users and tenants each pair is valid, so that no later one is valid for more by accident."""
 
 from certagent.core.actions import RecordScope
-from certagent.core.decide.part import Part, total
+from certagent.core.decide.part import NOTHING, Part, total
 from certagent.core.facts import Pair
 from certagent.core.policy import Want
 from certagent.core.scopes import added, limit
@@ -15,10 +15,10 @@ def part(view: View) -> Part:
 
 def _record(view: View, want: Want, pair: Pair) -> Part:
     if want.name.is_bundle or pair.leaf is None or not pair.matched:
-        return Part()
+        return NOTHING
     if pair.leaf.scopes == view.snapshot.scopes.get(want.name.stem, ()):
-        return Part()
+        return NOTHING
     if added(limit(view.snapshot, want, pair).uris, pair.leaf):
-        return Part()
+        return NOTHING
     why = f"valid for {', '.join(pair.leaf.scopes) or 'every tenant'}"
     return Part((RecordScope(want.name.stem, pair.leaf.scopes, why),))

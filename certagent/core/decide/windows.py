@@ -1,7 +1,7 @@
 """When to ask a CA for the renewal window of a leaf (RFC 9773): once, then as it says. Nothing waits for it."""
 
 from certagent.core.actions import AskWindow
-from certagent.core.decide.part import Part, total
+from certagent.core.decide.part import NOTHING, Part, total
 from certagent.core.facts import Leaf, Snapshot
 from certagent.core.policy import Want
 from certagent.core.view import View
@@ -11,7 +11,7 @@ from certagent.core.windows import ask_at
 def part(view: View) -> Part:
     """The questions that are due; a leaf that has expired is not asked about (RFC 9773, section 4.3)."""
     if not view.snapshot.directory.managed or not view.snapshot.clock.sound:
-        return Part()
+        return NOTHING
     able = {a.name for a in view.snapshot.authorities if a.windows}
     parts = []
     for want in view.policy.wants if able else ():
@@ -25,7 +25,7 @@ def part(view: View) -> Part:
 
 def _asking(view: View, stem: str, leaf: Leaf, authority: str) -> Part:
     if leaf.fingerprint not in view.snapshot.issued or view.running("window", stem):
-        return Part()
+        return NOTHING
     at = ask_at(view.history, stem, leaf)
     if at is not None and view.now < at:
         return Part(wakes=(at,))
