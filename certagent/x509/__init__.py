@@ -15,7 +15,6 @@ from certagent.x509.ends import End, ca_ends
 from certagent.x509.errors import X509Error
 from certagent.x509.files import cert_file, key_file
 from certagent.x509.handshake import handshake, memory_file, pair_pem
-from certagent.x509.jwe import read_jwk
 from certagent.x509.jws import sign_jws
 from certagent.x509.links import Link, chain_links
 from certagent.x509.making import generate_key, make_ca, make_csr, sign_csr
@@ -51,7 +50,6 @@ __all__ = [
     "parse_certificates",
     "parse_key",
     "parse_request",
-    "read_jwk",
     "renewal_id",
     "request_der",
     "rooted",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from certagent import x509
-from certagent.authority.backends import step_token
+from certagent.authority.backends import step_jose, step_token
 from certagent.authority.messages import Request, Tls
 from tests.authority.asker import NAMES, Asker, facts, now, trusted
 from tests.servers.process import closed_port
@@ -172,8 +172,8 @@ def test_step_external_token_is_good_once(server: StepCa) -> None:
     """Good for one issuance: step-ca refuses it the second time."""
     mine = asker(server)
     request = mine.node()
-    pem, kid = x509.read_jwk(server.provisioner_key)
-    token = x509.sign_jws(pem, *step_token.by_provisioner(request, kid, now(), "once"))
+    key, kid = step_jose.read_jwk(server.provisioner_key)
+    token = step_jose.signed(key, step_token.by_provisioner(request, kid, now(), "once"))
     mine = asker(server, {"one_time_token": f"{token}\n"}, renewal="live")
     mine.ask(request)
     assert mine.refusal(request).kind == "credentials"

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from certagent import x509
-from certagent.authority.backends import step_token
+from certagent.authority.backends import step_jose, step_token
 from certagent.authority.backends.http import FORBIDDEN, UNAUTHORIZED, Http, Reply, refusal
 from certagent.authority.backends.pem import certificates, chain, der
 from certagent.authority.context import Context
@@ -72,12 +72,12 @@ def one_time_token(request: Request, known: Mapping[str, str], now: datetime, no
     """A token by whatever credential there is. Raises AuthorityError."""
     try:
         if key := known.get("provisioner_key"):
-            pem, kid = x509.read_jwk(key, known.get("provisioner_password", ""))
-            return x509.sign_jws(pem, *step_token.by_provisioner(request, kid, now, nonce))
+            private, kid = step_jose.read_jwk(key, known.get("provisioner_password", ""))
+            return step_jose.signed(private, step_token.by_provisioner(request, kid, now, nonce))
         if cert := known.get("x5c_cert"):
-            key_pem = known["x5c_key"].encode()
+            private = step_jose.of_pem(known["x5c_key"].encode())
             x509.parse_certificates(cert.encode())
-            return x509.sign_jws(key_pem, *step_token.by_enrolment(request, cert, now, nonce))
+            return step_jose.signed(private, step_token.by_enrolment(request, cert, now, nonce))
     except x509.X509Error as error:
         names = "provisioner_key" if "provisioner_key" in known else "x5c_cert and x5c_key"
         raise AuthorityError(f"cannot use {names}: {error}", kind="credentials") from error
