@@ -14,8 +14,10 @@ from certagent.authority.client import AuthorityCache, CertificateAuthority
 from certagent.config import Config
 from certagent.core.facts import Snapshot
 from certagent.core.policy import Policy
+from certagent.core.spread import begun
 from certagent.posix.as_user import join
 from certagent.posix.background import BackgroundReader
+from certagent.posix.clock import clock
 from certagent.posix.responding import PATIENCE
 from certagent.state.ledger import Ledger
 
@@ -63,7 +65,7 @@ class Directories:
         authorities = self._authorities(config)
         cache = AuthorityCache(config.authorities, authorities, lambda: self._wake("authorities read"), self._cache)
         before, threads, adopted = dict(self.threads), dict[str, Reconciler](), list[threading.Event]()
-        for policy in config.policies:
+        for policy in self._begun(config.policies):
             thread = before.pop(policy.path, None)
             if thread is None:
                 thread = self._made(policy, authorities, cache)
@@ -75,6 +77,11 @@ class Directories:
         for path, thread in before.items():
             thread.stop()
             self._common.log.emit("directory.retired", certs_dir=path, reason="it is no longer configured")
+
+    def _begun(self, policies: tuple[Policy, ...]) -> tuple[Policy, ...]:
+        """The policies of a running agent say since when it goes by them."""
+        known = [thread.world.policy for thread in self.threads.values()]
+        return begun(policies, known, clock()) if any(policy.since for policy in known) else policies
 
     def _made(
         self, policy: Policy, authorities: Mapping[str, CertificateAuthority], cache: AuthorityCache

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NoReturn, TextIO
 
 from certagent.agent.commands import Commands
@@ -31,6 +31,7 @@ from certagent.core.catalogue import AGENT_DOWN
 from certagent.core.exits import exit_code
 from certagent.core.findings import Finding
 from certagent.core.metrics import agent_of
+from certagent.core.spread import begun
 from certagent.events import Form, Log, log_form
 from certagent.keys import KEEPER
 from certagent.posix.clock import clock
@@ -127,6 +128,7 @@ def start(config: Config, path: str, stream: TextIO, form: Form | Literal["auto"
     if once is None:
         close_memory()
         KEEPER.apart()
+        config = replace(config, policies=begun(config.policies, (), clock()))
     state = StateDirectory(config.settings.state_dir)
     state.open()
     ledger = state.ledger

@@ -3,8 +3,8 @@
 Every field is already valid: parsed at the edge, never checked again inside.
 """
 
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
@@ -130,6 +130,7 @@ class Policy:
     ocsp: OcspRule = OcspRule()
     rotation: RotationRule = RotationRule()
     machine: str = ""  # the machine-id, for the jitter: hosts that are made from one image may have one name
+    since: datetime | None = field(default=None, compare=False)  # when the agent began to go by it; None: no agent does
 
     @property
     def seed(self) -> str:

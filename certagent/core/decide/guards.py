@@ -17,6 +17,7 @@ from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
 from certagent.core.rules import WITHOUT_ROOT
 from certagent.core.spans import stamp
+from certagent.core.spread import spread_until
 from certagent.core.timing import DAY, emergency_at, settled_at
 from certagent.core.view import View
 
@@ -24,6 +25,7 @@ CONDEMNED = (
     "the pairs that replaced it were revoked within the hour too, so the next request waits; `certagent"
     " renew` does not wait"
 )
+SPREAD = "not all hosts ask at once for a changed setting; `certagent renew {}` does not wait"
 KEEP_NAMES = "add the names of the live certificate to `names`, or set drop_names = true"
 
 
@@ -220,6 +222,20 @@ def unsettled(a: Asking) -> Block | None:
     """Whoever puts a pair there by hand may not be done; an operator's command does not wait for that."""
     at = None if a.requested else settled_at(a.pair, a.view.now)
     return _block("the files have just changed and may be incomplete" if at else None, at)
+
+
+def spread_out(a: Asking) -> Block | None:
+    """A changed setting is pushed to a whole fleet; what is due anyway, or asked for by an operator, does not wait.
+
+    Neither does what an embedded CA issues: it is on this host, and no other one asks it.
+    """
+    live, kinds = a.pair.effective, {x.name: x.kind for x in a.view.snapshot.authorities}
+    if a.reason.kind is not Cause.CHANGED or live is None or a.later or kinds.get(a.choice.authority) == "local":
+        return None
+    if a.view.now >= a.view.renew_at(a.want, live):
+        return None
+    at = spread_until(a.view.policy, a.stem, live, a.view.now)
+    return _block(SPREAD.format(a.stem) if at else None, at)
 
 
 def unaccepted(a: Asking) -> Block | None:

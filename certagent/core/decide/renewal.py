@@ -2,7 +2,7 @@
 
 A live pair that the agent did not issue (`cockroach cert`, openssl, copied by hand) is adopted: each difference from
 the configuration is a finding, and the pair is renewed when due. Only a pair that is unusable, that the agent issued,
-or whose configuration changed since is re-issued immediately.
+or whose configuration changed since is re-issued before that (changed settings: spread.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -58,6 +58,7 @@ POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
     (guards.revoked_again, Outcome.BLOCKED),
     (guards.exposed_again, Outcome.BLOCKED),
     (guards.unsettled, Outcome.BLOCKED),
+    (guards.spread_out, Outcome.BLOCKED),
     (guards.unaccepted, Outcome.BLOCKED),
 )
 EMERGENCY = ", and less than 5 % of the lifetime is left"
