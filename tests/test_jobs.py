@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from certagent.agent.jobs.pool import WORKERS, Jobs
+from certagent.agent.jobs.pool import MEMBERS, WORKERS, Jobs
 from certagent.agent.jobs.work import ProcessScan, Work
 from certagent.certs_dir.swap import Store
 from certagent.core.actions import Probe
@@ -70,6 +70,32 @@ def test_jobs_run_up_to_the_worker_limit() -> None:
         jobs.stop()
 
 
+def test_jobs_look_at_two_members_at_a_time() -> None:
+    """A certs directory may have hundreds; a member that hangs takes no place of another kind of job."""
+    go, full, asked = threading.Event(), threading.Barrier(MEMBERS + 1), threading.Event()
+    inside: list[int] = []
+
+    def work(number: int) -> None:
+        inside.append(number)
+        if len(inside) <= MEMBERS:
+            full.wait(60)
+        go.wait(60)
+
+    jobs = Jobs(lambda *_: None)
+    try:
+        for number in range(5 * MEMBERS):
+            jobs.submit(InFlight("look", str(number), NOW), partial(work, number))
+        full.wait(60)
+        assert jobs.submit(InFlight("probe", "x", NOW), asked.set)
+        assert asked.wait(60)
+        assert sorted(inside) == list(range(MEMBERS))
+        go.set()
+        wait_until(lambda: len(inside) == 5 * MEMBERS, "the others follow")
+    finally:
+        go.set()
+        jobs.stop()
+
+
 def test_job_has_a_thread_only_while_it_runs() -> None:
     """None before, its own meanwhile, none when it is done: what is idle costs nothing."""
     before = set(threading.enumerate())
@@ -111,7 +137,7 @@ from certagent.core.facts import InFlight
 from certagent.posix.background import BackgroundReader
 from certagent.agent.wake import Wake
 from certagent.agent.watch import Events, RemoteWatch, Watch
-from certagent.agent.jobs.pool import Jobs
+from certagent.agent.jobs.pool import MEMBERS, Jobs
 now, jobs, wake, events = datetime.now(UTC), Jobs(print), Wake(30), Events(30)
 os.setresuid(54321, 54321, 54321)
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

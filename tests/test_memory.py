@@ -10,7 +10,7 @@ from certagent.agent.jobs.work import JobFailed, ProcessScan
 from certagent.agent.memory import RESTING, Cleared, LogLine, Memory, changes
 from certagent.core.actions import Issue, Probe, RejectCommand
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Listener, Repair, Request, Served
+from certagent.core.facts import Attempt, Listener, Look, Repair, Request, Served
 from certagent.core.policy import OcspRule, ProcessRule
 from certagent.revocation.checker import RevocationResult
 from tests.core.building import NOW, leaf, pair, policy, process, revocation, served, snapshot, staged, want
@@ -69,6 +69,25 @@ def test_memory_process_appears_and_ends_once() -> None:
         (said.event, said.file) for said in changes([process(start=1)], [process(start=2)])
     }
     assert () == changes([process()], [process(state="starting")])
+
+
+def test_memory_knows_the_port_of_the_own_console() -> None:
+    """Where an own process showed its metrics last: the other nodes have theirs at the same port."""
+    shown = served(kind="http", address="[::1]:8080")
+    scan = ProcessScan((process(listeners=(Listener("::1", 8080), Listener("127.0.0.1", 26257))),), NOW)
+    assert after(shown, served(), scan).console() == 8080
+    assert after(served(kind="http", address="[::1]:8080", outcome="refused"), scan).console() == 0
+    assert after(served(), scan).console() == after().console() == 0
+    strange = replace(scan, processes=(replace(scan.processes[0], strange=True),))
+    assert after(shown, strange).console() == 0
+
+
+def test_memory_looks_stay_while_their_pair_is_here() -> None:
+    """The newest for each member and pair; of a pair that is gone nothing is known."""
+    look = Look(address="db2:26257", at=NOW, stem="node", offered="node-1", outcome="accepted")
+    memory = after(look, replace(look, outcome="refused"), replace(look, offered="gone"))
+    memory.forget(snapshot(), NOW)
+    assert memory.add(snapshot(), policy()).members.looks == (replace(look, outcome="refused"),)
 
 
 def test_memory_broken_job_rests() -> None:

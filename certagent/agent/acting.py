@@ -39,6 +39,7 @@ class Acting:
     scopes: Scopes
     repaired: Callable[[Repair], str | None]  # what the log says of it, None: nothing now
     loaded: LoadedFiles
+    console: Callable[[], int]  # the port of the own DB Console; 0: not known
 
     def asked(self, question: actions.Scan | actions.Probe | actions.AskRevocation) -> Message:
         """Ask processes or responders, in the caller's thread, and return what they answered."""
@@ -91,7 +92,8 @@ class Acting:
             case actions.Probe():
                 self.jobs.submit(InFlight("probe", action.subject, now), lambda: self.asked(action))
             case actions.LookAt():
-                self.jobs.submit(InFlight("look", action.subject, now), lambda: self.work.look(action))
+                console = self.console()
+                self.jobs.submit(InFlight("look", action.subject, now), lambda: self.work.look(action, console))
             case actions.Rollback():
                 self._rollback(action, now)
             case actions.Scan():

@@ -99,6 +99,7 @@ class World:
             scopes=self._scopes,
             repaired=self._memory.repaired,
             loaded=self._loaded_files,
+            console=self._memory.console,
         )
 
     def _reading(self, path: str) -> BackgroundReader[Roots]:

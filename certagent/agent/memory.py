@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from certagent.agent.jobs.work import JobFailed, ProcessScan
+from certagent.core.addresses import parted
 from certagent.core.facts import (
     Clock,
     InFlight,
@@ -146,6 +147,12 @@ class Memory:
         """A process whose listeners cannot be seen counts as serving from its first answer on."""
         serves = process.by_probe and process.state == "starting" and process.identity in self.answered
         return replace(process, state="serving") if serves else process
+
+    def console(self) -> int:
+        """The port at which an own process showed its metrics last; 0: none did."""
+        own = {p.identity for p in self.processes if not p.strange}
+        shown = [s for s in self.served.values() if s.kind == "http" and s.outcome == "served" and s.process in own]
+        return parted(max(shown, key=lambda s: s.at).address)[1] if shown else 0
 
     def add(self, known: Snapshot, policy: Policy) -> Snapshot:
         """Given a snapshot of what is on the disk, return it with what is remembered."""

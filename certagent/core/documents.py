@@ -91,6 +91,7 @@ LOOK = record(
     served=maybe(TEXT),
     served_since=maybe(MOMENT),
     anchors=rows(TEXT),
+    ca_ends=maybe(MOMENT),
 )
 MEMBERS = record(
     source=maybe({"enum": ["peers", "peers_file", "join"]}),

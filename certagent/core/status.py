@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from certagent.core.actions import Action, Blocked, Plan, subject_of, word_of
@@ -230,6 +230,7 @@ def _look(look: Look) -> dict[str, Any]:
         "served": look.served or None,
         "served_since": rfc3339(look.served_since or look.at) if look.served else None,
         "anchors": [key_of(spki) for spki in look.anchors],
+        "ca_ends": rfc3339(datetime.fromtimestamp(look.ca_ends, UTC)) if look.ca_ends else None,
     }
 
 

@@ -138,21 +138,23 @@ def _outcome(row: dict[str, Any]) -> Outcome:
     )
 
 
-def _metrics(expiry: Any, rotations: Any, release: Any, live: Any) -> Metrics:
-    found = tuple((_label(label), _number(at, LAST_MOMENT)) for label, at in rotations[:MOST_ROTATIONS])
-    nodes = None if live is None else _number(live, MOST_NODES)
-    return Metrics(_number(expiry, LAST_MOMENT), found, _release(*release) if release else None, nodes)
+def _metrics(expiry: Any, rotations: Any, release: Any, live: Any, ca_ends: Any) -> Metrics:
+    found = tuple((_label(label), number(at, LAST_MOMENT)) for label, at in rotations[:MOST_ROTATIONS])
+    nodes = None if live is None else number(live, MOST_NODES)
+    told = _release(*release) if release else None
+    return Metrics(number(expiry, LAST_MOMENT), found, told, nodes, number(ca_ends, LAST_MOMENT))
 
 
 def _release(major: Any, minor: Any) -> tuple[int, int]:
-    return _number(major, 1000), _number(minor, 1000)
+    return number(major, 1000), number(minor, 1000)
 
 
 def _login(granted: Any, sqlstate: Any, message: Any) -> Login:
     return Login(granted is True, printable(sqlstate)[:5], printable(message))
 
 
-def _number(value: Any, end: int) -> int:
+def number(value: Any, end: int) -> int:
+    """A number below an end, as a child wrote it. Raises ValueError for anything else."""
     if type(value) is not int or not 0 <= value < end:
         raise ValueError("not such a number")
     return value

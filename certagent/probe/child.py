@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from certagent.probe.exchange import Client, Outcome, exchanged
-from certagent.probe.looking import Found, looked
+from certagent.probe.looking import Found, console, looked
 from certagent.sandbox import Profile, confine
 
 FILES = 2
@@ -35,18 +35,26 @@ def answer(question: dict[str, Any], files: list[int]) -> None:
     """Make the probe; the first file is the pipe for what was found, a second one has a client pair to offer."""
     host, port, timeout = question["host"], question["port"], question["timeout"]
     end = time.monotonic() + timeout
-    profile = Profile(connect=(port,), memory=MEMORY)
+    profile = Profile(connect=(port, *filter(None, [question.get("console")])), memory=MEMORY)
     confine(replace(profile, datagrams=True), None, "", timeout)
     addresses = resolved(host, port)
     confine(profile, None, "", timeout)  # the server's bytes need no UDP
     pair = f"/proc/self/fd/{files[1]}" if len(files) == FILES else ""
     if question["kind"] == LOOK:  # one deadline holds for all of it, the name included
-        found: Outcome | Found = looked(addresses, pair, end)
+        found: Outcome | Found = _looked(question, addresses, pair, end)
     else:
         client = Client(user=question["user"], path=pair) if pair else None
         found = exchanged(addresses, question["kind"], client, timeout)
     with os.fdopen(files[0], "wb") as out:
         out.write(json.dumps(asdict(found)).encode())
+
+
+def _looked(question: dict[str, Any], addresses: list[tuple[str, int]], pair: str, end: float) -> Found:
+    """A look at a member, and at its metrics where it answered and they are asked for."""
+    found = looked(addresses, pair, end)
+    if not question["console"] or found.outcome == "silent":
+        return found
+    return replace(found, ca_ends=console(addresses, question["console"], end))
 
 
 def resolved(host: str, port: int) -> list[tuple[str, int]]:

@@ -140,7 +140,7 @@ def _handshake(raw: socket.socket, context: ssl.SSLContext, client: Client | Non
         fingerprint = _fingerprint(tls)
         if client is not None:
             return logged_in(fingerprint, client, _start_up(wire, client.user))
-        metrics = metrics_in(_metrics(wire)) if way == "http" else NO_METRICS
+        metrics = metrics_in(read_metrics(wire)) if way == "http" else NO_METRICS
         return Outcome(outcome="served", fingerprint=fingerprint, metrics=metrics)
     except (TimeoutError, ssl.SSLError, ConnectionError) as error:
         return failed(error, fingerprint)
@@ -173,7 +173,7 @@ def failed(error: OSError, fingerprint: str) -> Outcome:
     return Outcome(outcome="refused", fingerprint=fingerprint, reason=reason.lower().replace("_", " "))
 
 
-def _metrics(wire: Wire) -> bytes:
+def read_metrics(wire: Wire) -> bytes:
     """What the port answers when it is asked for its metrics, b"" where it breaks off; whole lines where it is cut."""
     data = bytearray()
     try:

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from certagent.probe.exchange import PROTOCOL, connected, unreachable, unverified
+from certagent.probe.exchange import PROTOCOL, connected, read_metrics, unreachable, unverified
+from certagent.probe.metrics import metrics_in
 from certagent.probe.pgwire import NotPgwireError, ssl_request
 from certagent.probe.wire import Wire
 
@@ -44,6 +45,7 @@ class Found:
     outcome: Result
     reason: str = ""
     chain: tuple[str, ...] = ()
+    ca_ends: int = 0  # of its metrics; 0: not read
 
 
 def looked(addresses: Sequence[tuple[str, int]], pair: str, end: float) -> Found:
@@ -66,6 +68,20 @@ def looked(addresses: Sequence[tuple[str, int]], pair: str, end: float) -> Found
     if found.outcome == "accepted" and not asked:
         return replace(found, outcome="silent", reason=NOT_ASKED)
     return found
+
+
+def console(addresses: Sequence[tuple[str, int]], port: int, end: float) -> int:
+    """When the first certificate of the member's `ca.crt` ends, by its metrics; 0 where they are not to be read."""
+    try:
+        with (
+            connected([(host, port) for host, _ in addresses], end) as raw,
+            unverified().wrap_socket(raw, do_handshake_on_connect=False) as tls,
+        ):
+            tls.settimeout(max(0.001, end - time.monotonic()))
+            tls.do_handshake()
+            return metrics_in(read_metrics(Wire(tls, end))).ca_ends
+    except OSError:
+        return 0
 
 
 def _listening(context: ssl.SSLContext) -> list[int]:

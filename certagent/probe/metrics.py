@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 EXPIRY = b"security_certificate_expiration_node_client"
+CA_EXPIRY = b"security_certificate_expiration_ca"
 ROTATION = b"security_certificate_last_rotation_"
 BUILD = b"build_timestamp"
 LIVE = b"liveness_livenodes"
@@ -23,39 +24,45 @@ MOST_NODES = 1 << 20
 
 
 class Metrics(NamedTuple):
-    """What `/_status/vars` tells: the expiry of `client.node`, when reloads changed files, the version, live nodes."""
+    """What `/_status/vars` tells: the expiry of `client.node`, when reloads changed files, the version, live nodes.
+
+    And the end of the first certificate of `ca.crt`.
+    """
 
     expiry: int = 0
     rotations: tuple[tuple[str, int], ...] = ()
     release: tuple[int, int] | None = None
     live: int | None = None
+    ca_ends: int = 0
 
 
 def metrics_in(text: bytes) -> Metrics:
     """Given an answer, return what it tells; a line that is not a sample is passed over."""
-    expiry, release, live = 0, None, None
+    expiry, ca_ends, release, live = 0, 0, None, None
     rotations: dict[str, int] = {}
     for name, labels, value in samples(text):
         if name == EXPIRY:
             expiry = expiry or value
+        elif name == CA_EXPIRY:
+            ca_ends = ca_ends or value
         elif name == BUILD:
             release = release or release_in(labels)
         elif name == LIVE:
             live = value if live is None and value < MOST_NODES else live
         elif value and len(rotations) < MOST_ROTATIONS:
             rotations[name.removeprefix(ROTATION).decode()] = value
-    return Metrics(expiry, tuple(sorted(rotations.items())), release, live)
+    return Metrics(expiry, tuple(sorted(rotations.items())), release, live, ca_ends)
 
 
 def samples(text: bytes) -> Iterator[tuple[bytes, bytes, int]]:
     """Name, labels and value of each line that is of interest."""
     for line in text.split(b"\n"):
-        if not line.startswith((EXPIRY, ROTATION, BUILD, LIVE)):
+        if not line.startswith((EXPIRY, CA_EXPIRY, ROTATION, BUILD, LIVE)):
             continue
         head, _, value = line.rstrip().rpartition(b" ")
         name, brace, labels = head.partition(b"{")
         label = name.removeprefix(ROTATION).decode("ascii", "replace") if name.startswith(ROTATION) else ""
-        known = name in {EXPIRY, BUILD, LIVE} or LABEL.fullmatch(label)
+        known = name in {EXPIRY, CA_EXPIRY, BUILD, LIVE} or LABEL.fullmatch(label)
         if known and VALUE.fullmatch(value) and (not brace or labels.endswith(b"}")):
             yield name, labels[:LONGEST], number(value)
 

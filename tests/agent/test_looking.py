@@ -1,5 +1,6 @@
 """Looks at a member that runs: each pair of this host that may be offered, and what the member's chain leads to."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,10 +58,10 @@ def spki(ca: Ca) -> str:
     return x509.parse_certificates(ca.cert)[0].spki
 
 
-def look(certs: Path, address: str, cert: bytes, **changes: Any) -> Look | None:
+def look(certs: Path, address: str, cert: bytes, console: int = 0, **changes: Any) -> Look | None:
     """A look at which that pair is meant."""
     given = {"offers": "node", "staged": False, "fingerprint": fingerprint(cert)} | changes
-    return Looking(str(certs), Store(str(certs))).look(LookAt(address=address, reason="a test", **given))
+    return Looking(str(certs), Store(str(certs))).look(LookAt(address=address, reason="a test", **given), console)
 
 
 def test_look_offers_the_pair_that_is_meant(tmp_path: Path) -> None:
@@ -122,6 +123,30 @@ def test_look_leads_to_staged_roots_as_well(tmp_path: Path) -> None:
         seen = look(certs, address, (certs / "node.crt").read_bytes())
     assert seen is not None
     assert (seen.outcome, seen.anchors) == ("refused", (spki(new),))
+
+
+def test_look_reads_when_the_first_ca_of_a_member_ends(tmp_path: Path) -> None:
+    """Where clients are verified by a bundle of their own, and only there; a port that nobody serves tells nothing."""
+    certs, other, place = (tmp_path / name for name in ("certs", "other", "place"))
+    ca, first = filled(certs), make_ca("the first of ca.crt", 99)
+    live, ends = (certs / "node.crt").read_bytes(), x509.parse_certificates(first.cert)[0].not_after
+    for directory in (other, place):
+        directory.mkdir(mode=0o700)
+    (other / "ca.crt").write_bytes(first.cert + ca.cert)
+    (other / "ca-client.crt").write_bytes(ca.cert)
+    put(other, "node", ca.pair())
+    with StandIn(str(other), str(place)) as server, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody else can listen there
+        address, console = f"127.0.0.1:{server.ports['sql']}", server.ports["http"]
+        seen = [look(certs, address, live, console)]
+        (certs / "ca-client.crt").write_bytes(ca.cert)
+        seen += [look(certs, address, live, port) for port in (console, 0, taken.getsockname()[1])]
+    assert [(k.outcome, k.ca_ends) for k in seen if k] == [
+        ("accepted", 0),
+        ("accepted", int(ends.timestamp())),
+        ("accepted", 0),
+        ("accepted", 0),
+    ]
 
 
 @pytest.mark.root

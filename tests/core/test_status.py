@@ -77,7 +77,9 @@ def test_status_attempt_subject_by_kind() -> None:
 def test_status_shows_members_and_looks() -> None:
     """The newest look at each for each pair, by address; what is not known is null."""
     look = Look(address="db2:26257", at=NOW, stem="node", offered="f", outcome="refused", reason='alert "unknown CA"')
-    seen = replace(look, address="db1:26257", outcome="accepted", reason="", served="s", anchors=("a" * 64,))
+    seen = replace(
+        look, address="db1:26257", outcome="accepted", reason="", served="s", anchors=("a" * 64,), ca_ends=1_800_000_000
+    )
     world = snapshot(members=Members(source="join", listed=("db2:26257",), live=2, live_at=NOW, looks=(look, seen)))
     found = certs_dir(policy(), world, decide(policy(), world, NOW), NOW)["members"]
     assert (found["source"], found["listed"], found["own"], found["problem"]) == ("join", ["db2:26257"], None, None)
@@ -89,6 +91,7 @@ def test_status_shows_members_and_looks() -> None:
         "2026-11-24T12:00:00.000Z",
         ["a" * 16],
     )
+    assert (first["ca_ends"], second["ca_ends"]) == ("2027-01-15T08:00:00.000Z", None)
     assert (second["outcome"], second["reason"], second["served"], second["served_since"]) == (
         "refused",
         'alert "unknown CA"',

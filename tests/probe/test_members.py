@@ -22,7 +22,12 @@ from certagent.probe.members import Seen, look, seen_of
 from tests.making import Ca, make_ca
 from tests.probe.test_probe import server
 
-ANSWER: dict[str, Any] = {"outcome": "accepted", "reason": "", "chain": [base64.b64encode(b"der").decode()]}
+ANSWER: dict[str, Any] = {
+    "outcome": "accepted",
+    "reason": "",
+    "chain": [base64.b64encode(b"der").decode()],
+    "ca_ends": 7,
+}
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 Talk = Callable[[socket.socket], None]
 
@@ -208,11 +213,14 @@ def test_pair_that_cannot_be_offered_says_nothing() -> None:
         {"chain": ["x"]},
         {"chain": [5]},
         {"chain": 5},
+        {"ca_ends": -1},
+        {"ca_ends": 1 << 40},
+        {"ca_ends": "7"},
     ],
 )
 def test_look_of_a_child_is_not_trusted(wrong: dict[str, Any]) -> None:
     """A field that is not what it may be: there is no answer then."""
-    assert seen_of(json.dumps(ANSWER).encode()) == Seen(outcome="accepted", chain=(b"der",))
+    assert seen_of(json.dumps(ANSWER).encode()) == Seen(outcome="accepted", chain=(b"der",), ca_ends=7)
     assert seen_of(json.dumps(ANSWER | wrong).encode()) == Seen(outcome="silent", reason=SILENT)
 
 

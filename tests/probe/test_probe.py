@@ -35,7 +35,7 @@ ANSWER: dict[str, Any] = {
     "outcome": "served",
     "fingerprint": "a" * 64,
     "reason": "",
-    "metrics": [7, [["node", 8]], [26, 3], 5],
+    "metrics": [7, [["node", 8]], [26, 3], 5, 6],
     "login": [False, "", ""],
     "way": "http",
     "client_cas": ["b" * 64],
@@ -95,6 +95,13 @@ def test_probe_metrics_take_steps_in_proportion(shape: str) -> None:
 def test_probe_metrics_of_eight_mebibytes_end() -> None:
     """The text that took 35 minutes: a name and an open brace again and again."""
     assert metrics_in((NAME + b"{") * ((8 << 20) // (len(NAME) + 1))) == Metrics()
+
+
+def test_probe_metrics_say_when_the_first_ca_ends() -> None:
+    """Of `ca.crt` alone, not of the bundles of clients."""
+    text = b'security_certificate_expiration_ca{node_id="1"} 2.5e+09\nsecurity_certificate_expiration_ca_x 7\n'
+    other = b'security_certificate_expiration_client_ca{node_id="1"} 9\n'
+    assert metrics_in(other + text) == Metrics(ca_ends=2_500_000_000)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +362,7 @@ def test_probe_process_that_was_killed_is_started_again() -> None:
 def test_probe_answer_of_a_child_is_read() -> None:
     """Each field as it was written."""
     found = outcome_of(json.dumps(ANSWER).encode())
-    assert (found.outcome, found.way, found.metrics) == ("served", "http", Metrics(7, (("node", 8),), (26, 3), 5))
+    assert (found.outcome, found.way, found.metrics) == ("served", "http", Metrics(7, (("node", 8),), (26, 3), 5, 6))
 
 
 @pytest.mark.parametrize(
@@ -365,14 +372,15 @@ def test_probe_answer_of_a_child_is_read() -> None:
         {"outcome": []},
         {"fingerprint": "x"},
         {"reason": 5},
-        {"metrics": [1 << 40, [], None, None]},
-        {"metrics": [True, [], None, None]},
-        {"metrics": [1, [["A", 1]], None, None]},
-        {"metrics": [1, [], [1], None]},
-        {"metrics": [1, [], None, -1]},
-        {"metrics": [1, [], None, 1 << 20]},
-        {"metrics": [1, [], None, True]},
-        {"metrics": [1, [], None]},
+        {"metrics": [1 << 40, [], None, None, 0]},
+        {"metrics": [True, [], None, None, 0]},
+        {"metrics": [1, [["A", 1]], None, None, 0]},
+        {"metrics": [1, [], [1], None, 0]},
+        {"metrics": [1, [], None, -1, 0]},
+        {"metrics": [1, [], None, 1 << 20, 0]},
+        {"metrics": [1, [], None, True, 0]},
+        {"metrics": [1, [], None, None, 1 << 40]},
+        {"metrics": [1, [], None, None]},
         {"login": [True]},
         {"way": "auto"},
         {"client_cas": ["b"]},

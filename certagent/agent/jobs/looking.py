@@ -30,13 +30,19 @@ class Looking:
     path: str
     store: Store
 
-    def look(self, action: LookAt) -> Look | None:
-        """Offer the pair; None where it is not there any more. Never raises for what the member does."""
+    def look(self, action: LookAt, console: int = 0) -> Look | None:
+        """Offer the pair; None where it is not there any more. Never raises for what the member does.
+
+        `console`: the port of this host's own DB Console, which the member's has too. Where clients are verified by a
+        bundle of their own, no handshake shows what a member verifies servers by; its metrics do.
+        """
         pair = self._pair(action)
         if pair is None:
             return None
         at = clock()
-        seen = look(*parted(action.address), f"/proc/self/fd/{pair.fileno()}")
+        split = self._live(f"{CA_CLIENT.stem}.crt") is not None
+        path = f"/proc/self/fd/{pair.fileno()}"
+        seen = look(*parted(action.address), path, console=console if split else 0)
         return self._fact(action, seen, at)
 
     def _pair(self, action: LookAt) -> keys.Key | None:
@@ -83,6 +89,7 @@ class Looking:
             reason=reason,
             served=sha256(seen.chain[0]).hexdigest() if seen.chain else "",
             anchors=anchors,
+            ca_ends=seen.ca_ends,
         )
 
     def _bundles(self) -> Iterator[bytes]:

@@ -132,9 +132,9 @@ class Work:
         offer = asking.Offer(stem=action.client, fingerprint=fingerprint, path=f"/proc/self/fd/{pair.fileno()}")
         return asking.probe(action.host, action.port, action.kind, action.process, clock(), offer)
 
-    def look(self, action: act.LookAt) -> Look | None:
+    def look(self, action: act.LookAt, console: int) -> Look | None:
         """One handshake with a member of the cluster; see looking.py."""
-        return Looking(self.policy.path, self.store).look(action)
+        return Looking(self.policy.path, self.store).look(action, console)
 
     def revocation(self, action: act.AskRevocation) -> RevocationResult:
         """Ask the responders; every leaf that is still there gets a fact, whatever happens."""
