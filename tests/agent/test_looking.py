@@ -31,7 +31,7 @@ from certagent.keys import KEEPER
 KEEPER.apart()
 path, address, fingerprint = sys.argv[1:]
 action = LookAt(address=address, offers="node", staged=True, fingerprint=fingerprint, reason="")
-print(Looking(path, Store(path)).look(action).outcome, flush=True)
+print(Looking(path, Store(path), 60.0).look(action).outcome, flush=True)
 sys.stdin.read()
 """
 
@@ -61,7 +61,7 @@ def spki(ca: Ca) -> str:
 def look(certs: Path, address: str, cert: bytes, console: int = 0, **changes: Any) -> Look | None:
     """A look at which that pair is meant."""
     given = {"offers": "node", "staged": False, "fingerprint": fingerprint(cert)} | changes
-    return Looking(str(certs), Store(str(certs))).look(LookAt(address=address, reason="a test", **given), console)
+    return Looking(str(certs), Store(str(certs)), 60.0).look(LookAt(address=address, reason="a test", **given), console)
 
 
 def test_look_offers_the_pair_that_is_meant(tmp_path: Path) -> None:

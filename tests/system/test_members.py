@@ -66,6 +66,7 @@ def postgres() -> Iterator[tuple[Postgres, Ca]]:
 @pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.real
+@pytest.mark.usefixtures("usual_umask")
 def test_look_at_postgres(postgres: tuple[Postgres, Ca]) -> None:
     """It takes a pair of its CA; it refuses a pair of another one, of the same name too, with an alert."""
     server, ca = postgres

@@ -18,6 +18,7 @@ from certagent.core.facts import Look
 from certagent.core.names import CA, CA_CLIENT
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
+from certagent.probe.asking import TIMEOUT
 from certagent.probe.members import Seen, look
 
 UNREAD = "its certificates cannot be read"
@@ -29,6 +30,7 @@ class Looking:
 
     path: str
     store: Store
+    timeout: float = TIMEOUT  # seconds for all of one look
 
     def look(self, action: LookAt, console: int = 0) -> Look | None:
         """Offer the pair; None where it is not there any more. Never raises for what the member does.
@@ -42,7 +44,7 @@ class Looking:
         at = clock()
         split = self._live(f"{CA_CLIENT.stem}.crt") is not None
         path = f"/proc/self/fd/{pair.fileno()}"
-        seen = look(*parted(action.address), path, console=console if split else 0)
+        seen = look(*parted(action.address), path, self.timeout, console if split else 0)
         return self._fact(action, seen, at)
 
     def _pair(self, action: LookAt) -> keys.Key | None:
