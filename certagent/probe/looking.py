@@ -1,7 +1,8 @@
 """One look at a member of the cluster: a handshake in which it is offered a pair, and one read after it.
 
 Under TLS 1.3 a server refuses a client's certificate after the client's side of the handshake is done, so only that
-read shows it. What is sent to have an answer is a start-up message without a user: nobody tries to log in.
+read shows it. What is sent to have an answer is a start-up message without a user, or the begin of HTTP/2: nobody
+tries to log in, and no procedure is called.
 """
 
 import base64
@@ -23,6 +24,8 @@ MOST_CERTIFICATES = 16
 MOST_DER = 1 << 18  # bytes of a chain
 Result = Literal["accepted", "refused", "silent"]
 HANDSHAKE, CERTIFICATE_REQUEST = 22, 13
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # of HTTP/2, with settings that set nothing
+NO_TLS = "the port speaks neither pgwire nor TLS"
 NOT_ASKED = "it asks clients for no certificate: this is no node, but perhaps a proxy"
 NO_ALERT = "it closed the connection after the handshake, without an alert"
 ALERT = "ALERT_"
@@ -49,20 +52,36 @@ class Found:
 
 
 def looked(addresses: Sequence[tuple[str, int]], pair: str, end: float) -> Found:
-    """Offer a pair (a path that has certificate and key) and return what came of it, before `end` (monotonic)."""
+    """Offer a pair (a path that has certificate and key) and return what came of it, before `end` (monotonic).
+
+    A port that speaks no pgwire is asked as other nodes ask it: where a server has a SQL port of its own, the one by
+    which it is listed speaks RPC alone.
+    """
+    found = _asked(addresses, pair, end, rpc=False)
+    if found is not None:
+        return found
+    found = _asked(addresses, pair, end, rpc=True)
+    return found if found and (found.chain or found.outcome == "refused") else Found(outcome="silent", reason=NO_TLS)
+
+
+def _asked(addresses: Sequence[tuple[str, int]], pair: str, end: float, *, rpc: bool) -> Found | None:
+    """One connection; None where pgwire was asked for and is not spoken."""
     context = unverified()
     asked = _listening(context)
     try:
         context.load_cert_chain(pair)
     except OSError as error:  # OpenSSL refuses a key or digest that is too weak to be offered
         return Found(outcome="silent", reason=f"this pair cannot be offered: {unreachable(error).reason}")
+    if rpc:
+        context.set_alpn_protocols(["h2"])
     try:
         with connected(addresses, end) as raw:
-            ssl_request(Wire(raw, end))
+            if not rpc:
+                ssl_request(Wire(raw, end))
             with context.wrap_socket(raw, do_handshake_on_connect=False) as tls:
-                found = _offered(tls, end)
-    except NotPgwireError as error:
-        return Found(outcome="silent", reason=unreachable(error).reason)
+                found = _offered(tls, PREFACE if rpc else START_UP, end)
+    except NotPgwireError:
+        return None
     except OSError as error:
         return Found(outcome="silent", reason=ended(error)[1])
     if found.outcome == "accepted" and not asked:
@@ -96,23 +115,23 @@ def _listening(context: ssl.SSLContext) -> list[int]:
     return asked
 
 
-def _offered(tls: ssl.SSLSocket, end: float) -> Found:
+def _offered(tls: ssl.SSLSocket, greeting: bytes, end: float) -> Found:
     chain: tuple[str, ...] = ()
     try:
         tls.settimeout(max(0.001, end - time.monotonic()))
         tls.do_handshake()
         chain = tuple(base64.b64encode(der).decode() for der in served(tls))
-        _answered(Wire(tls, end))
+        _answered(Wire(tls, end), greeting)
     except OSError as error:
         outcome, reason = ended(error)
         return Found(outcome=outcome, reason=reason, chain=chain)
     return Found(outcome="accepted", chain=chain)
 
 
-def _answered(wire: Wire) -> None:
+def _answered(wire: Wire, greeting: bytes) -> None:
     """Raises OSError unless the member answers in TLS, whatever it says."""
     with suppress(ConnectionError, ssl.SSLEOFError):  # it has closed already, and its alert waits to be read
-        wire.send(START_UP)
+        wire.send(greeting)
     if not wire.some(1):
         raise ConnectionResetError(NO_ALERT)
 

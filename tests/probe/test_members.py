@@ -89,6 +89,29 @@ def test_member_that_does_not_know_the_root_refuses_with_its_alert(version: ssl.
     assert found.reason == 'alert "unknown CA": its trust bundle does not verify this certificate'
 
 
+def rpc(version: ssl.TLSVersion) -> Talk:
+    """A node whose SQL port is another one: it speaks TLS from the first byte, and HTTP/2 in it."""
+
+    def serve(connection: socket.socket) -> None:
+        if connection.recv(1, socket.MSG_PEEK) != b"\x16":
+            return
+        tls = context(version)
+        tls.set_alpn_protocols(["h2"])
+        with tls.wrap_socket(connection, server_side=True) as spoken:
+            if spoken.selected_alpn_protocol() == "h2" and spoken.recv(1 << 10).startswith(b"PRI * HTTP/2.0"):
+                spoken.sendall(b"\0\0\0\4\0\0\0\0\0")
+
+    return serve
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_member_is_looked_at_on_a_port_for_rpc_alone(version: ssl.TLSVersion) -> None:
+    """As another node dials it: accepted or refused as on a port that speaks pgwire."""
+    accepted, refused = seen(rpc(version)), seen(rpc(version), cas()[1])
+    assert (accepted.outcome, accepted.reason, bool(accepted.chain)) == ("accepted", "", True)
+    assert (refused.outcome, refused.reason[:18]) == ("refused", 'alert "unknown CA"')
+
+
 def closed(tls: ssl.SSLSocket) -> None:
     tls.recv(1 << 10)
 
@@ -109,8 +132,8 @@ def careless(connection: socket.socket) -> None:
 
 
 SILENCE: dict[str, tuple[Talk, str]] = {
-    "closes at once": (lambda _: None, "the port does not speak pgwire"),
-    "refuses TLS": (lambda c: c.sendall(b"N"), "the port does not speak pgwire"),
+    "closes at once": (lambda _: None, "the port speaks neither pgwire nor TLS"),
+    "refuses TLS": (lambda c: c.sendall(b"N"), "the port speaks neither pgwire nor TLS"),
     "speaks something else": (
         lambda c: c.sendall(b"SSH-2.0-x\r\n") or c.recv(1 << 10),
         "TLS failed: wrong version number",
