@@ -12,6 +12,7 @@ from certagent.agent.directories import Directories
 from certagent.agent.service import Service, planned
 from certagent.config import Config
 from certagent.control.admission import Peer
+from certagent.control.server import Tell, untold
 from certagent.core.decide.generations import going_back, nothing_to_go_back_to
 from certagent.core.facts import Request
 from certagent.core.metrics import agent_of, collected, exposition
@@ -30,6 +31,7 @@ from certagent.state.ledger import Ledger
 
 MOST_ROWS = 10_000
 ANOTHER = "other-configuration"
+TRIAL = "authority-test"  # for root and the agent's user alone
 FIRST_LOOK = 4.0  # seconds that a status query waits for it: under the five of its client
 ROTATION = "copy a bundle with the old and the new CA certificates to every node, then renew the certificates"
 
@@ -46,16 +48,18 @@ class Commands:
     log: Log
     started: datetime
 
-    def answer(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
-        """Given a command and who asks, return the answer as JSON."""
+    def answer(self, command: str, arguments: dict[str, Any], peer: Peer, tell: Tell = untold) -> dict[str, Any]:
+        """Given a command and who asks, return the answer as JSON. `tell` hears what is known before it."""
         try:
+            if command == TRIAL:
+                return self._trial(arguments, tell)
             made = self._about_roots if command in OF_BUNDLES else self._answer
             answer = made(command, arguments, peer)
             return answer if peer.trusted else {key: withheld(value) for key, value in answer.items()}
         except HostError as error:
             return {"ok": False, "error": str(error), "code": "refused"}
 
-    def _answer(  # noqa: C901, PLR0911 - one arm per command
+    def _answer(  # noqa: PLR0911 - one arm per command
         self, command: str, arguments: dict[str, Any], peer: Peer
     ) -> dict[str, Any]:
         certs_dir, file = str(arguments.get("certs_dir", "")), str(arguments.get("file", ""))
@@ -85,16 +89,19 @@ class Commands:
                 return {"ok": True, "at": rfc3339(request.at), "row": row, "certs_dir": path}
             case "clear":
                 return {"ok": True, "certs_dir": self._clear(file, certs_dir, peer)}
-            case "authority-test" if not self._same_file(str(arguments.get("config", self.path))):
-                error = "cannot test an authority: the agent runs with another configuration"
-                return {"ok": False, "error": error, "code": ANOTHER, "config": self.path}
-            case "authority-test":
-                name = str(arguments.get("name", ""))
-                return {"ok": True, "document": authority_test(self.service.config, self.workers, name, certs_dir)}
             case "authority-account":
                 name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
                 return {"ok": True, "note": self._account(name, operation, peer)}
         raise HostError(f"cannot {command!r}: unknown command")
+
+    def _trial(self, arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
+        """The answer to the one command that takes long, and says how far it has come. Raises HostError."""
+        if not self._same_file(str(arguments.get("config", self.path))):
+            error = "cannot test an authority: the agent runs with another configuration"
+            return {"ok": False, "error": error, "code": ANOTHER, "config": self.path}
+        name, certs_dir = str(arguments.get("name", "")), str(arguments.get("certs_dir", ""))
+        document = authority_test(self.service.config, self.workers, name, certs_dir, tell)
+        return {"ok": True, "document": document}
 
     def _about_roots(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
         """The answers about trust bundles, once the directories were looked at."""
@@ -198,9 +205,9 @@ def possible(last: Planned, request: Request) -> None:
         raise HostError(f"cannot roll back {stem}: {nothing_to_go_back_to(view, stem)}")
 
 
-def authority_test(config: Config, workers: Workers, name: str, certs_dir: str) -> dict[str, Any]:
-    """Request a certificate that is not used. Raises HostError."""
+def authority_test(config: Config, workers: Workers, name: str, certs_dir: str, tell: Tell = untold) -> dict[str, Any]:
+    """Request a certificate that is not used; `tell` hears of each step as it ends. Raises HostError."""
     from certagent.operations.authority_test import trial
 
     book = SharedOnly(os.path.join(config.settings.state_dir, "authority"))
-    return trial(config, workers, book, name, certs_dir, clock)
+    return trial(config, workers, book, name, certs_dir, clock, tell)

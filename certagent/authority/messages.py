@@ -54,6 +54,7 @@ class Request:
     proof: str = ""  # a token signed by the daemon with the current key
     timeout: float = 60.0  # seconds for the whole request
     forced: bool = False  # an operator wants no pause that follows failures
+    progress: bool = False  # somebody waits for each step: the worker says how far it has come
 
     @property
     def common_name(self) -> str:
@@ -150,6 +151,21 @@ def load_question(data: bytes) -> tuple[Request, dict[str, str], State]:
 def dump_state(state: State) -> bytes:
     """What a worker prints before it goes on: a line."""
     return json.dumps(asdict(state)).encode() + b"\n"
+
+
+def dump_contact(contact: Contact) -> bytes:
+    """What a worker prints when its request has come so far: a line."""
+    return json.dumps({"contact": contact}).encode() + b"\n"
+
+
+def load_contact(line: bytes) -> Contact | None:
+    """The other way round; None where a line says something else."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    said = document.get("contact") if isinstance(document, dict) else None
+    return next((c for c in CONTACTS if c == said), None)
 
 
 def load_state(data: bytes) -> State:

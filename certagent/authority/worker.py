@@ -20,6 +20,7 @@ from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 from certagent.authority.backends.http import Http
+from certagent.authority.contact import Contact, Contacted
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import (
@@ -30,6 +31,7 @@ from certagent.authority.messages import (
     Request,
     State,
     dump_answer,
+    dump_contact,
     dump_state,
     failure_of,
     load_question,
@@ -74,8 +76,9 @@ def _answered(kind: str, user: tuple[int, int] | None, out: int) -> bytes:
     request, secrets, state = load_question(sys.stdin.buffer.readline())
     hide(*hidden(request, secrets), shortest=SHORTEST)
     confine(profile_of(backend, request), user, os.environ["TMPDIR"], request.timeout)
-    answer = redacted(answer_of(backend, request, secrets, state, _saving(out, state)), hidden(request, secrets))
-    return dump_answer(answer, state)
+    contact = Contacted(tell=_telling(out)) if request.progress else Contacted()
+    answer = answer_of(backend, request, secrets, state, _saving(out, state), contact)
+    return dump_answer(redacted(answer, hidden(request, secrets)), state)
 
 
 def _load(backend: ModuleType) -> None:
@@ -88,12 +91,27 @@ def _saving(out: int, state: State) -> Callable[[], None]:
     """What lets the agent save the state, and returns when that is durable."""
 
     def save() -> None:
-        with os.fdopen(os.dup(out), "wb") as file:
-            file.write(dump_state(state))
-        if sys.stdin.buffer.readline() != DONE:
+        if not _said(out, dump_state(state)):
             raise AuthorityError("cannot ask the CA: the agent has not saved the account or the order")
 
     return save
+
+
+def _telling(out: int) -> Callable[[Contact], None]:
+    """What tells the agent how far the request has come, for somebody who waits for each step."""
+
+    def tell(contact: Contact) -> None:
+        if not _said(out, dump_contact(contact)):
+            raise AuthorityError("cannot ask the CA: the agent does not listen")
+
+    return tell
+
+
+def _said(out: int, line: bytes) -> bool:
+    """Whether the agent took a line before the answer."""
+    with os.fdopen(os.dup(out), "wb") as file:
+        file.write(line)
+    return sys.stdin.buffer.readline() == DONE
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -125,11 +143,12 @@ def answer_of(
     secrets: dict[str, str],
     state: State,
     save: Callable[[], None] = lambda: None,
+    contact: Contacted | None = None,
 ) -> Answer:
     """Ask; whatever goes wrong is an answer too."""
     signal.signal(signal.SIGALRM, _over)
     signal.setitimer(signal.ITIMER_REAL, max(request.timeout, 0.1))
-    http = Http(request.tls, request.timeout)
+    http = Http(request.tls, request.timeout, contact=contact)
     try:
         context = Context(secrets, state, http, lambda: datetime.now(UTC), save)
         answer: Answer = backend.ask(request, context)

@@ -156,7 +156,8 @@ def _reply(arguments: argparse.Namespace) -> Reply:
         return Reply(text=f"certagent {__version__}")
     try:
         require_named(arguments.config)
-        if arguments.verb not in ANSWERING or getattr(arguments, "watch", False):
+        streams = getattr(arguments, "watch", False) or (getattr(arguments, "streams", False) and not arguments.json)
+        if arguments.verb not in ANSWERING or streams:
             return cast("Reply", arguments.run(arguments))
         with Ticker(f"certagent {arguments.verb}", sys.stderr):
             return cast("Reply", arguments.run(arguments))

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
 
@@ -183,17 +184,26 @@ def _responds(place: str) -> bool:
     return responds(place)
 
 
-def ask(path: str, command: str, *, patience: float = 5.0, **arguments: Any) -> dict[str, Any] | None:
+def ask(
+    path: str,
+    command: str,
+    *,
+    patience: float = 5.0,
+    heard: Callable[[dict[str, Any]], None] | None = None,
+    **arguments: Any,
+) -> dict[str, Any] | None:
     """The daemon's answer, or None where no daemon runs. Raises Stopped where one gives no answer in time.
 
-    `path`: the configuration. `patience` in seconds. Nothing is done in the place of a daemon that is only slow.
+    `path`: the configuration. `patience` in seconds. `heard` gets what the agent says before its answer. Nothing is
+    done in the place of a daemon that is only slow.
     """
-    from certagent.control.client import DaemonSilent, DaemonSlow, StrangerError
+    from certagent.control.client import DaemonSilent, DaemonSlow, StrangerError, unheard
     from certagent.control.client import ask as send
 
     socket = socket_of(path)
+    about = arguments if heard is None else {**arguments, "stream": True}
     try:
-        return send(socket, command, arguments, patience, owner=owner_of(path, socket))
+        return send(socket, command, about, patience, owner=owner_of(path, socket), heard=heard or unheard)
     except DaemonSilent:
         return None
     except StrangerError as error:
@@ -232,6 +242,7 @@ class Ticker:
 
     def __init__(self, what: str, stream: TextIO) -> None:
         """`what` is waited for."""
+        self._guard = threading.Lock()
         self._what, self._progress, self._done = what, Progress(stream), threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True) if stream.isatty() else None
 
@@ -245,10 +256,17 @@ class Ticker:
         if self._thread is not None:
             self._thread.join()
 
+    def say(self, text: str) -> None:
+        """Print a part of the result now, in the place of the line."""
+        with self._guard:
+            self._progress.clear()
+            print(painted(harmless(text), sys.stdout, os.environ), flush=True)
+
     def _run(self) -> None:
         begin = time.monotonic()
         while not self._done.wait(self.AFTER):
-            self._progress.show(f"{self._what}: working", time.monotonic() - begin)
+            with self._guard:
+                self._progress.show(f"{self._what}: working", time.monotonic() - begin)
         self._progress.clear()
 
 

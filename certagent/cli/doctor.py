@@ -209,12 +209,11 @@ def _tested(config: "Config", path: str, name: str, *, agent: bool, user: str) -
 
     shown = Progress(sys.stderr)
     shown.show(f"asking {name}", 0)
-    about = {"name": name, "certs_dir": ""}
     try:
         if agent:
-            answer = ask(path, "authority-test", patience=PATIENCE, **about) or {"error": "the agent ended"}
+            answer = ask(path, "authority-test", patience=PATIENCE, name=name) or {"error": "the agent ended"}
         elif name_of(os.geteuid()) == user:
-            answer = by_ourselves(config, **about)
+            answer = by_ourselves(config, name=name, certs_dir="")
         else:
             message = f"{name}: not asked: only the agent, or {user}, may"
             remedy = f"start the agent, or sudo -u {user} certagent doctor"

@@ -5,9 +5,12 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 RETRY = 0.05
+TOLD = b'{"told": '  # how a line begins that comes before the answer
+Heard = Callable[[dict[str, Any]], None]
 
 
 class DaemonSilent(Exception):  # noqa: N818 - silence is an answer here, not an error
@@ -27,29 +30,39 @@ class DaemonSlow(Exception):  # noqa: N818 - it may answer yet
     """A daemon runs behind that socket, and gave no answer in time."""
 
 
+def unheard(_said: dict[str, Any]) -> None:
+    """Only the answer counts."""
+
+
 def ask(
-    path: str, command: str, arguments: dict[str, Any], timeout: float = 5.0, *, owner: int | None = None
+    path: str,
+    command: str,
+    arguments: dict[str, Any],
+    timeout: float = 5.0,
+    *,
+    owner: int | None = None,
+    heard: Heard = unheard,
 ) -> dict[str, Any]:
     """Send one command and return the answer; a full backlog or a closed door is tried again until the timeout.
 
-    The timeout is in seconds. `owner`: the uid of the agent's user, where it is known. Raises DaemonSilent where no
-    daemon runs, DaemonSlow where one gives no answer in time, StrangerError where another user listens there: nothing
-    is sent to it then.
+    The timeout is in seconds. `owner`: the uid of the agent's user, where it is known. `heard` gets what the agent says
+    before the answer, where `stream` is an argument. Raises DaemonSilent where no daemon runs, DaemonSlow where one
+    gives no answer in time, StrangerError where another user listens there: nothing is sent to it then.
     """
     expected = frozenset({0, os.geteuid(), *(() if owner is None else (owner,))})
     end = time.monotonic() + timeout
     request = json.dumps({"version": 1, "command": command, "args": arguments}).encode() + b"\n"
-    while (answer := _tried(path, request, expected, max(0.1, end - time.monotonic()))) is None:
+    while (answer := _tried(path, request, expected, max(0.1, end - time.monotonic()), heard)) is None:
         if time.monotonic() >= end:
             raise DaemonSlow(path)
         time.sleep(RETRY)
     return answer
 
 
-def _tried(path: str, request: bytes, expected: frozenset[int], timeout: float) -> dict[str, Any] | None:
+def _tried(path: str, request: bytes, expected: frozenset[int], timeout: float, heard: Heard) -> dict[str, Any] | None:
     """The answer, None where the daemon is too busy to give one. Raises as `ask` does."""
     try:
-        return answer_of(_exchanged(path, request, expected, timeout))
+        return answer_of(_exchanged(path, request, expected, timeout, heard))
     except (BlockingIOError, ConnectionResetError, BrokenPipeError):
         return None
     except TimeoutError as error:
@@ -58,7 +71,7 @@ def _tried(path: str, request: bytes, expected: frozenset[int], timeout: float) 
         raise DaemonSilent(f"{path}: {error}") from error
 
 
-def _exchanged(path: str, request: bytes, expected: frozenset[int], timeout: float) -> bytes:
+def _exchanged(path: str, request: bytes, expected: frozenset[int], timeout: float, heard: Heard) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout)
         client.connect(path)
@@ -67,8 +80,14 @@ def _exchanged(path: str, request: bytes, expected: frozenset[int], timeout: flo
             raise StrangerError(uid)
         client.sendall(request)
         answer = b""
-        while not answer.endswith(b"\n") and (part := client.recv(1 << 16)):
-            answer += part
+        while (told := answer.startswith(TOLD)) or not answer.endswith(b"\n"):
+            if told and b"\n" in answer:
+                line, _, answer = answer.partition(b"\n")
+                heard(json.loads(line)["told"])
+            elif part := client.recv(1 << 16):
+                answer += part
+            else:
+                break
     return answer
 
 

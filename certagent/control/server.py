@@ -13,7 +13,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from certagent.control.admission import Admission, Asked, Others, Peer, denied, parsed, peer_of, readable, trusted_uids
 from certagent.control.binding import bound
@@ -24,7 +25,18 @@ LIMIT = 1 << 16
 Lane = tuple[bool, bool]  # whether the peer is trusted, whether it asks for the status
 LANES: dict[Lane, int] = {(True, True): 2, (True, False): 4, (False, True): 2, (False, False): 2}  # threads of each
 MALFORMED = {"ok": False, "error": "malformed request", "code": "bad-request"}
-Answer = Callable[[str, dict[str, Any], Peer], dict[str, Any]]
+Tell = Callable[[dict[str, Any]], None]
+
+
+class Answer(Protocol):
+    """What answers a command; `tell` is passed only where the client asked to hear what is known before the answer."""
+
+    def __call__(self, command: str, arguments: dict[str, Any], peer: Peer, /, *, tell: Tell = ...) -> dict[str, Any]:
+        """The answer."""
+
+
+def untold(_said: dict[str, Any]) -> None:
+    """The client waits for the answer alone."""
 
 
 def lane(peer: Peer, request: Asked) -> Lane:
@@ -79,25 +91,32 @@ class Control:
                 line = await reader.readline()
             except ValueError:  # longer than LIMIT
                 line = b""
-        answer = await self._answered(line, peer)
+        answer = await self._answered(line, peer, lambda said: self._say(writer, {"told": said}))
         writer.transport.set_write_buffer_limits(high=0)  # drain() then waits until the last byte is sent
         async with asyncio.timeout(self._deadline):
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
 
-    async def _answered(self, line: bytes, peer: Peer) -> dict[str, Any]:
+    def _say(self, writer: asyncio.StreamWriter, said: dict[str, Any]) -> None:
+        """Send a line before the answer, from any thread; a client that is gone hears none."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(_send, writer, json.dumps(said).encode() + b"\n")
+
+    async def _answered(self, line: bytes, peer: Peer, tell: Tell) -> dict[str, Any]:
         request = parsed(line)
         if request is None:
             return MALFORMED
         if not peer.trusted and not readable(request, self._others):
             return {"ok": False, "error": denied(request.command, os.geteuid()), "code": "forbidden"}
-        return await self._made(request, peer)
+        return await self._made(request, peer, tell)
 
-    async def _made(self, request: Asked, peer: Peer) -> dict[str, Any]:
+    async def _made(self, request: Asked, peer: Peer, tell: Tell) -> dict[str, Any]:
         """The answer, made in a thread of the lane."""
         try:
             pool = self._pools[lane(peer, request)]
-            return await self._loop.run_in_executor(pool, self._answer, request.command, request.arguments, peer)
+            streaming = {"tell": tell} if request.arguments.get("stream") is True else {}
+            make = partial(self._answer, request.command, request.arguments, peer, **streaming)
+            return await self._loop.run_in_executor(pool, make)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the peer gets an answer and the daemon goes on
             return {"ok": False, "error": f"{type(error).__name__}: {error}", "code": "internal"}
 
@@ -114,6 +133,11 @@ class Control:
             pool.shutdown(wait=False, cancel_futures=True)
         with suppress(OSError):
             os.unlink(self._path)
+
+
+def _send(writer: asyncio.StreamWriter, line: bytes) -> None:
+    if not writer.transport.is_closing():
+        writer.write(line)
 
 
 def _started(threads: int) -> ThreadPoolExecutor:

@@ -12,6 +12,7 @@ from certagent import keys, x509
 from certagent.authority.client import Order, Remote, authorities_of
 from certagent.authority.client.interface import CertificateAuthority
 from certagent.authority.client.local import Embedded
+from certagent.authority.contact import Contact
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Pending
 from certagent.certs_dir import Scanner, read_live, staged, system_roots
@@ -21,7 +22,7 @@ from certagent.core.facts.certificates import is_scope
 from certagent.core.policy import Policy, Want
 from certagent.core.roles import SYSTEM
 from certagent.core.rules import refusal
-from certagent.core.trial import STEPS, place, steps
+from certagent.core.trial import STEPS, Step, place, steps
 from certagent.core.trust import bundles_for
 from certagent.posix.errors import HostError
 from certagent.sandbox.worker_process import Workers
@@ -30,17 +31,40 @@ from certagent.state.authority_state import SharedOnly
 NOT_YET = "the CA does not exist yet: certagent creates it with the first trust bundle; this was one to throw away"
 
 
-class _Watch:
-    """How long each step took that ended."""
+Tell = Callable[[dict[str, Any]], None]
 
-    def __init__(self) -> None:
+
+def untold(_said: dict[str, Any]) -> None:
+    """Nobody wants to know before the end."""
+
+
+class _Watch:
+    """How long each step took that ended; `tell` hears of each as soon as it is known how it ended."""
+
+    def __init__(self, tell: Tell) -> None:
         self.seconds: dict[str, float] = {}
-        self._since = time.monotonic()
+        self._since, self._tell, self._told = time.monotonic(), tell, 0
 
     def ended(self, step: str) -> None:
         """Take note that a step ended, well or not, and those before it."""
         now = time.monotonic()
         self.seconds[step], self._since = round(now - self._since, 3), now
+
+    def contacted(self, contact: Contact) -> None:
+        """The worker asks: it could start. Or a trusted endpoint answered."""
+        if contact == "answered":
+            self.ended("tls")
+        self.passed("settings" if contact == "asked" else "tls")
+
+    def passed(self, step: str) -> None:
+        """That step, and all before it, are known to have ended well."""
+        self.tell(steps("", "", (), self.seconds)[: STEPS.index(step) + 1])
+
+    def tell(self, known: tuple[Step, ...]) -> None:
+        """Say what was not said yet."""
+        for step in known[self._told :]:
+            self._tell({"step": asdict(step)})
+        self._told = max(self._told, len(known))
 
 
 class StepError(Exception):
@@ -52,10 +76,17 @@ class StepError(Exception):
 
 
 def trial(
-    config: Config, workers: Workers, book: SharedOnly, name: str, certs_dir: str, clock: Callable[[], datetime]
+    config: Config,
+    workers: Workers,
+    book: SharedOnly,
+    name: str,
+    certs_dir: str,
+    clock: Callable[[], datetime],
+    tell: Tell = untold,
 ) -> dict[str, Any]:
     """Ask the authority of that name; return what worked. Raises HostError where it cannot be asked.
 
+    `tell` hears first what is tested (`about`), then of each `step` as it ends, as in what is returned.
     The clock is read again when the answer is there: a certificate may be valid from this very second on.
     """
     authority = authorities_of(config, workers, book).get(name)
@@ -65,7 +96,9 @@ def trial(
     if authority is None:
         raise HostError(f"cannot test authority {name!r}: type none asks no CA")
     policy, want = _wanted(config, name, certs_dir)
-    leaf, note, watch = None, "", _Watch()
+    leaf, note, watch = None, "", _Watch(tell)
+    about = {"authority": name, "type": config.authorities[name].type, "certs_dir": policy.path, "file": want.name.stem}
+    tell({"about": about})
     with TemporaryDirectory(prefix="certagent-test-") as scratch:
         try:
             if rehearsed := _rehearsed(authority, policy, scratch, clock()):
@@ -76,12 +109,10 @@ def trial(
         except StepError as error:
             watch.ended(error.step)
             found = steps(error.step, error.reason, error.unknown_steps, watch.seconds)
+    watch.tell(found)
     return {
         "version": 1,
-        "authority": name,
-        "type": config.authorities[name].type,
-        "certs_dir": policy.path,
-        "file": want.name.stem,
+        **about,
         "ok": leaf is not None,
         "steps": [asdict(s) for s in found],
         "certificate": leaf,
@@ -121,8 +152,9 @@ def _tried(
             raise StepError("settings", str(error)) from error
     watch.ended("settings")
     try:
-        chain, key = _issued(authority, policy, want, clock())
+        chain, key = _issued(authority, policy, want, clock(), watch)
         watch.ended("answer")
+        watch.passed("answer")
         store = trust_store(authority, policy, want, clock())
     except AuthorityError as error:
         raise _failed(error, endpoint=authority.endpoint) from error
@@ -152,7 +184,9 @@ def _failed(error: AuthorityError, *, endpoint: bool) -> StepError:
     return StepError(step, str(error), unknown)
 
 
-def _issued(authority: CertificateAuthority, policy: Policy, want: Want, now: datetime) -> tuple[bytes, keys.Key]:
+def _issued(
+    authority: CertificateAuthority, policy: Policy, want: Want, now: datetime, watch: _Watch
+) -> tuple[bytes, keys.Key]:
     if isinstance(authority, Remote) and authority.by_hand:
         raise StepError("reachable", "a person answers; outbox and inbox can be used; the test leaves nothing there")
     live = _live(policy, want)
@@ -164,7 +198,9 @@ def _issued(authority: CertificateAuthority, policy: Policy, want: Want, now: da
         csr, key = keys.drafted(want.key, subject)
     except x509.X509Error as error:
         raise StepError("settings", str(error)) from error
-    order = replace(Order.of(policy.path, want, names, csr, live), forced=True)
+    order = replace(
+        Order.of(policy.path, want, names, csr, live), forced=True, told=watch.contacted if authority.endpoint else None
+    )
     if not (isinstance(authority, Remote) and authority.by_leaf):
         order = replace(order, live=b"")  # some CAs would treat the request as a renewal of that certificate
     answer = authority.issue(order, now)

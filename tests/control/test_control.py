@@ -20,6 +20,7 @@ from certagent.control.client import DaemonSilent, DaemonSlow, StrangerError, as
 from certagent.control.server import Control
 from certagent.posix.errors import HostError
 from tests.system.running import open_tmp
+from tests.waiting import DEADLINE
 
 CLIENT = """
 import os, sys
@@ -66,6 +67,58 @@ def test_control_peer_credentials_come_from_kernel(control: Control, path: str) 
     found = ask(path, "renew", {"file": "node"})
     assert (found["uid"], found["pid"], found["args"]) == (os.getuid(), os.getpid(), {"file": "node"})
     assert control
+
+
+def test_control_says_what_is_known_before_the_answer(path: str) -> None:
+    """Each line reaches a client that asked for it while the answer is being made; another gets the answer alone."""
+    heard: list[object] = []
+    first = threading.Event()
+
+    def stepwise(_command: str, _arguments: dict[str, Any], _peer: Peer, tell: Any = None) -> dict[str, Any]:
+        if tell is not None:
+            tell({"step": 1})
+            assert first.wait(DEADLINE)
+            tell({"step": "two\n"})
+        return {"ok": True, "told": tell is not None}
+
+    def hear(said: dict[str, Any]) -> None:
+        heard.append(said["step"])
+        first.set()
+
+    made = Control(path, others="refuse", answer=stepwise)
+    made.start()
+    try:
+        assert ask(path, "x", {"stream": True}, DEADLINE, heard=hear) == {"ok": True, "told": True}
+        assert ask(path, "x", {}, DEADLINE, heard=hear) == {"ok": True, "told": False}
+        assert ask(path, "x", {"stream": "yes"}, DEADLINE) == {"ok": True, "told": False}
+    finally:
+        made.stop()
+    assert heard == [1, "two\n"]
+
+
+def test_control_client_that_leaves_before_the_answer_disturbs_nobody(path: str) -> None:
+    """What is told to it afterwards is dropped, and the next client is answered."""
+    left, told = threading.Event(), threading.Event()
+
+    def stepwise(command: str, _arguments: dict[str, Any], _peer: Peer, tell: Any = None) -> dict[str, Any]:
+        if command == "long":
+            assert left.wait(DEADLINE)
+            for number in range(100):
+                tell({"step": number})
+            told.set()
+        return {"ok": True}
+
+    made = Control(path, others="refuse", answer=stepwise)
+    made.start()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(path)
+            client.sendall(b'{"version": 1, "command": "long", "args": {"stream": true}}\n')
+        left.set()
+        assert told.wait(DEADLINE)
+        assert ask(path, "short", {}, DEADLINE) == {"ok": True}
+    finally:
+        made.stop()
 
 
 @pytest.mark.root

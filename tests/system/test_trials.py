@@ -6,12 +6,16 @@ import pwd
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from certagent.config import load
+from certagent.core.trial import STEPS
 from certagent.operations.authority_test import trial
 from certagent.posix.clock import clock
 from certagent.sandbox.worker_process import Workers
@@ -20,11 +24,12 @@ from tests.authority.test_http import tunnel
 from tests.authority.test_odd_answers import answering
 from tests.servers.pebble import Pebble
 from tests.servers.stepca import StepCa
-from tests.servers.web import Web
+from tests.servers.web import Handler, Web
 from tests.system.running import Host, open_tmp
 from tests.system.test_acme import PUBLIC, UI
 from tests.system.test_owners import reachable
 from tests.system.test_remote import configure as step_ca
+from tests.waiting import DEADLINE
 
 pytestmark = pytest.mark.slow
 CFSSL = """
@@ -65,6 +70,45 @@ def test_trial_of_broken_ca_names_reached_step(host: Host) -> None:
             found = outcomes(host)
         assert {"settings": "ok", "reachable": "ok", "tls": "ok"} == {k: found[k] for k in list(found)[:3]}
         assert ("untried", "untried", "failed") == (found["credentials"], found["policy"], found["answer"])
+
+
+@pytest.mark.parametrize("resident", [True, False], ids=["agent", "alone"])
+def test_trial_prints_each_step_as_it_ends(host: Host, *, resident: bool) -> None:
+    """While the CA has not answered, its reader knows already that the worker asks; nothing is printed twice."""
+    read = threading.Event()
+
+    def answer(handler: Handler) -> None:
+        assert read.wait(DEADLINE)
+        handler.reply(403, b"no")
+
+    with Web(answer) as ca:
+        configure(host, ca.url, clients="[]")
+        with host.agent() if resident else nullcontext():
+            command = [sys.executable, "-m", "certagent", "authority", "test", "pki", "-c", str(host.config)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trying:
+                assert trying.stdout
+                begin = [trying.stdout.readline(), trying.stdout.readline()]
+                read.set()
+                rest = trying.stdout.readlines()
+    assert begin[0] == f"authority pki (cfssl), as for node of {host.certs}\n"
+    words = [line.split()[:2] for line in (begin[1], *rest)]
+    assert words[:3] == [["ok", "settings"], ["ok", "reachable"], ["ok", "tls"]]
+    assert len(words) == len(STEPS)
+    assert (trying.returncode, sum(word[0] == "FAILED" for word in words)) == (1, 1)
+    assert words[-1] == ["-", "gate"]
+    assert rest[-1].endswith("not reached\n")
+
+
+def test_trial_told_is_what_it_returns(host: Host) -> None:
+    """Each step once, in order, as the document has it, whether or not all of them end well."""
+    for options in ({"clients": "[]"}, {"clients": "[]", "names": "[]"}):
+        host.write(**options)
+        host.make_certs()
+        told: list[dict[str, Any]] = []
+        book = SharedOnly(str(host.base / "state" / "authority"))
+        document = trial(load(str(host.config)), Workers(None), book, "house", "", clock, told.append)
+        assert told[0]["about"]["authority"] == "house"
+        assert [said["step"] for said in told[1:]] == document["steps"]
 
 
 @pytest.mark.parametrize(

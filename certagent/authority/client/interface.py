@@ -1,9 +1,11 @@
 """The interface of an authority for the agent's jobs, whatever its type."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from certagent.authority.contact import Contact
 from certagent.authority.messages import Pending, Renewal
 from certagent.core.facts import Authority
 from certagent.core.policy import Want
@@ -23,6 +25,7 @@ class Order:
     lifetime: timedelta | None
     live: bytes = b""  # the live certificate and its chain
     forced: bool = False  # an operator wants no pause that follows failures
+    told: Callable[[Contact], None] | None = None  # hears how far the request has come, before the answer
 
     @classmethod
     def of(cls, certs_dir: str, want: Want, names: tuple[str, ...], csr: bytes, live: bytes) -> "Order":

@@ -6,9 +6,12 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from certagent.authority.messages import State, load_state
+from certagent.authority.contact import Contact
+from certagent.authority.messages import State, load_contact, load_state
 from certagent.posix.errors import HostError
 from certagent.state.authority_state import AuthorityState
+
+Heard = Callable[[Contact], None]
 
 
 def registered(shared: dict[str, Any]) -> bool:
@@ -66,6 +69,16 @@ class Memory:
         with suppress(HostError):
             self.save(replace(state, own=self.saved.own))
 
-    def saves(self, line: bytes) -> None:
-        """The same for what a worker prints. Raises AuthorityError, HostError."""
-        self.save(load_state(line))
+    def hearing(self, told: Heard | None) -> Callable[[bytes], None]:
+        """What takes a line that a worker prints before its answer: how far it has come, or what is to be saved.
+
+        That raises AuthorityError, HostError.
+        """
+
+        def heard(line: bytes) -> None:
+            if told is not None and (contact := load_contact(line)):
+                told(contact)
+            else:
+                self.save(load_state(line))
+
+        return heard

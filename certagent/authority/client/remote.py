@@ -12,7 +12,7 @@ from certagent import x509
 from certagent.authority.backends import dropbox
 from certagent.authority.client.interface import Order
 from certagent.authority.client.live import live_key, proof_of
-from certagent.authority.client.memory import Deliveries, Memory, registered
+from certagent.authority.client.memory import Deliveries, Heard, Memory, registered
 from certagent.authority.client.pinned import certificates, pinned_roots, unknown
 from certagent.authority.client.secrets import read_file, read_secret
 from certagent.authority.errors import AuthorityError, Kind
@@ -177,7 +177,7 @@ class Remote:
 
     def issue(self, order: Order, now: datetime) -> bytes | Pending:
         """Request the leaf; the answer is parsed and written again, without the root."""
-        answer = self._ask(self._for_leaf(order, now), order.certs_dir, order.stem, now)
+        answer = self._ask(self._for_leaf(order, now), order.certs_dir, order.stem, now, order.told)
         match answer:
             case Pending():
                 again = min(datetime.fromtimestamp(answer.again_at, UTC), now + LONGEST_PAUSE)
@@ -231,6 +231,7 @@ class Remote:
             lifetime=order.lifetime.total_seconds() if order.lifetime else None,
             live=order.live.decode("utf-8", "replace"),
             forced=order.forced,
+            progress=order.told is not None,
         )
         if self.by_leaf and order.live:
             shown = replace(request.tls, client_cert=request.live, client_key=live_key(order).decode())
@@ -255,13 +256,13 @@ class Remote:
         message = f"cannot use the answer of authority {self._name}: it is not {expected}"
         return AuthorityError(message, kind="malformed", contact="answered")
 
-    def _ask(self, request: Request, certs_dir: str, stem: str, now: datetime) -> Answer:
+    def _ask(self, request: Request, certs_dir: str, stem: str, now: datetime, told: Heard | None = None) -> Answer:
         """One question; what the backend wants remembered is remembered. Raises AuthorityError."""
         key = f"{certs_dir}\n{stem}" if stem else ""
         try:
             with self._alone():
                 memory = Memory(self._book, self._name, key)
-                answer, state = self._answer(request, memory, now)
+                answer, state = self._answer(request, memory, now, told)
                 if isinstance(answer, Issued):
                     self._deliveries.issued(key, state, memory.tidy)
                 memory.ended(state, issued=isinstance(answer, Issued))
@@ -278,14 +279,14 @@ class Remote:
             return self._book.alone(self._name, wait)
         return self._book.first(self._name, wait, registered) if self._type.account else nullcontext()
 
-    def _answer(self, request: Request, memory: Memory, now: datetime) -> tuple[Answer, State]:
+    def _answer(self, request: Request, memory: Memory, now: datetime, told: Heard | None) -> tuple[Answer, State]:
         found, state = self._secrets(self._config.secrets), deepcopy(memory.saved)
         if self.by_hand:
             return self._by_files(request, found, state, memory, now)
         question = dump_question(request, found, state)
         deadline, listens = request.timeout + GRACE, self._traits.listens
         about = [self._config.type], question, deadline
-        return load_answer(self._workers.ask(WORKER, *about, listens=listens, told=memory.saves))
+        return load_answer(self._workers.ask(WORKER, *about, listens=listens, told=memory.hearing(told)))
 
     def _by_files(
         self, request: Request, found: dict[str, str], state: State, memory: Memory, now: datetime
