@@ -21,7 +21,7 @@ from certagent.core.facts import LoaderFlags
 from certagent.core.serving import with_release
 from certagent.posix.errors import HostError, IrregularFileError
 from certagent.probe.exchange import Client, Login, Outcome, failed, logged_in, login_in, unreachable, ways
-from certagent.probe.metrics import metrics_in
+from certagent.probe.metrics import Metrics, metrics_in
 from certagent.probe.pgwire import NotPgwireError
 from certagent.revocation import Question, asking, child
 from certagent.sandbox import worker_process
@@ -415,7 +415,7 @@ def test_probe_rotation_time_metric_is_read() -> None:
         b"security_certificate_last_rotation_ui 0\nsecurity_certificate_last_rotation_node 1.2.3\n"
         b'security_certificate_expiration_node_client{node_id="1"} 9\n'
     )
-    assert metrics_in(text) == (9, (("ca", 1700000000), ("node_client", 7)), None)
+    assert metrics_in(text) == Metrics(expiry=9, rotations=(("ca", 1700000000), ("node_client", 7)))
 
 
 @pytest.mark.parametrize(
