@@ -132,7 +132,7 @@ def test_remote_issuance_by_unprivileged_agent(ca: StepCa) -> None:
     host.certs.mkdir(mode=0o700)
     for path in (host.base, host.certs, host.base / "provisioner.jwk"):
         os.chown(path, account.pw_uid, 0)
-    environ = reachable(host.base)
+    environ = reachable(host.base, "joserfc")
     drop = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups", "--inh-caps=-all"]
     command = [*drop, "/usr/bin/python3", "-m", "certagent", "run", "--once", "--log", "json", "-c", str(host.config)]
     done = subprocess.run(command, env=environ, cwd="/", check=False, capture_output=True, timeout=120)
