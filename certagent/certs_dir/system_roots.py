@@ -33,14 +33,19 @@ class Roots:
     """The roots of a file as PEM, and a mark that changes when the file changes; or why they are not used."""
 
     mark: Mark
-    pem: bytes
+    known: bytes | None  # None: those of the system, read and parsed only where something verifies by them
     problem: str = ""
+
+    @property
+    def pem(self) -> bytes:
+        """As PEM."""
+        return _read(self.mark) if self.known is None else self.known
 
 
 def load(configured: str = "") -> Roots:
     """The configured file, else the system's. Never raises; a path on a network mount may block the caller."""
     at = stat_key(configured)
-    return Roots(at, _read(at))
+    return Roots(at, _read(at) if configured else None)
 
 
 def load_trusted(configured: str) -> Roots:

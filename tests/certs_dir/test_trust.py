@@ -224,3 +224,17 @@ def test_system_roots_after_chmod_are_read_again() -> None:
     shutil.rmtree(base)
     before, after = map(int, ran.stdout.split())
     assert before == 0 < after
+
+
+def test_system_roots_are_parsed_only_where_something_verifies_by_them() -> None:
+    """A look at the system's roots tells whether they changed; a configured file is read at once."""
+    assert roots.load() == roots.Roots(roots.stat_key(), None)
+
+
+def test_system_roots_configured_are_those_of_that_moment(tmp_path: Path) -> None:
+    """A configured file is read by who may wait for it, so what was read does not change with the file."""
+    file = tmp_path / "roots.pem"
+    file.write_bytes(make_ca().cert)
+    found = roots.load(str(file))
+    file.unlink()
+    assert found.pem
