@@ -50,7 +50,7 @@ def measure(base: Path) -> list[Figure]:
         bare.kill()
         bare.wait()
     return [
-        Figure("idle memory (PSS)", *memory, "MB", 1.1),
+        Figure("idle memory (PSS)", *memory, "MB", 1.25),
         Figure("idle context switches per minute", *per_minute, "", 1.1),
     ]
 
