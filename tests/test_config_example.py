@@ -41,7 +41,8 @@ def asked_for() -> set[str]:
         for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 key = node.args[0]
-                if node.func.attr in {"get", "require", "sub"} and isinstance(key, ast.Constant):
+                named = isinstance(key, ast.Constant) and key.value != ""  # "" replaces the match of a pattern
+                if node.func.attr in {"get", "require", "sub"} and named:
                     found.add(str(key.value))
                 if isinstance(node.func.value, ast.Name) and len(node.args) > 1 and node.func.attr == "_asked":
                     found.add(str(key))

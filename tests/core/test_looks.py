@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from certagent.core.actions import LookAt
+from certagent.core.actions import LookAt, subject_of
 from certagent.core.facts import Look, Trust
 from certagent.core.looks import newest, of_interest
 from certagent.core.predict import predict
@@ -18,6 +18,11 @@ def look(minute: int = 0, **changes: Any) -> Look:
     """An accepted look at db2, at which the live pair was offered."""
     found = Look(address="db2:26257", at=NOW + minute * MINUTE, stem="node", offered="node-1", outcome="accepted")
     return replace(found, **changes)
+
+
+def test_look_runs_once_for_each_member_and_leaf() -> None:
+    """Its job is known by both."""
+    assert subject_of(ACTION) == "db2:26257 node-2"
 
 
 def test_look_takes_the_place_of_an_earlier_one_with_the_same_pair() -> None:
