@@ -25,6 +25,8 @@ chmod 0755 /usr/bin/certagent
 cp -r /mnt/checkout/. /root/checkout/
 ln -s /usr/bin/certagent /root/checkout/.venv/bin/certagent
 touch /root/checkout/.venv/.program
+mkdir -p /usr/share/doc/certagent  # what the packages put there
+cp -r /root/checkout/monitoring /usr/share/doc/certagent/
 install -m 0644 /root/checkout/systemd/certagent* /etc/systemd/system/
 install -m 0644 /mnt/config.toml /etc/certagent/config.toml
 install -d -m 0755 -o cockroach -g cockroach /var/lib/cockroach
