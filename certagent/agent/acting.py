@@ -24,6 +24,16 @@ from certagent.state.ledger import Ledger
 from certagent.state.loaded import LoadedFiles
 from certagent.state.scopes import Scopes
 
+Waiting = (
+    actions.Issue
+    | actions.Reload
+    | actions.Probe
+    | actions.LookAt
+    | actions.Scan
+    | actions.AskWindow
+    | actions.AskRevocation
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acting:
@@ -68,8 +78,6 @@ class Acting:
                 self.exposures.add(action.exposure)
             case actions.RecordScope():
                 self.scopes.add(action.stem, action.uris, now)
-            case actions.Issue():
-                self.jobs.submit(InFlight("issue", action.subject, now), lambda: self.work.issue(action))
             case actions.Install():
                 self._install(action, now)
             case actions.RejectStaged():
@@ -87,6 +95,21 @@ class Acting:
                 self._record(Attempt("reload", action.process, now, "ok", action.reason, material=action.material))
                 self._remember(action.material, now)
                 self._say("reload.proven", "", action.reason)
+            case actions.Rollback():
+                self._rollback(action, now)
+            case actions.RejectCommand():
+                self._record(Attempt("command", action.stem, now, "refused", action.reason, command=action.command))
+                self._say("command.declined", action.stem, f"{action.command}: {action.reason}")
+            case actions.Quarantine():
+                self._quarantine(action, now)
+            case _:  # mypy checks that nothing else is left
+                self._submit(action, now)
+
+    def _submit(self, action: Waiting, now: datetime) -> None:
+        """Begin what may wait for another system, in a thread of its own."""
+        match action:
+            case actions.Issue():
+                self.jobs.submit(InFlight("issue", action.subject, now), lambda: self.work.issue(action))
             case actions.Reload():
                 self.jobs.submit(InFlight("reload", action.subject, now), lambda: self.work.reload(action))
             case actions.Probe():
@@ -94,19 +117,12 @@ class Acting:
             case actions.LookAt():
                 console = self.console()
                 self.jobs.submit(InFlight("look", action.subject, now), lambda: self.work.look(action, console))
-            case actions.Rollback():
-                self._rollback(action, now)
             case actions.Scan():
                 self.jobs.submit(InFlight("scan", "", now), lambda: self.asked(action))
             case actions.AskWindow():
                 self.jobs.submit(InFlight("window", action.stem, now), lambda: self.work.window(action))
             case actions.AskRevocation():
                 self.jobs.submit(InFlight("revocation", "", now), lambda: self.asked(action))
-            case actions.RejectCommand():
-                self._record(Attempt("command", action.stem, now, "refused", action.reason, command=action.command))
-                self._say("command.declined", action.stem, f"{action.command}: {action.reason}")
-            case actions.Quarantine():
-                self._quarantine(action, now)
 
     def _say(self, event: str, file: str, reason: str) -> None:
         self.log.emit(event, certs_dir=self.path, file=file, reason=reason)

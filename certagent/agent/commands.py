@@ -15,7 +15,7 @@ from certagent.control.admission import Peer
 from certagent.control.server import Tell, untold
 from certagent.core.decide.generations import going_back, nothing_to_go_back_to
 from certagent.core.facts import Request
-from certagent.core.metrics import agent_of, collected, exposition
+from certagent.core.metrics import agent_label, collected, exposition
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.status import rfc3339
 from certagent.core.view import Planned, View
@@ -115,7 +115,7 @@ class Commands:
 
     def metrics(self) -> str:
         """The same as metrics."""
-        return exposition(collected(self.status(), agent_of(self.path)))
+        return exposition(collected(self.status(), agent_label(self.path)))
 
     def _same_file(self, config: str) -> bool:
         """Whether that is the configuration of this agent."""

@@ -30,7 +30,7 @@ from certagent.control.server import Control
 from certagent.core.catalogue import AGENT_DOWN
 from certagent.core.exits import exit_code
 from certagent.core.findings import Finding
-from certagent.core.metrics import agent_of
+from certagent.core.metrics import agent_label
 from certagent.core.spread import begun
 from certagent.events import Form, Log, log_form
 from certagent.keys import KEEPER
@@ -74,7 +74,7 @@ def put_together(
     workers = Workers(unprivileged())
     state = AuthorityState(os.path.join(settings.state_dir, "authority"), others=others)
     file, events = Reloading(path, wake), Events(settings.rescan.total_seconds())
-    textfile = Textfile(agent_of(path), lambda: commands.metrics())  # noqa: PLW0108 - they are made below
+    textfile = Textfile(agent_label(path), lambda: commands.metrics())  # noqa: PLW0108 - they are made below
     common = _common(Clocks(ledger), log, wake, lambda: service)
     directories = Directories(
         authorities=lambda config: authorities_of(config, workers, state),

@@ -5,7 +5,7 @@ from typing import Any
 
 from certagent.cli.common import UNKNOWN, USAGE, Reply, ask, complaint, config_option, named
 from certagent.cli.status import observed
-from certagent.core.metrics import agent_of, collected, exposition
+from certagent.core.metrics import agent_label, collected, exposition
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -35,7 +35,7 @@ def reply_of(answer: dict[str, Any], path: str) -> Reply:
 def text_of(document: dict[str, Any], path: str) -> str:
     """Given a status document and the path of our configuration, return the metrics."""
     daemon = document["daemon"] or {"config": path}
-    return exposition(collected(document, agent_of(daemon["config"])))
+    return exposition(collected(document, agent_label(daemon["config"])))
 
 
 def _listen(path: str, given: str) -> Reply:

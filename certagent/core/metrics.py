@@ -115,7 +115,7 @@ def collected(document: Document, agent: str) -> tuple[Sample, ...]:
     return (*found, _sample("left_out", (agent,), left))
 
 
-def agent_of(path: str) -> str:
+def agent_label(path: str) -> str:
     """Given the path of a configuration file, return the name of its agent: that of the file without its ending."""
     return path.rpartition("/")[2].removesuffix(".toml")
 

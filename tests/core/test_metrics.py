@@ -8,7 +8,7 @@ import pytest
 
 from certagent.core.decide import decide
 from certagent.core.facts import Attempt, Authority, Clock, Loaded, Snapshot, Trust
-from certagent.core.metrics import FAMILIES, Sample, agent_of, collected, exposition
+from certagent.core.metrics import FAMILIES, Sample, agent_label, collected, exposition
 from certagent.core.policy import Policy
 from certagent.core.status import document, rfc3339
 from certagent.core.view import Planned
@@ -247,7 +247,7 @@ def test_metrics_have_the_labels_of_the_table() -> None:
 )
 def test_metrics_agent_is_named_by_its_configuration(path: str, agent: str) -> None:
     """Several agents of a host are told apart by the names of their configuration files."""
-    assert agent_of(path) == agent
+    assert agent_label(path) == agent
 
 
 def test_metrics_text_escapes_labels_and_writes_numbers() -> None:
