@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -31,12 +32,18 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(ALL):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
-    figures = []
+    figures, failed = [], []
     for name in arguments.names or ALL:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix=f"certagent-bench-{name}-") as base:
-            figures += ALL[name].measure(Path(base))
+        try:
+            with tempfile.TemporaryDirectory(prefix=f"certagent-bench-{name}-") as base:
+                figures += ALL[name].measure(Path(base))
+        except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+            failed.append(name)
+            print(f"{name} failed: {error}", file=sys.stderr, flush=True)
     print(json.dumps([f.row() for f in figures], indent=2) if arguments.json else table(figures))
+    if failed:
+        raise SystemExit(1)
 
 
 main()
