@@ -1,14 +1,22 @@
 """A dialer of its own: of a client, or of a server that dials nobody itself (PostgreSQL).
 
 dialer.py USER DIR STEM        a client: it reads DIR anew for each connection
-dialer.py USER DIR STEM LOG    beside a server: it reads DIR anew when LOG says that the server did
+dialer.py USER DIR STEM LOG ADDRESS LIVE
+
+Beside a server: it reads DIR anew when LOG says that the server did. At ADDRESS it says as cockroach's metrics do how
+many nodes are live: the number in the file LIVE.
 """
 
+import socket
+import ssl
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from certagent.demo.server import become
-from tests.streams.dialing import Dialer, Shown, obey
+from certagent.x509 import memory_file
+from tests.streams.dialing import BUSY, Dialer, Shown, obey
 
 RELOADED = b"received SIGHUP"
 
@@ -34,10 +42,42 @@ class Following:
         return self.loaded
 
 
-def main(user: str, directory: str, stem: str, log: str = "") -> None:
-    become(user)
+class Metrics:
+    """A page with the number of live nodes, by the certificate that is loaded."""
+
+    def __init__(self, address: str, live: Path, loaded: Following) -> None:
+        host, _, port = address.rpartition(":")
+        self.listener = socket.create_server((host, int(port)))
+        self.live, self.loaded = live, loaded
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        """One connection after the other."""
+        while True:
+            raw, _ = self.listener.accept()
+            with raw, suppress(OSError, ValueError):
+                raw.settimeout(BUSY)
+                self._answer(raw)
+
+    def _answer(self, raw: socket.socket) -> None:
+        context, shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.loaded()
+        with memory_file(shown.cert, shown.key) as path:
+            context.load_cert_chain(path)
+        with context.wrap_socket(raw, server_side=True) as tls:
+            tls.recv(65536)
+            text = f'liveness_livenodes{{node_id="1"}} {self.live.read_text().strip()}\n'
+            tls.sendall(f"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{text}".encode())
+
+
+def main(user: str, directory: str, stem: str, log: str = "", address: str = "", live: str = "") -> None:
     place = Path(directory)
-    obey(Dialer(Following(place, stem, Path(log)) if log else (lambda: read(place, stem))))
+    become(user)
+    if not log:
+        obey(Dialer(lambda: read(place, stem)))
+        return
+    loaded = Following(place, stem, Path(log))
+    Metrics(address, Path(live), loaded)
+    obey(Dialer(loaded))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Several hosts and a client or two, new connections between all of them all the time, and how many failed."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Self
 from tests.logs import end_of
 from tests.making import Ca
 from tests.streams.dialing import KEPT
-from tests.streams.host import MONTH, Channel, Member
+from tests.streams.host import MONTH, SQL, Channel, Member
 from tests.streams.network import Network
 from tests.streams.pki import Pki, signed
 from tests.system.test_owners import reachable
@@ -57,7 +58,7 @@ class Fleet:
         self.dialled: set[str] = set()  # whose servers are dialled
         self.clients: dict[str, Channel] = {}
         self.ended: dict[str, Direction] = {}  # of channels that are over
-        self.begin = time.time()
+        self.begin, self.words = time.time(), False
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -67,6 +68,7 @@ class Fleet:
             self._stack.callback(self._stop)
             for _ in range(self.size):
                 self.add()
+            (self.base / "live").write_text(f"{self.size}\n")
         except BaseException:
             self._stack.close()
             raise
@@ -90,8 +92,22 @@ class Fleet:
         name = f"n{len(self.members) + 1}"
         address = self.network.add(name)
         made = self.kind(self.base, name, USERS[len(self.members)], address, self.network.enter(name))
+        made.quirks["STANDIN_LIVE_NODES"] = str(self.base / "live")
         self.members[name] = made
         return made
+
+    def know(self, *, words: bool = True) -> None:
+        """Every configuration lists every host, and every server says that so many nodes are live.
+
+        `words`: agents wait for what a person says about clients of other hosts.
+        """
+        self.words = words
+        peers = [f"{m.address}:{SQL}" for m in self.members.values()]
+        for member in self.members.values():
+            member.rotation = (
+                f"[certs_dir.rotation]\npeers = {json.dumps(peers)}\nsoak = '1s'\noutside_clients = {json.dumps(words)}"
+            )
+        (self.base / "live").write_text(f"{len(peers)}\n")
 
     def deploy(self, ca: Ca, bundle: bytes = b"", lifetime: timedelta = MONTH, chain: bytes = b"") -> None:
         """Every host has pairs of this CA, its agent a configuration by which the same one answers."""

@@ -93,6 +93,7 @@ class Member:
         self.channel: Channel | None = None
         self.agent: Agent | None = None
         self.quirks: dict[str, str] = {}
+        self.rotation = ""  # [certs_dir.rotation]
 
     @property
     def target(self) -> Target:
@@ -118,17 +119,28 @@ class Member:
         pinned.write_bytes(roots)
         options = {"names": json.dumps(self.names), "authority": '"pki"', **options}
         table = pki.table(self.name, self.account.pw_uid, pinned)
-        self.host.write(owner=f'"{self.user}"', house=table, extra=f"{extra}\n{self.process}", **options)
+        self.host.write(
+            owner=f'"{self.user}"', house=table, extra=f"{extra}\n{self.process}\n{self.rotation}", **options
+        )
         if self.agent is not None and self.agent.process is not None:
             taken = len(self.agent.events("config.loaded"))
             self.agent.process.send_signal(signal.SIGHUP)
             self.agent.wait_event("config.loaded", count=taken + 1)
 
+    @property
+    def drop(self) -> list[str]:
+        """What runs a command on the host as its owner."""
+        ids = [f"--reuid={self.user}", f"--regid={self.account.pw_gid}", "--clear-groups", "--inh-caps=-all"]
+        return [*self.enter, "setpriv", *ids]
+
+    def run(self, environ: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+        """One command of certagent, by the owner."""
+        command = [*self.drop, Owned.python, "-m", "certagent", *words, "-c", str(self.host.config)]
+        return subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, check=False, timeout=240)
+
     def start_agent(self, environ: Mapping[str, str]) -> None:
-        drop = [*self.enter, "setpriv", f"--reuid={self.user}", f"--regid={self.account.pw_gid}", "--clear-groups"]
-        drop += ["--inh-caps=-all"]
         self.host.runs += 1
-        agent = Owned(self.host, self.host.base / f"agent-{self.host.runs}.log", tuple(drop))
+        agent = Owned(self.host, self.host.base / f"agent-{self.host.runs}.log", tuple(self.drop))
         agent.environ = environ
         self.agent = agent.__enter__()
 
@@ -154,7 +166,7 @@ class Member:
             self.channel.end()
             self.channel = None
 
-    def ask(self, command: str, **arguments: str) -> dict[str, Any]:
+    def ask(self, command: str, **arguments: str | bool) -> dict[str, Any]:
         """One command over the agent's socket."""
         return ask(str(self.host.base / "control.sock"), command, arguments, 60.0, owner=self.account.pw_uid)
 

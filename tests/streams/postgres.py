@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.servers.process import Running
-from tests.streams.host import SQL, Channel, Member
+from tests.streams.host import HTTP, SQL, Channel, Member
 from tests.system.postgres import CONF, binaries
 
 
@@ -23,7 +23,6 @@ class PostgresMember(Member):
             self.host.base / "data",
             Server([], self.host.base / "pg.log", str),
         )
-        self.drop = ["setpriv", f"--reuid={user}", f"--regid={self.account.pw_gid}", "--clear-groups"]
         first = base / "n1" / "initdb"
         if not first.exists():
             made = [f"{self.bin}/initdb", "-D", str(first), "-A", "trust", "-N", "--no-instructions", "-U", "root"]
@@ -35,12 +34,14 @@ class PostgresMember(Member):
         (self.data / "pg_hba.conf").write_text("hostssl all all all trust clientcert=verify-ca\n")
         subprocess.run(["chown", "-R", f"{user}:", self.data], check=True)
         self.process = f"[certs_dir.process]\nnames = ['postgres']\npid_file = '{self.data}/postmaster.pid'"
+        self.process += f"\nprobe = ['{address}:{SQL}/sql', '{address}:{HTTP}/http']"
 
     def start_server(self) -> None:
-        command = [*self.enter, *self.drop, f"{self.bin}/postgres", "-D", str(self.data)]
+        command = [*self.drop, f"{self.bin}/postgres", "-D", str(self.data)]
         self.server = Server(command, self.host.base / "pg.log", self.answers, cwd=Path("/"))
         self.server.__enter__()
-        words = [self.user, str(self.certs), "client.node", str(self.server.log)]
+        words = [self.user, str(self.certs), "client.node", str(self.server.log), f"{self.address}:{HTTP}"]
+        words.append(self.quirks["STANDIN_LIVE_NODES"])
         beside = [*self.enter, sys.executable, "-m", "tests.streams.dialer", *words]
         self.channel = Channel(beside, self.host.base / "dialer.log")
 
