@@ -163,6 +163,15 @@ def test_loader_flags_are_not_in_configuration_digest() -> None:
     assert under(policy(), (LoaderFlags(), LoaderFlags())) == policy()
 
 
+def test_policy_under_known_terms_is_made_once() -> None:
+    """Each decision asks for it: the same flags give the same policy, other flags another one."""
+    asked = policy(want())
+    made = under(asked, (TO_NODE,))
+    assert under(asked, (TO_NODE, TO_NODE)) is made
+    other = replace(TO_NODE, debug_user=not TO_NODE.debug_user)
+    assert under(asked, (other,)).terms == (other,)
+
+
 def test_permission_check_skipped_is_a_warning() -> None:
     """If every process skips the check, a wide key is not a refusal; if one checks, it is."""
     from certagent.core.decide import decide
