@@ -104,9 +104,20 @@ LAYOUT_SUPERFLUOUS = Rule("layout.superfluous",
     "a file or certificate property that was not requested but that cockroach still uses", AGENT,
     "add it to the configuration, choose another layout, or remove it", ("info", "warning"))
 LAYOUT_WAITING = Rule("layout.waiting",
-    "client.node would change its CA, and certagent cannot know whether the other nodes trust the new CA", HANDSHAKE,
-    "once every node's bundle of client CAs contains the new CA: certagent renew client.node", WARNING, Is.RENEWABLE,
-    remedy=RENEW)
+    "a pair of another CA is ready, and waits for the word of a person; critical: the live pair is about to expire",
+    HANDSHAKE, "certagent rotation status says for which word", ("warning", "critical"))
+PEER_REFUSES = Rule("peer.refuses",
+    "another node refuses a pair of this node that leads to another root; critical: the live pair is about to expire",
+    HANDSHAKE, "add the new root to the bundle of that node; certagent rotation force NAME PEER goes on without it",
+    ("warning", "critical"))
+PEER_UNSEEN = Rule("peer.unseen",
+    "a pair of another root waits for a node that does not answer; critical: the live pair is about to expire",
+    HANDSHAKE, "start that node, or take it off `peers`; certagent rotation force NAME PEER goes on without it",
+    ("warning", "critical"))
+PEERS_INCOMPLETE = Rule("peers.incomplete",
+    "a pair of another root waits because not every member of the cluster is known; critical: the live pair is about to"
+    " expire", AGENT, "set `peers` to the addresses of the other nodes, or to [] for a node that is alone",
+    ("warning", "critical"))
 DIR_MISSING = Rule("dir.missing", "the certs directory does not exist or cannot be read", AGENT,
     "create it, or give the agent's user access to it", CRITICAL)
 DIR_MODE = Rule("dir.mode", "other users may replace files of the certs directory", AGENT, "chmod go-w DIR", WARNING)

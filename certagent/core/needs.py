@@ -13,6 +13,7 @@ from certagent.core.bundles import certificates, marks
 from certagent.core.facts import Leaf, Look, Pair, Staged
 from certagent.core.names import CA, Name
 from certagent.core.roles import KINDS
+from certagent.core.rotation.fleet import fleet
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
@@ -150,5 +151,7 @@ def _unseen_members(view: View, kept: set[str]) -> Iterator[str]:
         yield PEERS
     elif members.live is not None and members.live > len(members.listed) + members.here:
         yield f"{members.live - len(members.listed) - members.here} live nodes that are not listed"
+    elif missing := fleet(view).missing:
+        yield f"the other nodes: {missing}"
     good = {look.address for look in _newest(view) if kept & set(look.anchors)}
     yield from (address for address in members.listed if address not in good)

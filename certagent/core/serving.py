@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Literal
 
-from certagent.core.facts import Listener, Pair, Process, Served, Snapshot
+from certagent.core.facts import Listener, Loaded, Pair, Process, Served, Snapshot
+from certagent.core.facts.history import VERIFIED
 from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, NODE, UI
 
 
@@ -131,3 +132,13 @@ def port_kind(snapshot: Snapshot, process: Process, port: Listener) -> Literal["
 def of_process(snapshot: Snapshot, process: Process) -> list[Served]:
     """Every answer of that process."""
     return [s for s in snapshot.served if s.process == process.identity]
+
+
+def loaded_by(snapshot: Snapshot, process: Process) -> Loaded | None:
+    """What a process was last seen to have loaded; of one that is new, what was last seen of any; None: unknown."""
+    known = {found.material: found for found in snapshot.loaded}
+    signals = snapshot.history.signals(process)
+    seen = [a.material for a in signals if a.outcome in VERIFIED and a.material in known]
+    if seen:
+        return known[seen[-1]]
+    return snapshot.loaded[-1] if snapshot.loaded else None

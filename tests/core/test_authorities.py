@@ -125,7 +125,8 @@ def test_client_node_of_cross_signed_root() -> None:
     narrow = leaf(common_names=("db1.example.com",), eku=("serverAuth",))
     live = pair("client.node", leaf("client.node", not_before=NOW - 21 * DAY, not_after=NOW + 9 * DAY))
     trust = replace(live.trust, anchors=("spki-ca-1",))  # type: ignore[type-var]
-    found = snapshot(pair("ca"), pair(cert=narrow), replace(live, trust=trust), authorities=known("step"))
+    shows = {"processes": (process(),), "authorities": known("step")}
+    found = snapshot(pair("ca"), pair(cert=narrow), replace(live, trust=trust), **shows)
     assert asked(found, SPLIT) == ["client.node"]
     made = staged("client.node")
     for anchor, installed in (("spki-ca-1", ["client.node"]), ("new root", [])):

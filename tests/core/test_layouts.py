@@ -5,10 +5,23 @@ from datetime import timedelta
 
 import pytest
 
-from certagent.core.actions import Install, Issue, Plan, RejectStaged, Reload, word_of
+from certagent.core.actions import Install, Issue, LookAt, Plan, RejectStaged, Reload, word_of
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Authority, CertFile, Leaf, Listener, Pair, Request, Snapshot, Staged, Trust
-from certagent.core.policy import Policy, Want
+from certagent.core.facts import (
+    Attempt,
+    Authority,
+    CertFile,
+    Leaf,
+    Listener,
+    Look,
+    Members,
+    Pair,
+    Request,
+    Snapshot,
+    Staged,
+    Trust,
+)
+from certagent.core.policy import Policy, RotationRule, Want
 from certagent.core.predict import forecast, predict
 from certagent.core.serving import material
 from certagent.core.status import certs_dir
@@ -87,7 +100,7 @@ def plan(rules: Policy, found: Snapshot) -> Plan:
 def steps(rules: Policy, found: Snapshot) -> list[str]:
     """Everything that would be done until nothing is left, but for looking."""
     words = [(word_of(a), getattr(a, "stem", getattr(a, "subject", ""))) for a in forecast(rules, found, NOW)]
-    return [f"{verb} {what}".strip() for verb, what in words if verb not in {"probe", "scan", "presume"}]
+    return [f"{verb} {what}".strip() for verb, what in words if verb not in {"probe", "scan", "presume", "lookat"}]
 
 
 def after(rules: Policy, found: Snapshot) -> Snapshot:
@@ -110,6 +123,7 @@ HOST = live(bundle("ca", OLD), NODE, pair("client.root"))
 HOST_SPLIT = live(bundle("ca", OLD), NODE, CLIENT_NODE, pair("client.root"))
 BOTH = bundle("ca-client", NEW, OLD)
 HOST_BOTH = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, pair("client.root"), names=("old", "new"))
+NEXT = ["install client.node", f"reload {WHO}", "proven"]
 MOVES = [
     ("standard is quiet", STANDARD, HOST, []),
     (
@@ -125,16 +139,28 @@ MOVES = [
         ["issue ca-client", "install ca-client", f"reload {WHO}", "proven"],
     ),
     (
-        "standard to split-ca at once",
+        "standard to split-ca at once: a node that has no client.node acts as node.crt until others accept another CA",
         SPLIT_CA,
         HOST,
-        ["issue ca-client", "install ca-client", f"reload {WHO}", "proven"],
+        ["issue ca-client", "install ca-client", f"reload {WHO}", "issue client.node", "proven"],
     ),
     (
-        "split-ca, once a person says that every node has the bundle",
-        SPLIT_CA,
+        "the same of a node that is alone",
+        replace(SPLIT_CA, rotation=RotationRule(peers=())),
+        HOST,
+        ["issue ca-client", "install ca-client", f"reload {WHO}", "issue client.node", "proven", *NEXT],
+    ),
+    (
+        "split-ca, of a node that is alone",
+        replace(SPLIT_CA, rotation=RotationRule(peers=())),
         replace(HOST_BOTH, requests=(Request("renew", "client.node", NOW),)),
         ["issue client.node", "install client.node", f"reload {WHO}", "proven"],
+    ),
+    (
+        "split-ca, of a node whose peers nobody knows",
+        SPLIT_CA,
+        replace(HOST_BOTH, requests=(Request("renew", "client.node", NOW),)),
+        ["issue client.node", "decline client.node"],
     ),
 ]
 
@@ -224,7 +250,8 @@ def test_split_node_staged_narrow_node_waits_then_discarded() -> None:
     assert [RejectStaged] == [type(a) for a in late.actions if isinstance(a, Install | RejectStaged)]
     refused = plan(STANDARD, base)
     assert [RejectStaged] == [type(a) for a in refused.actions if isinstance(a, Install | RejectStaged)]
-    ready = plan(SPLIT_NODE, replace(HOST_SPLIT, staged=(answer,), requests=(Request("renew", "node", NOW),)))
+    of_old = replace(answer, pair=hung(answer.pair, "old root"))
+    ready = plan(SPLIT_NODE, replace(HOST_SPLIT, staged=(of_old,), requests=(Request("renew", "node", NOW),)))
     assert [Install] == [type(a) for a in ready.actions if isinstance(a, Install | RejectStaged)]
 
 
@@ -265,18 +292,20 @@ def test_client_pair_waits_for_client_bundle() -> None:
     assert ["ca-client.crt is needed first" in r for r in held(made, "client.root")] == [True]
 
 
-def test_node_client_ca_changed_is_blocked() -> None:
-    """Other nodes that trust only the old client CA would refuse it: a finding, blocked until an operator decides."""
-    late = hung(
-        pair("client.node", leaf("client.node", not_before=NOW - 25 * DAY, not_after=NOW + 5 * DAY)), "old root"
-    )
-    found = live(bundle("ca", OLD), BOTH, NODE, late, pair("client.root"), names=("old", "new"))
+def test_node_client_ca_changed_waits_for_every_member() -> None:
+    """Other nodes that trust only the old client CA would refuse it: it is staged, and goes live once all accept it."""
+    found = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, pair("client.root"), names=("old", "new"))
+    answer = staged("client.node", leaf("client.node", 2, not_before=NOW, not_after=NOW + 30 * DAY))
+    found = replace(found, staged=(replace(answer, pair=hung(answer.pair, "new root")),))
     made = plan(SPLIT_CA, found)
-    assert not [a for a in made.actions if isinstance(a, Issue)]
-    assert {"client.node.crt": "warning"} == messages(made, "layout.waiting")
-    assert all("certagent renew client.node" in r for r in held(made, "client.node"))
-    asked = plan(SPLIT_CA, replace(found, requests=(Request("renew", "client.node", NOW),)))
-    assert ["clients"] == [a.authority for a in asked.actions if isinstance(a, Issue)]
+    assert not [a for a in made.actions if isinstance(a, Install | RejectStaged)]
+    assert {"client.node.crt": "warning"} == messages(made, "peers.incomplete")
+    assert ["not every member is known" in r for r in held(made, "client.node")] == [True]
+    alone = replace(SPLIT_CA, rotation=RotationRule(peers=()))
+    shown = Look(address="127.0.0.1:26257", at=NOW, stem="client.node", offered="client.node-2", outcome="accepted")
+    known = replace(found, members=Members(looks=(shown,)))
+    assert [a.address for a in plan(alone, found).actions if isinstance(a, LookAt)] == ["127.0.0.1:26257"]
+    assert [a.stem for a in plan(alone, known).actions if isinstance(a, Install)] == ["client.node"]
 
 
 SAME_CA = [
@@ -296,19 +325,22 @@ SAME_CA = [
 
 @pytest.mark.parametrize(("label", "rules", "own"), SAME_CA, ids=[r[0] for r in SAME_CA])
 def test_node_client_ca_unchanged_is_not_blocked(label: str, rules: Policy, own: Pair) -> None:
-    """If the CA stays among the configured ones, or no trust is left to lose, nothing is blocked."""
+    """If the CA stays the same, or no trust is left to lose, nothing waits."""
     found = live(bundle("ca", OLD), BOTH, NODE, own, pair("client.root"), names=("old", "new"))
-    assert {} == messages(plan(rules, found), "layout.waiting"), label
+    root = "new root" if rules is SPLIT_CA else "old root"
+    answer = staged("client.node", leaf("client.node", 2, not_before=NOW, not_after=NOW + 30 * DAY))
+    made = plan(rules, replace(found, staged=(replace(answer, pair=hung(answer.pair, root)),)))
+    assert [a.stem for a in made.actions if isinstance(a, Install)] == ["client.node"], label
 
 
-def test_node_answer_of_other_client_ca_is_discarded() -> None:
+def test_node_answer_of_other_client_ca_waits() -> None:
     """If the authority's roots are not known beforehand, the staged pair shows them: it is not installed by itself."""
     found = live(bundle("ca", OLD), BOTH, NODE, CLIENT_NODE, names=("old", "new"))
     found = replace(found, authorities=(HOUSE, Authority("clients", "acme")))
     answer = staged("client.node", leaf("client.node", 2, not_before=NOW, not_after=NOW + 30 * DAY))
-    for anchors, kind in ((("new root",), RejectStaged), (("old root",), Install)):
+    for anchors, kinds in ((("new root",), []), (("old root",), [Install])):
         made = plan(SPLIT_CA, replace(found, staged=(Staged(hung(answer.pair, *anchors), NOW, asked=True),)))
-        assert [kind] == [type(a) for a in made.actions if isinstance(a, Install | RejectStaged)]
+        assert kinds == [type(a) for a in made.actions if isinstance(a, Install | RejectStaged)]
 
 
 SUPERFLUOUS = [

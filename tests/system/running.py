@@ -23,6 +23,7 @@ from tests.waiting import DEADLINE, wait_until
 ME = pwd.getpwuid(os.getuid()).pw_name
 Event = dict[str, Any]
 EMPTY = dict.fromkeys(("certs_dir", "file", "reason", "remedy"), "")  # left out of a line where they are
+ALONE = "[certs_dir.rotation]\npeers = []\noutside_clients = false"  # its only clients are those of the tests
 LOOKING = ("status", "plan", "check", "history")
 
 
@@ -45,12 +46,16 @@ class Host:
         self.runs = 0
 
     def write(self, *, agent: str = "", house: str = "", extra: str = "", **options: str) -> None:
-        """A configuration with one local CA and one certs-dir; options are TOML values of [[certs_dir]]."""
+        """A configuration with one local CA and one certs-dir; options are TOML values of [[certs_dir]].
+
+        The node is alone, unless `extra` says otherwise: nobody has to accept a pair of another CA but itself.
+        """
         table = {"path": f'"{self.certs}"', "owner": f'"{ME}"', "authority": '"house"'}
         table |= {"names": '["localhost", "127.0.0.1"]', "clients": '["root"]', **options}
         lines = [f"[agent]\nstate_dir = '{self.base}/state'\nsocket = '{self.base}/control.sock'\nrescan = '1s'", agent]
         lines += [f"[authority.house]\ntype = 'local'\ndirectory = '{self.base}/ca'\ncreate = true", house]
-        lines += ["[[certs_dir]]", *(f"{key} = {value}" for key, value in table.items()), extra]
+        alone = "" if "[certs_dir.rotation]" in extra else ALONE
+        lines += ["[[certs_dir]]", *(f"{key} = {value}" for key, value in table.items()), alone, extra]
         fresh = self.base / "config.toml.new"
         fresh.write_text("\n".join(lines) + "\n")
         fresh.rename(self.config)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,7 +210,8 @@ def step(host: Host, kind: str) -> list[str]:
 def test_layout_moves_on_live_host_fail_no_connection(host: Host) -> None:
     """standard, split-node, split-ca under a stream of mutual TLS, the file changed under the daemon: none fails.
 
-    Another node, which knows the first CA alone, takes this one's calls until an operator says that it may change.
+    Another node, which knows the first CA alone, refuses the new pair: this one keeps what it has until that node knows
+    the new CA, too.
     """
     configure(host, STANDARD)
     host.once()
@@ -217,19 +219,20 @@ def test_layout_moves_on_live_host_fail_no_connection(host: Host) -> None:
     shutil.copytree(host.certs, old, ignore=shutil.ignore_patterns(".certagent"))
     shutil.copytree(old, other)
     roots = host.certs / "ca.crt"
-    with host.server() as server, host.server("second", certs=other) as peer, host.agent() as agent:
+    two = {"STANDIN_LIVE_NODES": "2"}
+    with host.server(environ=two) as server, host.server("second", certs=other) as peer, host.agent() as agent:
         wait_until(lambda: proofs(host)["node"] == "served", "proven")
         stream = Stream(server, str(roots), pair(old, "client.root"))
         try:
             assert call(peer.ports["sql"], str(roots), pair(host.certs, "node")) == "OK"
             _to_split_node(host)
             assert call(peer.ports["sql"], str(roots), pair(host.certs, "client.node")) == "OK"
-            _to_split_ca(host)
+            _to_split_ca(host, peer)
             assert call(peer.ports["sql"], str(roots), pair(host.certs, "client.node")) == "OK"
+            _waits_for(host, peer, other)
             _to_the_new_client_ca(host)
             assert accepted(server, roots, pair(host.certs, "client.root"))
-            with pytest.raises(OSError, match=r"."):  # what the hold is for: this node knows the old CA alone
-                call(peer.ports["sql"], str(roots), pair(host.certs, "client.node"))
+            assert call(peer.ports["sql"], str(roots), pair(host.certs, "client.node")) == "OK"
             assert accepted(server, roots, pair(old, "client.root"))
         finally:
             stream.stop()
@@ -257,14 +260,25 @@ def _to_split_node(host: Host) -> None:
     wait_until(lambda: "layout.superfluous" not in host.codes(), "nothing is superfluous")
 
 
-def _to_split_ca(host: Host) -> None:
-    configure(host, SPLIT_CA)
+def _to_split_ca(host: Host, peer: StandIn) -> None:
+    members = f'peers = ["127.0.0.1:{peer.ports["sql"]}"]\noutside_clients = false\nsoak = "1s"'
+    configure(host, f"{SPLIT_CA}\n[certs_dir.rotation]\n{members}\n")
     wait_until(lambda: proofs(host).get("ca-client") == "advertised", "the bundle is loaded")
     own = parse_certificates((host.certs / "ca-client.crt").read_bytes())
     new, old = (parse_certificates((host.base / d / "ca.crt").read_bytes())[0] for d in ("clients-ca", "ca"))
     assert [c.fingerprint for c in own] == [new.fingerprint, old.fingerprint]
-    assert any("certagent renew client.node" in line for line in step(host, "held"))
-    assert "layout.waiting" in host.codes()
+    assert not {"peer.refuses", "peers.incomplete"} & host.codes()
+
+
+def _waits_for(host: Host, peer: StandIn, certs: Path) -> None:
+    """The pair of the new CA is staged; once the other node has loaded that CA, it goes live by itself."""
+    assert host.run("renew", "client.node", "--wait", "1").returncode == 1
+    wait_until(lambda: "peer.refuses" in host.codes(), "it was refused")
+    assert any("were not shown to accept it" in line for line in step(host, "held"))
+    assert host.file("client.node")["issuer"] == host.file("node")["issuer"]
+    shutil.copy(host.certs / "ca-client.crt", certs / "ca-client.crt")
+    peer.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: host.file("client.node")["issuer"] != host.file("node")["issuer"], "the other node accepts it")
 
 
 def _to_the_new_client_ca(host: Host) -> None:
@@ -273,7 +287,7 @@ def _to_the_new_client_ca(host: Host) -> None:
     wait_until(lambda: proofs(host)["client.node"] == "metric", "client.node is loaded")
     wait_until(lambda: proofs(host)["client.root"] == "accepted", "client.root is accepted")
     assert host.file("client.node")["issuer"] == host.file("client.root")["issuer"] != host.file("node")["issuer"]
-    assert "layout.waiting" not in host.codes()
+    assert "peer.refuses" not in host.codes()
 
 
 def _without_the_old_roots(host: Host) -> None:
@@ -288,7 +302,7 @@ def _without_the_old_roots(host: Host) -> None:
 
 
 def test_layout_from_standard_to_split_ca(host: Host) -> None:
-    """Both steps together: the old clients stay accepted, the node stays dual-purpose, until an operator says more."""
+    """Both steps together, of a node that is alone: old clients stay accepted, and it calls others all the time."""
     configure(host, STANDARD)
     host.once()
     with host.server() as server, host.agent():
@@ -297,12 +311,9 @@ def test_layout_from_standard_to_split_ca(host: Host) -> None:
         try:
             configure(host, SPLIT_CA.replace('clients = ["root"]', 'clients = ["root", "app.reports"]'))
             wait_until(lambda: proofs(host).get("ca-client") == "advertised", "the bundle is loaded")
-            assert not (host.certs / "client.node.crt").exists()
-            assert host.run("renew", "node").returncode == 0  # whatever is renewed meanwhile
             node = parse_certificates((host.certs / "node.crt").read_bytes())[0]
             assert ("node" in node.principals, node.eku) == (True, ("serverAuth", "clientAuth"))
-            assert host.run("renew", "client.node").returncode == 0
-            wait_until(lambda: proofs(host)["client.node"] == "metric", "client.node is loaded")
+            wait_until(lambda: proofs(host).get("client.node") == "metric", "client.node is loaded")
             assert host.run("renew", "node").returncode == 0
             assert "node" not in parse_certificates((host.certs / "node.crt").read_bytes())[0].principals
         finally:

@@ -41,6 +41,7 @@ from certagent.core.decide import (
     reloading,
     renewal,
     revocation,
+    rotation,
     surroundings,
     tenants,
     windows,
@@ -53,7 +54,7 @@ from certagent.core.view import View
 
 QUESTIONS = (
     modes, exposure, ca_keys, tenants, renewal, layouts, install, obstacles, reloading, probing, peers, windows,
-    revocation,
+    revocation, rotation,
 )  # fmt: skip
 
 

@@ -10,10 +10,11 @@ from datetime import timedelta
 
 from certagent.core.actions import RejectCommand
 from certagent.core.decide.gate import bar
-from certagent.core.decide.generations import going_back, nothing_to_go_back_to
+from certagent.core.decide.generations import going_back, held_back, newest, nothing_to_go_back_to
 from certagent.core.decide.part import NOTHING, Part, total
 from certagent.core.facts import Process, Request
 from certagent.core.requests import after
+from certagent.core.rotation.serve import refusing, unseen
 from certagent.core.view import View
 
 LONGEST = timedelta(hours=1)
@@ -47,8 +48,12 @@ def _one(view: View, request: Request) -> Part:
 
 
 def _nowhere(view: View, request: Request) -> str | None:
-    """Why there is nothing to go back to."""
+    """Why there is nothing to go back to; one that members may accept is waited for until they were asked."""
     if view.snapshot.directory.observe_only or going_back(view, request.subject, ""):
+        return None
+    kept = newest(view, request.subject)
+    waits = held_back(view, kept) if kept else None
+    if waits and not waits.person and not refusing(waits.rows) and not unseen(waits.rows):
         return None
     return nothing_to_go_back_to(view, request.subject)
 

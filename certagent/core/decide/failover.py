@@ -71,6 +71,11 @@ def in_bundle(snapshot: Snapshot, want: Want, authority: str) -> tuple[Leaf, ...
     return known.roots
 
 
+def of_roots(snapshot: Snapshot, want: Want, roots: frozenset[str]) -> bool:
+    """Whether an authority of the order is known to issue under one of these roots."""
+    return any(not roots.isdisjoint(r.spki for r in in_bundle(snapshot, want, name)) for name in want.authorities)
+
+
 def _fact(snapshot: Snapshot, authority: str) -> Authority | None:
     return next((a for a in snapshot.authorities if a.name == authority), None)
 

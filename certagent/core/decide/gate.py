@@ -22,15 +22,15 @@ from certagent.core.catalogue import (
     CERT_UNTRUSTED,
 )
 from certagent.core.facts import Loaded, Pair, Process
-from certagent.core.facts.history import VERIFIED
 from certagent.core.findings import Finding, Is
 from certagent.core.hosts import hosts, hosts_of
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
 from certagent.core.names import CA, CA_CLIENT, NODE
 from certagent.core.policy import Want
 from certagent.core.roles import SYSTEM
+from certagent.core.rotation.serve import loading
 from certagent.core.rules import key_mode_accepted, pair_findings
-from certagent.core.serving import client_names, expected, loaded_pairs, of_process
+from certagent.core.serving import client_names, expected, loaded_by, loaded_pairs, of_process
 from certagent.core.trust import is_split
 from certagent.core.view import View
 
@@ -76,16 +76,7 @@ def undecided(view: View, process: Process) -> bool:
     offered = [p.name.stem for p in _offered(view) if p.matched and view.want(p.name.stem)]
     missing = any(x.address not in told and x.kind != "http" for x in process.listeners)
     missing = missing or any((at, stem) not in asked for at in ports for stem in offered)
-    return bool(offered) and missing and loaded_by(view, process) is None
-
-
-def loaded_by(view: View, process: Process) -> Loaded | None:
-    """What a process was last seen to have loaded; of one that is new, what was last seen of any; None: unknown."""
-    known = {found.material: found for found in view.snapshot.loaded}
-    seen = [a.material for a in view.history.signals(process) if a.outcome in VERIFIED and a.material in known]
-    if seen:
-        return known[seen[-1]]
-    return view.snapshot.loaded[-1] if view.snapshot.loaded else None
+    return bool(offered) and missing and loaded_by(view.snapshot, process) is None
 
 
 def faults(view: View, pair: Pair, pairs: tuple[Pair, ...], process: Process | None = None) -> list[Finding]:
@@ -122,7 +113,7 @@ def _unusable(view: View, process: Process) -> Iterator[Bar]:
             reason = f"{verdict.name} names no tenant by its number; cockroach refuses the whole directory"
             yield Bar(file=verdict.name, reason=reason)
     yield from _keyless(view, process)
-    if loaded := loaded_by(view, process):
+    if loaded := loaded_by(view.snapshot, process):
         yield from _lost(view, loaded, judged)
 
 
@@ -163,7 +154,7 @@ def _lost(view: View, loaded: Loaded, judged: tuple[Verdict, ...]) -> Iterator[B
 
 def _dead(view: View, process: Process) -> bool:
     """Whether nothing can become worse: what is loaded is out of its validity, or every handshake fails."""
-    loaded = loaded_by(view, process)
+    loaded = loaded_by(view.snapshot, process)
     own = expected(view.snapshot, "sql")
     pair = loaded.pair(own.name.stem) if loaded and own else None
     leaf = pair.effective if pair else None
@@ -175,7 +166,7 @@ def _dead(view: View, process: Process) -> bool:
 
 def _worse(view: View, process: Process) -> Iterator[Bar]:
     """What would fail that works with what is loaded now."""
-    loaded = loaded_by(view, process)
+    loaded = loaded_by(view.snapshot, process)
     for pair in loaded_pairs(view.snapshot):
         if not pair.name.is_bundle:
             yield from _worse_pair(view, process, loaded, pair)
@@ -183,6 +174,8 @@ def _worse(view: View, process: Process) -> Iterator[Bar]:
         yield from _unknown(view, process)
     elif broken := _broken(view, loaded):
         yield _breaking(view, loaded, broken)
+    for waits in loading(view, process):
+        yield Bar(file=f"{waits.stem}.crt", reason=f"{waits.stem}.crt: {waits.held.why}", until=waits.held.until)
 
 
 def _worse_pair(view: View, process: Process, loaded: Loaded | None, pair: Pair) -> Iterator[Bar]:

@@ -8,6 +8,8 @@ from certagent.core.actions import Rollback
 from certagent.core.decide.gate import faults
 from certagent.core.decide.part import Part, blocked
 from certagent.core.facts import Generation, Pair
+from certagent.core.rotation.roots import anchors, before, useless
+from certagent.core.rotation.serve import Held, held
 from certagent.core.scopes import limit, widening
 from certagent.core.spans import stamp
 from certagent.core.timing import swap_retry_at
@@ -16,18 +18,34 @@ from certagent.core.view import View
 NOTHING_EARLIER = "there is no earlier pair that is still valid and was neither revoked nor rolled back"
 
 
-def going_back(view: View, stem: str, reason: str) -> Rollback | None:
-    """Given a pair's stem and why, return the rollback to its newest usable generation, or None where there is none."""
-    pair, want = view.pair(stem), view.want(stem)
-    if want is None or pair is None or not view.snapshot.directory.managed:
+def going_back(view: View, stem: str, reason: str, *, worst: bool = False, without: str = "") -> Rollback | None:
+    """Given a pair's stem and why, return the rollback to its newest usable generation, or None where there is none.
+
+    `worst`: what is live fails everywhere, so that no other pair is worse. `without`: a root that it must not lead to.
+    """
+    pair, want, kept = view.pair(stem), view.want(stem), newest(view, stem, without)
+    if want is None or pair is None or kept is None or kept.pair.leaf is None:
         return None
-    usable = [g for g in _kept(view, stem) if refused(view, g) is None]
-    if not usable or usable[-1].pair.leaf is None:
+    if not worst and held_back(view, kept):
         return None
-    number, fingerprint = usable[-1].number, usable[-1].pair.leaf.fingerprint
     bad = pair.leaf.fingerprint if pair.leaf else ""
     owner = want.key_owner or view.policy.owner
-    return Rollback(stem, number, fingerprint, bad, want.key_mode, owner.uid, owner.gid, reason)
+    mark = kept.pair.leaf.fingerprint
+    return Rollback(stem, kept.number, mark, bad, want.key_mode, owner.uid, owner.gid, reason)
+
+
+def newest(view: View, stem: str, without: str = "") -> Generation | None:
+    """The newest usable generation, whoever else accepts it."""
+    if not view.snapshot.directory.managed:
+        return None
+    usable = [g for g in _kept(view, stem) if refused(view, g) is None]
+    return next((g for g in reversed(usable) if without not in anchors(g.pair)), None)
+
+
+def held_back(view: View, kept: Generation) -> Held | None:
+    """What a generation of another root waits for: that all members are shown, now, to accept it."""
+    live = before(view.snapshot, kept.pair.name)
+    return None if live is None or useless(view, live) else held(view, kept.pair, live, back=True)
 
 
 def paced(view: View, back: Rollback) -> Part:
@@ -38,6 +56,9 @@ def paced(view: View, back: Rollback) -> Part:
 
 def nothing_to_go_back_to(view: View, stem: str) -> str:
     """Why there is no generation to go back to: what is wrong with the newest one."""
+    usable = newest(view, stem)
+    if usable and (waits := held_back(view, usable)):
+        return f"generation {usable.number}: {waits.why}"
     kept = _kept(view, stem)
     why = refused(view, kept[-1]) if kept else None
     return f"generation {kept[-1].number}: {why}" if why else NOTHING_EARLIER

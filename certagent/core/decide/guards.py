@@ -109,11 +109,6 @@ def missing_bundle(a: Asking) -> Block | None:
     return _block(told, remedy=f"see {first}.crt: this follows by itself once the bundle is there")
 
 
-def another_ca(a: Asking) -> Block | None:
-    """The CA of client.node changes by a person's word alone."""
-    return _block(layouts.another_ca(a.view, a.want))
-
-
 def unsound_clock(a: Asking) -> Block | None:
     """Dates mean nothing without a clock."""
     clock = a.view.snapshot.clock

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from certagent.core.actions import Install, RejectStaged
-from certagent.core.decide import layouts
+from certagent.core.actions import Install, RejectCommand, RejectStaged
+from certagent.core.decide import failover, layouts
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.obstacles import obstacle
 from certagent.core.decide.part import NOTHING, Part, blocked, total
@@ -14,10 +14,13 @@ from certagent.core.names import CLIENT_NODE
 from certagent.core.needs import unproven
 from certagent.core.policy import Want
 from certagent.core.remaining import aged
+from certagent.core.rotation import shrink
+from certagent.core.rotation.roots import anchors
+from certagent.core.rotation.serve import Held, staged_held
 from certagent.core.rules import refusal
 from certagent.core.scopes import limit
 from certagent.core.spans import stamp
-from certagent.core.timing import DAY, swap_retry_at, valid_soon
+from certagent.core.timing import DAY, emergency_at, swap_retry_at, valid_soon
 from certagent.core.view import View
 
 
@@ -49,6 +52,11 @@ def _staged(view: View, staged: Staged) -> Part:
         return NOTHING
     live = view.pair(stem)
     reason = _never_again(view.snapshot, staged, live)
+    if (left := shrink.unseen(view, staged)) and reason is None:
+        why = f"a CA leaves the bundle, and {left.addresses[0]} was not seen since then to need it no more"
+        if view.now < left.until:
+            return blocked("install", stem, why, left.until)
+        reason = why
     held = _unread(view.snapshot, want, staged) or layouts.waits(view, staged)
     if reason is None and (held := held or _early(staged, view.now) or waits(view, staged, live)):
         return held
@@ -62,6 +70,8 @@ def _staged(view: View, staged: Staged) -> Part:
 def _passed(view: View, want: Want, staged: Staged, leaf: Leaf) -> Part:
     """The installation of what passed the pre-install checks, unless something keeps it from being made."""
     stem = want.name.stem
+    if waits := staged_held(view, staged):
+        return _waiting(view, want, staged, waits)
     if bar := obstacle(view, want, staged):
         return blocked("install", stem, bar.sentence)
     again = swap_retry_at(view.history.failed_swaps(stem, leaf.fingerprint))
@@ -70,6 +80,23 @@ def _passed(view: View, want: Want, staged: Staged, leaf: Leaf) -> Part:
     owner = want.key_owner or view.policy.owner
     why = f"a valid certificate and key are staged: {leaf.fingerprint[:12]}"
     return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))
+
+
+def _waiting(view: View, want: Want, staged: Staged, waits: Held) -> Part:
+    """A pair of another root that waits: it is set aside where an authority of the live root can renew meanwhile.
+
+    The live pair must not expire because of a rotation that waits.
+    """
+    live = view.pair(want.name.stem)
+    late = live is not None and live.effective is not None and view.now >= emergency_at(live.effective)
+    if late and failover.of_roots(view.snapshot, want, anchors(live)):
+        why = f"{waits.why}; less than 5 % of the live pair's lifetime is left, so its own CA is asked"
+        return Part((RejectStaged(want.name.stem, staged.pair.digests, why, view.now + DAY),))
+    if waits.person and view.snapshot.renewal(want.name.stem):
+        return Part((RejectCommand("renew", want.name.stem, waits.why),)) + blocked(
+            "install", want.name.stem, waits.why, refused=True
+        )
+    return blocked("install", want.name.stem, waits.why, waits.until)
 
 
 def _unread(snapshot: Snapshot, want: Want, staged: Staged) -> Part | None:
@@ -104,8 +131,6 @@ def _never_again(snapshot: Snapshot, staged: Staged, live: Pair | None) -> str |
 def _refused(view: View, want: Want, staged: Staged) -> str | None:
     """Why a staged pair must not go live."""
     live = view.pair(want.name.stem)
-    if other := layouts.another_ca(view, want, _anchors(staged)):
-        return other
     asked = _asked(view, want, live)
     if want.name.is_bundle and (why := unproven(view, staged, live)):
         return f"it drops a CA that may be needed: {why}"
@@ -113,21 +138,16 @@ def _refused(view: View, want: Want, staged: Staged) -> str | None:
     return refusal(layouts.keep_dual_purpose(view, want), staged, live, asked, view.now, limits)
 
 
-def _anchors(staged: Staged) -> tuple[str, ...]:
-    return staged.pair.trust.anchors if staged.pair.trust else ()
-
-
 def _again_at(view: View, want: Want, staged: Staged) -> datetime | None:
     """From when on the CA may be asked again: now, if what it issued only waited for too long."""
     if aged(want, staged, view.now):
         return view.now
-    return view.now + DAY if _of_another_ca(view, want, staged) else _chain_ends(view, staged)
+    return view.now + DAY if _untrusted(staged) else _chain_ends(view, staged)
 
 
-def _of_another_ca(view: View, want: Want, staged: Staged) -> bool:
+def _untrusted(staged: Staged) -> bool:
     """Whether it is refused for its root: the next answer would have the same, so a day passes before it."""
-    untrusted = staged.pair.trust is not None and staged.pair.trust.problem is not None
-    return untrusted or layouts.another_ca(view, want, _anchors(staged)) is not None
+    return staged.pair.trust is not None and staged.pair.trust.problem is not None
 
 
 def _chain_ends(view: View, staged: Staged) -> datetime | None:

@@ -2,16 +2,16 @@
 
 No phase is stored: each step waits until the facts that it needs are observed. A node keeps its dual-purpose
 certificate until `client.node` is loaded. A client pair of a new CA waits until the processes accept that CA.
-`client.node` changes its CA only on request, because only a person can know that the *other* nodes trust the new one.
+A pair of another CA waits until the other nodes were shown to accept it (rotation.py).
 Rejected: blocking a node's renewal until `client.node` exists, because the certificate could expire.
 """
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from certagent.core.catalogue import LAYOUT_SUPERFLUOUS, LAYOUT_WAITING
+from certagent.core.catalogue import LAYOUT_SUPERFLUOUS
 from certagent.core.decide import failover
-from certagent.core.decide.part import NOTHING, Part, blocked, total
+from certagent.core.decide.part import NOTHING, Part, blocked
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
 from certagent.core.facts.history import VERIFIED
 from certagent.core.findings import Finding, Severity
@@ -28,7 +28,7 @@ PATIENCE = timedelta(minutes=1)
 
 def part(view: View) -> Part:
     """Files that were not requested, and steps that wait for a person."""
-    return total([_superfluous(view), _dual(view), _waiting(view)])
+    return _superfluous(view) + _dual(view)
 
 
 def verifier(view: View, name: Name) -> str:
@@ -182,39 +182,6 @@ def _late(snapshot: Snapshot, process: Process, bundle: str) -> bool:
 
 def _roots(snapshot: Snapshot, authority: str) -> tuple[Leaf, ...]:
     return next((a.roots for a in snapshot.authorities if a.name == authority), ())
-
-
-def another_ca(view: View, want: Want, answer: tuple[str, ...] = ()) -> str | None:
-    """Why `client.node` must not change without a person: its CA would be another than the live one's.
-
-    Other nodes may not trust that CA yet, and would refuse the certificate. An operator's `renew` confirms that they
-    do; an unusable pair cannot get worse. `answer`: the anchors of a staged pair, used if the roots of an authority
-    are not known.
-    """
-    pair = next((p for s in (CLIENT_NODE.stem, NODE.stem) if is_node(view.snapshot, p := view.pair(s))), None)
-    if want.name != CLIENT_NODE or not want.authorities or pair is None or pair.trust is None:
-        return None
-    asked = any(r.kind == "renew" and r.subject == want.name.stem for r in view.snapshot.requests)
-    if asked or not _sound(pair, view.now) or view.snapshot.revoked(pair.leaf) or not pair.trust.anchors:
-        return None
-    roots = [failover.in_bundle(view.snapshot, want, name) for name in want.authorities]
-    same = {*(r.spki for known in roots for r in known), *(answer if not all(roots) else ())}
-    if same & set(pair.trust.anchors) or not (all(roots) or answer):
-        return None
-    bundle = CLIENT_NODE.kind.bundle_in(view.snapshot.listed_bundles)
-    return (
-        f"the CA of client.node would change, and a node without the new CA in {bundle}.crt would refuse the"
-        f" certificate; once {bundle}.crt has the new CA on every node, run `certagent renew client.node`"
-    )
-
-
-def _waiting(view: View) -> Part:
-    want = view.want(CLIENT_NODE.stem)
-    reason = another_ca(view, want) if want else None
-    if reason is None or not view.snapshot.directory.managed:
-        return NOTHING
-    found = LAYOUT_WAITING.found(f"{CLIENT_NODE.stem}.crt", reason)
-    return Part(findings=(found,)) + blocked("issue", CLIENT_NODE.stem, reason)
 
 
 def _superfluous(view: View) -> Part:

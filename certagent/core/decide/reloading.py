@@ -165,7 +165,7 @@ def _rollback(view: View, sent: tuple[Attempt, ...], wrong: list[Served]) -> Par
     ]  # the others never served the one before
     if not had_another or not all(_fails(view, p, pair) for p in had_another):
         return None
-    back = going_back(view, pair.name.stem, refused[0].reason or "handshakes fail")
+    back = going_back(view, pair.name.stem, refused[0].reason or "handshakes fail", worst=True)
     return paced(view, back) if back else None
 
 

@@ -43,7 +43,6 @@ POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
     (guards.under_way, Outcome.QUIET),
     (guards.unread_files, Outcome.BLOCKED),
     (guards.missing_bundle, Outcome.BLOCKED),
-    (guards.another_ca, Outcome.BLOCKED),
     (guards.unsound_clock, Outcome.BLOCKED),
     (guards.unwritable_ledger, Outcome.BLOCKED),
     (guards.no_names, Outcome.REFUSED),

@@ -1,0 +1,241 @@
+"""How far each rotation is: one value, which every command, metric and event shows.
+
+Each bundle has a rotation of its own. A phase is reached when its condition and those of all phases before it hold now.
+"""
+
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Literal
+
+from certagent.core.facts import Look, Pair, Process
+from certagent.core.rotation import canary
+from certagent.core.rotation.accepting import Accepts, here, member, question
+from certagent.core.rotation.fleet import Fleet, fleet
+from certagent.core.rotation.roots import Change, anchors, awaiting, cas, changes, leading
+from certagent.core.rotation.serve import held, said
+from certagent.core.serving import loaded_by
+from certagent.core.view import View
+
+Phase = Literal["known", "trusted-here", "trusted-by-all", "leaf", "leaves-everywhere", "clients-done"]
+Waits = Literal["machines", "person"]
+Serves = Literal[
+    "new",  # a chain to the new root
+    "both",  # and to a former one
+    "other",  # to neither
+    "old",  # to a former one alone, or to none that is known here
+    "",  # it was not seen
+]
+NEEDLESS = frozenset({"new", "both", "other"})  # of no former CA
+NAMED = 3  # of those that a sentence names
+PRESENT = (
+    "nobody has said that no client of another host presents a certificate of a former CA: `certagent rotation clients"
+    " present`"
+)
+NO_PAIR = "there is no certificate of the new root yet that it could be offered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One member, or one port of this host."""
+
+    address: str
+    own: bool
+    accepts: bool | None  # a pair of the new root; None: nothing is known
+    serves: Serves
+    reason: str
+    forced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """One rotation."""
+
+    bundle: str
+    root: str  # the spki of the new root
+    subject: str
+    former: tuple[str, ...]  # the subjects of the CAs that leave the bundle in the end
+    former_roots: tuple[str, ...]  # their spki
+    phase: Phase  # the last one that is reached
+    waits: Waits
+    why: str
+    rows: tuple[Row, ...]
+    incomplete: str = ""  # why the list of members cannot be relied on
+    first: bool = False  # this host serves the new pair first
+    words: tuple[str, ...] = ()  # what a person said
+
+    @property
+    def accepting(self) -> int:
+        """How many were shown to accept a pair of the new root."""
+        return sum(row.accepts is True for row in self.rows)
+
+    @property
+    def serving(self) -> int:
+        """How many members were seen to serve a chain that needs no former CA."""
+        return sum(row.serves in NEEDLESS for row in self.rows if not row.own)
+
+    @property
+    def exit(self) -> int:
+        """2: it waits for machines, 3: for a person."""
+        return 3 if self.waits == "person" else 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A phase, whether its condition holds, and what is missing."""
+
+    phase: Phase
+    holds: bool
+    waits: Waits
+    why: str
+
+
+def rotations(view: View) -> tuple[Rotation, ...]:
+    """The rotations of one directory; none: nothing changes its root."""
+    return tuple(_rotation(view, change) for change in changes(view))
+
+
+def _rotation(view: View, change: Change) -> Rotation:
+    who, rows = fleet(view), _rows(view, change)
+    steps = _steps(view, change, who, rows)
+    done = list(takewhile(lambda step: step.holds, steps))
+    ahead = (
+        steps[len(done)]
+        if len(done) < len(steps)
+        else _Step(phase="clients-done", holds=True, waits="person", why=PRUNE)
+    )
+    words = tuple(w.kind for w in view.snapshot.words if (w.bundle, w.root) == (change.bundle, change.new.spki))
+    stop = next((STOPPED[w] for w in STOPPED if w in words), None)
+    return Rotation(
+        bundle=change.bundle,
+        root=change.new.spki,
+        subject=change.new.subject,
+        former=tuple(c.subject for c in change.former),
+        former_roots=tuple(c.spki for c in change.former),
+        phase=done[-1].phase if done else "known",
+        waits="person" if stop else ahead.waits,
+        why=stop or ahead.why,
+        rows=rows,
+        incomplete=who.missing,
+        first=canary.first(view, change.new.spki),
+        words=tuple(dict.fromkeys(words)),
+    )
+
+
+PRUNE = "the former CAs can leave the bundle: `certagent bundle prune`"
+STOPPED = {
+    "abort": "it was aborted: pairs go back to the former root, and both roots stay in the bundle",
+    "pause": "it is paused; `certagent rotation resume` continues it",
+}
+
+
+def pair_of(view: View, change: Change) -> Pair | None:
+    """The pair of the new root that members are offered: staged, or live already."""
+    found = (*awaiting(view.snapshot, change.bundle), *leading(view.snapshot, change.bundle))
+    return next((p for p in found if change.new.spki in anchors(p)), None)
+
+
+def _rows(view: View, change: Change) -> tuple[Row, ...]:
+    """Everybody who takes part."""
+    pair, listed = pair_of(view, change), view.snapshot.members.listed
+    if pair is None:
+        return tuple(_row(view, change, Accepts(address=at, accepts=None, reason=NO_PAIR), own=False) for at in listed)
+    asked = question(view, pair)
+    own = tuple(_row(view, change, found, own=True) for found in here(view, asked))
+    return own + tuple(_row(view, change, member(view, asked, at), own=False) for at in listed)
+
+
+def _row(view: View, change: Change, found: Accepts, *, own: bool) -> Row:
+    return Row(
+        address=found.address,
+        own=own,
+        accepts=found.accepts,
+        serves=serves(view, change, found.address),
+        reason=found.reason,
+        forced=found.forced,
+    )
+
+
+def _serves(change: Change, look: Look | None) -> Serves:
+    if look is None:
+        return ""
+    shown, former = set(look.anchors), {c.spki for c in change.former}
+    if change.new.spki in shown:
+        return "both" if shown & former else "new"
+    return "other" if shown - former else "old"
+
+
+def serves(view: View, change: Change, address: str) -> Serves:
+    """What a member was last seen to serve."""
+    return _serves(change, canary.newest(view, address))
+
+
+def _steps(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -> list[_Step]:
+    """Each phase after the first, in order."""
+    return [
+        _here(view, change),
+        _by_all(view, change, who, rows),
+        _leaf(view, change),
+        *_afterwards(view, change, who, rows),
+    ]
+
+
+def _here(view: View, change: Change) -> _Step:
+    """The new root is in the bundle, and the own processes have loaded it."""
+    if change.new.spki not in {c.spki for c in cas(view.snapshot, change.bundle)}:
+        why = f"{change.bundle}.crt does not contain the new root: `certagent bundle add FILE`"
+        return _Step(phase="trusted-here", holds=False, waits="person", why=why)
+    late = [p.pid for p in view.snapshot.own_processes if not _has_loaded(view, change, p)]
+    why = f"pid {late[0]} has not been seen to have loaded the new {change.bundle}.crt" if late else ""
+    return _Step(phase="trusted-here", holds=not late, waits="machines", why=why)
+
+
+def _has_loaded(view: View, change: Change, process: Process) -> bool:
+    loaded = loaded_by(view.snapshot, process)
+    bundle = loaded.pair(change.bundle) if loaded else None
+    return (
+        bundle is not None and bundle.cert is not None and change.new.spki in {c.spki for c in bundle.cert.certificates}
+    )
+
+
+def _by_all(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -> _Step:
+    """Every member, this host included, was shown to accept a pair of the new root."""
+    pair = pair_of(view, change)
+    left = [r for r in rows if r.accepts is not True and not r.forced]
+    if pair is None:
+        return _Step(phase="trusted-by-all", holds=False, waits="machines", why=NO_PAIR)
+    if who.missing:
+        return _Step(phase="trusted-by-all", holds=False, waits="person", why=who.missing)
+    why = f"{len(left)} of {len(rows)} were not shown to accept the new root: {_named(left)}" if left else ""
+    return _Step(phase="trusted-by-all", holds=not left, waits="machines", why=why)
+
+
+def _named(rows: list[Row]) -> str:
+    told = "; ".join(f"{r.address}: {r.reason}" if r.reason else r.address for r in rows[:NAMED])
+    return told + (f"; and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
+
+
+def _leaf(view: View, change: Change) -> _Step:
+    """The own pairs are of the new root."""
+    old = [p for p in leading(view.snapshot, change.bundle) if change.new.spki not in anchors(p)]
+    if not old:
+        return _Step(phase="leaf", holds=True, waits="machines", why="")
+    stem = old[0].name.stem
+    staged = next((s for s in view.snapshot.staged if s.pair.name.stem == stem), None)
+    stop = held(view, staged.pair, old[0], staged.at) if staged else None
+    waits: Waits = "person" if stop and stop.person else "machines"
+    return _Step(
+        phase="leaf", holds=False, waits=waits, why=f"{stem}.crt: {stop.why if stop else 'its renewal is awaited'}"
+    )
+
+
+def _afterwards(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -> list[_Step]:
+    """Every member serves such a pair; and nobody outside presents a chain that needs a former CA."""
+    left = [r for r in rows if not r.own and r.serves not in NEEDLESS]
+    incomplete = f"; {who.missing}" if who.missing else ""
+    why = f"{len(left)} members were not seen to serve a pair of the new root: {_named(left)}{incomplete}"
+    yet = view.policy.rotation.outside_clients and not said(view, "clients-present", change.bundle, (change.new.spki,))
+    holds = not left and not who.missing
+    return [
+        _Step(phase="leaves-everywhere", holds=holds, waits="person" if who.missing else "machines", why=why),
+        _Step(phase="clients-done", holds=not yet, waits="person", why=PRESENT),
+    ]
