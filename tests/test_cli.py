@@ -126,7 +126,7 @@ def test_configuration_unreadable_exits_64_with_its_name(
 def test_configuration_named_and_absent_stops_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 64, before anything is asked, read or changed: whatever the verb is, its agent is not the default one."""
     words = {"authority": ["test", "house"], "config": ["check"], "completion": ["bash"], "advise": ["ocsp"]}
-    words |= {"bundle": ["show"]}
+    words |= {"bundle": ["show"], "rotation": ["status"]}
     named = {"renew", "rollback", "clear", "retire"}
     argv = ["-c", "/nowhere/config.toml", verb, *words.get(verb, ["node"] if verb in named else [])]
     assert main(argv) == 64

@@ -23,6 +23,7 @@ from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import LoadedFiles
 from certagent.state.scopes import Scopes
+from certagent.state.words import Words
 
 Waiting = (
     actions.Issue
@@ -50,6 +51,7 @@ class Acting:
     repaired: Callable[[Repair], str | None]  # what the log says of it, None: nothing now
     loaded: LoadedFiles
     console: Callable[[], int]  # the port of the own DB Console; 0: not known
+    words: Words
 
     def asked(self, question: actions.Scan | actions.Probe | actions.AskRevocation) -> Message:
         """Ask processes or responders, in the caller's thread, and return what they answered."""
@@ -100,6 +102,8 @@ class Acting:
             case actions.RejectCommand():
                 self._record(Attempt("command", action.stem, now, "refused", action.reason, command=action.command))
                 self._say("command.declined", action.stem, f"{action.command}: {action.reason}")
+            case actions.EndWords():
+                self._end_words(action, now)
             case actions.Quarantine():
                 self._quarantine(action, now)
             case _:  # mypy checks that nothing else is left
@@ -147,6 +151,10 @@ class Acting:
         event = "mode.repair-failed" if problem else "mode.repaired"
         if told is not None:
             self._say(event, action.file, (problem or f"{action.reason}, now {action.mode:04o}") + told)
+
+    def _end_words(self, action: actions.EndWords, now: datetime) -> None:
+        ended = Attempt("command", action.bundle, now, "ok", action.reason, command="rotation ended")
+        self.words.end(action.bundle, action.root, ended)
 
     def _quarantine(self, action: actions.Quarantine, now: datetime) -> None:
         self.ledger.quarantine(self.path, action.fingerprint, now)

@@ -9,6 +9,7 @@ from typing import Any
 from certagent import __version__
 from certagent.agent.bundles import OF_BUNDLES, BundleCommands
 from certagent.agent.directories import Directories
+from certagent.agent.rotation import OF_ROTATIONS, RotationCommands
 from certagent.agent.service import Service, planned
 from certagent.config import Config
 from certagent.control.admission import Peer
@@ -53,7 +54,7 @@ class Commands:
         try:
             if command == TRIAL:
                 return self._trial(arguments, tell)
-            made = self._about_roots if command in OF_BUNDLES else self._answer
+            made = self._about_roots if command in OF_BUNDLES | OF_ROTATIONS else self._answer
             answer = made(command, arguments, peer)
             return answer if peer.trusted else {key: withheld(value) for key, value in answer.items()}
         except HostError as error:
@@ -104,8 +105,10 @@ class Commands:
         return {"ok": True, "document": document}
 
     def _about_roots(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
-        """The answers about trust bundles, once the directories were looked at."""
+        """The answers about trust bundles and rotations, once the directories were looked at."""
         self.service.wait_until_looked(FIRST_LOOK)
+        if command in OF_ROTATIONS:
+            return RotationCommands(directories=self.directories, log=self.log).answer(command, arguments, peer)
         bundles = BundleCommands(directories=self.directories, ledger=self.ledger, log=self.log)
         return bundles.answer(command, arguments, peer)
 

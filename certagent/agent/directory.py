@@ -100,6 +100,7 @@ class World:
             repaired=self._memory.repaired,
             loaded=self._loaded_files,
             console=self._memory.console,
+            words=self.words,
         )
 
     def _reading(self, path: str) -> BackgroundReader[Roots]:

@@ -7,13 +7,16 @@ from certagent.core.actions import Action, shown, subject_of, word_of
 from certagent.core.decide import severity
 from certagent.core.findings import Finding
 from certagent.core.mending import mending
+from certagent.core.rotation.shown import under_way
 from certagent.core.spans import span
-from certagent.core.view import Planned
+from certagent.core.view import Planned, View
 from certagent.events import Level, Log, changes
 from certagent.posix.clock import clock
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from certagent.core.rotation.phases import Rotation
 
 # no line in the log: looking, and repairs of modes, which have a line of their own, once a minute
 QUIET = frozenset({"probe", "lookat", "scan", "presume", "askwindow", "askrevocation", "restrict", "expose"})
@@ -23,6 +26,7 @@ SAID = {  # where the word of the interface is no sentence
     "decline": "cancelled the command for",
     "discard": "set aside",
     "adopt": "took over",
+    "endwords": "ended the rotation of",
     "recordscope": "took note of the tenants of",
 }
 
@@ -34,6 +38,7 @@ class News:
         """Nothing was said yet."""
         self._path, self._log = path, log
         self._said: tuple[Finding, ...] = ()
+        self._rotating: dict[tuple[str, str], Rotation] = {}
         self._appeared: dict[tuple[str, str], datetime] = {}  # findings that are not resolved yet
         self._expected: set[tuple[str, str]] = set()  # those that the agent is about to mend, as was said
 
@@ -43,11 +48,26 @@ class News:
         self._said = found.plan.findings
         for event, f in news:
             self._tell(event, f, expected=event != "finding.cleared" and mending(f, found))
+        self._rotations(found)
         steps = [step(a) for a in done if word_of(a) not in QUIET]
         if steps or news:
             reason = ", ".join(dict.fromkeys(steps)) or "findings changed"
             worst = severity(found.plan)
             self._log.emit("converged", certs_dir=self._path, reason=reason, actions=len(steps), severity=worst)
+
+    def _rotations(self, found: Planned) -> None:
+        """Each phase that a rotation reached, and that it is over."""
+        view = View(policy=found.policy, snapshot=found.snapshot, now=clock())
+        now = {(r.bundle, r.root): r for r in under_way(view)} if found.current else self._rotating
+        for key, r in now.items():
+            before = self._rotating.get(key)
+            if before is None or (before.phase, before.waits) != (r.phase, r.waits):
+                reason, about = f"to {r.subject}, {r.phase}: {r.why}", {"phase": r.phase, "waits_for": r.waits}
+                self._log.emit("rotation.phase", None, certs_dir=self._path, file=r.bundle, reason=reason, **about)
+        for (bundle, _), r in self._rotating.items():
+            if bundle not in {b for b, _ in now}:
+                self._log.emit("rotation.ended", certs_dir=self._path, file=bundle, reason=f"to {r.subject}")
+        self._rotating = now
 
     def _news(self, found: Planned) -> list[tuple[str, Finding]]:
         """What appeared, changed and cleared; what was expected to be mended and was not is news, too."""

@@ -35,6 +35,7 @@ VERBS = {  # each verb, and its module here
     "rollback": "commands",
     "reload": "commands",
     "clear": "clear",
+    "rotation": "rotation",
     "bundle": "bundle",
     "history": "history",
     "recover": "recover",

@@ -12,6 +12,8 @@ LOOK = {  # how to see for oneself: by code, else by its area
     "key": "ls -l DIR/NAME.key; certagent check --certs-dir DIR",
     "ca": "certagent status (each CA of a bundle by its key); openssl storeutl -noout -text -certs DIR/ca.crt",
     "layout": "certagent plan; certagent check --certs-dir DIR",
+    "peer": "certagent rotation status; openssl s_client -connect HOST:PORT -starttls postgres -showcerts",
+    "peers": "certagent rotation status; cockroach node status",
     "dir": "namei -l DIR; findmnt -T DIR; systemctl show certagent -p ReadWritePaths -p ProtectHome",
     "served": "certagent status; openssl s_client -connect HOST:PORT -starttls postgres -showcerts",
     "login": "certagent status; the log of cockroach",

@@ -6,11 +6,12 @@ from typing import Any
 
 from certagent.cli.common import UNKNOWN, Reply, ask, config_option, json_option, local_service
 from certagent.cli.showing import findings_of, width, wrapped
+from certagent.cli.status_text import rotating
 from certagent.core.actions import shown
 from certagent.core.catalogue import DIR_MISSING
 
 LOOKS = frozenset(
-    {"probe", "lookat", "scan", "askwindow", "askrevocation", "adopt", "recordscope", "presume", "proven"}
+    {"probe", "lookat", "scan", "askwindow", "askrevocation", "adopt", "recordscope", "presume", "proven", "endwords"}
 )  # only read, record
 
 
@@ -59,6 +60,7 @@ def text(document: dict[str, Any], columns: int = 0) -> str:
         if not _work(directory):
             lines += findings_of([f for f in directory["findings"] if f["severity"] == "critical"], columns)
         lines += _warnings(directory)
+        lines += [p for r in directory.get("rotations", ()) for line in rotating(r) for p in wrapped(line, columns)]
         if directory["wake_at"]:
             lines.append(f"  next check: {_time(directory['wake_at'])}")
     return "\n".join(lines)

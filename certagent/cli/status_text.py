@@ -32,6 +32,9 @@ def text(document: Row, columns: int = 0) -> str:
         lines += findings_of([f for f in directory["findings"] if f not in common], columns)
         notes = [f"  authority {a['name']}: {a['note']}" for a in directory["authorities"] if a["note"]]
         lines += [line for each in notes for line in wrapped(each, columns)]
+        lines += [
+            line for r in directory.get("rotations", ()) for each in rotating(r) for line in wrapped(each, columns)
+        ]
         if step := directory["next"]:
             lines += wrapped(f"  next: {_what(step)} {_when(step['at'], now)}: {step['reason']}", columns)
     return "\n".join(lines)
@@ -50,6 +53,14 @@ def short(document: Row) -> str:
     soonest = min(steps, key=lambda s: str(s["at"]), default=None)
     parts += [f"next: {_what(soonest)} {_seen(_time(soonest['at']), now)}"] if soonest else []
     return "; ".join(parts)
+
+
+def rotating(rotation: Row) -> list[str]:
+    """A change of the CA: its phase, what it waits for, and what a person types."""
+    who = "a person" if rotation["waits_for"] == "person" else "machines"
+    about = f"  rotation of {rotation['bundle']} to {rotation['subject']}: {rotation['phase']}"
+    lines = [f"{about}; waits for {who}: {rotation['reason']}"]
+    return lines + ([f"    {rotation['next']}"] if rotation["next"] else [])
 
 
 def _who(document: Row, now: datetime) -> str:

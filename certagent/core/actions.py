@@ -10,6 +10,8 @@ from typing import Literal
 from certagent.core.facts.records import Exposure
 from certagent.core.findings import Finding
 from certagent.core.policy import Want
+from certagent.core.rotating import EndWords as EndWords  # noqa: PLC0414 - exported
+from certagent.core.rotating import LookAt as LookAt  # noqa: PLC0414 - exported
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +112,6 @@ class AssumeLoaded:
     process: str
     material: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookAt:
-    """Look at one member over TLS: offer it a pair of this host, and take note of what it serves. A job."""
-
-    address: str  # host:port
-    offers: str  # the stem of the pair that is offered
-    staged: bool  # the staged pair of that name, else the live one
-    generation: int = 0  # the pair of that generation instead; 0: none
-    fingerprint: str  # of its leaf: the host refuses to offer another
-    reason: str
-
-    @property
-    def subject(self) -> str:
-        """One look runs at a time for each member and leaf."""
-        return f"{self.address} {self.fingerprint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +241,7 @@ Action = (
     | AskRevocation
     | Quarantine
     | RejectCommand
+    | EndWords
 )
 
 

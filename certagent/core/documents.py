@@ -7,13 +7,14 @@ of the types from which the document is made.
 from typing import get_args
 
 from certagent.core import advice, bundles, doctor, proof
-from certagent.core.facts.members import Look
+from certagent.core.facts.members import Look, Word
 from certagent.core.facts.processes import Process, Served
 from certagent.core.facts.records import Attempt
 from certagent.core.facts.revocation import Answer, Status, Verdict
 from certagent.core.findings import Severity
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.renewals import Outcome as Ended
+from certagent.core.rotation import phases
 from certagent.core.shapes import (
     DRAFT,
     FLAG,
@@ -102,6 +103,23 @@ MEMBERS = record(
     live_at=maybe(MOMENT),
     looks=rows(LOOK),
 )
+ROTATION = record(
+    bundle=TEXT,
+    root=TEXT,
+    subject=TEXT,
+    former=rows(TEXT),
+    phase=words(phases.Phase),
+    waits_for=words(phases.Waits),
+    reason=TEXT,
+    next=TEXT,
+    first=FLAG,
+    words=rows(field(Word, "kind")),
+    accepting=NUMBER,
+    serving=NUMBER,
+    members=rows(
+        record(address=TEXT, own=FLAG, accepts=maybe(FLAG), serves=words(phases.Serves), reason=TEXT, forced=FLAG)
+    ),
+)
 STATUS = record(
     host=TEXT,
     severity=SEVERITY,
@@ -119,6 +137,7 @@ STATUS = record(
             processes_at=maybe(MOMENT),
             members=MEMBERS,
             authorities=rows(record(name=TEXT, type=TEXT, note=TEXT, problem=maybe(TEXT), failed_attempts=NUMBER)),
+            rotations=rows(ROTATION),
             clock=record(sound=FLAG, synchronised=FLAG),
             checked_at=maybe(MOMENT),
             next=maybe(record(action=TEXT, file=TEXT, at=MOMENT, reason=TEXT)),
@@ -132,6 +151,7 @@ PLAN = record(
             actions=rows(ACTION),
             steps=rows(ACTION),
             held=rows(record(action=TEXT, file=TEXT, at=maybe(MOMENT), reason=TEXT, refused=FLAG)),
+            rotations=rows(ROTATION),
             findings=rows(FINDING),
             wake_at=maybe(MOMENT),
         )
@@ -236,12 +256,8 @@ BUNDLE = record(
 BUNDLE_CHANGE = record(
     version={"const": 1}, certs_dir=TEXT, bundle=TEXT, state={"enum": list(get_args(bundles.State))}, reason=TEXT
 )
-BUNDLE_CHANGE["properties"] |= {
-    "added": rows(record(**AUTHORITY_CERTIFICATE)),
-    "there": rows(record(**AUTHORITY_CERTIFICATE)),
-    "removed": rows(record(**AUTHORITY_CERTIFICATE)),
-    "waits": rows(TEXT),
-}
+CHANGED = {name: rows(record(**AUTHORITY_CERTIFICATE)) for name in ("added", "there", "removed")}
+BUNDLE_CHANGE["properties"] |= CHANGED | {"waits": rows(TEXT)}
 RULE: Shape = {"type": "array", "items": [TEXT, TEXT, TEXT], "minItems": 3, "maxItems": 3}
 CODES = record(version={"const": 1}, codes={"type": "object", "additionalProperties": RULE})
 CODE = record(version={"const": 1}, code=TEXT, means=TEXT, source=TEXT, remedy=TEXT, look=TEXT, page=TEXT)
@@ -258,6 +274,14 @@ DOCUMENTS: dict[str, Shape] = {
     "history": document("certagent history --json", HISTORY),
     "command": document("certagent renew, rollback and reload --json", COMMAND),
     "bundle": {"$schema": DRAFT, "title": "certagent bundle --json", "anyOf": [BUNDLE, BUNDLE_CHANGE]},
+    "rotation": document(
+        "certagent rotation status --json",
+        record(now=MOMENT, certs_dirs=rows(record(path=TEXT, rotations=rows(ROTATION)))),
+    ),
+    "rotation-said": document(
+        "certagent rotation pause, resume, abort, force and clients --json",
+        record(certs_dir=TEXT, bundle=TEXT, done=TEXT),
+    ),
     "explain": {"$schema": DRAFT, "title": "certagent explain --json", "anyOf": [CODES, CODE]},
     "advise-ocsp": document("certagent advise ocsp --json", ADVICE),
     "authority-test": document("certagent authority test --json", TRIAL),

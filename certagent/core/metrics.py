@@ -68,6 +68,16 @@ FAMILIES = _families(
     ("directory_checked_timestamp_seconds", "certs_dir", "When the last check of the certs directory ended."),
     ("findings", "certs_dir code severity", "How many findings of that code and severity there are; none: no series."),
     (
+        "rotation_info",
+        "certs_dir bundle phase waits_for",
+        "A change of the CA that is under way: the last phase that is reached; always 1.",
+    ),
+    (
+        "rotation_members_left",
+        "certs_dir bundle",
+        "How many members were not seen to serve a certificate of the new root yet.",
+    ),
+    (
         "certificate_not_after_timestamp_seconds",
         "certs_dir file",
         "When the chain on disk ends: the earliest expiry of leaf, intermediates and root.",
@@ -160,6 +170,10 @@ def _directory(directory: Document) -> Iterator[Sample]:
         yield _sample("directory_checked_timestamp_seconds", (path,), _seconds(directory["checked_at"]))
     counted = Counter((f["code"], f["severity"]) for f in directory["findings"])
     yield from (_sample("findings", (path, *key), count) for key, count in sorted(counted.items()))
+    for each in directory["rotations"]:
+        yield _sample("rotation_info", (path, each["bundle"], each["phase"], each["waits_for"]), 1)
+        members = sum(not member["own"] for member in each["members"])
+        yield _sample("rotation_members_left", (path, each["bundle"]), members - each["serving"])
 
 
 def _file(path: str, file: Document) -> Iterator[Sample]:

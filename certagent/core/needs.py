@@ -5,7 +5,7 @@ and clients of other hosts without the word of a person, are reasons to keep it.
 long ago, because a chain that has left a CA does not come back to it by itself.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,15 +61,17 @@ def unproven(view: View, staged: Staged, live: Pair | None) -> str | None:
 def pruning(view: View, stem: str) -> Pruning:
     """Given the name of a bundle, return it without the CAs that nobody needs.
 
-    Of several CAs that suffice for the same chain the first ones stay. One that is newer than all that are used is the
-    next root, which nobody needs yet: it stays, too. One that has ended verifies nothing.
+    Of several CAs that suffice for the same chain the first ones stay. One that is newer than all that are used, or
+    that was added in front of them, is the next root, which nobody needs yet: it stays, unless its rotation was
+    aborted. One that has ended verifies nothing.
     """
     cas = certificates(view.pair(stem))
     chains = tuple(_chains(view, stem))
     kept = [ca for ca in cas if ca.not_after > view.now]
     for ca in reversed(tuple(kept)):
         rest = {c.spki for c in kept if c is not ca}
-        if all(chain.anchors & rest for chain in chains) and not _next_root(ca, kept, chains):
+        coming = _next_root(view, ca, kept, chains) and not _aborted(view, stem, ca)
+        if all(chain.anchors & rest for chain in chains) and rest and not coming:
             kept.remove(ca)
     removed = tuple(ca for ca in cas if ca not in kept)
     living = [ca for ca in removed if ca.not_after > view.now]
@@ -87,11 +89,18 @@ def needs(view: View, stem: str) -> tuple[Need, ...]:
     )
 
 
-def _next_root(ca: Leaf, cas: Iterable[Leaf], chains: tuple[_Chain, ...]) -> bool:
-    """Whether a CA is newer than every other one that something leads to."""
+def _next_root(view: View, ca: Leaf, cas: list[Leaf], chains: tuple[_Chain, ...]) -> bool:
+    """Whether a CA is newer than every other one that something leads to, or was added in front of them."""
     used = {anchor for chain in chains for anchor in chain.anchors}
-    others = [c.not_before for c in cas if c.spki in used and c is not ca]
-    return ca.spki not in used and all(ca.not_before > at for at in others)
+    others = [c for c in cas if c.spki in used and c is not ca]
+    newer = all(ca.not_before > c.not_before for c in others)
+    in_front = all(cas.index(ca) < cas.index(c) for c in others) and ca.fingerprint in view.snapshot.issued
+    return ca.spki not in used and (newer or in_front)
+
+
+def _aborted(view: View, stem: str, ca: Leaf) -> bool:
+    """Whether a person stopped the rotation to that root for good."""
+    return any((w.kind, w.bundle, w.root) == ("abort", stem, ca.spki) for w in view.snapshot.words)
 
 
 def _chains(view: View, stem: str) -> Iterator[_Chain]:

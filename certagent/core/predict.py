@@ -14,6 +14,7 @@ from certagent.core.actions import (
     AskRevocation,
     AskWindow,
     AssumeLoaded,
+    EndWords,
     Expose,
     Install,
     Issue,
@@ -56,6 +57,7 @@ from certagent.core.looks import predicted
 from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
+from certagent.core.rotating import left_after
 from certagent.core.serving import client_names, expected, loaded_pairs
 
 STEPS = 40
@@ -117,15 +119,15 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
         case Scan():
             return replace(snapshot, processes_at=now)
         case AskWindow():
-            refused = "predicted: the CA names no other window"
-            return _tried(
-                snapshot, Attempt("window", action.stem, now, "refused", refused, fingerprint=action.fingerprint)
-            )
+            why, about = "predicted: the CA names no other window", action.fingerprint
+            return _tried(snapshot, Attempt("window", action.stem, now, "refused", why, fingerprint=about))
         case AskRevocation():
             return _asked(snapshot, action, now)
         case RejectCommand():
-            taken_back = Attempt("command", action.stem, now, "refused", action.reason, command=action.command)
-            return _tried(snapshot, taken_back)
+            why, about = action.reason, action.command
+            return _tried(snapshot, Attempt("command", action.stem, now, "refused", why, command=about))
+        case EndWords():
+            return replace(snapshot, words=left_after(snapshot.words, action))
         case Quarantine():
             return replace(snapshot, quarantined=snapshot.quarantined | {action.fingerprint})
 
@@ -155,9 +157,7 @@ def _tried(snapshot: Snapshot, attempt: Attempt) -> Snapshot:
 
 def _restricted(snapshot: Snapshot, action: Restrict, now: datetime) -> Snapshot:
     def fixed(file: File) -> File:
-        if file.name != action.file:
-            return file
-        return replace(file, mode=action.mode)
+        return file if file.name != action.file else replace(file, mode=action.mode)
 
     pairs = tuple(replace(p, key=replace(p.key, file=fixed(p.key.file))) if p.key else p for p in snapshot.pairs)
     unmanaged_files = tuple(fixed(f) for f in snapshot.unmanaged_files)

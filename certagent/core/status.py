@@ -13,6 +13,7 @@ from certagent.core.policy import Policy, Want
 from certagent.core.predict import forecast
 from certagent.core.proof import Proof, answers, proofs, unverified
 from certagent.core.renewals import last_renewal, taken_back
+from certagent.core.rotation import shown
 from certagent.core.served import anchors, chain_ends, key_of
 from certagent.core.serving import expected
 from certagent.core.spelling import printable, spelled
@@ -55,6 +56,7 @@ def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> 
         "members": _members(snapshot.members),
         "authorities": [_authority(snapshot, a) for a in snapshot.authorities],
         "clock": {"sound": snapshot.clock.sound, "synchronised": snapshot.clock.synchronised},
+        "rotations": [shown.rotation(policy, each) for each in shown.under_way(view)],
         "next": _next(view, plan),
     }
 
@@ -266,11 +268,12 @@ def plan_document(policy: Policy, snapshot: Snapshot, now: datetime, last: Plan 
 
     `last`: the plan of a directory that could not be checked since; nothing follows from it.
     """
-    plan = last or decide(policy, snapshot, now)
+    plan, view = last or decide(policy, snapshot, now), View(policy=policy, snapshot=snapshot, now=now)
     planned = {
         "actions": [_action(a) for a in plan.actions],
         "steps": [] if last else [_action(a) for a in forecast(policy, snapshot, now)],
         "held": [_blocked(h) for h in plan.blocked],
+        "rotations": [shown.rotation(policy, each) for each in shown.under_way(view)],
         "findings": [finding(f) for f in plan.findings],
         "wake_at": rfc3339(plan.wake_at),
     }

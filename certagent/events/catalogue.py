@@ -101,6 +101,25 @@ EVENTS: dict[str, Event] = {
         "an operator's command was cancelled; it is not carried out later",
         "see the reason; then repeat the command",
     ),
+    "rotation.phase": Event(
+        "info",
+        "a rotation of the CA reached another phase, or waits for something else",
+        "certagent rotation status",
+        ("phase", "waits_for"),
+    ),
+    "rotation.ended": Event("info", "a rotation is over: no former CA is in the bundle any more"),
+    "rotation.paused": Event("warning", "a person paused a rotation", "certagent rotation resume"),
+    "rotation.resumed": Event("info", "a person took back that a rotation is paused or aborted"),
+    "rotation.aborted": Event(
+        "warning", "a person aborted a rotation: certificates go back to the former root", "certagent rotation status"
+    ),
+    "rotation.forced": Event(
+        "warning", "a person said not to wait for one member", "see that this member trusts the new root"
+    ),
+    "rotation.clients-trust": Event("info", "a person said that clients of other hosts trust the new root"),
+    "rotation.clients-present": Event(
+        "info", "a person said that no client of another host presents a certificate of a former CA"
+    ),
     "directory.retired": Event("info", "a certs directory is no longer managed"),
 }
 LEVELS: dict[str, Level] = {"ok": "info", "info": "info", "warning": "warning", "critical": "error"}

@@ -49,6 +49,10 @@ class Words:
         gone = [(DELETE, (self._directory, w.bundle, w.root, w.kind, w.peer)) for w in words]
         self._ledger.write((SCHEMA, ()), *gone, self._shown(attempt))
 
+    def end(self, bundle: str, root: str, attempt: Attempt) -> None:
+        """Remove every word about a rotation that is over. Raises HostError."""
+        self.take_back([w for w in self.all() if (w.bundle, w.root) == (bundle, root)], attempt)
+
     def _shown(self, attempt: Attempt) -> Statement:
         return (INSERT, (self._directory, *row_of(attempt)))
 

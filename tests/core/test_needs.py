@@ -65,6 +65,22 @@ def test_next_root_stays_though_nobody_needs_it_yet() -> None:
     assert pruned(view(bundle(ended, OLD), node(OLD.spki), rule=RotationRule())).waits == ()
 
 
+def test_added_root_that_is_older_stays() -> None:
+    """A company's root may have been there for years: the agent added it in front of those that are used."""
+    about = (bundle(OLD, NEW), node(NEW.spki))
+    assert pruned(view(*about, issued=frozenset({OLD.fingerprint}))).removed == ()
+    assert pruned(view(*about, issued=frozenset())).removed == (OLD,)
+    assert pruned(view(bundle(NEW, OLD), node(NEW.spki), issued=frozenset({OLD.fingerprint}))).removed == (OLD,)
+
+
+def test_root_of_an_aborted_rotation_goes() -> None:
+    """Nobody needs it, and a person said that it is not the next one; the last CA of a bundle never goes."""
+    abort = Word(kind="abort", bundle="ca", root=NEW.spki, at=NOW)
+    assert pruned(view(bundle(NEW, OLD), node(OLD.spki), words=(abort,))).removed == (NEW,)
+    assert pruned(view(bundle(NEW, OLD), node(OLD.spki), words=(replace(abort, root=OLD.spki),))).removed == ()
+    assert pruned(view(bundle(NEW), words=(abort,))).removed == ()
+
+
 def test_of_two_cas_that_suffice_the_first_stays() -> None:
     """A chain that is cross-signed leads to both roots."""
     assert pruned(view(bundle(NEW, OLD), node(NEW.spki, OLD.spki))).kept == (NEW,)

@@ -36,7 +36,10 @@ ELSEWHERE = {  # what is not run here, by its page and the beginning of its firs
     ): "needs a registry and a cluster; tests/packages/test_kubernetes renders the patch",
     ("docs/authorities/cfssl.md", "cfssl serve"): "a server; test_private_cas runs it in this way",
 }
-OTHER_TESTS = {"docs/install.md": "tests/packages runs them"}  # whole pages
+OTHER_TESTS = {
+    "docs/install.md": "tests/packages runs them",
+    "docs/rotation.md": "test_rotation_words runs them",
+}  # whole pages
 RUN = """\
 trap 'printf "%s\\t%s\\n" "$?" "$BASH_COMMAND" >> {ended}' ERR
 {commands}"""

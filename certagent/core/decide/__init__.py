@@ -45,6 +45,7 @@ from certagent.core.decide import (
     surroundings,
     tenants,
     windows,
+    words,
 )
 from certagent.core.decide.part import total
 from certagent.core.facts import Snapshot
@@ -54,7 +55,7 @@ from certagent.core.view import View
 
 QUESTIONS = (
     modes, exposure, ca_keys, tenants, renewal, layouts, install, obstacles, reloading, probing, peers, windows,
-    revocation, rotation,
+    revocation, rotation, words,
 )  # fmt: skip
 
 

@@ -1,0 +1,164 @@
+"""The commands about rotations: what is said is on the disk before it is answered."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from certagent.agent.directories import Directories
+from certagent.agent.directory import World
+from certagent.control.admission import Peer
+from certagent.core.facts import Attempt, Word
+from certagent.core.policy import Policy
+from certagent.core.roles import BUNDLES
+from certagent.core.rotation import shown
+from certagent.core.rotation.phases import rotations
+from certagent.core.rotation.roots import Change, changes
+from certagent.core.status import rfc3339
+from certagent.core.view import View
+from certagent.events import Log
+from certagent.posix.clock import clock
+from certagent.posix.errors import HostError
+
+Kind = Literal["clients-trust", "clients-present", "force", "pause", "abort"]
+OF_ROTATIONS = frozenset({"rotation-status", "rotation-say", "rotation-resume"})
+EVENTS: dict[str, str] = {
+    "pause": "rotation.paused",
+    "abort": "rotation.aborted",
+    "force": "rotation.forced",
+    "clients-trust": "rotation.clients-trust",
+    "clients-present": "rotation.clients-present",
+}
+STARTS = "`certagent bundle add FILE` begins one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The rotation that a command is about."""
+
+    world: World
+    change: Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationCommands:
+    """What the answers need of the agent."""
+
+    directories: Directories
+    log: Log
+
+    def answer(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        """Given one of OF_ROTATIONS, return the answer. Raises HostError."""
+        certs_dir, by = str(arguments.get("certs_dir", "")), f"uid {peer.uid}, pid {peer.pid}"
+        if command == "rotation-status":
+            return {"ok": True, "document": self.status(certs_dir)}
+        named, now = str(arguments.get("bundle", "")), clock()
+        if command == "rotation-resume":
+            return self._resume(named, certs_dir, by, now)
+        kind, peer_name = str(arguments.get("kind", "")), str(arguments.get("peer", ""))
+        if kind not in get_args(Kind):
+            raise HostError(f"cannot say {kind!r} about a rotation")
+        return self._say(kind, peer_name, named, certs_dir, by, now)
+
+    def status(self, certs_dir: str) -> dict[str, Any]:
+        """Every rotation of every directory, or of the one that is named."""
+        found = [w for w in self.directories if certs_dir in ("", w.policy.path)]
+        if not found:
+            raise HostError(f"nothing is managed in {certs_dir}; `certagent status` lists what is managed")
+        now = clock()
+        rows = [
+            {"path": w.policy.path, "rotations": [shown.rotation(w.policy, r) for r in rotations(view)]}
+            for w in found
+            if (view := view_of(w, now))
+        ]
+        return {"version": 1, "now": rfc3339(now), "certs_dirs": rows}
+
+    def _say(self, kind: str, peer: str, named: str, certs_dir: str, by: str, now: datetime) -> dict[str, Any]:
+        target = self._target(named, certs_dir, now)
+        world, change = target.world, target.change
+        if kind == "force":
+            listed(view_of(world, now), peer)
+        root = root_of(kind, change, world.words.all())
+        word = Word(kind=kind, bundle=change.bundle, root=root, at=now, peer=peer, by=by)  # type: ignore[arg-type]
+        about = f"the rotation of {change.bundle} to {change.new.subject}"
+        reason = f"{about}{f', about {peer}' if peer else ''}: said by {by}"
+        world.words.say(word, Attempt("command", change.bundle, now, "ok", reason, command=verb(kind)))
+        return self._told(world, EVENTS[kind], change.bundle, reason, subject=change.new.subject)
+
+    def _resume(self, named: str, certs_dir: str, by: str, now: datetime) -> dict[str, Any]:
+        """Take back that a rotation is paused or aborted, also where it cannot be seen at the moment."""
+        rows = [(w, word) for w in self.directories if certs_dir in ("", w.policy.path) for word in w.words.all()]
+        stopped = [(w, word) for w, word in rows if word.kind in shown.STOPS and _meant(w.policy, named, word.bundle)]
+        if not stopped:
+            raise HostError("no rotation is paused or aborted")
+        if len({(w.policy.path, word.bundle) for w, word in stopped}) > 1:
+            raise HostError("several rotations are paused or aborted; add --certs-dir or --bundle")
+        world, bundle = stopped[0][0], stopped[0][1].bundle
+        reason = f"the rotation of {bundle}: said by {by}"
+        attempt = Attempt("command", bundle, now, "ok", reason, command="rotation resume")
+        world.words.take_back([word for _, word in stopped], attempt)
+        return self._told(world, "rotation.resumed", bundle, reason)
+
+    def _told(self, world: World, event: str, bundle: str, reason: str, subject: str = "") -> dict[str, Any]:
+        path = world.policy.path
+        self.log.emit(event, certs_dir=path, file=bundle, reason=reason)
+        self.directories.wake(path, "command rotation")
+        return {"ok": True, "certs_dir": path, "bundle": bundle, "subject": subject}
+
+    def _target(self, named: str, certs_dir: str, now: datetime) -> Target:
+        """The one rotation that is meant. HostError where there is none, or several."""
+        mine = [w for w in self.directories if certs_dir in ("", w.policy.path)]
+        found = [
+            Target(world=w, change=c)
+            for w in mine
+            if (view := view_of(w, now))
+            for c in changes(view)
+            if _meant(w.policy, named, c.bundle)
+        ]
+        return one(found, certs_dir)
+
+
+def one(found: Iterable[Target], certs_dir: str) -> Target:
+    """The only one. HostError where there is none, or several."""
+    found = tuple(found)
+    if not found:
+        raise HostError(f"no rotation is under way {f'in {certs_dir}' if certs_dir else 'here'}; {STARTS}")
+    if len(found) > 1:
+        names = ", ".join(f"{t.change.bundle} in {t.world.policy.path}" for t in found)
+        raise HostError(f"several rotations are under way: {names}; add --bundle or --certs-dir")
+    return found[0]
+
+
+def root_of(kind: str, change: Change, words: Iterable[Word]) -> str:
+    """The root that a word is about: the new one, or the one that stays where the rotation was aborted.
+
+    Of an aborted rotation the new root leaves the bundle, and clients have to present what the former one verifies.
+    """
+    aborted = any((w.kind, w.bundle, w.root) == ("abort", change.bundle, change.new.spki) for w in words)
+    back = aborted and kind == "clients-present" and bool(change.former)
+    return change.former[0].spki if back else change.new.spki
+
+
+def view_of(world: World, now: datetime) -> View | None:
+    """What was last seen of a directory, None where nothing was yet."""
+    last = world.last
+    return View(policy=last.policy, snapshot=last.snapshot, now=now) if last else None
+
+
+def listed(view: View | None, peer: str) -> None:
+    """HostError unless that member is listed: a misspelled one would be waited for all the same."""
+    members = view.snapshot.members.listed if view else ()
+    if peer not in members:
+        known = ", ".join(members) or "none"
+        raise HostError(f"{peer!r} is not one of the listed members; they are: {known}")
+
+
+def verb(kind: str) -> str:
+    """What was said, as it was typed."""
+    return f"rotation {kind.replace('clients-', 'clients ')}"
+
+
+def _meant(policy: Policy, named: str, bundle: str) -> bool:
+    """Whether a name on the command line, of a bundle or of a pair that it verifies, means the rotation of a bundle."""
+    want = policy.want(named) if named and named not in BUNDLES else None
+    return bundle in (want.name.kind.verified_by if want else (named or bundle,))
