@@ -13,6 +13,7 @@ from certagent.core.policy import Policy
 from certagent.core.roles import BUNDLES
 from certagent.core.rotation import shown
 from certagent.core.rotation.phases import rotations
+from certagent.core.rotation.returning import hindrance
 from certagent.core.rotation.roots import Change, changes
 from certagent.core.status import rfc3339
 from certagent.core.view import View
@@ -21,7 +22,7 @@ from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 
 Kind = Literal["clients-trust", "clients-present", "force", "pause", "abort"]
-OF_ROTATIONS = frozenset({"rotation-status", "rotation-say", "rotation-resume"})
+OF_ROTATIONS = frozenset({"rotation-status", "rotation-say", "rotation-resume", "may-start"})
 EVENTS: dict[str, str] = {
     "pause": "rotation.paused",
     "abort": "rotation.aborted",
@@ -52,6 +53,11 @@ class RotationCommands:
         certs_dir, by = str(arguments.get("certs_dir", "")), f"uid {peer.uid}, pid {peer.pid}"
         if command == "rotation-status":
             return {"ok": True, "document": self.status(certs_dir)}
+        if command == "may-start":
+            return {
+                "ok": True,
+                "certs_dirs": [may_start(w) for w in self.directories if certs_dir in ("", w.policy.path)],
+            }
         named, now = str(arguments.get("bundle", "")), clock()
         if command == "rotation-resume":
             return self._resume(named, certs_dir, by, now)
@@ -137,6 +143,17 @@ def root_of(kind: str, change: Change, words: Iterable[Word]) -> str:
     aborted = any((w.kind, w.bundle, w.root) == ("abort", change.bundle, change.new.spki) for w in words)
     back = aborted and kind == "clients-present" and bool(change.former)
     return change.former[0].spki if back else change.new.spki
+
+
+def may_start(world: World) -> dict[str, Any]:
+    """Whether a server may start in a directory, and whether everything that can be done for that was done."""
+    view, last = view_of(world, clock()), world.last
+    settled = view is not None and last is not None and not (view.snapshot.in_flight or last.plan.actions)
+    return {
+        "path": world.policy.path,
+        "settled": bool(settled and view and view.snapshot.processes_at is not None),
+        "hindrance": hindrance(view) if view else "the directory was not checked yet",
+    }
 
 
 def view_of(world: World, now: datetime) -> View | None:

@@ -118,8 +118,19 @@ def _common(clocks: Clocks, log: Log, wake: Callable[[str], None], service: Call
     )
 
 
-def start(config: Config, path: str, stream: TextIO, form: Form | Literal["auto"], *, once: float | None) -> int:
-    """Run the agent, or with `once` (seconds) converge once; return the exit code. Raises HostError, OSError."""
+def start(
+    config: Config,
+    path: str,
+    stream: TextIO,
+    form: Form | Literal["auto"],
+    *,
+    once: float | None,
+    judge: Callable[[Directories], int] | None = None,
+) -> int:
+    """Run the agent, or with `once` (seconds) converge once; return the exit code. Raises HostError, OSError.
+
+    `judge`: makes another exit code than that of the status of what was seen then.
+    """
     inner = divided(config, path)
     if isinstance(inner, int):
         return inner
@@ -135,7 +146,7 @@ def start(config: Config, path: str, stream: TextIO, form: Form | Literal["auto"
     atexit.register(ledger.close)  # a job that still runs records its end first
     agent = put_together(config, path, ledger, log, wake.put)
     try:
-        code = _started(agent, wake, once, inner)
+        code = _started(agent, wake, once, inner, judge)
     finally:
         ended = agent.service.stop()
         agent.events.stop()
@@ -157,14 +168,16 @@ def _leave(stream: TextIO, code: int, inner: Inner | None) -> NoReturn:
     os._exit(code)
 
 
-def _started(agent: Agent, wake: Wake, once: float | None, inner: Inner | None) -> int:
+def _started(
+    agent: Agent, wake: Wake, once: float | None, inner: Inner | None, judge: Callable[[Directories], int] | None
+) -> int:
     agent.service.take_locks()
     agent.service.try_workers()
     if once is not None:
         run_once(agent.service, wake, clock, once)
         agent.service.textfile.turned(agent.service.config.metrics.textfile, clock())
         agent.service.textfile.wait(WRITTEN_WITHIN)
-        return exit_code(agent.service.status(None))
+        return judge(agent.directories) if judge else exit_code(agent.service.status(None))
     return _forever(agent, wake, Notifier(os.environ, inner.notify if inner else None))
 
 

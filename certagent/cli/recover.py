@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from certagent.cli.common import Reply, config_option, json_option, read_config
+from certagent.cli.common import Reply, config_option, json_option, read_config, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +32,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "recover", help="finish an interrupted swap; exit 2 if no matching pair can be restored"
     )
     parser.add_argument("directory", nargs="?", help="one certs directory of the configuration; without it every one")
+    about = "bring bundle and certificates to what the other nodes need, and exit 2 if the server must not start"
+    parser.add_argument("--converge", action="store_true", help=about)
+    parser.add_argument(
+        "--wait", type=seconds, default=60.0, metavar="TIME", help="with --converge: how long at most (default 60s)"
+    )
     config_option(parser)
     json_option(parser)
     parser.set_defaults(run=run)
@@ -39,6 +44,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> Reply:
     """Recover every certs-dir, or the one that is named; a running daemon does it itself."""
+    if arguments.converge:
+        from certagent.cli import converge
+
+        return converge.run(arguments)
     policies = read_config(arguments.config).policies
     if arguments.directory is not None:
         path = os.path.abspath(arguments.directory)

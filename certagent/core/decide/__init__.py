@@ -40,6 +40,7 @@ from certagent.core.decide import (
     probing,
     reloading,
     renewal,
+    returning,
     revocation,
     rotation,
     surroundings,
@@ -55,7 +56,7 @@ from certagent.core.view import View
 
 QUESTIONS = (
     modes, exposure, ca_keys, tenants, renewal, layouts, install, obstacles, reloading, probing, peers, windows,
-    revocation, rotation, words,
+    revocation, rotation, returning, words,
 )  # fmt: skip
 
 

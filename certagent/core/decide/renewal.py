@@ -22,6 +22,7 @@ from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
+from certagent.core.rotation import returning
 from certagent.core.rules import other_key, pair_findings
 from certagent.core.scopes import limit
 from certagent.core.spans import stamp
@@ -239,6 +240,8 @@ def _reasons(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
         yield Reason(Cause.REVOKED, revoked)
     if view.policy.on_exposed == "renew" and view.snapshot.exposed_key(pair):
         yield Reason(Cause.EXPOSED, f"others could read {stem}.key, because repairs of its mode were undone")
+    if elsewhere := returning.renewal(view, pair):
+        yield Reason(Cause.UNUSABLE, elsewhere)
     if asked := view.snapshot.renewal(stem):
         yield Reason(Cause.REQUESTED, f"requested by an operator at {stamp(asked.at)}")
     if leaf is not None and _ours_to_change(view.snapshot, want, leaf):

@@ -13,6 +13,7 @@ from certagent.core.names import NODE
 from certagent.core.rotation import canary
 from certagent.core.rotation.accepting import Accepts, Question, here, member, question
 from certagent.core.rotation.fleet import Fleet, fleet
+from certagent.core.rotation.returning import refused
 from certagent.core.rotation.roots import OF_NODES, anchors, before, cas, concerns, of_another_root, useless
 from certagent.core.serving import loaded_by
 from certagent.core.view import View
@@ -141,7 +142,9 @@ def refusing(rows: Iterable[Accepts]) -> list[Accepts]:
 def staged_held(view: View, staged: Staged) -> Held | None:
     """What a staged pair waits for, whatever the pre-install checks say of it; None: it may go live."""
     live = before(view.snapshot, staged.pair.name)
-    return None if live is None or useless(view, live) else held(view, staged.pair, live, staged.at)
+    if live is None or useless(view, live) or refused(view, live):
+        return None
+    return held(view, staged.pair, live, staged.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
