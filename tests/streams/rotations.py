@@ -108,7 +108,9 @@ class Rotation:
         for act in self.schedule(*more):
             threading.Event().wait(self.chance.uniform(0.0, SPAN / 12))
             act()
+        new = parse_certificates(self.made.new.cert)[0].fingerprint
         for member in self.fleet.members.values():
+            wait_until(lambda m=member: new in fingerprints(m, "ca.crt"), lambda m=member: state(m))
             member.ask("renew", file="node", force=True)  # what was refused before the root had come
         self.clients_trust()
         self.finish()
