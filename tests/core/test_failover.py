@@ -113,7 +113,14 @@ ANSWERED = [
     ),
     ("for its root, two hours ago", replace(DUE, attempts=refused(2 * HOUR, **FOR_ITS_ROOT)), False),
     ("the bundle changed since", replace(changed_ca(HOUR), attempts=refused(2 * HOUR, **FOR_ITS_ROOT)), True),
-    ("it changed, but a minute ago", replace(changed_ca(MINUTE), attempts=refused(2 * MINUTE, **FOR_ITS_ROOT)), False),
+    ("it changed a minute ago", replace(changed_ca(MINUTE), attempts=refused(2 * MINUTE, **FOR_ITS_ROOT)), True),
+    ("it changed before", replace(changed_ca(3 * MINUTE), attempts=refused(2 * MINUTE, **FOR_ITS_ROOT)), False),
+    ("it changed, which mends no usage", replace(changed_ca(MINUTE), attempts=refused(2 * MINUTE)), False),
+    (
+        "it changes again and again",
+        replace(changed_ca(MINUTE), attempts=refused(2 * MINUTE, **FOR_ITS_ROOT) * 5),
+        False,
+    ),
     ("of a person", replace(DUE, attempts=refused(MINUTE, **FOR_ITS_ROOT), authorities=DROPBOX), True),
     ("it only waited too long, as while no agent ran", replace(DUE, attempts=refused(MINUTE, **BLAMELESS)), True),
     ("by the CA's policy, without a certificate", replace(DUE, attempts=(failed("house", MINUTE, **REFUSED),)), True),
@@ -129,8 +136,8 @@ ANSWERED = [
 def test_answer_refused_delays_next_request_by_an_hour(label: str, found: Snapshot, asks: bool) -> None:
     """An answer that the pre-install checks refused was a certificate, of which public CAs issue five a week.
 
-    The next one waits an hour, then two; for another root a day, unless the trust bundle has changed. An operator who
-    forces it does not wait, nor does a person who answers.
+    The next one waits an hour, then two; for another root a day, unless the trust bundle has changed: then as long as
+    after any failure. An operator who forces it does not wait, nor does a person who answers.
     """
     assert asks == any(isinstance(a, Issue) for a in decide(ALONE, found, NOW).actions), label
 

@@ -211,8 +211,9 @@ def _poll_at(view: View, want: Want, leaf: Leaf | None, later: Attempt, since: t
 def _failures(view: View, want: Want) -> tuple[Attempt, ...]:
     """What failed since the last installation, and how long each still delays the next request.
 
-    An answer that was refused for its root delays it no whole day any more where its trust bundle has changed since. A
-    person's answer delays nothing: another request to a person costs no certificate.
+    An answer that was refused for its root delays it only as any failure does, no hour and no day, where its trust
+    bundle has changed since: a CA may switch to a new root before the bundle has got that. A person's answer delays
+    nothing: another request to a person costs no certificate.
     """
     split = is_split(view.snapshot.pairs, wanted=view.policy.split)
     bundles = (view.pair(stem) for stem in bundles_for(want.name, view.snapshot.listed_bundles, split=split))
@@ -224,7 +225,8 @@ def _failures(view: View, want: Want) -> tuple[Attempt, ...]:
 def _delaying(failed: Attempt, changed: datetime | None, people: set[str]) -> Attempt:
     if not failed.answered or (failed.authority not in people and (changed is None or changed <= failed.at)):
         return failed
-    return replace(failed, retry_at=None, answered=failed.authority not in people)
+    for_its_root = failed.retry_at is not None and not failed.unswapped
+    return replace(failed, retry_at=None, answered=not for_its_root and failed.authority not in people)
 
 
 def _later(at: datetime | None, last: Attempt | None, asked: Request | None, now: datetime) -> datetime | None:

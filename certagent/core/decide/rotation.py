@@ -24,6 +24,7 @@ from certagent.core.view import View
 
 SECOND = timedelta(seconds=1)
 MOST = 2  # looks in a second, and at a time
+SOON = timedelta(seconds=2)  # the first pause between two looks at one member
 AGAIN = timedelta(seconds=30)  # at a member that refused or was silent
 STILL = timedelta(minutes=1)  # at a member that has not changed its leaf yet
 NEVER = datetime.fromtimestamp(0, UTC)  # who was not looked at yet comes first
@@ -117,7 +118,7 @@ def _to_prove(view: View, waiting: Iterable[Waiting]) -> Iterator[_Look]:
         for row in found.held.rows if offers else ():
             if not row.settled and row.dialled:
                 look = offers[0].to(row.address, f"see whether it accepts the new {found.stem}.crt")
-                yield _again_at(view, look, AGAIN), look
+                yield _again_at(view, look, AGAIN, _came(view, found.stem)), look
 
 
 def _to_see(view: View, change: Change, waiting: Iterable[Waiting]) -> Iterator[_Look]:
@@ -126,14 +127,16 @@ def _to_see(view: View, change: Change, waiting: Iterable[Waiting]) -> Iterator[
     That is another host's turn, or the prune, once the own pair is of the new root.
     """
     pair = pair_of(view, change)
-    offers = question(view, pair).offers if pair else ()
+    if pair is None:
+        return
+    offers, came = question(view, pair).offers, _came(view, pair.name.stem)
     turn = any(found.held.until for found in waiting)
-    over = bool(change.former) and pair is not None and pair == view.pair(pair.name.stem)
+    over = bool(change.former) and pair == view.pair(pair.name.stem)
     for address in view.snapshot.members.listed if offers and (turn or over) else ():
         seen = serves(view, change, address)
         if seen not in (NEEDLESS if over else {"new", "both"}):
             look = offers[0].to(address, f"see whether it serves a pair of {change.new.subject}")
-            yield _again_at(view, look, STILL), look
+            yield _again_at(view, look, STILL, came), look
 
 
 def _to_prune(view: View) -> Iterator[_Look]:
@@ -146,11 +149,23 @@ def _to_prune(view: View) -> Iterator[_Look]:
             yield NEVER, offers[0].to(address, "see what it serves before a CA leaves the bundle")
 
 
-def _again_at(view: View, look: LookAt, pause: timedelta) -> datetime:
-    """A look of the future was taken before the clock was set back."""
+def _came(view: View, stem: str) -> datetime | None:
+    """When the pair was staged that something waits for, or installed."""
+    staged = next((s.at for s in view.snapshot.staged if s.pair.name.stem == stem), None)
+    installed = view.history.last_install(stem)
+    return staged or (installed.at if installed else None)
+
+
+def _again_at(view: View, look: LookAt, longest: timedelta, came: datetime | None) -> datetime:
+    """Soon while the pair is new: what is awaited mostly comes soon, and who is off for days is asked rarely.
+
+    A look of the future was taken before the clock was set back.
+    """
     told = [k.at for k in view.snapshot.members.looks if (k.address, k.offered) == (look.address, look.fingerprint)]
     last = max((at for at in told if at <= view.now), default=None)
-    return NEVER if last is None else last + pause
+    if last is None:
+        return NEVER
+    return last + min(longest, max(SOON, (last - came) / 4) if came else longest)
 
 
 def _paced(view: View, proofs: Iterable[_Look], others: Iterable[_Look]) -> Part:

@@ -202,6 +202,33 @@ def test_looks_are_two_a_second() -> None:
     assert [at for at, _, _ in looks(decide(RULES, replace(found, members=old), NOW))] == ["m1:1", "m0:1"]
 
 
+PAUSES = [
+    ("a pair of this moment", timedelta(0), SECOND, 2 * SECOND),
+    ("a pair of 40 seconds", 40 * SECOND, 4 * SECOND, 9 * SECOND),
+    ("a pair of an hour", HOUR, SECOND, 30 * SECOND),
+]
+
+
+@pytest.mark.parametrize(("label", "age", "ago", "pause"), PAUSES, ids=[r[0] for r in PAUSES])
+def test_silent_member_is_looked_at_soon_while_the_pair_is_new(
+    label: str, age: timedelta, ago: timedelta, pause: timedelta
+) -> None:
+    """What is awaited mostly comes soon; a member that is off for days is asked each 30 seconds."""
+    silent = (look(OWN), look(A), look(B, "silent", age=ago))
+    made = decide(RULES, host(looks=silent, staged=(replace(NEXT, at=NOW - age),)), NOW)
+    assert (looks(made), made.wake_at) == ([], NOW - ago + pause), label
+    later = decide(RULES, host(looks=silent, staged=(replace(NEXT, at=NOW - age),)), NOW - ago + pause)
+    assert [at for at, _, _ in looks(later)] == [B], label
+
+
+def test_silent_member_is_looked_at_each_half_minute_for_a_pair_of_another_tool() -> None:
+    """Nobody recorded when that pair came."""
+    rules = replace(RULES, wants=tuple(replace(w, authorities=()) for w in RULES.wants))
+    seen = (look(OWN), look(A), look(B, "silent", age=10 * SECOND))
+    asked = [{at for at, _, _ in looks(decide(rules, replaced(seen), at))} for at in (NOW, NOW + 20 * SECOND)]
+    assert [B in each for each in asked] == [False, True]
+
+
 def word(kind: Any, **changes: Any) -> Word:
     return replace(Word(kind=kind, bundle="ca", root="new", at=NOW), **changes)
 
