@@ -59,7 +59,7 @@ def test_documented_openbao_setup(host: Host, tmp_path: Path) -> None:
             ("credential:secret-id", f"{host.base}/secret_id"),
             ("00112233445566778899aabbccddeeff" * 2, pin),
             ("/var/lib/cockroach/certs", str(host.certs)),
-            ('"root"\nauthority', f'"{ME}"\nauthority'),
+            ('"cockroach"\nauthority', f'"{ME}"\nauthority'),
         ):
             assert was in text
             text = text.replace(was, now)

@@ -113,12 +113,13 @@ def test_fallback_to_third_authority(host: Host, server: EstServer) -> None:
 
 
 def test_fallback_answer_of_untrusted_root_is_refused(host: Host, server: EstServer) -> None:
-    """The second authority's root is not in the bundle: the pre-install checks refuse its answer with that reason."""
+    """The second authority's root is not in the bundle, which another tool keeps: the pre-install checks say so."""
     house = f"[authority.down]\ntype = 'est'\nurl = 'https://127.0.0.1:{closed_port()}'\n{enrolled(server)}"
     host.write()
     assert host.once().returncode == 0
     before = (host.certs / "node.crt").read_bytes()
-    host.write(house=house + table(server, name="other"), authority='["down", "other"]')
+    kept = "[certs_dir.file.ca]\nauthority = 'hands'\n[authority.hands]\ntype = 'none'"
+    host.write(house=house + table(server, name="other"), authority='["down", "other"]', extra=kept)
     with host.agent() as agent:
         assert host.run("renew", "node").returncode == 1
         refused = agent.wait_event("pair.refused", lambda e: e["file"] == "node")
