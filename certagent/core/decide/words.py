@@ -1,14 +1,16 @@
 """What people said about a rotation ends with it.
 
-It is over once nothing of the bundle is former any more, or the new root has left it. Where a file that says which
-roots there are cannot be read, nothing is known, and the words stay.
+It is over once nothing of the bundle is former any more and the processes have loaded the node's pairs that are on
+disk, or the new root has left it. Where a file that says which roots there are cannot be read, nothing is known, and
+the words stay.
 """
 
 from certagent.core.bundles import certificates
 from certagent.core.decide.part import Part
-from certagent.core.facts import Word
+from certagent.core.facts import Process, Word
 from certagent.core.rotating import EndWords
-from certagent.core.rotation.roots import change
+from certagent.core.rotation.roots import OF_NODES, change
+from certagent.core.serving import loaded_by
 from certagent.core.view import View
 
 
@@ -26,4 +28,12 @@ def _over(view: View, word: Word) -> bool:
     found = change(view, word.bundle)
     if found is not None and found.new.spki == word.root:
         return False
-    return found is None or word.root not in {ca.spki for ca in certificates(bundle)}
+    gone = word.root not in {ca.spki for ca in certificates(bundle)}
+    return gone or (found is None and not any(_outdated(view, process) for process in view.snapshot.own_processes))
+
+
+def _outdated(view: View, process: Process) -> bool:
+    """Whether a process was last seen to have loaded another pair of the node than is on disk: its reload waits."""
+    loaded = loaded_by(view.snapshot, process)
+    pairs = [(view.pair(name.stem), loaded.pair(name.stem)) for name in OF_NODES] if loaded else []
+    return any(live and was and was.leaf and live.leaf != was.leaf for live, was in pairs)

@@ -7,14 +7,14 @@ import pytest
 from certagent.core.actions import EndWords, subject_of
 from certagent.core.bundles import certificates
 from certagent.core.decide import decide, words
-from certagent.core.facts import Authority, Pair, Trust, Word
+from certagent.core.facts import Authority, Loaded, Pair, Trust, Word
 from certagent.core.policy import RotationRule
 from certagent.core.predict import predict
 from certagent.core.rotation import shown
 from certagent.core.rotation.phases import Phase, Rotation, Row, Waits
 from certagent.core.status import certs_dir, plan_document
 from certagent.core.view import View
-from tests.core.building import NOW, leaf, pair, policy, snapshot, want
+from tests.core.building import NOW, leaf, pair, policy, process, snapshot, want
 from tests.core.test_bundles import NEW, OLD, bundle
 
 ROW = Row(address="a:1", own=False, accepts=None, serves="", reason="not looked at", forced=False)
@@ -128,3 +128,20 @@ def test_words_end_with_their_rotation(seen: View, *, ends: bool) -> None:
         assert subject_of(action) == "ca"
         after = predict(seen.snapshot, action, NOW)
         assert (after.words, certificates(after.pair("ca"))) == ((), certificates(seen.pair("ca")))
+
+
+BOTH = Authority("house", "vault", roots=(NEW, OLD), pins=(NEW.fingerprint, OLD.fingerprint))
+BEFORE = replace(pair("node", leaf("node", 4)), trust=Trust("ca", None, (OLD.spki,)))
+
+
+@pytest.mark.parametrize(
+    ("loaded", "ends"),
+    [((BEFORE,), False), ((node(NEW.spki),), True), ((), True), (None, True)],
+    ids=["the former pair", "the new pair", "no pair of the node", "nothing is known"],
+)
+def test_words_stay_until_processes_have_loaded_the_new_pair(loaded: tuple[Pair, ...] | None, *, ends: bool) -> None:
+    """Where both roots are pinned nothing is former once the new pair is on disk; its reload needs the words."""
+    seen = view(bundle(NEW, OLD), node(NEW.spki), said=(PAUSE,), authorities=(BOTH,))
+    known = () if loaded is None else (Loaded("before", loaded),)
+    found = replace(seen, snapshot=replace(seen.snapshot, processes=(process(),), loaded=known))
+    assert bool(words.part(found).actions) == ends
