@@ -27,6 +27,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 PEM = serialization.Encoding.PEM
 DAY = timedelta(days=1)
+SHORT = (-timedelta(minutes=1), timedelta(minutes=9))  # a changed name waits up to 5 % of it
 TIMEOUT = 3
 MOST_SECONDS = 120.0  # until the last of them is refused, on a machine that others use
 MOST_GROWTH = 40 << 10  # KiB of the daemon's memory, over all of them
@@ -181,7 +182,7 @@ class Hostile:
         csr = request_of(handler)
         name = str(csr.subject.get_attributes_for_oid(pyca.NameOID.COMMON_NAME)[0].value)
         if not self.evil.is_set():
-            certificate(handler, leaf(CA, csr))
+            certificate(handler, leaf(CA, csr, span=SHORT))
         elif name == "node":
             NODE(handler, csr)
         else:
