@@ -29,6 +29,7 @@ def members(host: Host) -> dict[str, Any]:
 def test_members_are_known_by_join_then_by_file(host: Host) -> None:
     """The server's arguments and its own count of live nodes; then a file, which is read again when it changes."""
     peers = host.base / "peers"
+    host.write(extra="[certs_dir.rotation]\noutside_clients = false")
     host.once()
     with host.server(flags=JOIN, environ={"STANDIN_LIVE_NODES": "3"}), host.agent():
         wait_until(lambda: members(host)["live"] == 3, "the number of live nodes is read")
