@@ -1,11 +1,8 @@
 """The set-ups of docs/authorities/ are taken from there: loaded, and the servers' side run."""
 
 import json
-import os
-import pwd
 import re
 import shlex
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import pytest
 
 from certagent.config import build
 from tests.authority.asker import Asker, facts, trusted
+from tests.authority.documented import here
 from tests.servers.cfssl import Cfssl
 from tests.servers.openbao import OpenBao
 from tests.servers.process import ROOT
@@ -36,11 +34,7 @@ EXAMPLES = [(n, text) for n in ("step", "vault", "cfssl") for text in blocks(n, 
 @pytest.mark.parametrize(("name", "text"), EXAMPLES, ids=[f"{n}-{i}" for i, (n, _) in enumerate(EXAMPLES)])
 def test_authority_page_examples_are_valid(name: str, text: str) -> None:
     """Each configuration is complete and without errors, where its user exists."""
-    document = tomllib.loads(text)
-    for table in document["certs_dir"]:
-        assert table["owner"] == "cockroach"
-        table["owner"] = pwd.getpwuid(os.geteuid()).pw_name
-    config = build(name, document)
+    config = build(name, here(text))
     assert [(name, ("pki",))] == [(config.authorities["pki"].type, p.wants[1].authorities) for p in config.policies]
 
 

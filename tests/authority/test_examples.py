@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Roots
 from certagent.config import build
 from tests.authority.calling import context, key_and_csr, request
+from tests.authority.documented import here
 from tests.making import make_ca
 from tests.servers.cmp import REFERENCE, CmpServer
 from tests.servers.process import closed_port, missing, program
@@ -68,7 +68,7 @@ DOCUMENTED = [
 @pytest.mark.parametrize(("name", "text"), DOCUMENTED, ids=[f"{n}-{i}" for i, (n, _) in enumerate(DOCUMENTED)])
 def test_example_configurations_are_valid(name: str, text: str) -> None:
     """Each configuration of docs/authorities is valid, and asks the authority that its page describes."""
-    config = build(name, tomllib.loads(text))
+    config = build(name, here(text))
     [(authority, found)] = config.authorities.items()
     asked = {a for want in config.policies[0].wants for a in want.authorities}
     assert (found.type, asked) == (name, set() if name == "none" else {authority})

@@ -16,7 +16,7 @@ from tests.servers.prometheus import Prometheus, node_exporter, promtool
 from tests.system.running import Host
 from tests.waiting import wait_until
 
-WITH_EVENTS = {"findings"}  # these have series only while something is wrong
+WITH_EVENTS = {"findings", "rotation_info", "rotation_members_left"}  # series only while something is wrong or changes
 
 
 def hasty(directory: Path) -> Path:
