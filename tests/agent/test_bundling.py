@@ -15,7 +15,7 @@ from certagent.core.policy import RotationRule
 from certagent.core.view import Planned
 from certagent.posix.errors import HostError
 from certagent.state.ledger import Ledger
-from tests.core.building import pair, policy, snapshot, want
+from tests.core.building import leaf, pair, policy, snapshot, want
 from tests.making import DAY, cross_signed, make_ca
 from tests.moments import now
 
@@ -122,7 +122,8 @@ def planned(*, alone: bool = True) -> Planned:
     assert live.cert is not None
     new, old = (x509.parse_certificates(ca.cert)[0] for ca in (NEW, OLD))
     bundle = replace(live, cert=replace(live.cert, leaf=new, chain=(old,)))
-    seen = snapshot(bundle, replace(pair("node"), trust=Trust("ca", None, (new.spki,))))
+    fresh = leaf("node", not_before=now() - DAY, not_after=now() + 30 * DAY)
+    seen = snapshot(bundle, replace(pair("node", fresh), trust=Trust("ca", None, (new.spki,))))
     rule = RotationRule(peers=(), outside_clients=not alone)
     return Planned(policy=policy(CA, want("node"), rotation=rule), snapshot=seen, plan=Plan((), (), (), None))
 
