@@ -45,7 +45,7 @@ class BundleCommands:
         if command == "bundle-show":
             return {**about, "cas": shown(last, stem)}
         changeable(last, want)
-        row, by = self.ledger.last(), f"uid {peer.uid}, pid {peer.pid}"
+        row, by = self.ledger.last(), str(peer)
         if bool(arguments.get("dry_run")):
             told = self._tried(command, arguments, world, want, last)
         else:
@@ -59,7 +59,7 @@ class BundleCommands:
         """The directory with that bundle. HostError where there is none, or several."""
         if stem not in BUNDLES:
             raise HostError(f"{stem} is no trust bundle; the bundles are {', '.join(BUNDLES)}")
-        found = [w for w in self.directories if certs_dir in ("", w.policy.path) and w.policy.want(stem)]
+        found = [w for w in self.directories.named(certs_dir) if w.policy.want(stem)]
         if not found:
             raise HostError(f"{stem}.crt is not managed {f'in {certs_dir}' if certs_dir else 'here'}")
         if len(found) > 1:

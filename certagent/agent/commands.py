@@ -85,7 +85,7 @@ class Commands:
             case "renew" | "rollback" | "reload":
                 row, force = self.ledger.last(), bool(arguments.get("force"))
                 request = Request(command, file, clock(), force=force, row=row)
-                asked = f"{f'{command} {file}'.strip()}: asked by uid {peer.uid}, pid {peer.pid}"
+                asked = f"{f'{command} {file}'.strip()}: asked by {peer}"
                 path = self._put(request, certs_dir, asked)
                 return {"ok": True, "at": rfc3339(request.at), "row": row, "certs_dir": path}
             case "clear":
@@ -127,12 +127,12 @@ class Commands:
     def _clear(self, stem: str, certs_dir: str, peer: Peer) -> str:
         """A person says that nobody can have read a key: forget that it was exposed. Raises HostError."""
         key = f"{stem}.key"
-        found = [w for w in self.directories if certs_dir in ("", w.policy.path) and w.last and w.exposed(key)]
+        found = [w for w in self.directories.named(certs_dir) if w.last and w.exposed(key)]
         if len(found) != 1:
             why = "several certs directories have it; add --certs-dir" if found else "certagent knows of no exposure"
             raise HostError(f"cannot clear {key}: {why}")
         found[0].clear(key)
-        reason = f"clear {key}: asked by uid {peer.uid}, pid {peer.pid}"
+        reason = f"clear {key}: asked by {peer}"
         self.log.emit("command.received", certs_dir=found[0].policy.path, file=key, reason=reason)
         self.directories.wake(found[0].policy.path, "command clear")
         return found[0].policy.path
@@ -141,13 +141,13 @@ class Commands:
         """What becomes of an account with a CA. Raises HostError."""
         from certagent.operations.acme_account import change
 
-        reason = f"authority account {name} {operation}: asked by uid {peer.uid}, pid {peer.pid}"
+        reason = f"authority account {name} {operation}: asked by {peer}"
         self.log.emit("command.received", reason=reason)
         return change(self.service.config, self.workers, name, operation, clock())
 
     def _managed(self, certs_dir: str) -> list[tuple[str, OcspRule]]:
         """The requested managed directories; HostError for any other: the agent reads only managed ones."""
-        found = [w.policy for w in self.directories if certs_dir in ("", w.policy.path)]
+        found = [w.policy for w in self.directories.named(certs_dir)]
         if not found:
             raise HostError(f"cannot read {certs_dir}: the agent does not manage it")
         return chosen(found, certs_dir)

@@ -59,6 +59,10 @@ class Directories:
         """By path."""
         return {path: thread.world for path, thread in self.threads.items()}
 
+    def named(self, certs_dir: str) -> list[World]:
+        """The one of that path; "": all of them."""
+        return [world for world in self if certs_dir in ("", world.policy.path)]
+
     def adopt(self, config: Config) -> None:
         """Go by this configuration: directories that stay keep what they know. Starts no thread."""
         join(gid for policy in config.policies for gid in policy.groups)

@@ -50,13 +50,13 @@ class RotationCommands:
 
     def answer(self, command: str, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
         """Given one of OF_ROTATIONS, return the answer. Raises HostError."""
-        certs_dir, by = str(arguments.get("certs_dir", "")), f"uid {peer.uid}, pid {peer.pid}"
+        certs_dir, by = str(arguments.get("certs_dir", "")), str(peer)
         if command == "rotation-status":
             return {"ok": True, "document": self.status(certs_dir)}
         if command == "may-start":
             return {
                 "ok": True,
-                "certs_dirs": [may_start(w) for w in self.directories if certs_dir in ("", w.policy.path)],
+                "certs_dirs": [may_start(w) for w in self.directories.named(certs_dir)],
             }
         named, now = str(arguments.get("bundle", "")), clock()
         if command == "rotation-resume":
@@ -68,7 +68,7 @@ class RotationCommands:
 
     def status(self, certs_dir: str) -> dict[str, Any]:
         """Every rotation of every directory, or of the one that is named."""
-        found = [w for w in self.directories if certs_dir in ("", w.policy.path)]
+        found = self.directories.named(certs_dir)
         if not found:
             raise HostError(f"nothing is managed in {certs_dir}; `certagent status` lists what is managed")
         now = clock()
@@ -93,7 +93,7 @@ class RotationCommands:
 
     def _resume(self, named: str, certs_dir: str, by: str, now: datetime) -> dict[str, Any]:
         """Take back that a rotation is paused or aborted, also where it cannot be seen at the moment."""
-        rows = [(w, word) for w in self.directories if certs_dir in ("", w.policy.path) for word in w.words.all()]
+        rows = [(w, word) for w in self.directories.named(certs_dir) for word in w.words.all()]
         stopped = [(w, word) for w, word in rows if word.kind in shown.STOPS and _meant(w.policy, named, word.bundle)]
         if not stopped:
             raise HostError("no rotation is paused or aborted")
@@ -113,7 +113,7 @@ class RotationCommands:
 
     def _target(self, named: str, certs_dir: str, now: datetime) -> Target:
         """The one rotation that is meant. HostError where there is none, or several."""
-        mine = [w for w in self.directories if certs_dir in ("", w.policy.path)]
+        mine = self.directories.named(certs_dir)
         found = [
             Target(world=w, change=c)
             for w in mine

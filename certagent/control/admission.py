@@ -24,6 +24,10 @@ class Peer:
     uid: int
     gid: int
 
+    def __str__(self) -> str:
+        """As the log and `history` name it."""
+        return f"uid {self.uid}, pid {self.pid}"
+
     @property
     def trusted(self) -> bool:
         """Root, or the agent's own user."""

@@ -13,7 +13,9 @@ from certagent.core.bundles import certificates, marks
 from certagent.core.facts import Leaf, Look, Pair, Staged
 from certagent.core.names import CA, Name
 from certagent.core.roles import KINDS
+from certagent.core.rotation.canary import newest
 from certagent.core.rotation.fleet import fleet
+from certagent.core.rotation.serve import said
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
@@ -70,7 +72,7 @@ def pruning(view: View, stem: str) -> Pruning:
     kept = [ca for ca in cas if ca.not_after > view.now]
     for ca in reversed(tuple(kept)):
         rest = {c.spki for c in kept if c is not ca}
-        coming = _next_root(view, ca, kept, chains) and not _aborted(view, stem, ca)
+        coming = _next_root(view, ca, kept, chains) and not said(view, "abort", stem, (ca.spki,))
         if all(chain.anchors & rest for chain in chains) and rest and not coming:
             kept.remove(ca)
     removed = tuple(ca for ca in cas if ca not in kept)
@@ -96,11 +98,6 @@ def _next_root(view: View, ca: Leaf, cas: list[Leaf], chains: tuple[_Chain, ...]
     newer = all(ca.not_before > c.not_before for c in others)
     in_front = all(cas.index(ca) < cas.index(c) for c in others) and ca.fingerprint in view.snapshot.issued
     return ca.spki not in used and (newer or in_front)
-
-
-def _aborted(view: View, stem: str, ca: Leaf) -> bool:
-    """Whether a person stopped the rotation to that root for good."""
-    return any((w.kind, w.bundle, w.root) == ("abort", stem, ca.spki) for w in view.snapshot.words)
 
 
 def _chains(view: View, stem: str) -> Iterator[_Chain]:
@@ -137,9 +134,7 @@ def _anchors(pair: Pair, stem: str, cas: tuple[Leaf, ...], now: datetime) -> set
 
 def _newest(view: View) -> tuple[Look, ...]:
     """Of each listed member the newest look at which it showed a chain."""
-    members = view.snapshot.members
-    shown = sorted((k for k in members.looks if k.served and k.address in members.listed), key=lambda k: k.at)
-    return tuple({look.address: look for look in shown}.values())
+    return tuple(look for at in view.snapshot.members.listed if (look := newest(view, at)))
 
 
 def _unseen(view: View, stem: str, kept: set[str]) -> Iterator[str]:
@@ -147,8 +142,8 @@ def _unseen(view: View, stem: str, kept: set[str]) -> Iterator[str]:
     if stem == CA.stem:
         yield from _unseen_members(view, kept)
     of_clients = {k.bundle_in(view.snapshot.listed_bundles) for k in KINDS if "client" in k.verified_as}
-    said = any((w.kind, w.bundle) == ("clients-present", stem) and w.root in kept for w in view.snapshot.words)
-    if view.policy.rotation.outside_clients and stem in of_clients and not said:
+    present = said(view, "clients-present", stem, kept)
+    if view.policy.rotation.outside_clients and stem in of_clients and not present:
         yield OUTSIDE
 
 
@@ -158,8 +153,8 @@ def _unseen_members(view: View, kept: set[str]) -> Iterator[str]:
         yield f"the other nodes: {members.problem}"
     elif not members.source and rule.peers != ():
         yield PEERS
-    elif members.live is not None and members.live > len(members.listed) + members.here:
-        yield f"{members.live - len(members.listed) - members.here} live nodes that are not listed"
+    elif members.unlisted:
+        yield f"{members.unlisted} live nodes that are not listed"
     elif missing := fleet(view).missing:
         yield f"the other nodes: {missing}"
     good = {look.address for look in _newest(view) if kept & set(look.anchors)}

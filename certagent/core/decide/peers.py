@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ipaddress import ip_address
 
+from certagent.core.bundles import certificates
 from certagent.core.catalogue import CA_UI_ALONE, CERT_ADDRESS, CERT_LOGIN, CERT_NONSTANDARD, CERT_PINNED
 from certagent.core.decide.part import Part
-from certagent.core.facts import Leaf, LoaderFlags, Pair, Snapshot
+from certagent.core.facts import Leaf, LoaderFlags, Snapshot
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import CA_TENANT, CA_UI, CLIENT_DEBUG, CLIENT_NODE, NODE, UI, stem_of
 from certagent.core.principals import loads_any_principal, refused_by_loader, refused_principal, tenants_of
@@ -102,7 +103,7 @@ def _pinned(snapshot: Snapshot) -> Iterator[Finding]:
         by = {v.bundle for v in kind.verifiers(snapshot.listed_bundles, split=split) if v.usage == "client"}
         if leaf is None or not by:
             continue
-        asked_for = [ca for stem in (*by, CA_TENANT.stem) for ca in _certificates(snapshot.pair(stem))]
+        asked_for = [ca for stem in (*by, CA_TENANT.stem) for ca in certificates(snapshot.pair(stem))]
         issuers = {certificate.issuer for certificate in (leaf, *pair.cert.chain)} if pair.cert else set()
         pinned = leaf.fingerprint in {ca.fingerprint for ca in asked_for}
         if pinned and not issuers & {ca.subject for ca in asked_for}:
@@ -111,16 +112,12 @@ def _pinned(snapshot: Snapshot) -> Iterator[Finding]:
             yield CERT_PINNED.found(f"{pair.name.stem}.crt", message)
 
 
-def _certificates(bundle: Pair | None) -> tuple[Leaf, ...]:
-    return bundle.cert.certificates if bundle and bundle.cert else ()
-
-
 def _ui_alone(snapshot: Snapshot) -> Iterator[Finding]:
     """Without ui.crt the DB Console serves node.crt, which cockroach's own HTTP clients verify by ca-ui.crt."""
     bundle, ui, node = (snapshot.pair(name.stem) for name in (CA_UI, UI, NODE))
     if bundle is None or not bundle.listed or node is None or node.leaf is None or (ui is not None and ui.listed):
         return
     anchors = node.trust.anchors if node.trust else ()
-    if {ca.spki for ca in _certificates(bundle)}.isdisjoint(anchors):
+    if {ca.spki for ca in certificates(bundle)}.isdisjoint(anchors):
         message = "there is no ui.crt, so cockroach's own HTTP clients verify node.crt by this bundle, and fail"
         yield CA_UI_ALONE.found(f"{CA_UI.stem}.crt", message)

@@ -17,7 +17,7 @@ from certagent.core.findings import Finding, Severity
 from certagent.core.rotation import shrink
 from certagent.core.rotation.accepting import Accepts, question
 from certagent.core.rotation.phases import NEEDLESS, pair_of, serves
-from certagent.core.rotation.roots import BY_MEMBERS, OF_NODES, Change, anchors, before, cas, changes
+from certagent.core.rotation.roots import OF_NODES, Change, anchors, before, changes, visible
 from certagent.core.rotation.serve import SHOWN, Held, loading, refusing, said, staged_held, unseen
 from certagent.core.timing import emergency_at
 from certagent.core.view import View
@@ -53,9 +53,8 @@ def part(view: View) -> Part:
 
 
 def _under_way(view: View) -> tuple[Change, ...]:
-    """The rotations in which there is something to see: in a bundle of one CA, with nothing staged, there is not."""
-    several = any(len(cas(view.snapshot, stem)) > 1 for stem in BY_MEMBERS)
-    return changes(view) if several or view.snapshot.staged else ()
+    """The rotations in which there is something to see."""
+    return changes(view) if visible(view.snapshot) else ()
 
 
 def _waiting(view: View) -> Iterator[Waiting]:

@@ -41,6 +41,11 @@ class Members:
     live_at: datetime | None = None  # when it was read
     looks: tuple[Look, ...] = ()
 
+    @property
+    def unlisted(self) -> int:
+        """How many live nodes the list lacks; 0 where their number was not read."""
+        return max(0, (self.live or 0) - len(self.listed) - self.here)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:

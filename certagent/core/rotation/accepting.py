@@ -184,9 +184,14 @@ def here(view: View, asked: Question) -> Iterator[Accepts]:
 
 def _by_loaded(view: View, process: Process, asked: Question) -> Accepts:
     """By the bundle that it was last seen to have loaded."""
-    loaded = loaded_by(view.snapshot, process)
-    bundle = loaded.pair(asked.pair.trust.bundle) if loaded and asked.pair.trust else None
-    known = {c.spki for c in bundle.cert.certificates} if bundle and bundle.cert else None
+    known = loaded_cas(view.snapshot, process, asked.pair.trust.bundle if asked.pair.trust else "")
     good = known is not None and not anchors(asked.pair).isdisjoint(known)
     why = "it has not loaded the new root yet" if known is not None else "nobody knows what it has loaded"
     return Accepts(address=f"pid {process.pid}", accepts=good or None, reason="" if good else why, dialled=False)
+
+
+def loaded_cas(snapshot: Snapshot, process: Process, stem: str) -> frozenset[str] | None:
+    """The spki of each CA of a bundle that a process was last seen to have loaded; None where nobody knows."""
+    loaded = loaded_by(snapshot, process)
+    bundle = loaded.pair(stem) if loaded else None
+    return frozenset(c.spki for c in bundle.cert.certificates) if bundle and bundle.cert else None

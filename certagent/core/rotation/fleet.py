@@ -6,7 +6,7 @@ there is neither a process nor a list, nobody can be seen who could be cut off, 
 
 from dataclasses import dataclass
 
-from certagent.core.facts import Process
+from certagent.core.facts import Members, Process
 from certagent.core.view import View
 
 ALONE = "start-single-node"
@@ -33,8 +33,8 @@ def fleet(view: View) -> Fleet:
     if view.snapshot.processes_at is None:
         return Fleet(listed=members.listed, missing=UNSCANNED, soon=True)
     running = [p for p in view.snapshot.own_processes if p.state != "gone"]
-    if members.live is not None and members.live > (known := len(members.listed) + members.here):
-        return Fleet(listed=members.listed, missing=_short(known, members.live))
+    if members.unlisted:
+        return Fleet(listed=members.listed, missing=_short(members))
     if members.listed:
         unknown = UNKNOWN if running and members.live is None else ""
         return Fleet(listed=members.listed, missing=unknown, soon=bool(unknown))
@@ -44,8 +44,9 @@ def fleet(view: View) -> Fleet:
     return Fleet(missing="" if alone else f"nothing says who the other members are: {SAY}")
 
 
-def _short(known: int, live: int) -> str:
-    return f"{live} nodes are live, and {known} are known with this one: {SAY}"
+def _short(members: Members) -> str:
+    known = len(members.listed) + members.here
+    return f"{members.live} nodes are live, and {known} are known with this one: {SAY}"
 
 
 def _single(process: Process) -> bool:

@@ -9,11 +9,10 @@ from typing import Literal
 
 from certagent.core.facts import Look, Pair, Process
 from certagent.core.rotation import canary
-from certagent.core.rotation.accepting import Accepts, here, member, question
+from certagent.core.rotation.accepting import Accepts, here, loaded_cas, member, question
 from certagent.core.rotation.fleet import Fleet, fleet
 from certagent.core.rotation.roots import Change, anchors, awaiting, cas, changes, leading
 from certagent.core.rotation.serve import held, said
-from certagent.core.serving import loaded_by
 from certagent.core.view import View
 
 Phase = Literal["known", "trusted-here", "trusted-by-all", "leaf", "leaves-everywhere", "clients-done"]
@@ -190,11 +189,7 @@ def _here(view: View, change: Change) -> _Step:
 
 
 def _has_loaded(view: View, change: Change, process: Process) -> bool:
-    loaded = loaded_by(view.snapshot, process)
-    bundle = loaded.pair(change.bundle) if loaded else None
-    return (
-        bundle is not None and bundle.cert is not None and change.new.spki in {c.spki for c in bundle.cert.certificates}
-    )
+    return change.new.spki in (loaded_cas(view.snapshot, process, change.bundle) or ())
 
 
 def _by_all(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -> _Step:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from certagent.core.bundles import certificates
 from certagent.core.catalogue import CERT_EKU, CERT_PRINCIPAL
 from certagent.core.facts import Leaf, Pair, Snapshot
 from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name
@@ -61,8 +62,7 @@ def useless(view: View, pair: Pair | None) -> bool:
 
 def cas(snapshot: Snapshot, stem: str) -> tuple[Leaf, ...]:
     """The certificates of a bundle."""
-    bundle = snapshot.pair(stem)
-    return bundle.cert.certificates if bundle and bundle.cert else ()
+    return certificates(snapshot.pair(stem))
 
 
 def leading(snapshot: Snapshot, stem: str) -> tuple[Pair, ...]:
@@ -101,6 +101,11 @@ def change(view: View, stem: str) -> Change | None:
     kept = {new.spki} | (set() if now.isdisjoint(known := _known(view, stem)) else set(known))
     former = tuple(c for c in mine if c.spki not in kept)
     return Change(bundle=stem, new=new, former=former) if former or new.spki not in now else None
+
+
+def visible(snapshot: Snapshot) -> bool:
+    """Whether a rotation can be seen: in bundles of one CA, with nothing staged, there is nothing to see."""
+    return bool(snapshot.staged) or any(len(cas(snapshot, stem)) > 1 for stem in BY_MEMBERS)
 
 
 def changes(view: View) -> tuple[Change, ...]:

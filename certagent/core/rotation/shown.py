@@ -9,7 +9,7 @@ from typing import Any
 from certagent.core.names import CA
 from certagent.core.policy import Policy
 from certagent.core.rotation.phases import Rotation, Row, rotations
-from certagent.core.rotation.roots import BY_MEMBERS, cas
+from certagent.core.rotation.roots import visible
 from certagent.core.view import View
 
 STOPS = frozenset({"pause", "abort"})
@@ -21,9 +21,8 @@ BY_PHASE = {
 
 
 def under_way(view: View) -> tuple[Rotation, ...]:
-    """The rotations in which there is something to see: in a bundle of one CA, with nothing staged, there is not."""
-    several = any(len(cas(view.snapshot, stem)) > 1 for stem in BY_MEMBERS)
-    return rotations(view) if several or view.snapshot.staged else ()
+    """The rotations in which there is something to see."""
+    return rotations(view) if visible(view.snapshot) else ()
 
 
 def rotation(policy: Policy, found: Rotation) -> dict[str, Any]:
