@@ -39,6 +39,7 @@ from certagent.process.classify import (
 from certagent.process.elsewhere import listening_elsewhere
 from certagent.process.interfaces import addresses_of
 from certagent.process.listing import LISTINGS, comm
+from certagent.process.sockets import listening, sockets_of
 from certagent.process.words import argv_of, environ_of, program_of
 
 PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -63,7 +64,7 @@ def find(device: int, inode: int, rule: ProcessRule, owner: Owner, oldest: float
 def candidates(rule: ProcessRule, oldest: float | None = None) -> list[int]:
     """The processes that are worth a close look, by their names, in a listing that is not older than that."""
     listing = LISTINGS.since(time.monotonic() if oldest is None else oldest)
-    return [pid for pid, name in listing.names if named(name, rule.names)]
+    return sorted(pid for name, pids in listing.names if named(name, rule.names) for pid in pids)
 
 
 def worth_a_look(pids: Iterable[int], owner: Owner) -> list[int]:
@@ -129,7 +130,7 @@ def _examine(pid: int, device: int, inode: int, rule: ProcessRule, owner: Owner)
     base = replace(base, command=f"{exe} {said.subcommand}", terms=terms, place=said.place)
     if problem := stranger(base, ids, owner):
         return replace(base, state="forbidden", problem=problem, strange=True)
-    return _look(base, process, said, rule, details.asked)
+    return _look(base, said, rule, details.asked)
 
 
 def _asked(base: Process, ids: Ids, owner: Owner) -> ProcessDetails | None:
@@ -211,15 +212,9 @@ def same_directory(pid: int, cwd: str, certs_dir: str, device: int, inode: int) 
     return (info.st_dev, info.st_ino) == (device, inode)
 
 
-def _look(
-    base: Process,
-    process: psutil.Process,
-    said: Arguments | None,
-    rule: ProcessRule,
-    asked: SeenByUser | None = None,
-) -> Process:
+def _look(base: Process, said: Arguments | None, rule: ProcessRule, asked: SeenByUser | None = None) -> Process:
     """State and listeners, as we see them or its user does."""
-    addresses = list(asked.addresses) if asked else _addresses(process)
+    addresses = list(asked.addresses) if asked else _addresses(base.pid)
     if (
         not addresses
         and not rule.probe
@@ -230,11 +225,11 @@ def _look(
     return judged(base, listeners_of(addresses, said), _hup_masks(base.pid), rule, os.geteuid())
 
 
-def _addresses(process: psutil.Process) -> list[tuple[str, int]]:
+def _addresses(pid: int) -> list[tuple[str, int]]:
     """Where it listens on TCP; none where that cannot be seen."""
     try:
-        return [(c.laddr[0], c.laddr[1]) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-    except (psutil.Error, OSError):
+        return listening(sockets_of(pid))
+    except OSError:
         return []
 
 
@@ -268,7 +263,7 @@ def _by_pid_file(rule: ProcessRule, owner: Owner) -> Process | None:
     )
     problem = stranger(base, ids, owner) or not_meant(file, base) or misnamed(base, name, exe, said, file.path, rule)
     found = meant_by_file(base, file.path, said, problem)
-    return found if found.problem else _look(found, process, None, rule, details.asked if details else None)
+    return found if found.problem else _look(found, None, rule, details.asked if details else None)
 
 
 def _visible(process: psutil.Process, details: ProcessDetails | None) -> tuple[str, Arguments | None]:
