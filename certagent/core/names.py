@@ -20,6 +20,9 @@ class Name:
     role: Role
     subject: str = ""
 
+    def __hash__(self) -> int:
+        return hash(self.stem)
+
     @cached_property
     def stem(self) -> str:
         """The file name without its ending: `node`, `client.root`, `ca-client`."""
@@ -46,7 +49,7 @@ class Name:
         """Whether it is the pair that a tenant's SQL server serves."""
         return self.role is Role.TENANT
 
-    @property
+    @cached_property
     def is_bundle(self) -> bool:
         """A trust bundle has no key that cockroach would load."""
         return self.kind.bundle

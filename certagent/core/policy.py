@@ -36,7 +36,7 @@ class Owner:
         return 0o640 if self.uid == 0 and self.gid != 0 else 0o600
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Want:
     """What one pair, or one trust bundle, should be."""
 
@@ -63,7 +63,10 @@ class Want:
     uris: tuple[str, ...] | None = None  # URI SANs; None: the `crdb://` ones of the certificate before are kept
     roots: str = ""  # `ui`: a file of roots that verify it where there is no `ca-ui`; "": the system's
 
-    @property
+    def __hash__(self) -> int:
+        return hash(self.name.stem)
+
+    @cached_property
     def digest(self) -> str:
         """Changes exactly when something changes that an issuance would act on."""
         names = None if self.names is None else sorted(self.names)
@@ -132,7 +135,7 @@ class Policy:
     machine: str = ""  # the machine-id, for the jitter: hosts that are made from one image may have one name
     since: datetime | None = field(default=None, compare=False)  # when the agent began to go by it; None: no agent does
 
-    @property
+    @cached_property
     def seed(self) -> str:
         """What tells this directory from every other one, on this host and elsewhere."""
         return f"{self.machine}\n{self.host}\n{self.path}"

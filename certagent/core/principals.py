@@ -25,6 +25,8 @@ PART = re.compile(r"(?:[^\\+]|\\.)+")
 
 def principals(leaf: Leaf, terms: LoaderFlags) -> tuple[str, ...]:
     """Given a leaf, return its principals as the process maps them; of two mappings of a name the last one wins."""
+    if not terms.principal_map:
+        return leaf.principals
     mapped = dict(terms.principal_map)
     return tuple(mapped.get(p, p) for p in leaf.principals)
 

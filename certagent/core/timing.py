@@ -8,6 +8,7 @@ certificates that were issued together would be renewed together, year after yea
 
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
@@ -83,6 +84,7 @@ def _window_point(history: History, stem: str, leaf: Leaf, seed: str) -> datetim
     return max(point, not_before(history, stem) or point)
 
 
+@lru_cache(maxsize=4096)
 def _own_point(want: Want, leaf: Leaf, seed: str, known: datetime) -> datetime:
     draw = unit(seed, want.name.stem)
     point = _jittered(want, leaf, draw) if _explicit(want) else _grid(leaf, draw, known)

@@ -1,6 +1,7 @@
 """Invariants over arbitrary worlds: they go quiet, only what is sound is installed, the agent stays polite."""
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from certagent.core.actions import Action, AskRevocation, Install, Issue, Reload, Restrict, subject_of
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Pair, Process, Repair, Revocation, Snapshot, Staged, Trust
+from certagent.core.facts import Attempt, Leaf, Pair, Process, Repair, Revocation, Snapshot, Staged, Trust
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.predict import forecast, predict
 from tests.core.building import (
@@ -160,6 +161,23 @@ def test_finding_severities_are_in_the_catalogue(found: Snapshot) -> None:
     """The catalogue lists every severity that a finding can have, and each finding has a remedy."""
     made = decide(RULES, found, NOW).findings
     assert [f for f in made if f.severity not in f.rule.severities or not f.remedy] == []
+
+
+@given(worlds())
+def test_plan_depends_on_values_alone(found: Snapshot) -> None:
+    """What was found once for an object is what is found for an equal one, and for one that shares its fingerprints."""
+    first = decide(RULES, found, NOW)
+    assert decide(deepcopy(RULES), deepcopy(found), NOW) == first
+    others = tuple(
+        replace(p, cert=replace(p.cert, leaf=altered(p.leaf))) if p.cert and p.leaf else p for p in found.pairs
+    )
+    decide(RULES, replace(found, pairs=others), NOW)
+    assert decide(RULES, replace(found), NOW) == first
+
+
+def altered(cert: Leaf) -> Leaf:
+    """A certificate that no CA makes: the same fingerprint, and everything else another."""
+    return replace(cert, dns=("other.example.com",), common_names=("other",), eku=(), not_after=cert.not_after + DAY)
 
 
 @given(worlds())

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Literal
 
 from certagent.core.names import Name
@@ -39,10 +40,13 @@ class Leaf:
     uris: tuple[str, ...] = ()
     caveat: str = ""  # which versions of Go refuse it, and why; "" where none does
 
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
     @property
     def scopes(self) -> tuple[str, ...]:
         """The URI SANs that say which users of which tenants it is for: those of the scheme `crdb`."""
-        return tuple(uri for uri in self.uris if is_scope(uri))
+        return tuple(uri for uri in self.uris if is_scope(uri)) if self.uris else ()
 
     @property
     def principals(self) -> tuple[str, ...]:
@@ -133,7 +137,7 @@ class Trust:
     ends_by: str = ""  # the subject of that CA
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pair:
     """What stands under one name: certificate and key (a bundle has no key)."""
 
@@ -142,12 +146,12 @@ class Pair:
     key: KeyFile | None = None
     trust: Trust | None = None
 
-    @property
+    @cached_property
     def leaf(self) -> Leaf | None:
         """The leaf, where the certificate parsed."""
         return self.cert.leaf if self.cert else None
 
-    @property
+    @cached_property
     def effective(self) -> Leaf | None:
         """The leaf, with the earliest end of leaf, intermediates and root as its own: every date counts from that."""
         ends = self.trust.ends if self.trust else None
@@ -158,7 +162,7 @@ class Pair:
         """The subject of the CA that ends before the leaf, "" where none does."""
         return self.trust.ends_by if self.trust else ""
 
-    @property
+    @cached_property
     def listed(self) -> bool:
         """Whether cockroach's loader has an entry for the certificate, readable or not. It skips directories."""
         return self.cert is not None and self.cert.file.kind != "directory"
@@ -168,7 +172,7 @@ class Pair:
         """Of the leaf; () without one."""
         return self.leaf.principals if self.leaf else ()
 
-    @property
+    @cached_property
     def matched(self) -> bool:
         """The key belongs to the leaf."""
         return self.leaf is not None and self.key is not None and self.key.spki == self.leaf.spki

@@ -1,5 +1,6 @@
 """The attempts in one certs-dir and what follows from them: only this module distinguishes their kinds."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,6 +9,8 @@ from certagent.core.facts.processes import Process
 from certagent.core.facts.records import Attempt, Window
 
 SWAPS = frozenset({"install", "rollback"})
+CHANGES = SWAPS | {"issue"}
+CHANGE = "change"
 VERIFIED = frozenset({"ok", "presumed"})  # of a reload: what the process serves is what was on disk
 
 
@@ -18,18 +21,21 @@ class History:
     attempts: tuple[Attempt, ...] = ()
 
     @cached_property
-    def _by_subject(self) -> dict[str, tuple[Attempt, ...]]:
-        """For a directory of ten thousand pairs."""
-        found: dict[str, list[Attempt]] = {}
+    def _by_kind(self) -> dict[tuple[str, str], tuple[Attempt, ...]]:
+        """By subject and kind, and every change of a pair: for a directory of ten thousand pairs."""
+        found = defaultdict[tuple[str, str], list[Attempt]](list)
         for attempt in self.attempts:
-            found.setdefault(attempt.subject, []).append(attempt)
-        return {subject: tuple(attempts) for subject, attempts in found.items()}
+            found[attempt.subject, attempt.kind].append(attempt)
+            if attempt.kind in CHANGES:
+                found[attempt.subject, CHANGE].append(attempt)
+        return {key: tuple(attempts) for key, attempts in found.items()}
 
-    def _of(self, subject: str, *kinds: str) -> tuple[Attempt, ...]:
-        return tuple(a for a in self._by_subject.get(subject, ()) if a.kind in kinds)
+    def _of(self, subject: str, kind: str) -> tuple[Attempt, ...]:
+        return self._by_kind.get((subject, kind), ())
 
-    def _done(self, subject: str, *kinds: str) -> tuple[Attempt, ...]:
-        return tuple(a for a in self._of(subject, *kinds) if a.outcome == "ok")
+    def _changes(self, stem: str) -> tuple[Attempt, ...]:
+        """The issuances, installations and rollbacks of a pair."""
+        return self._of(stem, CHANGE)
 
     @cached_property
     def swaps(self) -> tuple[Attempt, ...]:
@@ -38,22 +44,24 @@ class History:
 
     def installs(self, stem: str) -> tuple[Attempt, ...]:
         """The completed installations of a pair or bundle."""
-        return self._done(stem, "install")
+        return tuple(a for a in self._of(stem, "install") if a.outcome == "ok")
 
     def last_install(self, stem: str, fingerprint: str | None = None) -> Attempt | None:
         """The newest completed installation; of that certificate, where one is named."""
-        found = [a for a in self.installs(stem) if fingerprint in {None, a.fingerprint}]
-        return found[-1] if found else None
+        for attempt in reversed(self._of(stem, "install")):
+            if attempt.outcome == "ok" and (fingerprint is None or attempt.fingerprint == fingerprint):
+                return attempt
+        return None
 
     def failed_swaps(self, stem: str, fingerprint: str) -> tuple[Attempt, ...]:
         """The swaps to that certificate that failed, or whose result is not known."""
-        mine = (a for a in self._of(stem, *SWAPS) if a.fingerprint == fingerprint)
+        mine = (a for a in self._changes(stem) if a.kind in SWAPS and a.fingerprint == fingerprint)
         return tuple(a for a in mine if a.outcome in {"failed", "asked"})
 
     def failed_swap(self, stem: str) -> Attempt | None:
         """The newest installation or rollback of a pair, if it failed."""
-        found = self._of(stem, *SWAPS)
-        return found[-1] if found and found[-1].outcome == "failed" else None
+        newest = next((a for a in reversed(self._changes(stem)) if a.kind in SWAPS), None)
+        return newest if newest and newest.outcome == "failed" else None
 
     def issues(self, stem: str) -> tuple[Attempt, ...]:
         """Every issuance that was attempted."""
@@ -61,7 +69,7 @@ class History:
 
     def issued(self, stem: str) -> tuple[Attempt, ...]:
         """The issuances that an authority answered."""
-        return self._done(stem, "issue")
+        return tuple(a for a in self.issues(stem) if a.outcome == "ok")
 
     def failed_since_success(self, authority: str) -> int:
         """How many issuances of that authority failed since it last answered or took one, whatever they were for."""
@@ -89,7 +97,7 @@ class History:
 
     def _failed(self, stem: str) -> tuple[Attempt, ...]:
         since: list[tuple[Attempt, Attempt | None]] = []  # what was attempted, and the newest swap to its certificate
-        for attempt in self._of(stem, "issue", *SWAPS):
+        for attempt in self._changes(stem):
             if attempt.kind == "install" and attempt.outcome == "ok":
                 since.clear()
             elif attempt.kind != "install" and attempt.outcome != "retry":
@@ -103,8 +111,9 @@ class History:
 
         The agent's own end takes no request back.
         """
-        ended = [a for a in self._of(stem, "issue", *SWAPS) if a.outcome != "asked" and not a.interrupted]
-        return ended[-1] if ended and ended[-1].outcome == "retry" else None
+        ended = (a for a in reversed(self._changes(stem)) if a.outcome != "asked" and not a.interrupted)
+        newest = next(ended, None)
+        return newest if newest and newest.outcome == "retry" else None
 
     def signals(self, process: Process) -> tuple[Attempt, ...]:
         """The reloads recorded for a process."""
@@ -123,13 +132,12 @@ class History:
 
     def window(self, stem: str, fingerprint: str) -> Window | None:
         """The newest answer about this very certificate; None where the CA has not given any."""
-        answers = [a for a in self.windows(stem) if a.outcome == "ok" and a.fingerprint == fingerprint]
-        return answers[-1].window if answers else None
+        answers = (a for a in reversed(self.windows(stem)) if a.outcome == "ok" and a.fingerprint == fingerprint)
+        return next((a.window for a in answers), None)
 
     def last(self, stem: str) -> Attempt | None:
         """The newest attempt to change a pair."""
-        found = self._of(stem, "issue", *SWAPS)
-        return found[-1] if found else None
+        return next(reversed(self._changes(stem)), None)
 
 
 def counted(failed: tuple[Attempt, ...]) -> tuple[Attempt, ...]:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listener:
     """A TCP port a process listens on, at an address that can be dialled from here."""
 
@@ -13,7 +14,7 @@ class Listener:
     port: int
     kind: Literal["sql", "http", "auto"] = "auto"
 
-    @property
+    @cached_property
     def address(self) -> str:
         """host:port, an IPv6 host in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -45,7 +46,7 @@ class Place:
     addresses: tuple[str, ...] = ()  # of the host, in the canonical text of the ipaddress module
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Process:
     """A process that owns the directory. `start` (clock ticks since boot) makes the pid unambiguous."""
 
@@ -67,7 +68,7 @@ class Process:
     place: Place = Place()
     by_probe: bool = False  # its listeners are those of `probe`: it counts as serving once one of them has answered
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """`pid:start`."""
         return f"{self.pid}:{self.start}"

@@ -73,7 +73,7 @@ class Snapshot:
 
     def exposed(self, file: str, key: str) -> Exposure | None:
         """What is known of a key that others could read: given its file, and the digest of its public half."""
-        return self._exposed.get((file, key)) or self._exposed.get((file, ""))
+        return (self._exposed.get((file, key)) or self._exposed.get((file, ""))) if self.exposures else None
 
     @cached_property
     def _exposed(self) -> dict[tuple[str, str], Exposure]:
@@ -103,7 +103,7 @@ class Snapshot:
 
     def revoked(self, leaf: Leaf | None) -> str | None:
         """Why a leaf counts as revoked, None where it does not."""
-        found = self.revocation.get(leaf.fingerprint) if leaf else None
+        found = self.revocation.get(leaf.fingerprint) if leaf and self.revocations else None
         return found.revoked if found else None
 
     @cached_property
