@@ -155,7 +155,12 @@ class Probe:
     @property
     def subject(self) -> str:
         """Host, port and client pair."""
-        return f"{self.host}:{self.port}/{self.client}"
+        return probed(self.host, self.port, self.client)
+
+
+def probed(host: str, port: int, client: str) -> str:
+    """The subject of a probe, by which a running one is known."""
+    return f"{host}:{port}/{client}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,13 +88,13 @@ def ended(snapshot: Snapshot, now: datetime) -> Attempt | None:
 
     A process that was started since has loaded what was on disk then. What it serves is not known until it was asked.
     """
-    last = [a for a in snapshot.attempts if a.kind == "reload"][-1:]
+    last = next((a for a in reversed(snapshot.attempts) if a.kind == "reload"), None)
     looked, alive = snapshot.processes_at, {p.identity for p in snapshot.processes}
-    if not last or looked is None or last[0].outcome != "unproven" or last[0].subject in alive:
+    if last is None or looked is None or last.outcome != "unproven" or last.subject in alive:
         return None
-    if not last[0].at < looked or now - last[0].at > MOURNED:
+    if not last.at < looked or now - last.at > MOURNED:
         return None
-    return None if any(p.started > last[0].at for p in snapshot.own_processes) else last[0]
+    return None if any(p.started > last.at for p in snapshot.own_processes) else last
 
 
 def silent(snapshot: Snapshot, process: Process) -> bool:
@@ -120,11 +120,14 @@ def answers(snapshot: Snapshot, now: datetime) -> Answers:
     return {(s.process, s.client, s.address): s for s in known if after[s.process] < s.at <= now}
 
 
-def unloaded(snapshot: Snapshot, process: Process) -> str | None:
-    """Why a process cannot have loaded what is on disk, by records and dates: no probe shows some of the files."""
-    digest, before = material(snapshot), [a for a in snapshot.history.signals(process) if a.outcome != "failed"]
+def unloaded(snapshot: Snapshot, process: Process, digest: str) -> str | None:
+    """Why a process cannot have loaded what is on disk, by records and dates: no probe shows some of the files.
+
+    `digest`: of the material on disk.
+    """
+    before = next((a for a in reversed(snapshot.history.signals(process)) if a.outcome != "failed"), None)
     if before:
-        return None if before[-1].material == digest else "the files changed since the process was last reloaded"
+        return None if before.material == digest else "the files changed since the process was last reloaded"
     if len([s for s in of_process(snapshot, process) if not s.client]) < len(process.listeners):
         return None  # it has not said yet what it serves
     late = _late(snapshot, process)
@@ -197,7 +200,7 @@ def _not_loaded(snapshot: Snapshot, process: Process, told: Answers) -> tuple[st
     found = {x.address: told.get((process.identity, "", x.address)) for x in process.listeners}
     owed = tuple(at for at, s in found.items() if s is None or differs(snapshot, s))
     running = any(a.outcome == "asked" for a in snapshot.history.signals(process)[-1:])
-    return owed or (_pid(process) if running or unloaded(snapshot, process) else ())
+    return owed or (_pid(process) if running or unloaded(snapshot, process, material(snapshot)) else ())
 
 
 def _kind(snapshot: Snapshot, pair: Pair, told: Answers) -> Kind:

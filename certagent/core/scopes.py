@@ -32,11 +32,11 @@ def limit(snapshot: Snapshot, want: Want | None, pair: Pair) -> Limit:
     """
     if want is not None and want.uris is not None:
         return Limit(uris=tuple(u for u in want.uris if is_scope(u)), source="configured")
-    before, leaf = earlier(snapshot, pair), pair.leaf
+    leaf = pair.leaf
     if leaf is None:
-        return Limit(uris=before, source="earlier")
+        return Limit(uris=earlier(snapshot, pair), source="earlier")
     issuing = want is not None and want.issued_in(snapshot.directory)
-    if issuing and leaf.fingerprint not in snapshot.issued and added(before, leaf):
+    if issuing and leaf.fingerprint not in snapshot.issued and added(before := earlier(snapshot, pair), leaf):
         return Limit(uris=before, source="earlier", contradicted=pair.matched)
     return Limit(uris=leaf.scopes, source="live")
 

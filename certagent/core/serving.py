@@ -10,6 +10,8 @@ from certagent.core.facts import Listener, Loaded, Pair, Process, Served, Snapsh
 from certagent.core.facts.history import VERIFIED
 from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, NODE, UI
 
+PortKind = Literal["sql", "http", "auto"]
+
 
 def loaded_pairs(snapshot: Snapshot) -> list[Pair]:
     """The pairs and bundles a server loads and uses: all but the clients' (`client.node` is the node's own)."""
@@ -64,8 +66,8 @@ def expected(snapshot: Snapshot, kind: str) -> Pair | None:
 
     A directory without `node` is a SQL server's: there it is its one tenant pair.
     """
-    ui, node = snapshot.pair(UI.stem), snapshot.pair(NODE.stem)
-    if kind == "http" and ui is not None and ui.leaf is not None:
+    ui, node = snapshot.pair(UI.stem) if kind == "http" else None, snapshot.pair(NODE.stem)
+    if ui is not None and ui.leaf is not None:
         return ui
     if node is not None:
         return node
@@ -84,6 +86,8 @@ def client_names(snapshot: Snapshot) -> frozenset[str]:
 
 def differs(snapshot: Snapshot, served: Served) -> str | None:
     """Given one answer, return how it differs from what is on disk, or None: the leaf, and what else it tells."""
+    if served.client:
+        return None
     return other_leaf(snapshot, served) or _other_material(snapshot, served)
 
 
@@ -92,11 +96,13 @@ def _other_material(snapshot: Snapshot, served: Served) -> str | None:
 
     Another server may take its client CAs from elsewhere.
     """
-    owner = next((p for p in snapshot.processes if p.identity == served.process), None)
-    if owner is None or owner.found_by != "arguments" or served.client or served.outcome != "served":
+    if served.outcome != "served":
         return None
-    names, node = client_names(snapshot), snapshot.pair(CLIENT_NODE.stem)
-    if served.client_cas and names and names != frozenset(served.client_cas):
+    owner = next((p for p in snapshot.processes if p.identity == served.process), None)
+    if owner is None or owner.found_by != "arguments":
+        return None
+    names, node = client_names(snapshot) if served.client_cas else None, snapshot.pair(CLIENT_NODE.stem)
+    if names and names != frozenset(served.client_cas):
         return f"{served.address} accepts clients of CAs other than those on disk"
     if served.node_client_expiry and node and node.leaf:
         until = int(node.leaf.not_after.timestamp())
@@ -110,8 +116,10 @@ def _other_material(snapshot: Snapshot, served: Served) -> str | None:
 
 def other_leaf(snapshot: Snapshot, served: Served) -> str | None:
     """Given one answer, return how the leaf that it served differs from the file, or None."""
+    if served.outcome == "unreachable" or served.client:
+        return None
     pair = expected(snapshot, served.kind)
-    if pair is None or pair.leaf is None or served.outcome == "unreachable" or served.client:
+    if pair is None or pair.leaf is None:
         return None
     if served.outcome == "refused":
         return f"handshakes with {served.address} fail: {served.reason}"
@@ -120,7 +128,7 @@ def other_leaf(snapshot: Snapshot, served: Served) -> str | None:
     return f"{served.address} serves {served.fingerprint[:12]}, {pair.name.stem}.crt is {pair.leaf.fingerprint[:12]}"
 
 
-def port_kind(snapshot: Snapshot, process: Process, port: Listener) -> Literal["sql", "http", "auto"]:
+def port_kind(snapshot: Snapshot, process: Process, port: Listener) -> PortKind:
     """What a port turned out to be, where the process did not say."""
     if port.kind != "auto":
         return port.kind
@@ -136,9 +144,8 @@ def of_process(snapshot: Snapshot, process: Process) -> list[Served]:
 
 def loaded_by(snapshot: Snapshot, process: Process) -> Loaded | None:
     """What a process was last seen to have loaded; of one that is new, what was last seen of any; None: unknown."""
+    if not snapshot.loaded:
+        return None
     known = {found.material: found for found in snapshot.loaded}
-    signals = snapshot.history.signals(process)
-    seen = [a.material for a in signals if a.outcome in VERIFIED and a.material in known]
-    if seen:
-        return known[seen[-1]]
-    return snapshot.loaded[-1] if snapshot.loaded else None
+    verified = (a for a in reversed(snapshot.history.signals(process)) if a.outcome in VERIFIED)
+    return next((known[a.material] for a in verified if a.material in known), snapshot.loaded[-1])

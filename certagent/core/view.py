@@ -68,6 +68,8 @@ class View:
 
     def running(self, kind: str, subject: str | None = None) -> InFlight | None:
         """A job of that kind that runs now: one about that subject, where a subject is given."""
+        if not self.snapshot.in_flight:
+            return None
         found = self._in_flight.get(kind, {})
         return next(iter(found.values()), None) if subject is None else found.get(subject)
 

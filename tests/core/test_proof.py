@@ -350,8 +350,8 @@ def test_process_starting_is_unverified_by_pid() -> None:
 def test_installation_after_start_is_unverified_while_other_is_served() -> None:
     """A process that serves another certificate has loaded nothing that was installed since it started."""
     arrived = Attempt("install", "node", NOW - DAY, "ok", fingerprint="node-1")
-    assert unloaded(host(FIRST, CONSOLE, attempts=(arrived,)), ONE) is None
-    assert "node.crt was installed after" in (unloaded(host(OLD, CONSOLE, attempts=(arrived,)), ONE) or "")
+    assert unloaded(host(FIRST, CONSOLE, attempts=(arrived,)), ONE, "") is None
+    assert "node.crt was installed after" in (unloaded(host(OLD, CONSOLE, attempts=(arrived,)), ONE, "") or "")
 
 
 def root(serial: int, **changes: Any) -> Leaf:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from certagent.core.catalogue import CA_KEY_PRESENT
-from certagent.core.decide.part import Part
+from certagent.core.decide.part import Part, saying
 from certagent.core.facts import KeyFile, Pair, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.names import stem_of
@@ -14,9 +14,9 @@ NAMED = ("ca.", "ca-")  # what the files of CAs are called
 
 def part(view: View) -> Part:
     """A finding for each."""
-    pairs = {p.key.file.name: p for p in view.snapshot.pairs if p.key}
-    found = [_finding(name, subject, pairs.get(name)) for name, subject in of_cas(view.snapshot).items()]
-    return Part(findings=tuple(found))
+    keys = of_cas(view.snapshot)
+    pairs = {p.key.file.name: p for p in view.snapshot.pairs if p.key} if keys else {}
+    return saying(_finding(name, subject, pairs.get(name)) for name, subject in keys.items())
 
 
 def of_cas(snapshot: Snapshot) -> dict[str, str]:

@@ -29,17 +29,18 @@ def part(view: View) -> Part:
 
 
 def _key(view: View, file: File, key: str) -> Part:
-    known = view.snapshot.exposed(file.name, key)
-    told = Part(findings=(_finding(view, known),)) if known else Part()
-    repairs = [r for r in repairs_of(view, file) if r.ok and r.at > _begin(view, file, known)]
+    known, made = view.snapshot.exposed(file.name, key), repairs_of(view, file)
+    begin = _begin(view, file, known) if made else view.now
+    repairs = [r for r in made if r.ok and r.at > begin]
     if known is None:
-        return told + _new(file, key, repairs)
+        return _new(file, key, repairs)
+    found = Part(findings=(_finding(view, known),))
     if not repairs:
-        return told
+        return found
     again = known.until + COUNTED_EVERY
     if view.now < again:
-        return told + Part(wakes=(again,))
-    return told + _expose(_grown(known, repairs))
+        return found + Part(wakes=(again,))
+    return found + _expose(_grown(known, repairs))
 
 
 def _begin(view: View, file: File, known: Exposure | None) -> datetime:

@@ -30,7 +30,8 @@ def part(view: View) -> Part:
         return NOTHING
     asked = [r for r in view.snapshot.requests if r.kind == "rollback"]
     back = [going_back(view, r.subject, "requested by an operator") for r in asked]
-    return total([_believed(view, staged) for staged in view.snapshot.staged]) + Part(tuple(b for b in back if b))
+    returns = [Part((b,)) for b in back if b]
+    return total([*(_believed(view, staged) for staged in view.snapshot.staged), *returns])
 
 
 def _believed(view: View, staged: Staged) -> Part:

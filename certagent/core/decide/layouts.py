@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 from certagent.core.catalogue import LAYOUT_SUPERFLUOUS
 from certagent.core.decide import failover
-from certagent.core.decide.part import NOTHING, Part, blocked
+from certagent.core.decide.part import NOTHING, Part, blocked, saying
 from certagent.core.facts import Leaf, LoaderFlags, Pair, Process, Snapshot, Staged
 from certagent.core.facts.history import VERIFIED
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name
 from certagent.core.policy import Want
 from certagent.core.principals import NODE_USER, refused_principal
-from certagent.core.roles import BY_STEM, KINDS
+from certagent.core.roles import KINDS
 from certagent.core.serving import of_process
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
@@ -187,15 +187,15 @@ def _roots(snapshot: Snapshot, authority: str) -> tuple[Leaf, ...]:
 def _superfluous(view: View) -> Part:
     """Files that cockroach uses although nothing requests them."""
     found = []
-    for stem, kind in BY_STEM.items():
-        pair = view.pair(stem)
-        if not kind.effect or pair is None or pair.cert is None or view.want(stem) or not view.policy.wants:
+    for pair in view.snapshot.pairs if view.policy.wants else ():
+        kind, stem = pair.name.kind, pair.name.stem
+        if not kind.effect or pair.cert is None or view.want(stem):
             continue
         message = f"not requested by layout {view.policy.layout!r}, but {kind.effect}"
         remedy = f"add [certs_dir.file.{stem}], choose another layout, or remove it and restart cockroach"
         severity: Severity = "warning" if kind.grave else "info"
         found.append(LAYOUT_SUPERFLUOUS.found(f"{stem}.crt", message, severity, remedy))
-    return Part(findings=(*found, *_old_clients(view)))
+    return saying((*found, *_old_clients(view)))
 
 
 def _old_clients(view: View) -> tuple[Finding, ...]:

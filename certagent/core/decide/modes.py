@@ -35,6 +35,8 @@ def key_files(snapshot: Snapshot) -> Iterator[tuple[File, KeyFile | None]]:
 
 def repairs_of(view: View, file: File) -> list[Repair]:
     """The known repairs of a file, none from the future, where the clock was set back."""
+    if not view.snapshot.repairs:
+        return []
     return [r for r in view.snapshot.repairs_of.get(file.name, ()) if r.at <= view.now]
 
 

@@ -6,7 +6,7 @@ It is said as soon as it is seen, not only when a renewal is due, and nothing is
 from dataclasses import dataclass
 
 from certagent.core.catalogue import INSTALL_BLOCKED
-from certagent.core.decide.part import Part
+from certagent.core.decide.part import Part, saying
 from certagent.core.facts import Attempt, File, Pair, Staged
 from certagent.core.findings import Finding, Severity
 from certagent.core.obstacles import Fixed, remedy, told
@@ -28,7 +28,7 @@ class Obstacle:
 def part(view: View) -> Part:
     """The findings about the pairs that an authority renews here."""
     wants = [w for w in view.policy.wants if w.issued_in(view.snapshot.directory) and not w.name.is_bundle]
-    return Part(findings=tuple(found for want in wants for found in _findings(view, want)))
+    return saying(found for want in wants for found in _findings(view, want))
 
 
 def obstacle(view: View, want: Want, staged: Staged | None) -> Obstacle | None:

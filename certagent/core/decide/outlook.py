@@ -71,9 +71,11 @@ def _after_refusal(view: View, want: Want, refusals: list[Attempt]) -> str:
 
 def remembered(view: View, want: Want, pair: Pair) -> Part:
     """What failed for the live pair, while nothing is due: a person asked for it, and should not have to remember."""
+    failed = view.history.failures(want.name.stem)
+    if not failed:
+        return NOTHING
     since = pair.cert.file.changed if pair.cert else view.now
-    tried = tuple(a for a in view.history.failures(want.name.stem) if a.at > since)
-    told = failing(view, want, tried)
+    told = failing(view, want, tuple(a for a in failed if a.at > since))
     return replace(told, findings=tuple(replace(f, severity="warning") for f in told.findings))
 
 

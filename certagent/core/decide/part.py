@@ -1,5 +1,6 @@
 """What one question contributes to a plan."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +21,8 @@ class Part:
         """Everything of both, in order."""
         if other is NOTHING:
             return self
+        if self is NOTHING:
+            return other
         return Part(
             self.actions + other.actions,
             self.blocked + other.blocked,
@@ -33,12 +36,25 @@ NOTHING = Part()
 
 def total(parts: list[Part]) -> Part:
     """Everything of all of them: linear where adding one by one would be quadratic."""
-    return Part(
-        tuple(a for p in parts for a in p.actions),
-        tuple(h for p in parts for h in p.blocked),
-        tuple(f for p in parts for f in p.findings),
-        tuple(w for p in parts for w in p.wakes),
-    )
+    some = [p for p in parts if p is not NOTHING]
+    if not some:
+        return NOTHING
+    actions: list[Action] = []
+    waiting: list[Blocked] = []
+    findings: list[Finding] = []
+    wakes: list[datetime] = []
+    for part in some:
+        actions += part.actions
+        waiting += part.blocked
+        findings += part.findings
+        wakes += part.wakes
+    return Part(tuple(actions), tuple(waiting), tuple(findings), tuple(wakes))
+
+
+def saying(findings: Iterable[Finding]) -> Part:
+    """What is only said."""
+    found = tuple(findings)
+    return Part(findings=found) if found else NOTHING
 
 
 def blocked(action: str, subject: str, reason: str, until: datetime | None = None, *, refused: bool = False) -> Part:

@@ -6,14 +6,13 @@ answer would be no different.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from ipaddress import ip_address
 
 from certagent.core.bundles import certificates
 from certagent.core.catalogue import CA_UI_ALONE, CERT_ADDRESS, CERT_LOGIN, CERT_NONSTANDARD, CERT_PINNED
-from certagent.core.decide.part import Part
+from certagent.core.decide.part import Part, saying
 from certagent.core.facts import Leaf, LoaderFlags, Snapshot
 from certagent.core.findings import Finding, Severity
+from certagent.core.hosts import host as as_value
 from certagent.core.names import CA_TENANT, CA_UI, CLIENT_DEBUG, CLIENT_NODE, NODE, UI, stem_of
 from certagent.core.principals import loads_any_principal, refused_by_loader, refused_principal, tenants_of
 from certagent.core.spelling import quoted
@@ -29,7 +28,7 @@ def part(view: View) -> Part:
     terms = view.policy.terms or (LoaderFlags(),)
     snapshot = view.snapshot
     by_terms = (*_debug_user(snapshot, terms), *_old_loader(snapshot, terms), *_addresses(view, terms))
-    return Part(findings=(*by_terms, *_pinned(snapshot), *_ui_alone(snapshot)))
+    return saying((*by_terms, *_pinned(snapshot), *_ui_alone(snapshot)))
 
 
 def _debug_user(snapshot: Snapshot, terms: tuple[LoaderFlags, ...]) -> Iterator[Finding]:
@@ -48,7 +47,8 @@ def _old_loader(snapshot: Snapshot, terms: tuple[LoaderFlags, ...]) -> Iterator[
     They are critical where a node of such a version would not start with them.
     """
     unknown = [t for t in terms if loads_any_principal(t) is None]
-    split = any(p.name == CLIENT_NODE and p.cert for p in snapshot.pairs)
+    apart = snapshot.pair(CLIENT_NODE.stem)
+    split = apart is not None and apart.cert is not None
     for pair in (p for p in snapshot.pairs if p.leaf and not p.name.is_bundle):
         kind, leaf = pair.name.kind, pair.leaf
         user = kind.needed(pair.name.subject, split=split).principal
@@ -88,24 +88,26 @@ def _by_whom(view: View, found: Finding) -> Finding:
 
 def names(leaf: Leaf, host: str) -> bool:
     """Whether a certificate is for that host, as Go sees it: a wildcard matches one whole label."""
-    with suppress(ValueError):
-        return str(ip_address(host)) in leaf.ips
-    wanted = host.lower().rstrip(".")
+    kind, wanted = as_value(host)
+    if kind == "ip":
+        return wanted in leaf.ips
+    wanted = wanted.rstrip(".")
     allowed = {wanted, f"*.{wanted.partition('.')[2]}"}
     return any(name.lower().rstrip(".") in allowed for name in leaf.dns)
 
 
 def _pinned(snapshot: Snapshot) -> Iterator[Finding]:
     """Certificates that are in a bundle themselves: they verify, and as a client's are never offered."""
-    split = is_split(snapshot.pairs, wanted=False)
+    bundled = {ca.fingerprint for pair in snapshot.pairs if pair.name.is_bundle for ca in certificates(pair)}
     for pair in snapshot.pairs:
         kind, leaf = pair.name.kind, pair.leaf
-        by = {v.bundle for v in kind.verifiers(snapshot.listed_bundles, split=split) if v.usage == "client"}
-        if leaf is None or not by:
+        if leaf is None or leaf.fingerprint not in bundled or pair.name.is_bundle:
             continue
+        split = is_split(snapshot.pairs, wanted=False)
+        by = {v.bundle for v in kind.verifiers(snapshot.listed_bundles, split=split) if v.usage == "client"}
         asked_for = [ca for stem in (*by, CA_TENANT.stem) for ca in certificates(snapshot.pair(stem))]
         issuers = {certificate.issuer for certificate in (leaf, *pair.cert.chain)} if pair.cert else set()
-        pinned = leaf.fingerprint in {ca.fingerprint for ca in asked_for}
+        pinned = by and leaf.fingerprint in {ca.fingerprint for ca in asked_for}
         if pinned and not issuers & {ca.subject for ca in asked_for}:
             bundle = next(iter(by))
             message = f"{bundle}.crt contains this certificate but not its CA: it is never sent as a client certificate"

@@ -6,7 +6,7 @@ Facts that are expensive to get are cached with an age, so a file event costs on
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from certagent.core.actions import Probe, Scan
+from certagent.core.actions import Probe, Scan, probed
 from certagent.core.catalogue import (
     CERT_EKU,
     CERT_EXPIRED,
@@ -16,11 +16,11 @@ from certagent.core.catalogue import (
     PROCESS_PROBE,
     SERVED_UNREACHABLE,
 )
-from certagent.core.decide.part import NOTHING, Part, total
+from certagent.core.decide.part import NOTHING, Part, saying, total
 from certagent.core.facts import Listener, Process, Served, Snapshot
 from certagent.core.proof import ended, silent, since
 from certagent.core.rules import pair_findings
-from certagent.core.serving import differs, looked, port_kind
+from certagent.core.serving import PortKind, differs, looked, of_process, port_kind
 from certagent.core.view import View
 
 SCAN_EVERY = timedelta(seconds=30)
@@ -33,10 +33,9 @@ INVALID = frozenset({CERT_EXPIRED, CERT_NOT_YET_VALID, CERT_EKU, CERT_UNTRUSTED}
 
 def part(view: View) -> Part:
     """Scans and probes that are due, and findings about ports that do not answer."""
-    parts = [_scan(view)]
-    parts += _probes(view)
-    parts += [_unreachable(view), _misnamed(view)]
-    return total(parts)
+    return total(
+        [_scan(view), *(_probes(view, p) for p in view.snapshot.processes), _unreachable(view), _misnamed(view)]
+    )
 
 
 def _scan(view: View) -> Part:
@@ -58,36 +57,41 @@ def _outdated(view: View, at: datetime) -> bool:
     return asked or (not view.snapshot.processes and not looked(view.snapshot, view.now))
 
 
-def _wanted(view: View) -> Iterator[Probe]:
+def _probes(view: View, process: Process) -> Part:
+    """The probes that are due; none of a process that is being signalled, nor of an address that is being asked."""
+    if not (process.state == "serving" or _announced(process)) or view.running("reload", process.identity):
+        return NOTHING
+    actions: list[Probe] = []
+    wakes: list[datetime] = []
+    news = since(view.snapshot, process, view.now)
+    known = {(s.address, s.client): s for s in of_process(view.snapshot, process)}
+    for port, kind, client in _wanted(view, process):
+        if view.running("probe", probed(port.host, port.port, client)):
+            continue
+        last = known.get((port.address, client))
+        at = view.now if last is None else _again_at(view, last, news)
+        if last is not None and _announced(process):
+            at = min(at, last.at + SCAN_STARTING)
+        if view.now < at:
+            wakes.append(at)
+            continue
+        why = f"check whether it accepts {client}" if client else "check what it serves"
+        actions.append(Probe(port.host, port.port, kind, process.identity, client, why))
+    return Part(tuple(actions), wakes=tuple(wakes))
+
+
+def _wanted(view: View, process: Process) -> Iterator[tuple[Listener, PortKind, str]]:
     """What each port serves; and on each SQL port, whether the wanted client pairs are accepted."""
     clients = [p for p in view.snapshot.pairs if p.name.kind.offered and p.matched and view.want(p.name.stem)]
-    for process in (p for p in view.snapshot.processes if p.state == "serving" or _announced(p)):
-        for port in process.listeners or tuple(Listener(h, p, k) for h, p, k in view.policy.process.probe):
-            kind = port_kind(view.snapshot, process, port)
-            yield Probe(port.host, port.port, kind, process.identity, "", "check what it serves")
-            for pair in clients if kind == "sql" else ():
-                stem = pair.name.stem
-                yield Probe(port.host, port.port, "sql", process.identity, stem, f"check whether it accepts {stem}")
+    for port in process.listeners or tuple(Listener(h, p, k) for h, p, k in view.policy.process.probe):
+        kind = port_kind(view.snapshot, process, port)
+        yield port, kind, ""
+        yield from ((port, "sql", pair.name.stem) for pair in clients if kind == "sql")
 
 
 def _announced(process: Process) -> bool:
     """Whether it is asked although it may still be starting: `probe` says where, and its answer is all there is."""
     return process.by_probe and process.state == "starting"
-
-
-def _probes(view: View) -> Iterator[Part]:
-    """The probes that are due; none of a process that is being signalled, nor of an address that is being asked."""
-    known = {(s.process, s.address, s.client): s for s in view.snapshot.served}
-    news = {p.identity: since(view.snapshot, p, view.now) for p in view.snapshot.processes}
-    starting = {p.identity for p in view.snapshot.processes if _announced(p)}
-    for probe in _wanted(view):
-        if view.running("probe", probe.subject) or view.running("reload", probe.process):
-            continue
-        last = known.get((probe.process, Listener(probe.host, probe.port).address, probe.client))
-        at = view.now if last is None else _again_at(view, last, news[probe.process])
-        if last is not None and probe.process in starting:
-            at = min(at, last.at + SCAN_STARTING)
-        yield Part((probe,)) if view.now >= at else Part(wakes=(at,))
 
 
 def _again_at(view: View, last: Served, news: datetime) -> datetime:
@@ -135,7 +139,7 @@ def _unreachable(view: View) -> Part:
             message = f"{served.address} refuses {served.client}.crt: {served.reason}"
             remedy = "add the issuer to the server's bundle of client CAs"
             found.append(CERT_UNTRUSTED.found(f"{served.client}.crt", message, remedy=remedy))
-    return Part(findings=tuple(found))
+    return saying(found)
 
 
 def _elsewhere(snapshot: Snapshot, process: Process) -> tuple[str, ...]:
@@ -163,4 +167,4 @@ def _misnamed(view: View) -> Part:
             seen = ", ".join(port.address for port in process.seen)
             message = f"`probe` names {', '.join(wrong)}, but pid {process.pid} listens on {seen}"
             found.append(PROCESS_PROBE.found(f"pid {process.pid}", message))
-    return Part(findings=tuple(found))
+    return saying(found)

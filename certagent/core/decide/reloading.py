@@ -12,7 +12,7 @@ from certagent.core.catalogue import SERVED_STALE
 from certagent.core.decide import unserved
 from certagent.core.decide.gate import Bar, bar, restarts, undecided
 from certagent.core.decide.generations import going_back, paced
-from certagent.core.decide.part import NOTHING, Part, blocked, total
+from certagent.core.decide.part import NOTHING, Part, blocked, saying, total
 from certagent.core.facts import Attempt, Pair, Process, Request, Served, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.proof import answers, ended, owners, silent, unloaded, unverified
@@ -55,8 +55,8 @@ def part(view: View) -> Part:
         return NOTHING
     ended = _ended(view)
     if not view.snapshot.processes:
-        return Part(findings=ended) + unserved.nobody(view)
-    return Part(findings=ended) + total([_process(view, p) for p in view.snapshot.processes])
+        return saying(ended) + unserved.nobody(view)
+    return saying(ended) + total([_process(view, p) for p in view.snapshot.processes])
 
 
 def _ended(view: View) -> tuple[Finding, ...]:
@@ -74,14 +74,14 @@ def _process(view: View, process: Process) -> Part:
         return unserved.not_serving(view, process)
     digest = material(view.snapshot)
     wrong = [(s, reason) for s in of_process(view.snapshot, process) if (reason := differs(view.snapshot, s))]
-    stale = wrong[0][1] if wrong else unloaded(view.snapshot, process)
+    stale = wrong[0][1] if wrong else unloaded(view.snapshot, process, digest)
     sent = view.history.unanswered(process, digest)
     asked = _requested(view.snapshot, process)
     if stale is None and asked is None:
         return _settled(view, process, digest, sent)
     forced = asked is not None and asked.force
     barred = None if forced else bar(view, process)
-    found = Part(findings=(_stale(view, process, Stale(sent=sent, reason=stale, bar=barred)),)) if stale else Part()
+    found = saying([_stale(view, process, Stale(sent=sent, reason=stale, bar=barred))] if stale else [])
     if barred is None and not forced and undecided(view, process):
         return found  # its answer to the clients' pairs, which are offered now, decides
     back = _rollback(view, sent, [s for s, _ in wrong])

@@ -1,7 +1,7 @@
 """While no server runs here, a few members are looked at, so that it is known whether one may start."""
 
 from certagent.core.actions import LookAt
-from certagent.core.decide.part import Part
+from certagent.core.decide.part import NOTHING, Part
 from certagent.core.rotation.returning import AGAIN, chosen, offered, stopped, told
 from certagent.core.view import View
 
@@ -10,7 +10,7 @@ def part(view: View) -> Part:
     """The looks that are due."""
     pair = offered(view)
     if pair is None or pair.leaf is None or not stopped(view):
-        return Part()
+        return NOTHING
     mark, stem = pair.leaf.fingerprint, pair.name.stem
     seen = {look.address: look.at + AGAIN for look in told(view, pair)}
     looks = [

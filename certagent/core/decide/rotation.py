@@ -43,7 +43,8 @@ class Waiting:
 
 def part(view: View) -> Part:
     """The looks that are due, what is said of pairs that wait, and the way back of a rotation that was aborted."""
-    found, waiting = _under_way(view), list(_waiting(view))
+    found = _under_way(view)
+    waiting = list(_waiting(view, found))
     if not found and not waiting and not view.snapshot.staged:
         return NOTHING
     aborted = [_aborted(view, change) for change in found]
@@ -57,7 +58,7 @@ def _under_way(view: View) -> tuple[Change, ...]:
     return changes(view) if visible(view.snapshot) else ()
 
 
-def _waiting(view: View) -> Iterator[Waiting]:
+def _waiting(view: View, changing: tuple[Change, ...]) -> Iterator[Waiting]:
     """Every pair of another root that waits: staged, on disk for a reload, or an earlier one that should come back."""
     for staged in view.snapshot.staged:
         live = before(view.snapshot, staged.pair.name)
@@ -66,16 +67,16 @@ def _waiting(view: View) -> Iterator[Waiting]:
     for process in view.snapshot.own_processes:
         for found in loading(view, process):
             yield Waiting(stem=found.stem, live=found.was, held=found.held)
-    for stem, without in _backwards(view):
+    for stem, without in _backwards(view, changing):
         kept, live = newest(view, stem, without), view.pair(stem)
         if kept and live and (waits := held_back(view, kept)):
             yield Waiting(stem=stem, live=live, held=waits)
 
 
-def _backwards(view: View) -> Iterator[tuple[str, str]]:
+def _backwards(view: View, changing: tuple[Change, ...]) -> Iterator[tuple[str, str]]:
     """The pairs that should go back, and the root that they should leave."""
     yield from ((r.subject, "") for r in view.snapshot.requests if r.kind == "rollback")
-    for change in _under_way(view):
+    for change in changing:
         yield from ((stem, change.new.spki) for stem in _turning(view, change))
 
 

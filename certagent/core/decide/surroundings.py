@@ -19,7 +19,7 @@ from certagent.core.catalogue import (
     NAME_UNKNOWN,
 )
 from certagent.core.decide.ca_keys import of_cas
-from certagent.core.decide.part import Part
+from certagent.core.decide.part import Part, saying
 from certagent.core.facts import Directory, ObserveOnly, Snapshot, Why
 from certagent.core.findings import Finding
 from certagent.core.policy import Policy
@@ -41,7 +41,7 @@ def part(view: View) -> Part:
     others = () if directory.left_alone else (*_strangers(view.snapshot), *_tenants(view.snapshot))
     findings = [*_directory(view.policy, directory), *others, *_agent(view)]
     actions = (Recover("a swap was interrupted"),) if directory.interrupted and directory.managed else ()
-    return Part(actions, findings=tuple(findings))
+    return Part(actions, findings=tuple(findings)) if actions else saying(findings)
 
 
 def _directory(policy: Policy, directory: Directory) -> list[Finding]:
@@ -94,7 +94,9 @@ def _odd(path: str, odd: tuple[str, ...]) -> Finding:
 
 
 def _strangers(snapshot: Snapshot) -> list[Finding]:
-    found = []
+    found: list[Finding] = []
+    if not snapshot.unmanaged_files:
+        return found
     cas = of_cas(snapshot)
     for file in (f for f in snapshot.unmanaged_files if f.name not in cas):
         parsed = names.parse(names.stem_of(file.name))

@@ -6,7 +6,7 @@ the words stay.
 """
 
 from certagent.core.bundles import certificates
-from certagent.core.decide.part import Part
+from certagent.core.decide.part import NOTHING, Part
 from certagent.core.facts import Process, Word
 from certagent.core.rotating import EndWords
 from certagent.core.rotation.roots import OF_NODES, change
@@ -16,6 +16,8 @@ from certagent.core.view import View
 
 def part(view: View) -> Part:
     """The words of rotations that are over."""
+    if not view.snapshot.words:
+        return NOTHING
     over = dict.fromkeys((w.bundle, w.root) for w in view.snapshot.words if _over(view, w))
     reason = "the rotation is over; what was said about it counts no more"
     return Part(tuple(EndWords(bundle=bundle, root=root, reason=reason) for bundle, root in over))

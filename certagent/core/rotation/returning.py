@@ -58,9 +58,9 @@ def renewal(view: View, pair: Pair) -> str | None:
     """
     look, trust = refused(view, pair), pair.trust
     found = change(view, trust.bundle) if look and trust else None
-    last = view.history.last_install(pair.name.stem)
     if look is None or found is None or trust is None or found.new.spki in trust.anchors:
         return None
+    last = view.history.last_install(pair.name.stem)
     late = last is None or view.now - last.at >= PAUSE
     return f"{look.address} refuses the certificate, and its root was replaced: {look.reason}" if late else None
 
