@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from shlex import quote
 
+from certagent.core.asked import differences
 from certagent.core.bundles import replacing
 from certagent.core.catalogue import (
     CA_EXPIRED,
@@ -16,18 +17,14 @@ from certagent.core.catalogue import (
     CA_KEY_PRESENT,
     CA_MISSING,
     CA_NOT_A_CA,
-    CERT_EKU,
     CERT_EMPTY,
     CERT_EXPIRED,
     CERT_EXPIRES_SOON,
     CERT_IRREGULAR,
-    CERT_KEY,
     CERT_MISSING,
     CERT_NONSTANDARD,
     CERT_NOT_YET_VALID,
     CERT_OUTLIVES_CA,
-    CERT_PRINCIPAL,
-    CERT_SAN,
     CERT_UNPARSABLE,
     CERT_UNREAD,
     CERT_UNTRUSTED,
@@ -41,17 +38,13 @@ from certagent.core.catalogue import (
 )
 from certagent.core.facts import CertFile, File, Leaf, LoaderFlags, Pair, Staged
 from certagent.core.findings import Finding, Is, Severity
-from certagent.core.hosts import host, hosts, hosts_of
 from certagent.core.names import Name, parse, stem_of
 from certagent.core.policy import Owner, Want
-from certagent.core.principals import refused, tenants_of
 from certagent.core.remaining import lifetime_problem
-from certagent.core.roles import Usage
 from certagent.core.scopes import widening
 from certagent.core.spans import stamp
 from certagent.core.strength import weakness
 from certagent.core.timing import expires_soon
-from certagent.core.trust import allows
 
 UNREAD = {  # by CertFile.problem_kind
     "empty": CERT_EMPTY,
@@ -61,12 +54,9 @@ UNREAD = {  # by CertFile.problem_kind
     "unreadable": CERT_IRREGULAR,
 }
 KEY_UNREAD = {"unparsable": KEY_UNPARSABLE, "irregular": KEY_IRREGULAR, "unreadable": KEY_IRREGULAR}
-SERVER: Usage = "server"
-CLIENT: Usage = "client"
 PERMISSIONS = 0o777  # setuid, setgid and sticky do not count
 OWNER_LIMIT, ROOT_GROUP_LIMIT = 0o700, 0o740
 IN_PLACE = "move the directory away"
-WITHOUT_ROOT = "start every server without --disallow-root-login, or remove {0} (certificate, key, configuration)"
 UNPOOLED = "each of its certificates has PEM headers, and such blocks do not count"
 
 
@@ -138,8 +128,7 @@ def _key(pair: Pair) -> Iterator[Finding]:
 
 def _leaf(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Iterator[Finding]:
     yield from _validity(want, pair, leaf, now)
-    yield from _identity(want, pair, leaf)
-    yield from _usages(want, pair, leaf)
+    yield from differences(want, pair.name, leaf)
     file = f"{pair.name.stem}.crt"
     if pair.trust and pair.trust.problem:
         message = f"the certificate is not trusted by {pair.trust.bundle}.crt: {pair.trust.problem}"
@@ -183,52 +172,6 @@ def _validity(want: Want | None, pair: Pair, leaf: Leaf, now: datetime) -> Itera
 def _end_of(pair: Pair, effective: Leaf) -> str:
     """When it ends, and with which CA where that is not its own end."""
     return f"{f'its CA {pair.ends_by}' if pair.ends_by else 'the certificate'} expires at {stamp(effective.not_after)}"
-
-
-def _identity(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
-    if want is None:
-        return
-    file = f"{pair.name.stem}.crt"
-    for terms in want.terms or (LoaderFlags(),):
-        tenants = tenants_of(want.uris)
-        if problem := refused(want.name, want.principal, leaf, terms, split=not want.client, tenants=tenants):
-            remedy = None if terms.root_login or want.principal != "root" else WITHOUT_ROOT.format(want.name.stem)
-            yield CERT_PRINCIPAL.found(file, f"the certificate {problem}", remedy=remedy)
-            break
-    have = hosts_of(leaf)
-    if missing := [n for n in want.names or () if host(n) not in have]:
-        yield CERT_SAN.found(file, f"the certificate lacks the configured names {', '.join(missing)}")
-    asked = hosts((*(want.names or ()), *([want.principal] if want.principal else [])))
-    extra = sorted(text for found, text in have.items() if found not in asked)
-    if want.drop_names and want.names is not None and extra:
-        yield CERT_SAN.found(file, f"the certificate has names that are no longer configured: {', '.join(extra)}")
-    yield from _uris(want, leaf, file)
-    if other_key(want, leaf) and not want.reuse_key:
-        yield CERT_KEY.found(file, f"the key is {leaf.key}, but {want.key} is configured")
-
-
-def _uris(want: Want, leaf: Leaf, file: str) -> Iterator[Finding]:
-    if want.uris is None:
-        return
-    if missing := [u for u in want.uris if u not in leaf.uris]:
-        yield CERT_SAN.found(file, f"the certificate lacks the configured URIs {', '.join(missing)}")
-    if extra := [u for u in leaf.scopes if u not in want.uris]:
-        yield CERT_SAN.found(file, f"the certificate has crdb:// URIs that are not configured: {', '.join(extra)}")
-
-
-def other_key(want: Want, leaf: Leaf) -> bool:
-    """Whether the configuration asks for another type of key; the default asks for none."""
-    return want.key_configured and leaf.key != want.key
-
-
-def _usages(want: Want | None, pair: Pair, leaf: Leaf) -> Iterator[Finding]:
-    """What the extended key usage lacks of what is wanted, or of what every such certificate needs."""
-    usual = pair.name.kind.verified_as
-    server, client = (want.server, want.client) if want else ("server" in usual, "client" in usual)
-    for needed, usage in ((server, SERVER), (client, CLIENT)):
-        if needed and not allows(leaf, usage):
-            message = f"the extended key usage lacks {usage}Auth: handshakes will fail"
-            yield CERT_EKU.found(f"{pair.name.stem}.crt", message)
 
 
 def _bundle(want: Want | None, pair: Pair, now: datetime) -> Iterator[Finding]:

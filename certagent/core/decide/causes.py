@@ -1,5 +1,6 @@
 """One cause is one finding: what only follows from another finding is not said once more."""
 
+from certagent.core.asked import WITHOUT_ROOT
 from certagent.core.catalogue import (
     CA_MISSING,
     CERT_LOGIN,
@@ -12,7 +13,6 @@ from certagent.core.catalogue import (
 from certagent.core.decide.ca_keys import of_cas
 from certagent.core.findings import Finding
 from certagent.core.names import stem_of
-from certagent.core.rules import WITHOUT_ROOT
 from certagent.core.view import View
 
 
@@ -22,6 +22,8 @@ def last(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     A server refuses the log-in of a user whose certificate its flags exclude, or is another user's. A certificate that
     no server would accept is not missing.
     """
+    if not findings:
+        return ()
     excluded = {f.file for f in findings if f.rule is CERT_LOGIN or f.remedy == WITHOUT_ROOT.format(stem_of(f.file))}
     refused = {f.file for f in findings if f.rule is RENEWAL_REFUSED} & excluded
     others = {f.file for f in findings if f.rule is CERT_PRINCIPAL}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from certagent.core.asked import WITHOUT_ROOT
 from certagent.core.catalogue import AUTHORITY_UNTRUSTED
 from certagent.core.decide import failover, layouts, sans
 from certagent.core.decide.overlap import lacking
@@ -15,7 +16,6 @@ from certagent.core.facts import Attempt, Pair, Request
 from certagent.core.findings import Severity
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
-from certagent.core.rules import WITHOUT_ROOT
 from certagent.core.spans import stamp
 from certagent.core.spread import spread_until
 from certagent.core.timing import DAY, emergency_at, settled_at

@@ -10,20 +10,21 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from certagent.core.actions import Adopt, Issue, RejectCommand
+from certagent.core.asked import other_key
 from certagent.core.catalogue import CERT_KEY, CERT_SAN, KEY_MISMATCH, RENEWAL_REFUSED
 from certagent.core.decide import failover, guards, layouts, outlook, sans
 from certagent.core.decide.causes import by_cause
 from certagent.core.decide.generations import going_back, paced
 from certagent.core.decide.guards import Asking, Block
 from certagent.core.decide.overlap import reasons_of_bundle
-from certagent.core.decide.part import NOTHING, Part, blocked, total
+from certagent.core.decide.part import NOTHING, Part, blocked, saying, total
 from certagent.core.facts import Leaf, Pair, Snapshot
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import NODE
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
 from certagent.core.rotation import returning
-from certagent.core.rules import other_key, pair_findings
+from certagent.core.rules import pair_findings
 from certagent.core.scopes import limit
 from certagent.core.spans import stamp
 from certagent.core.timing import emergency_at, of_the_future
@@ -61,22 +62,20 @@ POLICY: tuple[tuple[Callable[[Asking], Block | None], Outcome], ...] = (
     (guards.spread_out, Outcome.BLOCKED),
     (guards.unaccepted, Outcome.BLOCKED),
 )
+NOT_DUE = Reason(Cause.DUE, "")
 EMERGENCY = ", and less than 5 % of the lifetime is left"
 
 
 def part(view: View) -> Part:
     """Findings of every pair, and the issuances and adoptions that are due."""
-    wanted = {w.name.stem for w in view.policy.wants}
-    others = (p for p in view.snapshot.pairs if p.name.stem not in wanted)
-    unmanaged_files = [Part(findings=tuple(f.unmanaged() for f in pair_findings(None, p, view.now))) for p in others]
-    made = [_want(view, want) for want in view.policy.wants]
-    refused = {name for want, part in zip(view.policy.wants, made, strict=True) for name in _refused(view, want, part)}
-    about = (
-        Part(findings=failover.findings(view, want, refused | _tried(view, want, "failed")))
-        for want in view.policy.wants
-    )
+    wants, now = view.policy.wants, view.now
+    others = (p for p in view.snapshot.pairs if view.want(p.name.stem) is None)
+    unmanaged_files = [saying(f.unmanaged() for f in pair_findings(None, p, now)) for p in others]
+    made = [_want(view, want) for want in wants]
+    refused = {name for want, part in zip(wants, made, strict=True) for name in _refused(view, want, part)}
+    about = [saying(failover.findings(view, want, refused | _tried(view, want, "failed"))) for want in wants]
     found = total([*made, *unmanaged_files, *about])
-    return replace(found, findings=by_cause(view, failover.once(found.findings)))
+    return replace(found, findings=by_cause(view, failover.once(found.findings))) if found.findings else found
 
 
 def _refused(view: View, want: Want, part: Part) -> set[str]:
@@ -98,7 +97,7 @@ def _want(view: View, want: Want) -> Part:
     findings = live_findings(view, want, pair)
     nobody = not want.issued_in(view.snapshot.directory)
     shown = findings + _nameless(want, pair) + _kept_key(want, pair)
-    known = Part(findings=tuple(f.by_others() for f in shown) if nobody else _curable(view, want, pair, shown))
+    known = saying([f.by_others() for f in shown] if nobody else _curable(view, want, pair, shown))
     known += _adoption(view.snapshot, want, pair)
     reason = due(view, want, pair, findings)
     if reason is None:
@@ -194,7 +193,7 @@ def _not_due(view: View, want: Want, pair: Pair, findings: tuple[Finding, ...]) 
         return NOTHING
     at = view.renew_at(want, pair.effective or pair.leaf)
     differs = [f for f in findings if f.rule.different]
-    asking = Asking(view=view, want=want, pair=pair, reason=Reason(Cause.DUE, ""))
+    asking = Asking(view=view, want=want, pair=pair, reason=NOT_DUE)
     if block := guards.vanishing_names(asking) or guards.widened_scopes(asking):
         why = f"the renewal at {stamp(at)} will be blocked: {block.why}"
         return outlook.refused(want.name.stem, why, "warning", at, remedy=block.remedy)

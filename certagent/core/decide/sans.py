@@ -3,6 +3,8 @@
 The `crdb://` URIs that the pair is limited to are always among them: without one it would be valid for every tenant.
 """
 
+from functools import lru_cache
+
 from certagent.core.facts import Adopted, Leaf, Pair, Snapshot
 from certagent.core.facts.certificates import is_scope
 from certagent.core.hosts import hosts, hosts_of
@@ -48,8 +50,10 @@ def misdirected(snapshot: Snapshot, want: Want, pair: Pair) -> str | None:
 
 def widened(snapshot: Snapshot, want: Want, pair: Pair) -> str | None:
     """Why the live certificate cannot say for whom the next one is valid, or None."""
+    if pair.leaf is None or pair.leaf.fingerprint in snapshot.issued:
+        return None
     found = limit(snapshot, want, pair)
-    if not found.contradicted or pair.leaf is None:
+    if not found.contradicted:
         return None
     more = ", ".join(added(found.uris, pair.leaf))
     return f"the certificate is valid for {more}; the one before, which it replaced, for {', '.join(found.uris)} only"
@@ -69,14 +73,16 @@ def vanishing(snapshot: Snapshot, want: Want, live: Leaf | None) -> str | None:
     return f"{has}: add them to `names`, or set drop_names = true"
 
 
-def _dropped(want: Want, live: Leaf | None) -> list[str]:
+@lru_cache(maxsize=4096)
+def _dropped(want: Want, live: Leaf | None) -> tuple[str, ...]:
     if want.names is None or want.drop_names or live is None or not want.server:
-        return []
+        return ()
     if not want.names:
-        return sorted(hosts_of(live).values())
+        return tuple(sorted(hosts_of(live).values()))
     kept = (*want.names, *(p for p in (want.principal, _principal_san(want)) if p))
     asked = hosts(n.removesuffix(".") for n in kept)
-    return [text for (kind, name), text in hosts_of(live).items() if (kind, name.removesuffix(".")) not in asked]
+    have = hosts_of(live).items()
+    return tuple(text for (kind, name), text in have if (kind, name.removesuffix(".")) not in asked)
 
 
 def _principal_san(want: Want) -> str | None:
