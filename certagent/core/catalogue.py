@@ -110,6 +110,10 @@ PEER_REFUSES = Rule("peer.refuses",
     "another node refuses a pair of this node that leads to another root; critical: the live pair is about to expire",
     HANDSHAKE, "add the new root to the bundle of that node; certagent rotation force NAME PEER goes on without it",
     ("warning", "critical"))
+BUNDLE_BREAKS = Rule("bundle.breaks",
+    "a trust bundle on disk lacks a CA that a process has loaded and that other nodes or clients may need, so the"
+    " process is not reloaded", HANDSHAKE,
+    "put that CA back: certagent bundle add FILE; certagent rotation status shows who may need it", CRITICAL)
 PEER_UNSEEN = Rule("peer.unseen",
     "a pair of another root waits for a node that does not answer; critical: the live pair is about to expire",
     HANDSHAKE, "start that node, or take it off `peers`; certagent rotation force NAME PEER goes on without it",

@@ -7,20 +7,25 @@ long ago, because a chain that has left a CA does not come back to it by itself.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from certagent.core.bundles import certificates, marks
-from certagent.core.facts import Leaf, Look, Pair, Staged
-from certagent.core.names import CA, Name
+from certagent.core.facts import Leaf, Look, Pair, Process, Staged
+from certagent.core.names import CA, CA_CLIENT, Name
 from certagent.core.roles import KINDS
+from certagent.core.rotation.accepting import EACH, FRESH
 from certagent.core.rotation.canary import newest
 from certagent.core.rotation.fleet import fleet
+from certagent.core.rotation.roots import lacked
 from certagent.core.rotation.serve import said
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
 OUTSIDE = "clients of other hosts"
 PEERS = "the other nodes, which no setting names"
+AS_CLIENTS = "what the other nodes present as clients, which no handshake shows"
+EVER = datetime.fromtimestamp(0, UTC)  # what was seen once counts
+COMING = "the other nodes, which may rely on it already: it is the next root"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +73,11 @@ def pruning(view: View, stem: str) -> Pruning:
     aborted. One that has ended verifies nothing.
     """
     cas = certificates(view.pair(stem))
-    chains = tuple(_chains(view, stem))
+    chains = tuple(_chains(view, stem, cas))
     kept = [ca for ca in cas if ca.not_after > view.now]
     for ca in reversed(tuple(kept)):
         rest = {c.spki for c in kept if c is not ca}
-        coming = _next_root(view, ca, kept, chains) and not said(view, "abort", stem, (ca.spki,))
+        coming = _coming(view, stem, ca, kept, chains)
         if all(chain.anchors & rest for chain in chains) and rest and not coming:
             kept.remove(ca)
     removed = tuple(ca for ca in cas if ca not in kept)
@@ -81,14 +86,48 @@ def pruning(view: View, stem: str) -> Pruning:
     return Pruning(kept=tuple(kept), removed=removed, waits=waits)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """A CA that a process has loaded and the bundle on disk lacks, and who may need it."""
+
+    ca: Leaf
+    who: tuple[str, ...]
+
+
+def missed(view: View, process: Process, stem: str) -> tuple[Missed, ...]:
+    """What a reload would take from a process although somebody may need it, whoever made the bundle smaller.
+
+    What the pairs of this host need is known without this. The proof is of this moment, because somebody goes back.
+    """
+    gone = tuple(ca for ca in lacked(view.snapshot, process, stem) if ca.not_after > view.now)
+    if not gone:
+        return ()
+    here = certificates(view.pair(stem))
+    left = {ca.spki for ca in here} - {ca.spki for ca in gone}
+    was, chains = [*here, *gone], tuple(_chains(view, stem, (*here, *gone)))
+    unseen = tuple(_unseen(view, stem, left, since(view)))
+    rows = ((ca, (COMING,) if _coming(view, stem, ca, was, chains) else unseen) for ca in gone)
+    return tuple(Missed(ca=ca, who=who) for ca, who in rows if who)
+
+
+def since(view: View) -> datetime:
+    """How old a look may be at most by which a CA leaves what is loaded."""
+    return view.now - FRESH - EACH * len(view.snapshot.members.listed)
+
+
 def needs(view: View, stem: str) -> tuple[Need, ...]:
     """Each CA of a bundle, and who needs it."""
-    chains = tuple(_chains(view, stem))
+    chains = tuple(_chains(view, stem, certificates(view.pair(stem))))
     unknown = tuple(_unseen(view, stem, {ca.spki for ca in certificates(view.pair(stem))}))
     return tuple(
         Need(ca=ca, by=tuple(c.who for c in chains if ca.spki in c.anchors), unknown=unknown)
         for ca in certificates(view.pair(stem))
     )
+
+
+def _coming(view: View, stem: str, ca: Leaf, cas: list[Leaf], chains: tuple[_Chain, ...]) -> bool:
+    """Whether a rotation leads to a CA, and nobody aborted it."""
+    return _next_root(view, ca, cas, chains) and not said(view, "abort", stem, (ca.spki,))
 
 
 def _next_root(view: View, ca: Leaf, cas: list[Leaf], chains: tuple[_Chain, ...]) -> bool:
@@ -100,9 +139,9 @@ def _next_root(view: View, ca: Leaf, cas: list[Leaf], chains: tuple[_Chain, ...]
     return ca.spki not in used and (newer or in_front)
 
 
-def _chains(view: View, stem: str) -> Iterator[_Chain]:
+def _chains(view: View, stem: str, cas: tuple[Leaf, ...]) -> Iterator[_Chain]:
     """Everything that was seen to be verified by the bundle: live, loaded by our processes, served by members."""
-    snapshot, cas = view.snapshot, certificates(view.pair(stem))
+    snapshot = view.snapshot
     known = {ca.spki for ca in cas}
     loaded = snapshot.loaded[-1].pairs if snapshot.loaded and snapshot.own_processes else ()
     files = [(f"{p.name.stem}.crt", p) for p in snapshot.pairs]
@@ -137,17 +176,26 @@ def _newest(view: View) -> tuple[Look, ...]:
     return tuple(look for at in view.snapshot.members.listed if (look := newest(view, at)))
 
 
-def _unseen(view: View, stem: str, kept: set[str]) -> Iterator[str]:
+def _unseen(view: View, stem: str, kept: set[str], since: datetime = EVER) -> Iterator[str]:
     """Who may need another CA of the bundle than these, because nobody has seen or said otherwise."""
     if stem == CA.stem:
-        yield from _unseen_members(view, kept)
+        yield from _unseen_members(view, kept, since)
+    if said(view, "clients-present", stem, kept):
+        return
     of_clients = {k.bundle_in(view.snapshot.listed_bundles) for k in KINDS if "client" in k.verified_as}
-    present = said(view, "clients-present", stem, kept)
-    if view.policy.rotation.outside_clients and stem in of_clients and not present:
+    if view.policy.rotation.outside_clients and stem in of_clients:
         yield OUTSIDE
+    if stem == CA_CLIENT.stem and by_word(view):
+        yield AS_CLIENTS
 
 
-def _unseen_members(view: View, kept: set[str]) -> Iterator[str]:
+def by_word(view: View) -> bool:
+    """Whether there are other nodes whose certificates as clients only a person knows: where `ca-client` is split."""
+    who = fleet(view)
+    return bool(who.listed or who.missing)
+
+
+def _unseen_members(view: View, kept: set[str], since: datetime) -> Iterator[str]:
     members, rule = view.snapshot.members, view.policy.rotation
     if members.problem:
         yield f"the other nodes: {members.problem}"
@@ -157,5 +205,5 @@ def _unseen_members(view: View, kept: set[str]) -> Iterator[str]:
         yield f"{members.unlisted} live nodes that are not listed"
     elif missing := fleet(view).missing:
         yield f"the other nodes: {missing}"
-    good = {look.address for look in _newest(view) if kept & set(look.anchors)}
+    good = {k.address for k in _newest(view) if kept & set(k.anchors) and since <= k.at <= view.now}
     yield from (address for address in members.listed if address not in good)

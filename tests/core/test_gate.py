@@ -10,17 +10,20 @@ from certagent.core.actions import Plan, RejectCommand, Reload
 from certagent.core.decide import decide
 from certagent.core.decide.gate import bar
 from certagent.core.facts import Attempt, CertFile, KeyFile, Leaf, Listener, Loaded, Pair, Request, Snapshot, Trust
-from certagent.core.policy import OcspRule, Policy, ProcessRule
+from certagent.core.policy import OcspRule, Policy, ProcessRule, RotationRule
 from certagent.core.serving import material
 from certagent.core.view import View
 from tests.core.building import DAY, NOW, VOLUME, file, leaf, pair, policy, process, revocation, served, snapshot, want
 
 SECOND = timedelta(seconds=1)
 WHO = process().identity
-RULES = policy(want("ca"), want(), want("client.root"))
+ALONE = RotationRule(peers=(), outside_clients=False)
+RULES = policy(want("ca"), want(), want("client.root"), rotation=ALONE)
 CA = pair("ca")
 OTHER_CA = pair("ca", leaf("ca", 2, not_after=NOW + 3000 * DAY))
+BOTH_CAS = replace(OTHER_CA, cert=CertFile(file("ca.crt"), "both", leaf("ca", 2), chain=(leaf("ca"),)))
 BEFORE = (CA, pair(), pair("client.root"))
+BY_OTHER = Trust("ca", anchors=("spki-ca-2",))
 UNKNOWN_CA = Trust("ca", "signed by unknown authority")
 
 
@@ -163,13 +166,19 @@ NO_WORSE: list[tuple[str, Snapshot]] = [
     ("a sound pair", host(CA, SOUND, loaded=kept(*BEFORE))),
     (
         "a client pair that nobody configured",
-        host(OTHER_CA, SOUND, pair("client.old"), loaded=kept(*BEFORE, breaks=("client.old",))),
+        host(
+            OTHER_CA, replace(SOUND, trust=BY_OTHER), pair("client.old"), loaded=kept(*BEFORE, breaks=("client.old",))
+        ),
     ),
     (
         "what was loaded could not be read, or may go",
         host(CA, SOUND, loaded=kept(CA, pair(), replace(BROKEN_UI, key=None), pair("client-tenant.5"))),
     ),
-    ("a root is added", host(OTHER_CA, pair(), loaded=kept(*BEFORE))),
+    ("a root is added", host(BOTH_CAS, pair(), loaded=kept(*BEFORE))),
+    (
+        "the CA is another one that suffices, and nobody else is there",
+        host(OTHER_CA, pair(trust=BY_OTHER), loaded=kept(*BEFORE)),
+    ),
     (
         "what is loaded has expired: it cannot become worse",
         host(CA, pair(cert=next_leaf(), trust=UNKNOWN_CA), loaded=kept(CA, EXPIRED)),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certagent.core.catalogue import (
+    BUNDLE_BREAKS,
     CERT_EKU,
     CERT_NONSTANDARD,
     CERT_NOT_YET_VALID,
@@ -20,14 +21,17 @@ from certagent.core.catalogue import (
     CERT_SAN,
     CERT_UNREAD,
     CERT_UNTRUSTED,
+    SERVED_STALE,
 )
 from certagent.core.facts import Loaded, Pair, Process
-from certagent.core.findings import Finding, Is
+from certagent.core.findings import Finding, Is, Rule
 from certagent.core.hosts import hosts, hosts_of
 from certagent.core.loading import Verdict, start_problem, tenant_named, verdicts
 from certagent.core.names import CA, CA_CLIENT, NODE
+from certagent.core.needs import missed
 from certagent.core.policy import Want
 from certagent.core.roles import SYSTEM
+from certagent.core.rotation.roots import BY_MEMBERS
 from certagent.core.rotation.serve import loading
 from certagent.core.rules import key_mode_accepted, pair_findings
 from certagent.core.serving import client_names, expected, loaded_by, loaded_pairs, of_process
@@ -46,6 +50,7 @@ class Bar:
     file: str
     reason: str
     until: datetime | None = None
+    rule: Rule = SERVED_STALE  # what the finding is
 
 
 def bar(view: View, process: Process) -> Bar | None:
@@ -174,6 +179,9 @@ def _worse(view: View, process: Process) -> Iterator[Bar]:
         yield from _unknown(view, process)
     elif broken := _broken(view, loaded):
         yield _breaking(view, loaded, broken)
+    for file, lost in ((f"{stem}.crt", lost) for stem in BY_MEMBERS for lost in missed(view, process, stem)):
+        why = f"{file} lacks {lost.ca.subject}, which may be needed by {', '.join(lost.who)}"
+        yield Bar(file=file, reason=why, rule=BUNDLE_BREAKS)
     for waits in loading(view, process):
         yield Bar(file=f"{waits.stem}.crt", reason=f"{waits.stem}.crt: {waits.held.why}", until=waits.held.until)
 
@@ -216,11 +224,9 @@ def _at_fault(fault: Finding, pair: Pair, before: Pair | None) -> str:
 
 def _told(fault: Finding, pair: Pair) -> str:
     alone = fault.rule is CERT_PRINCIPAL and pair.name == NODE
-    return (
-        f"there is no client.node.crt, and node.crt does not act for it: {fault.message}"
-        if alone
-        else f"{fault.file}: {fault.message}"
-    )
+    if alone:
+        return f"there is no client.node.crt, and node.crt does not act for it: {fault.message}"
+    return f"{fault.file}: {fault.message}"
 
 
 def _doubtful(view: View, fault: Finding, pair: Pair, loaded: Loaded | None) -> bool:

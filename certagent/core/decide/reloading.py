@@ -81,7 +81,7 @@ def _process(view: View, process: Process) -> Part:
         return _settled(view, process, digest, sent)
     forced = asked is not None and asked.force
     barred = None if forced else bar(view, process)
-    found = saying([_stale(view, process, Stale(sent=sent, reason=stale, bar=barred))] if stale else [])
+    found = saying([_said(view, process, Stale(sent=sent, reason=stale, bar=barred))] if stale else [])
     if barred is None and not forced and undecided(view, process):
         return found  # its answer to the clients' pairs, which are offered now, decides
     back = _rollback(view, sent, [s for s, _ in wrong])
@@ -112,6 +112,15 @@ def _settled(view: View, process: Process, digest: str, sent: tuple[Attempt, ...
         return NOTHING
     first = f"pid {process.pid} is new and serves what is on disk"
     return Part((AssumeLoaded(process.identity, digest, first),))
+
+
+def _said(view: View, process: Process, stale: Stale) -> Finding:
+    """What is wrong with a file itself, whoever would reload the process; else how far the reload is."""
+    barred = stale.bar
+    if barred is None or barred.rule is SERVED_STALE:
+        return _stale(view, process, stale)
+    message = f"pid {process.pid} has not loaded it: {barred.reason}; {restarts(view, process)}"
+    return barred.rule.found(barred.file, message, "critical", f"{barred.rule.advice}; {FORCED}")
 
 
 def _stale(view: View, process: Process, stale: Stale) -> Finding:

@@ -14,11 +14,14 @@ from certagent.core.decide.generations import going_back, held_back, newest, pac
 from certagent.core.decide.part import NOTHING, Part, blocked, total
 from certagent.core.facts import Pair
 from certagent.core.findings import Finding, Severity
-from certagent.core.rotation import shrink
-from certagent.core.rotation.accepting import Accepts, question
+from certagent.core.names import CA
+from certagent.core.needs import since
+from certagent.core.rotation import canary, shrink
+from certagent.core.rotation.accepting import Offer, named, question
 from certagent.core.rotation.phases import NEEDLESS, pair_of, serves
-from certagent.core.rotation.roots import OF_NODES, Change, anchors, before, changes, visible
-from certagent.core.rotation.serve import SHOWN, Held, loading, refusing, said, staged_held, unseen
+from certagent.core.rotation.roots import OF_NODES, Change, anchors, before, changes, departed, visible
+from certagent.core.rotation.serve import Held, loading, refusing, said, staged_held, unseen
+from certagent.core.serving import arrived
 from certagent.core.timing import emergency_at
 from certagent.core.view import View
 
@@ -44,11 +47,11 @@ class Waiting:
 def part(view: View) -> Part:
     """The looks that are due, what is said of pairs that wait, and the way back of a rotation that was aborted."""
     found = _under_way(view)
-    waiting = list(_waiting(view, found))
-    if not found and not waiting and not view.snapshot.staged:
+    waiting, lost = list(_waiting(view, found)), list(_to_lose(view))
+    if not found and not waiting and not lost and not view.snapshot.staged:
         return NOTHING
     aborted = [_aborted(view, change) for change in found]
-    proofs = [*_to_prove(view, waiting), *_to_prune(view)]
+    proofs = [*_to_prove(view, waiting), *_to_prune(view), *lost]
     others = [look for change in found for look in _to_see(view, change, waiting)]
     return total(aborted) + _paced(view, proofs, others) + _asked(view) + Part(findings=tuple(_findings(view, waiting)))
 
@@ -127,8 +130,8 @@ def _to_see(view: View, change: Change, waiting: Iterable[Waiting]) -> Iterator[
     That is another host's turn, or the prune, once the own pair is of the new root.
     """
     pair = pair_of(view, change)
-    if pair is None:
-        return
+    if pair is None or change.bundle != CA.stem:
+        return  # no look shows what members present as clients
     offers, came = question(view, pair).offers, _came(view, pair.name.stem)
     turn = any(found.held.until for found in waiting)
     over = bool(change.former) and pair == view.pair(pair.name.stem)
@@ -141,12 +144,29 @@ def _to_see(view: View, change: Change, waiting: Iterable[Waiting]) -> Iterator[
 
 def _to_prune(view: View) -> Iterator[_Look]:
     """The looks at those that were not seen since a smaller bundle was staged."""
-    live = next((p for name in OF_NODES if (p := view.pair(name.stem)) and p.leaf), None)
-    offers = question(view, live).offers if live and view.snapshot.staged else ()
+    offers = _live_offers(view) if view.snapshot.staged else ()
     for staged in view.snapshot.staged if offers else ():
         left = shrink.unseen(view, staged)
         for address in left.addresses if left else ():
             yield NEVER, offers[0].to(address, "see what it serves before a CA leaves the bundle")
+
+
+def _to_lose(view: View) -> Iterator[_Look]:
+    """The looks at those that were not seen a moment ago, where the ca.crt on disk lacks what a process has loaded."""
+    gone, live = {c.spki for c in departed(view.snapshot, CA.stem)}, view.pair(CA.stem)
+    if not gone or live is None or not (offers := _live_offers(view)):
+        return
+    for address in view.snapshot.members.listed:
+        seen = canary.newest(view, address)
+        if seen is None or not since(view) <= seen.at <= view.now or not set(seen.anchors) - gone:
+            look = offers[0].to(address, "see what it serves: ca.crt lacks a CA that is loaded")
+            yield _again_at(view, look, STILL, arrived(view.snapshot, live)), look
+
+
+def _live_offers(view: View) -> tuple[Offer, ...]:
+    """A live pair of the node, with which a member is looked at for what it serves."""
+    live = next((p for name in OF_NODES if (p := view.pair(name.stem)) and p.leaf), None)
+    return question(view, live).offers if live else ()
 
 
 def _came(view: View, stem: str) -> datetime | None:
@@ -194,16 +214,11 @@ def _findings(view: View, waiting: Iterable[Waiting]) -> Iterator[Finding]:
         if held.missing:
             made.append(PEERS_INCOMPLETE.found(file, held.missing, severity))
         if refused := refusing(held.rows):
-            made.append(PEER_REFUSES.found(file, f"the new pair is refused: {_named(refused)}", severity))
+            made.append(PEER_REFUSES.found(file, f"the new pair is refused: {named(refused)}", severity))
         if silent := unseen(held.rows):
-            made.append(PEER_UNSEEN.found(file, f"nobody knows who accepts the new pair: {_named(silent)}", severity))
+            made.append(PEER_UNSEEN.found(file, f"nobody knows who accepts the new pair: {named(silent)}", severity))
         if held.person and not held.missing:
             made.append(LAYOUT_WAITING.found(file, held.why, severity))
         new = [f for f in made if (f.rule, f.message) not in told]
         told |= {(f.rule, f.message) for f in new}
         yield from new
-
-
-def _named(rows: list[Accepts]) -> str:
-    more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return "; ".join(f"{r.address}: {r.reason}" for r in rows[:SHOWN]) + more

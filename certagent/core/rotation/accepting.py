@@ -5,9 +5,10 @@ by is not seen where clients are verified by a bundle of their own (split CA): t
 whose first certificate is the new root, tells. Unknown is no.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from certagent.core.actions import LookAt
 from certagent.core.facts import Leaf, Look, Pair, Process, Snapshot
@@ -19,6 +20,7 @@ from certagent.core.view import View
 
 FRESH = timedelta(minutes=1)  # how old a proof may be where somebody goes back, and for each member that is asked
 EACH = timedelta(seconds=1)
+SHOWN = 3  # of those that a sentence names
 NO_OFFER = "this host has no pair by which it could be shown"
 NOT_LOOKED = "it was not looked at yet"
 
@@ -77,6 +79,24 @@ class Question:
     def marks(self) -> frozenset[str]:
         """The leaves of which an answer counts."""
         return frozenset(o.pair.leaf.fingerprint for o in self.offers if o.pair.leaf)
+
+
+class Told(Protocol):
+    """Somebody of whom a sentence says something."""
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+
+    @property
+    def reason(self) -> str:
+        """What is known of it, "" for nothing."""
+
+
+def named(rows: Sequence[Told]) -> str:
+    """The first of them with what is known of each, and how many more there are."""
+    told = "; ".join(f"{r.address}: {r.reason}" if r.reason else r.address for r in rows[:SHOWN])
+    return told + (f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
 
 
 def question(view: View, pair: Pair, *, back: bool = False, at_home: bool = True) -> Question:

@@ -8,8 +8,10 @@ from itertools import takewhile
 from typing import Literal
 
 from certagent.core.facts import Look, Pair, Process
+from certagent.core.names import CA
+from certagent.core.needs import by_word
 from certagent.core.rotation import canary
-from certagent.core.rotation.accepting import Accepts, here, loaded_cas, member, question
+from certagent.core.rotation.accepting import Accepts, here, loaded_cas, member, named, question
 from certagent.core.rotation.fleet import Fleet, fleet
 from certagent.core.rotation.roots import Change, anchors, awaiting, cas, changes, leading
 from certagent.core.rotation.serve import held, said
@@ -25,11 +27,15 @@ Serves = Literal[
     "",  # it was not seen
 ]
 NEEDLESS = frozenset({"new", "both", "other"})  # of no former CA
-NAMED = 3  # of those that a sentence names
 PRESENT = (
     "nobody has said that no client of another host presents a certificate of a former CA: `certagent rotation clients"
     " present`"
 )
+OF_MEMBERS = (
+    "no handshake shows what the other nodes present as clients, and nobody has said that neither they nor clients of"
+    " other hosts present a certificate of a former CA: `certagent rotation clients present --bundle ca-client`"
+)
+LOADED = "the bundle has no former CA any more; its reload is awaited"
 NO_PAIR = "there is no certificate of the new root yet that it could be offered"
 
 
@@ -97,11 +103,7 @@ def _rotation(view: View, change: Change) -> Rotation:
     who, rows = fleet(view), _rows(view, change)
     steps = _steps(view, change, who, rows)
     done = list(takewhile(lambda step: step.holds, steps))
-    ahead = (
-        steps[len(done)]
-        if len(done) < len(steps)
-        else _Step(phase="clients-done", holds=True, waits="person", why=PRUNE)
-    )
+    ahead = steps[len(done)] if len(done) < len(steps) else _end(view, change)
     words = tuple(w.kind for w in view.snapshot.words if (w.bundle, w.root) == (change.bundle, change.new.spki))
     stop = next((STOPPED[w] for w in STOPPED if w in words), None)
     return Rotation(
@@ -118,6 +120,14 @@ def _rotation(view: View, change: Change) -> Rotation:
         first=canary.first(view, change.new.spki),
         words=tuple(dict.fromkeys(words)),
     )
+
+
+def _end(view: View, change: Change) -> _Step:
+    """What is left once nobody needs a former CA."""
+    here = set(cas(view.snapshot, change.bundle))
+    if here.isdisjoint(change.former):
+        return _Step(phase="clients-done", holds=True, waits="machines", why=LOADED)
+    return _Step(phase="clients-done", holds=True, waits="person", why=PRUNE)
 
 
 PRUNE = "the former CAs can leave the bundle: `certagent bundle prune`"
@@ -164,8 +174,8 @@ def _serves(change: Change, look: Look | None) -> Serves:
 
 
 def serves(view: View, change: Change, address: str) -> Serves:
-    """What a member was last seen to serve."""
-    return _serves(change, canary.newest(view, address))
+    """What a member was last seen to serve; nothing shows what it presents where another bundle verifies clients."""
+    return _serves(change, canary.newest(view, address) if change.bundle == CA.stem else None)
 
 
 def _steps(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -> list[_Step]:
@@ -200,13 +210,8 @@ def _by_all(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -> _S
         return _Step(phase="trusted-by-all", holds=False, waits="machines", why=NO_PAIR)
     if who.missing:
         return _Step(phase="trusted-by-all", holds=False, waits="person", why=who.missing)
-    why = f"{len(left)} of {len(rows)} were not shown to accept the new root: {_named(left)}" if left else ""
+    why = f"{len(left)} of {len(rows)} were not shown to accept the new root: {named(left)}" if left else ""
     return _Step(phase="trusted-by-all", holds=not left, waits="machines", why=why)
-
-
-def _named(rows: list[Row]) -> str:
-    told = "; ".join(f"{r.address}: {r.reason}" if r.reason else r.address for r in rows[:NAMED])
-    return told + (f"; and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
 
 
 def _leaf(view: View, change: Change) -> _Step:
@@ -225,12 +230,14 @@ def _leaf(view: View, change: Change) -> _Step:
 
 def _afterwards(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -> list[_Step]:
     """Every member serves such a pair; and nobody outside presents a chain that needs a former CA."""
+    present = said(view, "clients-present", change.bundle, (change.new.spki,))
+    yet = view.policy.rotation.outside_clients and not present
+    after = _Step(phase="clients-done", holds=not yet, waits="person", why=PRESENT)
+    if change.bundle != CA.stem:
+        proven = bool(present) or not by_word(view)
+        return [_Step(phase="leaves-everywhere", holds=proven, waits="person", why=OF_MEMBERS), after]
     left = [r for r in rows if not r.own and r.serves not in NEEDLESS]
     incomplete = f"; {who.missing}" if who.missing else ""
-    why = f"{len(left)} members were not seen to serve a pair of the new root: {_named(left)}{incomplete}"
-    yet = view.policy.rotation.outside_clients and not said(view, "clients-present", change.bundle, (change.new.spki,))
-    holds = not left and not who.missing
-    return [
-        _Step(phase="leaves-everywhere", holds=holds, waits="person" if who.missing else "machines", why=why),
-        _Step(phase="clients-done", holds=not yet, waits="person", why=PRESENT),
-    ]
+    why = f"{len(left)} members were not seen to serve a pair of the new root: {named(left)}{incomplete}"
+    waits: Waits = "person" if who.missing else "machines"
+    return [_Step(phase="leaves-everywhere", holds=not left and not who.missing, waits=waits, why=why), after]

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from certagent.core.bundles import certificates
 from certagent.core.catalogue import CERT_EKU, CERT_PRINCIPAL
-from certagent.core.facts import Leaf, Pair, Snapshot
+from certagent.core.facts import Leaf, Pair, Process, Snapshot
 from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name
 from certagent.core.roles import BUNDLES
 from certagent.core.rules import pair_findings
+from certagent.core.serving import loaded_by
 from certagent.core.view import View
 
 OF_NODES = (NODE, CLIENT_NODE)
@@ -20,7 +21,7 @@ class Change:
 
     bundle: str
     new: Leaf
-    former: tuple[Leaf, ...]  # of the bundle
+    former: tuple[Leaf, ...]  # of the bundle on disk, or of the one that a process has loaded
 
 
 def concerns(name: Name) -> bool:
@@ -65,6 +66,28 @@ def cas(snapshot: Snapshot, stem: str) -> tuple[Leaf, ...]:
     return certificates(snapshot.pair(stem))
 
 
+def lacked(snapshot: Snapshot, process: Process, stem: str) -> tuple[Leaf, ...]:
+    """The CAs that a process was last seen to have loaded of a bundle, and that the one on disk lacks.
+
+    A CA of the same key and another subject is another one: the name is part of what verifies.
+    """
+    here = _named(cas(snapshot, stem))
+    if all(_named(certificates(kept.pair(stem))) <= here for kept in snapshot.loaded):
+        return ()
+    loaded = loaded_by(snapshot, process)
+    return tuple(c for c in certificates(loaded.pair(stem) if loaded else None) if (c.spki, c.subject) not in here)
+
+
+def _named(found: tuple[Leaf, ...]) -> set[tuple[str, str]]:
+    return {(c.spki, c.subject) for c in found}
+
+
+def departed(snapshot: Snapshot, stem: str) -> tuple[Leaf, ...]:
+    """What the bundle on disk lacks of what a process of this host still has loaded."""
+    running = (p for p in snapshot.own_processes if p.state != "gone") if snapshot.loaded else ()
+    return tuple(dict.fromkeys(c for p in running for c in lacked(snapshot, p, stem)))
+
+
 def leading(snapshot: Snapshot, stem: str) -> tuple[Pair, ...]:
     """The live pairs that change with the root of a bundle: the node's own ones, where it verifies any.
 
@@ -95,6 +118,7 @@ def change(view: View, stem: str) -> Change | None:
     if not live:
         return None
     mine, now = cas(view.snapshot, stem), frozenset.intersection(*(anchors(p) for p in live))
+    mine += departed(view.snapshot, stem)
     new = _staged(view, stem, mine, now) or _configured(view, stem, now) or _newer(view, stem, mine, now)
     if new is None:
         return None
@@ -104,8 +128,9 @@ def change(view: View, stem: str) -> Change | None:
 
 
 def visible(snapshot: Snapshot) -> bool:
-    """Whether a rotation can be seen: in bundles of one CA, with nothing staged, there is nothing to see."""
-    return bool(snapshot.staged) or any(len(cas(snapshot, stem)) > 1 for stem in BY_MEMBERS)
+    """Whether a rotation can be seen: in bundles of one CA that are loaded, with nothing staged, is nothing to see."""
+    several = any(len(cas(snapshot, stem)) > 1 for stem in BY_MEMBERS)
+    return bool(snapshot.staged) or several or any(departed(snapshot, stem) for stem in BY_MEMBERS)
 
 
 def changes(view: View) -> tuple[Change, ...]:

@@ -11,14 +11,12 @@ from datetime import datetime
 from certagent.core.facts import Pair, Process, Staged, Word
 from certagent.core.names import NODE
 from certagent.core.rotation import canary
-from certagent.core.rotation.accepting import Accepts, Question, here, member, question
+from certagent.core.rotation.accepting import Accepts, Question, here, member, named, question
 from certagent.core.rotation.fleet import Fleet, fleet
 from certagent.core.rotation.returning import refused
 from certagent.core.rotation.roots import OF_NODES, anchors, before, cas, concerns, of_another_root, useless
 from certagent.core.serving import loaded_by
 from certagent.core.view import View
-
-SHOWN = 3  # of those that a sentence names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +91,8 @@ def _unshown(view: View, asked: Question, who: Fleet) -> Held | None:
     if not open_:
         return None
     refused = [r for r in open_ if r.accepts is False]
-    named = "; ".join(f"{r.address}: {r.reason}" for r in (*refused, *(r for r in open_ if r not in refused))[:SHOWN])
-    more = f"; and {len(open_) - SHOWN} more" if len(open_) > SHOWN else ""
-    why = f"its root is another one, and {len(open_)} of {len(rows)} were not shown to accept it: {named}{more}"
+    told = named((*refused, *(r for r in open_ if r not in refused)))
+    why = f"its root is another one, and {len(open_)} of {len(rows)} were not shown to accept it: {told}"
     return Held(why=why, asked=asked, rows=rows)
 
 

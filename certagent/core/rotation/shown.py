@@ -15,6 +15,7 @@ from certagent.core.view import View
 STOPS = frozenset({"pause", "abort"})
 BY_PHASE = {
     "known": "certagent bundle add FILE",
+    "leaf": "certagent rotation clients present",
     "leaves-everywhere": "certagent rotation clients present",
     "clients-done": "certagent bundle prune",
 }

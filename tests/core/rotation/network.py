@@ -49,6 +49,7 @@ class Mutation:
     words: bool = False  # there are said to be no clients of other hosts
     silence: bool = False  # who does not answer is not listed
     prune: bool = False  # a root is dropped without a question
+    overlap: bool = False  # what a process has loaded of the bundle is said to be what is on disk
 
 
 @dataclass(kw_only=True)
@@ -191,9 +192,8 @@ class Network:
         gone = [n for n in ("node",) if root_of(host.disk) in host.loaded[0] and root_of(host.disk) not in host.bundle]
         old = ["node"] if root_of(host.loaded[1]) not in host.bundle and host.loaded[1].leaf != host.disk.leaf else []
         digest = "loaded" if (host.bundle, host.disk.leaf) != (host.loaded[0], host.loaded[1].leaf) else material(made)
-        kept = Loaded(
-            digest, (replace(bundle_of(host.loaded[0]), key=None), replace(was, key=None)), tuple(gone), tuple(old)
-        )
+        known = host.bundle if self.mutation.overlap else host.loaded[0]
+        kept = Loaded(digest, (replace(bundle_of(known), key=None), replace(was, key=None)), tuple(gone), tuple(old))
         return replace(made, loaded=(kept,) if host.up else ())
 
     def dated(self, look: Look) -> Look:

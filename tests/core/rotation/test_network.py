@@ -99,6 +99,19 @@ def _prune(net: Network, host: Host) -> None:
     net.now += timedelta(seconds=LONG)
 
 
+def _replace(net: Network, host: Host) -> None:
+    """Another tool puts some ca.crt there; while it is not loaded somebody may put back what is."""
+    if not host.up or host.staged:
+        return
+    aborted = any(w.kind == "abort" for w in host.words)
+    host.bundle = net.random.choice([("new", "old"), ("new",), ("new", "old") if aborted else ("old",)])
+    for _ in range(4):
+        net.turn(host, rounds=5)
+        net.now += timedelta(seconds=2)
+    host.bundle = host.loaded[0]
+    net.now += timedelta(seconds=LONG)
+
+
 def _back(net: Network, host: Host) -> None:
     """An operator rolls back."""
     host.requests = (Request("rollback", "node", net.now),)
@@ -118,7 +131,7 @@ def _abort(net: Network, host: Host) -> None:
 
 EVENTS = {
     _bring: 3, _switch: 1, _answer: 4, _turn: 30, _down: 0.7, _up: 4, _cut: 0.5, _heal: 3, _join: 0.5, _list: 0.3,
-    _client: 2, _say: 4, _prune: 2, _back: 1, _abort: 0.2,
+    _client: 2, _say: 4, _prune: 2, _replace: 1, _back: 1, _abort: 0.2,
 }  # fmt: skip
 
 
@@ -162,6 +175,7 @@ LEFT_OUT = {
     "the word about clients": Mutation(words=True),
     "that silence is no": Mutation(silence=True),
     "what the prune waits for": Mutation(prune=True),
+    "that a loaded root may be needed": Mutation(overlap=True),
 }
 
 

@@ -76,7 +76,9 @@ def test_invariant_10_progress() -> None:
     assert of_host(net, a) == [("clients-done", "person", 3)]
     assert sum("LookAt" in line for line in net.told) < 40
     a.bundle = ("new",)
-    assert of_host(net, a) == []
+    assert of_host(net, a) == [("clients-done", "machines", 2)]
+    settle(net, a)
+    assert (a.loaded[0], of_host(net, a)) == (("new",), [])
 
 
 def test_rows_show_who_accepts_and_who_serves() -> None:
