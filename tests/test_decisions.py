@@ -12,7 +12,7 @@ import pytest
 from certagent.agent.watch import rearmed
 from certagent.authority.client.secrets import text_of
 from certagent.certs_dir.as_cockroach import unread
-from certagent.certs_dir.mounts import mount_in
+from certagent.certs_dir.mounts import mount_in, read_only_in
 from certagent.certs_dir.swap.generations import staged_stems, worth_keeping
 from certagent.certs_dir.swap.recovery import stems, told
 from certagent.certs_dir.swap.sweep import key_stems, keys_alone
@@ -101,6 +101,30 @@ MOUNTS = b"""22 1 8:1 / / rw - ext4 /dev/sda1 rw
 def test_mount_entry_directly_below_the_directory(directory: bytes, expected: str | None) -> None:
     """One directly below; neither the directory itself, nor a deeper path, nor a neighbour. Escapes are undone."""
     assert mount_in(directory, MOUNTS) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("/srv/certs", "mount -o remount,bind,rw /srv/certs"),
+        ("/srv/certs/below", "mount -o remount,bind,rw /srv/certs"),
+        ("/srv/certs2", None),
+        ("/mnt/a b/certs", "mount -o remount,rw '/mnt/a b'"),
+        ("/open", None),
+        ("/over", None),
+    ],
+)
+def test_mounts_read_only_one_has_its_command(path: str, command: str | None) -> None:
+    """A bind mount is remounted by itself, a file system as a whole; the mount on top decides."""
+    table = (
+        "1 0 8:1 / / rw - ext4 /dev/a rw\n"
+        "2 1 8:1 /x /srv/certs ro,relatime - ext4 /dev/a rw\n"
+        "3 1 8:2 / /mnt/a\\040b ro - ext4 /dev/b ro,errors=remount-ro\n"
+        "4 1 8:2 / /over ro - ext4 /dev/b rw\n"
+        "5 4 8:2 / /over rw - ext4 /dev/b rw\n"
+    )
+    found = read_only_in(path, table)
+    assert (found and found.writable) == command
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The agent changes a certs-dir only while it holds its lock."""
 
 import errno
+import os
 import pwd
 from contextlib import suppress
 from dataclasses import replace
@@ -35,11 +36,18 @@ def barred(path: str, error: HostError | OSError) -> ObserveOnly:
 
 
 def barred_to(agent: int, path: str) -> ObserveOnly | None:
-    """Why the agent of that user will not be able to change a certs-dir, for commands that look before it runs."""
+    """Why the agent of that user will not be able to change a certs-dir, for commands that look before it runs.
+
+    It is what that agent itself finds out when it takes the lock.
+    """
+    if agent == 0 == os.geteuid():
+        with suppress(OSError):
+            if only := closed(path):
+                return only
     with suppress(KeyError, HostError):
-        found = denied_to((agent, pwd.getpwuid(agent).pw_gid), path)
-        said = f"cannot use {path}/.certagent: Permission denied"
-        return ObserveOnly(Why.FORBIDDEN, said, found.cause, found.advice) if found else None
+        if found := denied_to((agent, pwd.getpwuid(agent).pw_gid), path):
+            said = f"cannot use {path}/.certagent: {os.strerror(found.code)}"
+            return ObserveOnly(WHY[found.code], said, found.cause, found.advice)
     return None
 
 

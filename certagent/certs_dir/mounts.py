@@ -1,4 +1,6 @@
-"""Whether an entry of a directory is a mount point: a rename cannot replace a file that is bind-mounted by itself.
+"""Whether an entry of a directory is a mount point, and which mount makes a directory read-only.
+
+A rename cannot replace a file that is bind-mounted by itself.
 
 Read from /proc/self/mountinfo, because a bind mount from the same file system has the same device. Rejected: openat2
 with RESOLVE_NO_XDEV for every file, ten thousand system calls where this is one read.
@@ -7,11 +9,21 @@ with RESOLVE_NO_XDEV for every file, ten thousand system calls where this is one
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from shlex import quote
 
 from certagent.posix.mounts import MOUNTS
 
 ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOnlyMount:
+    """A mount point, and the command that makes it writable."""
+
+    point: str
+    writable: str
 
 
 def mount_below(directory: int) -> str | None:
@@ -36,3 +48,28 @@ def _entries(mountinfo: bytes) -> Mapping[bytes, str]:
         above, _, name = point.rpartition(b"/")
         found.setdefault(above, os.fsdecode(name))
     return found
+
+
+def read_only_mount(path: str) -> ReadOnlyMount | None:
+    """Given a directory, return the mount that it is on, if that is read-only; None: it is writable or not known."""
+    try:
+        return read_only_in(os.path.realpath(path), os.fsdecode(MOUNTS.table()))
+    except OSError:
+        return None
+
+
+def read_only_in(path: str, mountinfo: str) -> ReadOnlyMount | None:
+    """Given a real path and the kernel's table, return the mount that the path is on, if that is read-only."""
+    found: tuple[str, str, str] = ("", "", "")
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        point = os.fsdecode(ESCAPED.sub(lambda octal: bytes([int(octal[1], 8)]), os.fsencode(fields[4])))
+        if f"{path}/".startswith(f"{point.rstrip('/')}/") and len(point) >= len(found[0]):  # the last one is on top
+            found = point, fields[5], after.split(" ")[-1]
+    point, here, everywhere = found
+    if "ro" in everywhere.split(","):
+        return ReadOnlyMount(point=point, writable=f"mount -o remount,rw {quote(point)}")
+    if "ro" in here.split(","):
+        return ReadOnlyMount(point=point, writable=f"mount -o remount,bind,rw {quote(point)}")
+    return None

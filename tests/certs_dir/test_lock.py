@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,108 @@ def test_directory_is_barred_to_the_agent_of_another_user(tmp_path: Path) -> Non
         assert barred_to(nobody.pw_uid, str(tmp_path / "none")) is None
     finally:
         shutil.rmtree(certs.parent)
+
+
+def read_only(certs: Path, _user: tuple[int, int]) -> None:
+    subprocess.run(["mount", "--bind", certs, certs], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", certs], check=True)
+
+
+def of_root(certs: Path, _user: tuple[int, int]) -> None:
+    os.chown(certs, 0, 0)
+
+
+def area_of_root(certs: Path, _user: tuple[int, int]) -> None:
+    (certs / ".certagent").mkdir(mode=0o700)
+
+
+def open_area_of_root(certs: Path, _user: tuple[int, int]) -> None:
+    (certs / ".certagent").mkdir()
+    (certs / ".certagent").chmod(0o777)
+
+
+def lock_of_root(certs: Path, user: tuple[int, int]) -> None:
+    (certs / ".certagent").mkdir(mode=0o700)
+    os.chown(certs / ".certagent", *user)
+    (certs / ".certagent" / "lock").touch(mode=0o600)
+
+
+def closed_area(certs: Path, user: tuple[int, int]) -> None:
+    (certs / ".certagent").mkdir()
+    os.chown(certs / ".certagent", *user)
+    (certs / ".certagent").chmod(0o500)
+    (certs / ".certagent" / "lock").touch(mode=0o400)
+    os.chown(certs / ".certagent" / "lock", *user)
+
+
+def closed_way(certs: Path, _user: tuple[int, int]) -> None:
+    certs.parent.chmod(0o700)
+
+
+MOUNTED = "mount -o remount,bind,rw {certs}; where only the unit makes it read-only, set ReadWritePaths={parent} in a"
+CLOSED = {
+    read_only: (Why.READ_ONLY, MOUNTED),
+    of_root: (Why.FORBIDDEN, "chown nobody {certs}"),
+    area_of_root: (Why.FORBIDDEN, "chown -R nobody {certs}/.certagent"),
+    open_area_of_root: (Why.FORBIDDEN, "chown -R nobody {certs}/.certagent"),
+    lock_of_root: (Why.FORBIDDEN, "chown -R nobody {certs}/.certagent"),
+    closed_area: (Why.FORBIDDEN, "chmod u+rw {certs}/.certagent/lock"),
+    closed_way: (Why.FORBIDDEN, "chmod o+x {parent}"),
+}
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("closes", CLOSED, ids=[each.__name__ for each in CLOSED])
+def test_directory_is_barred_to_the_agent_for_the_reason_that_it_finds_itself(
+    closes: Callable[[Path, tuple[int, int]], None],
+) -> None:
+    """What a command says before the agent runs, and what the agent says when it takes the lock, are the same."""
+    user = (pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
+    certs = open_tmp() / "part" / "certs"
+    why, remedy = CLOSED[closes]
+    try:
+        certs.mkdir(parents=True)
+        for each in (certs.parent, certs):
+            each.chmod(0o755)
+        os.chown(certs, *user)
+        closes(certs, user)
+
+        def found() -> list[str]:
+            held = holding(certs)
+            held.retry()
+            only = held.problem
+            return [only.why.name, only.cause, only.remedy] if only else []
+
+        by_root = barred_to(user[0], str(certs))
+        assert by_root is not None
+        expected = remedy.format(certs=certs, parent=certs.parent)
+        assert (by_root.why, by_root.remedy[: len(expected)]) == (why, expected)
+        assert by_root.cause
+        if closes is not closed_way:  # the agent sees no directory there, and the scan says so
+            assert apart(user, found) == [by_root.why.name, by_root.cause, by_root.remedy]
+        if closes is read_only:
+            assert barred_to(0, str(certs)) is not None
+    finally:
+        subprocess.run(["umount", "-q", certs], check=False)
+        shutil.rmtree(certs.parent.parent)
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+def test_directory_of_another_user_is_barred_to_the_agent_of_root(tmp_path: Path) -> None:
+    """What root's agent leaves alone is known before it runs, as `take` says it; mounted read-only, too."""
+    certs = tmp_path / "certs"
+    filled(certs)
+    assert barred_to(0, str(certs)) is None
+    read_only(certs, (0, 0))
+    try:
+        mounted = barred_to(0, str(certs))
+        assert mounted is not None
+        assert mounted.cause == f"{certs} is read-only: the mount at {certs} is"
+    finally:
+        subprocess.run(["umount", certs], check=True)
+    os.chown(certs, *unprivileged())
+    held = holding(certs)
+    held.retry()
+    assert barred_to(0, str(certs)) == held.problem is not None

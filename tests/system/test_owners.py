@@ -2,6 +2,7 @@
 
 import grp
 import importlib.util
+import json
 import os
 import pwd
 import shutil
@@ -222,6 +223,23 @@ def test_root_who_looks_is_not_taken_for_the_agent(shared: Host) -> None:
     codes = {f["code"] for f in told["findings"]}
     assert ("agent.down" in codes, "dir.foreign" in codes) == (True, False)
     assert "dir.foreign" not in shared.run("plan").stdout
+
+
+def test_root_who_looks_at_its_own_agents_directory_sees_what_that_sees(shared: Host) -> None:
+    """Where root's agent has run, `status`, `plan` and `doctor` say without it what it says of another's directory.
+
+    Root leaves it alone, so nothing is to be done there, and nothing is missing.
+    """
+    shared.certs = directory(shared, USERS[0])
+    shared.write(owner=f'"{USERS[0]}"')
+    assert shared.once().returncode == 2
+    [told] = shared.status()["certs_dirs"]
+    assert {f["code"] for f in told["findings"]} == {"agent.down", "dir.foreign"}
+    [planned] = shared.json("plan")["certs_dirs"]
+    assert (planned["actions"], {f["code"] for f in planned["findings"]}) == ([], {"agent.down", "dir.foreign"})
+    examined = json.loads(looked("doctor", "--offline", "--json", "-c", str(shared.config)).stdout)["checks"]
+    failed = [line["message"] for line in examined if (line["check"], line["outcome"]) == ("directory", "failed")]
+    assert any("root alone can write" in line for line in failed), examined
 
 
 def test_root_who_looks_believes_what_the_agent_believes(shared: Host) -> None:

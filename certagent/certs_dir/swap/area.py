@@ -12,6 +12,7 @@ from certagent.certs_dir.swap.files import put_aside, remove
 from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
+from certagent.posix.owner import name_of
 from certagent.posix.responding import FRESH, responds
 
 AREA, STAGED, OLD, REFUSED, INTENT, LOCK = ".certagent", "staged", "old", "refused", "intent", "lock"
@@ -162,7 +163,7 @@ def _area(path: str, live: int, owner: int, *, make: bool) -> int:
 def _is_open_to_others(path: str, info: os.stat_result, owners: set[int]) -> bool:
     """Given an area and its permitted owners, return whether its mode is wrong. HostError if its owner is wrong."""
     if info.st_uid not in owners:
-        raise HostError(f"cannot use {path}/{AREA}: owned by uid {info.st_uid}; remove it")
+        raise HostError(f"cannot use {path}/{AREA}: it belongs to {name_of(info.st_uid)}", errno.EPERM)
     return stat.S_IMODE(info.st_mode) != PRIVATE
 
 
