@@ -2,11 +2,12 @@
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
 
-from certagent.core.catalogue import CERT_SAN
+from certagent.core.catalogue import CERT_SAN, FINDINGS
 from certagent.core.findings import Finding, Severity
 from certagent.events import EVENTS, Log, changes, row_of
 
@@ -29,6 +30,23 @@ def test_event_has_the_common_fields(name: str) -> None:
     assert ("remedy" in row) == bool(EVENTS[name].remedy)
     assert (row["ts"], row["event"]) == ("2026-11-24T12:00:00.123Z", name)
     assert row["level"] in {"info", "warning", "error"}
+
+
+PLACEHOLDER = re.compile(r"\b(as|see|of) the (finding|reason|message)\b(?! names)|\bTODO\b|[<{}>]", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_event_remedy_is_no_placeholder(name: str) -> None:
+    """What the catalogue has for an event without a remedy of its own says what to do, or it has nothing."""
+    assert PLACEHOLDER.search(EVENTS[name].remedy) is None
+
+
+@pytest.mark.parametrize("code", FINDINGS)
+def test_finding_remedy_is_no_placeholder(code: str) -> None:
+    """A finding that is given no remedy of its own says what to do all the same."""
+    remedy = FINDINGS[code].found("node.crt", "m").remedy
+    assert remedy
+    assert PLACEHOLDER.search(remedy) is None
 
 
 def test_event_unknown_name_or_field_is_mistake() -> None:

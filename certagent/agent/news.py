@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # no line in the log: looking, and repairs of modes, which have a line of their own, once a minute
 QUIET = frozenset({"probe", "lookat", "scan", "presume", "askwindow", "askrevocation", "restrict", "expose"})
 
+UNDER_WAY = "nothing to do: certagent is requesting or installing it"  # until that has failed once
 SAID = {  # where the word of the interface is no sentence
     "proven": "verified",
     "decline": "cancelled the command for",
@@ -80,7 +81,7 @@ class News:
         """What is about to be mended is no error: it is one as soon as that failed."""
         key = (f.code, f.file)
         (self._expected.add if expected else self._expected.discard)(key)
-        remedy = "" if event == "finding.cleared" or expected else f.remedy
+        remedy = "" if event == "finding.cleared" else UNDER_WAY if expected else f.remedy
         level: Level | None = "info" if expected else None
         reason = self._reason(event, f)
         about = {"code": f.code, "severity": f.severity}

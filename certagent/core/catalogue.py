@@ -130,7 +130,7 @@ DIR_FOREIGN = Rule("dir.foreign", "certagent changes nothing in the certs direct
     " critical: the agent runs as root, and others can write the directory, or one above it; or it could mend what is"
     " critical, were it allowed to",
     AGENT, "as the finding says; for externally managed files, use an authority of type none",
-    ("warning", "info", "critical"))
+    ("warning", "info", "critical"), remedy="for externally managed files, use an authority of type none")
 DIR_OWNER = Rule("dir.owner", "the certs directory does not belong to the configured `owner`", AGENT,
     "chown OWNER DIR, or correct `owner`", WARNING)
 DIR_STAGING = Rule("dir.staging", "the staging area `.certagent` contains something that certagent did not put there",
@@ -141,7 +141,7 @@ DIR_TOO_LARGE = Rule("dir.too-large", "the certs directory has too much in it fo
 SERVED_STALE = Rule("served.stale",
     "a process does not serve the certificate that is on disk; critical: a reload is blocked, or had no effect", AGENT,
     "as the finding says: repair the file that blocks the reload, or see the log of the process",
-    ("info", "warning", "critical"))
+    ("info", "warning", "critical"), remedy="see the log of the process")
 SERVED_UNREACHABLE = Rule("served.unreachable", "certagent cannot connect to a port to see what it serves", AGENT,
     "check the listener, or set `probe` to the addresses that are to be checked", ("warning", "critical"))
 LOGIN_REFUSED = Rule("login.refused",
@@ -185,7 +185,8 @@ RENEWAL_WAITING = Rule("renewal.waiting", ("the CA accepted the request; issuanc
     "certagent history NAME; the key is kept in the staging area", INFO, remedy="certagent history NAME")
 INSTALL_BLOCKED = Rule("install.blocked",
     "a certificate cannot be installed: something keeps its files from being replaced, or the last swap failed", AGENT,
-    "as the finding says; certagent history NAME shows earlier attempts", ("critical", "warning"))
+    "as the finding says; certagent history NAME shows earlier attempts", ("critical", "warning"),
+    remedy="certagent history NAME shows what failed; certagent doctor examines the host")
 WORKER_UNCONFINED = Rule("worker.unconfined",
     ("the kernel cannot fully confine the process that asks a CA or an OCSP responder (info: keys"
 " stay protected)"), AGENT,
@@ -232,7 +233,8 @@ METRICS_UNWRITABLE = Rule("metrics.unwritable",
     "the file of metrics cannot be written, so monitoring does not see this agent", AGENT,
     "correct `textfile` in [metrics], or let the agent's user write the directory", WARNING)
 WATCH_DEGRADED = Rule("watch.degraded", "file events do not arrive; changes are noticed at the next rescan only", AGENT,
-    "see the message of the finding", WARNING)
+    "as the finding says: raise a limit of inotify, or create the directory", WARNING,
+    remedy="raise fs.inotify.max_user_instances and fs.inotify.max_user_watches")
 # fmt: on
 
 FINDINGS: dict[str, Rule] = {row.code: row for row in tuple(globals().values()) if isinstance(row, Rule)}

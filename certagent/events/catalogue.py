@@ -36,15 +36,15 @@ EVENTS: dict[str, Event] = {
         fields=("actions", "severity"),
         repeats=True,
     ),
-    "finding.appeared": Event("warning", "a problem appeared", "the remedy of the finding", ABOUT, repeats=True),
-    "finding.changed": Event(
-        "warning", "a finding changed its severity or message", "the remedy of the finding", ABOUT, repeats=True
-    ),
+    "finding.appeared": Event("warning", "a problem appeared", fields=ABOUT, repeats=True),
+    "finding.changed": Event("warning", "a finding changed its severity or message", fields=ABOUT, repeats=True),
     "finding.cleared": Event("info", "a problem was resolved", fields=ABOUT, repeats=True),
     "mode.repaired": Event(
         "warning", "the mode of a key was repaired; one line a minute and key", "find out what changed it"
     ),
-    "mode.repair-failed": Event("error", "the mode of a key could not be repaired", "see the reason", repeats=True),
+    "mode.repair-failed": Event(
+        "error", "the mode of a key could not be repaired", "chmod 0600 the key as its owner or as root", repeats=True
+    ),
     "issue.started": Event("info", "a request to an authority started", repeats=True),
     "ca.created": Event(
         "warning", "an embedded CA was created", "keep a backup of its directory; no other host knows this CA"
@@ -79,7 +79,7 @@ EVENTS: dict[str, Event] = {
     "pair.rolled-back": Event("warning", "an earlier pair was restored", "see the log of the process"),
     "swap.recovered": Event("warning", "an interrupted swap was finished or undone", repeats=True),
     "reload.sent": Event("info", "a SIGHUP was sent; the result is not verified yet"),
-    "reload.failed": Event("error", "a SIGHUP could not be sent", "see the reason", repeats=True),
+    "reload.failed": Event("error", "a SIGHUP could not be sent", "certagent status", repeats=True),
     "reload.proven": Event("info", "a process was verified to serve what is on disk"),
     "reload.unproven": Event(
         "warning", "a process still serves something else", "see the log of the process", repeats=True
@@ -94,12 +94,12 @@ EVENTS: dict[str, Event] = {
         "free disk space or repair state_dir",
         repeats=True,
     ),
-    "action.failed": Event("error", "an action failed", "see the reason", repeats=True),
+    "action.failed": Event("error", "an action failed", "certagent plan", repeats=True),
     "command.received": Event("info", "an operator's command was accepted"),
     "command.declined": Event(
         "warning",
         "an operator's command was cancelled; it is not carried out later",
-        "see the reason; then repeat the command",
+        "remove what the reason names, then repeat the command",
     ),
     "rotation.phase": Event(
         "info",
