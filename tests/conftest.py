@@ -40,6 +40,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups after that
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes (pytest-xdist) each file stays in one; what changes the machine stays in one, too.
 
@@ -61,8 +62,15 @@ def starts(item: pytest.Item) -> int:
     return first.index(names[0]) if names else len(first)
 
 
-def pytest_collection_finish() -> None:
-    """Modules and tests stay until the end: the garbage collector does not visit them any more."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The groups are in the names, where pytest-xdist looks for them; with pytest 9.2 it left them out, silently.
+
+    Modules and tests stay until the end: the garbage collector does not visit them any more.
+    """
+    alone = [i.nodeid for i in session.items if "@" not in i.nodeid.rpartition("]")[2].rpartition("::")[2]]
+    if alone and session.config.getoption("loadgroup", default=False):  # which pytest-xdist sets in its processes
+        message = f"pytest-xdist does not keep the tests of a group in one process: {alone[0]}"
+        raise pytest.UsageError(message)
     gc.collect()
     gc.freeze()
 
