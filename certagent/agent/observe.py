@@ -93,6 +93,11 @@ class Staging:
         self._before = self._judged
         self._generations: tuple[tuple[object, ...], tuple[Generation, ...]] = ((), ())
         self._loaded: tuple[tuple[object, ...], tuple[Loaded, ...]] = ((), ())
+        self._live_files: tuple[tuple[Pair, ...], tuple[tuple[str, str], ...], bool] = (
+            (),
+            (),
+            False,
+        )  # see _verified_by
 
     def add(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None, now: datetime) -> Snapshot:
         """Given a snapshot of the live files, return it with the staged pairs and the generations.
@@ -111,8 +116,10 @@ class Staging:
         self, snapshot: Snapshot, policy: Policy, known: Mapping[str, Files], system: roots.Roots | None, now: datetime
     ) -> Snapshot:
         """Given a snapshot and the files that processes have loaded, return it with what a reload would change."""
+        if not known:
+            return replace(snapshot, loaded=())
         key = (tuple(known), self._verified_by(snapshot, policy, system), int(now.timestamp()) // 60)
-        if known and self._loaded[0] != key:
+        if self._loaded[0] != key:
             store = self._store_of(snapshot, policy, system)
             newest_first = reversed(tuple(known))
             affordable = [material for material in newest_first if self._afford_loaded(known[material])]
@@ -121,7 +128,7 @@ class Staging:
                 for material in reversed(affordable)
             ]
             self._loaded = (key, tuple(found))
-        return replace(snapshot, loaded=self._loaded[1] if known else ())
+        return replace(snapshot, loaded=self._loaded[1])
 
     def _afford_loaded(self, files: Files) -> bool:
         bundles = [data for stem, data in files.items() if pair_is_bundle(stem)]
@@ -135,8 +142,11 @@ class Staging:
 
     def _verified_by(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None) -> tuple[object, ...]:
         """What changes when a verdict on a kept certificate, or on what it verifies, may change."""
-        digests = tuple((p.name.stem, p.cert.digest) for p in snapshot.pairs if p.cert)
-        return digests, is_split(snapshot.pairs, wanted=policy.split), roots.mark_of(system)
+        if self._live_files[0] is not snapshot.pairs:  # a scan that finds no change returns the same
+            digests = tuple((p.name.stem, p.cert.digest) for p in snapshot.pairs if p.cert)
+            self._live_files = snapshot.pairs, digests, is_split(snapshot.pairs, wanted=False)
+        _, digests, split = self._live_files
+        return digests, split or policy.split, roots.mark_of(system)
 
     def _store_of(self, snapshot: Snapshot, policy: Policy, system: roots.Roots | None) -> TrustStore:
         return store_of(snapshot.pairs, self._live, roots=lambda: system, split=policy.split)

@@ -4,7 +4,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import accumulate
@@ -168,16 +167,17 @@ def _sorted(entries: Iterable[Marked]) -> tuple[dict[Name, dict[str, Marked]], l
 
 def listed(fd: int, endings: tuple[str, ...] = ENDINGS) -> list[str]:
     """The name of every file with such an ending, sorted."""
-    with os.scandir(fd) as found:
-        return sorted(entry.name for entry in found if entry.name.endswith(endings))
+    return sorted([name for name in os.listdir(fd) if name.endswith(endings)])
 
 
 def entries_of(fd: int, names: Iterable[str]) -> list[Entry]:
     """The files of these names, in their order; one that vanishes meanwhile is not there."""
-    found = []
+    stat, found = os.stat, list[Entry]()
     for name in names:
-        with suppress(FileNotFoundError):
-            found.append((name, os.stat(name, dir_fd=fd, follow_symlinks=False)))
+        try:
+            found.append((name, stat(name, dir_fd=fd, follow_symlinks=False)))
+        except FileNotFoundError:  # a context manager for each file takes longer
+            continue
     return found
 
 
@@ -188,14 +188,14 @@ def examined(fd: int, first: frozenset[str], limits: Limits = LIMITS) -> tuple[l
     """
     files = listed(fd)
     known = files if len(files) <= limits.files else ordered(files, first)
-    entries, beyond = entries_of(fd, known[: limits.files]), known[limits.files :]
-    if sum(map(_size, entries)) > limits.size:
+    entries, beyond = entries_of(fd, sorted(known[: limits.files])), known[limits.files :]
+    if sum([info.st_size for _, info in entries]) > limits.size < sum(map(_size, entries)):
         by_name = dict(entries)
         sizes = accumulate(_size((name, by_name[name])) for name in ordered(by_name, first))
         ranked = list(zip(ordered(by_name, first), sizes, strict=True))
         beyond = [*(name for name, size in ranked if size > limits.size), *beyond]
-        entries = [(name, by_name[name]) for name, size in ranked if size <= limits.size]
-    return sorted(entries, key=lambda e: e[0]), beyond
+        entries = sorted((name, by_name[name]) for name, size in ranked if size <= limits.size)
+    return entries, beyond
 
 
 def _size(entry: Entry) -> int:
