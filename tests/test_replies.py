@@ -277,7 +277,7 @@ def test_recover_torn_pairs() -> None:
 )
 def test_command_without_daemon_exits_3_refused_1(answer: dict[str, Any] | None, reply: Reply) -> None:
     """3 without a daemon, 1 if it refuses."""
-    assert commands.refusal(answer, "/sock") == reply
+    assert commands.refusal(answer, "no agent answers at /sock") == reply
 
 
 LATE = {"owed": ["127.0.0.1:26320"]}

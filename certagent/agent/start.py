@@ -27,6 +27,7 @@ from certagent.certs_dir.lock import barred_to
 from certagent.config import Config
 from certagent.config.expand import Settings
 from certagent.control.server import Control
+from certagent.control.standing import silence
 from certagent.core.catalogue import AGENT_DOWN
 from certagent.core.exits import exit_code
 from certagent.core.findings import Finding
@@ -232,5 +233,6 @@ def look(config: Config, path: str, *, silent: bool = False) -> Service:
 
 def down(settings: Settings, *, silent: bool) -> tuple[Finding, ...]:
     """The finding that no agent runs, where none answers and the configuration expects one."""
-    message = f"no agent answers at {settings.socket}: nothing is renewed, reloaded or verified"
+    told = silence(settings.socket, agent_there(settings.state_dir)) if silent else ""
+    message = f"{told}: nothing is renewed, reloaded or verified"
     return (AGENT_DOWN.found("", message),) if silent and settings.resident else ()

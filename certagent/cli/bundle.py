@@ -21,6 +21,7 @@ from certagent.cli.common import (
     json_option,
     owner_of,
     seconds,
+    silence,
     socket_of,
     stem_of,
 )
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> Reply:
         about["dry_run"] = arguments.dry_run
     answer = ask(arguments.config, f"bundle-{arguments.operation}", patience=30.0, **about)
     if answer is None or not answer["ok"]:
-        return refusal(answer, socket_of(arguments.config))
+        return refusal(answer, silence(arguments.config))
     if arguments.operation == "show":
         return Reply(0, shown(answer), {"version": 1, **_without(answer, "ok")})
     changed = answer.get("added", answer.get("removed", []))

@@ -18,7 +18,7 @@ from certagent.cli.common import (
     config_option,
     json_option,
     seconds,
-    socket_of,
+    silence,
     stem_of,
 )
 from certagent.cli.proving import PENDING, Command, blocked, seen
@@ -67,16 +67,16 @@ def run(arguments: argparse.Namespace) -> Reply:
     patience = max(arguments.wait, PATIENCE)  # an agent that waits for its disk still gets the command
     answer = ask(arguments.config, kind, patience=patience, file=file, certs_dir=where, force=force)
     if answer is None or not answer["ok"]:
-        return refusal(answer, socket_of(arguments.config))
+        return refusal(answer, silence(arguments.config))
     command = Command(kind, file, answer["certs_dir"] if file else where, answer["row"], answer["at"])
     return reply_of(command, *_wait(arguments.config, command, arguments.wait))
 
 
-def refusal(answer: dict[str, Any] | None, socket: str) -> Reply:
-    """Given the answer that is no, or none at all, return what is said."""
+def refusal(answer: dict[str, Any] | None, silent: str) -> Reply:
+    """Given the answer that is no, or none at all and the sentence about that, return what is said."""
     if answer is None:
         how = "systemctl start certagent, or `certagent run`"
-        return complaint(f"no agent answers at {socket}; start it: {how}", UNKNOWN)
+        return complaint(f"{silent}; start it: {how}", UNKNOWN)
     return complaint(answer["error"], REFUSED)
 
 

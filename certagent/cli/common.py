@@ -192,18 +192,22 @@ def ask(
     heard: Callable[[dict[str, Any]], None] | None = None,
     **arguments: Any,
 ) -> dict[str, Any] | None:
-    """The daemon's answer, or None where no daemon runs. Raises Stopped where one gives no answer in time.
+    """The daemon's answer, or None where no daemon runs. Raises Stopped where one gives none in time, or is hidden.
 
     `path`: the configuration. `patience` in seconds. `heard` gets what the agent says before its answer. Nothing is
     done in the place of a daemon that is only slow.
     """
-    from certagent.control.client import DaemonSilent, DaemonSlow, StrangerError, unheard
+    from certagent.control.client import DaemonHidden, DaemonSilent, DaemonSlow, StrangerError, unheard
     from certagent.control.client import ask as send
 
     socket = socket_of(path)
     about = arguments if heard is None else {**arguments, "stream": True}
     try:
         return send(socket, command, about, patience, owner=owner_of(path, socket), heard=heard or unheard)
+    except DaemonHidden as error:
+        from certagent.control.standing import hidden
+
+        raise Stopped(complaint(hidden(socket), UNKNOWN)) from error
     except DaemonSilent:
         return None
     except StrangerError as error:
@@ -213,6 +217,15 @@ def ask(
         why = f"the agent at {socket} runs, but did not answer {command!r} within {patience:.0f} s"
         remedy = "what it does is in its log: journalctl -u certagent"
         raise Stopped(complaint(f"{why}; {remedy}", UNKNOWN)) from error
+
+
+def silence(path: str) -> str:
+    """Given a configuration whose agent does not answer, return the sentence. Raises Stopped."""
+    from certagent.control.standing import silence as told
+    from certagent.state.ownership import agent_there
+
+    socket, state_dir = socket_of(path), named(path, "state_dir", DEFAULT_STATE)
+    return told(socket, agent_there(state_dir) if _responds(state_dir) else None)
 
 
 def local_service(path: str, *, silent: bool) -> "Service":
@@ -227,11 +240,7 @@ def local_service(path: str, *, silent: bool) -> "Service":
     try:
         return look(config, path, silent=silent)
     except (HostError, OSError) as error:
-        why = (
-            f"no agent answers at {config.settings.socket}, and this command cannot look itself: {error}"
-            if silent
-            else error
-        )
+        why = f"{silence(path)}, and this command cannot look itself: {error}" if silent else error
         raise Stopped(complaint(why, UNKNOWN)) from error
 
 

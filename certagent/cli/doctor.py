@@ -16,6 +16,7 @@ from certagent.cli.common import (
     json_option,
     local_service,
     owner_of,
+    silence,
     socket_of,
 )
 
@@ -157,9 +158,9 @@ def _status(path: str, socket: str, *, resident: bool) -> "tuple[dict[str, Any] 
                 check="socket", outcome="ok", message=f"agent pid {pid} answers at {socket}"
             )
     except Stopped as stopped:
-        message = stopped.reply.error.removeprefix("certagent: ")
-        return None, Line(check="socket", outcome="failed", message=message, remedy="systemctl restart the agent")
-    message = f"no agent answers at {socket}"
+        message, _, remedy = stopped.reply.error.removeprefix("certagent: ").rpartition("; ")
+        return None, Line(check="socket", outcome="failed", message=message, remedy=remedy)
+    message = silence(path)
     silent = Line(check="socket", outcome="warning", message=message, remedy="systemctl start certagent")
     if not resident:
         silent = Line(check="socket", outcome="untested", message=f"{message}; none is expected (resident = false)")

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Literal
 
 from certagent.control.admission import Others
+from certagent.control.standing import unusable
 from certagent.posix.errors import HostError
 
 LONGEST_PATH = 107
-FOREIGN = "another user's socket is there: {}; stop that user's agent; if none runs, remove the socket"
 IN_THE_WAY = {  # a file at the socket's path: why it is kept; "": it is removed
     "abandoned": "",
     "answers": "another certagent answers there",
@@ -30,8 +30,7 @@ def bound(path: str, *, others: Others) -> socket.socket:
     try:
         os.makedirs(folder, mode=0o755, exist_ok=True)
     except OSError as error:
-        remedy = "let the agent's user own this directory, or set agent.socket"
-        raise HostError(f"cannot bind {path}: cannot make {folder}: {error.strerror}; {remedy}") from error
+        raise HostError(f"cannot bind {path}: cannot make {folder}: {unusable(path, error)}") from error
     _clear(path)
     return _listening(path, 0o666 if others == "read-only" else 0o600)
 
@@ -46,7 +45,7 @@ def _listening(path: str, mode: int) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise HostError(f"cannot bind {path}: {error.strerror}", error.errno) from error
+        raise HostError(f"cannot bind {path}: {unusable(path, error)}", error.errno) from error
     return listener
 
 
@@ -58,12 +57,7 @@ def _clear(path: str) -> None:
                 raise HostError(f"cannot bind {path}: {problem}")
             os.unlink(path)
     except OSError as error:
-        raise HostError(f"cannot bind {path}: {uncleared(error)}", error.errno) from error
-
-
-def uncleared(error: OSError) -> str | None:
-    """Given why the file at the socket's path cannot be examined or removed, return the message."""
-    return FOREIGN.format(error.strerror) if isinstance(error, PermissionError) else error.strerror
+        raise HostError(f"cannot bind {path}: {unusable(path, error)}", error.errno) from error
 
 
 def _standing(path: str) -> Literal["abandoned", "answers", "no socket"]:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import stat
 import struct
 import time
 from collections.abc import Callable
@@ -15,6 +16,10 @@ Heard = Callable[[dict[str, Any]], None]
 
 class DaemonSilent(Exception):  # noqa: N818 - silence is an answer here, not an error
     """No daemon answers at that socket."""
+
+
+class DaemonHidden(DaemonSilent):
+    """The kernel does not let this user connect to the socket, so whether a daemon runs is not known."""
 
 
 class StrangerError(Exception):
@@ -46,8 +51,9 @@ def ask(
     """Send one command and return the answer; a full backlog or a closed door is tried again until the timeout.
 
     The timeout is in seconds. `owner`: the uid of the agent's user, where it is known. `heard` gets what the agent says
-    before the answer, where `stream` is an argument. Raises DaemonSilent where no daemon runs, DaemonSlow where one
-    gives no answer in time, StrangerError where another user listens there: nothing is sent to it then.
+    before the answer, where `stream` is an argument. Raises DaemonSilent where no daemon runs, DaemonHidden where that
+    cannot be seen, DaemonSlow where one gives no answer in time, StrangerError where another user listens there: it
+    is sent nothing then.
     """
     expected = frozenset({0, os.geteuid(), *(() if owner is None else (owner,))})
     end = time.monotonic() + timeout
@@ -68,7 +74,17 @@ def _tried(path: str, request: bytes, expected: frozenset[int], timeout: float, 
     except TimeoutError as error:
         raise DaemonSlow(path) from error
     except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError) and not _no_socket(path):
+            raise DaemonHidden(path) from error
         raise DaemonSilent(f"{path}: {error}") from error
+
+
+def _no_socket(path: str) -> bool:
+    """Whether something else is known to be there."""
+    try:
+        return not stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _exchanged(path: str, request: bytes, expected: frozenset[int], timeout: float, heard: Heard) -> bytes:
