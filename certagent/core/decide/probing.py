@@ -19,6 +19,7 @@ from certagent.core.catalogue import (
 from certagent.core.decide.part import NOTHING, Part, saying, total
 from certagent.core.facts import Listener, Process, Served, Snapshot
 from certagent.core.proof import ended, silent, since
+from certagent.core.rotation.roots import BY_MEMBERS, awaiting
 from certagent.core.rules import pair_findings
 from certagent.core.serving import PortKind, differs, looked, of_process, port_kind
 from certagent.core.view import View
@@ -26,6 +27,7 @@ from certagent.core.view import View
 SCAN_EVERY = timedelta(seconds=30)
 SCAN_STARTING, YOUNG = timedelta(seconds=2), timedelta(minutes=2)  # a process in start-up, or to be restarted
 PROBE_EVERY = timedelta(minutes=5)
+COUNT_EVERY = timedelta(seconds=15)  # how many nodes are live, while something waits for all of them
 WRONG_EVERY = timedelta(seconds=30)  # an address that does not answer, or answers otherwise
 FIRST_AGAIN = timedelta(milliseconds=5)
 INVALID = frozenset({CERT_EXPIRED, CERT_NOT_YET_VALID, CERT_EKU, CERT_UNTRUSTED})  # a client's certificate
@@ -102,8 +104,19 @@ def _again_at(view: View, last: Served, news: datetime) -> datetime:
     if not news < last.at <= view.now or _other_client(view.snapshot, last):
         return view.now
     if last.outcome == "served" and not differs(view.snapshot, last):
-        return last.at + PROBE_EVERY
+        return last.at + (COUNT_EVERY if _counts(view, last) else PROBE_EVERY)
     return last.at + min(WRONG_EVERY, max(FIRST_AGAIN, (last.at - news) / 2))
+
+
+def _counts(view: View, last: Served) -> bool:
+    """Whether an answer says how many nodes are live, and that decides something now.
+
+    A pair of another root waits for all of them; and where more are live than are listed, a person is at work on that.
+    """
+    snapshot = view.snapshot
+    return last.live_nodes is not None and (
+        snapshot.members.unlisted > 0 or any(awaiting(snapshot, stem) for stem in BY_MEMBERS)
+    )
 
 
 def _other_client(snapshot: Snapshot, last: Served) -> bool:
