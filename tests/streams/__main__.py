@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from tests.streams.host import Member
 from tests.streams.postgres import PostgresMember
-from tests.streams.rotations import ROTATIONS
 from tests.streams.rows import ROWS
 from tests.streams.table import ran
+from tests.streams.troubles import ROTATIONS
 
 
 def main() -> None:

@@ -2,9 +2,11 @@
 
 Whose certificates are shown is asked again for each connection: a dialer of a server uses what the server has loaded.
 What is counted as failed is TLS alone: a certificate that one of the two did not accept, or a connection that was
-closed after it began. A target that nobody reaches (switched off, cut off) is counted apart.
+closed soon after it began. A target that nobody reaches (switched off, cut off), and a connection that took longer than
+a server waits for, say nothing of the certificates: they are counted apart.
 """
 
+import errno
 import json
 import socket
 import ssl
@@ -23,6 +25,8 @@ STARTUP = b"user\0root\0database\0postgres\0\0"
 PAUSE = 0.05  # seconds from one connection to the next
 PATIENCE = 2.0  # seconds for a connection to be made; its TLS may take as long as a busy machine needs
 BUSY = 60.0
+SLOW = 10.0  # seconds after which a server may have closed a connection for its slowness
+AWAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 KEPT = 5  # texts of failures of each direction
 
 
@@ -83,12 +87,27 @@ def dial(target: Target, context: ssl.SSLContext) -> None:
         raw = socket.create_connection((target.host, target.port), PATIENCE)
     except OSError as error:
         raise UnreachedError(str(error)) from error
+    begin = time.monotonic()
     with raw:
         raw.settimeout(BUSY)
         try:
             _spoken(target, raw, context)
-        except TimeoutError as error:
-            raise UnreachedError(str(error)) from error
+        except OSError as error:
+            if unreached(error, time.monotonic() - begin):
+                raise UnreachedError(str(error)) from error
+            raise
+
+
+def unreached(error: OSError, lasted: float) -> bool:
+    """Whether a connection that failed after so many seconds says nothing of the certificates.
+
+    An alert, or a certificate that does not verify, is always an answer. A connection that is closed is one as well,
+    unless it took so long that the other end may have given up.
+    """
+    if isinstance(error, TimeoutError) or error.errno in AWAY:
+        return True
+    closed = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError)
+    return closed and lasted > SLOW
 
 
 def _spoken(target: Target, raw: socket.socket, context: ssl.SSLContext) -> None:
@@ -144,19 +163,21 @@ class Dialer:
             pause = max(0.0, target.pause - (time.monotonic() - begin))
 
     def _context(self) -> ssl.SSLContext:
-        """Of what is shown now. Where files are replaced just now, a certificate may be read without its key."""
-        for last in (False, False, True):
+        """Of what is shown now. Where files are replaced just now, a certificate may be read without its key.
+
+        What cannot be used for longer than a busy machine takes to replace two files is raised.
+        """
+        end = time.monotonic() + SLOW
+        while True:
             shown, built = self.shown(), self._built
             if built is not None and built[0] == shown:
-                break
+                return built[1]
             try:
-                built = self._built = shown, context_of(shown)
+                self._built = shown, context_of(shown)
             except ssl.SSLError:
-                if last:
+                if time.monotonic() > end:
                     raise
                 threading.Event().wait(PAUSE)
-        assert built is not None
-        return built[1]
 
     def report(self) -> dict[str, Any]:
         """What became of the connections so far, by target."""

@@ -15,12 +15,11 @@ from typing import Self
 
 from tests.logs import end_of
 from tests.making import Ca
-from tests.streams.dialing import KEPT
-from tests.streams.host import MONTH, SQL, Channel, Member
+from tests.streams.dialing import KEPT, PAUSE
+from tests.streams.host import MONTH, SQL, Channel, Member, awaited
 from tests.streams.network import Network
 from tests.streams.pki import Pki, signed
 from tests.system.test_owners import reachable
-from tests.waiting import wait_until
 
 USERS = ("backup", "list", "irc", "news", "proxy", "uucp")
 OUTSIDE = "app"  # a client with a bundle and a pair of its own
@@ -51,14 +50,15 @@ class Direction:
 class Fleet:
     """Everything is below `base`, which users may enter; it runs with the `with` block."""
 
-    def __init__(self, base: Path, size: int = 3, member: type[Member] = Member) -> None:
-        self.base, self.kind = base, member
+    def __init__(self, base: Path, size: int = 3, member: type[Member] = Member, pause: float = PAUSE) -> None:
+        self.base, self.kind, self.pause = base, member, pause
         self.network, self.pki = Network(), Pki(base / "pki")
         self.size, self.members = size, dict[str, Member]()
         self.dialled: set[str] = set()  # whose servers are dialled
         self.clients: dict[str, Channel] = {}
         self.ended: dict[str, Direction] = {}  # of channels that are over
         self.begin, self.words = time.time(), False
+        self.pinned = True  # configurations name the roots
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -92,22 +92,27 @@ class Fleet:
         name = f"n{len(self.members) + 1}"
         address = self.network.add(name)
         made = self.kind(self.base, name, USERS[len(self.members)], address, self.network.enter(name))
+        made.pause = max(made.pause, self.pause)
         made.quirks["STANDIN_LIVE_NODES"] = str(self.base / "live")
         self.members[name] = made
         return made
 
-    def know(self, *, words: bool = True) -> None:
-        """Every configuration lists every host, and every server says that so many nodes are live.
+    def know(self, *, words: bool = True, among: Iterable[Member] | None = None) -> None:
+        """The configuration of each of these hosts lists them, and every server says that so many nodes are live.
 
-        `words`: agents wait for what a person says about clients of other hosts.
+        `among`: without it every host. `words`: agents wait for what a person says about clients of other hosts.
         """
-        self.words = words
-        peers = [f"{m.address}:{SQL}" for m in self.members.values()]
-        for member in self.members.values():
+        self.words, known = words, list(self.members.values() if among is None else among)
+        peers = [f"{m.address}:{SQL}" for m in known]
+        for member in known:
             member.rotation = (
                 f"[certs_dir.rotation]\npeers = {json.dumps(peers)}\nsoak = '1s'\noutside_clients = {json.dumps(words)}"
             )
         (self.base / "live").write_text(f"{len(peers)}\n")
+
+    def configure(self, member: Member, roots: bytes) -> None:
+        """Its configuration pins these roots, where roots are pinned."""
+        member.configure(self.pki, roots if self.pinned else b"")
 
     def deploy(self, ca: Ca, bundle: bytes = b"", lifetime: timedelta = MONTH, chain: bytes = b"") -> None:
         """Every host has pairs of this CA, its agent a configuration by which the same one answers."""
@@ -116,7 +121,7 @@ class Fleet:
             member.put("ca.crt", bundle or ca.cert, 0o644)
             for stem in ("node", "client.root"):
                 member.pair(ca, stem, lifetime, chain)
-            member.configure(self.pki, bundle or ca.cert)
+            self.configure(member, bundle or ca.cert)
         self.outside(ca, bundle or ca.cert, chain)
 
     def outside(self, ca: Ca | None = None, bundle: bytes = b"", chain: bytes = b"") -> None:
@@ -205,7 +210,7 @@ class Fleet:
             now = self.counts()
             return all(now[n].total - before.get(n, Direction()).total >= more for n in labels)
 
-        wait_until(grown, lambda: f"connections are made: {self.told()}")
+        awaited(grown, lambda: f"connections are made: {self.told()}")
 
     def told(self) -> str:
         """The directions in which something failed, with the first texts."""

@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from certagent.control.client import ask
 from tests.logs import end_of, note
@@ -22,8 +23,15 @@ from tests.streams.pki import Pki, signed
 from tests.system.running import Agent, Host
 from tests.waiting import wait_until
 
+T = TypeVar("T")
 SQL, HTTP = 26257, 8080
 MONTH = timedelta(days=30)
+PATIENCE = 300.0  # seconds for what agents do: fleets run beside each other, on a machine that is shared
+
+
+def awaited(condition: Callable[[], T], what: Callable[[], str]) -> T:
+    """What agents do in their own time."""
+    return wait_until(condition, what, PATIENCE)
 
 
 class Channel:
@@ -94,6 +102,8 @@ class Member:
         self.agent: Agent | None = None
         self.quirks: dict[str, str] = {}
         self.rotation = ""  # [certs_dir.rotation]
+        self.extra = ""  # more of [[certs_dir]], and further tables
+        self.options: dict[str, str] = {}  # of [[certs_dir]]
 
     @property
     def target(self) -> Target:
@@ -114,14 +124,13 @@ class Member:
         self.put(f"{stem}.key", key)
 
     def configure(self, pki: Pki, roots: bytes, extra: str = "", **options: str) -> None:
-        """`roots`: of issuing_roots. A running agent takes the configuration."""
-        pinned = self.host.base / "roots.pem"
-        pinned.write_bytes(roots)
-        options = {"names": json.dumps(self.names), "authority": '"pki"', **options}
-        table = pki.table(self.name, self.account.pw_uid, pinned)
-        self.host.write(
-            owner=f'"{self.user}"', house=table, extra=f"{extra}\n{self.process}\n{self.rotation}", **options
-        )
+        """`roots`: of issuing_roots; without any no root is pinned. A running agent takes the configuration."""
+        pinned = self.host.base / f"roots-{sha256(roots).hexdigest()[:12]}.pem"
+        pinned.write_bytes(roots)  # not the one of the configuration before: both are read until this one is taken
+        options = {"names": json.dumps(self.names), "authority": '"pki"', **self.options, **options}
+        table = pki.table(self.name, self.account.pw_uid, pinned if roots else None)
+        more = f"{extra}\n{self.process}\n{self.rotation}\n{self.extra}"
+        self.host.write(owner=f'"{self.user}"', house=table, extra=more, **options)
         if self.agent is not None and self.agent.process is not None:
             taken = len(self.agent.events("config.loaded"))
             self.agent.process.send_signal(signal.SIGHUP)
@@ -136,7 +145,7 @@ class Member:
     def run(self, environ: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
         """One command of certagent, by the owner."""
         command = [*self.drop, Owned.python, "-m", "certagent", *words, "-c", str(self.host.config)]
-        return subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, check=False, timeout=240)
+        return subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, check=False, timeout=600)
 
     def start_agent(self, environ: Mapping[str, str]) -> None:
         self.host.runs += 1
@@ -168,7 +177,7 @@ class Member:
 
     def ask(self, command: str, **arguments: str | bool) -> dict[str, Any]:
         """One command over the agent's socket."""
-        return ask(str(self.host.base / "control.sock"), command, arguments, 60.0, owner=self.account.pw_uid)
+        return ask(str(self.host.base / "control.sock"), command, arguments, PATIENCE, owner=self.account.pw_uid)
 
     def wiped(self) -> None:
         """Its certs directory is empty, as on a new machine."""

@@ -10,6 +10,7 @@ from typing import Self
 from tests.servers.process import missing
 
 NET = "10.77.0"
+BRIDGES = ("bridge", "other")  # hosts on the one reach nobody on the other
 PROGRAMS = ("ip", "unshare", "nsenter")
 
 
@@ -47,7 +48,7 @@ class Network:
 
     def __enter__(self) -> Self:
         self.bridge = self._made()
-        self.bridge.ip("link add bridge type bridge", "link set bridge up")
+        self.bridge.ip(*(line for name in BRIDGES for line in (f"link add {name} type bridge", f"link set {name} up")))
         return self
 
     def __exit__(
@@ -66,7 +67,8 @@ class Network:
         address = f"{NET}.{len(self.hosts) + 1}"
         self.hosts[name] = host
         pid = host.process.pid
-        self.bridge.ip(f"link add {name} type veth peer name eth0 netns {pid}", f"link set {name} master bridge up")
+        made, put = f"link add {name} type veth peer name eth0 netns {pid}", f"link set {name} master {BRIDGES[0]} up"
+        self.bridge.ip(made, put)
         host.ip("link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up")
         return address
 
@@ -80,4 +82,8 @@ class Network:
 
     def join(self, names: Sequence[str]) -> None:
         """The opposite."""
-        self.bridge.ip(*(f"link set {name} up" for name in names))
+        self.bridge.ip(*(f"link set {name} master {BRIDGES[0]} up" for name in names))
+
+    def part(self, names: Sequence[str]) -> None:
+        """These hosts reach each other, and nobody else; `join` ends it."""
+        self.bridge.ip(*(f"link set {name} master {BRIDGES[1]}" for name in names))

@@ -40,8 +40,8 @@ class Pki:
         mark = self.place / "current" / "away"
         mark.touch() if gone else mark.unlink()
 
-    def table(self, name: str, uid: int, roots: Path) -> str:
-        """The authority of one host, which takes what chains to `roots`."""
+    def table(self, name: str, uid: int, roots: Path | None) -> str:
+        """The authority of one host, which takes what chains to `roots`, if any."""
         own = self.place / name
         if not own.exists():
             own.mkdir()
@@ -58,7 +58,7 @@ class Pki:
                 "type = 'command'",
                 f"command = ['{self.program}']",
                 *lines,
-                f"issuing_roots = '{roots}'",
+                *([f"issuing_roots = '{roots}'"] if roots else []),
             ]
         )
 

@@ -4,6 +4,7 @@ import random
 import time
 from dataclasses import dataclass
 
+from tests.streams.dialing import PAUSE
 from tests.streams.fleet import Fleet, removed
 from tests.streams.host import Member
 from tests.streams.rows import Row
@@ -25,12 +26,16 @@ class Outcome:
     texts: str
 
 
-def ran(row: Row, seed: int, member: type[Member] = Member, size: int = 3) -> Outcome:
-    """Run one scenario. `problem`: which condition was not met in the end, "" if all were."""
+def ran(row: Row, seed: int, member: type[Member] = Member, *, pause: float = PAUSE) -> Outcome:
+    """Run one scenario with three hosts, each of which lists the others. `pause`: between two connections.
+
+    `problem` is which condition was not met in the end, "" if all were.
+    """
     begin, problem, note = time.monotonic(), "", ""
     base = open_tmp()
     try:
-        with Fleet(base, size, member) as fleet:
+        with Fleet(base, member=member, pause=pause) as fleet:
+            fleet.know(words=False)
             try:
                 note = row.run(fleet, random.Random(seed))
             except AssertionError as error:
