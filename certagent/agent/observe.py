@@ -17,7 +17,7 @@ from certagent.certs_dir.swap import Store
 from certagent.certs_dir.swap.files import digest
 from certagent.certs_dir.swap.stored import Kept, Stored
 from certagent.certs_dir.verify import TrustStore, store_of
-from certagent.core.facts import Generation, Loaded, Pair, Snapshot, Staged
+from certagent.core.facts import Generation, History, Loaded, Pair, Snapshot, Staged
 from certagent.core.policy import Policy
 from certagent.core.roles import BUNDLES
 from certagent.core.trust import is_split
@@ -68,7 +68,7 @@ class Records:
         if self._known is None or self._known[0] != changes:
             found = replace(
                 snapshot,
-                attempts=ledger.attempts(path),
+                attempts=History(ledger.attempts(path)),
                 adopted=ledger.adopted(path),
                 issued=ledger.issued(path),
                 quarantined=ledger.quarantined(path),

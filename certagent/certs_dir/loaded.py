@@ -11,8 +11,8 @@ from certagent.certs_dir.staged import pair_fact
 from certagent.certs_dir.verify import TrustStore, refusals, store_of, trust
 from certagent.core import names
 from certagent.core.facts import Loaded, Pair
+from certagent.core.facts.pairs import material_of
 from certagent.core.names import Name
-from certagent.core.serving import material_of
 from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError

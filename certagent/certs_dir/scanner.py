@@ -15,7 +15,7 @@ from certagent.certs_dir.mounts import mount_below
 from certagent.certs_dir.reading import LIMIT, file_fact, inside_fact, printable, read_cert, read_key
 from certagent.certs_dir.verdicts import Verdicts
 from certagent.core import names
-from certagent.core.facts import CertFile, Directory, File, KeyFile, ObserveOnly, Pair, Why
+from certagent.core.facts import CertFile, Directory, File, KeyFile, ObserveOnly, Pair, Pairs, Why
 from certagent.core.names import Name
 from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
@@ -128,7 +128,7 @@ class Scanner:
         order = sorted(files, key=lambda name: (name.stem not in self.first, name.stem))
         basis = {n: self._pair(fd, n, files[n]) for n in order if n.is_bundle or n == names.CLIENT_NODE}
         pairs = (basis.get(name) or self._pair(fd, name, files[name]) for name in order)
-        return tuple(sorted(self.verdicts.of(fd, tuple(basis.values()), pairs, now), key=lambda p: p.name.stem))
+        return Pairs(sorted(self.verdicts.of(fd, tuple(basis.values()), pairs, now), key=lambda p: p.name.stem))
 
     def _pair(self, fd: int, name: Name, files: dict[str, Marked]) -> Pair:
         cert, key = files.get(".crt"), files.get(".key")

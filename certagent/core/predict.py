@@ -58,7 +58,7 @@ from certagent.core.names import CLIENT_NODE
 from certagent.core.policy import Policy
 from certagent.core.requests import fulfilled
 from certagent.core.rotating import left_after
-from certagent.core.serving import client_names, expected, loaded_pairs
+from certagent.core.serving import client_names, expected
 
 STEPS = 40
 LIFETIME = timedelta(days=30)
@@ -135,7 +135,7 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
 def _loaded(snapshot: Snapshot, material: str) -> Snapshot:
     """The files on disk are saved as those that a process has loaded."""
     kept = tuple(found for found in snapshot.loaded if found.material != material)
-    pairs = tuple(replace(p, key=None) for p in loaded_pairs(snapshot))
+    pairs = tuple(replace(p, key=None) for p in snapshot.live.loaded)
     return replace(snapshot, loaded=(*kept, Loaded(material, pairs)))
 
 

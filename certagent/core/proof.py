@@ -15,7 +15,6 @@ from certagent.core.serving import (
     changed_at,
     differs,
     expected,
-    loaded_pairs,
     looked,
     material,
     of_process,
@@ -89,8 +88,10 @@ def ended(snapshot: Snapshot, now: datetime) -> Attempt | None:
     A process that was started since has loaded what was on disk then. What it serves is not known until it was asked.
     """
     last = next((a for a in reversed(snapshot.attempts) if a.kind == "reload"), None)
-    looked, alive = snapshot.processes_at, {p.identity for p in snapshot.processes}
-    if last is None or looked is None or last.outcome != "unproven" or last.subject in alive:
+    looked = snapshot.processes_at
+    if last is None or looked is None or last.outcome != "unproven":
+        return None
+    if any(p.identity == last.subject for p in snapshot.processes):
         return None
     if not last.at < looked or now - last.at > MOURNED:
         return None
@@ -140,7 +141,7 @@ def _late(snapshot: Snapshot, process: Process) -> str | None:
     It loads all files together, so nothing is owed that is older than a file which it serves as that is on disk. The
     changes of another tool are known by the kernel's dates alone.
     """
-    shown, files = _shown(snapshot, process), {p.name.stem: p for p in loaded_pairs(snapshot)}
+    shown, files = _shown(snapshot, process), {p.name.stem: p for p in snapshot.live.loaded}
     ours = [a for a in snapshot.history.swaps if a.subject in files]
     certs = {stem: p.cert.file for stem, p in files.items() if p.cert}
     other = {stem: f for stem, f in certs.items() if stem not in {s for s, _ in shown}}

@@ -24,7 +24,7 @@ class LastRenewal:
 
 def last_renewal(history: History, stem: str) -> LastRenewal | None:
     """The newest attempt to issue, install or restore a pair; None: there was none."""
-    mine = [a for a in history.attempts if a.subject == stem and a.kind in {"issue", *SWAPS}]
+    mine = [a for a in history if a.subject == stem and a.kind in {"issue", *SWAPS}]
     if not mine:
         return None
     newest = mine[-1]

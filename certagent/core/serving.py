@@ -1,31 +1,21 @@
 """What the processes should serve, and whether they do: shared by reloading, probing and status."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Literal
 
 from certagent.core.facts import Listener, Loaded, Pair, Process, Served, Snapshot
 from certagent.core.facts.history import VERIFIED
-from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE, NODE, UI
+from certagent.core.names import CLIENT_NODE, NODE, UI
 
+NEVER = datetime.fromtimestamp(0, UTC)
 PortKind = Literal["sql", "http", "auto"]
-
-
-def loaded_pairs(snapshot: Snapshot) -> list[Pair]:
-    """The pairs and bundles a server loads and uses: all but the clients' (`client.node` is the node's own)."""
-    return [p for p in snapshot.pairs if p.cert is not None and p.name.kind.loaded]
 
 
 def material(snapshot: Snapshot) -> str:
     """A digest of everything a server would load: changes exactly when a reload would change something."""
-    return material_of({p.name.stem: p.cert.digest if p.cert else "" for p in loaded_pairs(snapshot)})
-
-
-def material_of(digests: Mapping[str, str]) -> str:
-    """The same of the digests of its certificate files, by stem."""
-    return sha256("\n".join(sorted(f"{stem}={digest}" for stem, digest in digests.items())).encode()).hexdigest()
+    return snapshot.live.material
 
 
 def with_release(process: Process, served: Iterable[Served]) -> Process:
@@ -49,15 +39,14 @@ def changed_at(snapshot: Snapshot, now: datetime) -> datetime:
 
     A moment after `now` is not believed.
     """
-    stood = [p.cert.file.changed for p in loaded_pairs(snapshot) if p.cert]
-    arrived = [a.at for a in snapshot.history.swaps]
-    return max((at for at in (*stood, *arrived) if at <= now), default=datetime.fromtimestamp(0, UTC))
+    stood, came = snapshot.live.changed, snapshot.history.swapped
+    return max([at for at in (*stood, *came) if at <= now], default=NEVER)
 
 
 def arrived(snapshot: Snapshot, pair: Pair) -> datetime:
     """When a live certificate came to stand where it stands."""
     installed = snapshot.history.last_install(pair.name.stem, pair.leaf.fingerprint if pair.leaf else None)
-    stood = pair.cert.file.changed if pair.cert else datetime.fromtimestamp(0, UTC)
+    stood = pair.cert.file.changed if pair.cert else NEVER
     return installed.at if installed else stood
 
 
@@ -76,12 +65,8 @@ def expected(snapshot: Snapshot, kind: str) -> Pair | None:
 
 
 def client_names(snapshot: Snapshot) -> frozenset[str]:
-    """The names of the CAs that cockroach accepts clients of: what its certificate request lists.
-
-    `ca-client` or else `ca`, and also `ca-client-tenant` (pkg/security, getEmbeddedServerTLSConfig).
-    """
-    bundles = (snapshot.pair(CA_CLIENT.stem) or snapshot.pair(CA.stem), snapshot.pair(CA_TENANT.stem))
-    return frozenset(c.subject_digest for b in bundles if b and b.cert for c in b.cert.certificates)
+    """The names of the CAs that cockroach accepts clients of."""
+    return snapshot.live.client_names
 
 
 def differs(snapshot: Snapshot, served: Served) -> str | None:
@@ -144,8 +129,9 @@ def of_process(snapshot: Snapshot, process: Process) -> list[Served]:
 
 def loaded_by(snapshot: Snapshot, process: Process) -> Loaded | None:
     """What a process was last seen to have loaded; of one that is new, what was last seen of any; None: unknown."""
-    if not snapshot.loaded:
-        return None
-    known = {found.material: found for found in snapshot.loaded}
-    verified = (a for a in reversed(snapshot.history.signals(process)) if a.outcome in VERIFIED)
-    return next((known[a.material] for a in verified if a.material in known), snapshot.loaded[-1])
+    for signal in reversed(snapshot.history.signals(process)) if snapshot.loaded else ():
+        if signal.outcome in VERIFIED:
+            for found in reversed(snapshot.loaded):
+                if found.material == signal.material:
+                    return found
+    return snapshot.loaded[-1] if snapshot.loaded else None

@@ -175,6 +175,7 @@ def test_scan_unchanged_file_is_cached(tmp_path: Path) -> None:
     again = scanner.scan(str(tmp_path), now())
     assert first == again
     assert found(first, "ui").cert is found(again, "ui").cert
+    assert first.pairs is again.pairs
     put(tmp_path, "node", ca.pair())
     third = scanner.scan(str(tmp_path), now())
     assert found(third, "node") != found(first, "node")

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from certagent.core.actions import Action, AskRevocation, Install, Issue, Reload, Restrict, subject_of
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Leaf, Pair, Process, Repair, Revocation, Snapshot, Staged, Trust
+from certagent.core.facts import (
+    Attempt,
+    History,
+    Leaf,
+    Pair,
+    Pairs,
+    Process,
+    Repair,
+    Revocation,
+    Snapshot,
+    Staged,
+    Trust,
+)
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.predict import forecast, predict
 from tests.core.building import (
@@ -168,6 +180,9 @@ def test_plan_depends_on_values_alone(found: Snapshot) -> None:
     """What was found once for an object is what is found for an equal one, and for one that shares its fingerprints."""
     first = decide(RULES, found, NOW)
     assert decide(deepcopy(RULES), deepcopy(found), NOW) == first
+    kept = replace(found, pairs=Pairs(found.pairs), attempts=History(found.attempts))
+    for at in (NOW, NOW + DAY, NOW - DAY, NOW):
+        assert decide(RULES, replace(kept), at) == decide(RULES, found, at)
     others = tuple(
         replace(p, cert=replace(p.cert, leaf=altered(p.leaf))) if p.cert and p.leaf else p for p in found.pairs
     )

@@ -222,7 +222,7 @@ def test_bundle_whose_swap_was_broken_off_is_not_told_by_its_first_root(stem: st
     live = pair(stem, root, key=pair("node", root).key)
     broken = Attempt("install", stem, NOW, "failed", "the agent ended", interrupted=True, fingerprint=root.fingerprint)
     found = replace(snapshot(), pairs=(live,), attempts=(broken,)).history
-    assert outcome == found.attempts[-1].outcome
+    assert outcome == found[-1].outcome
 
 
 def test_backoff_of_sighup() -> None:

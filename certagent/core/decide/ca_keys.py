@@ -21,8 +21,7 @@ def part(view: View) -> Part:
 
 def of_cas(snapshot: Snapshot) -> dict[str, str]:
     """The files that are keys of CAs, by name or by the certificates of the directory; with the CA's subject, or ""."""
-    files = (p.cert.certificates for p in snapshot.pairs if p.cert)
-    cas = {c.spki: c.subject for certificates in files for c in certificates if c.is_ca}
+    cas = snapshot.live.cas
     return {k.file.name: cas.get(k.spki or "", "") for k in _keys(snapshot) if k.spki in cas or _named(snapshot, k)}
 
 
@@ -32,7 +31,7 @@ def _keys(snapshot: Snapshot) -> Iterator[KeyFile]:
 
 
 def _named(snapshot: Snapshot, key: KeyFile) -> bool:
-    return key in snapshot.loose_keys and key.file.name.startswith(NAMED)
+    return bool(snapshot.loose_keys) and key in snapshot.loose_keys and key.file.name.startswith(NAMED)
 
 
 def _finding(name: str, subject: str, pair: Pair | None) -> Finding:

@@ -34,7 +34,7 @@ from certagent.core.roles import SYSTEM
 from certagent.core.rotation.roots import BY_MEMBERS
 from certagent.core.rotation.serve import loading
 from certagent.core.rules import key_mode_accepted, pair_findings
-from certagent.core.serving import client_names, expected, loaded_by, loaded_pairs, of_process
+from certagent.core.serving import client_names, expected, loaded_by, of_process
 from certagent.core.trust import is_split
 from certagent.core.view import View
 
@@ -123,7 +123,7 @@ def _unusable(view: View, process: Process) -> Iterator[Bar]:
 
 
 def _keyless(view: View, process: Process) -> Iterator[Bar]:
-    for pair in loaded_pairs(view.snapshot):
+    for pair in view.snapshot.live.loaded:
         stem = pair.name.stem
         if pair.cert and pair.cert.problem_kind == "unread":
             continue
@@ -172,7 +172,7 @@ def _dead(view: View, process: Process) -> bool:
 def _worse(view: View, process: Process) -> Iterator[Bar]:
     """What would fail that works with what is loaded now."""
     loaded = loaded_by(view.snapshot, process)
-    for pair in loaded_pairs(view.snapshot):
+    for pair in view.snapshot.live.loaded:
         if not pair.name.is_bundle:
             yield from _worse_pair(view, process, loaded, pair)
     if loaded is None:

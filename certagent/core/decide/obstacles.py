@@ -36,9 +36,10 @@ def obstacle(view: View, want: Want, staged: Staged | None) -> Obstacle | None:
     directory, live = view.snapshot.directory, view.pair(want.name.stem)
     if directory.fixed:
         return _of(directory.path, directory.path, directory.fixed)
-    files = _replaced(want, live, staged) if live else ()
-    found = [_in(directory.path, file) for file in files]
-    return next((o for o in found if o is not None), None)
+    for file in _replaced(want, live, staged) if live else ():
+        if found := _in(directory.path, file):
+            return found
+    return None
 
 
 def _replaced(want: Want, live: Pair, staged: Staged | None) -> tuple[File, ...]:

@@ -98,7 +98,7 @@ def names(leaf: Leaf, host: str) -> bool:
 
 def _pinned(snapshot: Snapshot) -> Iterator[Finding]:
     """Certificates that are in a bundle themselves: they verify, and as a client's are never offered."""
-    bundled = {ca.fingerprint for pair in snapshot.pairs if pair.name.is_bundle for ca in certificates(pair)}
+    bundled = snapshot.live.bundled
     for pair in snapshot.pairs:
         kind, leaf = pair.name.kind, pair.leaf
         if leaf is None or leaf.fingerprint not in bundled or pair.name.is_bundle:

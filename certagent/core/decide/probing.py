@@ -161,7 +161,7 @@ def _elsewhere(snapshot: Snapshot, process: Process) -> tuple[str, ...]:
     One that serves what is on disk is right all the same: something forwards it.
     """
     ports = {port.port for port in process.seen}
-    named = [port for port in process.listeners if ports and port.port not in ports]
+    named = [port for port in process.listeners if port.port not in ports] if ports else []
     if not named:
         return ()
     right = {

@@ -88,7 +88,8 @@ def _refused(view: View, want: Want, part: Part) -> set[str]:
 
 def _tried(view: View, want: Want, outcome: str) -> set[str]:
     """The authorities whose attempts ended so since the last installation."""
-    return {a.authority for a in view.history.failures(want.name.stem) if a.outcome == outcome}
+    failed = view.history.failures(want.name.stem)
+    return {a.authority for a in failed if a.outcome == outcome} if failed else set()
 
 
 def _want(view: View, want: Want) -> Part:

@@ -15,7 +15,6 @@ from certagent.core.decide.part import Part
 from certagent.core.facts import Leaf, PassedOver, Process
 from certagent.core.findings import Finding
 from certagent.core.proof import owners
-from certagent.core.serving import loaded_pairs
 from certagent.core.spans import stamp
 from certagent.core.timing import emergency_at
 from certagent.core.view import View
@@ -74,7 +73,7 @@ def _unseen(view: View, process: Process) -> tuple[Finding, ...]:
     if process not in owners(view.snapshot) or view.now - process.started < GRACE or process.state == "ignoring":
         return ()
     replaced = {a.subject for a in view.history.swaps if a.at > process.started and a.at <= view.now}
-    stems = [p.name.stem for p in loaded_pairs(view.snapshot) if p.name.stem in replaced and not p.name.is_bundle]
+    stems = [p.name.stem for p in view.snapshot.live.loaded if p.name.stem in replaced and not p.name.is_bundle]
     old = [(stem, leaf) for stem in stems if (leaf := _loaded_at_start(view, process, stem))]
     if not old:
         return ()

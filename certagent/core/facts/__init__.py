@@ -19,6 +19,7 @@ from certagent.core.facts.certificates import (
 from certagent.core.facts.directory import Directory, ObserveOnly, Why
 from certagent.core.facts.history import History, counted
 from certagent.core.facts.members import Look, Members, Word
+from certagent.core.facts.pairs import Pairs
 from certagent.core.facts.processes import Listener, LoaderFlags, PassedOver, Place, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Exposure, InFlight, Repair, Request, Window
 from certagent.core.facts.revocation import Answer, Checked, Revocation
@@ -48,6 +49,7 @@ __all__ = [
     "Members",
     "ObserveOnly",
     "Pair",
+    "Pairs",
     "PassedOver",
     "Place",
     "Process",

@@ -87,7 +87,7 @@ class File:
         return datetime.fromtimestamp(min(self.mtime_ns, self.ctime_ns) / 1e9, UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CertFile:
     """A `.crt` file. `problem` is set exactly when `leaf` is None; `problem_kind` decides the finding."""
 
@@ -100,12 +100,12 @@ class CertFile:
     unread: str = ""  # of a bundle: why certagent cannot read one of its certificates, which cockroach may load
     pooled: bool = True  # as a bundle: a certificate without PEM headers is in it, so Go has a pool to verify by
 
-    @property
+    @cached_property
     def certificates(self) -> tuple[Leaf, ...]:
         """Every certificate of the file, first one first."""
         return () if self.leaf is None else (self.leaf, *self.chain)
 
-    @property
+    @cached_property
     def caveat(self) -> str:
         """What only some versions of Go refuse in it: one such certificate spoils the whole file."""
         return next((c.caveat for c in self.certificates if c.caveat), "")

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 
 from certagent.core.facts.processes import Process
@@ -14,17 +15,19 @@ CHANGE = "change"
 VERIFIED = frozenset({"ok", "presumed"})  # of a reload: what the process serves is what was on disk
 
 
-@dataclass(frozen=True)
-class History:
-    """Every known attempt, oldest first."""
+class History(tuple[Attempt, ...]):  # noqa: SLOT001 - what is found once is kept in it
+    """Every known attempt, oldest first; with what follows from them alone, found once until there is another one."""
 
-    attempts: tuple[Attempt, ...] = ()
+    @cached_property
+    def interrupted(self) -> bool:
+        """Whether the agent's own end broke one off."""
+        return any(a.interrupted for a in self)
 
     @cached_property
     def _by_kind(self) -> dict[tuple[str, str], tuple[Attempt, ...]]:
         """By subject and kind, and every change of a pair: for a directory of ten thousand pairs."""
         found = defaultdict[tuple[str, str], list[Attempt]](list)
-        for attempt in self.attempts:
+        for attempt in self:
             found[attempt.subject, attempt.kind].append(attempt)
             if attempt.kind in CHANGES:
                 found[attempt.subject, CHANGE].append(attempt)
@@ -40,7 +43,12 @@ class History:
     @cached_property
     def swaps(self) -> tuple[Attempt, ...]:
         """The completed installations and rollbacks of every pair."""
-        return tuple(a for a in self.attempts if a.kind in SWAPS and a.outcome == "ok")
+        return tuple(a for a in self if a.kind in SWAPS and a.outcome == "ok")
+
+    @cached_property
+    def swapped(self) -> tuple[datetime, ...]:
+        """When each of them was made."""
+        return tuple(a.at for a in self.swaps)
 
     def installs(self, stem: str) -> tuple[Attempt, ...]:
         """The completed installations of a pair or bundle."""
@@ -60,8 +68,10 @@ class History:
 
     def failed_swap(self, stem: str) -> Attempt | None:
         """The newest installation or rollback of a pair, if it failed."""
-        newest = next((a for a in reversed(self._changes(stem)) if a.kind in SWAPS), None)
-        return newest if newest and newest.outcome == "failed" else None
+        for attempt in reversed(self._changes(stem)):
+            if attempt.kind in SWAPS:
+                return attempt if attempt.outcome == "failed" else None
+        return None
 
     def issues(self, stem: str) -> tuple[Attempt, ...]:
         """Every issuance that was attempted."""
@@ -74,7 +84,7 @@ class History:
     def failed_since_success(self, authority: str) -> int:
         """How many issuances of that authority failed since it last answered or took one, whatever they were for."""
         failed = 0
-        for attempt in self.attempts:
+        for attempt in self:
             if (attempt.kind, attempt.authority) == ("issue", authority):
                 failed = 0 if attempt.outcome in {"ok", "retry"} else failed + attempt.failed
         return failed
@@ -111,9 +121,10 @@ class History:
 
         The agent's own end takes no request back.
         """
-        ended = (a for a in reversed(self._changes(stem)) if a.outcome != "asked" and not a.interrupted)
-        newest = next(ended, None)
-        return newest if newest and newest.outcome == "retry" else None
+        for attempt in reversed(self._changes(stem)):
+            if attempt.outcome != "asked" and not attempt.interrupted:
+                return attempt if attempt.outcome == "retry" else None
+        return None
 
     def signals(self, process: Process) -> tuple[Attempt, ...]:
         """The reloads recorded for a process."""

@@ -9,6 +9,7 @@ from certagent.core.facts.certificates import File, Generation, KeyFile, Leaf, L
 from certagent.core.facts.directory import Directory
 from certagent.core.facts.history import History, completed
 from certagent.core.facts.members import Members, Word
+from certagent.core.facts.pairs import Pairs
 from certagent.core.facts.processes import PassedOver, Process, Served
 from certagent.core.facts.records import Adopted, Attempt, Authority, Clock, Exposure, InFlight, Repair, Request
 from certagent.core.facts.revocation import Revocation
@@ -52,7 +53,12 @@ class Snapshot:
 
     def pair(self, stem: str) -> Pair | None:
         """The live pair of that name."""
-        return self._by_stem.get(stem)
+        return self.live.by_stem.get(stem)
+
+    @cached_property
+    def live(self) -> Pairs:
+        """The pairs, with what follows from them alone."""
+        return self.pairs if isinstance(self.pairs, Pairs) else Pairs(self.pairs)
 
     @cached_property
     def own_processes(self) -> tuple[Process, ...]:
@@ -86,8 +92,9 @@ class Snapshot:
     @cached_property
     def history(self) -> History:
         """What the attempts say. A bundle's fingerprint is that of its first certificate, which may stay in another."""
-        if not any(a.interrupted for a in self.attempts):
-            return History(self.attempts)
+        recorded = self.attempts if isinstance(self.attempts, History) else History(self.attempts)
+        if not recorded.interrupted:
+            return recorded
         live = {p.name.stem: p.leaf.fingerprint for p in self.pairs if p.leaf and p.matched and not p.name.is_bundle}
         return History(completed(self.attempts, live))
 
@@ -106,17 +113,12 @@ class Snapshot:
         found = self.revocation.get(leaf.fingerprint) if leaf and self.revocations else None
         return found.revoked if found else None
 
-    @cached_property
+    @property
     def bundles(self) -> frozenset[str]:
         """The stems of the trust bundles that are there and parse."""
-        return frozenset(p.name.stem for p in self.pairs if p.name.is_bundle and p.leaf)
+        return self.live.bundles
 
-    @cached_property
+    @property
     def listed_bundles(self) -> frozenset[str]:
         """The stems of the trust bundles that are there, readable or not: by these cockroach verifies."""
-        return frozenset(p.name.stem for p in self.pairs if p.name.is_bundle and p.listed)
-
-    @cached_property
-    def _by_stem(self) -> dict[str, Pair]:
-        """For a directory of ten thousand pairs."""
-        return {p.name.stem: p for p in self.pairs}
+        return self.live.listed_bundles

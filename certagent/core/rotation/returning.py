@@ -48,7 +48,9 @@ def told(view: View, pair: Pair) -> tuple[Look, ...]:
 
 def refused(view: View, pair: Pair) -> Look | None:
     """A member that refuses a live pair of a host whose server is not running; None: nobody was seen to."""
-    return next((k for k in told(view, pair) if k.outcome == "refused"), None) if stopped(view) else None
+    if not view.snapshot.members.looks or not stopped(view):
+        return None
+    return next((k for k in told(view, pair) if k.outcome == "refused"), None)
 
 
 def renewal(view: View, pair: Pair) -> str | None:
