@@ -6,25 +6,15 @@ Everything here is what should happen, not what did: integration tests hold it a
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Literal
 
 from certagent.core.actions import (
     Action,
-    Adopt,
     AskRevocation,
-    AskWindow,
-    AssumeLoaded,
-    EndWords,
-    Expose,
     Install,
     Issue,
     LookAt,
     Probe,
-    Quarantine,
-    RecordProof,
-    RecordScope,
     Recover,
-    RejectCommand,
     RejectStaged,
     Reload,
     Restrict,
@@ -44,8 +34,8 @@ from certagent.core.facts import (
     Generation,
     KeyFile,
     Leaf,
-    Loaded,
     Pair,
+    Pairs,
     Repair,
     Revocation,
     Served,
@@ -55,9 +45,8 @@ from certagent.core.facts import (
 )
 from certagent.core.looks import predicted
 from certagent.core.names import CLIENT_NODE
+from certagent.core.noted import noted, tried
 from certagent.core.policy import Policy
-from certagent.core.requests import fulfilled
-from certagent.core.rotating import left_after
 from certagent.core.serving import client_names, expected
 
 STEPS = 40
@@ -82,32 +71,21 @@ def forecast(policy: Policy, snapshot: Snapshot, now: datetime, steps: int = STE
     return tuple(found)
 
 
-def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # noqa: C901, PLR0911, PLR0912 - one arm per action
+def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # noqa: C901, PLR0911 - one arm per action
     """Given a snapshot and an action, return the snapshot after it succeeded."""
     match action:
         case Recover():
             return replace(snapshot, directory=replace(snapshot.directory, interrupted=False))
         case Restrict():
             return _restricted(snapshot, action, now)
-        case Expose():
-            return replace(snapshot, exposures=action.exposure.among(snapshot.exposures))
-        case RecordScope():
-            return replace(snapshot, scopes={**snapshot.scopes, action.stem: action.uris})
         case Issue():
             return _issued(snapshot, action, now)
         case Install():
             return _installed(snapshot, action, now)
         case RejectStaged():
             kept = tuple(s for s in snapshot.staged if s.pair.name.stem != action.stem)
-            tried = Attempt("install", action.stem, now, "refused", action.reason, retry_at=action.again_at)
-            return _tried(replace(snapshot, staged=kept), tried)
-        case Adopt():
-            adopted = Adopted(action.stem, action.fingerprint, action.want, now)
-            return replace(snapshot, adopted=(*snapshot.adopted, adopted))
-        case AssumeLoaded() | RecordProof():
-            outcome: Literal["ok", "presumed"] = "ok" if isinstance(action, RecordProof) else "presumed"
-            known = Attempt("reload", action.process, now, outcome, material=action.material)
-            return _tried(_loaded(snapshot, action.material), known)
+            refused = Attempt("install", action.stem, now, "refused", action.reason, retry_at=action.again_at)
+            return tried(replace(snapshot, staged=kept), refused)
         case Reload():
             return _reloaded(snapshot, action, now)
         case Probe():
@@ -118,25 +96,10 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _rolled_back(snapshot, action, now)
         case Scan():
             return replace(snapshot, processes_at=now)
-        case AskWindow():
-            why, about = "predicted: the CA names no other window", action.fingerprint
-            return _tried(snapshot, Attempt("window", action.stem, now, "refused", why, fingerprint=about))
         case AskRevocation():
             return _asked(snapshot, action, now)
-        case RejectCommand():
-            why, about = action.reason, action.command
-            return _tried(snapshot, Attempt("command", action.stem, now, "refused", why, command=about))
-        case EndWords():
-            return replace(snapshot, words=left_after(snapshot.words, action))
-        case Quarantine():
-            return replace(snapshot, quarantined=snapshot.quarantined | {action.fingerprint})
-
-
-def _loaded(snapshot: Snapshot, material: str) -> Snapshot:
-    """The files on disk are saved as those that a process has loaded."""
-    kept = tuple(found for found in snapshot.loaded if found.material != material)
-    pairs = tuple(replace(p, key=None) for p in snapshot.live.loaded)
-    return replace(snapshot, loaded=(*kept, Loaded(material, pairs)))
+        case _:
+            return noted(snapshot, action, now)
 
 
 def _asked(snapshot: Snapshot, action: AskRevocation, now: datetime) -> Snapshot:
@@ -147,12 +110,6 @@ def _asked(snapshot: Snapshot, action: AskRevocation, now: datetime) -> Snapshot
     kept = {r.fingerprint: replace(r, at=now) for r in snapshot.revocations if r.revoked and r.fingerprint in marks}
     others = [r for r in snapshot.revocations if r.fingerprint not in marks]
     return replace(snapshot, revocations=(*others, *(kept.get(r.fingerprint, r) for r in fresh)))
-
-
-def _tried(snapshot: Snapshot, attempt: Attempt) -> Snapshot:
-    """The attempt is on record; an operator's command that it carries out is done."""
-    waiting = tuple(r for r in snapshot.requests if not fulfilled(r, (attempt,)))
-    return replace(snapshot, attempts=(*snapshot.attempts, attempt), requests=waiting)
 
 
 def _restricted(snapshot: Snapshot, action: Restrict, now: datetime) -> Snapshot:
@@ -174,7 +131,7 @@ def _issued(snapshot: Snapshot, action: Issue, now: datetime) -> Snapshot:
     issued = snapshot.issued | ({leaf.fingerprint} if leaf else set())
     adopted = (Adopted(action.subject, leaf.fingerprint, action.want.digest, now),) if leaf else ()
     attempt = Attempt("issue", action.subject, now, "ok", action.reason, authority=action.authority)
-    return _tried(replace(snapshot, staged=staged, issued=issued, adopted=(*snapshot.adopted, *adopted)), attempt)
+    return tried(replace(snapshot, staged=staged, issued=issued, adopted=(*snapshot.adopted, *adopted)), attempt)
 
 
 def _known(authority: Authority, asked: str, root: Leaf) -> Authority:
@@ -232,7 +189,7 @@ def _put(snapshot: Snapshot, pair: Pair, attempt: Attempt) -> Snapshot:
     number = max((g.number for g in snapshot.generations if g.pair.name == pair.name), default=0) + 1
     gone = before is not None and before.leaf is not None and before.leaf.fingerprint in snapshot.quarantined
     kept = (Generation(number, before, attempt.at, gone),) if before and before.matched else ()
-    return _tried(replace(snapshot, pairs=tuple(pairs), generations=(*snapshot.generations, *kept)), attempt)
+    return tried(replace(snapshot, pairs=Pairs(pairs), generations=(*snapshot.generations, *kept)), attempt)
 
 
 def _installed(snapshot: Snapshot, action: Install, now: datetime) -> Snapshot:
@@ -269,7 +226,7 @@ def _reloaded(snapshot: Snapshot, action: Reload, now: datetime) -> Snapshot:
     later = now + MOMENT
     served = tuple(_serving(snapshot, s, later) if s.process == action.subject else s for s in snapshot.served)
     attempt = Attempt("reload", action.subject, now, "unproven", action.reason, material=action.material)
-    return _tried(replace(snapshot, served=served), attempt)
+    return tried(replace(snapshot, served=served), attempt)
 
 
 def _serving(snapshot: Snapshot, served: Served, at: datetime) -> Served:
