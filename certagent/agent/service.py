@@ -136,6 +136,7 @@ class Service:
         KEEPER.rest(time.monotonic())
         if self._passes % PRUNE_EVERY == 1 and self._clocks.moment().fact.sound:
             self._prune(clock())
+        self._clocks.remember()
 
     def _settle(self) -> None:
         """What the ledger could not take is written as soon as it can; only the change is an event.

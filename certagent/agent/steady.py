@@ -11,6 +11,7 @@ from certagent.core.clock import SETTLED, believed, clock_fact
 from certagent.core.facts import Clock
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
+from certagent.state.boots import Boots
 from certagent.state.ledger import Ledger
 
 
@@ -31,15 +32,18 @@ def ticking(now: datetime, boot: timedelta) -> Callable[[], datetime]:
 class SteadyClock:
     """Of one agent. The clock is believed at the start, and whenever the kernel says that it is synchronised.
 
+    At a restart within the same boot of the host a jump is measured by what was believed before: else a restart
+    would make a clock right that is wrong. A host that was off has booted since, and its clock is believed.
+
     A host without a time service never says so: there a clock that was set forward, as by a person who corrects it, is
     believed once it has run for SETTLED without another jump. One that was set back is not: nothing that is due waits
     for that, and by a wrong clock an older certificate would come back. Rejected: believing it after a number of
     passes, because events cause any number of them within a second.
     """
 
-    def __init__(self) -> None:
-        """Nothing is believed before the first moment."""
-        self._begin: datetime | None = None  # the wall clock's moment of boot, as it is believed
+    def __init__(self, begin: datetime | None = None) -> None:
+        """`begin`: the wall clock's moment of this boot as it was believed last; None: nothing is believed yet."""
+        self._begin = begin
         self._earlier: datetime | None = None  # as it was believed before a jump that has settled
         self._seen: tuple[datetime, timedelta] | None = None  # as it is, and since when by the boot clock
 
@@ -59,6 +63,11 @@ class SteadyClock:
         if self._begin is None:
             return newest
         return self._begin + boot if _apart(begin, self._begin) else None
+
+    @property
+    def begin(self) -> datetime | None:
+        """The wall clock's moment of boot, as it is believed."""
+        return self._begin
 
     def _settled(self, begin: datetime, boot: timedelta) -> bool:
         """Whether the wall clock may be believed from now on: it was set back to what it was, or forward long ago."""
@@ -84,9 +93,10 @@ class Clocks:
     """The clocks of one agent; safe to use from every thread."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Reads nothing yet."""
-        self._ledger = ledger
-        self._lock, self._steady = threading.Lock(), SteadyClock()
+        """Reads what was believed before, where this boot has seen an agent already."""
+        self._ledger, self._boots = ledger, Boots(ledger)
+        self._recorded = self._boots.begin()
+        self._lock, self._steady = threading.Lock(), SteadyClock(self._recorded)
         self._newest: tuple[int, datetime | None] | None = None  # of the ledger, and after how many changes of it
 
     def moment(self) -> Moment:
@@ -97,6 +107,15 @@ class Clocks:
             steady = self._steady.at(now, boot, newest, synchronised=synchronised)
         fact = clock_fact(now, newest, synchronised=synchronised, steady=steady)
         return Moment(fact=fact, ticking=ticking(now, boot))
+
+    def remember(self) -> None:
+        """Record what is believed, where that is something new; what cannot be written is written later."""
+        with self._lock:
+            begin = self._steady.begin
+        if begin is None or (self._recorded is not None and not _apart(begin, self._recorded)):
+            return
+        if self._boots.remember(begin):
+            self._recorded = begin
 
     def _newest_entry(self) -> datetime | None:
         """When the ledger's newest entry was made; read again after the ledger changed."""

@@ -206,8 +206,9 @@ OCSP_UNKNOWN = Rule("ocsp.unknown", "the responder does not know the certificate
 OCSP_REVOKED = Rule("ocsp.revoked", "a certificate of the chain is revoked", OCSP,
     "certagent renews immediately, with a new key; with an authority of type none, replace the pair", CRITICAL,
     Is.RENEWABLE, remedy="certagent renew NAME; with an authority of type none, replace the pair")
-CLOCK_UNSOUND = Rule("clock.unsound", "the wall clock is wrong", AGENT,
-    "set the clock; certagent renews nothing until then", CRITICAL,
+CLOCK_UNSOUND = Rule("clock.unsound",
+    "the wall clock is wrong; warning: it was set by more than a day, and no time service keeps it", AGENT,
+    "set the clock; certagent renews nothing until then", ("critical", "warning"),
     remedy="set the clock and start a time service; certagent renews nothing until then")
 LEDGER_UNWRITABLE = Rule("ledger.unwritable", "attempts cannot be recorded, so nothing new is issued", AGENT,
     "free disk space or repair state_dir", CRITICAL, remedy=("free disk space or repair state_dir; certagent issues"

@@ -37,7 +37,10 @@ def clock_fact(now: datetime, newest: datetime | None, *, synchronised: bool, st
             reason=f"the clock says {now:%Y-%m-%d %H:%M} UTC, which is 20 years after this program was built",
         )
     if newest is not None and newest - now > DAY:
-        reason = f"the clock is more than a day behind the ledger's newest entry, {newest:%Y-%m-%d %H:%M} UTC"
+        reason = (
+            f"the clock says {now:%Y-%m-%d %H:%M} UTC, but the ledger has an entry of {newest:%Y-%m-%d %H:%M} UTC: the"
+            " clock is behind, or it was ahead when that was written"
+        )
         return Clock(sound=False, reason=reason)
     return Clock(steady=steady)
 

@@ -1,11 +1,15 @@
 """What the wall clock would say if nobody had set it."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certagent.agent.steady import SteadyClock, boot_clock, ticking
+from certagent.agent.steady import Clocks, SteadyClock, boot_clock, ticking
+from certagent.posix.clock import clock
+from certagent.state.boots import Boots
+from certagent.state.ledger import Ledger
 from tests.core.building import DAY, NOW
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -39,6 +43,34 @@ def test_clock_behind_ledger_at_start_is_doubted() -> None:
     steady = SteadyClock()
     steady.at(NOW, BOOT, NOW + HOUR, synchronised=False)
     assert steady.at(NOW, BOOT, NOW + HOUR, synchronised=True) is None
+
+
+def test_clock_of_restart_in_same_boot_is_compared_with_earlier_one() -> None:
+    """A restart makes no wrong clock right; the wall clock that was believed goes on where nobody set it."""
+    assert SteadyClock(NOW - BOOT).at(NOW + HOUR, BOOT + HOUR, None, synchronised=False) is None
+    steady = SteadyClock(NOW - BOOT)
+    assert steady.at(NOW + 46 * DAY, BOOT, None, synchronised=False) == NOW
+    assert steady.begin == NOW - BOOT
+    assert steady.at(NOW + 46 * DAY + HOUR, BOOT + HOUR, None, synchronised=True) is None
+    assert steady.begin == NOW + 46 * DAY - BOOT
+
+
+def test_clocks_of_next_agent_know_what_was_believed(tmp_path: Path) -> None:
+    """What the first one believed is recorded once, and the next one begins with it."""
+    path = str(tmp_path / "ledger.db")
+    ledger = Ledger.writing(path)
+    clocks = Clocks(ledger)
+    clocks.remember()  # nothing is believed yet
+    clocks.moment()
+    for _ in range(2):
+        clocks.remember()
+    assert ledger.execute("select count(*) from boots") == [(1,)]
+    begin = Boots(Ledger.looking(path)).begin()
+    assert begin is not None
+    assert abs(begin + boot_clock() - clock()) < HOUR
+    Boots(ledger).remember(begin - 46 * DAY)
+    fact = Clocks(Ledger.looking(path)).moment().fact
+    assert fact.synchronised or (fact.steady is not None and clock() - fact.steady > 45 * DAY)
 
 
 def steps(steady: SteadyClock, *rows: tuple[timedelta, timedelta]) -> list[timedelta | None]:

@@ -21,11 +21,14 @@ def test_guards_are_all_in_the_policy_once() -> None:
 
 
 def test_guard_first_objection_decides() -> None:
-    """A staged answer before an unsound clock, that before names that would vanish; only the last refuses a command."""
+    """A staged answer before an unsound clock, that before names that would vanish; only the last refuses the pair.
+
+    The command is declined already for the clock.
+    """
     worst = snapshot(pair("ca"), DUE, clock=UNSOUND, staged=(staged(),), requests=(Request("renew", "node", NOW),))
     told = []
     for found in (worst, replace(worst, staged=()), replace(worst, staged=(), clock=Clock())):
         made = decide(policy(), found, NOW)
         held = [h for h in made.blocked if h.action == "issue"]
         told.append(([h.refused for h in held], any(isinstance(a, RejectCommand) for a in made.actions)))
-    assert told == [([], False), ([False], False), ([True], True)]
+    assert told == [([], True), ([False], True), ([True], True)]

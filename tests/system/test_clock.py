@@ -156,6 +156,25 @@ def test_clock_set_back_then_renew(host: Host, clock: Clock) -> None:
         assert len(agent.events("reload.sent")) == 1
 
 
+def test_clock_ahead_at_restart_replaces_nothing(host: Host, clock: Clock) -> None:
+    """The agent starts again under a clock that is 46 days ahead: both pairs stay, and a warning names both times.
+
+    Once the kernel says that the time is right, as on a host that was off as long, both are renewed.
+    """
+    host.write(house="lifetime = '30d'")
+    host.once()
+    clock.set(46 * DAY)
+    with host.agent(*clock.prefix) as agent:
+        said = agent.wait_event("finding.appeared", lambda e: e["code"] == "clock.unsound")
+        assert (said["severity"], said["reason"].split(" from ")[0]) == ("warning", "the clock was set forward")
+        turns(host)
+        assert issued(agent) == {}
+        clock.set(46 * DAY, synchronised=True)
+        for stem in ("node", "client.root"):
+            agent.wait_event("pair.installed", lambda e, stem=stem: e["file"] == stem)
+        wait_until(lambda: "clock.unsound" not in host.codes(), "it is right")
+
+
 @pytest.mark.parametrize("year", [1970, 2200])
 def test_clock_wrong_at_start_is_alarm(host: Host, clock: Clock, year: int) -> None:
     """A start in 1970, or in 2200: an alarm and no renewal; modes are repaired; then the time is synchronised."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certagent.core.actions import RejectCommand
+from certagent.core.catalogue import CLOCK_UNSOUND
 from certagent.core.decide.gate import bar
 from certagent.core.decide.generations import going_back, held_back, newest, nothing_to_go_back_to
 from certagent.core.decide.part import NOTHING, Part, total
@@ -79,5 +80,7 @@ def _in_vain(view: View, request: Request) -> str | None:
         return f"no authority is configured for {request.subject}; renew it with the tool that rotates it"
     if view.snapshot.directory.observe_only:
         return view.snapshot.directory.observe_only.reason
+    if not view.snapshot.clock.sound:
+        return f"{view.snapshot.clock.reason}; {CLOCK_UNSOUND.remedy}"
     failed = [a for a in view.history.issues(request.subject) if after(a, request) and a.failed]
     return failed[-1].reason if len(failed) >= len(want.authorities) else None

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from certagent.core.asked import WITHOUT_ROOT
 from certagent.core.catalogue import AUTHORITY_UNTRUSTED
-from certagent.core.decide import failover, layouts, sans
+from certagent.core.decide import ahead, failover, layouts, sans
 from certagent.core.decide.overlap import lacking
 from certagent.core.decide.revocation import revoked_again_at
 from certagent.core.facts import Attempt, Pair, Request
@@ -112,7 +112,10 @@ def missing_bundle(a: Asking) -> Block | None:
 def unsound_clock(a: Asking) -> Block | None:
     """Dates mean nothing without a clock."""
     clock = a.view.snapshot.clock
-    return _block(None if clock.sound else clock.reason)
+    if not clock.sound:
+        return _block(clock.reason)
+    shown = next((why for s in a.view.snapshot.staged if (why := ahead.ahead(a.view, s))), None)
+    return _block(f"the clock of this host is ahead: {shown}" if shown and not a.requested else None)
 
 
 def unwritable_ledger(a: Asking) -> Block | None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from certagent.core.actions import Install, RejectCommand, RejectStaged
-from certagent.core.decide import failover, layouts
+from certagent.core.decide import ahead, failover, layouts
 from certagent.core.decide.generations import going_back
 from certagent.core.decide.obstacles import obstacle
 from certagent.core.decide.part import NOTHING, Part, blocked, total
@@ -59,7 +59,9 @@ def _staged(view: View, staged: Staged) -> Part:
             return blocked("install", stem, why, left.until)
         reason = why
     held = _unread(view.snapshot, want, staged) or layouts.waits(view, staged)
-    if reason is None and (held := held or _early(staged, view.now) or waits(view, staged, live)):
+    if reason is None and (
+        held := held or ahead.waits(view, staged) or _early(staged, view.now) or waits(view, staged, live)
+    ):
         return held
     reason = reason or _refused(view, want, staged)
     if reason is not None or leaf is None:

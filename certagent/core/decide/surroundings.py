@@ -18,6 +18,7 @@ from certagent.core.catalogue import (
     LEDGER_UNWRITABLE,
     NAME_UNKNOWN,
 )
+from certagent.core.decide import ahead
 from certagent.core.decide.ca_keys import of_cas
 from certagent.core.decide.part import Part, saying
 from certagent.core.facts import Directory, ObserveOnly, Snapshot, Why
@@ -118,6 +119,9 @@ def _agent(view: View) -> list[Finding]:
     found = [_down(view, f) if f.rule is AGENT_DOWN else f for f in snapshot.degraded]
     if not snapshot.clock.sound:
         found.append(CLOCK_UNSOUND.found("", snapshot.clock.reason))
+    elif jump := ahead.jumped(view.now, snapshot.clock.steady):
+        found.append(jump)
+    found += ahead.findings(view)
     if snapshot.ledger_problem:
         found.append(LEDGER_UNWRITABLE.found("", snapshot.ledger_problem))
     return found
