@@ -4,9 +4,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import accumulate
+from operator import eq
 from typing import TypeVar
 
 from certagent.certs_dir.access import Denied, denied
@@ -107,6 +109,8 @@ class Scanner:
         return Scan(directory_fact(path, fd), pairs, unmanaged_files)
 
     def _scan(self, path: str, fd: int, now: datetime) -> Scan:
+        if (same := self._unchanged(fd, now)) is not None:
+            return replace(same, directory=directory_fact(path, fd))
         entries, beyond = examined(fd, self.first, self._limits)
         self._beyond = frozenset(beyond)
         directory = replace(directory_fact(path, fd), too_large=sentence(beyond, self._limits))
@@ -122,6 +126,22 @@ class Scanner:
         linked = any(stat.S_ISLNK(info.st_mode) for _, info in entries)  # a link's target changes without its mark
         self._last = None if linked or unread(scan) else (marks, scan)
         return scan
+
+    def _unchanged(self, fd: int, now: datetime) -> Scan | None:
+        """What the last scan found, where the same files are there and every verdict still stands.
+
+        Optimised: nothing is kept of a file that did not change. The comparison ends at the first one that did.
+        """
+        if self._last is None or not self.verdicts.hold(now):
+            return None
+        (marks, scan), found = self._last, listed(fd)
+        if len(found) != len(marks):  # it is another one, or not all are examined
+            return None
+        self._beyond = frozenset()
+        with suppress(FileNotFoundError):
+            infos = ((name, os.stat(name, dir_fd=fd, follow_symlinks=False)) for name in found)
+            return scan if all(map(eq, map(mark_of, infos), marks)) else None
+        return None
 
     def _pairs(self, fd: int, files: dict[Name, dict[str, Marked]], now: datetime) -> tuple[Pair, ...]:
         """The pairs by name, each certificate with its verdict."""
@@ -172,12 +192,10 @@ def listed(fd: int, endings: tuple[str, ...] = ENDINGS) -> list[str]:
 
 def entries_of(fd: int, names: Iterable[str]) -> list[Entry]:
     """The files of these names, in their order; one that vanishes meanwhile is not there."""
-    stat, found = os.stat, list[Entry]()
+    found = []
     for name in names:
-        try:
-            found.append((name, stat(name, dir_fd=fd, follow_symlinks=False)))
-        except FileNotFoundError:  # a context manager for each file takes longer
-            continue
+        with suppress(FileNotFoundError):
+            found.append((name, os.stat(name, dir_fd=fd, follow_symlinks=False)))
     return found
 
 
@@ -189,7 +207,7 @@ def examined(fd: int, first: frozenset[str], limits: Limits = LIMITS) -> tuple[l
     files = listed(fd)
     known = files if len(files) <= limits.files else ordered(files, first)
     entries, beyond = entries_of(fd, sorted(known[: limits.files])), known[limits.files :]
-    if sum([info.st_size for _, info in entries]) > limits.size < sum(map(_size, entries)):
+    if sum(map(_size, entries)) > limits.size:
         by_name = dict(entries)
         sizes = accumulate(_size((name, by_name[name])) for name in ordered(by_name, first))
         ranked = list(zip(ordered(by_name, first), sizes, strict=True))

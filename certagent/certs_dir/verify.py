@@ -15,6 +15,7 @@ from certagent.core.roles import SYSTEM
 from certagent.core.trust import Verification, is_split, verifications
 
 Bundles = Mapping[str, bytes | None]
+Steps = tuple[Verification, ...]
 SECOND = timedelta(seconds=1)
 
 
@@ -62,36 +63,36 @@ def trust(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) 
     It verifies when it passes every verification; the verdict is that of the first one, or of the first that fails.
     The moment is moved into the validity of the leaf, which is a finding of its own.
     """
-    found = _verdicts(name, leaf, cert, store, at)
-    if not found:
+    steps = store.verifications(name, leaf)
+    if not steps:
         return None
+    found = _verdicts(steps, leaf, cert, store, at)
     refused = _refused(found)
     verdict = refused[0] if refused else found[0]
-    if end := _end(name, leaf, cert, store, at, found):
+    if end := _end(steps, leaf, cert, store, at, found):
         verdict = replace(verdict, ends=end.at, ends_by=end.subject)
     if refused or not (name in {NODE, CLIENT_NODE} or name.kind.offered):
         return verdict
-    first = store.verifications(name, leaf)[0]
-    roots = store.bundles[first.bundle] or b""
-    return replace(verdict, anchors=x509.anchors(cert, roots, first.usage, _within(leaf, at)))
+    roots = store.bundles[steps[0].bundle] or b""
+    return replace(verdict, anchors=x509.anchors(cert, roots, steps[0].usage, _within(leaf, at)))
 
 
 def _end(
-    name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime, verdicts: list[Trust]
+    steps: Steps, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime, verdicts: list[Trust]
 ) -> x509.End | None:
     """The CA whose end is the chain's, where it comes before that of the leaf.
 
     Of a certificate that verifies the first CA without which it does not; of another one the last CA with which it did.
     A CA that nothing needs, such as the old root next to the new one, ends without effect.
     """
-    used = [*(store.bundles.get(v.bundle) for v in store.verifications(name, leaf)), _system(store, verdicts)]
+    used = [*(store.bundles.get(step.bundle) for step in steps), _system(store, verdicts)]
     ends = sorted(e for e in x509.ca_ends(cert, [b for b in used if b]) if leaf.not_before < e.at < leaf.not_after)
     moment = _within(leaf, at)
     if _refused(verdicts):
         past = (e for e in reversed(ends) if e.at < moment)
-        return next((e for e in past if not refusals(name, leaf, cert, store, e.at)), None)
+        return next((e for e in past if not _refused(_verdicts(steps, leaf, cert, store, e.at))), None)
     coming = (e for e in ends if e.at >= moment)
-    return next((e for e in coming if refusals(name, leaf, cert, store, e.at + SECOND)), None)
+    return next((e for e in coming if _refused(_verdicts(steps, leaf, cert, store, e.at + SECOND))), None)
 
 
 def _system(store: TrustStore, verdicts: list[Trust]) -> bytes | None:
@@ -102,15 +103,15 @@ def _system(store: TrustStore, verdicts: list[Trust]) -> bytes | None:
 
 def refusals(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) -> list[Trust]:
     """As `trust`: the verdict of every verification that the certificate does not pass."""
-    return _refused(_verdicts(name, leaf, cert, store, at))
+    return _refused(_verdicts(store.verifications(name, leaf), leaf, cert, store, at))
 
 
 def _refused(verdicts: list[Trust]) -> list[Trust]:
     return [t for t in verdicts if t.problem or t.unread]
 
 
-def _verdicts(name: Name, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) -> list[Trust]:
-    return [_by(step, cert, store, _within(leaf, at)) for step in store.verifications(name, leaf)]
+def _verdicts(steps: Steps, leaf: Leaf, cert: bytes, store: TrustStore, at: datetime) -> list[Trust]:
+    return [_by(step, cert, store, _within(leaf, at)) for step in steps]
 
 
 def _within(leaf: Leaf, at: datetime) -> datetime:

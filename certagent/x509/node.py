@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
@@ -60,8 +61,9 @@ class Node:
         return self.subject, self.spki, self.names
 
 
+@lru_cache(maxsize=64)
 def node_of(loaded: Certificate) -> Node:
-    """Given a certificate, read what verification asks of it; what cryptography raises passes through."""
+    """Given a certificate, read what verification asks of it; what cryptography raises passes through. Kept."""
     certificate = loaded.shown
     extensions = list(certificate.extensions)
     values = {type(e.value): e.value for e in extensions}

@@ -35,9 +35,9 @@ def load_certificates(data: bytes) -> list[Certificate]:
     return list(_loaded(data))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _loaded(data: bytes) -> tuple[Certificate, ...]:
-    """Kept for a moment: a verdict on one file reads it several times."""
+    """Kept for a moment: a verdict on one file reads it several times, and so does one pass on a few kept files."""
     return tuple(read(der) for der in _ders(data))
 
 

@@ -182,6 +182,29 @@ def test_scan_unchanged_file_is_cached(tmp_path: Path) -> None:
     assert found(third, "ui").cert is found(first, "ui").cert
 
 
+def test_scan_notices_each_kind_of_change(tmp_path: Path) -> None:
+    """A key of another mode, a file that is gone, one more, and as many files by other names."""
+    ca = filled(tmp_path, "node", "ui")
+    scanner = Scanner()
+
+    def names() -> list[str]:
+        return [p.name.stem for p in scanner.scan(str(tmp_path), now()).pairs]
+
+    assert names() == names() == ["ca", "node", "ui"]
+    (tmp_path / "node.key").chmod(0o640)
+    key = found(scanner.scan(str(tmp_path), now()), "node").key
+    assert key is not None
+    assert key.file.mode == 0o640
+    (tmp_path / "ui.key").rename(tmp_path / "client.root.key")
+    (tmp_path / "ui.crt").rename(tmp_path / "client.root.crt")
+    assert names() == names() == ["ca", "client.root", "node"]
+    put(tmp_path, "ui", ca.pair())
+    assert names() == names() == ["ca", "client.root", "node", "ui"]
+    (tmp_path / "ui.crt").unlink()
+    (tmp_path / "ui.key").unlink()
+    assert names() == ["ca", "client.root", "node"]
+
+
 def test_scan_chain_follows_bundle(tmp_path: Path) -> None:
     """Another bundle: no chain; the old one again: a chain; past the CA's end: none."""
     ca = filled(tmp_path)
