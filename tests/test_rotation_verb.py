@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from certagent.agent.rotation import Target, listed, one, root_of, verb
+from certagent.agent.rotation import Target, listed, one, only, root_of, verb
 from certagent.cli.rotation import reply_of, said, text
 from certagent.core.facts import Members, Word
 from certagent.core.policy import RotationRule
 from certagent.core.rotation import shown
-from certagent.core.rotation.roots import Change
+from certagent.core.rotation.target import Change
 from certagent.core.view import View
 from certagent.posix.errors import HostError
 from tests.core.building import NOW, policy, snapshot
@@ -115,3 +115,13 @@ def test_word_of_clients_after_an_abort_is_about_the_root_that_stays() -> None:
 def test_words_are_named_as_they_are_typed() -> None:
     """In the history."""
     assert [verb(k) for k in ("pause", "clients-trust")] == ["rotation pause", "rotation clients trust"]
+
+
+def test_root_that_is_meant_before_a_rotation_is_seen() -> None:
+    """None, or several: what can be done is in the refusal."""
+    found = [Target(world=None, change=Change(bundle="ca", new=ca, former=())) for ca in (NEW, OLD)]  # type: ignore[arg-type]
+    assert only(found[:1], "new") == found[0]
+    with pytest.raises(HostError, match=r"several roots may be meant: CN=new \(SHA-256 ca-2\), CN=old .*add --root"):
+        only(found, "")
+    with pytest.raises(HostError, match="no root 'x' stands in a trust bundle"):
+        only([], "x")

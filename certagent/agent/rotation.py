@@ -3,25 +3,26 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from certagent.agent.directories import Directories
 from certagent.agent.directory import World
 from certagent.control.admission import Peer
 from certagent.core.facts import Attempt, Word
+from certagent.core.facts.members import Kind
 from certagent.core.policy import Policy
 from certagent.core.roles import BUNDLES
 from certagent.core.rotation import shown
 from certagent.core.rotation.phases import rotations
 from certagent.core.rotation.returning import hindrance
-from certagent.core.rotation.roots import Change, changes
+from certagent.core.rotation.roots import BY_MEMBERS
+from certagent.core.rotation.target import Change, changes, to_come
 from certagent.core.status import rfc3339
 from certagent.core.view import View
 from certagent.events import Log
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 
-Kind = Literal["clients-trust", "clients-present", "force", "pause", "abort"]
 OF_ROTATIONS = frozenset({"rotation-status", "rotation-say", "rotation-resume", "may-start"})
 EVENTS: dict[str, str] = {
     "pause": "rotation.paused",
@@ -30,6 +31,7 @@ EVENTS: dict[str, str] = {
     "clients-trust": "rotation.clients-trust",
     "clients-present": "rotation.clients-present",
 }
+SHOWS = "`certagent bundle show` shows the roots"
 STARTS = "`certagent bundle add FILE` begins one"
 
 
@@ -64,7 +66,9 @@ class RotationCommands:
         kind, peer_name = str(arguments.get("kind", "")), str(arguments.get("peer", ""))
         if kind not in get_args(Kind):
             raise HostError(f"cannot say {kind!r} about a rotation")
-        return self._say(kind, peer_name, named, certs_dir, by, now)
+        root = str(arguments.get("root", ""))
+        target = self._target(named, certs_dir, now, root if kind == "clients-trust" else None)
+        return self._say(kind, peer_name, target, by, now)
 
     def status(self, certs_dir: str) -> dict[str, Any]:
         """Every rotation of every directory, or of the one that is named."""
@@ -79,8 +83,7 @@ class RotationCommands:
         ]
         return {"version": 1, "now": rfc3339(now), "certs_dirs": rows}
 
-    def _say(self, kind: str, peer: str, named: str, certs_dir: str, by: str, now: datetime) -> dict[str, Any]:
-        target = self._target(named, certs_dir, now)
+    def _say(self, kind: str, peer: str, target: Target, by: str, now: datetime) -> dict[str, Any]:
         world, change = target.world, target.change
         if kind == "force":
             listed(view_of(world, now), peer)
@@ -111,17 +114,25 @@ class RotationCommands:
         self.directories.wake(path, "command rotation")
         return {"ok": True, "certs_dir": path, "bundle": bundle, "subject": subject}
 
-    def _target(self, named: str, certs_dir: str, now: datetime) -> Target:
-        """The one rotation that is meant. HostError where there is none, or several."""
-        mine = self.directories.named(certs_dir)
-        found = [
-            Target(world=w, change=c)
-            for w in mine
-            if (view := view_of(w, now))
-            for c in changes(view)
-            if _meant(w.policy, named, c.bundle)
+    def _target(self, named: str, certs_dir: str, now: datetime, root: str | None) -> Target:
+        """The one rotation that is meant. HostError where there is none, or several.
+
+        `root`: None where only one that can be seen may be meant; else "", or how a person names the root.
+        """
+        views = [(w, view) for w in self.directories.named(certs_dir) if (view := view_of(w, now))]
+        seen = [
+            Target(world=w, change=c) for w, view in views for c in changes(view) if _meant(w.policy, named, c.bundle)
         ]
-        return one(found, certs_dir)
+        if root is None or (seen and not root):
+            return one(seen, certs_dir)
+        possible = [
+            Target(world=w, change=c)
+            for w, view in views
+            for stem in BY_MEMBERS
+            if _meant(w.policy, named, stem)
+            for c in to_come(view, stem, root)
+        ]
+        return only(possible, root) if possible or root else one(seen, certs_dir)
 
 
 def one(found: Iterable[Target], certs_dir: str) -> Target:
@@ -132,6 +143,16 @@ def one(found: Iterable[Target], certs_dir: str) -> Target:
     if len(found) > 1:
         names = ", ".join(f"{t.change.bundle} in {t.world.policy.path}" for t in found)
         raise HostError(f"several rotations are under way: {names}; add --bundle or --certs-dir")
+    return found[0]
+
+
+def only(found: list[Target], root: str) -> Target:
+    """The only root of a trust bundle to which a rotation may lead, before one can be seen. HostError otherwise."""
+    if not found:
+        raise HostError(f"no root {root!r} stands in a trust bundle that the next certificates may lead to; {SHOWS}")
+    if len(found) > 1:
+        names = ", ".join(f"{t.change.new.subject} (SHA-256 {t.change.new.fingerprint[:12]})" for t in found)
+        raise HostError(f"several roots may be meant: {names}; add --root with the beginning of the fingerprint")
     return found[0]
 
 

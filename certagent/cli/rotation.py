@@ -14,6 +14,7 @@ from certagent.core.rotation.shown import exit_code
 
 Row = dict[str, Any]
 BUNDLE = "ca or ca-client; needed if several rotations are under way"
+ROOT = "its subject, or the beginning of its SHA-256 fingerprint; needed where several roots may be meant"
 SEVERAL = "needed if several certs directories have a rotation"
 SAYING = {  # each verb that says something, and what it means
     "pause": "begin no further step",
@@ -53,17 +54,18 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     force.add_argument("name", metavar="NAME", type=stem_of, help="the bundle, or a pair that it verifies: ca, node")
     force.add_argument("peer", metavar="PEER", help="the address of the member, as `rotation status` shows it")
     _common(force, run_say)
-    force.set_defaults(kind="force")
+    force.set_defaults(kind="force", root="")
     clients = below.add_parser("clients", help="what nobody can see: clients of other hosts")
     words = clients.add_subparsers(dest="word", required=True, metavar="WORD")
     for name, about in OUTSIDE.items():
         _saying(words.add_parser(name, help=about), f"clients-{name}")
+    words.choices["trust"].add_argument("--root", default="", metavar="ROOT", help=ROOT)
 
 
 def _saying(parser: argparse.ArgumentParser, kind: str) -> None:
     _common(parser, run_say)
     _bundle(parser)
-    parser.set_defaults(kind=kind, peer="")
+    parser.set_defaults(kind=kind, peer="", root="")
 
 
 def _bundle(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +89,7 @@ def run_status(arguments: argparse.Namespace) -> Reply:
 
 def run_say(arguments: argparse.Namespace) -> Reply:
     """Say something about a rotation; it is on the agent's disk when this returns."""
-    about = {"kind": arguments.kind, "peer": arguments.peer, "bundle": arguments.name}
+    about = {"kind": arguments.kind, "peer": arguments.peer, "bundle": arguments.name, "root": arguments.root}
     answer = ask(arguments.config, "rotation-say", patience=30.0, certs_dir=arguments.certs_dir, **about)
     return said(answer, arguments.config, DONE[arguments.kind])
 

@@ -16,7 +16,7 @@ from certagent.core.roles import KINDS
 from certagent.core.rotation.accepting import EACH, FRESH
 from certagent.core.rotation.canary import newest
 from certagent.core.rotation.fleet import fleet
-from certagent.core.rotation.roots import lacked
+from certagent.core.rotation.roots import lacked, left
 from certagent.core.rotation.serve import said
 from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
@@ -126,8 +126,9 @@ def needs(view: View, stem: str) -> tuple[Need, ...]:
 
 
 def _coming(view: View, stem: str, ca: Leaf, cas: list[Leaf], chains: tuple[_Chain, ...]) -> bool:
-    """Whether a rotation leads to a CA, and nobody aborted it."""
-    return _next_root(view, ca, cas, chains) and not said(view, "abort", stem, (ca.spki,))
+    """Whether a rotation leads to a CA, and nobody aborted it; one that this host has left before is a former one."""
+    known = said(view, "abort", stem, (ca.spki,)) or ca.spki in left(view.snapshot)
+    return not known and _next_root(view, ca, cas, chains)
 
 
 def _next_root(view: View, ca: Leaf, cas: list[Leaf], chains: tuple[_Chain, ...]) -> bool:

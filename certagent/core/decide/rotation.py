@@ -19,8 +19,9 @@ from certagent.core.needs import since
 from certagent.core.rotation import canary, shrink
 from certagent.core.rotation.accepting import Offer, named, question
 from certagent.core.rotation.phases import NEEDLESS, pair_of, serves
-from certagent.core.rotation.roots import OF_NODES, Change, anchors, before, changes, departed, visible
+from certagent.core.rotation.roots import OF_NODES, anchors, before, departed
 from certagent.core.rotation.serve import Held, loading, refusing, said, staged_held, unseen
+from certagent.core.rotation.target import Change, changes, visible
 from certagent.core.serving import arrived
 from certagent.core.timing import emergency_at
 from certagent.core.view import View

@@ -9,7 +9,8 @@ from certagent.core.bundles import certificates
 from certagent.core.decide.part import NOTHING, Part
 from certagent.core.facts import Process, Word
 from certagent.core.rotating import EndWords
-from certagent.core.rotation.roots import OF_NODES, change
+from certagent.core.rotation.roots import OF_NODES
+from certagent.core.rotation.target import change
 from certagent.core.serving import loaded_by
 from certagent.core.view import View
 

@@ -47,6 +47,9 @@ class Members:
         return max(0, (self.live or 0) - len(self.listed) - self.here)
 
 
+Kind = Literal["clients-trust", "clients-present", "force", "pause", "abort"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
     """What a person said about the rotation to one root: recorded in the ledger, ended with the rotation.
@@ -56,7 +59,7 @@ class Word:
     "abort": the pairs go back to the former root.
     """
 
-    kind: Literal["clients-trust", "clients-present", "force", "pause", "abort"]
+    kind: Kind
     bundle: str  # the stem of the bundle: under split CA each has a rotation of its own
     root: str  # the spki of the new root
     at: datetime

@@ -13,8 +13,9 @@ from certagent.core.needs import by_word
 from certagent.core.rotation import canary
 from certagent.core.rotation.accepting import Accepts, here, loaded_cas, member, named, question
 from certagent.core.rotation.fleet import Fleet, fleet
-from certagent.core.rotation.roots import Change, anchors, awaiting, cas, changes, leading
+from certagent.core.rotation.roots import anchors, awaiting, cas, leading
 from certagent.core.rotation.serve import held, said
+from certagent.core.rotation.target import Change, changes
 from certagent.core.view import View
 
 Phase = Literal["known", "trusted-here", "trusted-by-all", "leaf", "leaves-everywhere", "clients-done"]

@@ -12,7 +12,7 @@ from datetime import timedelta
 from certagent.core.facts import LoaderFlags, Look, Pair
 from certagent.core.loading import start_problem, verdicts
 from certagent.core.names import CLIENT_NODE, NODE
-from certagent.core.rotation.roots import change
+from certagent.core.rotation.target import change
 from certagent.core.spans import stamp
 from certagent.core.timing import unit
 from certagent.core.view import View

@@ -1,27 +1,15 @@
-"""To which roots certificates lead: whether another pair leads to others, and which root of a bundle is the new one."""
-
-from dataclasses import dataclass
+"""To which roots certificates lead, whether another pair leads to others, and what a bundle lacks that is loaded."""
 
 from certagent.core.bundles import certificates
 from certagent.core.catalogue import CERT_EKU, CERT_PRINCIPAL
 from certagent.core.facts import Leaf, Pair, Process, Snapshot
 from certagent.core.names import CA, CA_CLIENT, CLIENT_NODE, NODE, Name
-from certagent.core.roles import BUNDLES
 from certagent.core.rules import pair_findings
 from certagent.core.serving import loaded_by
 from certagent.core.view import View
 
 OF_NODES = (NODE, CLIENT_NODE)
 BY_MEMBERS = (CA.stem, CA_CLIENT.stem)  # the bundles by which members verify each other: each has its own rotation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """The rotation that one bundle is in: to which root, and which CAs of the bundle nothing here needs after it."""
-
-    bundle: str
-    new: Leaf
-    former: tuple[Leaf, ...]  # of the bundle on disk, or of the one that a process has loaded
 
 
 def concerns(name: Name) -> bool:
@@ -112,60 +100,17 @@ def awaiting(snapshot: Snapshot, stem: str) -> tuple[Pair, ...]:
     return tuple(sorted(other, key=lambda p: (p.name not in OF_NODES, p.name.stem)))
 
 
-def change(view: View, stem: str) -> Change | None:
-    """The rotation that a bundle is in; None where it is in none."""
-    live = leading(view.snapshot, stem)
-    if not live:
-        return None
-    mine, now = cas(view.snapshot, stem), frozenset.intersection(*(anchors(p) for p in live))
-    mine += departed(view.snapshot, stem)
-    new = _staged(view, stem, mine, now) or _configured(view, stem, now) or _newer(view, stem, mine, now)
-    if new is None:
-        return None
-    kept = {new.spki} | (set() if now.isdisjoint(known := _known(view, stem)) else set(known))
-    former = tuple(c for c in mine if c.spki not in kept)
-    return Change(bundle=stem, new=new, former=former) if former or new.spki not in now else None
+def left(snapshot: Snapshot) -> frozenset[str]:
+    """The roots that this host has served before: the kept earlier pairs of the node lead to them.
 
-
-def visible(snapshot: Snapshot) -> bool:
-    """Whether a rotation can be seen: in bundles of one CA that are loaded, with nothing staged, is nothing to see."""
-    several = any(len(cas(snapshot, stem)) > 1 for stem in BY_MEMBERS)
-    return bool(snapshot.staged) or several or any(departed(snapshot, stem) for stem in BY_MEMBERS)
-
-
-def changes(view: View) -> tuple[Change, ...]:
-    """The rotations that the directory is in."""
-    return tuple(found for stem in BUNDLES if stem in BY_MEMBERS and (found := change(view, stem)))
-
-
-def _staged(view: View, stem: str, mine: tuple[Leaf, ...], now: frozenset[str]) -> Leaf | None:
-    """The root of a staged pair: what its CA issues under now."""
-    waiting = awaiting(view.snapshot, stem)
-    return next((c for c in mine if c.spki in anchors(waiting[0]) - now), None) if waiting else None
-
-
-def _known(view: View, stem: str) -> dict[str, Leaf]:
-    """The known roots of the authorities of what the bundle verifies, those of the first authority first."""
-    present = view.snapshot.listed_bundles
-    wants = [w for w in view.policy.wants if concerns(w.name) and w.name.kind.bundle_in(present) == stem]
-    order = dict.fromkeys(a for w in wants for a in w.authorities)
-    roots = {a.name: a.roots for a in view.snapshot.authorities}
-    return {root.spki: root for name in order for root in roots.get(name, ())}
-
-
-def _configured(view: View, stem: str, now: frozenset[str]) -> Leaf | None:
-    """The root of the first authority, where none of them issues under the live one any more."""
-    known = _known(view, stem)
-    return next(iter(known.values()), None) if now.isdisjoint(known) else None
-
-
-def _newer(view: View, stem: str, mine: tuple[Leaf, ...], now: frozenset[str]) -> Leaf | None:
-    """The newest CA of the bundle, which a person put there; or the live root, where the others are older ones.
-
-    The root of a fallback authority stands there for good: no rotation leads to it.
+    A pair that was set aside by a rollback says nothing: its root was tried, and not left.
     """
-    live = [c for c in mine if c.spki in now]
-    known = _known(view, stem)
-    others = [c for c in mine if c.spki not in now and c.spki not in known]
-    newest = max((*live, *others), key=lambda c: c.not_before, default=None)
-    return newest if others else None
+    kept = (g.pair for g in snapshot.generations if g.pair.name in OF_NODES and not g.quarantined)
+    served = frozenset(root for pair in kept for root in anchors(pair))
+    return served - frozenset(root for name in OF_NODES for root in anchors(snapshot.pair(name.stem)))
+
+
+def brought(snapshot: Snapshot, stem: str) -> Leaf | None:
+    """The CA that the agent was asked to add in front of the others, however old it is; None: nobody did."""
+    first = next(iter(cas(snapshot, stem)), None)
+    return first if first and first.fingerprint in snapshot.issued and first.spki not in left(snapshot) else None

@@ -14,7 +14,17 @@ from certagent.core.rotation import canary
 from certagent.core.rotation.accepting import Accepts, Question, here, member, named, question
 from certagent.core.rotation.fleet import Fleet, fleet
 from certagent.core.rotation.returning import refused
-from certagent.core.rotation.roots import OF_NODES, anchors, before, cas, concerns, of_another_root, useless
+from certagent.core.rotation.roots import (
+    OF_NODES,
+    anchors,
+    before,
+    brought,
+    cas,
+    concerns,
+    left,
+    of_another_root,
+    useless,
+)
 from certagent.core.serving import loaded_by
 from certagent.core.view import View
 
@@ -58,7 +68,12 @@ def held(view: View, pair: Pair, live: Pair | None, at: datetime | None = None, 
 
 def _older(view: View, pair: Pair, live: Pair) -> bool:
     """Whether the pair goes back to a former root: then what was shown before may be untrue by now."""
-    bundle = pair.trust.bundle if pair.trust else ""
+    bundle, roots = _about(pair)
+    if roots and roots <= left(view.snapshot):
+        return True
+    first = brought(view.snapshot, bundle)
+    if first and first.spki in roots:
+        return False
     dates = [{c.not_before for c in cas(view.snapshot, bundle) if c.spki in anchors(p)} for p in (pair, live)]
     return bool(dates[0] and dates[1]) and max(dates[0]) < max(dates[1])
 

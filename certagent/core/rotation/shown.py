@@ -9,7 +9,7 @@ from typing import Any
 from certagent.core.names import CA
 from certagent.core.policy import Policy
 from certagent.core.rotation.phases import Rotation, Row, rotations
-from certagent.core.rotation.roots import visible
+from certagent.core.rotation.target import visible
 from certagent.core.view import View
 
 STOPS = frozenset({"pause", "abort"})
