@@ -11,6 +11,7 @@ from certagent.posix.errors import HostError
 from certagent.posix.owner import name_of
 from certagent.process.advertising import hostname_of
 from certagent.process.arguments import flag, parse, release_in
+from certagent.process.denial import denial, outside
 from certagent.process.finding import cwd_of
 from certagent.process.words import argv_of, environ_of, program_of
 
@@ -50,8 +51,8 @@ def running(pid: int) -> Running:
     """Given a pid, return what it says of its certs-dir; HostError where it is gone, or denied to us."""
     try:
         insides = _insides(pid)
-    except (psutil.Error, OSError) as error:
-        raise HostError(denial(pid, error)) from error
+    except (psutil.Error, OSError, ValueError) as error:
+        raise HostError(denial(pid, error, outside(pid))) from error
     return told(pid, insides, name_of(insides.uid))
 
 
@@ -63,15 +64,6 @@ def _insides(pid: int) -> ProcessDetails:
     cwd, exe = cwd_of(pid), os.readlink(f"/proc/{pid}/exe")
     ids = (process.uids().effective, process.gids().real, _groups(pid))
     return ProcessDetails(argv, environ, comm, cwd, *ids, exe, hostname_of(pid))
-
-
-def denial(pid: int, error: Exception) -> str:
-    """Given why a process could not be read, return the sentence, with the remedy where there is one."""
-    if isinstance(error, psutil.NoSuchProcess):
-        return f"cannot check pid {pid}: no such process"
-    if isinstance(error, psutil.AccessDenied | PermissionError):
-        return f"cannot inspect pid {pid}: run certagent as root, or as the user of that process"
-    return f"cannot check pid {pid}: {error}"
 
 
 def told(pid: int, insides: ProcessDetails, user: str) -> Running:

@@ -1,11 +1,9 @@
 """What is made of a process that was looked at: rows of what /proc said -> owner or not, state, refusal."""
 
-import errno
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import psutil
 import pytest
 
 from certagent.core.facts import Listener, LoaderFlags, Process
@@ -29,7 +27,7 @@ from certagent.process.classify import (
     serves,
     stranger,
 )
-from certagent.process.inspecting import ProcessDetails, denial, told
+from certagent.process.inspecting import ProcessDetails, told
 from certagent.process.signals import never, refusal
 from tests.core.building import NOW, process
 
@@ -245,21 +243,6 @@ def test_pid_file_process_is_forbidden_with_its_problem() -> None:
 def test_pid_file_older_than_process_is_stale(after: float, *, stale: bool) -> None:
     """A server writes the file after it began; a process that began later has the pid of one that has ended."""
     assert bool(outlived(7, "/run/x.pid", NOW + timedelta(seconds=after), NOW)) is stale
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (psutil.NoSuchProcess(7), "cannot check pid 7: no such process"),
-        (psutil.ZombieProcess(7), "cannot check pid 7: no such process"),
-        (psutil.AccessDenied(7), "cannot inspect pid 7: run certagent as root, or as the user of that process"),
-        (PermissionError(), "cannot inspect pid 7: run certagent as root, or as the user of that process"),
-        (OSError(errno.EIO, "I/O error"), "cannot check pid 7: [Errno 5] I/O error"),
-    ],
-)
-def test_process_unreadable_reason(error: Exception, sentence: str) -> None:
-    """Gone, denied, or the kernel's error."""
-    assert denial(7, error) == sentence
 
 
 def inside(*argv: str, comm: str = "cockroach", **environ: str) -> ProcessDetails:

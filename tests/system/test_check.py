@@ -203,6 +203,8 @@ def test_check_user_rights_are_used() -> None:
 USAGE = [
     ["--pid", "1", "--certs-dir", "/x"],
     ["--pid", "999999999"],
+    ["--pid", "0"],
+    ["--pid", "-1"],
     ["--pid", "x"],
     ["--user", "root"],
     ["--certs-dir", "/", "--user", "no-such-user"],
