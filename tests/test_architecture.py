@@ -27,7 +27,7 @@ ROOMS = {  # the one import table: each room, and the rooms that it may import; 
     "core": "",
     "posix": "",
     "x509": "core",
-    "config": "core",
+    "config": "core posix",
     "events": "core",
     "process": "core posix",
     "state": "core posix",

@@ -1,6 +1,9 @@
 """The command line's edges: where -c may stand, what --help says, files that are no configuration, what is missing."""
 
+import grp
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,7 +15,9 @@ from certagent.cli import VERBS, guarded, main, parser, plan
 from certagent.cli.common import Reply, owner_of, show
 from certagent.cli.plan import text
 from certagent.core.status import plan_document
+from certagent.posix.as_user import apart
 from tests.core.building import NOW, pair, policy, process, served, snapshot
+from tests.system.running import looked, open_tmp
 
 CONFIG = """
 [agent]
@@ -265,3 +270,25 @@ def test_agent_user_is_the_owner_of_its_state(tmp_path: Path) -> None:
     assert owner_of(str(config), f"{tmp_path}/control.sock") == (tmp_path / "state").stat().st_uid
     config.write_text('[agent]\nstate_dir = "/nowhere/state"\n')
     assert owner_of(str(config), "/nowhere/control.sock") is None
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("closed", ["file", "directory"])
+def test_configuration_of_another_user_names_owner_and_command(closed: str) -> None:
+    """Who may not read what, whose it is, its mode, and the command; every verb says it."""
+    base = open_tmp()
+    config, user = base / "etc" / "config.toml", pwd.getpwnam("nobody")
+    try:
+        config.parent.mkdir(mode=0o700 if closed == "directory" else 0o755)
+        config.touch(mode=0o600)
+        looked("status", "-c", str(base / "none"))  # what a verb imports may be closed to that user
+        done = apart((user.pw_uid, user.pw_gid), lambda: looked("status", "-c", str(config)).stderr)
+    finally:
+        shutil.rmtree(base)
+    group = grp.getgrgid(user.pw_gid).gr_name
+    told = {
+        "file": f"nobody may not read {config} (owner root, mode 0600); chgrp {group} {config} && chmod g+r {config}",
+        "directory": f"nobody may not enter {config.parent} (owner root, mode 0700); chmod o+x {config.parent}",
+    }
+    assert f"{config}: cannot be read: Permission denied: {told[closed]}, or name another file with -c" in done

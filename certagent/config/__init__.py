@@ -15,6 +15,7 @@ from certagent.config.expand import Config, build
 from certagent.config.lines import lines_of, not_toml
 from certagent.config.reader import ConfigError
 from certagent.config.schema import AuthorityConfig, LocalConfig
+from certagent.posix.rights import lacking
 
 __all__ = ["AuthorityConfig", "Config", "ConfigError", "LocalConfig", "build", "load"]
 
@@ -31,8 +32,10 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        remedy = f"{_written(error)}name another file with -c or CERTAGENT_CONFIG"
-        raise ConfigError((f"{path}: cannot be read: {error.strerror}; {remedy}",)) from error
+        lack = lacking(path) if isinstance(error, PermissionError) else None
+        why, command = (f": {lack.clause}", f"{lack.command}, or ") if lack else ("", "")
+        remedy = f"{_written(error)}{command}name another file with -c or CERTAGENT_CONFIG"
+        raise ConfigError((f"{path}: cannot be read: {error.strerror}{why}; {remedy}",)) from error
     lines = lines_of(data.decode("utf-8-sig", "replace"))
     found = build(path, document_of(path, data), socket.gethostname(), resolved, lines, _explained)
     return replace(found, policies=tuple(replace(p, machine=_machine()) for p in found.policies))

@@ -6,7 +6,7 @@ import stat
 from shlex import quote
 
 from certagent.posix.owner import name_of
-from certagent.posix.rights import lacking, may, shown
+from certagent.posix.rights import lacking, may, nearest, shown
 
 WRITERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -45,20 +45,13 @@ def unusable(path: str, error: OSError) -> str:
             return f"another user's socket is there: it belongs to {name_of(uid)}; {remedy}"
     except OSError:
         pass  # there is none, or this process may not look
-    existing = _nearest(folder)
+    existing = nearest(folder)
     lack = lacking(folder, write=True) or lacking(existing, write=True)
     if lack is None:
         return f"{error.strerror}; let {name_of(me)} own {folder}, or set agent.socket"
     absent = existing != folder and may(existing, os.X_OK)
     command = f"install -d -o {name_of(me)} {quote(folder)}" if absent else lack.command
     return f"{lack.clause}; {command}, or set agent.socket"
-
-
-def _nearest(folder: str) -> str:
-    """The directory itself, or the nearest one above it that is there."""
-    while not os.path.lexists(folder) and folder != "/":
-        folder = os.path.dirname(folder)
-    return folder
 
 
 def _unusual(path: str, agent: int | None) -> str:

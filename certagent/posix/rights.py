@@ -1,5 +1,6 @@
 """Why this process may not use a path: the first part of the way that stops it, by owner and mode, and the command."""
 
+import grp
 import os
 import stat
 from dataclasses import dataclass
@@ -41,6 +42,13 @@ def barrier(path: str) -> str | None:
     return next((str(p) for p in parts if not may(p, os.X_OK) and os.path.lexists(p)), None)
 
 
+def nearest(path: str) -> str:
+    """The path itself, or the nearest directory above it that this process sees."""
+    while not os.path.lexists(path) and path != "/":
+        path = os.path.dirname(path)
+    return path
+
+
 def may(path: str | PurePosixPath, right: int) -> bool:
     """Whether this process has a right (os.R_OK, os.W_OK, os.X_OK) on a path."""
     return os.access(path, right, effective_ids=True)
@@ -69,8 +77,6 @@ def _granting(path: str, me: str) -> str:
 
 def _group() -> str:
     """The name of this process's group, its number where it has none."""
-    import grp
-
     try:
         return grp.getgrgid(os.getegid()).gr_name
     except KeyError:

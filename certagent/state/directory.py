@@ -4,14 +4,17 @@ import errno
 import os
 import sqlite3
 from contextlib import suppress
+from shlex import quote
 
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from certagent.posix.locks import lock, unlock
+from certagent.posix.owner import name_of
+from certagent.posix.rights import lacking, may, nearest
 from certagent.state.database import Database
 from certagent.state.ledger import Ledger
 from certagent.state.marking import mark_words
-from certagent.state.ownership import LEDGER, refuse_foreign
+from certagent.state.ownership import LEDGER, closed, refuse_foreign
 from certagent.state.patient import PatientDatabase
 from certagent.state.renewing import begin_renewing
 
@@ -30,6 +33,14 @@ class StateDirectory:
         self._base.open()
 
     def _opened(self) -> Database:
+        try:
+            return self._prepared()
+        except PermissionError as error:
+            path = str(error.filename or self._path)
+            raise HostError(f"cannot use {path}: {closed(path, error, write=True)}", error.errno) from error
+
+    def _prepared(self) -> Database:
+        """Raises HostError, OSError."""
         _make(self._path)
         if self._lock < 0:
             self._lock = lock(os.path.join(self._path, "lock"), self._path)
@@ -51,8 +62,11 @@ def _make(state_dir: str) -> None:
     try:
         os.makedirs(state_dir, mode=0o700, exist_ok=True)
     except OSError as error:
-        remedy = "let the agent's user own it, or set agent.state_dir"
-        raise HostError(f"cannot create {state_dir}: {error.strerror}; {remedy}", error.errno) from error
+        me, there = name_of(os.geteuid()), nearest(state_dir)
+        lack = lacking(state_dir) or lacking(there, write=True) if isinstance(error, PermissionError) else None
+        command = f"install -d -m 0700 -o {me} {quote(state_dir)}" if may(there, os.X_OK) or not lack else lack.command
+        why = f"{error.strerror}: {lack.clause}" if lack else error.strerror
+        raise HostError(f"cannot create {state_dir}: {why}; {command}, or set agent.state_dir", error.errno) from error
     if os.statvfs(state_dir).f_flag & os.ST_RDONLY:
         remedy = "mount it writable (ReadWritePaths= of the unit), or set agent.state_dir"
         raise HostError(f"cannot write to {state_dir}: the file system is mounted read-only; {remedy}", errno.EROFS)

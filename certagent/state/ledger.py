@@ -16,6 +16,7 @@ from typing import Any
 from certagent.core.facts import Adopted, Attempt
 from certagent.posix.errors import HostError
 from certagent.state.database import Database, Rows, Statement
+from certagent.state.ownership import closed
 from certagent.state.renewing import KNOWN, THERE, UNKNOWN
 from certagent.state.rows import attempt_of, ended, moment, outcome_of, row_of, shown
 from certagent.state.statements import (
@@ -60,12 +61,7 @@ class Ledger:
         try:
             return _prepared(cls(Database.writing(path), path))
         except (OSError, sqlite3.Error) as error:
-            remedy = (
-                "it must belong to this user: change its owner, or run this as the agent's user"
-                if isinstance(error, PermissionError)
-                else "repair it or move it away"
-            )
-            raise HostError(f"cannot open the ledger {path}: {error}; {remedy}") from error
+            raise HostError(f"cannot open the ledger {path}: {closed(path, error, write=True)}") from error
 
     @classmethod
     def looking(cls, path: str) -> "Ledger":
@@ -73,7 +69,7 @@ class Ledger:
         try:
             return _prepared(cls(Database.reading(path) if _there(path) else Database.empty(), path))
         except (OSError, sqlite3.Error) as error:
-            raise HostError(f"cannot read the ledger {path}: {error}; run this as the agent's user") from error
+            raise HostError(f"cannot read the ledger {path}: {closed(path, error, write=False)}") from error
 
     def execute(self, sql: str, *values: Any) -> Rows:
         """Run one statement that reads. Raises HostError."""

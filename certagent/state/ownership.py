@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from certagent.posix.errors import HostError
 from certagent.posix.owner import name_of
+from certagent.posix.rights import lacking
 
 Entry = tuple[str, int]  # a path, and the uid of its owner
 LEDGER = "ledger.db"  # in the state directory
@@ -44,6 +45,23 @@ def agent_there(state_dir: str) -> int | None:
     with suppress(OSError):
         return agent_of(state_dir)
     return None
+
+
+def closed(path: str, error: Exception, *, write: bool) -> str:
+    """Given a state directory, or a file in it, and why this user cannot use it, return the clause with the remedy.
+
+    It names whose agent's it is, and the command that gives it to this user.
+    """
+    said = error.strerror if isinstance(error, PermissionError) else str(error)
+    state_dir = path if os.path.isdir(path) else os.path.dirname(path)
+    me, agent = name_of(os.geteuid()), agent_there(state_dir)
+    other = "the agent's user" if agent in {None, os.geteuid()} else name_of(agent or 0)
+    lack = lacking(state_dir, write=write) or lacking(path, write=write)
+    if lack is None:
+        remedy = f"run this as {other}" if isinstance(error, PermissionError) else "repair it or move it away"
+        return f"{said}; {remedy}"
+    command = lack.command if lack.command.startswith("chmod") else f"chown -R {me} {shlex.quote(state_dir)}"
+    return f"{said}: {lack.clause}; run this as {other}, or, where the agent runs as {me}, {command}"
 
 
 def foreign_directory(path: str, uid: int, own: int) -> str | None:
