@@ -150,7 +150,7 @@ def test_trial_answer_installable() -> None:
     (WANT, CERT, KEY, STRANGER.cert, "chain"),
     (want("node", names=("elsewhere",)), CERT, KEY, CA.cert, "gate"),
     (WANT, CERT, keyed(CA.pair())[1], CA.cert, "gate"),
-])  # fmt: skip
+], ids=("no certificate", "another CA", "other names", "another key"))  # fmt: skip
 def test_trial_answer_not_installable_names_step(wanted: Any, chain: bytes, key: Key, bundle: bytes, step: str) -> None:
     """The first step that fails: not a certificate, not trusted by the nodes, refused by the pre-install checks."""
     with pytest.raises(StepError) as caught:
