@@ -129,9 +129,8 @@ def of_process(snapshot: Snapshot, process: Process) -> list[Served]:
 
 def loaded_by(snapshot: Snapshot, process: Process) -> Loaded | None:
     """What a process was last seen to have loaded; of one that is new, what was last seen of any; None: unknown."""
-    for signal in reversed(snapshot.history.signals(process)) if snapshot.loaded else ():
-        if signal.outcome in VERIFIED:
-            for found in reversed(snapshot.loaded):
-                if found.material == signal.material:
-                    return found
-    return snapshot.loaded[-1] if snapshot.loaded else None
+    if not snapshot.loaded:
+        return None
+    known = {found.material: found for found in snapshot.loaded}
+    verified = (a.material for a in reversed(snapshot.history.signals(process)) if a.outcome in VERIFIED)
+    return next((known[material] for material in verified if material in known), snapshot.loaded[-1])
