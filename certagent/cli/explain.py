@@ -11,6 +11,7 @@ LOOK = {  # how to see for oneself: by code, else by its area
     "cert": "certagent check --certs-dir DIR; openssl x509 -in DIR/NAME.crt -noout -text",
     "key": "ls -l DIR/NAME.key; certagent check --certs-dir DIR",
     "ca": "certagent status (each CA of a bundle by its key); openssl storeutl -noout -text -certs DIR/ca.crt",
+    "bundle": "certagent bundle show; certagent rotation status",
     "layout": "certagent plan; certagent check --certs-dir DIR",
     "peer": "certagent rotation status; openssl s_client -connect HOST:PORT -starttls postgres -showcerts",
     "peers": "certagent rotation status; cockroach node status",
