@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from certagent.core.decide import decide
+from certagent.core.decide.unserved import LISTENS
 from certagent.core.facts import Attempt, Listener, ObserveOnly, PassedOver, Served, Snapshot, Why
-from certagent.core.policy import Owner
+from certagent.core.findings import Finding
+from certagent.core.policy import Owner, ProcessRule
 from tests.core.building import DAY, NOW, OWNER, file, generation, policy, process, served, snapshot
 
 MINUTE = timedelta(minutes=1)
@@ -69,6 +71,45 @@ def test_process_starting_without_an_answer_of_probe_names_it() -> None:
     [finding] = [f for f in decide(policy(), found, NOW).findings if f.code == "process.starting"]
     assert "no address of `probe` has answered (127.0.0.1:9): no SIGHUP" in finding.message
     assert finding.remedy.startswith("correct `probe`")
+
+
+@pytest.mark.parametrize("age", [LISTENS, 6 * MINUTE])
+def test_process_whose_probe_does_not_answer_is_a_wrong_probe(age: timedelta) -> None:
+    """A process of `pid_file` whose ports nobody sees: after half a minute the address is named, with the reason."""
+    found = starting(age, by_probe=True)
+    ports = (Listener("127.0.0.1", 9), Listener("127.0.0.1", 10))
+    found = replace(found, processes=(replace(found.processes[0], listeners=ports),))
+    dead = tuple(
+        served(
+            address=p.address, outcome="unreachable", reason="Connection refused", process=found.processes[0].identity
+        )
+        for p in ports
+    )
+    [finding] = said_of(replace(found, served=dead))
+    assert (finding.code, finding.severity) == ("process.probe", "warning")
+    assert "127.0.0.1:9, which does not answer (Connection refused), 127.0.0.1:10" in finding.message
+    assert finding.remedy.startswith("correct `probe`")
+    for others in ((), dead[:1], (dead[0], replace(dead[1], outcome="served"))):
+        assert {f.code for f in said_of(replace(found, served=others))} == {"process.starting"}
+
+
+def test_process_that_just_started_is_not_a_wrong_probe() -> None:
+    """It listens within seconds."""
+    found = starting(LISTENS / 2, by_probe=True)
+    found = replace(found, processes=(replace(found.processes[0], listeners=PROBED),))
+    dead = served(address=found.processes[0].listeners[0].address, outcome="unreachable")
+    assert {f.code for f in said_of(replace(found, served=(dead,)))} == {"process.starting"}
+
+
+def test_probe_without_a_process_is_said() -> None:
+    """Nothing asks it then."""
+    rules = policy(process=ProcessRule(probe=(("127.0.0.1", 9, "auto"),)))
+    [finding] = [f for f in decide(rules, snapshot(), NOW).findings if f.code == "process.none"]
+    assert finding.message.endswith("`probe` (127.0.0.1:9) is asked only once a process is found")
+
+
+def said_of(found: Snapshot) -> list[Finding]:
+    return [f for f in decide(policy(), found, NOW).findings if f.code.startswith("process.")]
 
 
 def misnamed(*answers: Served, **changes: Any) -> Snapshot:

@@ -8,17 +8,19 @@ from certagent.core.catalogue import (
     PROCESS_NONE,
     PROCESS_OTHER_USER,
     PROCESS_PID_FILE,
+    PROCESS_PROBE,
     PROCESS_STARTING,
     SERVED_STALE,
 )
 from certagent.core.decide.part import Part
-from certagent.core.facts import Leaf, PassedOver, Process
+from certagent.core.facts import Leaf, Listener, PassedOver, Process
 from certagent.core.findings import Finding
 from certagent.core.proof import owners
 from certagent.core.spans import stamp
 from certagent.core.timing import emergency_at
 from certagent.core.view import View
 
+LISTENS = timedelta(seconds=30)  # a port that is asked for that long in vain is the wrong one, or the process hangs
 GRACE = timedelta(minutes=5)  # a node that joins a large cluster listens within seconds
 PROBE = "set `probe` in [certs_dir.process] to an address where it can be asked"
 WRONG = "correct `probe` in [certs_dir.process]: an address where the process answers a TLS handshake"
@@ -36,6 +38,9 @@ def nobody(view: View) -> Part:
     if view.snapshot.passed_over:
         return Part(findings=tuple(_passed_over(path, p) for p in view.snapshot.passed_over))
     message = "no cockroach process uses this directory; nothing to reload or verify"
+    if probe := view.policy.process.probe:
+        named = ", ".join(Listener(*each).address for each in probe)
+        message += f"; `probe` ({named}) is asked only once a process is found"
     return Part(findings=(PROCESS_NONE.found(path, message),))
 
 
@@ -52,6 +57,9 @@ def not_serving(view: View, process: Process) -> Part:
 def _state(view: View, process: Process) -> Finding:
     file, owner = f"pid {process.pid}", view.policy.owner
     if process.state == "starting":
+        if process.by_probe and view.now - process.started >= LISTENS and (dead := _deaf(view, process)):
+            message = f"`probe` names {dead}; where pid {process.pid} listens cannot be seen, so no SIGHUP is sent"
+            return PROCESS_PROBE.found(file, message, remedy=WRONG)
         if view.now - process.started < GRACE:
             message = f"pid {process.pid} is starting; a SIGHUP now could kill it"
             return PROCESS_STARTING.found(file, message)
@@ -66,6 +74,15 @@ def _state(view: View, process: Process) -> Finding:
         return PROCESS_OTHER_USER.found(file, f"{message} signal it")
     message = process.problem or f"pid {process.pid} is {process.state} and cannot be reloaded"
     return PROCESS_FORBIDDEN.found(file, message, remedy=process.advice or None)
+
+
+def _deaf(view: View, process: Process) -> str:
+    """The addresses of `probe`, each with the reason, where every one of them was asked in vain; "" otherwise."""
+    answers = {s.address: s for s in view.snapshot.served if s.process == process.identity}
+    asked = [answers.get(port.address) for port in process.listeners]
+    silent = [s for s in asked if s is not None and s.outcome == "unreachable"]
+    reasons = (f"{s.address}, which does not answer ({s.reason or 'no connection'})" for s in silent)
+    return ", ".join(reasons) if len(silent) == len(asked) else ""
 
 
 def _unseen(view: View, process: Process) -> tuple[Finding, ...]:
