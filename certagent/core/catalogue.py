@@ -167,7 +167,7 @@ PROCESS_PROBE = Rule("process.probe", "`probe` names an address on which the pro
     "correct `probe` in [certs_dir.process], or leave it out: certagent finds the ports by itself", WARNING)
 AUTHORITY_UNTRUSTED = Rule("authority.untrusted",
     "the root of an authority is not in the trust bundle", AGENT,
-    "add its root to the bundle on every node, or remove it from `authority`", WARNING)
+    "certagent bundle add FILE with its root, on every node; or remove it from `authority`", WARNING)
 AUTHORITY_UNUSABLE = Rule("authority.unusable",
     "an authority cannot be asked: its roots, a secret, a credential or its key cannot be read or could have been "
     "changed by other users, or an embedded CA does not exist", AGENT,

@@ -1,7 +1,7 @@
 """What a valid configuration names and this host does not have: files, variables, a CA, the owner's directory.
 
 A certs directory or a collector's directory that does not exist is told apart: another program may make it later, and
-the agent then begins by itself. Whether the agent's user may read a file is not asked: this may be another user.
+the agent then begins by itself.
 """
 
 import os
@@ -18,6 +18,8 @@ from certagent.config import AuthorityConfig, Config, LocalConfig
 from certagent.config.remote import RemoteConfig
 from certagent.core.policy import Policy
 from certagent.core.spans import stamp
+from certagent.operations.outside import untrusted
+from certagent.operations.readable import forbidden
 from certagent.posix.owner import name_of
 from certagent.posix.trusted import distrust
 from certagent.state.ownership import agent_there
@@ -37,7 +39,7 @@ def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[
         for n, policy in enumerate(config.policies)
         for each in (*_of_directory(policy, root=root), *_of_members(policy, agent))
     ]
-    return tuple(found)
+    return (*found, *untrusted(config))
 
 
 def awaited(config: Config) -> tuple[str, ...]:
@@ -81,7 +83,7 @@ def _of_authority(
 ) -> Iterator[str]:
     made = authority.options
     if isinstance(made, LocalConfig):
-        yield from _of_embedded(made, now)
+        yield from _of_embedded(made, now, agent)
     elif isinstance(made, RemoteConfig):
         for key, source in made.secrets.items():
             yield from _of_secret(key, source, environ, agent)
@@ -90,6 +92,21 @@ def _of_authority(
         for key, path in files.items():
             yield from _of_file(key, path)
             yield from _trusted(key, path, agent)
+            yield from forbidden(key, path, agent)
+        yield from _of_options(made, agent)
+
+
+def _of_options(made: RemoteConfig, agent: int | None) -> Iterator[str]:
+    """The programs and directories that a type of CA has settings for."""
+    for key in ("command", "dns_hook"):
+        for program in (made.options.get(key) or ())[:1]:
+            yield from _of_file(key, program)
+            yield from forbidden(key, program, agent, os.X_OK)
+    for key in ("readable", "writable", "webroot", "outbox", "inbox"):
+        value = made.options.get(key) or ()
+        for path in (value,) if isinstance(value, str) else value:
+            if _absent(path):
+                yield f"{key}: {path} does not exist"
 
 
 def _of_secret(key: str, source: str, environ: Mapping[str, str], agent: int | None) -> Iterator[str]:
@@ -101,6 +118,7 @@ def _of_secret(key: str, source: str, environ: Mapping[str, str], agent: int | N
     elif source.startswith("/"):
         yield from _of_file(key, source)
         yield from _trusted(key, source, agent)
+        yield from forbidden(key, source, agent)
         if has_private_key(source):
             yield f"{key}: {source} contains a private key, which would be sent to the CA"
 
@@ -122,7 +140,7 @@ def _of_file(key: str, path: str) -> Iterator[str]:
         return
 
 
-def _of_embedded(made: LocalConfig, now: datetime) -> Iterator[str]:
+def _of_embedded(made: LocalConfig, now: datetime, agent: int | None) -> Iterator[str]:
     cert, key = (os.path.join(made.directory, file) for file in (made.ca_cert, made.ca_key))
     try:
         with open(cert, "rb") as file:
@@ -130,13 +148,17 @@ def _of_embedded(made: LocalConfig, now: datetime) -> Iterator[str]:
         if ends and min(ends) <= now:
             yield f"directory: {cert} expired at {stamp(min(ends))}; configure a new CA, and rotate the bundle first"
         yield from _of_file("directory", key)
+        for path in (cert, key):
+            yield from forbidden("directory", path, agent)
     except FileNotFoundError:
         if not made.create:
             yield f"directory: there is no {cert}; copy an existing CA there, or set create = true"
     except x509.X509Error as error:
         yield f"directory: {cert}: {error}"
-    except OSError:
-        return
+    except PermissionError:  # who may not look there cannot say, unless this is the agent's user
+        yield from forbidden("directory", cert, agent)
+    except OSError as error:
+        yield f"directory: {cert} cannot be read: {error.strerror}"
 
 
 def _of_members(policy: Policy, agent: int | None) -> Iterator[str]:
@@ -144,6 +166,7 @@ def _of_members(policy: Policy, agent: int | None) -> Iterator[str]:
     if path := policy.rotation.peers_file:
         yield from _of_file("rotation.peers_file", path)
         yield from _trusted("rotation.peers_file", path, agent)
+        yield from forbidden("rotation.peers_file", path, agent)
 
 
 def _of_directory(policy: Policy, *, root: bool) -> Iterator[str]:

@@ -84,7 +84,17 @@ def test_authority_root_missing_is_one_finding_when_due() -> None:
     """The refused renewal says it, and its remedy does not send the reader in a circle of `plan` and `explain`."""
     found = replace(DUE, authorities=known("local"))
     assert said(found, policy()) == [("renewal.refused", "critical", "node.crt")]
-    assert "add its root to the bundle on every node, or remove it from `authority`" in remedies(found, policy())
+    assert "certagent bundle add FILE with its root, on every node; or remove it from `authority`" in remedies(
+        found, policy()
+    )
+
+
+def test_authority_root_missing_remedy_names_the_file() -> None:
+    """The command that adds the root, with the file where it is known, as shell words; of a refused renewal too."""
+    found = replace(FRESH, authorities=known("local", source="/var/lib/my ca/ca.crt"))
+    told = "certagent bundle add '/var/lib/my ca/ca.crt' with its root, on every node; or remove it from `authority`"
+    assert told in remedies(found)
+    assert told in remedies(replace(DUE, authorities=found.authorities), policy())
 
 
 def of_another_root(ago: timedelta) -> tuple[Attempt, ...]:
@@ -111,7 +121,9 @@ def test_issuing_roots_outside_bundle_is_judged_by_path(
     found = replace(DUE, authorities=known("step"), attempts=attempts)
     assert asked(found) == ["node"] * expected
     if len(attempts) > 1:
-        assert "add its root to the bundle on every node, or remove it from `authority`" in remedies(found)
+        assert "certagent bundle add FILE with its root, on every node; or remove it from `authority`" in remedies(
+            found
+        )
 
 
 def test_cross_signed_answer_is_installed() -> None:

@@ -131,6 +131,7 @@ class Remote:
             problem,
             pins=self._config.issuing_fingerprints,
             note=note,
+            source=self._config.issuing_roots,
             by_hand=self.by_hand,
             windows=self._traits.windows,
             inbox_changed=self._news(),

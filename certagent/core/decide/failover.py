@@ -13,6 +13,7 @@ request that was withdrawn.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from shlex import quote
 
 from certagent.core.catalogue import AUTHORITY_UNTRUSTED, AUTHORITY_UNUSABLE
 from certagent.core.facts import Attempt, Authority, Leaf, Request, Snapshot, counted
@@ -142,7 +143,7 @@ def findings(view: View, want: Want, blamed: set[str]) -> tuple[Finding, ...]:
         if old := expired(view, name):
             found.append(AUTHORITY_UNUSABLE.found(file, f"authority {name!r} cannot issue: {old}", remedy=ROTATE))
         if problem := untrusted(snapshot, want, name) or (known and _pinned_outside(snapshot, want, known)):
-            found.append(AUTHORITY_UNTRUSTED.found(file, problem))
+            found.append(AUTHORITY_UNTRUSTED.found(file, problem, remedy=adding(snapshot, name)))
     return tuple(found)
 
 
@@ -166,7 +167,13 @@ def advice(snapshot: Snapshot, want: Want, authority: str) -> str:
     known = _fact(snapshot, authority)
     if known and (known.problem or _uncreated(snapshot, want, known)):
         return known.advice or _copying(known) or AUTHORITY_UNUSABLE.advice
-    return AUTHORITY_UNTRUSTED.advice if untrusted(snapshot, want, authority) else ""
+    return adding(snapshot, authority) if untrusted(snapshot, want, authority) else ""
+
+
+def adding(snapshot: Snapshot, authority: str) -> str:
+    """What a person does about a bundle that lacks the root of an authority; with its file, where it is known."""
+    known = _fact(snapshot, authority)
+    return AUTHORITY_UNTRUSTED.advice.replace("FILE", quote(known.source) if known and known.source else "FILE")
 
 
 def once(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

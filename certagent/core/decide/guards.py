@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import cached_property
 
 from certagent.core.asked import WITHOUT_ROOT
-from certagent.core.catalogue import AUTHORITY_UNTRUSTED
 from certagent.core.decide import ahead, failover, layouts, sans
 from certagent.core.decide.overlap import lacking
 from certagent.core.decide.revocation import revoked_again_at
@@ -158,7 +157,8 @@ def untrusted_authorities(a: Asking) -> Block | None:
     """The pre-install checks would refuse whatever is answered."""
     why = failover.untrusted(a.view.snapshot, a.want, a.want.authorities[0])
     told = bool(a.pair.trust and a.pair.trust.problem)
-    return Block(why, remedy=AUTHORITY_UNTRUSTED.advice, told=told) if why and not a.order else None
+    remedy = failover.adding(a.view.snapshot, a.want.authorities[0])
+    return Block(why, remedy=remedy, told=told) if why and not a.order else None
 
 
 def ending_cas(a: Asking) -> Block | None:
