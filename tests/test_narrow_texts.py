@@ -69,3 +69,12 @@ def test_check_text_shows_no_control_character() -> None:
     document = refused("node")
     document["files"][0]["reason"] = "a\x1b[31m\nb"
     assert "REFUSED: a?[31m?b" in check.text(document, 80)
+
+
+def test_check_text_certificate_that_is_loaded_and_useless_is_not_called_accepted() -> None:
+    """Cockroach's loader takes it; the critical finding about it or its key stands in the row."""
+    file = {"name": "node.crt", "role": "node", "user": "", "chain_ends": None, "accepted": True, "reason": ""}
+    found = {"code": "key.unparsable", "severity": "critical", "file": "node.key", "message": "m", "remedy": "r"}
+    document = refused("node") | {"files": [file], "findings": [found]}
+    assert "loaded, not usable: key.unparsable" in check.text(document, 120)
+    assert "accepted" in check.text(document | {"findings": [found | {"severity": "warning"}]}, 120)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -13,11 +13,11 @@ from certagent.cli.showing import grouped, painted, wrapped
 from certagent.cli.status_text import short, text
 from certagent.core.catalogue import AGENT_DOWN
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Snapshot
+from certagent.core.facts import Attempt, CertFile, Snapshot
 from certagent.core.policy import Policy
 from certagent.core.status import document
 from certagent.core.view import Planned
-from tests.core.building import DAY, NOW, leaf, pair, policy, process, revocation, served, snapshot, want
+from tests.core.building import DAY, NOW, file, leaf, pair, policy, process, revocation, served, snapshot, want
 
 AGENT = {"pid": 7, "started": (NOW - DAY).isoformat(), "version": "0.2.0", "config": "/c.toml", "config_problem": None}
 RULES = policy(want("ca"), want("node"), want("client.root"))
@@ -192,3 +192,12 @@ def test_watched_status_is_shown_again(tmp_path: Path) -> None:
         watching.stdout.read()
     assert (watching.returncode, len(set(lines))) == (130, 1), lines
     assert ": critical; " in lines[0]
+
+
+@pytest.mark.parametrize(("kind", "word"), [("", "missing"), ("irregular", "unusable"), ("unparsable", "unusable")])
+def test_status_text_file_that_is_there_is_not_missing(kind: Literal["", "irregular", "unparsable"], word: str) -> None:
+    """A FIFO, a directory or an unparsable file has the name: the row says that it cannot be used."""
+    there = CertFile(file("node.crt"), "", None, (), "why", kind)
+    without = replace(pair(), cert=there if kind else None)
+    told = text(shown(snapshot(pair("ca"), without)), 120)
+    assert ["node", word] in [line.split() for line in told.splitlines()]

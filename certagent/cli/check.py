@@ -116,7 +116,7 @@ def text(document: dict[str, Any], columns: int = 0) -> str:
     columns = columns or width()
     whose = f"pid {document['pid']}, " if document["pid"] else ""
     lines = wrapped(f"{document['certs_dir']} ({whose}user {document['user']}): {document['severity']}", columns)
-    lines += _files(document["files"], columns)
+    lines += _files(document["files"], columns, _flawed(document["findings"]))
     if document["start"]["accepted"] is None:
         lines += wrapped(f"  whether a node would start is not known: {document['start']['reason']}", columns)
     elif not document["start"]["accepted"]:
@@ -126,9 +126,19 @@ def text(document: dict[str, Any], columns: int = 0) -> str:
     return "\n".join(_printable(line) for line in (*lines, *findings_of(document["findings"], columns)))
 
 
-def _files(files: list[dict[str, Any]], columns: int) -> list[str]:
+def _flawed(findings: list[dict[str, Any]]) -> dict[str, str]:
+    """The first critical finding about each certificate or its key, by the name of the certificate's file."""
+    critical = [f for f in reversed(findings) if f["severity"] == "critical"]
+    return {f"{f['file'].removesuffix('.key').removesuffix('.crt')}.crt": f["code"] for f in critical}
+
+
+def _files(files: list[dict[str, Any]], columns: int, flawed: dict[str, str]) -> list[str]:
     """A row per file; a verdict that does not fit goes on below itself, or further in where little room is left."""
-    rows = [("FILE", "ROLE", "USER", "UNTIL", "COCKROACH"), *map(_row, files)] if files else []
+    rows = (
+        [("FILE", "ROLE", "USER", "UNTIL", "COCKROACH"), *(_row(f, flawed.get(f["name"], "")) for f in files)]
+        if files
+        else []
+    )
     widths = [max(len(r[i]) for r in rows) for i in range(4)] if rows else []
     before = sum(widths) + 2 * len(widths)
     hang = before if columns - before >= ROOM else 6
@@ -136,8 +146,10 @@ def _files(files: list[dict[str, Any]], columns: int) -> list[str]:
     return [part for line in table for part in wrapped(line, columns, hang)]
 
 
-def _row(file: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    verdict = "accepted" if file["accepted"] else f"REFUSED: {file['reason']}"
+def _row(file: dict[str, Any], flaw: str) -> tuple[str, str, str, str, str]:
+    """`flaw`: what makes a certificate useless that cockroach loads."""
+    good = f"loaded, not usable: {flaw}" if flaw else "accepted"
+    verdict = good if file["accepted"] else f"REFUSED: {file['reason']}"
     if file["accepted"] and file["reason"]:  # the version of cockroach is not known
         verdict = f"accepted from 24.2 on; {file['reason']}"
     if file["accepted"] is None:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from certagent.cli.showing import findings_of, table, width, wrapped
+from certagent.core.catalogue import CERT_EMPTY, CERT_IRREGULAR, CERT_UNPARSABLE, CERT_UNREAD
 from certagent.core.spans import span
 
 Row = dict[str, Any]
@@ -26,7 +27,8 @@ def text(document: Row, columns: int = 0) -> str:
     lines += findings_of(common, columns)
     for directory in document["certs_dirs"]:
         lines += ["", *wrapped(f"{directory['path']}: {directory['severity']}", columns)]
-        lines += _files(directory["files"], now, columns)
+        unusable = {f["file"] for f in directory["findings"] if f["code"] in UNUSABLE}
+        lines += _files(directory["files"], now, columns, unusable)
         lines += [line for each in _owed(directory) for line in wrapped(each, columns)]
         lines += [line for p in directory["processes"] for line in wrapped(_process(p), columns)]
         lines += findings_of([f for f in directory["findings"] if f not in common], columns)
@@ -78,10 +80,13 @@ def _common(directories: list[Row]) -> list[Row]:
     return [f for f in first if not f["file"] and all(f in other for other in others)]
 
 
-def _files(files: list[Row], now: datetime, columns: int) -> list[str]:
+UNUSABLE = frozenset(rule.code for rule in (CERT_IRREGULAR, CERT_UNPARSABLE, CERT_EMPTY, CERT_UNREAD))  # it is there
+
+
+def _files(files: list[Row], now: datetime, columns: int, unusable: set[str]) -> list[str]:
     if not files:
         return []
-    head, *rows = table([HEAD, *(_file(f, now) for f in files)])
+    head, *rows = table([HEAD, *(_file(f, now, unusable) for f in files)])
     lines = [head]
     for row, file in zip(rows, files, strict=True):
         lines += [row, *(line for each in _details(file, now) for line in wrapped(f"    {each}", columns, 2))]
@@ -89,9 +94,9 @@ def _files(files: list[Row], now: datetime, columns: int) -> list[str]:
     return lines + [line for kind in kinds for line in wrapped(f"  {NOTES[kind]}", columns)]
 
 
-def _file(file: Row, now: datetime) -> tuple[str, ...]:
+def _file(file: Row, now: datetime, unusable: set[str]) -> tuple[str, ...]:
     if not file["fingerprint"]:
-        return (file["name"], "missing", "", "", "")
+        return (file["name"], "unusable" if f"{file['name']}.crt" in unusable else "missing", "", "", "")
     ends, renew = _time(file.get("chain_ends") or file["not_after"]), file["renew_at"]
     renews = _seen(_time(renew), now) if renew else "-"
     proof = WORDS.get(file["proof"]) or str(file["proof"])

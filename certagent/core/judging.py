@@ -7,6 +7,7 @@ checked for what cockroach needs, and no remedy names a certagent command.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from shlex import quote
 from typing import Any
 
 from certagent.core import names
@@ -20,6 +21,7 @@ from certagent.core.catalogue import (
     DIR_FOREIGN,
     DIR_OWNER,
     KEY_IRREGULAR,
+    KEY_MISSING,
     KEY_OWNER,
     OF_DIRECTORIES,
 )
@@ -32,6 +34,8 @@ from certagent.core.policy import Policy, Want, under
 from certagent.core.roles import KINDS, SYSTEM
 from certagent.core.spelling import spelled
 from certagent.core.status import finding, rfc3339
+
+ABSENT = frozenset({CERT_MISSING, CA_MISSING, KEY_MISSING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ def _of_agent(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: 
     orphans = {p.name.stem for p in seen.pairs if p.cert is None and p.name.kind.at_start != "required"}
     by_owner = {f.file: f.remedy for f in plan.findings if f.rule is KEY_OWNER}
     unreadable = {f.file for f in plan.findings if _unreadable(seen, f)}
-    for found in plan.findings:
+    for found in in_their_place(target.policy.path, seen, plan.findings, orphans):
         if found.rule is KEY_OWNER and found.file in unreadable:
             continue  # key.irregular has its remedy
         if found.rule is DIR_OWNER and not target.configured:
@@ -122,7 +126,24 @@ def _of_agent(target: Target, seen: Snapshot, judged: tuple[Verdict, ...], now: 
             weighed = _weighed(target, seen, found, accepted=accepted, orphans=orphans, client_only=client_only)
             remedied = _remedied(target, seen, weighed)
             chown = by_owner.get(found.file) if found.file in unreadable else None
-            yield replace(remedied, remedy=f"{remedied.remedy}: {chown}") if chown else remedied
+            yield replace(remedied, remedy=chown) if chown else remedied
+
+
+def in_their_place(path: str, seen: Snapshot, findings: tuple[Finding, ...], orphans: set[str]) -> Iterator[Finding]:
+    """Where a directory has the name of a needed file, that is the one finding: the file is not called missing.
+
+    `orphans`: the stems of keys whose certificate is not needed.
+    """
+    folders = {f.name for f in seen.unmanaged_files if f.kind == "directory" and names.stem_of(f.name) not in orphans}
+    missing = {f.file for f in findings if f.rule in ABSENT and f.file in folders}
+    for found in findings:
+        if found.file not in missing:
+            yield found
+        elif found.rule in ABSENT:
+            message, where = f"{found.file} is a directory, which cockroach skips", quote(f"{path}/{found.file}")
+            remedy = f"move it away: mv {where}{{,.away}}; then copy the file there"
+            rule = KEY_IRREGULAR if found.rule is KEY_MISSING else CERT_IRREGULAR
+            yield rule.found(found.file, message, remedy=remedy)
 
 
 def wants_for(configured: tuple[Want, ...], pairs: tuple[Pair, ...]) -> tuple[Want, ...]:

@@ -39,17 +39,18 @@ def verdicts(
 ) -> tuple[Verdict, ...]:
     """Given the files of a directory and the process's group and flags, return a verdict per `.crt` entry, by name."""
     split = any(p.name == CLIENT_NODE and p.cert is not None for p in pairs)
-    found = [_of_pair(p, gid, terms, split=split) for p in pairs if p.cert is not None]
+    folders = frozenset(f.name for f in unmanaged_files if f.kind == "directory")
+    found = [_of_pair(p, gid, terms, folders, split=split) for p in pairs if p.cert is not None]
     found += [_of_stranger(f) for f in unmanaged_files if f.name.endswith(".crt")]
     return tuple(sorted(found, key=lambda v: v.name))
 
 
-def _of_pair(pair: Pair, gid: int, terms: LoaderFlags, *, split: bool) -> Verdict:
+def _of_pair(pair: Pair, gid: int, terms: LoaderFlags, folders: frozenset[str], *, split: bool) -> Verdict:
     name, file = pair.name, f"{pair.name.stem}.crt"
     user = name.subject if name.kind.part == "user" else ""
     unnamed = _unnamed(pair, terms, split=split)
     strict = loads_any_principal(terms) is False
-    reason = next(_refusals(pair, gid, terms, unnamed if strict else ""), "")
+    reason = next(_refusals(pair, gid, terms, unnamed if strict else "", folders), "")
     perhaps = f"{OLD}: the certificate {unnamed}" if unnamed and loads_any_principal(terms) is None else ""
     return Verdict(file, name.role.value, user, not reason, reason or perhaps)
 
@@ -60,22 +61,23 @@ def _unnamed(pair: Pair, terms: LoaderFlags, *, split: bool) -> str:
     return refused_by_loader(wanted, pair.leaf, terms) if pair.leaf and not pair.name.is_bundle else ""
 
 
-def _refusals(pair: Pair, gid: int, terms: LoaderFlags, unnamed: str) -> Iterator[str]:
+def _refusals(pair: Pair, gid: int, terms: LoaderFlags, unnamed: str, folders: frozenset[str]) -> Iterator[str]:
     name, cert = pair.name, pair.cert
     if cert is None or (cert.leaf is None and cert.problem_kind != "unread"):
         yield (cert.problem if cert else None) or "cannot be read"
     elif not name.is_bundle:
         if unnamed and name.kind.loader_wants_principal:
             yield f"the certificate {unnamed}"
-        yield from _key_refusals(pair, gid, terms)
+        yield from _key_refusals(pair, gid, terms, folders)
         if unnamed:  # the principal of a node is checked after everything is loaded
             yield f"the certificate {unnamed}"
 
 
-def _key_refusals(pair: Pair, gid: int, terms: LoaderFlags) -> Iterator[str]:
-    key = pair.key
+def _key_refusals(pair: Pair, gid: int, terms: LoaderFlags, folders: frozenset[str]) -> Iterator[str]:
+    """`folders`: the names of directories, which the loader skips."""
+    key, file = pair.key, f"{pair.name.stem}.key"
     if key is None:
-        yield f"{pair.name.stem}.key is missing"
+        yield f"{file} is a directory" if file in folders else f"{file} is missing"
     else:
         if key.file.kind != "file":
             yield key.problem or "the key is not a regular file"

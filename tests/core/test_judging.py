@@ -10,7 +10,7 @@ from certagent.core.facts import Directory, LoaderFlags, Pair, Trust
 from certagent.core.judging import Target, document, wants_for, worst
 from certagent.core.names import Name
 from certagent.core.roles import Role
-from tests.core.building import NOW, OWNER, VOLUME, leaf, pair, policy, snapshot, want
+from tests.core.building import NOW, OWNER, VOLUME, file, leaf, pair, policy, snapshot, want
 
 ABSENT = Directory("/certs", exists=False)
 
@@ -53,6 +53,19 @@ def test_check_node_start_verdict() -> None:
     assert [False] * 3 == [start["accepted"] for start in starts]
     assert ["the directory does not exist", "permission denied"] == [start["reason"] for start in starts[:2]]
     assert "node.crt" in starts[2]["reason"]
+
+
+@pytest.mark.parametrize(("name", "code"), [("node.crt", "cert"), ("ca.crt", "cert"), ("node.key", "key")])
+def test_check_directory_in_place_of_a_file_is_one_finding(name: str, code: str) -> None:
+    """The name is there: nothing is called missing, and no other finding is about it, whoever else uses the files."""
+    folder = replace(file(name), kind="directory")
+    pairs = [p for p in (pair("ca"), pair(), pair("client.root")) if f"{p.name.stem}.crt" != name]
+    pairs = [replace(p, key=None) if name == f"{p.name.stem}.key" else p for p in pairs]
+    found = judged(*pairs, unmanaged_files=(folder,))
+    about = [(f["code"], f["severity"], f["message"]) for f in found["findings"] if f["file"] == name]
+    assert about == [(f"{code}.irregular", "critical", f"{name} is a directory, which cockroach skips")]
+    assert not any("missing" in f["message"] for f in found["findings"])
+    assert not any("missing" in f["reason"] for f in found["files"])
 
 
 CLIENT = (pair("ca"), pair("client.root"))
@@ -102,12 +115,12 @@ def test_check_unreadable_file_remedy_is_permission(kind: str, *, permission: bo
 
 
 def test_check_unreadable_key_of_other_owner_is_one_finding() -> None:
-    """With the chown that makes it readable."""
+    """Its one remedy is the chown that makes it readable."""
     key = replace(pair().key, spki=None, problem="denied", problem_kind="unreadable")  # type: ignore[type-var]
     theirs = replace(key, file=replace(key.file, uid=12345))
     found = [f for f in judged(pair("ca"), replace(pair(), key=theirs))["findings"] if f["file"] == "node.key"]
     assert [(f["code"], f["remedy"]) for f in found] == [
-        ("key.irregular", f"give {OWNER.user} permission to read it: chown {OWNER.uid}:{OWNER.gid} /certs/node.key")
+        ("key.irregular", f"chown {OWNER.uid}:{OWNER.gid} /certs/node.key")
     ]
 
 
