@@ -97,7 +97,7 @@ class Rotation:
         """It is switched off for a while, and gets what it missed before its server starts."""
         self.fleet.off(member.name)
         threading.Event().wait(self.chance.uniform(0.0, SHORT))
-        returned(self.fleet, member)
+        returned(self.fleet, self.chance, member)
 
     def clients_verify(self, bundle: bytes) -> None:
         """What clients outside verify servers by, where this rotation changes that."""

@@ -96,10 +96,13 @@ def leaf_rotation(fleet: Fleet, chance: random.Random) -> None:
 
 
 def trusted(fleet: Fleet, members: Iterable[Member], bundle: bytes) -> None:
-    """A person puts a bundle on one host after the other, and waits for its agent each time."""
+    """A person puts a bundle on one host after the other, and waits for its agent each time.
+
+    The pinned roots come first: a root that is pinned and missing is added again.
+    """
     for member in members:
-        member.put("ca.crt", bundle, 0o644)
         member.configure(fleet.pki, bundle)
+        member.put("ca.crt", bundle, 0o644)
         awaited(lambda m=member: file(m, "ca")["proof"] in SOUND, lambda m=member: state(m))
 
 
@@ -225,7 +228,7 @@ def empty_host_joins(fleet: Fleet, chance: random.Random) -> None:
     told = joiner.run(fleet.environ, "recover", "--converge", "--wait", "5")
     assert told.returncode == 2, told.stdout + told.stderr
     joiner.configure(fleet.pki, chance.choice([made.both, made.old.cert + made.new.cert]))
-    returned(fleet, joiner)
+    returned(fleet, chance, joiner)
     fleet.know(words=False)
     for member in members:
         member.configure(fleet.pki, made.both)
@@ -233,11 +236,14 @@ def empty_host_joins(fleet: Fleet, chance: random.Random) -> None:
     fleet.flow(LONG_ENOUGH)
 
 
-def returned(fleet: Fleet, member: Member) -> None:
-    """A host starts: what the others need first, then its server and its agent."""
+def returned(fleet: Fleet, chance: random.Random, member: Member) -> None:
+    """A host starts: its agent first or last; and before its server what the others need."""
+    first = chance.random() < 0.5
+    if first:
+        member.start_agent(fleet.environ)
     told = member.run(fleet.environ, "recover", "--converge", "--wait", "240")
     assert told.returncode == 0, told.stdout + told.stderr
-    fleet.on(member.name)
+    fleet.on(member.name, agent=not first)
     served([member])
 
 
@@ -293,8 +299,8 @@ def deaf_server(fleet: Fleet, chance: random.Random) -> None:
     deaf.quirks["STANDIN_DEAF"] = "1"
     members = begun(fleet, made)
     for member in members:
-        member.put("ca.crt", made.both, 0o644)
         member.configure(fleet.pki, made.both)
+        member.put("ca.crt", made.both, 0o644)
     fleet.outside(bundle=made.both)
     fleet.flow(LONG_ENOUGH)
     assert file(deaf, "ca")["proof"] not in SOUND, state(deaf)
@@ -314,7 +320,7 @@ def host_was_off(fleet: Fleet, chance: random.Random) -> None:
     by_hand(fleet, chance, made, rest)
     fleet.know(words=False)
     off.configure(fleet.pki, made.new.cert)
-    returned(fleet, off)
+    returned(fleet, chance, off)
     for member in rest:
         member.configure(fleet.pki, made.new.cert)
     fleet.flow(2 * LONG_ENOUGH)
