@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from certagent.agent.bundling import Bundling
 from certagent.agent.jobs.pool import Jobs
 from certagent.agent.jobs.work import Work
 from certagent.agent.memory import Message
@@ -97,6 +98,9 @@ class Acting:
                 self._record(Attempt("reload", action.process, now, "ok", action.reason, material=action.material))
                 self._remember(action.material, now)
                 self._say("reload.proven", "", action.reason)
+            case actions.Prune():
+                bundling = Bundling(path=self.path, ledger=self.ledger, store=self.store, by="this agent")
+                bundling.leave(action.want, action.removed, now)
             case actions.Rollback():
                 self._rollback(action, now)
             case actions.RejectCommand():

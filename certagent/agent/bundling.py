@@ -53,11 +53,17 @@ class Bundling:
         found = pruning(view, stem)
         if found.waits:
             raise HostError(f"cannot prune {stem}.crt: its former CAs may be needed by {', '.join(found.waits)}")
-        gone = {ca.fingerprint for ca in found.removed}
-        if gone:
-            left = [pem for leaf, pem in self._parsed(self._live(stem), f"{stem}.crt") if leaf.fingerprint not in gone]
-            self._stage(want, b"".join(left), "bundle prune", named(found.removed), now)
+        if found.removed:
+            self.leave(want, found.removed, now)
         return found.removed
+
+    def leave(self, want: Want, removed: tuple[Leaf, ...], now: datetime) -> None:
+        """Stage the bundle without these CAs."""
+        stem, gone = want.name.stem, {ca.fingerprint for ca in removed}
+        left = [pem for leaf, pem in self._parsed(self._live(stem), f"{stem}.crt") if leaf.fingerprint not in gone]
+        if not left:
+            raise HostError(f"cannot prune {stem}.crt: no CA would be left")
+        self._stage(want, b"".join(left), "bundle prune", named(removed), now)
 
     def _live(self, stem: str) -> bytes:
         try:

@@ -28,6 +28,7 @@ SAID = {  # where the word of the interface is no sentence
     "discard": "set aside",
     "adopt": "took over",
     "endwords": "ended the rotation of",
+    "prune": "staged a smaller",
     "recordscope": "took note of the tenants of",
 }
 

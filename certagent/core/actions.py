@@ -12,6 +12,7 @@ from certagent.core.findings import Finding
 from certagent.core.policy import Want
 from certagent.core.rotating import EndWords as EndWords  # noqa: PLC0414 - exported
 from certagent.core.rotating import LookAt as LookAt  # noqa: PLC0414 - exported
+from certagent.core.rotating import Prune as Prune  # noqa: PLC0414 - exported
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ Action = (
     | Probe
     | LookAt
     | Rollback
+    | Prune
     | Scan
     | AskWindow
     | AskRevocation

@@ -110,6 +110,14 @@ def missed(view: View, process: Process, stem: str) -> tuple[Missed, ...]:
     return tuple(Missed(ca=ca, who=who) for ca, who in rows if who)
 
 
+def by_itself(view: View, stem: str, root: str) -> bool:
+    """Whether the agent prunes a bundle without a command: it may change it, and a person said the word and no stop."""
+    want = view.want(stem)
+    ours = want is not None and bool(want.authorities) and view.snapshot.directory.managed
+    stopped = any(said(view, kind, stem, (root,)) for kind in ("pause", "abort"))
+    return ours and not stopped and said(view, "clients-present", stem, (root,)) is not None
+
+
 def since(view: View) -> datetime:
     """How old a look may be at most by which a CA leaves what is loaded."""
     return view.now - FRESH - EACH * len(view.snapshot.members.listed)

@@ -14,6 +14,7 @@ from certagent.core.actions import (
     Issue,
     LookAt,
     Probe,
+    Prune,
     Recover,
     RejectStaged,
     Reload,
@@ -71,7 +72,7 @@ def forecast(policy: Policy, snapshot: Snapshot, now: datetime, steps: int = STE
     return tuple(found)
 
 
-def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # noqa: C901, PLR0911 - one arm per action
+def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # noqa: C901, PLR0911, PLR0912 - one arm per action
     """Given a snapshot and an action, return the snapshot after it succeeded."""
     match action:
         case Recover():
@@ -92,6 +93,8 @@ def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # n
             return _probed(snapshot, action, now)
         case LookAt():
             return predicted(snapshot, action, now)
+        case Prune():
+            return _pruned(snapshot, action, now)
         case Rollback():
             return _rolled_back(snapshot, action, now)
         case Scan():
@@ -200,6 +203,19 @@ def _installed(snapshot: Snapshot, action: Install, now: datetime) -> Snapshot:
     kept = tuple(s for s in snapshot.staged if s is not staged)
     attempt = Attempt("install", action.stem, now, "ok", action.reason, fingerprint=action.fingerprint)
     return _put(replace(snapshot, staged=kept), pair, attempt)
+
+
+def _pruned(snapshot: Snapshot, action: Prune, now: datetime) -> Snapshot:
+    """The smaller bundle is staged, and on record as made by the agent."""
+    live, gone = snapshot.pair(action.subject), {ca.fingerprint for ca in action.removed}
+    left = [ca for ca in certificates(live) if ca.fingerprint not in gone]
+    if live is None or live.cert is None or not left:
+        return snapshot
+    digest = sha256("".join(ca.fingerprint for ca in left).encode()).hexdigest()
+    made = replace(live, cert=replace(live.cert, digest=digest, leaf=left[0], chain=tuple(left[1:])))
+    found = replace(snapshot, staged=(*snapshot.staged, Staged(made, now, asked=True)))
+    found = replace(found, issued=snapshot.issued | {left[0].fingerprint})
+    return tried(found, Attempt("command", action.subject, now, "ok", action.reason, command="bundle prune"))
 
 
 def _owned(pair: Pair, action: Install | Rollback) -> Pair:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from certagent.core.facts import Word
+from certagent.core.facts import Leaf, Word
+from certagent.core.policy import Want
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,20 @@ class LookAt:
     def subject(self) -> str:
         """One look runs at a time for each member and leaf."""
         return f"{self.address} {self.fingerprint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Stage a trust bundle without the CAs that nobody needs any more: what `bundle prune` does, after a word."""
+
+    want: Want
+    removed: tuple[Leaf, ...]
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        """The stem of the bundle."""
+        return self.want.name.stem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,6 +140,18 @@ def test_pruned_ca_is_left_out(certs: Path) -> None:
     assert mine.ledger.history(str(certs), "ca", 1)[0]["digest"] == "bundle prune"
 
 
+def test_agent_leaves_no_bundle_empty(certs: Path) -> None:
+    """What it prunes by itself is recorded as its own; a bundle without any CA is never staged."""
+    (certs / "ca.crt").write_bytes(NEW.cert + OLD.cert)
+    mine = replace(bundling(certs), by="this agent")
+    new, old = (x509.parse_certificates(ca.cert)[0] for ca in (NEW, OLD))
+    with pytest.raises(HostError, match="no CA would be left"):
+        mine.leave(CA, (new, old), now())
+    mine.leave(CA, (old,), now())
+    assert staged(certs) == ["CN=the new CA,O=Cockroach"]
+    assert mine.ledger.history(str(certs), "ca", 1)[0]["reason"].endswith("asked by this agent")
+
+
 def test_staging_that_fails_is_said_and_recorded(certs: Path) -> None:
     """Nobody is told that it was staged."""
     mine = bundling(certs)

@@ -38,6 +38,7 @@ from certagent.core.decide import (
     peers,
     prevented,
     probing,
+    pruned,
     reloading,
     renewal,
     returning,
@@ -56,7 +57,7 @@ from certagent.core.view import View
 
 QUESTIONS = (
     modes, exposure, ca_keys, tenants, renewal, layouts, install, obstacles, reloading, probing, peers, windows,
-    revocation, rotation, returning, words,
+    revocation, rotation, pruned, returning, words,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from certagent.core.actions import LookAt
 from certagent.core.catalogue import LAYOUT_WAITING, PEER_REFUSES, PEER_UNSEEN, PEERS_INCOMPLETE
 from certagent.core.decide.generations import going_back, held_back, newest, paced
 from certagent.core.decide.part import NOTHING, Part, blocked, total
+from certagent.core.decide.pruned import ready
 from certagent.core.facts import Pair
 from certagent.core.findings import Finding, Severity
 from certagent.core.names import CA
@@ -19,7 +20,7 @@ from certagent.core.needs import since
 from certagent.core.rotation import canary, shrink
 from certagent.core.rotation.accepting import Offer, named, question
 from certagent.core.rotation.phases import NEEDLESS, pair_of, serves
-from certagent.core.rotation.roots import OF_NODES, anchors, before, departed
+from certagent.core.rotation.roots import BY_MEMBERS, OF_NODES, anchors, before, departed
 from certagent.core.rotation.serve import Held, loading, refusing, said, staged_held, unseen
 from certagent.core.rotation.target import Change, changes, visible
 from certagent.core.serving import arrived
@@ -52,7 +53,7 @@ def part(view: View) -> Part:
     if not found and not waiting and not lost and not view.snapshot.staged:
         return NOTHING
     aborted = [_aborted(view, change) for change in found]
-    proofs = [*_to_prove(view, waiting), *_to_prune(view), *lost]
+    proofs = [*_to_prove(view, waiting), *_to_prune(view), *_to_leave(view), *lost]
     others = [look for change in found for look in _to_see(view, change, waiting)]
     return total(aborted) + _paced(view, proofs, others) + _asked(view) + Part(findings=tuple(_findings(view, waiting)))
 
@@ -162,6 +163,14 @@ def _to_lose(view: View) -> Iterator[_Look]:
         if seen is None or not since(view) <= seen.at <= view.now or not set(seen.anchors) - gone:
             look = offers[0].to(address, "see what it serves: ca.crt lacks a CA that is loaded")
             yield _again_at(view, look, STILL, arrived(view.snapshot, live)), look
+
+
+def _to_leave(view: View) -> Iterator[_Look]:
+    """The looks at everybody, each minute, where a CA leaves a bundle by itself once they are fresh."""
+    offers = _live_offers(view) if any(ready(view, stem) for stem in BY_MEMBERS) else ()
+    for address in view.snapshot.members.listed if offers else ():
+        look = offers[0].to(address, "see that it still needs no former CA")
+        yield _again_at(view, look, STILL, None), look
 
 
 def _live_offers(view: View) -> tuple[Offer, ...]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from certagent.core.facts import Look, Pair, Process
 from certagent.core.names import CA
-from certagent.core.needs import by_word
+from certagent.core.needs import by_itself, by_word
 from certagent.core.rotation import canary
 from certagent.core.rotation.accepting import Accepts, here, loaded_cas, member, named, question
 from certagent.core.rotation.fleet import Fleet, fleet
@@ -35,6 +35,9 @@ PRESENT = (
 OF_MEMBERS = (
     "no handshake shows what the other nodes present as clients, and nobody has said that neither they nor clients of"
     " other hosts present a certificate of a former CA: `certagent rotation clients present --bundle ca-client`"
+)
+LEAVING = (
+    "the former CAs leave the bundle by themselves, once every member was seen again and none has changed for a while"
 )
 LOADED = "the bundle has no former CA any more; its reload is awaited"
 NO_PAIR = "there is no certificate of the new root yet that it could be offered"
@@ -128,6 +131,8 @@ def _end(view: View, change: Change) -> _Step:
     here = set(cas(view.snapshot, change.bundle))
     if here.isdisjoint(change.former):
         return _Step(phase="clients-done", holds=True, waits="machines", why=LOADED)
+    if by_itself(view, change.bundle, change.new.spki):
+        return _Step(phase="clients-done", holds=True, waits="machines", why=LEAVING)
     return _Step(phase="clients-done", holds=True, waits="person", why=PRUNE)
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from certagent.core.actions import Action, Install, LookAt, RejectCommand, RejectStaged, Reload, Rollback
+from certagent.core.actions import Action, Install, LookAt, Prune, RejectCommand, RejectStaged, Reload, Rollback
 from certagent.core.decide import decide
 from certagent.core.facts import (
+    Attempt,
     Authority,
     Generation,
     Leaf,
@@ -66,6 +67,7 @@ class Host:
     words: tuple[Word, ...] = ()
     requests: tuple[Request, ...] = ()
     listed: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     up: bool = True
     cut: bool = False
 
@@ -187,6 +189,7 @@ class Network:
             members=members,
             words=host.words,
             requests=host.requests,
+            attempts=tuple(a for a in host.attempts if a.subject == "ca"),
             authorities=(Authority("house", "step"),),
         )
         gone = [n for n in ("node",) if root_of(host.disk) in host.loaded[0] and root_of(host.disk) not in host.bundle]
@@ -230,7 +233,11 @@ class Network:
                 host.bundle = tuple(c.spki for c in self.bundle_staged(host))
                 host.staged = ()
             case RejectStaged():
+                host.attempts = (*host.attempts, Attempt("install", action.stem, self.now, "refused"))
                 host.staged = ()
+            case Prune():
+                gone = {ca.spki for ca in action.removed}
+                host.staged = (Staged(bundle_of(tuple(c for c in host.bundle if c not in gone)), self.now, asked=True),)
             case Rollback():
                 kept = next(g for g in host.generations if g.number == action.generation)
                 self.swap(host, kept.pair)

@@ -73,12 +73,11 @@ def test_invariant_10_progress() -> None:
     assert of_host(net, a) == [("leaves-everywhere", "person", 3)]
     net.client_shows = "new"
     say(net, "clients-present")
-    assert of_host(net, a) == [("clients-done", "person", 3)]
-    assert sum("LookAt" in line for line in net.told) < 40
-    a.bundle = ("new",)
     assert of_host(net, a) == [("clients-done", "machines", 2)]
-    settle(net, a)
-    assert (a.loaded[0], of_host(net, a)) == (("new",), [])
+    assert sum("LookAt" in line for line in net.told) < 40
+    settle(net, a, b, c)
+    assert [(h.loaded[0], of_host(net, h)) for h in (a, b, c)] == [(("new",), [])] * 3
+    assert sum("LookAt" in line for line in net.told) < 80
 
 
 def test_rows_show_who_accepts_and_who_serves() -> None:
