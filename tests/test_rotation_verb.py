@@ -45,13 +45,16 @@ def test_rotation_status_for_people() -> None:
 
 
 def test_rotation_status_of_several_directories() -> None:
-    """The command names the directory; what is no command does not."""
-    shows = shown.rotation(RULES, FOUND)
-    told = text(document(shows, paths=("/a", "/b")), 120)
-    assert "  next: certagent bundle add FILE --certs-dir /b" in told.split("\n")
+    """The command names the directory, in the JSON too; what is no command does not."""
+    shows = shown.rotation(RULES, FOUND, several=True)
+    assert shows["next"] == "certagent bundle add FILE --certs-dir /certs"
+    told = text(document(shows, paths=("/a", "/certs")), 120)
+    assert "  next: certagent bundle add FILE --certs-dir /certs" in told.split("\n")
     configured = text(document(shows | {"next": "set `peers`"}, paths=("/a", "/b")), 120)
     assert configured.count("  next: set `peers`\n") == 1
     assert configured.endswith("  next: set `peers`")
+    incomplete = replace(FOUND, incomplete="short", phase="trusted-here", waits="person")
+    assert "--certs-dir" not in shown.rotation(RULES, incomplete, several=True)["next"]
 
 
 def test_rotation_status_marks_this_host_and_forced_members() -> None:

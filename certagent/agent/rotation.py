@@ -75,9 +75,12 @@ class RotationCommands:
         found = self.directories.named(certs_dir)
         if not found:
             raise HostError(f"nothing is managed in {certs_dir}; `certagent status` lists what is managed")
-        now = clock()
+        now, several = clock(), len(self.directories.named("")) > 1
         rows = [
-            {"path": w.policy.path, "rotations": [shown.rotation(w.policy, r) for r in rotations(view)]}
+            {
+                "path": w.policy.path,
+                "rotations": [shown.rotation(w.policy, r, several=several) for r in rotations(view)],
+            }
             for w in found
             if (view := view_of(w, now))
         ]

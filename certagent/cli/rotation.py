@@ -118,16 +118,15 @@ def reply_of(document: Row) -> Reply:
 def text(document: Row, columns: int = 0) -> str:
     """The rotations for people, in so many columns (0: those of the terminal)."""
     columns, lines = columns or width(), list[str]()
-    several = len(document["certs_dirs"]) > 1
     for directory in document["certs_dirs"]:
         if not directory["rotations"]:
             lines += [f"{directory['path']}: no rotation is under way"]
         for each in directory["rotations"]:
-            lines += _rotation(directory["path"], each, columns, several=several)
+            lines += _rotation(directory["path"], each, columns)
     return "\n".join(lines)
 
 
-def _rotation(path: str, each: Row, columns: int, *, several: bool) -> list[str]:
+def _rotation(path: str, each: Row, columns: int) -> list[str]:
     """One rotation: phase, members, what it waits for, and what a person types."""
     lines = wrapped(f"{path}: rotation of {each['bundle']} to {each['subject']}", columns)
     lines += wrapped(f"  phase: {each['phase']}; {PHASES[each['phase']]}", columns)
@@ -138,8 +137,7 @@ def _rotation(path: str, each: Row, columns: int, *, several: bool) -> list[str]
     lines += [line.rstrip() for line in table([head, *rows])] if rows else []
     who = "a person" if each["waits_for"] == "person" else "machines"
     lines += wrapped(f"  waits for {who}: {each['reason']}", columns)
-    command = f"{each['next']} --certs-dir {path}" if several and _typed(each["next"]) else each["next"]
-    return lines + ([f"  next: {command}"] if command else [])
+    return lines + ([f"  next: {each['next']}"] if each["next"] else [])
 
 
 PHASES = {
@@ -150,10 +148,6 @@ PHASES = {
     "leaves-everywhere": "every member serves a certificate of the new root",
     "clients-done": "nobody needs a former CA",
 }
-
-
-def _typed(command: str) -> bool:
-    return command.partition(" ")[0] == "certagent"
 
 
 def _name(member: Row) -> str:

@@ -26,8 +26,9 @@ def under_way(view: View) -> tuple[Rotation, ...]:
     return rotations(view) if visible(view.snapshot) else ()
 
 
-def rotation(policy: Policy, found: Rotation) -> dict[str, Any]:
-    """One rotation, field by field."""
+def rotation(policy: Policy, found: Rotation, *, several: bool = False) -> dict[str, Any]:
+    """One rotation, field by field; `several`: the next command has to name the directory."""
+    verb = command(policy, found)
     return {
         "bundle": found.bundle,
         "root": found.root,
@@ -36,7 +37,7 @@ def rotation(policy: Policy, found: Rotation) -> dict[str, Any]:
         "phase": found.phase,
         "waits_for": found.waits,
         "reason": found.why,
-        "next": command(policy, found),
+        "next": f"{verb} --certs-dir {policy.path}" if several and verb.startswith("certagent ") else verb,
         "first": found.first,
         "words": list(found.words),
         "accepting": found.accepting,
