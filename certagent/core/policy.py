@@ -3,6 +3,7 @@
 Every field is already valid: parsed at the edge, never checked again inside.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -145,9 +146,10 @@ class Policy:
         """The pairs that an authority issues, and renews."""
         return tuple(w for w in self.wants if w.authorities and not w.name.is_bundle)
 
-    def want(self, stem: str) -> Want | None:
-        """The want for that name."""
-        return self._by_stem.get(stem)
+    @cached_property
+    def want(self) -> Callable[[str], Want | None]:
+        """Given a stem, the want for that name."""
+        return {w.name.stem: w for w in self.wants}.get
 
     @property
     def groups(self) -> frozenset[int]:
@@ -179,10 +181,6 @@ class Policy:
     def bundles(self) -> frozenset[str]:
         """The stems of the trust bundles that are wanted."""
         return frozenset(w.name.stem for w in self.wants if w.name.is_bundle)
-
-    @cached_property
-    def _by_stem(self) -> dict[str, Want]:
-        return {w.name.stem: w for w in self.wants}
 
 
 def under(policy: Policy, terms: tuple[LoaderFlags, ...]) -> Policy:

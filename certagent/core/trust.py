@@ -6,10 +6,11 @@ one that cannot be read leaves the server without a configuration for TLS. What 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from certagent.core.facts import Leaf, Pair
-from certagent.core.names import CLIENT_NODE, Name
+from certagent.core.facts import Leaf, Pair, Pairs
+from certagent.core.names import Name
 from certagent.core.roles import SYSTEM, Usage
 
 
@@ -38,6 +39,7 @@ def verifications(name: Name, leaf: Leaf, *, bundles: frozenset[str], split: boo
     return (*found, *(Verification(bundle=kind.bundle_in(bundles), usage=usage) for usage in more))
 
 
+@lru_cache(maxsize=1024)
 def bundles_for(name: Name, bundles: frozenset[str], *, split: bool) -> tuple[str, ...]:
     """Given a name and the bundles that are there, return those that have to verify its certificate."""
     return tuple(dict.fromkeys(by.bundle for by in name.kind.verifiers(bundles, split=split)))
@@ -50,4 +52,4 @@ def allows(leaf: Leaf, usage: Usage) -> bool:
 
 def is_split(pairs: Iterable[Pair], *, wanted: bool) -> bool:
     """Whether `client.node` is the node's client certificate: because the file is there, or is wanted."""
-    return wanted or any(p.name == CLIENT_NODE and p.listed for p in pairs)
+    return wanted or (pairs if isinstance(pairs, Pairs) else Pairs(pairs)).split

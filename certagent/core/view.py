@@ -1,5 +1,6 @@
 """The input of decide as one value: policy, snapshot and the current time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -23,13 +24,15 @@ class View:
     snapshot: Snapshot
     now: datetime
 
-    def want(self, stem: str) -> Want | None:
-        """What is configured for that name."""
-        return self.policy.want(stem)
+    @cached_property
+    def want(self) -> Callable[[str], Want | None]:
+        """Given a stem, what is configured for that name."""
+        return self.policy.want
 
-    def pair(self, stem: str) -> Pair | None:
-        """The live pair of that name."""
-        return self.snapshot.pair(stem)
+    @cached_property
+    def pair(self) -> Callable[[str], Pair | None]:
+        """Given a stem, the live pair of that name."""
+        return self.snapshot.pair
 
     @property
     def before_jump(self) -> "View | None":
@@ -47,7 +50,7 @@ class View:
         steady = self.snapshot.clock.steady
         return f"{JUMPED} for {span(SETTLED)}" if steady and steady < self.now else JUMPED
 
-    @property
+    @cached_property
     def history(self) -> History:
         """What was attempted here, and how it ended."""
         return self.snapshot.history

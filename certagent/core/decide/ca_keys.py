@@ -1,10 +1,10 @@
 """Private keys of CAs under other names than that of a bundle: a user who can read one can issue any certificate."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 from certagent.core.catalogue import CA_KEY_PRESENT
 from certagent.core.decide.part import Part, saying
-from certagent.core.facts import KeyFile, Pair, Snapshot
+from certagent.core.facts import Pair, Snapshot
 from certagent.core.findings import Finding
 from certagent.core.names import stem_of
 from certagent.core.view import View
@@ -19,19 +19,11 @@ def part(view: View) -> Part:
     return saying(_finding(name, subject, pairs.get(name)) for name, subject in keys.items())
 
 
-def of_cas(snapshot: Snapshot) -> dict[str, str]:
+def of_cas(snapshot: Snapshot) -> Mapping[str, str]:
     """The files that are keys of CAs, by name or by the certificates of the directory; with the CA's subject, or ""."""
-    cas = snapshot.live.cas
-    return {k.file.name: cas.get(k.spki or "", "") for k in _keys(snapshot) if k.spki in cas or _named(snapshot, k)}
-
-
-def _keys(snapshot: Snapshot) -> Iterator[KeyFile]:
-    yield from (p.key for p in snapshot.pairs if p.key and not p.name.is_bundle)
-    yield from snapshot.loose_keys
-
-
-def _named(snapshot: Snapshot, key: KeyFile) -> bool:
-    return bool(snapshot.loose_keys) and key in snapshot.loose_keys and key.file.name.startswith(NAMED)
+    cas, loose = snapshot.live.cas, snapshot.loose_keys
+    found = {k.file.name: cas.get(k.spki or "", "") for k in loose if k.spki in cas or k.file.name.startswith(NAMED)}
+    return {**snapshot.live.ca_keys, **found}
 
 
 def _finding(name: str, subject: str, pair: Pair | None) -> Finding:

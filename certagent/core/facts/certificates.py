@@ -106,6 +106,11 @@ class CertFile:
         return () if self.leaf is None else (self.leaf, *self.chain)
 
     @cached_property
+    def named(self) -> frozenset[tuple[str, str]]:
+        """The key and the subject of each: as a CA, both are what verifies."""
+        return frozenset((c.spki, c.subject) for c in self.certificates)
+
+    @cached_property
     def caveat(self) -> str:
         """What only some versions of Go refuse in it: one such certificate spoils the whole file."""
         return next((c.caveat for c in self.certificates if c.caveat), "")
@@ -198,7 +203,7 @@ class Staged:
         return self.pair.leaf is None or self.pair.leaf.not_before <= now
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Loaded:
     """What the processes were last seen to have loaded, kept by the agent whatever became of the files since."""
 
@@ -209,7 +214,11 @@ class Loaded:
 
     def pair(self, stem: str) -> Pair | None:
         """What was loaded under that name."""
-        return next((p for p in self.pairs if p.name.stem == stem), None)
+        return self._by_stem.get(stem)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, Pair]:
+        return {p.name.stem: p for p in reversed(self.pairs)}
 
 
 @dataclass(frozen=True, slots=True)

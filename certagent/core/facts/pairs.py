@@ -6,7 +6,7 @@ from functools import cached_property
 from hashlib import sha256
 
 from certagent.core.facts.certificates import Pair
-from certagent.core.names import CA, CA_CLIENT, CA_TENANT
+from certagent.core.names import CA, CA_CLIENT, CA_TENANT, CLIENT_NODE
 
 
 class Pairs(tuple[Pair, ...]):  # noqa: SLOT001 - what is found once is kept in it
@@ -26,6 +26,11 @@ class Pairs(tuple[Pair, ...]):  # noqa: SLOT001 - what is found once is kept in 
     def listed_bundles(self) -> frozenset[str]:
         """The stems of the trust bundles that are there, readable or not: by these cockroach verifies."""
         return frozenset(p.name.stem for p in self if p.name.is_bundle and p.listed)
+
+    @cached_property
+    def split(self) -> bool:
+        """Whether `client.node` is there: then it is the node's client certificate."""
+        return any(p.name == CLIENT_NODE and p.listed for p in self)
 
     @cached_property
     def loaded(self) -> tuple[Pair, ...]:
@@ -56,6 +61,12 @@ class Pairs(tuple[Pair, ...]):  # noqa: SLOT001 - what is found once is kept in 
         """The subject of each CA, by its spki."""
         files = (p.cert.certificates for p in self if p.cert)
         return {c.spki: c.subject for certificates in files for c in certificates if c.is_ca}
+
+    @cached_property
+    def ca_keys(self) -> Mapping[str, str]:
+        """The keys of pairs that are a CA's, each with its subject."""
+        keys = [p.key for p in self if p.key and not p.name.is_bundle]
+        return {k.file.name: self.cas[k.spki] for k in keys if k.spki and k.spki in self.cas}
 
     @cached_property
     def bundled(self) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Everything known of one certs-dir at one moment."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -51,9 +51,10 @@ class Snapshot:
     ledger_problem: str | None = None
     euid: int = 0  # of the agent: what it may repair
 
-    def pair(self, stem: str) -> Pair | None:
-        """The live pair of that name."""
-        return self.live.by_stem.get(stem)
+    @cached_property
+    def pair(self) -> Callable[[str], Pair | None]:
+        """Given a stem, the live pair of that name: a decision asks a hundred times."""
+        return self.live.by_stem.get
 
     @cached_property
     def live(self) -> Pairs:

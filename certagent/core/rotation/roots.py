@@ -59,20 +59,26 @@ def lacked(snapshot: Snapshot, process: Process, stem: str) -> tuple[Leaf, ...]:
 
     A CA of the same key and another subject is another one: the name is part of what verifies.
     """
-    here = _named(cas(snapshot, stem))
-    if all(_named(certificates(kept.pair(stem))) <= here for kept in snapshot.loaded):
-        return ()
-    loaded = loaded_by(snapshot, process)
+    here = _named(snapshot.pair(stem))
+    loaded = loaded_by(snapshot, process) if _shrunk(snapshot, stem) else None
     return tuple(c for c in certificates(loaded.pair(stem) if loaded else None) if (c.spki, c.subject) not in here)
 
 
-def _named(found: tuple[Leaf, ...]) -> set[tuple[str, str]]:
-    return {(c.spki, c.subject) for c in found}
+def _shrunk(snapshot: Snapshot, stem: str) -> bool:
+    """Whether anything that a process may have loaded of a bundle is not on disk."""
+    here = _named(snapshot.pair(stem))
+    return any(not _named(kept.pair(stem)) <= here for kept in snapshot.loaded)
+
+
+def _named(bundle: Pair | None) -> frozenset[tuple[str, str]]:
+    return bundle.cert.named if bundle and bundle.cert else frozenset()
 
 
 def departed(snapshot: Snapshot, stem: str) -> tuple[Leaf, ...]:
     """What the bundle on disk lacks of what a process of this host still has loaded."""
-    running = (p for p in snapshot.own_processes if p.state != "gone") if snapshot.loaded else ()
+    if not snapshot.loaded or not _shrunk(snapshot, stem):
+        return ()
+    running = (p for p in snapshot.own_processes if p.state != "gone")
     return tuple(dict.fromkeys(c for p in running for c in lacked(snapshot, p, stem)))
 
 
