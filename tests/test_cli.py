@@ -292,3 +292,44 @@ def test_configuration_of_another_user_names_owner_and_command(closed: str) -> N
         "directory": f"nobody may not enter {config.parent} (owner root, mode 0700); chmod o+x {config.parent}",
     }
     assert f"{config}: cannot be read: Permission denied: {told[closed]}, or name another file with -c" in done
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("status --jsn", "; did you mean --json?"),
+        ("renew node --wiat 3s", "; did you mean --wait?"),
+        ("bundle add x --drynrun", "; did you mean --dry-run?"),
+        ("status --short=1 --xyzzy", ""),
+    ],
+)
+def test_mistyped_option_names_the_one_that_is_meant(words: str, meant: str) -> None:
+    """Of the verb, or of what is below it; nothing where none is near."""
+    done = looked(*words.split())
+    assert done.returncode == 64
+    assert done.stderr.strip().endswith(meant)
+    assert ("did you mean" in done.stderr) is bool(meant)
+
+
+def test_history_of_a_name_that_no_file_has_is_a_mistake(tmp_path: Path) -> None:
+    """It says so and names the one that is meant; a name that a file can have has no attempts yet."""
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG.format(base=tmp_path, owner=pwd.getpwuid(os.geteuid()).pw_name))
+    done = looked("history", "nod", "-c", str(config))
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.strip() == "certagent: no file of a certs directory is called 'nod'; did you mean 'node'?"
+    assert looked("history", "xyzzy", "-c", str(config)).stderr.strip().endswith("status lists what is managed")
+    other = looked("history", "client.other", "-c", str(config))
+    assert (other.returncode, other.stdout.startswith("no attempts for client.other yet")) == (0, True)
+
+
+def test_certs_directory_that_is_a_dangling_link_is_told(tmp_path: Path) -> None:
+    """The link points at nothing: `config check`, `check`, `plan` and `status` say where it leads."""
+    config, where = tmp_path / "config.toml", tmp_path / "nowhere"
+    config.write_text(CONFIG.format(base=tmp_path, owner=pwd.getpwuid(os.geteuid()).pw_name))
+    (tmp_path / "certs").symlink_to(where)
+    for words in ("status", "check", "plan"):
+        told = " ".join(looked(*words.split(), "-c", str(config)).stdout.split())
+        assert f"it is a link to {where}, which does not exist" in told
+        assert "install -d" not in told
+    assert f"it is a link to {where}" in looked("config", "check", "-c", str(config)).stderr

@@ -236,11 +236,18 @@ def _keep(facts: dict[Mark, F], mark: Mark, fact: F) -> None:
 def unreadable(path: str, error: OSError, *, here: bool = True) -> Directory:
     """The fact of a directory that is missing, or cannot be read by the effective user; `here`: in our own root."""
     if error.errno == errno.ENOENT:
-        return Directory(path, exists=False)
+        return Directory(path, exists=False, problem=_broken(path) if here else None)
     found = denied(path, error.errno) if here else Denied()
     problem = f"{error.strerror}: {found.cause}" if found.cause else error.strerror
     known = Directory(path, exists=True, problem=problem, not_directory=error.errno == errno.ENOTDIR)
     return replace(known, advice=found.advice)
+
+
+def _broken(path: str) -> str | None:
+    """Where a link leads that has no end; None where there is no link."""
+    with suppress(OSError):
+        return f"it is a link to {os.readlink(path)}, which does not exist"
+    return None
 
 
 def directory_fact(path: str, fd: int) -> Directory:

@@ -106,6 +106,24 @@ class Parser(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: {message}\n")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, with the option that is probably meant."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            from difflib import get_close_matches
+
+            given = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+            near = [match for word in given for match in get_close_matches(word, self._options(), 1)]
+            meant = f"; did you mean {' '.join(near)}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return found
+
+    def _options(self) -> list[str]:
+        """Every long option of this parser and of those below it: of a verb, only that one is there."""
+        below = [p for a in self._actions if isinstance(a, Verbs) for p in a.choices.values()]
+        own = [option for a in self._actions for option in a.option_strings if option.startswith("--")]
+        return own + [option for p in below if isinstance(p, Parser) for option in p._options()]
+
 
 def parser(verb: str = "") -> argparse.ArgumentParser:
     """The whole command line; given a verb, no more than that one needs."""

@@ -131,7 +131,7 @@ def _with(
 
 
 def _sandbox(config: "Config", unit: str, says: dict[str, str], user: str) -> Iterator["Line"]:
-    from certagent.core.doctor import Line
+    from certagent.core.doctor import of_sandbox
     from certagent.operations.doctor import View, needs
 
     view = View(unit or "the agent", says, user)
@@ -139,10 +139,7 @@ def _sandbox(config: "Config", unit: str, says: dict[str, str], user: str) -> It
     found = [line for need in wanted if (line := view.judge(need))]
     yield from found
     if not found:
-        how = f"as the running {unit} sees them" if view.seen else "by modes and the unit's settings"
-        yield Line(
-            check="sandbox", outcome="ok", message=f"{len(wanted)} paths of the configuration can be used, {how}"
-        )
+        yield of_sandbox(len(wanted), unit, says, seen=view.seen)
     view.close()
 
 

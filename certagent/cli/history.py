@@ -2,10 +2,12 @@
 
 import argparse
 import os
-from typing import Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
 from certagent.cli.common import (
     UNKNOWN,
+    USAGE,
     Reply,
     Stopped,
     ask,
@@ -16,7 +18,11 @@ from certagent.cli.common import (
     stem_of,
 )
 from certagent.cli.history_text import text
+from certagent.core.names import Unknown, parse
 from certagent.core.spelling import spelled
+
+if TYPE_CHECKING:
+    from certagent.core.policy import Policy
 
 MOST = 1 << 31
 
@@ -43,7 +49,24 @@ def run(arguments: argparse.Namespace) -> Reply:
     stem = stem_of(arguments.file)
     answer = ask(arguments.config, "history", file=stem, limit=arguments.limit)
     rows = answer["rows"] if answer and answer["ok"] else _kept(arguments.config, stem, arguments.limit)
+    if stem and not rows and isinstance(parse(stem), Unknown):
+        return unknown(stem, [w.name.stem for p in _policies(arguments.config) for w in p.wants])
     return reply_of([spelled(row) for row in rows], stem)
+
+
+def unknown(stem: str, configured: list[str]) -> Reply:
+    """Given a word that no file in a certs directory can be called, and the configured names, return what is said."""
+    near = get_close_matches(stem, configured, 1)
+    meant = f"did you mean {near[0]!r}?" if near else "certagent status lists what is managed"
+    return complaint(f"no file of a certs directory is called {stem!r}; {meant}", USAGE)
+
+
+def _policies(path: str) -> "tuple[Policy, ...]":
+    """Those of the configuration, none where this user may not read it: the agent has answered."""
+    try:
+        return read_config(path).policies
+    except Stopped:
+        return ()
 
 
 def reply_of(rows: list[dict[str, Any]], stem: str = "") -> Reply:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from certagent.core.reaching import Access, Need
 from certagent.core.spelling import printable, spelled
 from certagent.core.units import HOMES, below, drop_in
 
@@ -55,10 +56,6 @@ PROPERTIES = (
     "StateDirectory",
     "RuntimeDirectory",
 )
-SYSTEM = {"yes": ("/usr", "/boot", "/efi"), "full": ("/usr", "/boot", "/efi", "/etc"), "strict": ("/",)}
-OPEN = ("/dev", "/proc", "/sys")  # which ProtectSystem=strict leaves
-PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - what PrivateTmp= hides
-Access = Literal["ok", "missing", "read-only", "hidden", "denied"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +66,6 @@ class Line:
     outcome: Outcome
     message: str
     remedy: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """A path that the agent must reach, and what for. `of_directory`: it is the parent of that certs directory."""
-
-    path: str
-    why: str
-    write: bool = False
-    of_directory: str = ""
 
 
 def exit_code(lines: Iterable[Line]) -> int:
@@ -172,31 +159,6 @@ def _user(unit: str, user: str, owners: Mapping[str, str]) -> Iterator[Line]:
         yield Line(check="user", outcome="ok", message=f"{unit} runs as {user}")
 
 
-def by_settings(need: Need, says: Mapping[str, str]) -> Access:
-    """Whether a unit with these settings reaches a path, for one that does not run and cannot be looked into."""
-    if any(below(need.path, place) for place in _paths(says, "InaccessiblePaths")):
-        return "hidden"
-    opened = any(below(need.path, place) for place in _writable(says))
-    if says.get("PrivateTmp") in {"yes", "disconnected"} and any(below(need.path, p) for p in PRIVATE) and not opened:
-        return "hidden"
-    home = says.get("ProtectHome", "no")
-    if home != "no" and any(below(need.path, place) for place in HOMES):
-        return "hidden" if home in {"yes", "tmpfs"} else "read-only" if need.write else "ok"
-    kept = SYSTEM.get(says.get("ProtectSystem", "no"), ())
-    shut = any(below(need.path, place) for place in kept) and not any(below(need.path, place) for place in OPEN)
-    return "read-only" if need.write and shut and not opened else "ok"
-
-
-def _paths(says: Mapping[str, str], setting: str) -> list[str]:
-    return [word.lstrip("-+") for word in says.get(setting, "").split()]
-
-
-def _writable(says: Mapping[str, str]) -> list[str]:
-    own = [f"/var/lib/{name}" for name in says.get("StateDirectory", "").split()]
-    own += [f"/run/{name}" for name in says.get("RuntimeDirectory", "").split()]
-    return [*own, *_paths(says, "ReadWritePaths")]
-
-
 def of_access(unit: str, need: Need, access: Access, *, seen: bool) -> Line | None:
     """Given whether the unit reaches a path, return the line; None where it does.
 
@@ -214,6 +176,20 @@ def of_access(unit: str, need: Need, access: Access, *, seen: bool) -> Line | No
     lines = drop_in((need.of_directory,)) if need.of_directory else _opening(need)
     message = f"{need.why}: {need.path} is {access} {by}"
     return Line(check="sandbox", outcome="failed", message=message, remedy=f"systemctl edit {unit}: {' '.join(lines)}")
+
+
+def of_sandbox(paths: int, unit: str, says: Mapping[str, str], *, seen: bool) -> Line:
+    """Given that no path is known to be out of reach, say how that is known, or that it is not."""
+    usable = f"{paths} paths of the configuration can be used"
+    if seen:
+        return Line(check="sandbox", outcome="ok", message=f"{usable}, as the running {unit} sees them")
+    if not unit:
+        return Line(check="sandbox", outcome="ok", message=f"{usable}, by owners and modes; no unit is known")
+    if says.get("LoadState") != "loaded":
+        why = "systemd does not answer" if not says else f"systemd has not loaded {unit}"
+        message = f"{why}: whether the unit reaches {paths} paths is not known; owners and modes permit it"
+        return Line(check="sandbox", outcome="untested", message=message)
+    return Line(check="sandbox", outcome="ok", message=f"{usable}, by modes and the unit's settings")
 
 
 def _opening(need: Need) -> tuple[str, ...]:
@@ -281,12 +257,14 @@ def of_exchange(path: str, problem: str) -> Line:
     return Line(check="kernel", outcome="untested", message=message, remedy=remedy)
 
 
-def of_holder(path: str, holder: int, agent: int | None) -> Line:
-    """Given who holds the lock of a certs directory (0: nobody) and the agent that answers, return whether it is it."""
+def of_holder(path: str, holder: int, agent: int | None, user: str = "") -> Line:
+    """Given who holds the lock of a certs directory (0: nobody) and the agent that answers, return whether it is it.
+
+    `user`: whom the holder runs as; "" where that is not known.
+    """
     if holder in {0, agent}:
         who = f"agent pid {agent}" if holder else "no agent"
         return Line(check="agent", outcome="ok", message=f"{path} is managed by {who}")
-    message = f"{path} is managed by another process (pid {holder})"
-    return Line(
-        check="agent", outcome="failed", message=message, remedy="stop one of the two agents: systemctl status PID"
-    )
+    message = f"{path} is managed by another process (pid {holder})" + (f", which runs as {user}" if user else "")
+    remedy = f"stop one of the two agents: systemctl status {holder}"
+    return Line(check="agent", outcome="failed", message=message, remedy=remedy)

@@ -15,24 +15,16 @@ from shlex import quote
 from certagent.certs_dir.access import denied_to
 from certagent.config import Config, LocalConfig
 from certagent.config.remote import RemoteConfig
-from certagent.core.doctor import (
-    Access,
-    Line,
-    Need,
-    by_settings,
-    of_access,
-    of_exchange,
-    of_holder,
-    of_inotify,
-    of_kernel,
-)
+from certagent.core.doctor import Line, of_access, of_exchange, of_holder, of_inotify, of_kernel
 from certagent.core.policy import Policy
+from certagent.core.reaching import Access, Need, by_settings
 from certagent.core.units import parent
 from certagent.posix.as_user import apart
 from certagent.posix.directory import opened
 from certagent.posix.errors import HostError
 from certagent.posix.exchange import exchange
 from certagent.posix.openat import IN_ROOT, open_within
+from certagent.posix.owner import name_of
 from certagent.posix.responding import FRESH, responds
 from certagent.process.finding import find
 from certagent.sandbox.confining import landlock_abi
@@ -227,7 +219,15 @@ def holders(config: Config, agent: int | None) -> Iterator[Line]:
         with suppress(OSError):
             info = os.stat(f"{policy.path}/.certagent/lock")
             key = (os.major(info.st_dev), os.minor(info.st_dev), info.st_ino)
-            yield of_holder(policy.path, held.get(key, 0), agent)
+            holder = held.get(key, 0)
+            yield of_holder(policy.path, holder, agent, _user_of(holder))
+
+
+def _user_of(pid: int) -> str:
+    """Whom a process runs as; "" where there is none."""
+    with suppress(OSError):
+        return name_of(os.stat(f"/proc/{pid}").st_uid) if pid else ""
+    return ""
 
 
 def cockroach(policy: Policy) -> Iterator[Line]:

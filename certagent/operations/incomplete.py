@@ -68,6 +68,8 @@ def _absent(path: str) -> bool:
 
 def _created(policy: Policy) -> str:
     """What to do about a certs directory that does not exist: a similar name beside it may be meant."""
+    if os.path.islink(policy.path):
+        return f"it is a link to {os.readlink(policy.path)}; create that directory, or correct the link"
     parent, name = os.path.split(policy.path)
     beside: list[str] = []
     with suppress(OSError), os.scandir(parent) as entries:

@@ -6,8 +6,6 @@ import pytest
 
 from certagent.core.doctor import (
     Line,
-    Need,
-    by_settings,
     document,
     exit_code,
     of_access,
@@ -16,11 +14,13 @@ from certagent.core.doctor import (
     of_holder,
     of_inotify,
     of_kernel,
+    of_sandbox,
     of_status,
     of_trial,
     of_unit,
     text,
 )
+from certagent.core.reaching import Need, by_settings
 from certagent.core.units import unit_reading
 
 CONFIG = "/etc/certagent/config.toml"
@@ -218,6 +218,32 @@ def test_doctor_clock_kernel_and_limits() -> None:
 def test_doctor_another_agent(holder: int, agent: int | None, outcome: str) -> None:
     """Who holds the lock of a directory is the agent that answers, or nobody; anybody else is another agent."""
     assert outcome == of_holder("/certs", holder, agent).outcome
+
+
+def test_doctor_another_agent_is_named_with_its_user() -> None:
+    """Of two agents for one directory the other one's pid and user are said, and the command that shows it."""
+    told = of_holder("/certs", 7, 8, "root")
+    assert told.message == "/certs is managed by another process (pid 7), which runs as root"
+    assert told.remedy == "stop one of the two agents: systemctl status 7"
+    assert of_holder("/certs", 7, 8).message.endswith("(pid 7)")
+
+
+@pytest.mark.parametrize(
+    ("unit", "says", "seen", "outcome", "words"),
+    [
+        ("certagent", RUNS, True, "ok", "as the running certagent sees them"),
+        ("certagent", RUNS, False, "ok", "by modes and the unit's settings"),
+        ("certagent", {}, False, "untested", "systemd does not answer: whether the unit reaches 4 paths is not known"),
+        ("certagent", {"LoadState": "not-found"}, False, "untested", "systemd has not loaded certagent"),
+        ("", {}, False, "ok", "by owners and modes; no unit is known"),
+    ],
+)
+def test_doctor_sandbox_is_not_called_good_where_nobody_knows(
+    unit: str, says: dict[str, str], outcome: str, words: str, *, seen: bool
+) -> None:
+    """Without systemd's answer the settings of a unit are not known; without a unit there are none."""
+    line = of_sandbox(4, unit, says, seen=seen)
+    assert (line.outcome, words in line.message) == (outcome, True)
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,7 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
     if directory.left_alone and (only := directory.observe_only):
         return [DIR_FOREIGN.found(path, only.reason, "critical", only.remedy)]
     if not directory.exists:
-        remedy = f"install -d -m 0700 -o {policy.owner.user} {quote(path)}"
-        return [DIR_MISSING.found(path, f"{path} does not exist", remedy=remedy)]
+        return [_missing(policy, directory)]
     found = []
     if directory.problem:
         remedy = "configure the directory itself" if directory.not_directory else "give the agent's user access to it"
@@ -75,6 +74,15 @@ def _directory(policy: Policy, directory: Directory) -> list[Finding]:
         message = f"the mode is {directory.mode:04o}, so other users may replace files in the directory"
         found.append(DIR_MODE.found(path, message, remedy=f"chmod go-w {quote(path)}"))
     return found
+
+
+def _missing(policy: Policy, directory: Directory) -> Finding:
+    path = directory.path
+    if directory.problem:
+        remedy = f"create that directory, or correct the link: ln -sfn TARGET {quote(path)}"
+        return DIR_MISSING.found(path, f"{path} does not exist: {directory.problem}", remedy=remedy)
+    remedy = f"install -d -m 0700 -o {policy.owner.user} {quote(path)}"
+    return DIR_MISSING.found(path, f"{path} does not exist", remedy=remedy)
 
 
 def _observed(policy: Policy, only: ObserveOnly, path: str) -> Finding:
