@@ -8,13 +8,15 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from certagent.cli import VERBS, guarded, main, parser, plan
 from certagent.cli.common import Reply, owner_of, show
 from certagent.cli.plan import text
-from certagent.core.status import plan_document
+from certagent.core.decide import decide
+from certagent.core.status import certs_dir, plan_document
 from certagent.posix.as_user import apart
 from tests.core.building import NOW, pair, policy, process, served, snapshot
 from tests.system.running import looked, open_tmp
@@ -57,6 +59,24 @@ def test_option_c_before_or_after_the_verb(tmp_path: Path, capsys: pytest.Captur
     first, second = capsys.readouterr().out.splitlines()
     assert first == second == f"{file}: ok: certs directories: {tmp_path}/certs; authorities: house, public"
     assert parser().parse_args(["status"]).config in {os.environ.get("CERTAGENT_CONFIG"), "/etc/certagent/config.toml"}
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_config_check_says_apart_what_is_configured_and_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That a key file is missing does not read as if the directories and authorities were."""
+    file = configured(tmp_path)
+    assert main(["config", "check", "-c", file]) == 0
+    head = f"{file}: ok: certs directories: {tmp_path}/certs; authorities: house, public"
+    assert capsys.readouterr().out.splitlines() == [head, "  not all of it exists yet: 1 warning"]
+    (tmp_path / "certs").mkdir(mode=0o700)
+    text = Path(file).read_text()
+    Path(file).write_text(
+        text.replace("terms_accepted = true", f'terms_accepted = true\ntls_roots = "{tmp_path}/none"')
+    )
+    assert main(["config", "check", "-c", file]) == 1
+    assert capsys.readouterr().out.splitlines()[1:] == ["  this host lacks something that it names: 1 warning"]
 
 
 @pytest.mark.parametrize("said", ["-3", "0", "many", "²", "1.5"])
@@ -195,6 +215,31 @@ def test_plan_of_missing_directory_shows_finding(tmp_path: Path, capsys: pytest.
     assert f"dir.missing {tmp_path}/certs: " in told
     assert "remedy: install -d" in told
     assert "next check" not in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "  next: issue node: its renewal is due (2026-11-24 12:01:20Z)"),
+        ({"actions": [{"action": "issue", "subject": "node", "reason": "due"}]}, ""),
+        ({"held": [{"action": "issue", "file": "node", "reason": "a pause", "at": None, "refused": False}]}, ""),
+        ({"next": None}, ""),
+    ],
+)
+def test_plan_shows_what_follows_once(changes: dict[str, Any], line: str) -> None:
+    """The next renewal, where it is not among what is done now or blocked until then."""
+    step = {"action": "issue", "file": "node", "at": "2026-11-24T12:01:20.000Z", "reason": "its renewal is due"}
+    row = {"path": "/certs", "actions": [], "steps": [], "held": [], "findings": [], "wake_at": None, "next": step}
+    shown = text({"certs_dirs": [{**row, **changes}]}, 100)
+    assert [each for each in shown.splitlines() if each.startswith("  next:")] == ([line] if line else [])
+
+
+def test_plan_and_status_agree_on_what_is_next() -> None:
+    """A healthy directory: the renewal of its pair, at the moment that `status` shows."""
+    rules, seen = policy(), snapshot(pair("ca"), pair())
+    planned = plan_document(rules, seen, NOW)
+    assert planned["next"] == certs_dir(rules, seen, decide(rules, seen, NOW), NOW)["next"]
+    assert planned["next"]["action"] == "issue"
 
 
 def test_plan_next_check_is_printed_to_the_second() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from certagent.cli.commands import awaited
+from certagent.cli.commands import awaited, reply_of
 from certagent.cli.proving import Command, held_back, judge
 
 SINCE = 10
@@ -202,3 +202,25 @@ def test_command_line_says_what_it_waits_for() -> None:
     assert "renew node: waiting" == awaited(command, {"state": "pending", "reason": "whatever"})
     owed = {"state": "pending", "reason": "installed, not yet served", "owed": []}
     assert "renew node: installed, not yet served" == awaited(command, owed)
+
+
+UNREACHABLE = {**row("issue", "failed"), "reason": "cannot reach ca:9000: Connection refused"}
+NO_POLICY = {**row("issue", "refused"), "reason": "cannot reach the end of the policy"}
+DECLINED = {**row("command", "refused", digest="renew", number=2), "reason": UNREACHABLE["reason"]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([UNREACHABLE], "failed"),
+        ([DECLINED, UNREACHABLE], "failed"),
+        ([NO_POLICY], "refused"),
+        ([{**DECLINED, "reason": NO_POLICY["reason"]}, NO_POLICY], "refused"),
+        ([{**DECLINED, "reason": "an hour has passed"}, UNREACHABLE], "refused"),
+    ],
+)
+def test_renewal_that_no_authority_refused_has_failed(rows: list[dict[str, Any]], told: str) -> None:
+    """A CA that cannot be reached has refused nothing; the state of the document is the same for both."""
+    found = judge(RENEW, [directory("pending", "old")], rows)
+    assert (found["state"], found.get("outcome", "refused")) == ("refused", told)
+    assert (reply_of(RENEW, found, 1.0).text or "").startswith(f"renew node: {told}: ")

@@ -93,7 +93,7 @@ def _told(state: str, outcome: dict[str, Any], seconds: float) -> str:
         return DONE.get(reason, f"verified: {reason}")
     if "owed" in outcome:
         return f"{reason} after {seconds:.0f} s; the agent keeps trying"
-    return f"{state}: {reason}"
+    return f"{outcome.get('outcome', state)}: {reason}"
 
 
 def _wait(config: str, command: Command, longest: float) -> tuple[dict[str, Any], float]:

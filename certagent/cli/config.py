@@ -39,11 +39,16 @@ def run(arguments: argparse.Namespace) -> Reply:
     paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
     lacking, later = lacked(config, arguments.config)
     warnings = [*lacking, *later]
-    verdict = "valid, but this host lacks what it names" if lacking else "ok, but not all of it exists yet"
-    summary = f"{arguments.config}: {verdict if warnings else 'ok'}: certs directories: {paths}; authorities: {names}"
+    about = {"this host lacks something that it names": lacking, "not all of it exists yet": later}
+    summary = f"{arguments.config}: {'valid' if lacking else 'ok'}: certs directories: {paths}; authorities: {names}"
+    summary += "".join(f"\n  {what}: {_count(each)}" for what, each in about.items() if each)
     document = {"version": 1, "ok": True, "errors": [], "warnings": warnings}
     told = "" if arguments.json else "\n".join(warnings)
     return Reply(INCOMPLETE if lacking else 0, summary, document, told)
+
+
+def _count(warnings: list[str]) -> str:
+    return f"{len(warnings)} warning{'s' * (len(warnings) > 1)}"
 
 
 def lacked(config: "Config", path: str) -> tuple[list[str], list[str]]:

@@ -61,6 +61,7 @@ def text(document: dict[str, Any], columns: int = 0) -> str:
             lines += findings_of([f for f in directory["findings"] if f["severity"] == "critical"], columns)
         lines += _warnings(directory)
         lines += [p for r in directory.get("rotations", ()) for line in rotating(r) for p in wrapped(line, columns)]
+        lines += [part for line in _following(directory) for part in wrapped(line, columns)]
         if directory["wake_at"]:
             lines.append(f"  next check: {_time(directory['wake_at'])}")
     return "\n".join(lines)
@@ -78,6 +79,16 @@ def _steps(directory: dict[str, Any]) -> list[str]:
         + (f" (until {_time(h['at'])})" if h["at"] else "")
         for h in directory["held"]
     ]
+
+
+def _following(directory: dict[str, Any]) -> list[str]:
+    """The next thing that will change something, as `status` has it, unless it is shown already: to do, or blocked."""
+    told = {(h["action"], h["file"]) for h in directory["held"]}
+    told |= {(a["action"], a["subject"]) for a in directory["actions"]}
+    step = directory.get("next")  # an agent of an earlier version does not say
+    if not step or (step["action"], step["file"]) in told:
+        return []
+    return [f"  next: {step['action']} {shown(step['file'])}: {step['reason']} ({_time(step['at'])})"]
 
 
 def _warnings(directory: dict[str, Any]) -> list[str]:

@@ -71,7 +71,7 @@ def judge(command: Command, directories: Iterable[Row], rows: Iterable[Row]) -> 
     mine = [r for r in rows if r["id"] > command.since or r["id"] < 0]
     taken_back = ("command", command.kind, command.file)
     if declined := [r for r in mine if (r["kind"], r["digest"], r["subject"]) == taken_back]:
-        return {"state": "refused", "reason": declined[0]["reason"]}
+        return _in_vain(declined[0]["reason"], [r for r in mine if r["subject"] == command.file])
     if command.kind == "reload":
         return _reloaded(command.at, list(directories), [r for r in mine if r["kind"] == "reload"])
     about = [r for r in mine if r["subject"] == command.file and r["kind"] != "command"]
@@ -88,6 +88,15 @@ def held_back(kind: str, file: str, directories: Iterable[Row]) -> tuple[str, bo
     return "", False
 
 
+def _in_vain(reason: str, rows: Iterable[Row]) -> Row:
+    """Given why a command came to nothing, and the attempts, return its state; `outcome`: that was no refusal.
+
+    A CA that cannot be reached has refused nothing: the attempt of that reason says so.
+    """
+    failed = any((r["outcome"], r["reason"]) == ("failed", reason) for r in rows if r["kind"] != "command")
+    return {"state": "refused", "reason": reason, **({"outcome": "failed"} if failed else {})}
+
+
 def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> Row:
     done = next((r for r in rows if (r["kind"], r["outcome"]) == (DONE[kind], "ok")), None)
     undone = next((r for r in rows if (r["kind"], r["outcome"]) == ("rollback", "ok")), None)
@@ -97,7 +106,7 @@ def _swapped(kind: str, file: str, directories: list[Row], rows: list[Row]) -> R
         bad = [r for r in rows if r["outcome"] in {"failed", "refused"}]
         order = _order(file, directories) if kind == "renew" else 1
         return (
-            {"state": "refused", "reason": bad[0]["reason"]}
+            _in_vain(bad[0]["reason"], bad)
             if len(bad) >= order
             else _answered_later(file, directories) or _waiting(rows)
         )

@@ -103,8 +103,13 @@ def of_status(status: Mapping[str, Any]) -> Iterator[Line]:
                 yield Line(check=check, outcome="ok", message=f"{directory['path']}: {FINE[check]}")
 
 
-def of_unit(unit: str, config: str, owners: Mapping[str, str], says: Mapping[str, str]) -> Iterator[Line]:
-    """Given a unit, the configuration, the owner of each certs directory and what systemd says, judge the unit."""
+def of_unit(
+    unit: str, config: str, owners: Mapping[str, str], says: Mapping[str, str], *, known: bool = True
+) -> Iterator[Line]:
+    """Given a unit, the configuration, the owner of each certs directory and what systemd says, judge the unit.
+
+    `known`: this host has the user that the unit names.
+    """
     if not says:
         yield Line(check="unit", outcome="untested", message="systemd does not answer here")
         return
@@ -119,7 +124,7 @@ def of_unit(unit: str, config: str, owners: Mapping[str, str], says: Mapping[str
         yield Line(
             check="unit", outcome="warning", message=message, remedy="name its file with -c, or its unit with --unit"
         )
-    yield from _user(unit, says.get("User") or "root", owners)
+    yield from _user(unit, says.get("User") or "root", owners, known=known)
 
 
 def _running(unit: str, says: Mapping[str, str]) -> Line:
@@ -149,7 +154,12 @@ def _lasting(unit: str, says: Mapping[str, str]) -> Iterator[Line]:
         yield Line(check="unit", outcome="warning", message=f"the files of {unit} have changed", remedy=remedy)
 
 
-def _user(unit: str, user: str, owners: Mapping[str, str]) -> Iterator[Line]:
+def _user(unit: str, user: str, owners: Mapping[str, str], *, known: bool) -> Iterator[Line]:
+    if not known:
+        message = f"{unit} cannot start: user {user} does not exist"
+        remedy = f"useradd --system --home-dir /var/lib/{user} --create-home {user}"
+        yield Line(check="user", outcome="failed", message=message, remedy=remedy)
+        return
     wrong = {path: owner for path, owner in owners.items() if user not in {"root", owner}}
     for path, owner in wrong.items():
         message = f"{unit} runs as {user}, but {path} has owner = {owner}"
@@ -209,9 +219,8 @@ def of_trial(name: str, trial: Mapping[str, Any]) -> Line:
         message = f"{name} ({trial['type']}) answers, and its certificate would be installed"
         return Line(check="CA", outcome="ok", message=message)
     message = f"{name} ({trial['type']}): {failed['name']}: {failed['reason']}"
-    return Line(
-        check="CA", outcome="failed", message=message, remedy=f"certagent authority test {name} shows every step"
-    )
+    remedy = f"certagent authority test {name} shows every step"
+    return Line(check="CA", outcome="failed", message=message, remedy=remedy)
 
 
 def of_clock(*, synchronised: bool) -> Line:
@@ -229,10 +238,8 @@ def of_kernel(*, landlock: int, seccomp: bool, pidfd: bool) -> Iterator[Line]:
         yield Line(check="kernel", outcome="ok", message=message)
     else:
         lacks = " and ".join(w for w, has in (("Landlock", landlock), ("seccomp", seccomp)) if not has)
-        message, remedy = (
-            f"this kernel has no {lacks} to confine workers",
-            "boot a kernel that has them (lsm=landlock,...)",
-        )
+        message = f"this kernel has no {lacks} to confine workers"
+        remedy = "boot a kernel that has them (lsm=landlock,...)"
         yield Line(check="kernel", outcome="warning", message=message, remedy=remedy)
     if not pidfd:
         message = "this kernel has no pidfd: cockroach cannot be signalled"
@@ -263,8 +270,9 @@ def of_holder(path: str, holder: int, agent: int | None, user: str = "") -> Line
     `user`: whom the holder runs as; "" where that is not known.
     """
     if holder in {0, agent}:
-        who = f"agent pid {agent}" if holder else "no agent"
-        return Line(check="agent", outcome="ok", message=f"{path} is managed by {who}")
+        other = "no other agent" if agent else "no agent"
+        message = f"{path} is managed by this agent (pid {agent})" if holder else f"{other} manages {path}"
+        return Line(check="agent", outcome="ok", message=message)
     message = f"{path} is managed by another process (pid {holder})" + (f", which runs as {user}" if user else "")
     remedy = f"stop one of the two agents: systemctl status {holder}"
     return Line(check="agent", outcome="failed", message=message, remedy=remedy)

@@ -120,6 +120,7 @@ ROTATION = record(
         record(address=TEXT, own=FLAG, accepts=maybe(FLAG), serves=words(phases.Serves), reason=TEXT, forced=FLAG)
     ),
 )
+NEXT = record(action=TEXT, file=TEXT, at=MOMENT, reason=TEXT)
 STATUS = record(
     host=TEXT,
     severity=SEVERITY,
@@ -140,7 +141,7 @@ STATUS = record(
             rotations=rows(ROTATION),
             clock=record(sound=FLAG, synchronised=FLAG),
             checked_at=maybe(MOMENT),
-            next=maybe(record(action=TEXT, file=TEXT, at=MOMENT, reason=TEXT)),
+            next=maybe(NEXT),
         )
     ),
 )
@@ -154,6 +155,7 @@ PLAN = record(
             rotations=rows(ROTATION),
             findings=rows(FINDING),
             wake_at=maybe(MOMENT),
+            next=maybe(NEXT),
         )
     )
 )

@@ -189,8 +189,9 @@ def _file(path: str, file: Document) -> Iterator[Sample]:
         yield _sample("served_not_after_timestamp_seconds", (path, name), min(ends))
     for key in file["anchors"][:MOST_ANCHORS]:
         yield _sample("served_anchor_info", (path, name, file["verified_by"], key), 1)
-    owed = max(len(file["owed"]), int(file["proof"] == "pending"))
-    yield _sample("file_unverified", (path, name, file["proof"]), owed)
+    if file["fingerprint"]:  # what is not there is a finding of its own; no process can use it
+        owed = max(len(file["owed"]), int(file["proof"] == "pending"))
+        yield _sample("file_unverified", (path, name, file["proof"]), owed)
 
 
 def _earliest_cas(file: Document) -> list[tuple[str, float]]:

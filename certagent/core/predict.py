@@ -24,6 +24,7 @@ from certagent.core.actions import (
 )
 from certagent.core.bundles import certificates, widened
 from certagent.core.decide import decide
+from certagent.core.decide.install import ready
 from certagent.core.facts import (
     Adopted,
     Answer,
@@ -45,7 +46,7 @@ from certagent.core.facts import (
     Trust,
 )
 from certagent.core.looks import predicted
-from certagent.core.names import CLIENT_NODE
+from certagent.core.names import CLIENT_NODE, Name, parse
 from certagent.core.noted import noted, tried
 from certagent.core.policy import Policy
 from certagent.core.serving import client_names, expected
@@ -61,15 +62,22 @@ def forecast(policy: Policy, snapshot: Snapshot, now: datetime, steps: int = STE
     It ends after that many steps: a snapshot that never goes quiet is not followed for ever.
     """
     found: list[Action] = []
+    there = {s.pair.leaf.fingerprint for s in snapshot.staged if s.pair.leaf}
     for _ in range(steps):
         plan = decide(policy, snapshot, now)
         if not plan.actions:
             break
         for action in plan.actions:
             snapshot = predict(snapshot, action, now)
-        found += plan.actions
+        found += [_foreseen(action, there) for action in plan.actions]
         now += MOMENT  # an answer from the future would be asked for again
     return tuple(found)
+
+
+def _foreseen(action: Action, there: set[str]) -> Action:
+    """Given the fingerprints of what is staged, return an action whose reason names no certificate that is made up."""
+    name = parse(action.stem) if isinstance(action, Install) and action.fingerprint not in there else None
+    return replace(action, reason=ready(name)) if isinstance(action, Install) and isinstance(name, Name) else action
 
 
 def predict(snapshot: Snapshot, action: Action, now: datetime) -> Snapshot:  # noqa: C901, PLR0911, PLR0912 - one arm per action

@@ -276,6 +276,7 @@ def plan_document(policy: Policy, snapshot: Snapshot, now: datetime, last: Plan 
         "rotations": [shown.rotation(policy, each) for each in shown.under_way(view)],
         "findings": [finding(f) for f in plan.findings],
         "wake_at": rfc3339(plan.wake_at),
+        "next": _next(view, plan),
     }
     return {key: spelled(value) for key, value in planned.items()}
 

@@ -8,7 +8,7 @@ import pytest
 
 from certagent.core.actions import Install, Issue
 from certagent.core.decide import decide
-from certagent.core.facts import Attempt, Authority, Request, Snapshot, Trust
+from certagent.core.facts import Attempt, Authority, Pairs, Request, Snapshot, Trust
 from certagent.core.policy import Policy
 from tests.core.building import DAY, NOW, leaf, pair, policy, process, served, snapshot, staged, want
 
@@ -243,6 +243,18 @@ def test_bundle_missing_is_one_finding() -> None:
     codes = {f.code: f.remedy for f in plan.findings if f.file.endswith(".crt")}
     assert set(codes) == {"ca.missing", "cert.missing", "authority.unusable"}
     assert codes["cert.missing"] == "see ca.crt: this follows by itself once the bundle is there"
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("failed", "renewal.failing"), ("refused", "renewal.refused")])
+def test_bundle_that_was_asked_for_in_vain_points_to_the_cause(outcome: str, code: str) -> None:
+    """A CA that gives no root is to be mended; nobody has to copy the bundle there by hand."""
+    found = replace(snapshot(), pairs=Pairs(()), authorities=known("step", roots=()))
+    tries = tried(outcome, subject="ca")
+    told = {f.code: f.remedy for f in decide(RULES, replace(found, attempts=(tries,)), NOW).findings if "ca" in f.file}
+    assert told["ca.missing"] == f"see {code} of ca.crt: certagent creates the bundle once that is mended"
+    assert code in told
+    untried = {f.code: f.remedy for f in decide(RULES, found, NOW).findings}
+    assert untried["ca.missing"].startswith("copy the trust bundle there")
 
 
 @pytest.mark.parametrize(

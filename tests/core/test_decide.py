@@ -19,6 +19,7 @@ from certagent.core.facts import (
     InFlight,
     ObserveOnly,
     Pair,
+    Pairs,
     Repair,
     Request,
     Snapshot,
@@ -567,6 +568,24 @@ def test_server_without_san_is_finding() -> None:
         assert (kinds(made), made.blocked) == ([], ())
     wants = (want("ca"), want(names=None), want("client.root"))
     assert "cert.san" not in codes(plan(snapshot(pair("ca"), pair(), pair("client.root")), policy(*wants)))
+
+
+def test_forecast_names_no_certificate_that_does_not_exist() -> None:
+    """What is staged has a fingerprint; what a CA is only expected to issue has none, and a bundle has no key."""
+    rules = policy(want("ca"), want())
+    known = (Authority("house", "local", uncreated=True),)
+    fresh = [
+        a
+        for a in forecast(rules, replace(snapshot(), pairs=Pairs(()), authorities=known), NOW)
+        if isinstance(a, Install)
+    ]
+    assert {a.stem: a.reason for a in fresh} == {
+        "ca": "a valid trust bundle is staged",
+        "node": "a valid certificate and key are staged",
+    }
+    there = forecast(rules, snapshot(pair("ca"), replace(pair(), cert=None, key=None), staged=(staged(),)), NOW)
+    (real,) = [a.reason for a in there if isinstance(a, Install)]
+    assert real.startswith("a valid certificate and key are staged: ")
 
 
 def test_forecast_contains_each_step_once() -> None:

@@ -87,6 +87,14 @@ def test_doctor_unit_of_root_serves_any_owner() -> None:
     assert ("user", "ok", "certagent runs as root; ") in unit("second", User="")
 
 
+def test_doctor_unit_whose_user_is_missing_fails() -> None:
+    """A unit cannot start as a user that this host does not have: the command makes that user."""
+    *_, last = of_unit("certagent", CONFIG, {}, RUNS, known=False)
+    assert (last.check, last.outcome) == ("user", "failed")
+    assert last.message == "certagent cannot start: user cockroach does not exist"
+    assert last.remedy == "useradd --system --home-dir /var/lib/cockroach --create-home cockroach"
+
+
 def test_doctor_unit_without_systemd_is_untested() -> None:
     """In a container there is no unit: that is no failure."""
     lines = list(of_unit("certagent", CONFIG, {}, {}))
@@ -244,6 +252,20 @@ def test_doctor_sandbox_is_not_called_good_where_nobody_knows(
     """Without systemd's answer the settings of a unit are not known; without a unit there are none."""
     line = of_sandbox(4, unit, says, seen=seen)
     assert (line.outcome, words in line.message) == (outcome, True)
+
+
+@pytest.mark.parametrize(
+    ("holder", "agent", "message"),
+    [
+        (7, 7, "/certs is managed by this agent (pid 7)"),
+        (0, 7, "no other agent manages /certs"),  # the lock is not seen, or not taken yet
+        (0, None, "no agent manages /certs"),
+        (8, 7, "/certs is managed by another process (pid 8)"),
+    ],
+)
+def test_doctor_names_the_agent_of_a_directory(holder: int, agent: int | None, message: str) -> None:
+    """Where an agent answers, it is not said that none manages the directory."""
+    assert message == of_holder("/certs", holder, agent).message
 
 
 @pytest.mark.parametrize(

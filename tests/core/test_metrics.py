@@ -166,6 +166,15 @@ def test_metrics_of_file_count_who_does_not_use_it() -> None:
     assert values(unseen, "file_unverified")[("/certs", "node", "pending")] == 1
 
 
+def test_metrics_count_no_file_that_is_not_there() -> None:
+    """A pair that is missing is a finding, and nothing on disk that a process does not use: one cause, one alert."""
+    rules = policy(want("ca"), want("node"), want("client.root"))
+    seen = snapshot(pair("ca"), NODE, served=(served(),), **SERVING)
+    said = stated(seen, rules=rules)
+    assert any(f["code"] == "cert.missing" for f in said["certs_dirs"][0]["findings"])
+    assert {file for _, file, _ in values(said, "file_unverified")} == {"ca", "node"}
+
+
 def bundle(*cas: tuple[str, int]) -> Any:
     """A bundle of CAs: for each a digit of its key, and how many days from now it ends."""
     found = [leaf("ca", n, spki=key * 64, not_after=NOW + days * DAY) for n, (key, days) in enumerate(cas)]

@@ -1,5 +1,7 @@
 """One cause is one finding: what only follows from another finding is not said once more."""
 
+from dataclasses import replace
+
 from certagent.core.asked import WITHOUT_ROOT
 from certagent.core.catalogue import (
     CA_MISSING,
@@ -8,6 +10,7 @@ from certagent.core.catalogue import (
     CERT_PRINCIPAL,
     CERT_UNTRUSTED,
     LOGIN_REFUSED,
+    RENEWAL_FAILING,
     RENEWAL_REFUSED,
 )
 from certagent.core.decide.ca_keys import of_cas
@@ -28,7 +31,16 @@ def last(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     refused = {f.file for f in findings if f.rule is RENEWAL_REFUSED} & excluded
     others = {f.file for f in findings if f.rule is CERT_PRINCIPAL}
     following = {LOGIN_REFUSED: excluded | others, CERT_MISSING: refused}
-    return tuple(f for f in findings if f.file not in following.get(f.rule, ()))
+    failing = {f.file: f.code for f in findings if f.rule in {RENEWAL_FAILING, RENEWAL_REFUSED}}
+    return tuple(_pointing(f, failing) for f in findings if f.file not in following.get(f.rule, ()))
+
+
+def _pointing(found: Finding, failing: dict[str, str]) -> Finding:
+    """A bundle that an authority was asked for in vain: what keeps it from coming is to be mended, not the bundle."""
+    if found.rule is not CA_MISSING or found.file not in failing:
+        return found
+    remedy = f"see {failing[found.file]} of {found.file}: certagent creates the bundle once that is mended"
+    return replace(found, remedy=remedy)
 
 
 def by_cause(view: View, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

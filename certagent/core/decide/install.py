@@ -10,7 +10,7 @@ from certagent.core.decide.part import NOTHING, Part, blocked, total
 from certagent.core.decide.renewal import due, live_findings
 from certagent.core.decide.revocation import same_key, waits
 from certagent.core.facts import Leaf, Pair, Snapshot, Staged
-from certagent.core.names import CLIENT_NODE
+from certagent.core.names import CLIENT_NODE, Name
 from certagent.core.needs import unproven
 from certagent.core.policy import Want
 from certagent.core.remaining import aged
@@ -81,8 +81,13 @@ def _passed(view: View, want: Want, staged: Staged, leaf: Leaf) -> Part:
     if again is not None and view.now < again:
         return blocked("install", stem, "the last swap failed; the next attempt waits for the backoff", again)
     owner = want.key_owner or view.policy.owner
-    why = f"a valid certificate and key are staged: {leaf.fingerprint[:12]}"
+    why = f"{ready(want.name)}: {leaf.fingerprint[:12]}"
     return Part((Install(stem, staged.pair.digests, leaf.fingerprint, want.key_mode, owner.uid, owner.gid, why),))
+
+
+def ready(name: Name) -> str:
+    """What is there when a file is installed."""
+    return "a valid trust bundle is staged" if name.is_bundle else "a valid certificate and key are staged"
 
 
 def _waiting(view: View, want: Want, staged: Staged, waits: Held) -> Part:
