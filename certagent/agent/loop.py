@@ -11,6 +11,7 @@ from certagent.agent.config_file import Reloading
 from certagent.agent.reconciler import PROGRESS
 from certagent.agent.service import Service
 from certagent.agent.systemd import Notifier
+from certagent.agent.textfile import CHANGED
 from certagent.agent.wake import ClockWatch, Wake
 from certagent.events import Log
 from certagent.posix.clock import clock
@@ -18,7 +19,7 @@ from certagent.posix.clock import clock
 READY_AGAIN = 1.0  # seconds between two looks at whether all directories were checked
 SETTLED_AGAIN = 0.05
 OBSERVED_WITHIN = 5.0
-OWN = frozenset({PROGRESS, "due", "authorities read", "configuration read"})  # nothing has to be read again
+OWN = frozenset({PROGRESS, "due", "authorities read", "configuration read", CHANGED})  # nothing has to be read again
 
 
 def run_once(service: Service, wake: Wake, clock: Callable[[], datetime], deadline: float) -> None:
@@ -62,7 +63,7 @@ def run(service: Service, *, file: Reloading, wake: Wake, notifier: Notifier, lo
 
 def _wake(service: Service, reasons: list[str]) -> None:
     """Have the directories checked that a reason concerns."""
-    for cause in ("authorities read", "files changed"):
+    for cause in ("authorities read", "files changed", CHANGED):
         if cause in reasons:
             service.wake(cause)
     if "due" in reasons:

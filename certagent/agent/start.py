@@ -75,7 +75,7 @@ def put_together(
     workers = Workers(unprivileged())
     state = AuthorityState(os.path.join(settings.state_dir, "authority"), others=others)
     file, events = Reloading(path, wake), Events(settings.rescan.total_seconds())
-    textfile = Textfile(agent_label(path), lambda: commands.metrics())  # noqa: PLW0108 - they are made below
+    textfile = Textfile(agent_label(path), lambda: commands.metrics(), wake)  # noqa: PLW0108 - they are made below
     common = _common(Clocks(ledger), log, wake, lambda: service)
     directories = Directories(
         authorities=lambda config: authorities_of(config, workers, state),

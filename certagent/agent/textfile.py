@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 
+from certagent.agent.own_unit import read_only_remedy
 from certagent.authority.client import hangs
 from certagent.core.catalogue import METRICS_UNWRITABLE
 from certagent.core.findings import Finding
@@ -27,16 +28,20 @@ REMEDIES = {
     errno.ENOENT: "create it",
     errno.EACCES: "let the agent's user write it",
     errno.EPERM: "remove the file of another user",
-    errno.EROFS: "make it writable: ReadWritePaths= of the unit",
 }
+CHANGED = "metrics changed"  # that they can be written, or cannot
 
 
 class Textfile:
     """One file. Only the main loop calls it."""
 
-    def __init__(self, agent: str, text: Callable[[], str]) -> None:
-        """Writes nothing yet. `agent`: the name of the agent; `text`: what is written, asked in another thread."""
-        self._name, self._text = f"certagent-{agent}.prom", text
+    def __init__(self, agent: str, text: Callable[[], str], wake: Callable[[str], None] = lambda _: None) -> None:
+        """Writes nothing yet. `agent`: the name of the agent; `text`: what is written, asked in another thread.
+
+        `wake` hears when the finding appears or ends, so that `status` says it at once; it must not wait.
+        """
+        self._name, self._text, self._wake = f"certagent-{agent}.prom", text, wake
+        self._problem = ""
         self._writing: BackgroundReader[str] | None = None
         self._directory = ""
 
@@ -70,13 +75,19 @@ class Textfile:
                 return _problem(directory, error)
             return ""
 
-        return BackgroundReader(f"the metrics: {directory}", write, lambda: None, lambda: (directory,))
+        def changed() -> None:
+            found = self._writing.found if self._writing else None
+            before, self._problem = self._problem, found or ""
+            if before != self._problem:
+                self._wake(CHANGED)
+
+        return BackgroundReader(f"the metrics: {directory}", write, changed, lambda: (directory,))
 
 
 def _problem(directory: str, error: Exception) -> str:
     if not isinstance(error, OSError):
         return str(error) if isinstance(error, HostError) else f"{type(error).__name__}: {error}"
-    remedy = REMEDIES.get(error.errno or 0)
+    remedy = read_only_remedy(directory) if error.errno == errno.EROFS else REMEDIES.get(error.errno or 0)
     return f"{directory}: {error.strerror}" + (f"; {remedy}" if remedy else "")
 
 

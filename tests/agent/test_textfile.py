@@ -4,13 +4,15 @@ import os
 import pwd
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from certagent.agent.textfile import Textfile, write_file
+from certagent.agent.own_unit import read_only_remedy
+from certagent.agent.textfile import CHANGED, Textfile, write_file
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
 from tests.servers.process import missing
@@ -118,6 +120,33 @@ def test_textfile_follows_the_setting(place: Path) -> None:
     wait_until(lambda: not textfile.findings(clock()), "the finding is resolved")
     assert written(textfile, str(place)) == []
     assert (place / "certagent-db1.prom").read_text() == "a 1\n"
+
+
+def test_textfile_wakes_the_loop_with_its_finding(place: Path) -> None:
+    """The finding does not wait for the next rescan, nor does its end; what goes well wakes nobody."""
+    heard: list[str] = []
+    textfile = Textfile("db1", lambda: "a 1\n", heard.append)
+    textfile.turned(str(place), clock())
+    wait_until((place / "certagent-db1.prom").exists, "the file is written")
+    assert heard == []
+    textfile.turned(str(place / "none"), clock())
+    wait_until(lambda: heard == [CHANGED], "the loop is woken by the finding")
+    assert textfile.findings(clock())
+    (place / "none").mkdir(mode=0o755)
+    textfile.turned(str(place / "none"), clock())
+    wait_until(lambda: heard == [CHANGED] * 2, "the loop is woken by its end")
+    assert textfile.findings(clock()) == ()
+
+
+@pytest.mark.root
+def test_textfile_on_read_only_mount_has_a_remedy(place: Path) -> None:
+    """What the unit or the mount keeps read-only: the finding says what to do about that."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=0755", "tmpfs", place], check=True)
+    try:
+        (found,) = written(Textfile("config", lambda: "a 1\n"), str(place))
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert found.endswith(f"{place}: Read-only file system; {read_only_remedy(str(place))}")
 
 
 @pytest.mark.root
