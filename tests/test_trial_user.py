@@ -9,7 +9,9 @@ import pytest
 from certagent.cli import main
 from certagent.cli.authority import by_ourselves
 from certagent.config import load
-from certagent.operations.acme_account import another_user
+from certagent.operations.acme_account import another_user, before_the_first_start
+from certagent.operations.systemd import user_reading
+from certagent.posix.owner import exists, uids_of
 
 TOML = """
 [agent]
@@ -40,6 +42,42 @@ def test_state_of_another_user_names_the_command(running: str, told: str, *, roo
     """An agent that runs need not be started; the command can be typed as it stands."""
     assert another_user("/state", "crdb", "certagent x", running, root=root).endswith(told)
     assert another_user("/state", "crdb", "", running, root=root).endswith("run this as crdb")
+
+
+@pytest.mark.parametrize(
+    ("user", "me", "root", "told"),
+    [
+        ("", "root", True, ""),  # no unit is known to read the configuration
+        ("crdb", "crdb", False, ""),
+        ("root", "root", True, ""),
+        (
+            "crdb",
+            "root",
+            True,
+            "cannot ask as root: the agent runs as crdb; start the agent, or run this as crdb: runuser -u crdb -- x t",
+        ),
+        (
+            "crdb",
+            "ann",
+            False,
+            "cannot ask as ann: the agent runs as crdb; start the agent, or run this as crdb: sudo -u crdb x t",
+        ),
+    ],
+)
+def test_trial_before_the_first_start_is_for_the_user_of_the_unit(user: str, me: str, told: str, *, root: bool) -> None:
+    """A key that belongs to the agent's user is right as it is: nobody is told to give it to root."""
+    assert before_the_first_start(user, me, "x t", root=root) == told
+
+
+def test_users_of_this_host_by_name() -> None:
+    """One that does not exist has no number; systemd takes a number without an account, too."""
+    assert uids_of("root", "no-such-user", "") == [0]
+    assert [exists(user) for user in ("root", "4711", "no-such-user")] == [True, True, False]
+
+
+def test_unit_of_a_file_elsewhere_is_not_known() -> None:
+    """Only where the shipped units look for their configuration does the place say which one reads it."""
+    assert user_reading("/tmp/config.toml") == ""
 
 
 @pytest.mark.root

@@ -36,6 +36,7 @@ from certagent.core.spread import begun
 from certagent.events import Form, Log, log_form
 from certagent.keys import KEEPER
 from certagent.posix.clock import clock
+from certagent.posix.owner import uids_of
 from certagent.posix.prctl import close_memory
 from certagent.posix.responding import required
 from certagent.sandbox.user import choose, unprivileged
@@ -216,10 +217,12 @@ def look(config: Config, path: str, *, silent: bool = False) -> Service:
 
     `silent`: no agent answers at its socket, which is a finding where one should run. Raises HostError, OSError.
     """
+    from certagent.operations.systemd import user_reading
+
     required(config.settings.state_dir)
     ledger = Ledger.looking(os.path.join(config.settings.state_dir, LEDGER))
     agent = agent_there(config.settings.state_dir)
-    others = () if agent is None else (agent,)
+    others = tuple(uids_of(user_reading(path))) if agent is None else (agent,)
     log = Log(io.StringIO(), "text", clock)
     may_not = {p.path: only for p in config.policies if agent is not None and (only := barred_to(agent, p.path))}
     made = put_together(config, path, ledger, log, lambda _reason: None, others)

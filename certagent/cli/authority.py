@@ -93,7 +93,21 @@ def _asked(arguments: argparse.Namespace, heard: Callable[[dict[str, Any]], None
     if answer is not None and answer.get("code") not in {"forbidden", "other-configuration"}:
         return answer
     running = str(answer.get("config", "")) if answer else ""
-    return by_ourselves(read_config(arguments.config), _typed(file, **about), running, heard, **about)
+    config, typed = read_config(arguments.config), _typed(file, **about)
+    return _unstarted(config, file, typed) or by_ourselves(config, typed, running, heard, **about)
+
+
+def _unstarted(config: Any, file: str, typed: str) -> dict[str, Any]:
+    """Why this user is not the one to ask, before an agent has run here; {} if it is."""
+    from certagent.operations.acme_account import before_the_first_start
+    from certagent.operations.systemd import user_reading
+    from certagent.posix.owner import name_of
+
+    if os.path.lexists(config.settings.state_dir):
+        return {}
+    me = os.geteuid()
+    why = before_the_first_start(user_reading(file), name_of(me), typed, root=me == 0)
+    return {"error": why, "code": "refused"} if why else {}
 
 
 def _typed(file: str, name: str, certs_dir: str) -> str:

@@ -65,8 +65,23 @@ def as_the_agent(state_dir: str, command: str = "", running: str = "") -> None:
 
 def another_user(state_dir: str, user: str, command: str, running: str, *, root: bool) -> str:
     """Given whose state it is, what was typed, and what the agent runs with, return why not, and how."""
-    how = f"{f'runuser -u {user} --' if root else f'sudo -u {user}'} {command}" if command else ""
-    run = f"run this as {user}" + (f": {how}" if how else "")
+    run = _as(user, command, root=root)
     if running:
         return f"cannot use {state_dir}: it belongs to {user}, whose agent runs with {running}; {run}"
     return f"cannot use {state_dir}: it belongs to {user}; start the agent, or {run}"
+
+
+def before_the_first_start(user: str, me: str, command: str, *, root: bool) -> str:
+    """Given whom the agent's unit runs as ("": not known), who asks, and what was typed, return why not; "": ask.
+
+    Until an agent has run, no state says whose it is. What its user may read belongs to that user, and so would be
+    distrusted, with a remedy that locks the agent out.
+    """
+    if user in {"", me}:
+        return ""
+    return f"cannot ask as {me}: the agent runs as {user}; start the agent, or {_as(user, command, root=root)}"
+
+
+def _as(user: str, command: str, *, root: bool) -> str:
+    how = f"{f'runuser -u {user} --' if root else f'sudo -u {user}'} {command}" if command else ""
+    return f"run this as {user}" + (f": {how}" if how else "")

@@ -3,6 +3,8 @@
 import shlex
 import subprocess
 
+from certagent.core.units import unit_reading
+
 PATIENCE = 5.0
 ARGV = " argv[]="
 
@@ -12,6 +14,13 @@ def properties(unit: str, *names: str) -> dict[str, str]:
     wanted = [f"--property={name}" for name in names]
     lines = _asked("show", *wanted, "--", unit).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def user_reading(config: str) -> str:
+    """Whom the installed unit that reads a configuration runs as; "" where none is known to read it."""
+    unit = unit_reading(config)
+    says = properties(f"{unit}.service", "LoadState", "User") if unit else {}
+    return (says.get("User") or "root") if says.get("LoadState") == "loaded" else ""
 
 
 def units(pattern: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Users of this host by name."""
 
 import pwd
+from contextlib import suppress
 
 
 def name_of(uid: int) -> str:
@@ -20,3 +21,12 @@ def exists(user: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def uids_of(*users: str) -> list[int]:
+    """The numbers of those of them that this host has."""
+    found = []
+    for user in users:
+        with suppress(KeyError):
+            found.append(pwd.getpwnam(user).pw_uid)
+    return found

@@ -60,8 +60,11 @@ def test_secret_unreadable_names_setting(tmp_path: Path, source: str, reason: st
 
 
 def test_secret_systemd_credential_missing_names_unit_line() -> None:
-    """The remedy is the line for the unit."""
+    """What systemd started lacks a line of its unit; what a person started is not given any, whatever the unit says."""
     with pytest.raises(HostError, match="LoadCredential=token:/path to the unit"):
+        read_secret("authority.pki.token", "credential:token", {"INVOCATION_ID": "0123"})
+    alone = "only the running agent has systemd's credentials: start it, then certagent authority test pki asks it"
+    with pytest.raises(HostError, match=alone):
         read_secret("authority.pki.token", "credential:token", {})
 
 

@@ -28,11 +28,19 @@ def read_secret(setting: str, source: str, environ: Mapping[str, str], others: I
     if kind == "credential":
         directory = environ.get("CREDENTIALS_DIRECTORY", "")
         if not directory:
-            raise HostError(
-                f"cannot read {setting}: systemd passed no credentials; add LoadCredential={name}:/path to the unit"
-            )
+            raise HostError(f"cannot read {setting}: {_without_credentials(setting, name, environ)}")
         source = os.path.join(directory, name)
     return token_of(setting, source, read_file(setting, source, LIMIT, others))
+
+
+def _without_credentials(setting: str, name: str, environ: Mapping[str, str]) -> str:
+    """Given a setting of an authority and its credential, return why there is none, and what to do."""
+    if environ.get("INVOCATION_ID"):
+        return f"systemd passed no credentials; add LoadCredential={name}:/path to the unit"
+    authority = setting.removeprefix("authority.").rpartition(".")[0]
+    return (
+        f"only the running agent has systemd's credentials: start it, then certagent authority test {authority} asks it"
+    )
 
 
 def token_of(setting: str, path: str, text: str) -> str:
