@@ -22,9 +22,7 @@ certs=/var/lib/cockroach/certs
 digest() { find "$@" -type f ! -path '*/.certagent/*' | LC_ALL=C sort | xargs cat | sha256sum; }
 
 # what documents of 0.1 had an operator do by hand
-useradd --system --home-dir /var/lib/cockroach cockroach
-install -d -m 0755 -o cockroach -g cockroach /var/lib/cockroach
-install -d -m 0700 -o cockroach -g cockroach "$certs"
+documented user
 install -d /opt/certagent/bin /etc/bash_completion.d /etc/certagent
 touch /etc/systemd/system/certagent.service /etc/bash_completion.d/certagent
 ln -s /opt/certagent/bin/certagent /usr/bin/certagent
@@ -48,13 +46,10 @@ until_true 'test "$(shows certagent ActiveState)" = failed'
 tell unconfigured "$(shows certagent ExecMainStatus) $(journalctl -u certagent -o cat | grep -c 'config.toml: cannot be read')"
 systemctl reset-failed certagent
 
-cp -r /mnt/lib /opt/standin # the server that stands in for cockroach
 install -m 0644 /mnt/config.toml /etc/certagent/config.toml
 documented start
 until_true "test -e $certs/client.root.crt"
-systemd-run --quiet --unit=cockroach --uid=cockroach --gid=cockroach --setenv=HOME=/var/lib/cockroach \
-    --setenv=PYTHONPATH=/opt/standin /usr/bin/python3 -m certagent.demo.server start --certs-dir "$certs" \
-    --advertise-addr localhost --ports-file /var/lib/cockroach/ports.json --log /var/lib/cockroach/log
+documented standin
 until_true served
 tell renewed "$(certagent renew node)"
 tell confined "$(certagent status --json | grep -c worker.unconfined)"

@@ -106,8 +106,10 @@ def blocks(base: Path) -> None:
     install, upgrade = (b for b in PAGE if b.startswith("apt-get install ./"))
     found = {"install": install, "upgrade": upgrade}
     for name, first in {
+        "user": "useradd",
         "by-hand": "rm -f",
         "start": "certagent init",
+        "standin": "systemd-run",
         "remove": "apt-get remove",
         "purge": "apt-get purge",
     }.items():
