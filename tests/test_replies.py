@@ -383,3 +383,7 @@ def test_demo_success_names_next_command() -> None:
     done = demo.reply_of(0, ".venv/bin/certagent")
     assert (done.code, demo.reply_of(1, "certagent")) == (0, Reply(1))
     assert (done.text or "").startswith("now try:\n  .venv/bin/certagent check --certs-dir DIR")
+    assert "then read docs/install.md to install" in (done.text or "")
+    installed = demo.reply_of(0, "certagent", "/usr/share/doc/certagent/").text or ""
+    assert "then read /usr/share/doc/certagent/docs/install.md to install" in installed
+    assert "/usr/share/doc/certagent/config.example.toml for every setting" in installed

@@ -60,6 +60,7 @@ def examined(arguments: argparse.Namespace) -> Iterator["Line"]:
     from certagent.core.units import unit_reading
     from certagent.operations.doctor import kernel
     from certagent.operations.systemd import properties
+    from certagent.posix.manual import manual
     from certagent.posix.owner import exists
 
     path = os.path.abspath(arguments.config)
@@ -80,7 +81,7 @@ def examined(arguments: argparse.Namespace) -> Iterator["Line"]:
         )
     elif unit:
         owners = {p.path: p.owner.user for p in config.policies} if config else {}
-        yield from of_unit(unit, path, owners, says, known=exists(says.get("User") or "root"))
+        yield from of_unit(unit, path, owners, says, known=exists(says.get("User") or "root"), manual=manual())
     else:
         message = f"no unit is known to read {path}"
         yield Line(check="unit", outcome="untested", message=message, remedy="name it with --unit")

@@ -52,6 +52,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(arguments: argparse.Namespace) -> Reply:
     """One explanation, or the list."""
     from certagent.core.catalogue import FINDINGS
+    from certagent.posix.manual import manual
 
     code = arguments.code
     if not code:
@@ -66,5 +67,5 @@ def run(arguments: argparse.Namespace) -> Reply:
     document = {"version": 1, "code": code, "means": rule.means, "source": rule.source, "remedy": rule.advice}
     document |= {"look": look, "page": f"docs/{page}"}
     about = (f"{code}: {rule.means}", f"  rule: {rule.source}", f"  remedy: {rule.advice}")
-    more = (f"  look: {look}", f"  severity: {' or '.join(rule.severities)}", f"  more: docs/{page}")
+    more = (f"  look: {look}", f"  severity: {' or '.join(rule.severities)}", f"  more: {manual()}docs/{page}")
     return Reply(0, "\n".join(part for line in (*about, *more) for part in wrapped(line, width(), 4)), document)

@@ -104,7 +104,7 @@ def of_status(status: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def of_unit(
-    unit: str, config: str, owners: Mapping[str, str], says: Mapping[str, str], *, known: bool = True
+    unit: str, config: str, owners: Mapping[str, str], says: Mapping[str, str], *, known: bool = True, manual: str = ""
 ) -> Iterator[Line]:
     """Given a unit, the configuration, the owner of each certs directory and what systemd says, judge the unit.
 
@@ -115,7 +115,7 @@ def of_unit(
         return
     if says.get("LoadState") != "loaded":
         message = f"{unit} is not installed ({says.get('LoadState')})"
-        yield Line(check="unit", outcome="failed", message=message, remedy="docs/operations.md#installing shows how")
+        yield Line(check="unit", outcome="failed", message=message, remedy=f"{manual}docs/install.md shows how")
         return
     yield _running(unit, says)
     yield from _lasting(unit, says)

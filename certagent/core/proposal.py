@@ -92,20 +92,24 @@ class Proposal:
         return (f"certagent config check {c}", f"certagent plan {c}", *edit, start, f"certagent doctor {c}")
 
 
-def proposed(unit: Unit, found: tuple[Found, ...], *, host: str, at: str) -> Proposal:
-    """Given a unit, the directories that its agent is to manage, and where and when they were seen, return it."""
+def proposed(unit: Unit, found: tuple[Found, ...], *, host: str, at: str, manual: str = "") -> Proposal:
+    """Given a unit, the directories that its agent is to manage, and where and when they were seen, return it.
+
+    `manual`: what comes before the path of a page of the documentation.
+    """
     changed = tuple(f.path for f in found if f.directory.managed and f.directory.exists)
     lines = drop_in(changed)
-    text = "\n".join([*_head(unit, found, host, at), *_decide(unit, lines), *_tables(unit, found)]) + "\n"
+    text = "\n".join([*_head(unit, found, host, at, manual), *_decide(unit, lines), *_tables(unit, found)]) + "\n"
     return Proposal(unit=unit, found=found, text=text, drop_in=lines)
 
 
-def _head(unit: Unit, found: tuple[Found, ...], host: str, at: str) -> Iterator[str]:
+def _head(unit: Unit, found: tuple[Found, ...], host: str, at: str, manual: str) -> Iterator[str]:
     yield toml.comment(f"{unit.config}, for {unit.name}.service (user {unit.user}).")
     yield toml.comment(
         f"`certagent init` made it on {host} at {at}. It adopts what it found and changes no certificate."
     )
-    yield toml.comment("config.example.toml has every other setting, docs/configuration.md explains them.")
+    yield toml.comment(f"{manual}config.example.toml has every other setting,")
+    yield toml.comment(f"{manual}docs/configuration.md explains them.")
     yield toml.comment()
     yield toml.comment("Found:")
     for one in found:

@@ -29,6 +29,7 @@ from certagent.operations.systemd import command_in, properties, units
 from certagent.posix.clock import clock
 from certagent.posix.directory import identity
 from certagent.posix.errors import HostError
+from certagent.posix.manual import manual
 from certagent.posix.owner import name_of
 from certagent.process.finding import find
 from certagent.process.servers import Server, foreign, of_unit, servers
@@ -62,7 +63,8 @@ def survey(certs_dir: str = "", user: str = "") -> Survey:
     notes += [one for one in all_of if isinstance(one, str)]
     found = [one for one in all_of if isinstance(one, Found)]
     at = f"{clock():%Y-%m-%d %H:%M}Z"
-    made = [proposed(unit_of(u), group, host=socket.gethostname(), at=at) for u, group in grouped(found).items()]
+    host, pages = socket.gethostname(), manual()
+    made = [proposed(unit_of(u), group, host=host, at=at, manual=pages) for u, group in grouped(found).items()]
     return Survey(proposals=tuple(made), notes=tuple(notes), looked=LOOKED)
 
 

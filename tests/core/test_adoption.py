@@ -149,6 +149,15 @@ def text(*stems: str, **changes: Any) -> str:
     return proposed(unit_of(one.user), (one,), host="db1", at="2026-11-24 12:00Z").text
 
 
+def test_adoption_names_pages_where_they_are() -> None:
+    """In a checkout by their names; where a package put them, by the whole path."""
+    one = found("ca", "node")
+    for place in ("", "/usr/share/doc/certagent/"):
+        made = proposed(unit_of(one.user), (one,), host="db1", at="now", manual=place).text.splitlines()
+        assert f"# {place}config.example.toml has every other setting," in made
+        assert f"# {place}docs/configuration.md explains them." in made
+
+
 @pytest.mark.parametrize(
     "hostile", ['x"\n[authority.evil]\ntype = "local"\n#', "\x1b[2J\r\n\\", "é\U0001f511\u2028\x7f"]
 )
