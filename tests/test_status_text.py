@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,6 +138,16 @@ def test_status_names_addresses_that_keep_a_file_unverified() -> None:
         assert [line for line in told if "not yet verified" in line] == lines
         assert told.count("  reload sent: no handshake shows whether cockroach uses the file") == 1
         assert "  cockroach start (pid 100, user cockroach): serving 127.0.0.1:26257" in told
+
+
+def test_status_says_how_old_no_process_is() -> None:
+    """A server that started a moment ago may not have been looked for yet; without an agent nobody searches again."""
+    line = "  no process used the directory 12 s ago; the agent searches every 30 s"
+    nobody = snapshot(*PAIRS, processes_at=NOW - timedelta(seconds=12))
+    assert line in text(shown(nobody), 120).split("\n")
+    running = replace(nobody, processes=(process(),))
+    for other in (shown(nobody, daemon=None), shown(replace(nobody, processes_at=None)), shown(running)):
+        assert "no process used" not in text(other, 120)
 
 
 def test_short_status_is_one_line() -> None:

@@ -31,6 +31,8 @@ def text(document: Row, columns: int = 0) -> str:
         lines += _files(directory["files"], now, columns, unusable)
         lines += [line for each in _owed(directory) for line in wrapped(each, columns)]
         lines += [line for p in directory["processes"] for line in wrapped(_process(p), columns)]
+        if document["daemon"] and not directory["processes"] and directory["processes_at"]:
+            lines += wrapped(_looked(directory["processes_at"], now), columns)
         lines += findings_of([f for f in directory["findings"] if f not in common], columns)
         notes = [f"  authority {a['name']}: {a['note']}" for a in directory["authorities"] if a["note"]]
         lines += [line for each in notes for line in wrapped(each, columns)]
@@ -147,6 +149,13 @@ def _process(process: Row) -> str:
     program = process.get("command") or "process"
     state = " ".join((process["state"], *process["listeners"]))
     return f"  {program} (pid {process['pid']}, user {process['user']}): {state}"
+
+
+def _looked(at: str, now: datetime) -> str:
+    """A server that has just started is not known before the next search."""
+    from certagent.core.decide.probing import SCAN_EVERY
+
+    return f"  no process used the directory {_seen(_time(at), now)}; the agent searches every {span(SCAN_EVERY)}"
 
 
 def _what(step: Row) -> str:
