@@ -20,6 +20,7 @@ from certagent.core import actions
 from certagent.core.facts import Adopted, Attempt, InFlight, Repair
 from certagent.events import Log
 from certagent.posix.errors import HostError
+from certagent.posix.room import told
 from certagent.state.exposures import Exposures
 from certagent.state.ledger import Ledger
 from certagent.state.loaded import LoadedFiles
@@ -69,7 +70,7 @@ class Acting:
         try:
             self._act(action, now)
         except (HostError, AuthorityError, OSError) as error:
-            self._say("action.failed", actions.subject_of(action), str(error))
+            self._say("action.failed", actions.subject_of(action), told(error, self.path))
 
     def _act(self, action: actions.Action, now: datetime) -> None:  # noqa: C901, PLR0912 - one arm per action
         match action:
@@ -169,7 +170,7 @@ class Acting:
         try:
             self.store.install(action.stem, action.digests, action.key_mode, _owner(action))
         except (HostError, OSError) as error:
-            self.ledger.finish(row, "failed", str(error), action.fingerprint)
+            self.ledger.finish(row, "failed", told(error, self.path), action.fingerprint)
             raise
         done = f"installed certificate {action.fingerprint[:12]}"
         self.ledger.finish(row, "ok", done, action.fingerprint)
@@ -182,7 +183,7 @@ class Acting:
         try:
             self.store.rollback(action.stem, action.generation, action.key_mode, _owner(action))
         except (HostError, OSError) as error:
-            self.ledger.finish(row, "failed", str(error))
+            self.ledger.finish(row, "failed", told(error, self.path))
             raise
         self.ledger.finish(row, "ok", action.reason)
         self._say("pair.rolled-back", action.stem, action.reason)

@@ -22,6 +22,7 @@ damage a file with a rollback journal; endings kept in memory until the next att
 locking_mode=exclusive for everything, where nobody else could read.
 """
 
+import errno
 import os
 import sqlite3
 import threading
@@ -29,9 +30,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from certagent.posix.room import FULL, shortage
+
 OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 PAGES = 250  # of the log, 1 MiB: then its pages are moved into the file
 CACHE = 256  # KiB of pages in memory, of each open ledger; SQLite's own choice is 2 MiB
+WITHOUT_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 Statement = tuple[str, Sequence[Any]]
 Rows = list[tuple[Any, ...]]
 
@@ -156,3 +160,15 @@ class Database:
 
 def _connected(path: str) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
+
+
+def without_room(path: str, error: Exception) -> str:
+    """Given a file and what its use raised, return that its file system is full or read-only, with the remedy, or "".
+
+    An error that SQLite itself did not raise says nothing of the disk: the directory may not respond.
+    """
+    if isinstance(error, OSError):
+        asked = error.errno in FULL | {errno.EROFS}
+    else:
+        asked = getattr(error, "sqlite_errorcode", 0) & 0xFF in WITHOUT_ROOM
+    return shortage(os.path.dirname(path)) if asked else ""

@@ -11,6 +11,7 @@ from certagent.posix.errors import HostError
 from certagent.posix.locks import lock, unlock
 from certagent.posix.owner import name_of
 from certagent.posix.rights import lacking, may, nearest
+from certagent.posix.room import told
 from certagent.state.database import Database
 from certagent.state.ledger import Ledger
 from certagent.state.marking import mark_words
@@ -38,6 +39,8 @@ class StateDirectory:
         except PermissionError as error:
             path = str(error.filename or self._path)
             raise HostError(f"cannot use {path}: {closed(path, error, write=True)}", error.errno) from error
+        except OSError as error:
+            raise HostError(f"cannot use {self._path}: {told(error, self._path)}", error.errno) from error
 
     def _prepared(self) -> Database:
         """Raises HostError, OSError."""

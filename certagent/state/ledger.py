@@ -15,7 +15,7 @@ from typing import Any
 
 from certagent.core.facts import Adopted, Attempt
 from certagent.posix.errors import HostError
-from certagent.state.database import Database, Rows, Statement
+from certagent.state.database import Database, Rows, Statement, without_room
 from certagent.state.ownership import closed
 from certagent.state.renewing import KNOWN, THERE, UNKNOWN
 from certagent.state.rows import attempt_of, ended, moment, outcome_of, row_of, shown
@@ -61,7 +61,8 @@ class Ledger:
         try:
             return _prepared(cls(Database.writing(path), path))
         except (OSError, sqlite3.Error) as error:
-            raise HostError(f"cannot open the ledger {path}: {closed(path, error, write=True)}") from error
+            why = without_room(path, error)
+            raise HostError(f"cannot open the ledger {path}: {why or closed(path, error, write=True)}") from error
 
     @classmethod
     def looking(cls, path: str) -> "Ledger":
@@ -88,7 +89,8 @@ class Ledger:
             self.changes += 1
 
     def _unusable(self, error: sqlite3.Error) -> str:
-        return f"cannot use the ledger {self.path}: {error}; free disk space or repair it"
+        short = without_room(self.path, error)
+        return f"cannot use the ledger {self.path}: {short or f'{error}; free disk space or repair it'}"
 
     def write(self, *statements: Statement, synced: bool = True) -> list[Rows]:
         """As `commit`, and remember the problem."""

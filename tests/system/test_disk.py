@@ -53,6 +53,8 @@ def test_disk_full_certs_directory_keeps_old_pair(host: Host) -> None:
             ballast = fill(host.certs)
             done = host.run("renew", "node")
             assert (done.returncode, "No space left" in done.stdout) == (1, True), done.stdout
+            assert f"{host.certs}: " in done.stdout
+            assert "inodes are free; free space there" in done.stdout
             assert {"issue.failed", "pair.refused"} & {e["event"] for e in agent.events()}
             repaired(host)
             assert host.file("node")["fingerprint"] == server.served() == before
@@ -72,7 +74,8 @@ def test_disk_full_ledger_blocks_issuance_only(host: Host) -> None:
                 wait_until(lambda: host.file("node")["proof"] == "served", "proven")
                 ballast = fill(state)
                 assert host.run("renew", "node", "--wait", "3").returncode == 1
-                agent.wait_event("finding.appeared", lambda e: e["code"] == "ledger.unwritable")
+                said = agent.wait_event("finding.appeared", lambda e: e["code"] == "ledger.unwritable")
+                assert f"the file system of {state} is full (" in said["reason"]
                 repaired(host)
                 done = host.run("reload")
                 assert done.returncode == 0, done.stdout

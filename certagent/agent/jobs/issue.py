@@ -23,6 +23,7 @@ from certagent.core.policy import Policy, Want
 from certagent.events import Log
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
+from certagent.posix.room import told
 from certagent.state.ledger import Ledger
 
 
@@ -58,8 +59,9 @@ class Issuing:
             self.ledger.finish(row, ended, str(error), retry_at=error.retry_at)
             self._say(f"issue.{outcome}", stem, str(error))
         except (HostError, OSError, x509.X509Error, ValueError) as error:
-            self.ledger.finish(row, "failed", str(error))
-            self._say("issue.failed", stem, str(error))
+            why = told(error, self.policy.path)
+            self.ledger.finish(row, "failed", why)
+            self._say("issue.failed", stem, why)
         else:
             self._ended(row, action, later)
 
