@@ -32,6 +32,17 @@ def test_good_rotation_has_no_doubtful_line() -> None:
     ]
 
 
+def test_changed_bundle_counts_from_the_command_that_changed_it() -> None:
+    """Not from an earlier request that has nothing to do with it."""
+    rows = [
+        row("install", "ok", 3.5, subject="ca", digest="ab" * 32),
+        row("command", "ok", 3, subject="ca", digest="bundle add"),
+        row("issue", "ok", 1, subject="ca", digest="house"),
+    ]
+    assert "installed abababababab, 500 ms after the command" in text(rows, 120)
+    assert "after the" not in text([rows[0], row("command", "ok", 3, subject="ca", digest="rotation pause")], 120)
+
+
 def test_reload_without_a_result_is_shown() -> None:
     """Of another process, of other material, or without any result since: a signal that was not verified is said."""
     others = [

@@ -77,7 +77,9 @@ def _took(row: Row, earlier: list[Row]) -> str:
     """Of an installation since the request, of a verified reload since its first signal."""
     done = (row["kind"], row["outcome"])
     if done == ("install", "ok"):
-        mine, since = [r for r in earlier if (r["kind"], r["subject"]) == ("issue", row["subject"])][:1], "the request"
+        begins = {"issue": "the request", "command": "the command"}  # of a bundle a command stages what is installed
+        mine = [r for r in earlier if r["subject"] == row["subject"] and _begins(r)][:1]
+        since = begins[mine[0]["kind"]] if mine else ""
     elif done == ("reload", "ok"):
         about = ("reload", row["subject"], row["digest"])
         mine, since = [r for r in earlier if (r["kind"], r["subject"], r["digest"]) == about][-1:], "the SIGHUP"
@@ -85,3 +87,8 @@ def _took(row: Row, earlier: list[Row]) -> str:
         return ""
     begun = [datetime.fromisoformat(r["at"]) for r in mine if r["outcome"] not in {"failed", "refused"}]
     return f", {span(datetime.fromisoformat(row['at']) - begun[0])} after {since}" if begun else ""
+
+
+def _begins(row: Row) -> bool:
+    """Whether an installation may follow from an attempt: a request, or a command that changed a bundle."""
+    return row["kind"] == "issue" or (row["kind"] == "command" and row["digest"] in {"bundle add", "bundle prune"})
