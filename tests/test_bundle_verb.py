@@ -69,7 +69,14 @@ ENDS = [
     ({**ADDED, "added": []}, "", "", 0, "/certs/ca.crt: nothing to change\n  there already: CN=old"),
     (PRUNED, "installed", "", 0, "removed from /certs/ca.crt\n  CN=old"),
     ({**PRUNED, "waits": ["b:1"]}, "would be", "", 1, "would be removed from /certs/ca.crt\n"),
-    ({**PRUNED, "removed": []}, "", "", 0, "/certs/ca.crt: nothing to change"),
+    ({**PRUNED, "removed": []}, "", "", 0, "/certs/ca.crt: nothing to remove"),
+    (
+        {**PRUNED, "removed": [], "needed": ["CN=old is needed by node.crt"]},
+        "",
+        "",
+        0,
+        "/certs/ca.crt: nothing to remove; CN=old is needed by node.crt",
+    ),
 ]
 
 

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from certagent.agent.rotation import Target, listed, one, only, root_of, verb
+from certagent.agent.rotation import Target, listed, live, one, only, root_of, staying, verb
 from certagent.cli.rotation import reply_of, said, text
-from certagent.core.facts import Members, Word
+from certagent.core.facts import Members, Trust, Word
 from certagent.core.policy import RotationRule
 from certagent.core.rotation import shown
 from certagent.core.rotation.target import Change
 from certagent.core.view import View
 from certagent.posix.errors import HostError
-from tests.core.building import NOW, policy, snapshot
+from tests.core.building import NOW, pair, policy, snapshot
 from tests.core.rotation.test_shown import FOUND, ROW
-from tests.core.test_bundles import NEW, OLD
+from tests.core.test_bundles import NEW, OLD, bundle
 
 RULES = policy(rotation=RotationRule())
 
@@ -92,7 +92,7 @@ def test_forced_member_has_to_be_listed() -> None:
     listed(seen, "a:1")
     with pytest.raises(HostError, match="'a:2' is not one of the listed members; they are: a:1, b:1"):
         listed(seen, "a:2")
-    with pytest.raises(HostError, match="they are: none"):
+    with pytest.raises(HostError, match="none is listed: list them in `peers`"):
         listed(None, "a:1")
 
 
@@ -113,6 +113,30 @@ def test_word_of_clients_after_an_abort_is_about_the_root_that_stays() -> None:
     assert root_of("clients-present", change, (abort,)) == OLD.spki
     assert root_of("clients-trust", change, (abort,)) == NEW.spki
     assert root_of("clients-present", change, (replace(abort, bundle="ca-client"),)) == NEW.spki
+
+
+def test_word_of_clients_after_an_abort_counts_where_an_authority_still_issues_from_the_root_that_stays() -> None:
+    """No CA is a former one then; the word means the root that the own pairs lead to, never the new one."""
+    change = Change(bundle="ca", new=NEW, former=())
+    abort = Word(kind="abort", bundle="ca", root=NEW.spki, at=NOW)
+    stays = staying(of_pair(OLD.spki), change)
+    assert root_of("clients-present", change, (abort,), stays) == OLD.spki
+    assert root_of("clients-present", change, (), stays) == NEW.spki
+    assert (staying(of_pair(NEW.spki), change), staying(None, change)) == ("", "")
+
+
+def test_clients_present_is_refused_before_the_new_certificate_is_live() -> None:
+    """No client was seen to need the new root then; with it, or where the bundle verifies no own pair, it is taken."""
+    change = Change(bundle="ca", new=NEW, former=(OLD,))
+    with pytest.raises(HostError, match=r"node\.crt is still of the former CA; say it when .* the phase `leaf`"):
+        live(of_pair(OLD.spki), change)
+    live(of_pair(NEW.spki), change)
+    live(of_pair(OLD.spki), replace(change, bundle="ca-client"))
+
+
+def of_pair(root: str) -> View:
+    found = replace(pair(), trust=Trust("ca", None, (root,)))
+    return View(policy=RULES, snapshot=snapshot(bundle(NEW, OLD), found), now=NOW)
 
 
 def test_words_are_named_as_they_are_typed() -> None:

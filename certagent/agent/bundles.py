@@ -10,7 +10,7 @@ from certagent.agent.directory import World
 from certagent.certs_dir.swap import Store
 from certagent.control.admission import Peer
 from certagent.core.facts import Leaf, Why
-from certagent.core.needs import Need, needs, pruning
+from certagent.core.needs import Need, kept_for, needs, pruning
 from certagent.core.policy import Want
 from certagent.core.roles import BUNDLES
 from certagent.core.status import rfc3339
@@ -76,7 +76,7 @@ class BundleCommands:
         """What would be changed."""
         if command == "bundle-prune":
             found = pruning(View(policy=last.policy, snapshot=last.snapshot, now=clock()), want.name.stem)
-            return {"removed": cas(found.removed), "waits": list(found.waits)}
+            return {"removed": cas(found.removed), "waits": list(found.waits), "needed": needed(last, want.name.stem)}
         added = self._bundling(world, "").added(want, str(arguments.get("pem", "")), clock())
         return {"added": cas(added.new), "there": cas(added.there)}
 
@@ -86,7 +86,7 @@ class BundleCommands:
         """What was changed, once it is staged and on the disk."""
         if command == "bundle-prune":
             removed = self._done(bundling.path, lambda: bundling.prune(want, last, clock()))
-            return {"removed": cas(removed), "waits": []}
+            return {"removed": cas(removed), "waits": [], "needed": needed(last, want.name.stem)}
         pem = str(arguments.get("pem", ""))
         added = self._done(bundling.path, lambda: bundling.add(want, pem, clock()))
         return {"added": cas(added.new), "there": cas(added.there)}
@@ -129,6 +129,11 @@ def shown(last: Planned, stem: str) -> list[dict[str, Any]]:
     """Each CA of a bundle, and who needs it."""
     found = needs(View(policy=last.policy, snapshot=last.snapshot, now=clock()), stem)
     return [{**cas((need.ca,))[0], **_who(need)} for need in found]
+
+
+def needed(last: Planned, stem: str) -> list[str]:
+    """Why each CA of a bundle stays that somebody was seen to need."""
+    return list(kept_for(View(policy=last.policy, snapshot=last.snapshot, now=clock()), stem))
 
 
 def _who(need: Need) -> dict[str, Any]:

@@ -4,6 +4,7 @@ What is staged goes through the same pre-install checks, the same swap and the s
 of the directory does it between two passes, so nothing else is staged or installed in that moment.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,7 +53,8 @@ class Bundling:
         stem, view = want.name.stem, View(policy=last.policy, snapshot=last.snapshot, now=now)
         found = pruning(view, stem)
         if found.waits:
-            raise HostError(f"cannot prune {stem}.crt: its former CAs may be needed by {', '.join(found.waits)}")
+            subjects = joined([ca.subject for ca in found.removed if ca.not_after > now])
+            raise HostError(f"cannot prune {stem}.crt: {subjects} may be needed by {joined(found.waits)}")
         if found.removed:
             self.leave(want, found.removed, now)
         return found.removed
@@ -96,6 +98,11 @@ class Bundling:
             self.ledger.finish(row, "failed", str(error))
             raise HostError(f"cannot stage {stem}.crt: {error}") from error
         self.ledger.finish(row, "ok", asked.reason)
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Several things in a sentence."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
 def named(cas: tuple[Leaf, ...]) -> str:

@@ -15,7 +15,7 @@ from certagent.core.roles import BUNDLES
 from certagent.core.rotation import shown
 from certagent.core.rotation.phases import rotations
 from certagent.core.rotation.returning import hindrance
-from certagent.core.rotation.roots import BY_MEMBERS
+from certagent.core.rotation.roots import BY_MEMBERS, anchors, leading
 from certagent.core.rotation.target import Change, changes, to_come
 from certagent.core.status import rfc3339
 from certagent.core.view import View
@@ -31,6 +31,8 @@ EVENTS: dict[str, str] = {
     "clients-trust": "rotation.clients-trust",
     "clients-present": "rotation.clients-present",
 }
+LATER = "say it when `certagent rotation status` shows the phase `leaf` or a later one"
+NOT_LISTED = "none is listed: list them in `peers` of [certs_dir.rotation]"
 SHOWS = "`certagent bundle show` shows the roots"
 STARTS = "`certagent bundle add FILE` begins one"
 
@@ -90,7 +92,9 @@ class RotationCommands:
         world, change = target.world, target.change
         if kind == "force":
             listed(view_of(world, now), peer)
-        root = root_of(kind, change, world.words.all())
+        root = root_of(kind, change, world.words.all(), staying(view_of(world, now), change))
+        if kind == "clients-present" and root == change.new.spki:
+            live(view_of(world, now), change)
         word = Word(kind=kind, bundle=change.bundle, root=root, at=now, peer=peer, by=by)  # type: ignore[arg-type]
         about = f"the rotation of {change.bundle} to {change.new.subject}"
         reason = f"{about}{f', about {peer}' if peer else ''}: said by {by}"
@@ -159,14 +163,20 @@ def only(found: list[Target], root: str) -> Target:
     return found[0]
 
 
-def root_of(kind: str, change: Change, words: Iterable[Word]) -> str:
+def root_of(kind: str, change: Change, words: Iterable[Word], stays: str = "") -> str:
     """The root that a word is about: the new one, or the one that stays where the rotation was aborted.
 
     Of an aborted rotation the new root leaves the bundle, and clients have to present what the former one verifies.
     """
     aborted = any((w.kind, w.bundle, w.root) == ("abort", change.bundle, change.new.spki) for w in words)
-    back = aborted and kind == "clients-present" and bool(change.former)
-    return change.former[0].spki if back else change.new.spki
+    back = stays or next((ca.spki for ca in change.former), "")
+    return back if back and aborted and kind == "clients-present" else change.new.spki
+
+
+def staying(view: View | None, change: Change) -> str:
+    """The other root that the own pairs lead to: no CA is a former one while an authority may still issue from it."""
+    pairs = leading(view.snapshot, change.bundle) if view and not change.former else ()
+    return next((root for pair in pairs for root in anchors(pair) if root != change.new.spki), "")
 
 
 def may_start(world: World) -> dict[str, Any]:
@@ -190,8 +200,16 @@ def listed(view: View | None, peer: str) -> None:
     """HostError unless that member is listed: a misspelled one would be waited for all the same."""
     members = view.snapshot.members.listed if view else ()
     if peer not in members:
-        known = ", ".join(members) or "none"
-        raise HostError(f"{peer!r} is not one of the listed members; they are: {known}")
+        known = f"they are: {', '.join(members)}" if members else NOT_LISTED
+        raise HostError(f"{peer!r} is not one of the listed members; {known}")
+
+
+def live(view: View | None, change: Change) -> None:
+    """HostError while this host serves no certificate of the new root: no client can have one that counts so far."""
+    pairs = leading(view.snapshot, change.bundle) if view else ()
+    if pairs and not any(change.new.spki in anchors(pair) for pair in pairs):
+        first = f"{pairs[0].name.stem}.crt is still of the former CA"
+        raise HostError(f"cannot say that clients present certificates of {change.new.subject}: {first}; {LATER}")
 
 
 def verb(kind: str) -> str:

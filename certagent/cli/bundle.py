@@ -163,9 +163,14 @@ def _lines(answer: Row, state: str, reason: str) -> list[str]:
     file = f"{os.path.join(answer['certs_dir'], answer['bundle'])}.crt"
     what, changed = ("added to", answer["added"]) if "added" in answer else ("removed from", answer.get("removed", []))
     ended = {"would be": f"would be {what}", "installed": what}.get(state, f"not {what}")
-    lines = [f"{ended} {file}{f': {reason}' if reason else ''}"] if changed else [f"{file}: nothing to change"]
+    lines = [f"{ended} {file}{f': {reason}' if reason else ''}"] if changed else [_unchanged(file, answer)]
     lines += [f"  {_ca(ca)}" for ca in changed]
     return lines + [f"  there already: {_ca(ca)}" for ca in answer.get("there", [])]
+
+
+def _unchanged(file: str, answer: Row) -> str:
+    why = "".join(f"; {reason}" for reason in answer.get("needed", []))
+    return f"{file}: nothing to remove{why}" if "removed" in answer else f"{file}: nothing to change"
 
 
 def shown(answer: Row) -> str:

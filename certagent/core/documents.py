@@ -259,7 +259,7 @@ BUNDLE_CHANGE = record(
     version={"const": 1}, certs_dir=TEXT, bundle=TEXT, state={"enum": list(get_args(bundles.State))}, reason=TEXT
 )
 CHANGED = {name: rows(record(**AUTHORITY_CERTIFICATE)) for name in ("added", "there", "removed")}
-BUNDLE_CHANGE["properties"] |= CHANGED | {"waits": rows(TEXT)}
+BUNDLE_CHANGE["properties"] |= CHANGED | {"waits": rows(TEXT), "needed": rows(TEXT)}
 RULE: Shape = {"type": "array", "items": [TEXT, TEXT, TEXT], "minItems": 3, "maxItems": 3}
 CODES = record(version={"const": 1}, codes={"type": "object", "additionalProperties": RULE})
 CODE = record(version={"const": 1}, code=TEXT, means=TEXT, source=TEXT, remedy=TEXT, look=TEXT, page=TEXT)

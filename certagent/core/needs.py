@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from certagent.core.bundles import certificates, marks
-from certagent.core.facts import Leaf, Look, Pair, Process, Staged
+from certagent.core.facts import Authority, Leaf, Look, Pair, Process, Staged
 from certagent.core.names import CA, CA_CLIENT, Name
 from certagent.core.roles import KINDS
 from certagent.core.rotation.accepting import EACH, FRESH
@@ -22,7 +22,10 @@ from certagent.core.trust import bundles_for, is_split
 from certagent.core.view import View
 
 OUTSIDE = "clients of other hosts"
-PEERS = "the other nodes, which no setting names"
+PEERS = (
+    "the other nodes, which no setting names (name them in `peers` of [certs_dir.rotation]; `peers = []` says that this"
+    " node is alone)"
+)
 AS_CLIENTS = "what the other nodes present as clients, which no handshake shows"
 EVER = datetime.fromtimestamp(0, UTC)  # what was seen once counts
 COMING = "the other nodes, which may rely on it already: it is the next root"
@@ -161,10 +164,20 @@ def _chains(view: View, stem: str, cas: tuple[Leaf, ...]) -> Iterator[_Chain]:
     for look in _newest(view) if stem == CA.stem else ():
         if anchors := known & set(look.anchors):
             yield _Chain(who=look.address, anchors=frozenset(anchors))
-    asked = {a for w in view.policy.wants if stem in _verified_by(view, w.name) for a in w.authorities}
-    for authority in (a for a in snapshot.authorities if a.name in asked):
+    for authority in _asked(view, stem):
         if anchors := known & {root.spki for root in authority.roots}:
             yield _Chain(who=f"authority {authority.name!r}", anchors=frozenset(anchors))
+
+
+def issued_from(view: View, stem: str) -> frozenset[str]:
+    """The roots that the authorities of the pairs that a bundle verifies are known to issue from."""
+    return frozenset(root.spki for authority in _asked(view, stem) for root in authority.roots)
+
+
+def _asked(view: View, stem: str) -> tuple[Authority, ...]:
+    """The configured authorities of the pairs that a bundle verifies."""
+    asked = {a for w in view.policy.wants if stem in _verified_by(view, w.name) for a in w.authorities}
+    return tuple(a for a in view.snapshot.authorities if a.name in asked)
 
 
 def _verified_by(view: View, name: Name) -> tuple[str, ...]:
@@ -204,11 +217,21 @@ def by_word(view: View) -> bool:
     return bool(who.listed or who.missing)
 
 
+def unnamed(view: View) -> bool:
+    """Whether nothing says who the other nodes are, or that there is none: no former CA leaves the bundle then."""
+    return not view.snapshot.members.source and view.policy.rotation.peers != ()
+
+
+def kept_for(view: View, stem: str) -> tuple[str, ...]:
+    """Why each CA of a bundle stays, in so many words: of those that somebody was seen to need."""
+    return tuple(f"{n.ca.subject} is needed by {', '.join(n.by)}" for n in needs(view, stem) if n.by)
+
+
 def _unseen_members(view: View, kept: set[str], since: datetime) -> Iterator[str]:
-    members, rule = view.snapshot.members, view.policy.rotation
+    members = view.snapshot.members
     if members.problem:
         yield f"the other nodes: {members.problem}"
-    elif not members.source and rule.peers != ():
+    elif unnamed(view):
         yield PEERS
     elif members.unlisted:
         yield f"{members.unlisted} live nodes that are not listed"

@@ -7,7 +7,7 @@ import pytest
 
 from certagent import x509
 from certagent.agent.bundles import changeable
-from certagent.agent.bundling import Bundling
+from certagent.agent.bundling import Bundling, joined
 from certagent.certs_dir.swap import Store
 from certagent.core.actions import Plan
 from certagent.core.facts import Directory, ObserveOnly, Trust, Why
@@ -132,7 +132,7 @@ def test_pruned_ca_is_left_out(certs: Path) -> None:
     """What is kept is staged in its order, and the removed CAs are recorded; refused while somebody may need them."""
     (certs / "ca.crt").write_bytes(NEW.cert + OLD.cert)
     mine = bundling(certs)
-    with pytest.raises(HostError, match="may be needed by clients of other hosts"):
+    with pytest.raises(HostError, match="CN=the old CA,O=Cockroach may be needed by clients of other hosts"):
         mine.prune(CA, planned(alone=False), now())
     assert staged(certs) == []
     assert [ca.subject for ca in mine.prune(CA, planned(), now())] == ["CN=the old CA,O=Cockroach"]
@@ -179,3 +179,8 @@ def test_bundle_of_another_tool_is_not_changed(
     with pytest.raises(HostError, match=why):
         changeable(last, want("ca", authorities=authorities))
     changeable(planned(), CA)
+
+
+def test_several_are_joined_in_a_sentence() -> None:
+    """With "and" before the last."""
+    assert [joined(parts) for parts in (("a",), ("a", "b"), ("a", "b", "c"))] == ["a", "a and b", "a, b and c"]

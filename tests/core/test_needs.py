@@ -8,7 +8,7 @@ import pytest
 from certagent.core.actions import Install, RejectStaged
 from certagent.core.decide import decide
 from certagent.core.facts import Authority, Loaded, Look, Members, Pair, Snapshot, Trust, Word
-from certagent.core.needs import OUTSIDE, PEERS, Pruning, needs, pruning, unproven
+from certagent.core.needs import OUTSIDE, PEERS, Pruning, kept_for, needs, pruning, unproven
 from certagent.core.policy import RotationRule
 from certagent.core.view import View
 from tests.core.building import DAY, NOW, leaf, pair, policy, process, snapshot, want
@@ -145,6 +145,7 @@ def test_member_that_serves_the_former_ca_keeps_it() -> None:
     members = replace(MEMBERS, looks=(look("a:1", NEW.spki), look("b:1", OLD.spki)))
     seen = view(bundle(NEW, OLD), node(NEW.spki), rule=FLEET, members=members)
     assert pruned(seen).kept == (NEW, OLD)
+    assert kept_for(seen, "ca") == ("CN=new is needed by node.crt, a:1", "CN=old is needed by b:1")
     assert [(n.ca, n.by, n.unknown) for n in needs(seen, "ca")] == [
         (NEW, ("node.crt", "a:1"), ()),
         (OLD, ("b:1",), ()),

@@ -9,7 +9,7 @@ from typing import Literal
 
 from certagent.core.facts import Look, Pair, Process
 from certagent.core.names import CA
-from certagent.core.needs import by_itself, by_word
+from certagent.core.needs import PEERS, by_itself, by_word, issued_from, unnamed
 from certagent.core.rotation import canary
 from certagent.core.rotation.accepting import Accepts, here, loaded_cas, member, named, question
 from certagent.core.rotation.fleet import Fleet, fleet
@@ -40,6 +40,11 @@ LEAVING = (
     "the former CAs leave the bundle by themselves, once every member was seen again and none has changed for a while"
 )
 LOADED = "the bundle has no former CA any more; its reload is awaited"
+LET_ISSUE = (
+    "no certificate of the new root is there yet, and no configured authority is known to issue from it: let the new CA"
+    " issue (name it in `authority`, or switch the CA); the agent asks it at the renewal, or at once after"
+    " `certagent renew NAME`"
+)
 NO_PAIR = "there is no certificate of the new root yet that it could be offered"
 
 
@@ -69,6 +74,7 @@ class Rotation:
     why: str
     rows: tuple[Row, ...]
     incomplete: str = ""  # why the list of members cannot be relied on
+    unissued: bool = False  # no authority is known to issue from the new root: a person lets one do so
     first: bool = False  # this host serves the new pair first
     words: tuple[str, ...] = ()  # what a person said
 
@@ -105,6 +111,7 @@ def rotations(view: View) -> tuple[Rotation, ...]:
 
 def _rotation(view: View, change: Change) -> Rotation:
     who, rows = fleet(view), _rows(view, change)
+    unlisted = PEERS if change.bundle == CA.stem and unnamed(view) else ""
     steps = _steps(view, change, who, rows)
     done = list(takewhile(lambda step: step.holds, steps))
     ahead = steps[len(done)] if len(done) < len(steps) else _end(view, change)
@@ -120,7 +127,8 @@ def _rotation(view: View, change: Change) -> Rotation:
         waits="person" if stop else ahead.waits,
         why=stop or ahead.why,
         rows=rows,
-        incomplete=who.missing,
+        incomplete=who.missing or (unlisted if ahead.phase == "leaves-everywhere" else ""),
+        unissued=(ahead.phase, ahead.waits, pair_of(view, change)) == ("trusted-by-all", "person", None),
         first=canary.first(view, change.new.spki),
         words=tuple(dict.fromkeys(words)),
     )
@@ -213,7 +221,9 @@ def _by_all(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -> _S
     pair = pair_of(view, change)
     left = [r for r in rows if r.accepts is not True and not r.forced]
     if pair is None:
-        return _Step(phase="trusted-by-all", holds=False, waits="machines", why=NO_PAIR)
+        issues = change.new.spki in issued_from(view, change.bundle)
+        why = NO_PAIR if issues else LET_ISSUE
+        return _Step(phase="trusted-by-all", holds=False, waits="machines" if issues else "person", why=why)
     if who.missing:
         return _Step(phase="trusted-by-all", holds=False, waits="person", why=who.missing)
     why = f"{len(left)} of {len(rows)} were not shown to accept the new root: {named(left)}" if left else ""
@@ -243,7 +253,8 @@ def _afterwards(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -
         proven = bool(present) or not by_word(view)
         return [_Step(phase="leaves-everywhere", holds=proven, waits="person", why=OF_MEMBERS), after]
     left = [r for r in rows if not r.own and r.serves not in NEEDLESS]
-    incomplete = f"; {who.missing}" if who.missing else ""
-    why = f"{len(left)} members were not seen to serve a pair of the new root: {named(left)}{incomplete}"
-    waits: Waits = "person" if who.missing else "machines"
-    return [_Step(phase="leaves-everywhere", holds=not left and not who.missing, waits=waits, why=why), after]
+    missing = who.missing or (f"the former CAs may be needed by {PEERS}" if unnamed(view) else "")
+    silent = f"{len(left)} members were not seen to serve a pair of the new root: {named(left)}" if left else ""
+    why = "; ".join(part for part in (silent, missing) if part)
+    waits: Waits = "person" if missing else "machines"
+    return [_Step(phase="leaves-everywhere", holds=not left and not missing, waits=waits, why=why), after]

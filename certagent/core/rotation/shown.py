@@ -55,7 +55,7 @@ def member(row: Row) -> dict[str, Any]:
 def command(policy: Policy, found: Rotation) -> str:
     """What a person does next, "" where the rotation waits for machines alone."""
     verb = _verb(policy, found)
-    return verb if not verb or found.bundle == CA.stem or found.incomplete else f"{verb} --bundle {found.bundle}"
+    return verb if not verb.startswith("certagent ") or found.bundle == CA.stem else f"{verb} --bundle {found.bundle}"
 
 
 def _verb(policy: Policy, found: Rotation) -> str:
@@ -63,6 +63,8 @@ def _verb(policy: Policy, found: Rotation) -> str:
         return "certagent rotation resume"
     if found.waits == "machines":
         return ""
+    if found.unissued:
+        return "name the new CA in `authority`, or switch the CA"
     if found.incomplete and found.phase != "known":
         return "set `peers` in [certs_dir.rotation]"
     trust = policy.rotation.outside_clients and "clients-trust" not in found.words

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from certagent.core.facts import Authority, Loaded, Snapshot, Staged, Trust, Word
+from certagent.core.facts import Authority, Loaded, Members, Snapshot, Staged, Trust, Word
 from certagent.core.policy import Policy
+from certagent.core.rotation import shown
 from certagent.core.rotation.phases import Rotation, rotations
 from certagent.core.view import View
 from tests.core.building import NOW, leaf, pair, policy, snapshot, want
@@ -60,7 +61,7 @@ def test_invariant_10_progress() -> None:
         each.bundle = ("new", "old")
     assert of_host(net, a) == [("known", "machines", 2)]
     settle(net, a, b, c)
-    assert of_host(net, a) == [("trusted-here", "machines", 2)]
+    assert of_host(net, a) == [("trusted-here", "person", 3)]  # the new CA does not issue yet
     net.issues = "new"
     for each in (a, b, c):
         each.staged = (Staged(net.pair(), net.now, asked=True),)
@@ -136,6 +137,34 @@ def test_incomplete_list_is_for_a_person() -> None:
     loaded = (Loaded("x", (bundle_of(("new", "old")), LIVE)),)
     made = one(host(members=replace(FLEET, live=9), loaded=loaded))
     assert (made.phase, made.waits, "9 nodes are live" in made.incomplete) == ("trusted-here", "person", True)
+
+
+def test_node_that_no_setting_calls_alone_never_has_clients_done() -> None:
+    """`bundle prune` would refuse; the reason names the remedy, and so does the next command."""
+    mine = of("new", pair("node", FRESH))
+    about: dict[str, Any] = {
+        "staged": (),
+        "loaded": (Loaded("x", (bundle_of(("new", "old")), mine)),),
+        "looks": (look(OWN),),
+    }
+    found, rule = host(mine, members=Members(live=1), **about), replace(RULE, peers=None)
+    made = one(found, replace(RULES, rotation=rule))
+    assert (made.phase, made.waits, "`peers = []` says that this node is alone" in made.why) == ("leaf", "person", True)
+    assert shown.command(RULES, made) == "set `peers` in [certs_dir.rotation]"
+    alone = one(replace(found, members=Members(live=1, source="peers", looks=about["looks"])))
+    assert (alone.phase, alone.incomplete) == ("clients-done", "")
+
+
+def test_a_person_lets_the_new_ca_issue() -> None:
+    """Unless a configured authority is known to issue from it: then its certificate is awaited."""
+    loaded = (Loaded("x", (bundle_of(("new", "old")), LIVE)),)
+    known = Authority("house", "step", (NEW,))
+    pairs = (bundle_of(("new", "old")), LIVE)
+    person = one(host(pairs=pairs, staged=(), loaded=loaded, authorities=(), issued=frozenset({NEW.fingerprint})))
+    assert (person.phase, person.waits, person.exit) == ("trusted-here", "person", 3)
+    assert shown.command(RULES, person) == "name the new CA in `authority`, or switch the CA"
+    machines = one(host(pairs=pairs, staged=(), loaded=loaded, authorities=(known,)))
+    assert (machines.phase, machines.waits, shown.command(RULES, machines)) == ("trusted-here", "machines", "")
 
 
 def test_new_root_that_the_bundle_lacks_is_known() -> None:
