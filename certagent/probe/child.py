@@ -15,7 +15,7 @@ from typing import Any
 
 from certagent.probe.exchange import Client, Outcome, exchanged
 from certagent.probe.looking import Found, console, looked
-from certagent.sandbox import Profile, confine
+from certagent.sandbox import Profile, confine, refuse_more
 
 FILES = 2
 ADDRESSES = 8
@@ -38,7 +38,7 @@ def answer(question: dict[str, Any], files: list[int]) -> None:
     profile = Profile(connect=(port, *filter(None, [question.get("console")])), memory=MEMORY)
     confine(replace(profile, datagrams=True), None, "", timeout)
     addresses = resolved(host, port)
-    confine(profile, None, "", timeout)  # the server's bytes need no UDP
+    refuse_more(profile)  # the server's bytes need no UDP
     pair = f"/proc/self/fd/{files[1]}" if len(files) == FILES else ""
     if question["kind"] == LOOK:  # one deadline holds for all of it, the name included
         found: Outcome | Found = _looked(question, addresses, pair, end)

@@ -3,6 +3,7 @@
 The child holds no managed key and cannot reach one.
 """
 
-from certagent.sandbox.confining import SCOPE_ABI, Missing, Profile, confine, landlock_abi, shown
+from certagent.sandbox.confining import SCOPE_ABI, Missing, Profile, confine, landlock_abi, refuse_more
+from certagent.sandbox.readable import shown
 
-__all__ = ["SCOPE_ABI", "Missing", "Profile", "confine", "landlock_abi", "shown"]
+__all__ = ["SCOPE_ABI", "Missing", "Profile", "confine", "landlock_abi", "refuse_more", "shown"]

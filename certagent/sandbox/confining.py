@@ -9,12 +9,11 @@ python-prctl or libseccomp (three structures by ctypes are all it takes).
 import ctypes
 import os
 import resource
-import ssl
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
 from certagent.posix.prctl import LIBC, SET_DUMPABLE, SET_KEEPCAPS, SET_NO_NEW_PRIVS, SET_PDEATHSIG, prctl
+from certagent.sandbox.readable import shared
 from certagent.sandbox.seccomp import deny
 
 SIGKILL = 9
@@ -31,31 +30,6 @@ SCOPES = 3  # abstract sockets, signals
 DNS, HTTPS = 53, 443
 FILE_SIZE = 64 << 20
 
-RESOLVER = (
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/nsswitch.conf",
-    "/etc/host.conf",
-    "/etc/gai.conf",
-    "/etc/services",
-    "/etc/protocols",
-    "/etc/localtime",
-    "/usr/share/zoneinfo",
-    "/run/systemd/resolve",
-)
-TRUSTED = (
-    "/etc/ssl/certs",
-    "/etc/ssl/cert.pem",
-    "/etc/ssl/openssl.cnf",
-    "/etc/pki/tls/certs",
-    "/etc/pki/tls/cert.pem",
-    "/etc/pki/tls/openssl.cnf",
-    "/etc/pki/ca-trust/extracted",
-    "/etc/ca-certificates/extracted",
-    "/usr/share/ca-certificates",
-    "/usr/local/share/ca-certificates",
-)
-LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 PROGRAMS = ("/usr", "/bin", "/sbin", "/etc/passwd", "/etc/group", "/etc/alternatives", "/etc/ld.so.conf")
 
@@ -126,6 +100,11 @@ def confine(profile: Profile, user: tuple[int, int] | None, area: str, timeout: 
     abi = landlock_abi()
     missing = lacking(abi, _landlock(profile, abi, area) if abi else "", dropped=becomes is not None)
     return (*missing, *_filter(profile, abi, dropped=becomes is not None))
+
+
+def refuse_more(profile: Profile) -> None:
+    """After `confine` with a profile that differs in system calls alone: give up those that this one does not need."""
+    _filter(profile, landlock_abi(), dropped=False)
 
 
 def _filter(profile: Profile, abi: int, *, dropped: bool) -> tuple[Missing, ...]:
@@ -245,7 +224,7 @@ def _landlock(profile: Profile, abi: int, area: str) -> str:
 
 def _allow_files(ruleset: int, rights: int, profile: Profile, area: str) -> None:
     look = READ_FILE | READ_DIR | (EXECUTE if profile.programs else 0)
-    for path in {*RESOLVER, *TRUSTED, *_openssl(), *LIBRARIES, *interpreter(), *profile.read}:
+    for path in {*shared(), *profile.read}:
         _allow(ruleset, path, rights & look)
     for path in DEVICES:
         _allow(ruleset, path, rights & (READ_FILE | WRITE_FILE))
@@ -253,31 +232,6 @@ def _allow_files(ruleset: int, rights: int, profile: Profile, area: str) -> None
         _allow(ruleset, path, rights & look)
     for path in (area, *profile.write):
         _allow(ruleset, path, rights & ~IOCTL_DEV if profile.programs else rights & ~(IOCTL_DEV | EXECUTE))
-
-
-def _openssl() -> set[str]:
-    paths = ssl.get_default_verify_paths()
-    return {p for p in (paths.cafile, paths.capath) if p}
-
-
-def interpreter() -> set[str]:
-    """Where modules are loaded from: the standard library, site-packages, and the packages that are loaded already.
-
-    Never a whole entry of sys.path, which may be the working directory from which the agent was started.
-    """
-    found = {os.path.dirname(os.__file__)}
-    found |= {p for p in sys.path if p.endswith(("/site-packages", "/dist-packages"))}
-    for name, module in list(sys.modules.items()):
-        if "." in name or name == "__main__":
-            continue
-        found |= {p for p in getattr(module, "__path__", None) or [getattr(module, "__file__", None)] if p}
-    return {p for p in found if p.startswith("/") and p != "/"}
-
-
-def shown(path: str) -> str:
-    """The directory that every worker may read and that contains the path; "" if there is none."""
-    places = {os.path.realpath(p) for p in (*TRUSTED, *_openssl(), *LIBRARIES, *interpreter())}
-    return next((p for p in sorted(places) if f"{os.path.realpath(path)}/".startswith(f"{p}/")), "")
 
 
 def _allow(ruleset: int, path: str, allowed: int) -> None:

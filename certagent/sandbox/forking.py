@@ -6,6 +6,7 @@ that is not done in time is killed here. Rejected: a new interpreter for each re
 instead of six; and threads of the agent, in whose memory everything stays.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ from typing import Any
 
 from certagent.posix.prctl import close_memory
 from certagent.sandbox.loading import load_whole
+from certagent.sandbox.readable import shared
 from certagent.sandbox.worker_process import user_of
 
 REQUEST = 1 << 16
@@ -35,12 +37,20 @@ def main() -> int:
     if (user := user_of(who)) is not None:
         load_whole(*module.LIBRARIES)  # perhaps the other user cannot read the interpreter
         _become(*user)
+    _prepare()
     close_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person who ends the agent at a terminal: it ends this one
     with socket.socket(fileno=os.dup(0)) as asked:
         _close_input()
         _serve(asked, module.answer)
     return 0
+
+
+def _prepare() -> None:
+    """Do once what each child would do, and let no child copy memory to look for garbage in what is there before it."""
+    shared()
+    gc.collect()
+    gc.freeze()
 
 
 def _close_input() -> None:
