@@ -32,12 +32,18 @@ ONE_AT_A_TIME = (  # they mount, and boot units
     "test_containers",
     "test_disk",
 )
+LONGEST_ID = 80
 LONG = ("packages", "test_properties", "test_rotation", "test_layouts", "system", "verifying", "certs_dir")
 
 
 def pytest_configure() -> None:
     """SIGHUP does what it does by default, whatever started the tests."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A long value gives no name: each process would make another certificate."""
+    return argname if isinstance(val, bytes | str) and len(val) > LONGEST_ID else None
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups after that
