@@ -285,10 +285,10 @@ class Service:
 
 def planned(known: Iterable[Planned]) -> dict[str, Any]:
     """The plans of what is known."""
-    found = [
-        {"path": e.policy.path, **plan_document(e.policy, e.snapshot, clock(), None if e.current else e.plan)}
-        for e in known
-    ]
+    parts, now = list(known), clock()
+    several, plans = len(parts) > 1, [None if e.current else e.plan for e in parts]
+    rows = [plan_document(e.policy, e.snapshot, now, p, several=several) for e, p in zip(parts, plans, strict=True)]
+    found = [{"path": e.policy.path, **row} for e, row in zip(parts, rows, strict=True)]
     return {"version": 1, "certs_dirs": found}
 
 

@@ -28,8 +28,13 @@ def rfc3339(at: datetime | None) -> str | None:
 def document(parts: Iterable[Planned], now: datetime, daemon: dict[str, Any] | None) -> dict[str, Any]:
     """Given every certs-dir's policy, snapshot and plan, return the whole status."""
     parts = list(parts)
+    several = len(parts) > 1
     dirs = [
-        {**certs_dir(p.policy, p.snapshot, _true(p.plan, daemon), now), "checked_at": rfc3339(p.checked)} for p in parts
+        {
+            **certs_dir(p.policy, p.snapshot, _true(p.plan, daemon), now, several=several),
+            "checked_at": rfc3339(p.checked),
+        }
+        for p in parts
     ]
     worst = worst_of(d["severity"] for d in dirs)
     host = next((p.policy.host for p in parts), "")
@@ -42,8 +47,10 @@ def _true(plan: Plan, daemon: dict[str, Any] | None) -> Plan:
     return plan if daemon else replace(plan, findings=tuple(f.without_agent() for f in plan.findings))
 
 
-def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> dict[str, Any]:
-    """One certs-dir."""
+def certs_dir(
+    policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime, *, several: bool = False
+) -> dict[str, Any]:
+    """One certs-dir; `several`: it is not the only one, so that a command has to name it."""
     view = View(policy=policy, snapshot=snapshot, now=now)
     return {
         "path": policy.path,
@@ -56,7 +63,7 @@ def certs_dir(policy: Policy, snapshot: Snapshot, plan: Plan, now: datetime) -> 
         "members": _members(snapshot.members),
         "authorities": [_authority(snapshot, a) for a in snapshot.authorities],
         "clock": {"sound": snapshot.clock.sound, "synchronised": snapshot.clock.synchronised},
-        "rotations": [shown.rotation(policy, each) for each in shown.under_way(view)],
+        "rotations": [shown.rotation(policy, each, several=several) for each in shown.under_way(view)],
         "next": _next(view, plan),
     }
 
@@ -263,17 +270,20 @@ def _blocked(found: Blocked) -> dict[str, Any]:
     }
 
 
-def plan_document(policy: Policy, snapshot: Snapshot, now: datetime, last: Plan | None = None) -> dict[str, Any]:
+def plan_document(
+    policy: Policy, snapshot: Snapshot, now: datetime, last: Plan | None = None, *, several: bool = False
+) -> dict[str, Any]:
     """What would be done now, what follows if it succeeds, what is blocked and why, and when the next step is due.
 
-    `last`: the plan of a directory that could not be checked since; nothing follows from it.
+    `last`: the plan of a directory that could not be checked since; nothing follows from it. `several`: it is not the
+    only directory, so that a command has to name it.
     """
     plan, view = last or decide(policy, snapshot, now), View(policy=policy, snapshot=snapshot, now=now)
     planned = {
         "actions": [_action(a) for a in plan.actions],
         "steps": [] if last else [_action(a) for a in forecast(policy, snapshot, now)],
         "held": [_blocked(h) for h in plan.blocked],
-        "rotations": [shown.rotation(policy, each) for each in shown.under_way(view)],
+        "rotations": [shown.rotation(policy, each, several=several) for each in shown.under_way(view)],
         "findings": [finding(f) for f in plan.findings],
         "wake_at": rfc3339(plan.wake_at),
         "next": _next(view, plan),

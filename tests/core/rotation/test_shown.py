@@ -12,8 +12,8 @@ from certagent.core.policy import RotationRule
 from certagent.core.predict import predict
 from certagent.core.rotation import shown
 from certagent.core.rotation.phases import Phase, Rotation, Row, Waits
-from certagent.core.status import certs_dir, plan_document
-from certagent.core.view import View
+from certagent.core.status import certs_dir, document, plan_document
+from certagent.core.view import Planned, View
 from tests.core.building import NOW, leaf, pair, policy, process, snapshot, want
 from tests.core.test_bundles import NEW, OLD, bundle
 
@@ -98,6 +98,22 @@ def test_rotation_is_shown_in_status_and_plan() -> None:
         "forced": False,
     }
     assert shown.under_way(view(bundle(OLD), node(OLD.spki))) == ()
+
+
+def test_next_command_names_the_directory_where_several_are_managed() -> None:
+    """In `status --json` and in `plan --json`, as in `rotation status --json`; a single one goes without saying."""
+    seen = view(bundle(NEW, OLD), node(OLD.spki), said=(PAUSE,))
+    plan = decide(seen.policy, seen.snapshot, NOW)
+    part = Planned(policy=seen.policy, snapshot=seen.snapshot, plan=plan)
+    other = replace(part, policy=replace(seen.policy, path="/elsewhere"))
+    told = [
+        [each["next"] for d in document(parts, NOW, None)["certs_dirs"] for each in d["rotations"]]
+        for parts in ([part], [part, other])
+    ]
+    verb = "certagent rotation resume"
+    assert told == [[verb], [f"{verb} --certs-dir {seen.policy.path}", f"{verb} --certs-dir /elsewhere"]]
+    (found,) = plan_document(seen.policy, seen.snapshot, NOW, several=True)["rotations"]
+    assert found["next"] == told[1][0]
 
 
 PAUSE = Word(kind="pause", bundle="ca", root=NEW.spki, at=NOW)
