@@ -357,15 +357,20 @@ def test_mistyped_option_names_the_one_that_is_meant(words: str, meant: str) -> 
 
 
 def test_history_of_a_name_that_no_file_has_is_a_mistake(tmp_path: Path) -> None:
-    """It says so and names the one that is meant; a name that a file can have has no attempts yet."""
+    """It says so and names the one that is meant, also where a file could have that name but none is configured."""
     config = tmp_path / "config.toml"
     config.write_text(CONFIG.format(base=tmp_path, owner=pwd.getpwuid(os.geteuid()).pw_name))
     done = looked("history", "nod", "-c", str(config))
     assert (done.returncode, done.stdout) == (64, "")
     assert done.stderr.strip() == "certagent: no file of a certs directory is called 'nod'; did you mean 'node'?"
     assert looked("history", "xyzzy", "-c", str(config)).stderr.strip().endswith("status lists what is managed")
-    other = looked("history", "client.other", "-c", str(config))
-    assert (other.returncode, other.stdout.startswith("no attempts for client.other yet")) == (0, True)
+    config.write_text(config.read_text().replace("[certs_dir.file", 'clients = ["root"]\n[certs_dir.file'))
+    other = looked("history", "client.rot", "-c", str(config))
+    assert (other.returncode, other.stdout) == (64, "")
+    told = "certagent: client.rot is not configured, and has no attempts; did you mean 'client.root'?"
+    assert other.stderr.strip() == told
+    configured = looked("history", "client.root.crt", "-c", str(config))
+    assert (configured.returncode, configured.stdout.startswith("no attempts for client.root yet")) == (0, True)
 
 
 def test_certs_directory_that_is_a_dangling_link_is_told(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_reply_of_stopped_verb_has_every_error(tmp_path: Path, capsys: pytest.Ca
             reader(str(config))
         assert stopped.value.reply.code == 64
         assert len(stopped.value.reply.error.splitlines()) > 1
+        assert (stopped.value.why, stopped.value.remedy) == (stopped.value.reply.error, "")
     assert main(["plan", "-c", str(config)]) == 64
     assert capsys.readouterr() == ("", stopped.value.reply.error + "\n")
 
@@ -69,6 +70,8 @@ def test_agent_that_does_not_answer_is_not_called_absent(tmp_path: Path) -> None
             ask(str(config), "renew", patience=0.1)
     assert stopped.value.reply.code == 3
     assert f"the agent at {path} runs, but did not answer 'renew'" in stopped.value.reply.error
+    assert stopped.value.remedy == "what it does is in its log: journalctl -u certagent"
+    assert stopped.value.reply.error == f"certagent: {stopped.value.why}; {stopped.value.remedy}"
 
 
 def test_help_without_a_verb_exits_64(capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,7 +104,10 @@ class DirectoryLock:
     def _refuse(self, error: HostError | OSError) -> NoReturn:
         self.release()
         self.problem = barred(self._store.path, error)
-        raise HostError(self.problem.detail, error.errno) from error
+        said = self.problem.detail
+        if self.problem.why is Why.ANOTHER_AGENT:  # a reason not to start: what to do is said there and then
+            said += f"; {self.problem.remedy}"
+        raise HostError(said, error.errno) from error
 
     def retry(self) -> None:
         """As `take`, without raising: the problem is a fact of the next observation."""

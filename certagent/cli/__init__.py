@@ -16,12 +16,12 @@ from certagent.cli.common import (
     USAGE,
     Reply,
     Stopped,
-    Ticker,
     config_option,
     default_config,
     require_named,
     show,
 )
+from certagent.cli.waiting import Ticker
 
 VERBS = {  # each verb, and its module here
     "init": "init",

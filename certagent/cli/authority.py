@@ -12,13 +12,13 @@ from certagent.cli.common import (
     UNKNOWN,
     USAGE,
     Reply,
-    Ticker,
     ask,
     complaint,
     config_option,
     json_option,
     read_config,
 )
+from certagent.cli.waiting import Ticker
 
 LONGEST = 900.0
 MARKS = {"ok": "ok     ", "failed": "FAILED ", "untried": "-      "}

@@ -12,7 +12,6 @@ from typing import Any
 
 from certagent.cli.commands import POLL, REFUSED, refusal
 from certagent.cli.common import (
-    Progress,
     Reply,
     Stopped,
     ask,
@@ -25,6 +24,7 @@ from certagent.cli.common import (
     socket_of,
     stem_of,
 )
+from certagent.cli.waiting import Progress
 from certagent.core.bundles import PRIVATE_KEY, certificates_in
 
 LARGEST = 40_000  # bytes of certificates in one command

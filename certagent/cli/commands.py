@@ -10,7 +10,6 @@ from typing import Any
 
 from certagent.cli.common import (
     UNKNOWN,
-    Progress,
     Reply,
     Stopped,
     ask,
@@ -22,6 +21,7 @@ from certagent.cli.common import (
     stem_of,
 )
 from certagent.cli.proving import PENDING, Command, blocked, seen
+from certagent.cli.waiting import Progress
 
 SEVERAL, ONLY = "needed if several directories have this pair", "reload only the processes of this directory"
 FORCE = {

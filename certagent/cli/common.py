@@ -8,11 +8,9 @@ import argparse
 import json
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from certagent.cli.showing import painted
 from certagent.core.spelling import printable
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "/etc/certagent/config.toml"
 DEFAULT_SOCKET = "/run/certagent/control.sock"
 DEFAULT_STATE = "/var/lib/certagent"
+PREFIX = "certagent: "
 USAGE = 64
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 UNKNOWN = 3
@@ -44,16 +43,23 @@ class Reply(NamedTuple):
 
 
 class Stopped(Exception):  # noqa: N818 - the end of a verb, by its own reply
-    """A verb cannot go on, and `reply` is all that it has to say."""
+    """A verb cannot go on, and `reply` is all that it has to say: `why`, and the remedy where one is known."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, why: str = "", remedy: str = "") -> None:
+        """Use `stopped` where there is a remedy."""
         super().__init__(reply.error)
         self.reply = reply
+        self.why, self.remedy = why or reply.error.removeprefix(PREFIX), remedy
 
 
 def complaint(reason: object, code: int) -> Reply:
     """Given why a verb did not do it, return the reply that says so on stderr."""
-    return Reply(code, error=f"certagent: {reason}")
+    return Reply(code, error=f"{PREFIX}{reason}")
+
+
+def stopped(why: str, remedy: str, code: int) -> Stopped:
+    """Given why a verb cannot go on and what to do, return the exception that says both, and keeps them apart."""
+    return Stopped(complaint(f"{why}; {remedy}", code), why, remedy)
 
 
 def said(reply: Reply, *, as_json: bool) -> str | None:
@@ -207,16 +213,16 @@ def ask(
     except DaemonHidden as error:
         from certagent.control.standing import hidden
 
-        raise Stopped(complaint(hidden(socket), UNKNOWN)) from error
+        raise stopped(*hidden(socket), UNKNOWN) from error
     except DaemonSilent:
         return None
     except StrangerError as error:
         why = f"who listens at {socket} is uid {error.uid}: neither root nor the agent's user; nothing was asked"
-        raise Stopped(complaint(f"{why}; see who owns the directory of the socket", UNKNOWN)) from error
+        raise stopped(why, "see who owns the directory of the socket", UNKNOWN) from error
     except DaemonSlow as error:
         why = f"the agent at {socket} runs, but did not answer {command!r} within {patience:.0f} s"
         remedy = "what it does is in its log: journalctl -u certagent"
-        raise Stopped(complaint(f"{why}; {remedy}", UNKNOWN)) from error
+        raise stopped(why, remedy, UNKNOWN) from error
 
 
 def silence(path: str) -> str:
@@ -242,58 +248,3 @@ def local_service(path: str, *, silent: bool) -> "Service":
     except (HostError, OSError) as error:
         why = f"{silence(path)}, and this command cannot look itself: {error}" if silent else error
         raise Stopped(complaint(why, UNKNOWN)) from error
-
-
-class Ticker:
-    """While a command takes longer than a second, a line on a terminal says so."""
-
-    AFTER = 1.0
-
-    def __init__(self, what: str, stream: TextIO) -> None:
-        """`what` is waited for."""
-        self._guard = threading.Lock()
-        self._what, self._progress, self._done = what, Progress(stream), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True) if stream.isatty() else None
-
-    def __enter__(self) -> Self:
-        if self._thread is not None:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def say(self, text: str) -> None:
-        """Print a part of the result now, in the place of the line."""
-        with self._guard:
-            self._progress.clear()
-            print(painted(harmless(text), sys.stdout, os.environ), flush=True)
-
-    def _run(self) -> None:
-        begin = time.monotonic()
-        while not self._done.wait(self.AFTER):
-            with self._guard:
-                self._progress.show(f"{self._what}: working", time.monotonic() - begin)
-        self._progress.clear()
-
-
-class Progress:
-    """One line on a terminal that shows what the command waits for; nothing if the stream is not a terminal."""
-
-    def __init__(self, stream: TextIO) -> None:
-        """Shows nothing yet."""
-        self._stream = stream if stream.isatty() else None
-
-    def show(self, text: str, seconds: float) -> None:
-        """Replace the line."""
-        if self._stream is not None:
-            self._stream.write(f"\r\x1b[K{text} ({seconds:.0f} s)")
-            self._stream.flush()
-
-    def clear(self) -> None:
-        """Remove the line."""
-        if self._stream is not None:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()

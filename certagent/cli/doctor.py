@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from certagent.cli.common import (
-    Progress,
     Reply,
     Stopped,
     ask,
@@ -19,6 +18,7 @@ from certagent.cli.common import (
     silence,
     socket_of,
 )
+from certagent.cli.waiting import Progress
 
 if TYPE_CHECKING:
     from certagent.config import Config
@@ -157,8 +157,7 @@ def _status(path: str, socket: str, *, resident: bool) -> "tuple[dict[str, Any] 
                 check="socket", outcome="ok", message=f"agent pid {pid} answers at {socket}"
             )
     except Stopped as stopped:
-        message, _, remedy = stopped.reply.error.removeprefix("certagent: ").rpartition("; ")
-        return None, Line(check="socket", outcome="failed", message=message, remedy=remedy)
+        return None, Line(check="socket", outcome="failed", message=stopped.why, remedy=stopped.remedy)
     message = silence(path)
     silent = Line(check="socket", outcome="warning", message=message, remedy="systemctl start certagent")
     if not resident:
@@ -166,10 +165,8 @@ def _status(path: str, socket: str, *, resident: bool) -> "tuple[dict[str, Any] 
     try:
         service = local_service(path, silent=False)
     except Stopped as stopped:
-        message = stopped.reply.error.removeprefix("certagent: ")
-        return None, Line(
-            check="state", outcome="failed", message=message, remedy="run this as root or the agent's user"
-        )
+        remedy = stopped.remedy or "run this as root or the agent's user"
+        return None, Line(check="state", outcome="failed", message=stopped.why, remedy=remedy)
     document = service.status(None)
     service.stop()
     return document, silent
@@ -219,7 +216,7 @@ def _tested(config: "Config", path: str, name: str, *, agent: bool, user: str) -
             remedy = f"start the agent, or sudo -u {user} certagent doctor"
             return Line(check="CA", outcome="untested", message=message, remedy=remedy)
     except Stopped as stopped:
-        answer = {"error": stopped.reply.error.removeprefix("certagent: ")}
+        answer = {"error": stopped.why}
     finally:
         shown.clear()
     if "document" in answer:

@@ -18,7 +18,7 @@ from certagent.cli.common import (
     stem_of,
 )
 from certagent.cli.history_text import text
-from certagent.core.names import Unknown, parse
+from certagent.core.names import Name, Unknown, parse
 from certagent.core.spelling import spelled
 
 if TYPE_CHECKING:
@@ -49,16 +49,24 @@ def run(arguments: argparse.Namespace) -> Reply:
     stem = stem_of(arguments.file)
     answer = ask(arguments.config, "history", file=stem, limit=arguments.limit)
     rows = answer["rows"] if answer and answer["ok"] else _kept(arguments.config, stem, arguments.limit)
-    if stem and not rows and isinstance(parse(stem), Unknown):
-        return unknown(stem, [w.name.stem for p in _policies(arguments.config) for w in p.wants])
+    if stem and not rows:
+        configured = [w.name.stem for p in _policies(arguments.config) for w in p.wants]
+        if isinstance(parse(stem), Unknown) or (configured and stem not in configured):
+            return unknown(stem, configured)
     return reply_of([spelled(row) for row in rows], stem)
 
 
 def unknown(stem: str, configured: list[str]) -> Reply:
-    """Given a word that no file in a certs directory can be called, and the configured names, return what is said."""
+    """Given a name without attempts that is none of the configured ones, and those, return what is said."""
     near = get_close_matches(stem, configured, 1)
     meant = f"did you mean {near[0]!r}?" if near else "certagent status lists what is managed"
-    return complaint(f"no file of a certs directory is called {stem!r}; {meant}", USAGE)
+    named = isinstance(parse(stem), Name)
+    why = (
+        f"{stem} is not configured, and has no attempts"
+        if named
+        else f"no file of a certs directory is called {stem!r}"
+    )
+    return complaint(f"{why}; {meant}", USAGE)
 
 
 def _policies(path: str) -> "tuple[Policy, ...]":

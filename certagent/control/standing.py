@@ -17,8 +17,8 @@ def silence(path: str, agent: int | None) -> str:
     return f"no agent answers at {path}" + (f" ({why})" if why else "")
 
 
-def hidden(path: str) -> str:
-    """Given a socket that the kernel does not let us connect to, return the clause, with the remedy."""
+def hidden(path: str) -> tuple[str, str]:
+    """Given a socket that the kernel does not let us connect to, return what is said of it, and the remedy."""
     me, folder = name_of(os.geteuid()), os.path.dirname(path)
     try:
         uid = os.stat(path).st_uid
@@ -28,7 +28,7 @@ def hidden(path: str) -> str:
         why = lack.clause if lack else f"{me} may not look into {folder}"
         uid = 0
     who = "root" if uid == 0 else f"root or as {name_of(uid)}"
-    return f"whether an agent runs is not known: {why}; run this as {who}"
+    return f"whether an agent runs is not known: {why}", f"run this as {who}"
 
 
 def unusable(path: str, error: OSError) -> str:

@@ -6,7 +6,6 @@ two files in one step.
 
 import os
 import pwd
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +22,7 @@ from certagent.posix.as_user import apart
 from certagent.posix.directory import opened
 from certagent.posix.errors import HostError
 from certagent.posix.exchange import exchange
+from certagent.posix.locks import held, holding
 from certagent.posix.openat import IN_ROOT, open_within
 from certagent.posix.owner import name_of
 from certagent.posix.responding import FRESH, responds
@@ -31,7 +31,6 @@ from certagent.sandbox.confining import landlock_abi
 
 SECCOMP = "/proc/sys/kernel/seccomp/actions_avail"
 INSTANCES = "/proc/sys/fs/inotify/max_user_instances"
-LOCK = re.compile(r"FLOCK +ADVISORY +WRITE +(\d+) +([0-9a-f]+):([0-9a-f]+):(\d+) ")
 
 
 def needs(config: Config) -> Iterator[Need]:
@@ -213,13 +212,10 @@ def _link(path: str) -> str:
 
 def holders(config: Config, agent: int | None) -> Iterator[Line]:
     """Who manages each certs directory, by the kernel's table of locks."""
-    with open("/proc/locks") as file:
-        held = {(int(m[2], 16), int(m[3], 16), int(m[4])): int(m[1]) for line in file if (m := LOCK.search(line))}
+    table = held()
     for policy in config.policies:
         with suppress(OSError):
-            info = os.stat(f"{policy.path}/.certagent/lock")
-            key = (os.major(info.st_dev), os.minor(info.st_dev), info.st_ino)
-            holder = held.get(key, 0)
+            holder = holding(os.stat(f"{policy.path}/.certagent/lock"), table)
             yield of_holder(policy.path, holder, agent, _user_of(holder))
 
 

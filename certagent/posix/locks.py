@@ -3,13 +3,17 @@
 import errno
 import fcntl
 import os
+import re
 import stat
 from contextlib import suppress
 
 from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
+from certagent.posix.owner import name_of
 
+TABLE = "/proc/locks"
+ROW = re.compile(r"FLOCK +ADVISORY +WRITE +(\d+) +([0-9a-f]+):([0-9a-f]+):(\d+) ")
 OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -30,12 +34,33 @@ def _lock(fd: int, what: str) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-        holder = f"another certagent (pid {pid})" if pid else "another certagent"
-        raise HostError(f"{holder} already manages {what}", error.errno) from error
+        raise HostError(f"another certagent{_holder(fd)} already manages {what}", error.errno) from error
     with suppress(OSError):  # a full disk: the lock holds without its holder's name
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+
+def _holder(fd: int) -> str:
+    """Who holds a lock, by the pid in its file; as whom, where the kernel's table knows that process as the holder."""
+    said = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+    if not said:
+        return ""
+    user = ""
+    with suppress(OSError):  # in another container it is a stranger's pid here
+        if str(holding(os.fstat(fd), held())) == said:
+            user = f", which runs as {name_of(os.stat(f'/proc/{said}').st_uid)}"
+    return f" (pid {said}{user})"
+
+
+def held() -> dict[tuple[int, int, int], int]:
+    """The kernel's table of such locks: who holds which file, by device and inode. Raises OSError."""
+    with open(TABLE, encoding="ascii", errors="replace") as file:
+        return {(int(m[2], 16), int(m[3], 16), int(m[4])): int(m[1]) for line in file if (m := ROW.search(line))}
+
+
+def holding(info: os.stat_result, table: dict[tuple[int, int, int], int]) -> int:
+    """Given a file and that table, return the pid of who holds it, 0 if nobody does."""
+    return table.get((os.major(info.st_dev), os.minor(info.st_dev), info.st_ino), 0)
 
 
 def unlock(fd: int) -> None:

@@ -46,7 +46,7 @@ class StateDirectory:
         """Raises HostError, OSError."""
         _make(self._path)
         if self._lock < 0:
-            self._lock = lock(os.path.join(self._path, "lock"), self._path)
+            self._lock = self._locked()
         ledger = Ledger.writing(os.path.join(self._path, LEDGER))
         with suppress(HostError):  # a full disk: open attempts still count as failed
             ledger.close_interrupted()
@@ -54,6 +54,15 @@ class StateDirectory:
             mark_words(ledger.database)
             begin_renewing(ledger.database, clock())
         return ledger.database
+
+    def _locked(self) -> int:
+        """HostError names another agent that holds it, and what to do."""
+        try:
+            return lock(os.path.join(self._path, "lock"), self._path)
+        except HostError as error:
+            if error.errno != errno.EWOULDBLOCK:
+                raise
+            raise HostError(f"{error}; stop one of the two, or set another agent.state_dir", error.errno) from error
 
     def unlock(self) -> None:
         """Let another agent have it, where a thread never ends that holds the lock."""

@@ -149,7 +149,7 @@ def test_socket_place_is_told_as_it_is(place: Path, state: Callable[[Path], None
         try:
             ask(sock, "status", {}, 1.0)
         except DaemonHidden:
-            return hidden(sock)
+            return "; ".join(hidden(sock))
         except DaemonSilent:
             return silence(sock, NOBODY.pw_uid)
         return "answered"

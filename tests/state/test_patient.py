@@ -11,6 +11,7 @@ import pytest
 
 from certagent.core.facts import Attempt
 from certagent.posix.errors import HostError
+from certagent.posix.owner import name_of
 from certagent.state.database import Database
 from certagent.state.directory import StateDirectory
 from certagent.state.ledger import Ledger
@@ -21,10 +22,11 @@ NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
 
 def test_state_directory_is_made_locked_and_its_ledger_opened(tmp_path: Path) -> None:
-    """A second agent is refused, and named the first one; what is recorded is in the file afterwards."""
+    """A second agent is told whose the first one is; what is recorded is in the file afterwards."""
     first, second = (StateDirectory(str(tmp_path / "state")) for _ in range(2))
     first.open()
-    with pytest.raises(HostError, match=f"another certagent .pid {os.getpid()}. already manages"):
+    me = name_of(os.geteuid())
+    with pytest.raises(HostError, match=f"another certagent .pid {os.getpid()}, which runs as {me}. already manages"):
         second.open()
     row = first.ledger.attempt("/certs", Attempt("issue", "node", NOW))
     first.ledger.finish(row, "failed", "no")

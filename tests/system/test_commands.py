@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from certagent.control.client import ask
+from certagent.posix.owner import name_of
 from tests.making import make_ca, put
 from tests.system.running import Host, open_tmp
 from tests.waiting import wait_until
@@ -61,13 +62,21 @@ def test_status_before_first_reconcile_waits(host: Host) -> None:
 
 
 def test_second_agent_exits_and_names_first(host: Host) -> None:
-    """A second agent on the same state or certs directory exits immediately, and names the first."""
+    """A second agent on the same state or certs directory exits at once: the first one's pid, its user, the remedy."""
     host.once()
     with host.agent() as agent:
         assert agent.process is not None
         second = host.run("run")
         assert second.returncode == 3
-        assert str(agent.process.pid) in second.stderr
+        first = f"another certagent (pid {agent.process.pid}, which runs as {name_of(os.geteuid())}) already manages"
+        other = "stop one of the two, or set another agent.state_dir"
+        assert second.stderr == f"certagent: {first} {host.base}/state; {other}\n"
+        host.config = host.base / "second.toml"
+        text = (host.base / "config.toml").read_text()
+        host.config.write_text(text.replace("/state'", "/state2'").replace("control.sock", "2.sock"))
+        other = "stop one of the two, or remove the directory from one configuration"
+        assert host.run("run").stderr == f"certagent: {first} {host.certs}; {other}\n"
+        host.config = host.base / "config.toml"
         assert "; the running agent recovers by itself" in host.run("recover").stdout
         retired = host.run("retire", str(host.certs))
         assert retired.returncode == 1
