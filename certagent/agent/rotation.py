@@ -70,6 +70,8 @@ class RotationCommands:
             raise HostError(f"cannot say {kind!r} about a rotation")
         root = str(arguments.get("root", ""))
         target = self._target(named, certs_dir, now, root if kind == "clients-trust" else None)
+        if arguments.get("undo"):
+            return self._take_back(kind, target, by, now)
         return self._say(kind, peer_name, target, by, now)
 
     def status(self, certs_dir: str) -> dict[str, Any]:
@@ -100,6 +102,17 @@ class RotationCommands:
         reason = f"{about}{f', about {peer}' if peer else ''}: said by {by}"
         world.words.say(word, Attempt("command", change.bundle, now, "ok", reason, command=verb(kind)))
         return self._told(world, EVENTS[kind], change.bundle, reason, subject=change.new.subject)
+
+    def _take_back(self, kind: str, target: Target, by: str, now: datetime) -> dict[str, Any]:
+        """Forget a word about clients that was said too early; what was done because of it stays."""
+        world, change = target.world, target.change
+        said = [word for word in world.words.all() if (word.kind, word.bundle) == (kind, change.bundle)]
+        if not said:
+            raise HostError(f"nobody has said `{verb(kind)}`; `certagent history {change.bundle}` shows what was said")
+        reason = f"the rotation of {change.bundle} to {change.new.subject}: said by {by}"
+        attempt = Attempt("command", change.bundle, now, "ok", reason, command=f"{verb(kind)} --undo")
+        world.words.take_back(said, attempt)
+        return self._told(world, "rotation.taken-back", change.bundle, reason, subject=change.new.subject)
 
     def _resume(self, named: str, certs_dir: str, by: str, now: datetime) -> dict[str, Any]:
         """Take back that a rotation is paused or aborted, also where it cannot be seen at the moment."""

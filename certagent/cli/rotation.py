@@ -15,6 +15,7 @@ from certagent.core.rotation.shown import exit_code
 Row = dict[str, Any]
 BUNDLE = "ca or ca-client; needed if several rotations are under way"
 ROOT = "its subject, or the beginning of its SHA-256 fingerprint; needed where several roots may be meant"
+UNDO = "take back what was said; what was done because of it stays"
 SEVERAL = "needed if several certs directories have a rotation"
 SAYING = {  # each verb that says something, and what it means
     "pause": "begin no further step",
@@ -31,6 +32,7 @@ DONE = {
     "clients-trust": "clients of other hosts trust the new root",
     "clients-present": "no client of another host presents a certificate of a former CA",
 }
+UNDONE = "taken back: nothing is known of clients of other hosts"
 SERVES = {"new": "new", "both": "new and former", "other": "another CA", "old": "former", "": "not seen"}
 ACCEPTS = {True: "yes", False: "no", None: "not known"}
 
@@ -54,18 +56,19 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     force.add_argument("name", metavar="NAME", type=stem_of, help="the bundle, or a pair that it verifies: ca, node")
     force.add_argument("peer", metavar="PEER", help="the address of the member, as `rotation status` shows it")
     _common(force, run_say)
-    force.set_defaults(kind="force", root="")
+    force.set_defaults(kind="force", root="", undo=False)
     clients = below.add_parser("clients", help="what nobody can see: clients of other hosts")
     words = clients.add_subparsers(dest="word", required=True, metavar="WORD")
     for name, about in OUTSIDE.items():
         _saying(words.add_parser(name, help=about), f"clients-{name}")
+        words.choices[name].add_argument("--undo", action="store_true", help=UNDO)
     words.choices["trust"].add_argument("--root", default="", metavar="ROOT", help=ROOT)
 
 
 def _saying(parser: argparse.ArgumentParser, kind: str) -> None:
     _common(parser, run_say)
     _bundle(parser)
-    parser.set_defaults(kind=kind, peer="", root="")
+    parser.set_defaults(kind=kind, peer="", root="", undo=False)
 
 
 def _bundle(parser: argparse.ArgumentParser) -> None:
@@ -90,8 +93,9 @@ def run_status(arguments: argparse.Namespace) -> Reply:
 def run_say(arguments: argparse.Namespace) -> Reply:
     """Say something about a rotation; it is on the agent's disk when this returns."""
     about = {"kind": arguments.kind, "peer": arguments.peer, "bundle": arguments.name, "root": arguments.root}
-    answer = ask(arguments.config, "rotation-say", patience=30.0, certs_dir=arguments.certs_dir, **about)
-    return said(answer, arguments.config, DONE[arguments.kind])
+    words = {"certs_dir": arguments.certs_dir, "undo": arguments.undo, **about}
+    answer = ask(arguments.config, "rotation-say", patience=30.0, **words)
+    return said(answer, arguments.config, UNDONE if arguments.undo else DONE[arguments.kind])
 
 
 def run_resume(arguments: argparse.Namespace) -> Reply:

@@ -110,6 +110,7 @@ EVENTS: dict[str, Event] = {
     "rotation.ended": Event("info", "a rotation is over: no former CA is in the bundle any more"),
     "rotation.paused": Event("warning", "a person paused a rotation", "certagent rotation resume"),
     "rotation.resumed": Event("info", "a person took back that a rotation is paused or aborted"),
+    "rotation.taken-back": Event("info", "a person took back what was said about clients of other hosts"),
     "rotation.aborted": Event(
         "warning", "a person aborted a rotation: certificates go back to the former root", "certagent rotation status"
     ),

@@ -62,7 +62,7 @@ def test_rotation_is_shown_and_words_are_kept(rotating: tuple[Host, Agent]) -> N
 
 
 def test_words_outlive_the_agent_and_are_taken_back(rotating: tuple[Host, Agent]) -> None:
-    """A restart forgets nothing; `resume` takes back pause and abort, and nothing else."""
+    """A restart forgets nothing; `resume` takes back pause and abort, and `--undo` a word about clients."""
     host, agent = rotating
     for words in (("abort",), ("clients", "trust")):
         assert host.run("rotation", *words).returncode == 0
@@ -74,6 +74,11 @@ def test_words_outlive_the_agent_and_are_taken_back(rotating: tuple[Host, Agent]
         assert shows(host)[1]["words"] == ["clients-trust"]
         again = host.run("rotation", "resume")
         assert (again.returncode, "no rotation is paused or aborted" in again.stderr) == (1, True)
+        assert host.run("rotation", "clients", "trust", "--undo").returncode == 0
+        assert shows(host)[1]["words"] == []
+        again = host.run("rotation", "clients", "trust", "--undo")
+        assert (again.returncode, "nobody has said `rotation clients trust`" in again.stderr) == (1, True)
+        assert host.history("command")[0]["digest"] == "rotation clients trust --undo"
 
 
 BLOCKS = [b for b in all_blocks() if b.page == "docs/rotation.md" and b.commands]

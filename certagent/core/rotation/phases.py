@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
-from certagent.core.facts import Look, Pair, Process
+from certagent.core.facts import Pair, Process
 from certagent.core.names import CA
 from certagent.core.needs import PEERS, by_itself, by_word, issued_from, unnamed
 from certagent.core.rotation import canary
@@ -172,16 +172,16 @@ def _row(view: View, change: Change, found: Accepts, *, own: bool) -> Row:
         address=found.address,
         own=own,
         accepts=found.accepts,
-        serves=serves(view, change, found.address),
+        serves=_here_served(view, change, found.address) if own else serves(view, change, found.address),
         reason=found.reason,
         forced=found.forced,
     )
 
 
-def _serves(change: Change, look: Look | None) -> Serves:
-    if look is None:
+def _serves(change: Change, shown: frozenset[str] | None) -> Serves:
+    if shown is None:
         return ""
-    shown, former = set(look.anchors), {c.spki for c in change.former}
+    former = {c.spki for c in change.former}
     if change.new.spki in shown:
         return "both" if shown & former else "new"
     return "other" if shown - former else "old"
@@ -189,7 +189,19 @@ def _serves(change: Change, look: Look | None) -> Serves:
 
 def serves(view: View, change: Change, address: str) -> Serves:
     """What a member was last seen to serve; nothing shows what it presents where another bundle verifies clients."""
-    return _serves(change, canary.newest(view, address) if change.bundle == CA.stem else None)
+    look = canary.newest(view, address) if change.bundle == CA.stem else None
+    return _serves(change, frozenset(look.anchors) if look else None)
+
+
+def _here_served(view: View, change: Change, address: str) -> Serves:
+    """The same of an own port, which is asked after each installation: what it answered then is newer than a look."""
+    look = canary.newest(view, address)
+    answers = [s for s in view.snapshot.served if s.address == address and s.fingerprint]
+    last = max(answers, key=lambda s: s.at, default=None)
+    pairs = [p for p in leading(view.snapshot, CA.stem) if last and p.leaf and p.leaf.fingerprint == last.fingerprint]
+    if change.bundle != CA.stem or not pairs or last is None or (look and look.at > last.at):
+        return serves(view, change, address)
+    return _serves(change, anchors(pairs[0]))
 
 
 def _steps(view: View, change: Change, who: Fleet, rows: tuple[Row, ...]) -> list[_Step]:

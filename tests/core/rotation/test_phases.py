@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from certagent.core.facts import Authority, Loaded, Members, Snapshot, Staged, Trust, Word
+from certagent.core.facts import Authority, Loaded, Members, Served, Snapshot, Staged, Trust, Word
 from certagent.core.policy import Policy
 from certagent.core.rotation import shown
 from certagent.core.rotation.phases import Rotation, rotations
@@ -113,6 +113,24 @@ def test_what_a_member_serves(anchors: tuple[str, ...], serves: str) -> None:
     """Its chain may lead to several roots: of a former one alone, or of none that is known, it still needs it."""
     made = one(host(looks=(look(A, served="x", anchors=anchors),)))
     assert [r.serves for r in made.rows if r.address == A] == [serves]
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "age", "serves"),
+    [
+        ("node-1", timedelta(0), "old"),
+        ("node-1", 3 * MINUTE, "new"),
+        ("unknown", timedelta(0), "new"),
+        ("", MINUTE, "new"),
+    ],
+    ids=["newer than the look", "older", "of another pair", "no answer"],
+)
+def test_own_port_shows_what_it_answered_after_an_installation(fingerprint: str, age: timedelta, serves: str) -> None:
+    """The agent asks its own ports after each swap; a look that is older does not say what is served now."""
+    told = (look(OWN, age=2 * MINUTE, served="x", anchors=("new",)),)
+    answer = Served(OWN, "sql", "", NOW - age, "served" if fingerprint else "unreachable", fingerprint)
+    made = one(host(looks=told, served=(answer,)))
+    assert [r.serves for r in made.rows if r.address == OWN] == [serves]
 
 
 def test_many_that_are_missing_are_counted() -> None:
