@@ -5,7 +5,7 @@ and clients of other hosts without the word of a person, are reasons to keep it.
 long ago, because a chain that has left a CA does not come back to it by itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -27,6 +27,10 @@ PEERS = (
     " node is alone)"
 )
 AS_CLIENTS = "what the other nodes present as clients, which no handshake shows"
+NOT_ABORTED = (
+    "other nodes on which the rotation to it may still go on (abort it on every node, then `certagent rotation clients"
+    " present`)"
+)
 EVER = datetime.fromtimestamp(0, UTC)  # what was seen once counts
 COMING = "the other nodes, which may rely on it already: it is the next root"
 
@@ -85,7 +89,7 @@ def pruning(view: View, stem: str) -> Pruning:
             kept.remove(ca)
     removed = tuple(ca for ca in cas if ca not in kept)
     living = [ca for ca in removed if ca.not_after > view.now]
-    waits = tuple(_unseen(view, stem, {c.spki for c in kept})) if living else ()
+    waits = (*_unseen(view, stem, {c.spki for c in kept}), *_unaborted(view, stem, living, kept)) if living else ()
     return Pruning(kept=tuple(kept), removed=removed, waits=waits)
 
 
@@ -108,7 +112,7 @@ def missed(view: View, process: Process, stem: str) -> tuple[Missed, ...]:
     here = certificates(view.pair(stem))
     left = {ca.spki for ca in here} - {ca.spki for ca in gone}
     was, chains = [*here, *gone], tuple(_chains(view, stem, (*here, *gone)))
-    unseen = tuple(_unseen(view, stem, left, since(view)))
+    unseen = (*_unseen(view, stem, left, since(view)), *_unaborted(view, stem, gone, here))
     rows = ((ca, (COMING,) if _coming(view, stem, ca, was, chains) else unseen) for ca in gone)
     return tuple(Missed(ca=ca, who=who) for ca, who in rows if who)
 
@@ -209,6 +213,18 @@ def _unseen(view: View, stem: str, kept: set[str], since: datetime = EVER) -> It
         yield OUTSIDE
     if stem == CA_CLIENT.stem and by_word(view):
         yield AS_CLIENTS
+
+
+def _unaborted(view: View, stem: str, gone: Iterable[Leaf], kept: Iterable[Leaf]) -> tuple[str, ...]:
+    """Whoever may go forward to the root of a rotation that was aborted here, for all that this host can see.
+
+    An abort counts on the host where it was said. Another one may have been shown long ago that this host accepts the
+    root, and no look tells whether it will act on that: only a word that was said after the abort does.
+    """
+    stop = said(view, "abort", stem, (ca.spki for ca in gone))
+    word = said(view, "clients-present", stem, (ca.spki for ca in kept))
+    open_ = stop is not None and (word is None or word.at < stop.at)
+    return (NOT_ABORTED,) if open_ and by_word(view) else ()
 
 
 def by_word(view: View) -> bool:

@@ -146,6 +146,10 @@ class History(tuple[Attempt, ...]):  # noqa: SLOT001 - what is found once is kep
         answers = (a for a in reversed(self.windows(stem)) if a.outcome == "ok" and a.fingerprint == fingerprint)
         return next((a.window for a in answers), None)
 
+    def commands(self, stem: str, command: str) -> tuple[Attempt, ...]:
+        """Every time that an operator gave a command about a pair or bundle."""
+        return tuple(a for a in self._of(stem, "command") if a.command == command and a.outcome == "ok")
+
     def last(self, stem: str) -> Attempt | None:
         """The newest attempt to change a pair."""
         return next(reversed(self._changes(stem)), None)

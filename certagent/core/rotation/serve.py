@@ -60,8 +60,9 @@ def held(view: View, pair: Pair, live: Pair | None, at: datetime | None = None, 
     if who.nobody and not who.missing:
         return None
     steps: tuple[Callable[[View, Question, Fleet], Held | None], ...] = (_stopped, _unshown)
-    asked = question(view, pair, back=back or _older(view, pair, live), at_home=at is not None)
-    steps += (_left,) if asked.since else (_unsaid,)
+    older = back or _older(view, pair, live)
+    asked = question(view, pair, back=older or _resumed(view, pair), at_home=at is not None)
+    steps += (_left,) if older else (_unsaid,)
     found = next((f for step in steps if (f := step(view, asked, who))), None)
     return found or (None if at is None or back else _early(view, pair, live, at))
 
@@ -76,6 +77,11 @@ def _older(view: View, pair: Pair, live: Pair) -> bool:
         return False
     dates = [{c.not_before for c in cas(view.snapshot, bundle) if c.spki in anchors(p)} for p in (pair, live)]
     return bool(dates[0] and dates[1]) and max(dates[0]) < max(dates[1])
+
+
+def _resumed(view: View, pair: Pair) -> bool:
+    """Whether a rotation of the bundle was aborted here once: others may have dropped the new root because of that."""
+    return bool(view.history.commands(_about(pair)[0], "rotation abort"))
 
 
 def _stopped(view: View, asked: Question, _: Fleet) -> Held | None:

@@ -50,6 +50,8 @@ class Mutation:
     words: bool = False  # there are said to be no clients of other hosts
     silence: bool = False  # who does not answer is not listed
     prune: bool = False  # a root is dropped without a question
+    aborted: bool = False  # a person is said to have aborted everywhere
+    resumed: bool = False  # that the rotation was aborted once is forgotten
     overlap: bool = False  # what a process has loaded of the bundle is said to be what is on disk
 
 
@@ -187,9 +189,11 @@ class Network:
             processes_at=self.now,
             served=(answer,) if host.up else (),
             members=members,
-            words=host.words,
+            words=self.words(host),
             requests=host.requests,
-            attempts=tuple(a for a in host.attempts if a.subject == "ca"),
+            attempts=tuple(
+                a for a in host.attempts if a.subject == "ca" and not (self.mutation.resumed and a.kind == "command")
+            ),
             authorities=(Authority("house", "step"),),
         )
         gone = [n for n in ("node",) if root_of(host.disk) in host.loaded[0] and root_of(host.disk) not in host.bundle]
@@ -198,6 +202,11 @@ class Network:
         known = host.bundle if self.mutation.overlap else host.loaded[0]
         kept = Loaded(digest, (replace(bundle_of(known), key=None), replace(was, key=None)), tuple(gone), tuple(old))
         return replace(made, loaded=(kept,) if host.up else ())
+
+    def words(self, host: Host) -> tuple[Word, ...]:
+        """What people said on a host, and what the mutation says."""
+        stops = [w for w in host.words if w.kind == "abort"] if self.mutation.aborted else []
+        return (*host.words, *(replace(w, kind="clients-present", root="old") for w in stops))
 
     def dated(self, look: Look) -> Look:
         """A look, as old as it is, or as the mutation says."""

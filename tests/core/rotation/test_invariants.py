@@ -77,8 +77,32 @@ SHRUNK: list[tuple[str, Snapshot, Policy, str]] = [
         "it is the next root",
     ),
     (
-        "the same, aborted",
+        "the same, aborted here: nobody knows of the others",
         lacking(shown(A, "old"), shown(B, "old"), disk=("old",), live=LIVE, words=(word("abort"),)),
+        RULES,
+        "may still go on",
+    ),
+    (
+        "aborted, and what was said of it was said before",
+        lacking(
+            shown(A, "old"),
+            shown(B, "old"),
+            disk=("old",),
+            live=LIVE,
+            words=(word("clients-present", root="old"), replace(word("abort"), at=NOW + SECOND)),
+        ),
+        RULES,
+        "may still go on",
+    ),
+    (
+        "aborted, and a person says so of everybody",
+        lacking(
+            shown(A, "old"),
+            shown(B, "old"),
+            disk=("old",),
+            live=LIVE,
+            words=(word("abort"), word("clients-present", root="old")),
+        ),
         RULES,
         "",
     ),

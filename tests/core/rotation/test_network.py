@@ -4,13 +4,14 @@ Each guard in turn is left out by what the hosts are told; then some order of ev
 is shown where it fails.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from random import Random
 
 import pytest
 
-from certagent.core.facts import Request, Staged, Word
-from tests.core.rotation.network import PAUSES, Host, Mutation, Network, bundle_of, root_of
+from certagent.core.facts import Attempt, Request, Staged, Word
+from tests.core.rotation.network import OWN, PAUSES, Host, Mutation, Network, bundle_of, root_of
 
 WALKS, STEPS = 60, 120
 LONG = 300
@@ -60,7 +61,10 @@ def _join(net: Network, _: Host) -> None:
     shown = all(root_of(h.loaded[1]) in pinned for h in net.hosts.values())
     if "h3" in net.hosts or not trusted or not shown or net.client_shows not in pinned:
         return
+    stopped = any(aborted(h) for h in net.hosts.values())
     made = net.add("h3", pinned)
+    if stopped:  # a person who aborts does so on every host that joins, too
+        abort(net, made)
     made.listed = tuple(h.address for h in net.hosts.values() if h is not made)
 
 
@@ -71,27 +75,41 @@ def _list(net: Network, host: Host) -> None:
 def _client(net: Network, _: Host) -> None:
     if "new" not in net.client_trusts:
         net.client_trusts.add("new")
-    elif all("new" in h.loaded[0] for h in net.hosts.values()):
+    elif all("new" in h.loaded[0] for h in net.hosts.values()) and not any(map(kept_old, net.hosts.values())):
         net.client_shows = "new"
+
+
+def kept_old(host: Host) -> bool:
+    """Whether a person has said there that clients keep to the former root: what was said is held."""
+    return any((w.kind, w.root) == ("clients-present", "old") for w in host.words)
 
 
 def _say(net: Network, host: Host) -> None:
     """A person says what is so, on one host."""
-    said = {w.kind for w in host.words}
-    if "new" in net.client_trusts and "clients-trust" not in said:
+    said = {(w.kind, w.root) for w in host.words}
+    if "new" in net.client_trusts and ("clients-trust", "new") not in said:
         host.words += (Word(kind="clients-trust", bundle="ca", root="new", at=net.now),)
-    elif net.client_shows == "new" and "clients-present" not in said:
+    elif net.client_shows == "new" and ("clients-present", "new") not in said:
         host.words += (Word(kind="clients-present", bundle="ca", root="new", at=net.now),)
+    everywhere = all(aborted(h) for h in net.hosts.values())
+    if everywhere and net.client_shows == "old" and ("clients-present", "old") not in said:
+        host.words += (Word(kind="clients-present", bundle="ca", root="old", at=net.now),)
+
+
+def aborted(host: Host) -> bool:
+    """Whether a person aborted there, and did not take it back."""
+    return any(w.kind == "abort" for w in host.words)
 
 
 def _prune(net: Network, host: Host) -> None:
     """A person prunes; the guard alone decides whether that is done. Nobody goes back in the same minutes."""
     if set(host.bundle) != {"old", "new"} or not host.up or host.staged:
         return
+    stays = ("old",) if aborted(host) else ("new",)
     if net.mutation.prune:
-        host.bundle, host.loaded = ("new",), (("new",), host.disk)
+        host.bundle, host.loaded = stays, (stays, host.disk)
         return
-    host.staged = (Staged(bundle_of(("new",)), net.now, asked=True),)
+    host.staged = (Staged(bundle_of(stays), net.now, asked=True),)
     for _ in range(4):
         net.turn(host, rounds=5)
         net.now += timedelta(seconds=2)
@@ -103,8 +121,7 @@ def _replace(net: Network, host: Host) -> None:
     """Another tool puts some ca.crt there; while it is not loaded somebody may put back what is."""
     if not host.up or host.staged:
         return
-    aborted = any(w.kind == "abort" for w in host.words)
-    host.bundle = net.random.choice([("new", "old"), ("new",), ("new", "old") if aborted else ("old",)])
+    host.bundle = net.random.choice([("new", "old"), ("new",), ("old",)])
     for _ in range(4):
         net.turn(host, rounds=5)
         net.now += timedelta(seconds=2)
@@ -123,16 +140,32 @@ def _back(net: Network, host: Host) -> None:
 
 def _abort(net: Network, host: Host) -> None:
     """A person aborts on one host, or takes it back."""
-    if any(w.kind == "abort" for w in host.words):
+    if aborted(host):
         host.words = tuple(w for w in host.words if w.kind != "abort")
     elif net.random.random() < 0.3:
-        host.words += (Word(kind="abort", bundle="ca", root="new", at=net.now),)
+        abort(net, host)
+
+
+def _abort_everywhere(net: Network, _: Host) -> None:
+    """A person aborts on every host."""
+    for host in net.hosts.values():
+        if not aborted(host):
+            abort(net, host)
+
+
+def abort(net: Network, host: Host) -> None:
+    """A person aborts on one host; its agent keeps that in its history."""
+    host.words += (Word(kind="abort", bundle="ca", root="new", at=net.now),)
+    host.attempts += (Attempt("command", "ca", net.now, "ok", command="rotation abort"),)
 
 
 EVENTS = {
     _bring: 3, _switch: 1, _answer: 4, _turn: 30, _down: 0.7, _up: 4, _cut: 0.5, _heal: 3, _join: 0.5, _list: 0.3,
-    _client: 2, _say: 4, _prune: 2, _replace: 1, _back: 1, _abort: 0.2,
+    _client: 2, _say: 4, _prune: 2, _replace: 1, _back: 1, _abort: 0.2, _abort_everywhere: 0.05,
 }  # fmt: skip
+
+
+OFTEN = {**EVENTS, _abort: 3, _abort_everywhere: 2, _down: 0.5, _switch: 3, _answer: 8, _client: 0.3, _prune: 4}
 
 
 def begun(net: Network, far: int) -> None:
@@ -147,12 +180,14 @@ def begun(net: Network, far: int) -> None:
         host.loaded = (host.bundle, host.disk)
 
 
-def walk(seed: int, mutation: Mutation) -> tuple[str, Network]:
+def walk(
+    seed: int, mutation: Mutation, events: Mapping[Callable[[Network, Host], None], float] = EVENTS
+) -> tuple[str, Network]:
     """Who was cut off in a walk, "" where nobody was; and how the network stands in the end."""
     random = Random(seed)
     net = Network(random=random, mutation=mutation)
     begun(net, seed % 3)
-    for event in random.choices([*EVENTS], [*EVENTS.values()], k=STEPS):
+    for event in random.choices([*events], [*events.values()], k=STEPS):
         host = net.hosts[random.choice([*net.hosts])]
         net.told.append(f"{event.__name__} {host.name}")
         event(net, host)
@@ -166,6 +201,13 @@ def walk(seed: int, mutation: Mutation) -> tuple[str, Network]:
 def test_no_order_of_events_cuts_anybody_off(seed: int) -> None:
     """Crashes, partitions, joins, returns, rollbacks, aborts, prunes, a CA that switches: every connection works."""
     found, net = walk(seed, Mutation())
+    assert not found, (seed, found, net.told)
+
+
+@pytest.mark.parametrize("seed", range(WALKS // 2))
+def test_no_abort_cuts_anybody_off(seed: int) -> None:
+    """Aborts on one host or on all, taken back or not, and prunes of the root that was given up."""
+    found, net = walk(seed, Mutation(), OFTEN)
     assert not found, (seed, found, net.told)
 
 
@@ -262,7 +304,7 @@ def test_prune_sees_who_went_back_since() -> None:
     """A member was seen to serve the new root, and was rolled back since: the former CA stays in the bundle."""
     net, a, b, _ = everywhere_new()
     assert [root_of(h.loaded[1]) for h in net.hosts.values()] == ["new"] * 3
-    a.words += (Word(kind="abort", bundle="ca", root="new", at=net.now),)
+    abort(net, a)
     settle(net, a, seconds=1)
     assert root_of(a.loaded[1]) == "old"
     net.now += timedelta(seconds=LONG)
@@ -270,3 +312,47 @@ def test_prune_sees_who_went_back_since() -> None:
     _prune(net, b)
     assert not net.failing()
     assert b.loaded[0] == ("new", "old")
+
+
+def trusted_everywhere(mutation: Mutation) -> tuple[Network, Host, Host, Host]:
+    """Every bundle has both roots; one host has a new pair, and was shown by everybody that it is accepted."""
+    net = Network(random=Random(1), mutation=mutation)
+    begun(net, 1)
+    a, b, c = net.hosts.values()
+    net.now += timedelta(hours=1)
+    _say(net, b)
+    _answer(net, b)
+    for _ in range(2):
+        net.turn(b, rounds=1)
+        net.now += timedelta(seconds=2)
+    assert {k.address for k in b.looks if k.outcome == "accepted"} == {OWN, a.address, c.address}
+    assert root_of(b.disk) == "old"
+    return net, a, b, c
+
+
+@pytest.mark.parametrize("mutation", [Mutation(), Mutation(aborted=True)], ids=["ours", "left out"])
+def test_new_root_stays_while_another_host_may_go_on(mutation: Mutation) -> None:
+    """The abort was said on one host: another one goes forward on what it was shown before, a long time later."""
+    net, a, b, c = trusted_everywhere(mutation)
+    abort(net, a)
+    _prune(net, a)
+    assert (a.loaded[0] == ("old",)) == mutation.aborted
+    settle(net, b, c)
+    assert root_of(b.loaded[1]) == "new"
+    assert bool(net.failing()) == mutation.aborted
+
+
+@pytest.mark.parametrize("mutation", [Mutation(), Mutation(resumed=True)], ids=["ours", "left out"])
+def test_rotation_that_was_aborted_once_goes_on_by_fresh_proof_alone(mutation: Mutation) -> None:
+    """Aborted everywhere, and the new root has left a bundle: a host where that is taken back has old proofs."""
+    net, a, b, c = trusted_everywhere(mutation)
+    _abort_everywhere(net, a)
+    _say(net, a)
+    _say(net, a)
+    _prune(net, a)
+    assert a.loaded[0] == ("old",)
+    _abort(net, b)
+    assert not aborted(b)
+    settle(net, b, c)
+    assert bool(net.failing()) == mutation.resumed
+    assert root_of(b.loaded[1]) == ("new" if mutation.resumed else "old")
