@@ -255,8 +255,6 @@ PLACES = [
     ("ocsp", 'pid_file = "/x"', "certs_dir[0].ocsp.pid_file: unknown setting; it belongs in [certs_dir.process]"),
     ("file.node", 'layout = "tenant"', "certs_dir[0].file.node.layout: unknown setting; it belongs in [[certs_dir]]"),
     ("house", 'renew_at = "1/2"', "authority.house.renew_at: unknown setting; it belongs in [certs_dir.file.NAME]"),
-    ("house", 'role = "r"', "authority.house.role: unknown setting; it belongs in [authority.NAME] of type vault"),
-    ("house", 'proxy = "http://a"', "authority.house.proxy: unknown setting; it belongs in [authority.NAME]"),
     ("certs_dir", 'pid_file = "/x"', "certs_dir[0].pid_file: unknown setting; it belongs in [certs_dir.process]"),
     (
         "certs_dir",
@@ -280,6 +278,43 @@ def test_setting_in_the_wrong_table_says_where_it_belongs(table: str, setting: s
     house, directory = (own, "") if table in {"house", "agent", "metrics"} else ("", own)
     (found,) = errors(tmp_path, HEAD + house + DIRECTORY + directory)
     assert found.partition(": ")[2].startswith(told), found
+
+
+LOCAL = "ca_cert, ca_key, ca_lifetime, create, crl_url, directory, key, lifetime, ocsp_url"
+OF_OTHERS = [
+    ("local", "url", "https://ca", f"its settings are {LOCAL}; url is for type cfssl, est, step, vault"),
+    ("local", "role", "r", f"its settings are {LOCAL}; role is for type vault"),
+    ("local", "proxy", "http://a", f"its settings are {LOCAL}; proxy is for type acme, cfssl, command, dropbox, est, "),
+    ("none", "url", "https://ca", "it has no settings; url is for type cfssl, est, step, vault"),
+    ("none", "create", "x", "it has no settings; create is for type local"),
+    ("dropbox", "url", "https://ca", "its settings are allow_http, client_cert, "),
+]
+
+
+@pytest.mark.parametrize(("kind", "setting", "value", "told"), OF_OTHERS)
+@pytest.mark.parametrize("name", ["house", "a.b"])
+def test_setting_of_another_type_of_authority_is_said_as_that(
+    kind: str, setting: str, value: str, told: str, name: str, tmp_path: Path
+) -> None:
+    """It stands in the right table: what the type takes is said, and which types take the setting."""
+    text = f"[authority.'{name}']\ntype = '{kind}'\n{setting} = '{value}'\n"
+    if kind == "dropbox":
+        text += "outbox = '/out'\ninbox = '/in'\n"
+    (found,) = errors(tmp_path, text + DIRECTORY.replace("house", name))
+    begin = f':3: authority.{name}.{setting}: unknown setting; type "{kind}" takes no {setting}: '
+    assert found.startswith(begin + told), found
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_byte_that_is_not_utf8_is_found_by_its_line(mark: bytes, tmp_path: Path) -> None:
+    """The line and the key, in a comment the line alone; no value is repeated, and a byte order mark is no byte."""
+    file = tmp_path / "c.toml"
+    for line, where in ((b"directory = '/caf\xe9'", "directory: "), (b"# caf\xe9", "")):
+        file.write_bytes(mark + b"# \xc3\xa9\n[authority.house]\n" + line + b"\n" + DIRECTORY.encode())
+        with pytest.raises(ConfigError) as caught:
+            load(str(file))
+        told = f"{file}:3: not valid TOML: {where}a character is not UTF-8; save the file as UTF-8"
+        assert (len(caught.value.errors), caught.value.errors[0].startswith(told)) == (1, True), caught.value.errors
 
 
 def test_setting_that_no_table_has_is_unknown(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from certagent.config.cross_check import normalise
 from certagent.config.expand import Config, build
-from certagent.config.lines import lines_of, not_toml
+from certagent.config.lines import lines_of, not_toml, not_utf8
 from certagent.config.reader import ConfigError
 from certagent.config.schema import AuthorityConfig, LocalConfig
 from certagent.posix.rights import lacking
@@ -37,14 +37,15 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
         remedy = f"{_written(error)}{command}name another file with -c or CERTAGENT_CONFIG"
         raise ConfigError((f"{path}: cannot be read: {error.strerror}{why}; {remedy}",)) from error
     lines = lines_of(data.decode("utf-8-sig", "replace"))
-    found = build(path, document_of(path, data), socket.gethostname(), resolved, lines, _explained)
+    document = document_of(path, data)
+
+    def explained(errors: list[str]) -> list[str]:
+        from certagent.config.belonging import with_homes
+
+        return with_homes(errors, document)
+
+    found = build(path, document, socket.gethostname(), resolved, lines, explained)
     return replace(found, policies=tuple(replace(p, machine=_machine()) for p in found.policies))
-
-
-def _explained(errors: list[str]) -> list[str]:
-    from certagent.config.belonging import with_homes
-
-    return with_homes(errors)
 
 
 def _written(error: OSError) -> str:
@@ -59,6 +60,8 @@ def document_of(path: str, data: bytes) -> dict[str, Any]:
         return tomllib.loads(data.decode("utf-8-sig"))  # with or without a byte order mark
     except (ValueError, RecursionError) as error:
         utf16 = "it is UTF-16 (it starts with a byte order mark); save it as UTF-8"
+        if isinstance(error, UnicodeDecodeError) and data[:2] not in UTF_16:
+            raise ConfigError((not_utf8(path, error),)) from error
         problem = utf16 if data[:2] in UTF_16 else str(error)
         raise ConfigError((not_toml(path, problem, data.decode("utf-8-sig", "replace")),)) from error
 

@@ -5,7 +5,8 @@ Only a mistake needs it, so only then the schema is made.
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from certagent.config.described import schema
 from certagent.config.reader import UNKNOWN_SETTING, Shape
@@ -19,16 +20,16 @@ NAMED = 3  # types of authorities
 Homes = dict[str, list[str]]  # of each setting: the tables that have it, as a file writes them
 
 
-def with_homes(errors: list[str]) -> list[str]:
+def with_homes(errors: list[str], document: Mapping[str, Any]) -> list[str]:
     """Given the errors of a document, return them with the table that an unknown setting belongs in.
 
-    That it is missing there is no second error.
+    That it is missing there is no second error. A setting of another type of authority is said as that.
     """
     unknown = {e: found for e in errors if (found := UNKNOWN.fullmatch(e))}
     if not unknown:
         return errors
     homes = known_homes(schema())
-    said = {e: _said(m, homes) for e, m in unknown.items()}
+    said = {e: _untaken(m, homes, document) or _said(m, homes) for e, m in unknown.items()}
     moved = {(m[2], home) for e, m in unknown.items() if said[e] != e for home in homes.get(m[2], ())}
     return [said.get(e, e) for e in errors if not _misplaced(e, moved)]
 
@@ -42,6 +43,18 @@ def _said(found: re.Match[str], homes: Homes) -> str:
     where = " or ".join(_shown(homes[name]))
     what = f"it belongs in {where}" if name == key else f"did you mean {name!r} in {where}?"
     return f"{path}{key}: {UNKNOWN_SETTING}; {what}"
+
+
+def _untaken(found: re.Match[str], homes: Homes, document: Mapping[str, Any]) -> str:
+    """The sentence about a setting that only authorities of other types take; "" where it is something else."""
+    path, key = found[1], found[2]
+    takers = [kind for home in homes.get(key, ()) if (kind := home.removeprefix(AUTHORITY)) != home]
+    if not takers or not path.startswith("authority."):
+        return ""
+    own = document["authority"][path.removeprefix("authority.").removesuffix(".")]["type"]
+    taken = sorted(name for name, tables in homes.items() if f"{AUTHORITY}{own}" in tables and name != "type")
+    what = f"its settings are {', '.join(taken)}" if taken else "it has no settings"
+    return f'{path}{key}: {UNKNOWN_SETTING}; type "{own}" takes no {key}: {what}; {key} is for type {", ".join(takers)}'
 
 
 def _misplaced(error: str, moved: set[tuple[str, str]]) -> bool:

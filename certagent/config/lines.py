@@ -70,6 +70,17 @@ def not_toml(file: str, problem: str, text: str) -> str:
     return f"{file}:{found[2]}: not valid TOML: {_meant(found[1], line)}"
 
 
+def not_utf8(file: str, error: UnicodeDecodeError) -> str:
+    """Given why bytes are not text, return the message: the line, its key, and what to do. No value is repeated."""
+    before, after = error.object[: error.start], error.object[error.start :]
+    line = (before.split(b"\n")[-1] + after.split(b"\n")[0]).decode("utf-8", "replace")
+    key = KEY.match(line)
+    where = f"{key[1]}: " if key else ""
+    number = before.count(b"\n") + 1
+    what = "a character is not UTF-8; save the file as UTF-8 (it may be Latin-1), or write the character again"
+    return f"{file}:{number}: not valid TOML: {where}{what}"
+
+
 def _meant(problem: str, line: str) -> str:
     key = KEY.match(line)
     name, value = (key[1], key[2]) if key else (line.strip(), "")
