@@ -67,6 +67,14 @@ def test_est_first_issuance_by_password(server: EstServer) -> None:
     assert USER in {r["who"] for r in server.requests()}
 
 
+def test_est_url_may_end_with_the_well_known_path(server: EstServer) -> None:
+    """It is not doubled."""
+    before = len(server.requests())
+    asked = question(server, key_and_csr()[1], options={"url": f"{server.url}/.well-known/est"})
+    assert isinstance(ask(asked, context(trusting(server))), Issued)
+    assert "/.well-known/est/simpleenroll" == server.requests()[before]["path"]
+
+
 def test_est_renewal_with_new_key_is_simplereenroll(server: EstServer) -> None:
     """A renewal of the same names goes to simplereenroll, as a re-key."""
     first = ask(question(server, key_and_csr()[1]), context(trusting(server)))

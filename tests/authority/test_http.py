@@ -2,12 +2,15 @@
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.client import BadStatusLine
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,12 @@ from urllib3.exceptions import (
 
 from certagent import x509
 from certagent.authority.backends.acme.net import Net
-from certagent.authority.backends.http import Http, Reply, broken, by_name, direct, message, permitted, retry_after
+from certagent.authority.backends.failures import broken
+from certagent.authority.backends.http import Http, Reply, by_name, direct, message, permitted, retry_after
 from certagent.authority.errors import AuthorityError
-from certagent.authority.messages import Tls
+from certagent.authority.messages import Request, Tls
 from certagent.core.words import withheld
+from tests.authority.calling import context
 from tests.moments import now
 from tests.servers.process import closed_port
 from tests.servers.tls import ServerPair, server_pair
@@ -85,6 +90,56 @@ def test_tls_trust_roots_and_pins(server: Web, pair: ServerPair, other: ServerPa
         assert get(server.url, tls).json() == {"hello": True}
     for tls in (Tls(), Tls(wrong), Tls(fingerprints=(bad,)), Tls(roots, (bad, bad)), Tls(wrong, (good,))):
         assert problem(server.url, tls).kind == "tls"
+
+
+def test_http_port_of_the_other_scheme_is_said() -> None:
+    """An https URL of a port that speaks plain http: the URL is to be corrected, no root is missing."""
+    with Web(hello) as plain:
+        for tls in (Tls(), Tls(fingerprints=("00" * 32,)), Tls(fingerprints=("00" * 32, "11" * 32))):
+            found = problem(plain.url.replace("http:", "https:"), tls)
+            told = "the port does not speak TLS (it may speak plain http); correct the port or the scheme of the URL"
+            assert (found.kind, str(found).endswith(f"/x: {told}")) == ("tls", True), str(found)
+
+
+def test_https_port_asked_by_plain_http_is_said() -> None:
+    """A TLS server may answer with an alert; what another port answers is no TLS."""
+    alert = ProtocolError("cut", BadStatusLine("\x15\x03\x01\x00\x02\x02F"))
+    assert str(broken("URL", alert)) == "cannot reach URL: the port speaks TLS, not plain http; write https in the URL"
+    other = ProtocolError("cut", BadStatusLine("220 mail"))
+    assert "speaks TLS" not in str(broken("URL", other))
+
+
+@pytest.mark.parametrize(("kind", "end"), [("est", "/.well-known/est"), ("cfssl", "/api/v1/cfssl"), ("vault", "/v1")])
+def test_url_that_ends_with_the_path_of_the_protocol_is_not_doubled(kind: str, end: str) -> None:
+    """With or without it: the same request."""
+    asked: list[str] = []
+
+    def noting(handler: Handler) -> None:
+        asked.append(handler.path)
+        handler.reply(404)
+
+    options = {"label": "", "profile": "", "username": "", "mount": "pki", "namespace": "", "issuer": "", "role": "r"}
+    with Web(noting) as web:
+        for url in (web.url, web.url + end):
+            question = Request("roots", kind, {**options, "url": url})
+            with pytest.raises(AuthorityError):
+                import_module(f"certagent.authority.backends.{kind}").ask(question, context())
+    assert (asked[0].startswith(f"{end}/"), asked) == (True, asked[:1] * 2)
+
+
+def test_endpoint_that_closes_in_the_handshake_is_said() -> None:
+    """No root is missing there."""
+    cut = ssl.SSLEOFError(8, "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol")
+    cut.reason = "UNEXPECTED_EOF_WHILE_READING"
+    told = "cannot reach URL: the connection was closed in the TLS handshake: the CA's log may say why, or "
+    assert str(broken("URL", SSLError(cut))) == f"{told}correct the port"
+
+
+def test_endpoint_that_the_system_roots_do_not_verify_says_what_was_trusted(server: Web, other: ServerPair) -> None:
+    """By default the system's roots; with a root or a fingerprint those settings are named."""
+    assert "the system's roots were trusted: set tls_roots or tls_fingerprint" in str(problem(server.url, Tls()))
+    for tls in (Tls(other.ca.read_text()), Tls(fingerprints=("00" * 32,))):
+        assert str(problem(server.url, tls)).endswith("; see tls_roots and tls_fingerprint")
 
 
 ALWAYS = {"Accept-Encoding": "identity", "Connection": "close"}

@@ -38,6 +38,10 @@ MISTAKES = [
     ({**EST, "label": "a/b"}, "label: must be one path segment"),
     ({**EST, "credential": "live"}, "credential: must be one of enrolment, leaf"),
     ({**EST, "url": "est.example.com"}, "url: write a URL"),
+    (
+        {**EST, "url": "https://ca/.well-known/est/hosts"},
+        "url: write it without what follows /.well-known/est; a label",
+    ),
     ({"type": "command"}, "command: is required"),
     ({**COMMAND, "command": ["ca"]}, "command: name the program by its absolute path"),
     ({**COMMAND, "command": []}, "command: write a list"),

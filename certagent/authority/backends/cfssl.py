@@ -61,7 +61,9 @@ def _info(request: Request, context: Context) -> Any:
 
 def _post(request: Request, context: Context, endpoint: str, what: str, body: Any) -> dict[str, Any]:
     """The result of a success. Raises AuthorityError."""
-    reply = context.http.request("POST", f"{request.options['url']}/api/v1/cfssl/{endpoint}", document=body)
+    reply = context.http.request(
+        "POST", f"{request.options['url'].removesuffix('/api/v1/cfssl')}/api/v1/cfssl/{endpoint}", document=body
+    )
     return result(reply, what, context.now())
 
 

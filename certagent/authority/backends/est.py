@@ -54,7 +54,7 @@ def pending(reply: Reply, now: datetime) -> Pending | None:
 def _url(request: Request, operation: str) -> str:
     label = request.options.get("label") or ""
     middle = f"/{quote(label, safe='')}" if label else ""
-    return f"{request.options['url']}/.well-known/est{middle}/{operation}"
+    return f"{request.options['url'].removesuffix('/.well-known/est')}/.well-known/est{middle}/{operation}"
 
 
 def _headers(request: Request, context: Context) -> dict[str, str]:

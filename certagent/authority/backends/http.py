@@ -16,11 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
 from typing import Any
 
 import urllib3
 
+from certagent.authority.backends.failures import broken, cause
 from certagent.authority.contact import Contacted
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Tls
@@ -128,7 +128,8 @@ class Http:
         try:
             return direct(self._tried(last, method, place, payload, sent))
         except urllib3.exceptions.SSLError as error:
-            raise broken(place.shown, error) from error
+            by_system = by_name(self.tls) and not self.tls.roots
+            raise broken(place.shown, error, by_system=by_system) from error
 
     def _tried(self, pin: str, method: str, place: "Place", body: bytes | None, headers: dict[str, str]) -> Reply:
         """By one of the fingerprints. Raises SSLError where the endpoint does not have it, else AuthorityError."""
@@ -168,13 +169,6 @@ def message(body: bytes | None, document: Any, headers: Mapping[str, str]) -> tu
     return body, sent
 
 
-def broken(url: str, error: Exception) -> AuthorityError:
-    """Given what an exchange ended with, return the error that it means."""
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return AuthorityError(f"cannot trust {url}: {_cause(error)}; see tls_roots and tls_fingerprint", kind="tls")
-    return AuthorityError(f"cannot reach {url}: {_cause(error)}", kind="unreachable")
-
-
 def direct(reply: Reply) -> Reply:
     """The reply, unless it is a redirect. Raises AuthorityError."""
     if reply.status in REDIRECTS:
@@ -208,7 +202,7 @@ def context_of(tls: Tls) -> ssl.SSLContext:
         if tls.client_cert:
             _present(context, tls.client_cert, tls.client_key)
     except (ssl.SSLError, ValueError, OSError) as error:
-        raise AuthorityError(f"cannot use the TLS settings: {_cause(error)}", kind="credentials") from error
+        raise AuthorityError(f"cannot use the TLS settings: {cause(error)}", kind="credentials") from error
     return context
 
 
@@ -243,28 +237,6 @@ def _present(context: ssl.SSLContext, cert: str, key: str) -> None:
         file.write(f"{cert.rstrip()}\n{key}".encode())
         file.flush()
         context.load_cert_chain(f"/proc/self/fd/{handle}", password=lambda: "")
-
-
-def _cause(error: Exception) -> str:
-    """The innermost reason, in one line."""
-    inner = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
-    if told := _unconnected(inner):
-        return told
-    text = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner) or type(inner).__name__
-    line = shown(str(text).splitlines()[0], 200)
-    return framed(line) if isinstance(inner, HTTPException) else line  # such an error quotes what the server sent
-
-
-def _unconnected(error: BaseException) -> str:
-    """Why there is no connection, without the words of the library; "" where it is something else."""
-    system = error.__cause__.strerror if isinstance(error.__cause__, OSError) else None
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return f"its name cannot be resolved: {system or 'no answer'}"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return system or ""
-    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
-        return "no connection in time (a firewall, or no such host)"
-    return "no answer in time" if isinstance(error, urllib3.exceptions.ReadTimeoutError) else ""
 
 
 def retry_after(reply: Reply, now: datetime) -> datetime | None:

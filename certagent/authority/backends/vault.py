@@ -38,7 +38,9 @@ class Session:
         headers = {"X-Vault-Request": "true"}
         headers |= {"X-Vault-Namespace": options["namespace"]} if options["namespace"] else {}
         headers |= {"X-Vault-Token": self.token} if self.token else {}
-        return self.context.http.request(method, f"{options['url']}/v1/{path}", document=body, headers=headers)
+        return self.context.http.request(
+            method, f"{options['url'].removesuffix('/v1')}/v1/{path}", document=body, headers=headers
+        )
 
     def data(self, method: str, path: str, what: str, body: Any = None) -> dict[str, Any]:
         """The object in the answer of a success. Raises AuthorityError."""

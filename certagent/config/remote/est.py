@@ -7,6 +7,7 @@ from typing import Any
 from certagent.config.reader import flag, one_of, takes, text
 from certagent.config.remote import CaType, RemoteConfig, Setting, Traits, url
 
+PREFIX = "/.well-known/est"  # of every operation; the URL may end with it
 LABEL = re.compile(r"[A-Za-z0-9._~-]*")
 
 
@@ -21,6 +22,8 @@ def label(value: Any) -> str:
 
 def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
     """What is wrong between the settings: (key, sentence)."""
+    if f"{PREFIX}/" in made.options["url"]:
+        yield "url", f"write it without what follows {PREFIX}; a label is the setting `label`"
     if bool(made.options["username"]) != ("password" in made.secrets):
         yield "password", "username and password belong together"
     elif not made.options["username"] and not made.client_cert:
