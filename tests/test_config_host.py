@@ -72,6 +72,24 @@ def test_file_that_the_agents_user_may_not_read_is_said(shared: Path) -> None:
     assert f"authority.a.token: nobody, as whom the agent runs, may not read {token}" in told
 
 
+@pytest.mark.root
+def test_directory_that_the_agents_user_cannot_reach_is_said(shared: Path) -> None:
+    """A parent of the certs directory, here behind a link, is root's alone: the sentence has the command for it."""
+    closed, user = shared / "closed", pwd.getpwnam("nobody")
+    (closed / "certs").mkdir(parents=True)
+    os.chown(closed / "certs", user.pw_uid, -1)
+    (shared / "certs").symlink_to(closed / "certs")
+    text = LOCAL.format(embedded(shared))
+
+    def told() -> list[str]:
+        return [each for each in said(shared, text, user.pw_uid) if each.startswith("certs_dir[0].path")]
+
+    assert told() == []
+    closed.chmod(0o700)
+    why = f"nobody may not enter {closed} (owner root, mode 0700); chmod o+x {closed}"
+    assert told() == [f"certs_dir[0].path: the agent cannot use {shared}/certs: {why}"]
+
+
 def test_embedded_ca_outside_the_bundle_is_said(tmp_path: Path) -> None:
     """Nothing that it issues would be installed: the sentence has the command that adds its root."""
     place, certs, other = embedded(tmp_path), tmp_path / "certs", make_ca("another CA")

@@ -11,7 +11,7 @@ from certagent.certs_dir.swap import Store
 from certagent.control.admission import Peer
 from certagent.core.facts import Leaf, Why
 from certagent.core.needs import Need, kept_for, needs, pruning
-from certagent.core.policy import Want
+from certagent.core.policy import Policy, Want
 from certagent.core.roles import BUNDLES
 from certagent.core.status import rfc3339
 from certagent.core.view import Planned, View
@@ -57,14 +57,7 @@ class BundleCommands:
 
     def of(self, stem: str, certs_dir: str) -> World:
         """The directory with that bundle. HostError where there is none, or several."""
-        if stem not in BUNDLES:
-            raise HostError(f"{stem} is no trust bundle; the bundles are {', '.join(BUNDLES)}")
-        found = [w for w in self.directories.named(certs_dir) if w.policy.want(stem)]
-        if not found:
-            raise HostError(f"{stem}.crt is not managed {f'in {certs_dir}' if certs_dir else 'here'}")
-        if len(found) > 1:
-            raise HostError(f"several certs directories have {stem}.crt; add --certs-dir")
-        return found[0]
+        return _one(stem, certs_dir, [(world.policy, world) for world in self.directories])
 
     def _bundling(self, world: World, by: str) -> Bundling:
         path = world.policy.path
@@ -108,6 +101,24 @@ class BundleCommands:
         if problems or not found:
             raise problems[0] if problems else HostError(f"cannot change {path}; the log says why")
         return found[0]
+
+
+def observed(seen: list[Planned], stem: str, certs_dir: str) -> dict[str, Any]:
+    """Given what was seen without an agent, return the answer to `bundle-show`. Raises HostError."""
+    last = _one(stem, certs_dir, [(planned.policy, planned) for planned in seen])
+    return {"ok": True, "certs_dir": last.policy.path, "bundle": stem, "cas": shown(last, stem)}
+
+
+def _one(stem: str, certs_dir: str, managed: list[tuple[Policy, T]]) -> T:
+    """The directory with that bundle. HostError where there is none, or several."""
+    if stem not in BUNDLES:
+        raise HostError(f"{stem} is no trust bundle; the bundles are {', '.join(BUNDLES)}")
+    found = [each for policy, each in managed if certs_dir in {"", policy.path} and policy.want(stem)]
+    if not found:
+        raise HostError(f"{stem}.crt is not managed {f'in {certs_dir}' if certs_dir else 'here'}")
+    if len(found) > 1:
+        raise HostError(f"several certs directories have {stem}.crt; add --certs-dir")
+    return found[0]
 
 
 def changeable(last: Planned, want: Want) -> None:

@@ -1,6 +1,6 @@
 """`certagent bundle show`, `add` and `prune`: the CAs of a trust bundle.
 
-Exit 0 done, or nothing to do; 1 refused, or not installed in time; 3 without a daemon.
+Exit 0 done, or nothing to do; 1 refused, or not installed in time; 3 without a daemon, which `show` does not need.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from certagent.cli.common import (
     complaint,
     config_option,
     json_option,
+    local_service,
     owner_of,
     seconds,
     silence,
@@ -68,6 +69,8 @@ def run(arguments: argparse.Namespace) -> Reply:
     if arguments.operation != "show":
         about["dry_run"] = arguments.dry_run
     answer = ask(arguments.config, f"bundle-{arguments.operation}", patience=30.0, **about)
+    if answer is None and arguments.operation == "show":
+        answer = _observed(arguments.config, arguments.bundle, arguments.certs_dir)
     if answer is None or not answer["ok"]:
         return refusal(answer, silence(arguments.config))
     if arguments.operation == "show":
@@ -77,6 +80,20 @@ def run(arguments: argparse.Namespace) -> Reply:
         return reply_of(answer, "would be" if arguments.dry_run else "", "")
     state, reason = _wait(arguments.config, answer, arguments.wait)
     return reply_of(answer, state, reason)
+
+
+def _observed(config: str, bundle: str, certs_dir: str) -> Row:
+    """The answer to `show` where no agent gives it. Raises Stopped."""
+    from certagent.agent.bundles import observed
+    from certagent.posix.errors import HostError
+
+    service = local_service(config, silent=True)
+    try:
+        return observed(service.seen(), bundle, certs_dir)
+    except HostError as error:
+        return {"ok": False, "error": str(error)}
+    finally:
+        service.stop()
 
 
 def certificates_of(path: str, config: str) -> str:

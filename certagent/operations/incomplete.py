@@ -5,6 +5,7 @@ the agent then begins by itself.
 """
 
 import os
+import pwd
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -13,6 +14,7 @@ from shlex import quote
 
 from certagent import x509
 from certagent.authority.client.secrets import has_private_key
+from certagent.certs_dir.access import denied, denied_to
 from certagent.certs_dir.lock import closed
 from certagent.config import AuthorityConfig, Config, LocalConfig
 from certagent.config.remote import RemoteConfig
@@ -20,6 +22,7 @@ from certagent.core.policy import Policy
 from certagent.core.spans import stamp
 from certagent.operations.outside import untrusted
 from certagent.operations.readable import forbidden
+from certagent.posix.errors import HostError
 from certagent.posix.owner import name_of
 from certagent.posix.trusted import distrust
 from certagent.state.ownership import agent_there
@@ -37,7 +40,7 @@ def missing(config: Config, environ: Mapping[str, str], now: datetime) -> tuple[
     found += [
         f"certs_dir[{n}].{each}"
         for n, policy in enumerate(config.policies)
-        for each in (*_of_directory(policy, root=root), *_of_members(policy, agent))
+        for each in (*_of_directory(policy, root=root), *_barred(policy, agent), *_of_members(policy, agent))
     ]
     return (*found, *untrusted(config))
 
@@ -188,3 +191,19 @@ def _of_directory(policy: Policy, *, root: bool) -> Iterator[str]:
         if (uid := os.stat(policy.path).st_uid) != policy.owner.uid:
             whose, shown = name_of(uid), quote(policy.path)
             yield f"owner: {policy.path} belongs to {whose}: write {whose!r}, or chown {policy.owner.user} {shown}"
+
+
+def _barred(policy: Policy, agent: int | None) -> Iterator[str]:
+    """Why the agent's user, if it is not root, cannot change a directory that it is meant to change."""
+    own = os.geteuid() == agent
+    if not agent or not (own or os.geteuid() == 0) or not any(want.authorities for want in policy.wants):
+        return
+    with suppress(KeyError, HostError, OSError):
+        try:
+            os.stat(policy.path)
+        except PermissionError as error:
+            found = denied(policy.path, error.errno) if own else None
+        else:
+            found = denied_to((agent, pwd.getpwuid(agent).pw_gid), os.path.realpath(policy.path))
+        if found and found.cause:
+            yield f"path: the agent cannot use {policy.path}: {found.cause}; {found.advice}"

@@ -106,14 +106,19 @@ def test_pinned_root_is_added_to_the_bundle(running: tuple[Host, Any, Agent]) ->
 
 
 def test_bundle_without_agent_or_of_another_tool(host: Host) -> None:
-    """Exit 3 without an agent. Where another tool rotates the files, the answer says what to do with it."""
+    """Without an agent `show` looks itself, the others exit with 3. Of another tool's files it is said what to do."""
     ca: Ca = make_ca("somebody's CA")
     host.make_certs()
     put(host.certs, "ca.crt", ca.cert)
     brought = file(host, "new.pem", make_ca("the next CA").cert)
     host.write(house="[authority.hands]\ntype = 'none'", authority='"hands"')
-    assert host.run("bundle", "show").returncode == 3
+    alone = host.json("bundle", "show")
+    assert ([each["subject"] for each in alone["cas"]], alone["bundle"]) == (["CN=somebody's CA,O=Cockroach"], "ca")
+    assert (host.run("bundle", "add", brought).returncode, host.run("bundle", "prune").returncode) == (3, 3)
+    wrong = host.run("bundle", "show", "--bundle", "ca-ui")
+    assert (wrong.returncode, wrong.stderr) == (1, "certagent: ca-ui.crt is not managed here\n")
     with host.agent():
         wait_until(lambda: host.file("ca")["fingerprint"], "it was checked")
+        assert host.json("bundle", "show").keys() == alone.keys()
         done = host.run("bundle", "add", brought)
         assert (done.returncode, "the tool that rotates these files" in done.stderr) == (1, True), done.stderr
