@@ -12,7 +12,7 @@ from certagent.certs_dir import read_live, read_live_key
 from certagent.certs_dir import staged as facts
 from certagent.certs_dir import system_roots as roots
 from certagent.certs_dir.budget import LIMITS, Comparisons
-from certagent.certs_dir.loaded import judge_loaded
+from certagent.certs_dir.loaded import Material, established, judge_loaded
 from certagent.certs_dir.swap import Store
 from certagent.certs_dir.swap.files import digest
 from certagent.certs_dir.swap.stored import Kept, Stored
@@ -93,6 +93,7 @@ class Staging:
         self._before = self._judged
         self._generations: tuple[tuple[object, ...], tuple[Generation, ...]] = ((), ())
         self._loaded: tuple[tuple[object, ...], tuple[Loaded, ...]] = ((), ())
+        self._materials: dict[tuple[object, ...], Material] = {}
         self._live_files: tuple[tuple[Pair, ...], tuple[tuple[str, str], ...], bool] = (
             (),
             (),
@@ -122,13 +123,19 @@ class Staging:
         if self._loaded[0] != key:
             store = self._store_of(snapshot, policy, system)
             newest_first = reversed(tuple(known))
-            affordable = [material for material in newest_first if self._afford_loaded(known[material])]
-            found = [
-                judge_loaded(material, known[material], snapshot.pairs, store, now=now, read=self._live)
-                for material in reversed(affordable)
-            ]
+            affordable = [digest for digest in newest_first if self._afford_loaded(known[digest])]
+            had = [self._material(digest, known[digest], system, now) for digest in reversed(affordable)]
+            self._materials = dict(had)
+            found = [judge_loaded(m, snapshot.pairs, store, now=now, read=self._live) for _, m in had]
             self._loaded = (key, tuple(found))
         return replace(snapshot, loaded=self._loaded[1])
+
+    def _material(
+        self, digest: str, files: Files, system: roots.Roots | None, now: datetime
+    ) -> tuple[tuple[object, ...], Material]:
+        """What was loaded, with its mark: a swap of live files changes nothing of it."""
+        mark = (digest, roots.mark_of(system), int(now.timestamp()) // 60)
+        return mark, self._materials.get(mark) or established(digest, files, lambda: system, now)
 
     def _afford_loaded(self, files: Files) -> bool:
         bundles = [data for stem, data in files.items() if pair_is_bundle(stem)]

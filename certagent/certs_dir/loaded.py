@@ -1,13 +1,14 @@
 """What processes have loaded, verified by the bundles that they loaded with it, and by the current ones."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
 from certagent.certs_dir.reading import read_file
 from certagent.certs_dir.scanner import examined
 from certagent.certs_dir.staged import pair_fact
+from certagent.certs_dir.system_roots import Roots
 from certagent.certs_dir.verify import TrustStore, refusals, store_of, trust
 from certagent.core import names
 from certagent.core.facts import Loaded, Pair
@@ -18,8 +19,8 @@ from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
 
 
-def loaded_files(path: str, material: str) -> dict[str, bytes] | None:
-    """Given a certs-dir, return the certificate files that a server loads; None where they are not that material."""
+def loaded_files(path: str, wanted: str) -> dict[str, bytes] | None:
+    """Given a certs-dir, return the certificate files that a server loads; None where `wanted` is not their digest."""
     try:
         fd = open_directory(path)
     except OSError:
@@ -31,7 +32,7 @@ def loaded_files(path: str, material: str) -> dict[str, bytes] | None:
     finally:
         close(fd)
     digests = {stem: sha256(data).hexdigest() if data is not None else "" for stem, data in files.items()}
-    return {stem: data or b"" for stem, data in files.items()} if material_of(digests) == material else None
+    return {stem: data or b"" for stem, data in files.items()} if material_of(digests) == wanted else None
 
 
 def _bytes(fd: int, stem: str) -> bytes | None:
@@ -42,29 +43,38 @@ def _bytes(fd: int, stem: str) -> bytes | None:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """The files that a process loaded together, and what of them no later file changes: what verified by what."""
+
+    digest: str
+    files: Mapping[str, bytes]
+    pairs: tuple[Pair, ...]
+    store: TrustStore
+
+
+def established(digest: str, files: Mapping[str, bytes], roots: Callable[[], Roots | None], now: datetime) -> Material:
+    """Given what was loaded, return it with the verdicts by its own bundles."""
+    made = tuple(p for stem, data in files.items() if (p := pair_fact(stem, data, None, 0.0)) is not None)
+    store = store_of(made, lambda file: files[names.stem_of(file)], roots=roots, split=False)
+    pairs = tuple(_judged(p, files[p.name.stem], store, now) for p in made)
+    return Material(digest=digest, files=files, pairs=pairs, store=store)
+
+
 def judge_loaded(
-    material: str,
-    files: Mapping[str, bytes],
-    live: tuple[Pair, ...],
-    after: TrustStore,
-    *,
-    now: datetime,
-    read: Callable[[str], bytes],
+    had: Material, live: tuple[Pair, ...], after: TrustStore, *, now: datetime, read: Callable[[str], bytes]
 ) -> Loaded:
     """Given what was loaded, the live pairs and what these verify by, say what a reload would no longer verify.
 
     `read`: the bytes of a live file. A certificate that is out of its validity verifies nothing, before or after.
     """
-    made = tuple(p for stem, data in files.items() if (p := pair_fact(stem, data, None, 0.0)) is not None)
-    before = store_of(made, lambda file: files[names.stem_of(file)], roots=after.roots, split=False)
-    pairs = tuple(_judged(p, files[p.name.stem], before, now) for p in made)
     failing = [p for p in live if _valid(p, now) and p.trust is not None and p.trust.problem]
-    breaks = [p.name.stem for p in failing if _verifies(p, read(f"{p.name.stem}.crt"), before, now)]
+    breaks = [p.name.stem for p in failing if _verifies(p, read(f"{p.name.stem}.crt"), had.store, now)]
     digests = {p.name.stem: p.cert.digest for p in live if p.cert}
-    replaced = [p for p in pairs if p.cert and digests.get(p.name.stem) != p.cert.digest and _valid(p, now)]
+    replaced = [p for p in had.pairs if p.cert and digests.get(p.name.stem) != p.cert.digest and _valid(p, now)]
     good = [p for p in replaced if p.trust is not None and not p.trust.problem and not p.trust.unread]
-    outdated = [p.name.stem for p in good if not _verifies(p, files[p.name.stem], after, now)]
-    return Loaded(material, pairs, tuple(sorted(breaks)), tuple(sorted(outdated)))
+    outdated = [p.name.stem for p in good if not _verifies(p, had.files[p.name.stem], after, now)]
+    return Loaded(had.digest, had.pairs, tuple(sorted(breaks)), tuple(sorted(outdated)))
 
 
 def _judged(pair: Pair, cert: bytes, store: TrustStore, now: datetime) -> Pair:

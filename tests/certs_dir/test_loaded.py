@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from certagent.certs_dir import Scanner, read_live
-from certagent.certs_dir.loaded import judge_loaded, loaded_files
+from certagent.certs_dir.loaded import established, judge_loaded, loaded_files
 from certagent.certs_dir.system_roots import Roots
 from certagent.certs_dir.verify import store_of
 from certagent.core.facts import Loaded, Snapshot
@@ -26,7 +26,7 @@ def judged(directory: Path, files: dict[str, bytes]) -> Loaded:
         return read_live(str(directory), file)
 
     store = store_of(scan.pairs, read, roots=lambda: Roots((0, 0, 0, 0), b""), split=False)  # type: ignore[arg-type]
-    return judge_loaded("m", files, scan.pairs, store, now=now(), read=read)
+    return judge_loaded(established("m", files, store.roots, now()), scan.pairs, store, now=now(), read=read)
 
 
 @pytest.fixture
