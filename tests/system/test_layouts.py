@@ -291,6 +291,8 @@ def _to_the_new_client_ca(host: Host) -> None:
 
 
 def _without_the_old_roots(host: Host) -> None:
+    said = host.run("rotation", "clients", "present", "--bundle", "ca-client")
+    assert said.returncode == 0, said.stderr
     shutil.copy(host.base / "clients-ca" / "ca.crt", host.certs / "ca-client.new")
     (host.certs / "ca-client.new").rename(host.certs / "ca-client.crt")
     wait_until(lambda: proofs(host)["ca-client"] == "advertised", "the bundle is loaded")
