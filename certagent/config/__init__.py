@@ -15,7 +15,7 @@ from certagent.config.expand import Config, build
 from certagent.config.lines import lines_of, not_toml, not_utf8
 from certagent.config.reader import ConfigError
 from certagent.config.schema import AuthorityConfig, LocalConfig
-from certagent.posix.rights import lacking
+from certagent.posix.rights import Lack, lacking
 
 __all__ = ["AuthorityConfig", "Config", "ConfigError", "LocalConfig", "build", "load"]
 
@@ -28,14 +28,7 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
 
     `resolved`: where a path leads. By default no link is looked through: what it names may lie on a mount that hangs.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        lack = lacking(path) if isinstance(error, PermissionError) else None
-        why, command = (f": {lack.clause}", f"{lack.command}, or ") if lack else ("", "")
-        remedy = f"{_written(error)}{command}name another file with -c or CERTAGENT_CONFIG"
-        raise ConfigError((f"{path}: cannot be read: {error.strerror}{why}; {remedy}",)) from error
+    data = _read(path)
     lines = lines_of(data.decode("utf-8-sig", "replace"))
     document = document_of(path, data)
 
@@ -46,6 +39,23 @@ def load(path: str, resolved: Callable[[str], str] = normalise) -> Config:
 
     found = build(path, document, socket.gethostname(), resolved, lines, explained)
     return replace(found, policies=tuple(replace(p, machine=_machine()) for p in found.policies))
+
+
+def _read(path: str) -> bytes:
+    """Raises ConfigError."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        lack = lacking(path) if isinstance(error, PermissionError) else None
+        raise ConfigError((_unreadable(path, error, lack),)) from error
+
+
+def _unreadable(path: str, error: OSError, lack: Lack | None) -> str:
+    """Given why a file cannot be read, and what its rights lack for that, return what is said of it."""
+    why, command = (f": {lack.clause}", f"{lack.command}, or ") if lack else ("", "")
+    remedy = f"{_written(error)}{command}name another file with -c or CERTAGENT_CONFIG"
+    return f"{path}: cannot be read: {error.strerror}{why}; {remedy}"
 
 
 def _written(error: OSError) -> str:
