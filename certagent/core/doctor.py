@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from certagent.core.facts import Process
 from certagent.core.reaching import Access, Need
 from certagent.core.spelling import printable, spelled
 from certagent.core.units import HOMES, below, drop_in
@@ -262,6 +263,15 @@ def of_exchange(path: str, problem: str) -> Line:
     message = f"{path}: its file system cannot exchange two files in one step ({problem})"
     remedy = "nothing to do: the key is replaced by a rename, with a moment in which a crash has to be recovered"
     return Line(check="kernel", outcome="untested", message=message, remedy=remedy)
+
+
+def of_server(path: str, process: Process) -> Line:
+    """Given a certs directory and a process that uses it, return its line, with its version and ports."""
+    release = ".".join(map(str, process.terms.release)) if process.terms.release else "not known from its path"
+    ports = ", ".join(x.address for x in process.listeners) or "no port yet"
+    who = f"pid {process.pid} ({process.command or process.user})"
+    message = f"{path}: {who}, version {release}: {ports}; {process.state}"
+    return Line(check="cockroach", outcome="ok", message=message)
 
 
 def of_holder(path: str, holder: int, agent: int | None, user: str = "") -> Line:

@@ -37,6 +37,21 @@ def by_settings(need: Need, says: Mapping[str, str]) -> Access:
     return "read-only" if need.write and shut and not opened else "ok"
 
 
+def unseen(error: OSError, *, there: bool) -> Access:
+    """Given why a path is not opened in the unit's view, and whether this host has it, return what that means."""
+    return "missing" if isinstance(error, FileNotFoundError) and not there else "hidden"
+
+
+def has_modes(need: Need, uid: int, me: int) -> bool:
+    """Whether owners and modes are examined here: not of a certs directory, and only as root or as the agent's user."""
+    return not need.of_directory and me in {0, uid}
+
+
+def by_rights(*, may: bool, there: bool) -> Access:
+    """Whether the agent's user may use a path, by owners and modes; what does not exist is not denied."""
+    return "ok" if may or not there else "denied"
+
+
 def _paths(says: Mapping[str, str], setting: str) -> list[str]:
     return [word.lstrip("-+") for word in says.get(setting, "").split()]
 

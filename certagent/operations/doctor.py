@@ -14,9 +14,9 @@ from shlex import quote
 from certagent.certs_dir.access import denied_to
 from certagent.config import Config, LocalConfig
 from certagent.config.remote import RemoteConfig
-from certagent.core.doctor import Line, of_access, of_exchange, of_holder, of_inotify, of_kernel
+from certagent.core.doctor import Line, of_access, of_exchange, of_holder, of_inotify, of_kernel, of_server
 from certagent.core.policy import Policy
-from certagent.core.reaching import Access, Need, by_settings
+from certagent.core.reaching import Access, Need, by_rights, by_settings, has_modes, unseen
 from certagent.core.units import parent
 from certagent.posix.as_user import apart
 from certagent.posix.directory import opened
@@ -31,6 +31,7 @@ from certagent.sandbox.confining import landlock_abi
 
 SECCOMP = "/proc/sys/kernel/seccomp/actions_avail"
 INSTANCES = "/proc/sys/fs/inotify/max_user_instances"
+RIGHTS = {False: os.R_OK, True: os.R_OK | os.W_OK}  # by whether the agent writes there
 
 
 def needs(config: Config) -> Iterator[Need]:
@@ -97,10 +98,8 @@ class View:
     def _seen(self, need: Need) -> Access:
         try:
             fd = open_within(self._root, need.path, os.O_PATH, IN_ROOT)
-        except FileNotFoundError:
-            return "hidden" if os.path.lexists(need.path) else "missing"
-        except OSError:
-            return "hidden"
+        except OSError as error:
+            return unseen(error, there=os.path.lexists(need.path))
         try:
             if need.write and os.fstatvfs(fd).f_flag & os.ST_RDONLY:
                 return "read-only"
@@ -110,11 +109,11 @@ class View:
 
     def _allowed(self, need: Need) -> Access:
         """Whether the agent's user may use it, by owners and modes; of a certs directory `owned` says that."""
-        if need.of_directory or self._ids is None or os.geteuid() not in {0, self._ids[0]}:
+        ids = self._ids
+        if ids is None or not has_modes(need, ids[0], os.geteuid()):
             return "ok"
-        right = os.R_OK | (os.W_OK if need.write else 0)
-        may = apart(self._ids, lambda: os.access(need.path, right))
-        return "ok" if may or not os.path.lexists(need.path) else "denied"
+        may = apart(ids, lambda: os.access(need.path, RIGHTS[need.write]))
+        return by_rights(may=may, there=os.path.lexists(need.path))
 
     def close(self) -> None:
         """Close the root."""
@@ -140,21 +139,29 @@ def owned(policy: Policy, user: str) -> Line | None:
 
 def kernel(config: Config | None, user: str) -> Iterator[Line]:
     """What the kernel and the file systems of the certs directories can do."""
-    pidfd = True
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except OSError:
-        pidfd = False
-    yield from of_kernel(landlock=landlock_abi(), seccomp=os.path.exists(SECCOMP), pidfd=pidfd)
+    yield from of_kernel(landlock=landlock_abi(), seccomp=os.path.exists(SECCOMP), pidfd=_pidfd())
     with suppress(OSError, ValueError, KeyError):
-        with open(INSTANCES) as file:
-            most = int(file.read())
+        most = _most_instances()
         yield of_inotify(_instances(pwd.getpwnam(user).pw_uid), most, user)
     for policy in config.policies if config else ():
         if responds(policy.path, FRESH) and os.path.isdir(policy.path):
             problem = _exchanges(policy)
             if problem is not None:
                 yield of_exchange(policy.path, problem)
+
+
+def _pidfd() -> bool:
+    """Whether the kernel gives a descriptor of a process."""
+    with suppress(OSError):
+        os.close(os.pidfd_open(os.getpid()))
+        return True
+    return False
+
+
+def _most_instances() -> int:
+    """How many inotify instances a user may have. Raises OSError and ValueError."""
+    with open(INSTANCES) as file:
+        return int(file.read())
 
 
 def _exchanges(policy: Policy) -> str | None:
@@ -184,24 +191,33 @@ def _tried(at: str) -> str:
         with open(f"{at}/{name}/file", "w"):
             fds.append(os.open(f"{at}/{name}", os.O_RDONLY | os.O_DIRECTORY))
     try:
-        exchange("file", *fds)
-    except OSError as error:
-        return error.strerror or str(error)
+        return _refused(*fds)
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _refused(one: int, other: int) -> str:
+    """Why the file of two directories is not exchanged; "" where it was."""
+    try:
+        exchange("file", one, other)
+    except OSError as error:
+        return error.strerror or str(error)
     return ""
 
 
 def _instances(uid: int) -> int:
     """How many inotify instances the processes of a user have, as far as they can be seen."""
-    found = 0
-    for pid in (name for name in os.listdir("/proc") if name.isdigit()):
-        with suppress(OSError):
-            if os.stat(f"/proc/{pid}").st_uid == uid:
-                links = [_link(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-                found += links.count("anon_inode:inotify")
-    return found
+    return sum(_instances_of(pid, uid) for pid in os.listdir("/proc") if pid.isdigit())
+
+
+def _instances_of(pid: str, uid: int) -> int:
+    """The same of one process; 0 of another user's, and of one that cannot be seen."""
+    with suppress(OSError):
+        if os.stat(f"/proc/{pid}").st_uid == uid:
+            links = [_link(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+            return links.count("anon_inode:inotify")
+    return 0
 
 
 def _link(path: str) -> str:
@@ -234,7 +250,4 @@ def cockroach(policy: Policy) -> Iterator[Line]:
         return
     for p in find(info.st_dev, info.st_ino, policy.process, policy.owner):
         if p.problem is None:
-            release = ".".join(map(str, p.terms.release)) if p.terms.release else "not known from its path"
-            ports = ", ".join(x.address for x in p.listeners) or "no port yet"
-            message = f"{policy.path}: pid {p.pid} ({p.command or p.user}), version {release}: {ports}; {p.state}"
-            yield Line(check="cockroach", outcome="ok", message=message)
+            yield of_server(policy.path, p)

@@ -15,13 +15,16 @@ from certagent.core.doctor import (
     of_inotify,
     of_kernel,
     of_sandbox,
+    of_server,
     of_status,
     of_trial,
     of_unit,
     text,
 )
-from certagent.core.reaching import Need, by_settings
+from certagent.core.facts import LoaderFlags
+from certagent.core.reaching import Need, by_rights, by_settings, has_modes, unseen
 from certagent.core.units import unit_reading
+from tests.core.building import process
 
 CONFIG = "/etc/certagent/config.toml"
 RUNS = {
@@ -282,3 +285,47 @@ def test_doctor_names_the_agent_of_a_directory(holder: int, agent: int | None, m
 def test_doctor_unit_by_configuration(config: str, unit: str) -> None:
     """The unit that reads the file as it is shipped."""
     assert unit == unit_reading(config)
+
+
+@pytest.mark.parametrize(
+    ("error", "there", "access"),
+    [
+        (FileNotFoundError(), False, "missing"),
+        (FileNotFoundError(), True, "hidden"),  # the unit's own mounts cover it
+        (PermissionError(), True, "hidden"),
+    ],
+)
+def test_doctor_path_not_opened_in_the_view_of_the_unit(error: OSError, there: bool, access: str) -> None:
+    """What this host has and the unit has not is hidden from the unit."""
+    assert access == unseen(error, there=there)
+
+
+@pytest.mark.parametrize(
+    ("of_directory", "me", "examined"),
+    [("", 0, True), ("", 7, True), ("", 8, False), ("/certs", 0, False)],
+)
+def test_doctor_whose_modes_are_examined(of_directory: str, me: int, examined: bool) -> None:
+    """Another user than root and the agent's cannot find out what the agent's user may."""
+    assert examined == has_modes(Need(path="/x", why="x", of_directory=of_directory), 7, me)
+
+
+@pytest.mark.parametrize(
+    ("may", "there", "access"), [(True, True, "ok"), (False, True, "denied"), (False, False, "ok")]
+)
+def test_doctor_path_by_owners_and_modes(may: bool, there: bool, access: str) -> None:
+    """What does not exist is not denied."""
+    assert access == by_rights(may=may, there=there)
+
+
+def test_doctor_server_without_version_and_port() -> None:
+    """A process is named by its user where its command is not known, and what is not known is said."""
+    line = of_server("/certs", process(command="", listeners=(), state="starting"))
+    user = process().user
+    assert line.message == f"/certs: pid 100 ({user}), version not known from its path: no port yet; starting"
+
+
+def test_doctor_server_with_version() -> None:
+    """The version and the ports of a server are shown."""
+    made = process(command="cockroach start", terms=LoaderFlags(release=(24, 1)))
+    ports = ", ".join(x.address for x in made.listeners)
+    assert of_server("/certs", made).message == f"/certs: pid 100 (cockroach start), version 24.1: {ports}; serving"
