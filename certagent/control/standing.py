@@ -65,6 +65,11 @@ def _unusual(path: str, agent: int | None) -> str:
         return _without(folder, agent)
     except OSError:
         return ""
+    return _left(info)
+
+
+def _left(info: os.stat_result) -> str:
+    """Given what is where the socket should be, and does not answer, return what it is."""
     if stat.S_ISLNK(info.st_mode):
         return "a symbolic link is there, no socket; remove it"
     if not stat.S_ISSOCK(info.st_mode):
@@ -78,10 +83,15 @@ def _without(folder: str, agent: int | None) -> str:
         info = os.stat(folder)
     except OSError:
         return ""
-    if agent in {0, info.st_uid} or info.st_uid == os.geteuid() or info.st_mode & WRITERS:
+    return _closed_to(folder, info, agent, os.geteuid())
+
+
+def _closed_to(folder: str, info: os.stat_result, agent: int | None, me: int) -> str:
+    """Given a directory without a socket, and the users of the agent and of this process, return why none is made."""
+    if agent in {0, info.st_uid} or info.st_uid == me or info.st_mode & WRITERS:
         return ""
     here = f"there is no socket, and {folder} belongs to {name_of(info.st_uid)}"
     if agent is None:
-        return "" if os.geteuid() == 0 else here
+        return "" if me == 0 else here
     who = name_of(agent)
     return f"{here}, so {who} cannot listen there: chown {who} {quote(folder)}"
