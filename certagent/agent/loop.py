@@ -4,7 +4,7 @@ Each directory has a loop of its own (reconciler.py), which waits, observes, dec
 each wait guarantees that it goes on; watchdog and APScheduler only make it run sooner.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from certagent.agent.config_file import Reloading
@@ -61,10 +61,18 @@ def run(service: Service, *, file: Reloading, wake: Wake, notifier: Notifier, lo
     notifier.stopping()
 
 
+def concerning_all(reasons: Iterable[str]) -> list[str]:
+    """Given why the loop turned, return for which of it every directory is checked.
+
+    A configuration that was read may be a broken one: its finding is a part of what each directory shows.
+    """
+    causes = ("authorities read", "configuration read", "files changed", CHANGED)
+    return [cause for cause in causes if cause in reasons]
+
+
 def _wake(service: Service, reasons: list[str]) -> None:
     """Have the directories checked that a reason concerns."""
-    for cause in ("authorities read", "files changed", CHANGED):
-        if cause in reasons:
-            service.wake(cause)
+    for cause in concerning_all(reasons):
+        service.wake(cause)
     if "due" in reasons:
         service.wake_due()

@@ -50,9 +50,14 @@ def test_name_added_is_issued_immediately(host: Host) -> None:
 
 
 def test_configuration_broken_keeps_old_one(host: Host) -> None:
-    """A broken file is an event and a finding, all errors together; the daemon goes on; both clear after the repair."""
+    """A broken file is an event and a finding, all errors together; the daemon goes on; both clear after the repair.
+
+    Neither waits for the rescan, which is an hour away.
+    """
     host.once()
+    host.config.write_text(host.config.read_text().replace("rescan = '1s'", "rescan = '1h'"))
     with host.agent() as agent:
+        wait_until(lambda: host.status()["severity"] == "ok", "the agent watches")
         host.write(naems='["x"]', layout='"splt-ca"')
         rejected = agent.wait_event("config.rejected")
         assert "naems" in rejected["reason"]
