@@ -129,7 +129,7 @@ def told_of(base: Path, house: str, capsys: pytest.CaptureFixture[str]) -> tuple
     return main(["config", "check", "-c", str(file)]), capsys.readouterr().err.replace(str(base), "")
 
 
-VAULT = 'type = "vault"\nurl = "https://ca.example.com"\nmount = "pki"\nrole = "r"\n'
+VAULT = 'type = "vault"\nurl = "https://ca.example.com"\ntls_fingerprint = "' + "00" * 32 + '"\nrole = "r"\n'
 
 
 @pytest.mark.usefixtures("usual_umask")
@@ -326,3 +326,31 @@ def test_required_setting_in_the_wrong_table_is_one_error(tmp_path: Path) -> Non
     """It is not missing as well where it belongs."""
     (found,) = errors(tmp_path, f"[agent]\nowner = '{ME}'\n{HEAD}" + DIRECTORY.replace(f'owner = "{ME}"\n', ""))
     assert found == ":2: agent.owner: unknown setting; it belongs in [[certs_dir]]"
+
+
+PRIVATE = [
+    ("type = 'cfssl'\nurl = 'https://ca'\nauth_key = 'env:HOME'\n", True),
+    ("type = 'cfssl'\nurl = 'http://127.0.0.1:1'\nauth_key = 'env:HOME'\n", False),
+    (f"type = 'cfssl'\nurl = 'https://ca'\nauth_key = 'env:HOME'\ntls_fingerprint = '{'00' * 32}'\n", False),
+    ("type = 'est'\nurl = 'https://ca'\nusername = 'u'\npassword = 'env:HOME'\n", True),
+    ("type = 'vault'\nurl = 'https://ca'\nrole = 'r'\nauth = 'token'\ntoken = 'env:HOME'\n", True),
+    ("type = 'step'\nurl = 'https://ca'\nprovisioner = 'p'\nprovisioner_key = 'env:HOME'\n", True),
+    (
+        f"type = 'step'\nurl = 'https://ca'\nprovisioner = 'p'\nprovisioner_key = 'env:HOME'\nroot = '{'00' * 32}'\n",
+        False,
+    ),
+    ("type = 'acme'\ndirectory_url = 'https://ca'\n", False),
+]
+
+
+@pytest.mark.parametrize(("house", "told"), PRIVATE)
+@pytest.mark.usefixtures("usual_umask")
+def test_config_check_warns_where_any_ca_of_the_system_may_vouch(
+    house: str, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A private CA over https without tls_roots and tls_fingerprint: a warning, exit 0; ACME's CA is often public."""
+    warned = (
+        "/c.toml:6: authority.house.url: it is verified by the system's roots; set tls_roots or tls_fingerprint to "
+    )
+    code, said = told_of(tmp_path, house, capsys)
+    assert (code, said) == (0, f"{warned}trust its CA alone\n" if told else "")

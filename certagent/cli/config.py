@@ -37,9 +37,10 @@ def run(arguments: argparse.Namespace) -> Reply:
         document = {"version": 1, "ok": False, "errors": list(error.errors), "warnings": []}
         return Reply(USAGE, None, document, "" if arguments.json else "\n".join(error.errors))
     paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
-    lacking, later = lacked(config, arguments.config)
-    warnings = [*lacking, *later]
+    lacking, later, widely = lacked(config, arguments.config)
+    warnings = [*lacking, *later, *widely]
     about = {"this host lacks something that it names": lacking, "not all of it exists yet": later}
+    about["any CA of this system may vouch for an authority"] = widely
     summary = f"{arguments.config}: {'valid' if lacking else 'ok'}: certs directories: {paths}; authorities: {names}"
     summary += "".join(f"\n  {what}: {_count(each)}" for what, each in about.items() if each)
     document = {"version": 1, "ok": True, "errors": [], "warnings": warnings}
@@ -51,14 +52,14 @@ def _count(warnings: list[str]) -> str:
     return f"{len(warnings)} warning{'s' * (len(warnings) > 1)}"
 
 
-def lacked(config: "Config", path: str) -> tuple[list[str], list[str]]:
-    """What the host lacks, and which directories do not exist yet, each with its line in the file."""
+def lacked(config: "Config", path: str) -> tuple[list[str], list[str], list[str]]:
+    """What the host lacks, which directories do not exist yet, which CA is trusted widely: by lines of the file."""
     from certagent.config.lines import lines_of, placed
-    from certagent.operations.incomplete import awaited, missing
+    from certagent.operations.incomplete import awaited, missing, widely_trusted
     from certagent.posix.clock import clock
 
     with open(path, encoding="utf-8-sig") as file:
         lines = lines_of(file.read())
-    found = missing(config, os.environ, clock()), awaited(config)
-    lacking, later = ([placed(path, each, lines) for each in said] for said in found)
-    return lacking, later
+    found = missing(config, os.environ, clock()), awaited(config), widely_trusted(config)
+    lacking, later, widely = ([placed(path, each, lines) for each in said] for said in found)
+    return lacking, later, widely

@@ -70,7 +70,7 @@ def examined(arguments: argparse.Namespace) -> Iterator["Line"]:
         paths, names = ", ".join(p.path for p in config.policies), ", ".join(config.authorities) or "none"
         message = f"{path}: certs directories: {paths}; authorities: {names}"
         yield Line(check="configuration", outcome="ok", message=message)
-        lacking, _ = lacked(config, path)  # of a directory that does not exist yet `dir.missing` says more
+        lacking = lacked(config, path)[0]  # of a directory that does not exist yet `dir.missing` says more
         yield from (Line(check="configuration", outcome="warning", message=each) for each in lacking)
     unit = arguments.unit.removesuffix(".service") or unit_reading(path)
     says = properties(f"{unit}.service", *PROPERTIES) if unit else {}

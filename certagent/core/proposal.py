@@ -33,6 +33,7 @@ CHOICES = """\
 # [authority.bao]
 # type = "vault"
 # url = "https://vault.example.com:8200"
+# tls_roots = "/etc/certagent/vault-tls.pem"  # that its endpoint's certificate chains to
 # mount = "pki"
 # role = "cockroach"
 # auth = "approle"
@@ -53,6 +54,7 @@ CHOICES = """\
 # [authority.est]
 # type = "est"
 # url = "https://est.example.com:8443"
+# tls_roots = "/etc/certagent/est-tls.pem"  # that its endpoint's certificate chains to
 # username = "host"
 # password = "/etc/certagent/est-password"
 #
@@ -60,6 +62,7 @@ CHOICES = """\
 # [authority.cfssl]
 # type = "cfssl"
 # url = "https://cfssl.example.com:8888"
+# tls_roots = "/etc/certagent/cfssl-tls.pem"  # that its endpoint's certificate chains to
 # auth_key = "/etc/certagent/cfssl-key"
 #
 # any program

@@ -58,6 +58,22 @@ def awaited(config: Config) -> tuple[str, ...]:
     return tuple(found)
 
 
+def widely_trusted(config: Config) -> tuple[str, ...]:
+    """Given a configuration, return a sentence for each private CA for which any CA of the system may vouch."""
+    return tuple(
+        f"authority.{a.name}.url: it is verified by the system's roots; set tls_roots or tls_fingerprint to trust"
+        " its CA alone"
+        for a in config.authorities.values()
+        if isinstance(a.options, RemoteConfig) and _by_system(a.options)
+    )
+
+
+def _by_system(made: RemoteConfig) -> bool:
+    """Whether any CA that the system trusts could vouch for the endpoint of a CA that is rarely a public one."""
+    asked = str(made.options.get("url", "")).startswith("https:")
+    return asked and not (made.tls_roots or made.tls_fingerprints or made.traits.own_trust)
+
+
 def _absent(path: str) -> bool:
     """Whether a path leads to nothing; who may not look there cannot say."""
     try:

@@ -85,6 +85,7 @@ class Traits:
     listens: bool = False  # a worker answers on a port, which two workers cannot share
     by_leaf: bool = False  # a worker is handed the managed pair as a credential
     windows: bool = False  # the CA says when to renew
+    own_trust: bool = False  # its endpoint needs no tls_roots: a public CA's, or recognised by a setting of its type
     files: tuple[str, ...] = ()  # files to read, in addition to secrets and the files of every type
 
 

@@ -99,7 +99,7 @@ def traits(made: RemoteConfig) -> Traits:
     """What the daemon must know of one."""
     o = made.options
     listens = o["challenge"] in {"http-01", "tls-alpn-01"} and not o["webroot"]
-    return Traits(common_name=o["common_name"], windows=o["ari"], listens=listens)
+    return Traits(common_name=o["common_name"], windows=o["ari"], listens=listens, own_trust=True)
 
 
 CA_TYPE = CaType(

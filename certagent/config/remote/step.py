@@ -21,7 +21,7 @@ def problems(made: RemoteConfig) -> Iterator[tuple[str, str]]:
 
 def traits(made: RemoteConfig) -> Traits:
     """What the daemon must know of one."""
-    return Traits(by_leaf=made.options["credential"] == "leaf")
+    return Traits(by_leaf=made.options["credential"] == "leaf", own_trust=bool(made.options["root"]))
 
 
 CA_TYPE = CaType(
