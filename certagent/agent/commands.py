@@ -91,8 +91,7 @@ class Commands:
             case "clear":
                 return {"ok": True, "certs_dir": self._clear(file, certs_dir, peer)}
             case "authority-account":
-                name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
-                return {"ok": True, "note": self._account(name, operation, peer)}
+                return self._account(arguments, peer)
         raise HostError(f"cannot {command!r}: unknown command")
 
     def _trial(self, arguments: dict[str, Any], tell: Tell) -> dict[str, Any]:
@@ -137,13 +136,17 @@ class Commands:
         self.directories.wake(found[0].policy.path, "command clear")
         return found[0].policy.path
 
-    def _account(self, name: str, operation: str, peer: Peer) -> str:
+    def _account(self, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
         """What becomes of an account with a CA. Raises HostError."""
         from certagent.operations.acme_account import change
 
+        name, operation = str(arguments.get("name", "")), str(arguments.get("operation", ""))
+        if not self._same_file(str(arguments.get("config", self.path))):
+            error = f"cannot change the account of {name}: the agent runs with {self.path}; name it by -c"
+            return {"ok": False, "error": error, "code": ANOTHER}
         reason = f"authority account {name} {operation}: asked by {peer}"
         self.log.emit("command.received", reason=reason)
-        return change(self.service.config, self.workers, name, operation, clock())
+        return {"ok": True, "note": change(self.service.config, self.workers, name, operation, clock())}
 
     def _managed(self, certs_dir: str) -> list[tuple[str, OcspRule]]:
         """The requested managed directories; HostError for any other: the agent reads only managed ones."""

@@ -1,6 +1,7 @@
 """`certagent authority account NAME rollover|deactivate`: change the account with an ACME CA."""
 
 import argparse
+import os
 from typing import Any
 
 from certagent.cli.common import UNKNOWN, Reply, ask, complaint, config_option, json_option, read_config
@@ -32,7 +33,8 @@ def reply_of(answer: dict[str, Any]) -> Reply:
 
 
 def _done(arguments: argparse.Namespace) -> dict[str, Any]:
-    about = {"name": arguments.name, "operation": arguments.operation}
+    """By the agent, which refuses where it runs with another configuration; without one, by this process."""
+    about = {"name": arguments.name, "operation": arguments.operation, "config": os.path.realpath(arguments.config)}
     return ask(arguments.config, "authority-account", patience=LONGEST, **about) or _by_ourselves(arguments)
 
 

@@ -128,7 +128,7 @@ def test_plan_of_another_configuration(host: Host) -> None:
 
 
 def test_authority_test_of_another_configuration(host: Host) -> None:
-    """The agent does not answer with its own CA of that name: the file that -c names is tested."""
+    """The agent does not answer with its own CA of that name: the file of -c is tested, and no account is changed."""
     host.once()
     with host.agent():
         changed = host.base / "changed.toml"
@@ -137,6 +137,11 @@ def test_authority_test_of_another_configuration(host: Host) -> None:
         shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert (shown.returncode, "/absent" in shown.stdout) == (1, True), shown
         assert host.run("authority", "test", "house").returncode == 0
+        other = host.base / "account.toml"
+        other.write_text(host.config.read_text())
+        words = [sys.executable, "-m", "certagent", "authority", "account", "house", "rollover", "-c", str(other)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=240)
+        assert (done.returncode, f"the agent runs with {host.config}; name it by -c" in done.stderr) == (1, True)
 
 
 def test_renew_rollback_reload_verified_exit_0(host: Host) -> None:
