@@ -56,16 +56,27 @@ INSTALLED: list[tuple[str, Snapshot]] = [
 
 @pytest.mark.parametrize(("label", "found"), HELD, ids=[r[0] for r in HELD])
 def test_clock_ahead_of_ca_keeps_live_pairs(label: str, found: Snapshot) -> None:
-    """A certificate that a CA dates 46 days before it was asked for: nothing is swapped, and no other pair asked for.
+    """A certificate that a CA dates 46 days before it was asked for is not installed; the next pair is asked for.
 
     The finding names both times, and what to do.
     """
-    assert did(found) == [], label
+    assert did(found) == ["Issue"], label
     made = decide(RULES, found, NOW)
     (said,) = [f for f in made.findings if f.code == "clock.unsound"]
     assert ("2026-11-24T12:00:00Z" in said.message, "2026-10-09T12:00:00Z" in said.message) == (True, True)
     assert said.remedy.startswith("compare `date -u`")
-    assert {b.action for b in made.blocked if "the clock of this host is ahead" in b.reason} == {"install", "issue"}
+    assert {b.action for b in made.blocked if "the clock of this host is ahead" in b.reason} == {"install"}
+
+
+def test_clock_ahead_of_one_ca_keeps_an_embedded_ca_from_issuing() -> None:
+    """It would date its certificates by this clock, and other hosts would refuse them as not valid yet."""
+    lab = replace(HOUSE, name="lab", kind="local")
+    rules = policy(want("ca"), want(), want("client.root", authorities=("lab",)))
+    for one, said in ((answer(), [("issue", "client.root"), ("install", "node")]), (answer(NOW), [])):
+        made = decide(rules, answered(one, authorities=(HOUSE, lab)), NOW)
+        found = [(b.action, b.subject) for b in made.blocked if "the clock of this host is ahead" in b.reason]
+        assert sorted(found) == sorted(said)
+        assert any(isinstance(a, Issue) and a.want.name.stem == "client.root" for a in made.actions) == (not said)
 
 
 @pytest.mark.parametrize(("label", "found"), INSTALLED, ids=[r[0] for r in INSTALLED])

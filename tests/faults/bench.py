@@ -38,7 +38,9 @@ class Bench:
         if self.scenario.verb:
             self.ways_back = Counter()
             assert self.retired()
-        self.nursery.set_clock(LATER if self.scenario.verb else 0)  # a certificate without its key may be half a copy
+        self.nursery.set_clock(
+            LATER if self.scenario.verb else 0, passed=True
+        )  # a certificate without its key may be half a copy
         self.code = settle(self.tree, self.nursery)
         self.nursery.set_clock(0)
         self.left, self.most = self.names(), max(1, *(self.tree.rows().asked - self.asked).values(), self.scenario.most)
@@ -134,7 +136,7 @@ class Bench:
     def later(self, nursery: Nursery | None = None) -> None:
         """Once the pauses are over, everything is as it is without a fault."""
         nursery = nursery or self.nursery
-        nursery.set_clock(LATER)
+        nursery.set_clock(LATER, passed=True)
         try:
             code = settle(self.tree, nursery)
         finally:

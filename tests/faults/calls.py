@@ -119,10 +119,10 @@ class Nursery:
         self._unread, self._running = b"", 0
         assert self._answer() == "ready"
 
-    def set_clock(self, offset: float, *, synchronised: bool = False) -> None:
-        """The wall clock of the agents: the right one plus so many seconds."""
+    def set_clock(self, offset: float, *, synchronised: bool = False, passed: bool = False) -> None:
+        """The wall clock of the agents: the right one plus so many seconds, which have passed or were set."""
         fresh = self.clock.with_suffix(".new")
-        fresh.write_text(f"{int(offset)} {int(synchronised)}")
+        fresh.write_text(f"{int(offset)} {int(synchronised)} {int(offset) if passed else 0}")
         fresh.rename(self.clock)
 
     def _heard(self, seconds: float) -> bool:

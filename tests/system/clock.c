@@ -1,5 +1,6 @@
 /* Interposed by LD_PRELOAD: the wall clock plus the seconds in the file CLOCK_SHIM, and adjtimex's word beside it
-   ("-86400 1": a day back, synchronised). Monotonic and boot clocks, and sleeping, stay what they are. The file is mapped
+   ("-86400 1": a day back, synchronised). Monotonic and boot clocks, and sleeping, stay what they are, but for the boot
+   clock where a third word says that the time has passed ("86400 0 86400": a day later). The file is mapped
    when a process starts, for when it may open no file any more; so it is written in place.
    Where CLOCK_SHIM is no path it is those words itself, the clock of a whole host: a process keeps it that may open no
    file, and what the kernel says of files agrees with it. */
@@ -34,10 +35,13 @@ __attribute__((constructor)) static void map(void) {
     if (found != MAP_FAILED) mapped = found;
 }
 
+static __thread long long passed; /* of the boot clock */
+
 static long long told(int *synchronised) {
     char text[WORDS] = "";
     long long offset = 0;
     *synchronised = 0;
+    passed = 0;
     const char *shim = getenv("CLOCK_SHIM"), *words = shim;
     if (shim == NULL) return 0;
     if (shim[0] == '/') {
@@ -45,13 +49,17 @@ static long long told(int *synchronised) {
         words = fd >= 0 && read(fd, text, sizeof text - 1) > 0 ? text : mapped;
         if (fd >= 0) close(fd);
     }
-    if (words != NULL) sscanf(words, "%lld %d", &offset, synchronised);
+    if (words != NULL) sscanf(words, "%lld %d %lld", &offset, synchronised, &passed);
     return offset;
 }
 
 int clock_gettime(clockid_t id, struct timespec *at) {
     int done = (int)syscall(SYS_clock_gettime, id, at), ignored;
     if (done == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) at->tv_sec += told(&ignored);
+    if (done == 0 && id == CLOCK_BOOTTIME) {
+        told(&ignored);
+        at->tv_sec += passed;
+    }
     return done;
 }
 

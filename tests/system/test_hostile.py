@@ -141,7 +141,7 @@ WRONGS: dict[str, Wrong] = {
         "not the principal",
         REFUSED,
     ),
-    "is-expired": (signed(span=(-DAY * 9, -DAY)), "expired at", REFUSED),
+    "is-expired": (signed(span=(-DAY * 1.5, -DAY / 24)), "expired at", REFUSED),
     "is-of-tomorrow": (signed(span=(DAY, DAY * 9)), "not valid before", REFUSED),
     "is-a-ca": (signed(is_ca=True), "is a CA certificate", REFUSED),
     "is-of-another-root": (signed(issuer=(STRANGER.key, STRANGER.name)), "not trusted by ca.crt", REFUSED),
