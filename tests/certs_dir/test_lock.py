@@ -40,7 +40,10 @@ def test_lock_second_agent_only_observes(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
         second.take()
     second.retry()
-    assert (None, (Why.ANOTHER_AGENT, str(caught.value))) == (observed(first), observed(second))
+    told = observed(second)
+    assert told is not None
+    assert f"{told[1]}; {Why.ANOTHER_AGENT.remedy}" == str(caught.value)
+    assert (None, Why.ANOTHER_AGENT) == (observed(first), told[0])
     first.release()
     second.retry()
     assert (None, None) == (second.problem, observed(second))
