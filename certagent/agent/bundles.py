@@ -14,7 +14,7 @@ from certagent.core.needs import Need, kept_for, needs, pruning
 from certagent.core.policy import Policy, Want
 from certagent.core.roles import BUNDLES
 from certagent.core.status import rfc3339
-from certagent.core.view import Planned, View
+from certagent.core.view import Planned
 from certagent.events import Log
 from certagent.posix.clock import clock
 from certagent.posix.errors import HostError
@@ -68,7 +68,7 @@ class BundleCommands:
     ) -> dict[str, Any]:
         """What would be changed."""
         if command == "bundle-prune":
-            found = pruning(View(policy=last.policy, snapshot=last.snapshot, now=clock()), want.name.stem)
+            found = pruning(last.at(clock()), want.name.stem)
             return {"removed": cas(found.removed), "waits": list(found.waits), "needed": needed(last, want.name.stem)}
         added = self._bundling(world, "").added(want, str(arguments.get("pem", "")), clock())
         return {"added": cas(added.new), "there": cas(added.there)}
@@ -138,13 +138,13 @@ def cas(found: tuple[Leaf, ...]) -> list[dict[str, Any]]:
 
 def shown(last: Planned, stem: str) -> list[dict[str, Any]]:
     """Each CA of a bundle, and who needs it."""
-    found = needs(View(policy=last.policy, snapshot=last.snapshot, now=clock()), stem)
+    found = needs(last.at(clock()), stem)
     return [{**cas((need.ca,))[0], **_who(need)} for need in found]
 
 
 def needed(last: Planned, stem: str) -> list[str]:
     """Why each CA of a bundle stays that somebody was seen to need."""
-    return list(kept_for(View(policy=last.policy, snapshot=last.snapshot, now=clock()), stem))
+    return list(kept_for(last.at(clock()), stem))
 
 
 def _who(need: Need) -> dict[str, Any]:

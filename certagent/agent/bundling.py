@@ -15,7 +15,7 @@ from certagent.core.bundles import PRIVATE_KEY, Addition, Candidate, addition
 from certagent.core.facts import Adopted, Attempt, Leaf
 from certagent.core.needs import pruning
 from certagent.core.policy import Want
-from certagent.core.view import Planned, View
+from certagent.core.view import Planned
 from certagent.posix.errors import HostError
 from certagent.state.ledger import Ledger
 
@@ -50,7 +50,7 @@ class Bundling:
 
     def prune(self, want: Want, last: Planned, now: datetime) -> tuple[Leaf, ...]:
         """Stage the bundle without the CAs that nobody needs; HostError where it is not known that nobody does."""
-        stem, view = want.name.stem, View(policy=last.policy, snapshot=last.snapshot, now=now)
+        stem, view = want.name.stem, last.at(now)
         found = pruning(view, stem)
         if found.waits:
             subjects = joined([ca.subject for ca in found.removed if ca.not_after > now])

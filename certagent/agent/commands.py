@@ -19,7 +19,7 @@ from certagent.core.facts import Request
 from certagent.core.metrics import agent_label, collected, exposition
 from certagent.core.policy import OcspRule, Policy
 from certagent.core.status import rfc3339
-from certagent.core.view import Planned, View
+from certagent.core.view import Planned
 from certagent.core.words import withheld
 from certagent.events import Log
 from certagent.operations.ocsp_advice import advise, chosen
@@ -206,7 +206,7 @@ def possible(last: Planned, request: Request) -> None:
     if (only := directory.observe_only) and (request.kind == "rollback" or directory.left_alone):
         what = "roll back" if request.kind == "rollback" else request.kind
         raise HostError(f"cannot {what} {stem or directory.path}: {only.reason}; {only.remedy}")
-    view = View(policy=last.policy, snapshot=last.snapshot, now=request.at)
+    view = last.at(request.at)
     if request.kind == "rollback" and going_back(view, stem, "") is None:
         raise HostError(f"cannot roll back {stem}: {nothing_to_go_back_to(view, stem)}")
 

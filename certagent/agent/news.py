@@ -9,7 +9,7 @@ from certagent.core.findings import Finding
 from certagent.core.mending import mending
 from certagent.core.rotation.shown import under_way
 from certagent.core.spans import span
-from certagent.core.view import Planned, View
+from certagent.core.view import Planned
 from certagent.events import Level, Log, changes
 from certagent.posix.clock import clock
 
@@ -59,7 +59,7 @@ class News:
 
     def _rotations(self, found: Planned) -> None:
         """Each phase that a rotation reached, and that it is over."""
-        view = View(policy=found.policy, snapshot=found.snapshot, now=clock())
+        view = found.at(clock())
         now = {(r.bundle, r.root): r for r in under_way(view)} if found.current else self._rotating
         for key, r in now.items():
             before = self._rotating.get(key)

@@ -9,7 +9,7 @@ from certagent.agent.directories import Directories
 from certagent.agent.directory import World
 from certagent.control.admission import Peer
 from certagent.core.facts import Attempt, Word
-from certagent.core.facts.members import Kind
+from certagent.core.facts.members import STOPS, Kind
 from certagent.core.policy import Policy
 from certagent.core.roles import BUNDLES
 from certagent.core.rotation import shown
@@ -117,7 +117,7 @@ class RotationCommands:
     def _resume(self, named: str, certs_dir: str, by: str, now: datetime) -> dict[str, Any]:
         """Take back that a rotation is paused or aborted, also where it cannot be seen at the moment."""
         rows = [(w, word) for w in self.directories.named(certs_dir) for word in w.words.all()]
-        stopped = [(w, word) for w, word in rows if word.kind in shown.STOPS and _meant(w.policy, named, word.bundle)]
+        stopped = [(w, word) for w, word in rows if word.kind in STOPS and _meant(w.policy, named, word.bundle)]
         if not stopped:
             raise HostError("no rotation is paused or aborted")
         if len({(w.policy.path, word.bundle) for w, word in stopped}) > 1:
@@ -206,7 +206,7 @@ def may_start(world: World) -> dict[str, Any]:
 def view_of(world: World, now: datetime) -> View | None:
     """What was last seen of a directory, None where nothing was yet."""
     last = world.last
-    return View(policy=last.policy, snapshot=last.snapshot, now=now) if last else None
+    return last.at(now) if last else None
 
 
 def listed(view: View | None, peer: str) -> None:

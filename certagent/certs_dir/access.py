@@ -6,7 +6,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
 from shlex import quote
 
 from certagent.certs_dir.mounts import read_only_mount
@@ -16,6 +15,7 @@ from certagent.posix.closing import close
 from certagent.posix.flags import fixed
 from certagent.posix.owner import name_of
 from certagent.posix.responding import FRESH, responds
+from certagent.posix.rights import barrier, may, shown
 
 HOMES = ("/home", "/root", "/run/user")  # that ProtectHome= of a unit hides, or makes read-only
 READING, WRITING = (("read", os.R_OK),), (("write", os.W_OK),)
@@ -79,22 +79,21 @@ def _read_only(path: str) -> Denied:
 
 def _forbidden(path: str, me: str, *, write: bool) -> Denied:
     """Why the agent's user may not use a directory. Raises OSError."""
-    parts = (*reversed(PurePosixPath(path).parents), PurePosixPath(path))
-    if part := next((p for p in parts if not _may(p, os.X_OK)), None):
-        return Denied(cause=f"{me} may not enter {part} ({_shown(part)})", advice=_entry(str(part), path, me))
+    if part := barrier(path):
+        return Denied(cause=f"{me} may not enter {part} ({shown(part)})", advice=_entry(part, path, me))
     if write and (word := _fixed(path)):
         advice = remedy(path, word[1], below=True)
         return Denied(cause=f"{word[0]} is {word[1]}", advice=advice, code=errno.EPERM)
     if write and os.statvfs(path).f_flag & os.ST_RDONLY:  # no owner and no mode makes it writable
         return _read_only(path)
     rights = (*READING, *WRITING) if write else READING
-    if lacks := next((word for word, right in rights if not _may(path, right)), None):
-        return Denied(cause=f"{me} may not {lacks} {path} ({_shown(path)})", advice=_own(path, me, lacks[0]))
+    if lacks := next((word for word, right in rights if not may(path, right)), None):
+        return Denied(cause=f"{me} may not {lacks} {path} ({shown(path)})", advice=_own(path, me, lacks[0]))
     if write and (shut := next(_closed_staging(path), None)):
         advice = f"chown -R {me} {quote(f'{path}/.certagent')}"
         if os.lstat(shut).st_uid == os.geteuid():
             advice = f"chmod u+rw{'x' if os.path.isdir(shut) else ''} {quote(shut)}"
-        return Denied(cause=f"{me} may not change {shut} ({_shown(shut)})", advice=advice)
+        return Denied(cause=f"{me} may not change {shut} ({shown(shut)})", advice=advice)
     return Denied()
 
 
@@ -107,14 +106,14 @@ def _closed_staging(path: str) -> Iterator[str]:
     if not os.path.isdir(area):
         return
     uid = os.lstat(area).st_uid
-    if uid != me and (uid != os.stat(path).st_uid or not _may(area, os.R_OK | os.W_OK | os.X_OK)):
+    if uid != me and (uid != os.stat(path).st_uid or not may(area, os.R_OK | os.W_OK | os.X_OK)):
         yield area
         return
-    for entry in sorted(os.listdir(area)) if _may(area, os.R_OK | os.X_OK) else ():
+    for entry in sorted(os.listdir(area)) if may(area, os.R_OK | os.X_OK) else ():
         part = f"{area}/{entry}"
         with suppress(FileNotFoundError):
             right = os.R_OK | os.W_OK | (os.X_OK if stat.S_ISDIR(os.lstat(part).st_mode) else 0)
-            if not os.path.islink(part) and not _may(part, right):
+            if not os.path.islink(part) and not may(part, right):
                 yield part
 
 
@@ -123,7 +122,7 @@ def _fixed(path: str) -> tuple[str, Fixed] | None:
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         parts = (("", path), (".certagent", f"{path}/.certagent"), (".certagent/lock", f"{path}/.certagent/lock"))
-        found = [(shown, word) for part, shown in parts if (word := fixed(fd, part)) in FLAGS]
+        found = [(whole, word) for part, whole in parts if (word := fixed(fd, part)) in FLAGS]
     finally:
         close(fd)
     return found[0] if found else None
@@ -138,12 +137,3 @@ def _entry(part: str, path: str, me: str) -> str:
 def _own(path: str, me: str, right: str) -> str:
     """What gives a user a right on a directory that should be its own."""
     return f"chmod u+{right} {quote(path)}" if os.stat(path).st_uid == os.geteuid() else f"chown {me} {quote(path)}"
-
-
-def _may(path: str | PurePosixPath, right: int) -> bool:
-    return os.access(path, right, effective_ids=True)
-
-
-def _shown(path: str | PurePosixPath) -> str:
-    info = os.stat(path)
-    return f"owner {name_of(info.st_uid)}, mode {stat.S_IMODE(info.st_mode):04o}"

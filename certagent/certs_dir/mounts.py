@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from shlex import quote
 
-from certagent.posix.mounts import MOUNTS
+from certagent.posix.mounts import MOUNTS, mounted
 
 ESCAPED = re.compile(rb"\\([0-7]{3})")
 
@@ -60,16 +60,12 @@ def read_only_mount(path: str) -> ReadOnlyMount | None:
 
 def read_only_in(path: str, mountinfo: str) -> ReadOnlyMount | None:
     """Given a real path and the kernel's table, return the mount that the path is on, if that is read-only."""
-    found: tuple[str, str, str] = ("", "", "")
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split(" ")
-        point = os.fsdecode(ESCAPED.sub(lambda octal: bytes([int(octal[1], 8)]), os.fsencode(fields[4])))
-        if f"{path}/".startswith(f"{point.rstrip('/')}/") and len(point) >= len(found[0]):  # the last one is on top
-            found = point, fields[5], after.split(" ")[-1]
-    point, here, everywhere = found
-    if "ro" in everywhere.split(","):
-        return ReadOnlyMount(point=point, writable=f"mount -o remount,rw {quote(point)}")
-    if "ro" in here.split(","):
-        return ReadOnlyMount(point=point, writable=f"mount -o remount,bind,rw {quote(point)}")
+    on = [m for m in mounted(mountinfo) if f"{path}/".startswith(f"{m.point.rstrip('/')}/")]
+    if not on:
+        return None
+    top = max(reversed(on), key=lambda m: len(m.point))  # of one point the last one
+    if "ro" in top.everywhere.split(","):
+        return ReadOnlyMount(point=top.point, writable=f"mount -o remount,rw {quote(top.point)}")
+    if "ro" in top.options.split(","):
+        return ReadOnlyMount(point=top.point, writable=f"mount -o remount,bind,rw {quote(top.point)}")
     return None

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from certagent.cli.commands import POLL, REFUSED, refusal
+from certagent.cli.commands import POLL, REFUSED, declined
 from certagent.cli.common import (
     Reply,
     Stopped,
@@ -21,7 +21,6 @@ from certagent.cli.common import (
     local_service,
     owner_of,
     seconds,
-    silence,
     socket_of,
     stem_of,
 )
@@ -72,7 +71,7 @@ def run(arguments: argparse.Namespace) -> Reply:
     if answer is None and arguments.operation == "show":
         answer = _observed(arguments.config, arguments.bundle, arguments.certs_dir)
     if answer is None or not answer["ok"]:
-        return refusal(answer, silence(arguments.config))
+        return declined(answer, arguments.config)
     if arguments.operation == "show":
         return Reply(0, shown(answer), {"version": 1, **_without(answer, "ok")})
     changed = answer.get("added", answer.get("removed", []))

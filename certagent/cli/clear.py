@@ -5,8 +5,8 @@ Exit 0 done, 1 refused, 3 without a daemon.
 
 import argparse
 
-from certagent.cli.commands import SEVERAL, refusal
-from certagent.cli.common import Reply, ask, config_option, silence, stem_of
+from certagent.cli.commands import SEVERAL, declined
+from certagent.cli.common import Reply, ask, config_option, stem_of
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -23,5 +23,5 @@ def run(arguments: argparse.Namespace) -> Reply:
     file = stem_of(arguments.file)
     answer = ask(arguments.config, "clear", file=file, certs_dir=arguments.certs_dir)
     if answer is None or not answer["ok"]:
-        return refusal(answer, silence(arguments.config))
+        return declined(answer, arguments.config)
     return Reply(text=f"clear {file}: done; five more undone repairs of its mode would report it again")

@@ -67,9 +67,14 @@ def run(arguments: argparse.Namespace) -> Reply:
     patience = max(arguments.wait, PATIENCE)  # an agent that waits for its disk still gets the command
     answer = ask(arguments.config, kind, patience=patience, file=file, certs_dir=where, force=force)
     if answer is None or not answer["ok"]:
-        return refusal(answer, silence(arguments.config))
+        return declined(answer, arguments.config)
     command = Command(kind, file, answer["certs_dir"] if file else where, answer["row"], answer["at"])
     return reply_of(command, *_wait(arguments.config, command, arguments.wait))
+
+
+def declined(answer: dict[str, Any] | None, config: str) -> Reply:
+    """Given the answer that is no, or none at all, and the configuration, return what is said. Raises Stopped."""
+    return refusal(answer, "" if answer else silence(config))
 
 
 def refusal(answer: dict[str, Any] | None, silent: str) -> Reply:

@@ -7,8 +7,8 @@ refused, 3 without a daemon.
 import argparse
 from typing import Any
 
-from certagent.cli.commands import refusal
-from certagent.cli.common import Reply, ask, config_option, json_option, silence, stem_of
+from certagent.cli.commands import declined
+from certagent.cli.common import Reply, ask, config_option, json_option, stem_of
 from certagent.cli.showing import table, width, wrapped
 from certagent.core.rotation.shown import exit_code
 
@@ -86,7 +86,7 @@ def run_status(arguments: argparse.Namespace) -> Reply:
     """Every rotation, as the agent sees it now."""
     answer = ask(arguments.config, "rotation-status", certs_dir=arguments.certs_dir)
     if answer is None or not answer["ok"]:
-        return refusal(answer, silence(arguments.config))
+        return declined(answer, arguments.config)
     return reply_of(answer["document"])
 
 
@@ -107,7 +107,7 @@ def run_resume(arguments: argparse.Namespace) -> Reply:
 def said(answer: Row | None, config: str, done: str) -> Reply:
     """Given what the agent answered, return what is printed."""
     if answer is None or not answer["ok"]:
-        return refusal(answer, silence(config))
+        return declined(answer, config)
     to = f" to {answer['subject']}" if answer["subject"] else ""
     document = {"version": 1, "certs_dir": answer["certs_dir"], "bundle": answer["bundle"], "done": done}
     return Reply(0, f"rotation of {answer['bundle']}{to} in {answer['certs_dir']}: {done}", document)

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 
 from certagent.core.bundles import certificates, marks
 from certagent.core.facts import Authority, Leaf, Look, Pair, Process, Staged
+from certagent.core.facts.members import STOPS
 from certagent.core.names import CA, CA_CLIENT, Name
 from certagent.core.roles import KINDS
-from certagent.core.rotation.accepting import EACH, FRESH
+from certagent.core.rotation.accepting import longest
 from certagent.core.rotation.canary import newest
 from certagent.core.rotation.fleet import fleet
 from certagent.core.rotation.roots import lacked, left
@@ -121,13 +122,13 @@ def by_itself(view: View, stem: str, root: str) -> bool:
     """Whether the agent prunes a bundle without a command: it may change it, and a person said the word and no stop."""
     want = view.want(stem)
     ours = want is not None and bool(want.authorities) and view.snapshot.directory.managed
-    stopped = any(said(view, kind, stem, (root,)) for kind in ("pause", "abort"))
+    stopped = any(said(view, kind, stem, (root,)) for kind in STOPS)
     return ours and not stopped and said(view, "clients-present", stem, (root,)) is not None
 
 
 def since(view: View) -> datetime:
     """How old a look may be at most by which a CA leaves what is loaded."""
-    return view.now - FRESH - EACH * len(view.snapshot.members.listed)
+    return view.now - longest(len(view.snapshot.members.listed))
 
 
 def needs(view: View, stem: str) -> tuple[Need, ...]:

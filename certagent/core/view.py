@@ -93,3 +93,7 @@ class Planned:
     plan: Plan
     checked: datetime | None = None  # when the last check of the directory ended
     current: bool = True  # False: the directory could not be checked since, so nothing is planned
+
+    def at(self, now: datetime) -> View:
+        """What was seen, as it is judged at a moment."""
+        return View(policy=self.policy, snapshot=self.snapshot, now=now)

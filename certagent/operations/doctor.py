@@ -24,7 +24,7 @@ from certagent.posix.errors import HostError
 from certagent.posix.exchange import exchange
 from certagent.posix.locks import held, holding
 from certagent.posix.openat import IN_ROOT, open_within
-from certagent.posix.owner import name_of
+from certagent.posix.owner import running_as
 from certagent.posix.responding import FRESH, responds
 from certagent.process.finding import find
 from certagent.sandbox.confining import landlock_abi
@@ -232,14 +232,7 @@ def holders(config: Config, agent: int | None) -> Iterator[Line]:
     for policy in config.policies:
         with suppress(OSError):
             holder = holding(os.stat(f"{policy.path}/.certagent/lock"), table)
-            yield of_holder(policy.path, holder, agent, _user_of(holder))
-
-
-def _user_of(pid: int) -> str:
-    """Whom a process runs as; "" where there is none."""
-    with suppress(OSError):
-        return name_of(os.stat(f"/proc/{pid}").st_uid) if pid else ""
-    return ""
+            yield of_holder(policy.path, holder, agent, running_as(holder) if holder else "")
 
 
 def cockroach(policy: Policy) -> Iterator[Line]:

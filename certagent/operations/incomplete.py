@@ -111,9 +111,7 @@ def _of_authority(
         files = {"tls_roots": made.tls_roots, "issuing_roots": made.issuing_roots}
         files |= {"client_cert": made.client_cert, "client_key": made.client_key}
         for key, path in files.items():
-            yield from _of_file(key, path)
-            yield from _trusted(key, path, agent)
-            yield from forbidden(key, path, agent)
+            yield from _of_own(key, path, agent)
         yield from _of_options(made, agent)
 
 
@@ -137,11 +135,16 @@ def _of_secret(key: str, source: str, environ: Mapping[str, str], agent: int | N
     elif kind == "credential" and (directory := environ.get("CREDENTIALS_DIRECTORY")):
         yield from _of_file(key, os.path.join(directory, name))
     elif source.startswith("/"):
-        yield from _of_file(key, source)
-        yield from _trusted(key, source, agent)
-        yield from forbidden(key, source, agent)
+        yield from _of_own(key, source, agent)
         if has_private_key(source):
             yield f"{key}: {source} contains a private key, which would be sent to the CA"
+
+
+def _of_own(key: str, path: str, agent: int | None) -> Iterator[str]:
+    """What is wrong with a file that the agent reads, and that nobody else may exchange."""
+    yield from _of_file(key, path)
+    yield from _trusted(key, path, agent)
+    yield from forbidden(key, path, agent)
 
 
 def _trusted(key: str, path: str, agent: int | None) -> Iterator[str]:
@@ -185,9 +188,7 @@ def _of_embedded(made: LocalConfig, now: datetime, agent: int | None) -> Iterato
 def _of_members(policy: Policy, agent: int | None) -> Iterator[str]:
     """What is wrong with the file that names the members."""
     if path := policy.rotation.peers_file:
-        yield from _of_file("rotation.peers_file", path)
-        yield from _trusted("rotation.peers_file", path, agent)
-        yield from forbidden("rotation.peers_file", path, agent)
+        yield from _of_own("rotation.peers_file", path, agent)
 
 
 def _of_directory(policy: Policy, *, root: bool) -> Iterator[str]:

@@ -9,16 +9,15 @@ from shlex import quote
 
 from certagent import x509
 from certagent.config import Config, LocalConfig
-from certagent.core.names import CA, CA_CLIENT
+from certagent.core.names import CA
 from certagent.core.policy import Policy
-
-BUNDLES = (CA.stem, CA_CLIENT.stem)
+from certagent.core.rotation.roots import BY_MEMBERS
 
 
 def untrusted(config: Config) -> Iterator[str]:
     """A sentence for each directory and embedded CA whose certificates the pre-install checks would refuse."""
     for n, policy in enumerate(config.policies):
-        known = _spkis(*(os.path.join(policy.path, f"{stem}.crt") for stem in BUNDLES))
+        known = _spkis(*(os.path.join(policy.path, f"{stem}.crt") for stem in BY_MEMBERS))
         for name in sorted({a for w in policy.wants if not w.name.kind.system_roots for a in w.authorities}):
             made = config.authorities[name].options if name in config.authorities else None
             if isinstance(made, LocalConfig) and known:

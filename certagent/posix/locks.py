@@ -10,7 +10,7 @@ from contextlib import suppress
 from certagent.posix.closing import close
 from certagent.posix.directory import open_directory
 from certagent.posix.errors import HostError
-from certagent.posix.owner import name_of
+from certagent.posix.owner import running_as
 
 TABLE = "/proc/locks"
 ROW = re.compile(r"FLOCK +ADVISORY +WRITE +(\d+) +([0-9a-f]+):([0-9a-f]+):(\d+) ")
@@ -47,8 +47,8 @@ def _holder(fd: int) -> str:
         return ""
     user = ""
     with suppress(OSError):  # in another container it is a stranger's pid here
-        if str(holding(os.fstat(fd), held())) == said:
-            user = f", which runs as {name_of(os.stat(f'/proc/{said}').st_uid)}"
+        if str(holding(os.fstat(fd), held())) == said and (found := running_as(said)):
+            user = f", which runs as {found}"
     return f" (pid {said}{user})"
 
 

@@ -9,7 +9,9 @@ import re
 import select
 import threading
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 MOUNTINFO = "/proc/self/mountinfo"
 ESCAPED = re.compile(r"\\([0-7]{3})")
@@ -22,13 +24,28 @@ LOCAL = frozenset({
 })  # fmt: skip
 
 
-def hanging_points(mountinfo: str) -> frozenset[str]:
-    """Given the kernel's table, return the mount points whose file system is not known to be local."""
-    kinds: dict[str, str] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One row of the kernel's table."""
+
+    point: str
+    options: str  # of this mount
+    kind: str
+    everywhere: str  # options of the file system, wherever it is mounted
+
+
+def mounted(mountinfo: str) -> Iterator[Mount]:
+    """Given the kernel's table, yield its rows; of one point the last row covers the others."""
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
-        point = ESCAPED.sub(lambda found: chr(int(found[1], 8)), before.split(" ")[4])
-        kinds[point] = after.split(" ")[0]  # the one that was mounted last covers the others
+        here, there = before.split(" "), after.split(" ")
+        point = ESCAPED.sub(lambda found: chr(int(found[1], 8)), here[4])
+        yield Mount(point=point, options=here[5], kind=there[0], everywhere=there[-1])
+
+
+def hanging_points(mountinfo: str) -> frozenset[str]:
+    """Given the kernel's table, return the mount points whose file system is not known to be local."""
+    kinds = {mount.point: mount.kind for mount in mounted(mountinfo)}
     return frozenset(point for point, kind in kinds.items() if kind not in LOCAL)
 
 

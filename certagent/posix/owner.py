@@ -1,5 +1,6 @@
 """Users of this host by name."""
 
+import os
 import pwd
 from contextlib import suppress
 
@@ -10,6 +11,14 @@ def name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def running_as(pid: int | str) -> str:
+    """Whom a process runs as; "" where there is none."""
+    try:
+        return name_of(os.stat(f"/proc/{pid}").st_uid)
+    except OSError:
+        return ""
 
 
 def exists(user: str) -> bool:

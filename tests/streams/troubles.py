@@ -60,17 +60,23 @@ def dead_member(fleet: Fleet, chance: random.Random) -> None:
     turn.finish()
 
 
-def member_forgotten(fleet: Fleet, chance: random.Random) -> None:
-    """A host is off and is taken out of the list; the others finish without it. It comes back by `recover --converge`.
-
-    It has the configuration of the others then, and its files of before.
-    """
+def without_one(fleet: Fleet, chance: random.Random) -> tuple[Rotation, Sequence[Member], Member, list[Member]]:
+    """A rotation that waits for a host that is off: it, the members, that host, and the others."""
     turn, members = started(fleet, chance)
     one = chance.choice(members[1:])  # the client inside is on the first one
     fleet.off(one.name)
     rest = others(members, one)
     turn.begin(rest)
     waiting(fleet, rest, "peer.unseen")
+    return turn, members, one, rest
+
+
+def member_forgotten(fleet: Fleet, chance: random.Random) -> None:
+    """A host is off and is taken out of the list; the others finish without it. It comes back by `recover --converge`.
+
+    It has the configuration of the others then, and its files of before.
+    """
+    turn, members, one, rest = without_one(fleet, chance)
     known(fleet, turn, rest)
     turn.finish(rest)
     known(fleet, turn, members)
@@ -83,12 +89,7 @@ def member_forgotten(fleet: Fleet, chance: random.Random) -> None:
 
 def member_forced(fleet: Fleet, chance: random.Random) -> None:
     """A host is off, and a person says not to wait for it. The old root stays until it is back with what it needs."""
-    turn, members = started(fleet, chance)
-    one = chance.choice(members[1:])  # the client inside is on the first one
-    fleet.off(one.name)
-    rest = others(members, one)
-    turn.begin(rest)
-    waiting(fleet, rest, "peer.unseen")
+    turn, _, one, rest = without_one(fleet, chance)
     for member in rest:
         said(member, "rotation", "force", "ca", f"{one.address}:{SQL}")
     turn.renewed(rest)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from certagent.authority.backends.http import CLIENT_ERRORS, LONGEST, Reply, refusal
+from certagent.authority.backends.http import CLIENT_ERRORS, LONGEST, Reply, below, refusal
 from certagent.authority.backends.pem import certificates, chain
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
@@ -61,9 +61,8 @@ def _info(request: Request, context: Context) -> Any:
 
 def _post(request: Request, context: Context, endpoint: str, what: str, body: Any) -> dict[str, Any]:
     """The result of a success. Raises AuthorityError."""
-    reply = context.http.request(
-        "POST", f"{request.options['url'].removesuffix('/api/v1/cfssl')}/api/v1/cfssl/{endpoint}", document=body
-    )
+    url = below(request.options["url"], "/api/v1/cfssl")
+    reply = context.http.request("POST", f"{url}/{endpoint}", document=body)
     return result(reply, what, context.now())
 
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from certagent import x509
 from certagent.authority.backends.csrattrs import wanted_keys
-from certagent.authority.backends.http import Reply, refusal, retry_after
+from certagent.authority.backends.http import Reply, below, refusal, retry_after
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
 from certagent.authority.messages import Answer, Issued, Pending, Request, Roots
@@ -54,7 +54,7 @@ def pending(reply: Reply, now: datetime) -> Pending | None:
 def _url(request: Request, operation: str) -> str:
     label = request.options.get("label") or ""
     middle = f"/{quote(label, safe='')}" if label else ""
-    return f"{request.options['url'].removesuffix('/.well-known/est')}/.well-known/est{middle}/{operation}"
+    return f"{below(request.options['url'], '/.well-known/est')}{middle}/{operation}"
 
 
 def _headers(request: Request, context: Context) -> dict[str, str]:

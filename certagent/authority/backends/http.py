@@ -169,6 +169,11 @@ def message(body: bytes | None, document: Any, headers: Mapping[str, str]) -> tu
     return body, sent
 
 
+def below(url: str, prefix: str) -> str:
+    """The URL of a CA with the path that all of its operations have; a configured URL may end with it."""
+    return f"{url.removesuffix(prefix)}{prefix}"
+
+
 def direct(reply: Reply) -> Reply:
     """The reply, unless it is a redirect. Raises AuthorityError."""
     if reply.status in REDIRECTS:

@@ -12,7 +12,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from certagent.authority.backends.http import FORBIDDEN, LONGEST, Reply, refusal
+from certagent.authority.backends.http import FORBIDDEN, LONGEST, Reply, below, refusal
 from certagent.authority.backends.pem import certificates, chain
 from certagent.authority.context import Context
 from certagent.authority.errors import AuthorityError
@@ -38,9 +38,8 @@ class Session:
         headers = {"X-Vault-Request": "true"}
         headers |= {"X-Vault-Namespace": options["namespace"]} if options["namespace"] else {}
         headers |= {"X-Vault-Token": self.token} if self.token else {}
-        return self.context.http.request(
-            method, f"{options['url'].removesuffix('/v1')}/v1/{path}", document=body, headers=headers
-        )
+        url = f"{below(options['url'], '/v1')}/{path}"
+        return self.context.http.request(method, url, document=body, headers=headers)
 
     def data(self, method: str, path: str, what: str, body: Any = None) -> dict[str, Any]:
         """The object in the answer of a success. Raises AuthorityError."""

@@ -11,11 +11,10 @@ from datetime import datetime
 
 from certagent.core.bundles import certificates
 from certagent.core.facts import Authority, Pair, Snapshot
+from certagent.core.facts.members import STOPS
 from certagent.core.policy import Want
 from certagent.core.reasons import Cause, Reason
 from certagent.core.view import View
-
-STOPS = frozenset({"pause", "abort"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

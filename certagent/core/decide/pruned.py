@@ -8,6 +8,7 @@ from certagent.core.actions import Prune
 from certagent.core.decide.part import NOTHING, Part, blocked, total
 from certagent.core.needs import by_itself, pruning
 from certagent.core.rotation import shrink
+from certagent.core.rotation.accepting import longest
 from certagent.core.rotation.roots import BY_MEMBERS
 from certagent.core.rotation.target import change
 from certagent.core.view import View
@@ -35,7 +36,7 @@ def _bundle(view: View, stem: str) -> Part:
         return NOTHING
     if left := shrink.stale(view):
         return blocked("prune", stem, f"a CA leaves the bundle once every member was seen again: {left[0]}")
-    pause = shrink.longest(len(view.snapshot.members.listed))
+    pause = longest(len(view.snapshot.members.listed))
     tried = [a.at + pause for a in view.history if a.subject == stem and a.outcome in {"failed", "refused"}]
     at = max([*tried, *filter(None, (shrink.calm_at(view),))], default=view.now)
     if view.now < at:

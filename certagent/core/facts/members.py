@@ -48,6 +48,7 @@ class Members:
 
 
 Kind = Literal["clients-trust", "clients-present", "force", "pause", "abort"]
+STOPS: frozenset[Kind] = frozenset({"pause", "abort"})  # words that keep a rotation from going on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

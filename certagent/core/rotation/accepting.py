@@ -81,6 +81,11 @@ class Question:
         return frozenset(o.pair.leaf.fingerprint for o in self.offers if o.pair.leaf)
 
 
+def longest(members: int) -> timedelta:
+    """How long it takes to look at everybody once more: an older proof does not count where somebody goes back."""
+    return FRESH + EACH * members
+
+
 class Told(Protocol):
     """Somebody of whom a sentence says something."""
 
@@ -113,7 +118,7 @@ def question(view: View, pair: Pair, *, back: bool = False, at_home: bool = True
     by_metric = CA.stem in needed and not (by_offer and by_clients == CA.stem)
     if not offers:
         offers = tuple(o for o in _all(snapshot) if o.pair.name in OF_NODES and not o.generation)[:1]
-    since = view.now - FRESH - EACH * len(snapshot.members.listed) if back else None
+    since = view.now - longest(len(snapshot.members.listed)) if back else None
     return Question(pair=pair, offers=offers, by_offer=by_offer, by_metric=by_metric, since=since, at_home=at_home)
 
 

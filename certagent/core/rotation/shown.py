@@ -6,13 +6,13 @@ The next command follows from the phase and from what was said, never from a sen
 from collections.abc import Iterable
 from typing import Any
 
+from certagent.core.facts.members import STOPS
 from certagent.core.names import CA
 from certagent.core.policy import Policy
 from certagent.core.rotation.phases import Rotation, Row, rotations
 from certagent.core.rotation.target import visible
 from certagent.core.view import View
 
-STOPS = frozenset({"pause", "abort"})
 BY_PHASE = {
     "known": "certagent bundle add FILE",
     "leaf": "certagent rotation clients present",

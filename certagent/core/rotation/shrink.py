@@ -6,13 +6,13 @@ serves. A host that wants to go back, and waits for a member that was away, does
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from certagent.core.bundles import marks
 from certagent.core.facts import Staged
 from certagent.core.names import CA
 from certagent.core.rotation import canary
-from certagent.core.rotation.accepting import EACH, FRESH
+from certagent.core.rotation.accepting import longest
 from certagent.core.view import View
 
 
@@ -38,11 +38,6 @@ def unseen(view: View, staged: Staged) -> Unseen | None:
     since = max(staged.at, view.now - longest(len(listed)))
     left = tuple(at for at in listed if at not in seen or not since <= seen[at] <= view.now)
     return Unseen(addresses=left, until=staged.at + longest(len(listed))) if left else None
-
-
-def longest(members: int) -> timedelta:
-    """How long it takes to look at everybody once more."""
-    return FRESH + EACH * members
 
 
 def stale(view: View) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ issues under the live root any more; the root that was brought. Its dates alone 
 from dataclasses import dataclass
 
 from certagent.core.facts import Leaf, Snapshot
+from certagent.core.facts.members import STOPS, Kind
 from certagent.core.roles import BUNDLES
 from certagent.core.rotation.roots import (
     BY_MEMBERS,
@@ -21,8 +22,7 @@ from certagent.core.rotation.roots import (
 )
 from certagent.core.view import View
 
-GOING = frozenset({"clients-trust", "force"})  # words by which a person says where it goes
-STOPPED = frozenset({"pause", "abort"})
+GOING: frozenset[Kind] = frozenset({"clients-trust", "force"})  # words by which a person says where it goes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def change(view: View, stem: str) -> Change | None:
         or _spoken(view, stem, GOING)
         or _configured(view, stem, now)
         or _newer(view, stem, mine, now)
-        or _spoken(view, stem, STOPPED)
+        or _spoken(view, stem, STOPS)
     )
     if new is None:
         return None
@@ -105,7 +105,7 @@ def _staged(view: View, stem: str, mine: tuple[Leaf, ...], now: frozenset[str]) 
     return next((c for c in mine if c.spki in anchors(waiting[0]) - now), None) if waiting else None
 
 
-def _spoken(view: View, stem: str, kinds: frozenset[str]) -> Leaf | None:
+def _spoken(view: View, stem: str, kinds: frozenset[Kind]) -> Leaf | None:
     """The root that a person spoke about last, and that no pair leads to yet."""
     words = [w for w in reversed(view.snapshot.words) if w.bundle == stem and w.kind in kinds]
     known = {c.spki: c for c in open_to(view, stem)} if words else {}
