@@ -373,6 +373,7 @@ def test_history_of_a_name_that_no_file_has_is_a_mistake(tmp_path: Path) -> None
     assert (configured.returncode, configured.stdout.startswith("no attempts for client.root yet")) == (0, True)
 
 
+@pytest.mark.usefixtures("usual_umask")
 def test_certs_directory_that_is_a_dangling_link_is_told(tmp_path: Path) -> None:
     """The link points at nothing: `config check`, `check`, `plan` and `status` say where it leads."""
     config, where = tmp_path / "config.toml", tmp_path / "nowhere"
